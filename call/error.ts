@@ -1,0 +1,98 @@
+// What a failed call rejects with, on both sides of the wire. Used by every other folder.
+
+/** The sixteen codes of a failed call, in the order and with the meaning that gRPC gave them. */
+export const CODES = [
+  "canceled",
+  "unknown",
+  "invalid_argument",
+  "deadline_exceeded",
+  "not_found",
+  "already_exists",
+  "permission_denied",
+  "resource_exhausted",
+  "failed_precondition",
+  "aborted",
+  "out_of_range",
+  "unimplemented",
+  "internal",
+  "unavailable",
+  "data_loss",
+  "unauthenticated",
+] as const;
+
+/**
+ * Why a call failed.
+ *
+ * The names and their meaning are those of gRPC's status codes
+ * (https://grpc.io/docs/guides/status-codes/), written as Connect writes them.
+ */
+export type Code = typeof CODES[number];
+
+const KNOWN: ReadonlySet<string> = new Set(CODES);
+
+/** Whether `text` is one of the sixteen {@linkcode Code}s. */
+export function isCode(text: unknown): text is Code {
+  return typeof text === "string" && KNOWN.has(text);
+}
+
+/** What an {@linkcode RpcError} carries besides code and message. */
+export interface RpcErrorOptions extends ErrorOptions {
+  /** Structured data for the caller: anything that the connection's codec can carry. */
+  details?: unknown;
+  /**
+   * Whether the error came from the other side of the connection.
+   *
+   * @default {false}
+   */
+  remote?: boolean;
+  /**
+   * Whether it is certain that no handler was started for the call, so that it may be sent again.
+   *
+   * @default {false}
+   */
+  notStarted?: boolean;
+}
+
+/**
+ * The error of every failed call, and the one a handler throws to choose what its caller sees.
+ *
+ * Anything else that a handler throws reaches the caller as `internal` with a fixed text, so that
+ * nothing private crosses the wire by accident.
+ *
+ * @example A handler that refuses an argument
+ * ```ts
+ * import { RpcError } from "@troodon/rpc";
+ *
+ * function divide({ a, b }: { a: number; b: number }): number {
+ *   if (b === 0) throw new RpcError("invalid_argument", "Cannot divide by zero", { details: { argument: "b" } });
+ *   return a / b;
+ * }
+ * ```
+ */
+export class RpcError extends Error {
+  /** Always `"RpcError"`. */
+  override readonly name = "RpcError";
+  /** One of sixteen reasons, for programs. */
+  readonly code: Code;
+  /** Structured data that came with the error, if any. */
+  readonly details: unknown;
+  /** Whether the other side sent this error, rather than this one finding it out. */
+  readonly remote: boolean;
+  /** Whether it is certain that no handler was started for the call. */
+  readonly notStarted: boolean;
+
+  /**
+   * @param code One of the sixteen codes
+   * @param message For people: what was wrong, and what to do
+   * @param options Details, cause, and where the error comes from
+   * @throws {TypeError} If the code is not one of the sixteen
+   */
+  constructor(code: Code, message: string, options: RpcErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    if (!isCode(code)) throw new TypeError(`Cannot create an RpcError: unknown code ${JSON.stringify(code)}`);
+    this.code = code;
+    this.details = options.details;
+    this.remote = options.remote ?? false;
+    this.notStarted = options.notStarted ?? false;
+  }
+}

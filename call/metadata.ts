@@ -1,0 +1,56 @@
+// Metadata: small named values that travel beside a call's arguments. Checked here where a user hands it in;
+// the frame decoder applies the same rules to what a peer sends.
+
+/** Metadata as it arrives: names to text or bytes. */
+export type Metadata = ReadonlyMap<string, string | Uint8Array>;
+
+/** Metadata as it may be handed in: a plain object or a Map. */
+export type MetadataInit = Metadata | Readonly<Record<string, string | Uint8Array>>;
+
+/** How many entries one call's metadata may have. */
+export const MAX_METADATA_ENTRIES = 64;
+
+const NAME = /^[a-z0-9_.-]{1,64}$/;
+
+/** The name by which an Error frame says that no handler was started. */
+export const NOT_STARTED = "not-started";
+
+/** Metadata without entries, shared by all calls that carry none. */
+export const NO_METADATA: Metadata = new Map();
+
+/** Whether `name` may name a metadata entry: 1 to 64 of `a-z 0-9 - _ .`, and not `__proto__`. */
+export function isMetadataName(name: string): boolean {
+  return NAME.test(name) && name !== "__proto__";
+}
+
+/**
+ * Checks what a user handed in and makes it a Map.
+ *
+ * @throws {TypeError} If a name or a value is not allowed, or a name is the protocol's own
+ * @throws {RangeError} If there are more than 64 entries
+ */
+export function toMetadata(init: MetadataInit | undefined): Metadata | undefined {
+  if (init === undefined) return undefined;
+  if (typeof init !== "object" || init === null) {
+    throw new TypeError("Cannot use metadata: expected an object or a Map of text or bytes");
+  }
+  const map = new Map<string, string | Uint8Array>(init instanceof Map ? init : Object.entries(init));
+  if (map.size === 0) return undefined;
+  if (map.size > MAX_METADATA_ENTRIES) {
+    throw new RangeError(`Cannot use metadata: ${map.size} entries are more than ${MAX_METADATA_ENTRIES}`);
+  }
+  for (const [name, value] of map) {
+    if (!isMetadataName(name)) {
+      throw new TypeError(
+        `Cannot use metadata name ${JSON.stringify(name)}: names are 1 to 64 of a-z 0-9 - _ .`,
+      );
+    }
+    if (name === NOT_STARTED || name.startsWith("rpc-")) {
+      throw new TypeError(`Cannot use metadata name "${name}": it is the protocol's own`);
+    }
+    if (typeof value !== "string" && !(value instanceof Uint8Array)) {
+      throw new TypeError(`Cannot use metadata "${name}": values are text or a Uint8Array`);
+    }
+  }
+  return map;
+}

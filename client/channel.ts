@@ -1,0 +1,135 @@
+// The client's link to one endpoint: one session at a time, dialled again with backoff when it is lost. Owned by a
+// Client, shared by all its calls to that endpoint.
+
+import { RpcError } from "../call/error.ts";
+import { Backoff } from "../discovery/backoff.ts";
+import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { dial, type DialOptions } from "../transport/dial.ts";
+import type { Session } from "../transport/session.ts";
+
+/** The longest wait between two attempts, in ms, before jitter. */
+const LONGEST_WAIT = 10_000;
+/** The first attempt after a loss waits up to this, so that many clients do not come back at once. */
+const FIRST_WAIT = 100;
+/** A connection that lasted this long was a good one; of a server that accepts and drops, each loss is a failure. */
+const STEADY = 1_000;
+
+/** How a channel stands. */
+export type ChannelState = "idle" | "connecting" | "ready" | "failing" | "closed";
+
+/** One endpoint's connection. */
+export class Channel {
+  /** The address it leads to. */
+  readonly address: string;
+  /** The session to call over; undefined while there is none. */
+  ready: Session | undefined;
+
+  readonly #options: DialOptions;
+  readonly #stop = new AbortController();
+  readonly #backoff = new Backoff(Math.random);
+  /** All sessions that are not over, those that only finish their calls included. */
+  readonly #sessions = new Set<Session>();
+  #attempt: Promise<Session> | undefined;
+  /** Why the last attempt failed; undefined once one succeeds. */
+  #failure: RpcError | undefined;
+
+  constructor(address: string, options: DialOptions) {
+    this.address = address;
+    this.#options = options;
+  }
+
+  /** How it stands. */
+  get state(): ChannelState {
+    if (this.#stop.signal.aborted) return "closed";
+    if (this.ready !== undefined) return "ready";
+    if (this.#failure !== undefined) return "failing";
+    return this.#attempt === undefined ? "idle" : "connecting";
+  }
+
+  /** Calls over it that are not settled. */
+  get pending(): number {
+    let pending = 0;
+    for (const session of this.#sessions) pending += session.pending;
+    return pending;
+  }
+
+  /**
+   * Waits for a session, dialling if need be. While attempts fail it does not wait for the next.
+   *
+   * @throws {RpcError} Why there is none
+   */
+  connected(): Promise<Session> {
+    if (this.ready !== undefined) return Promise.resolve(this.ready);
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return this.#attempt ?? this.#dial(0);
+  }
+
+  /** Takes no more calls, lets those under way finish, then closes. */
+  async retire(): Promise<void> {
+    this.#stop.abort();
+    const sessions = [...this.#sessions];
+    for (const session of sessions) session.drain();
+    await Promise.all([this.#attempt?.catch(() => {}), ...sessions.map((session) => session.closed)]);
+  }
+
+  /** Closes now: calls over it end with `reason`. Resolves when nothing is left. */
+  async close(reason: RpcError): Promise<void> {
+    this.#stop.abort();
+    const attempt = this.#attempt;
+    for (const session of this.#sessions) session.close(reason);
+    await Promise.all([attempt?.catch(() => {}), ...[...this.#sessions].map((session) => session.closed)]);
+  }
+
+  /** Begins an attempt in `wait` ms. */
+  #dial(wait: number): Promise<Session> {
+    const attempt = this.#connect(wait);
+    this.#attempt = attempt;
+    // Calls that wait for it see its failure; that nobody waits is no mistake.
+    attempt.catch(() => {});
+    return attempt;
+  }
+
+  async #connect(wait: number): Promise<Session> {
+    const { signal } = this.#stop;
+    if (wait > 0) await sleep(SYSTEM_CLOCK, wait, signal);
+    try {
+      if (signal.aborted) throw new RpcError("unavailable", "The client was closed", { notStarted: true });
+      const began = performance.now();
+      let dialled: Session | undefined;
+      const session = dialled = await dial(this.address, this.#options, {
+        draining: () => this.#lost(dialled, began),
+        ended: () => {
+          if (dialled !== undefined) this.#sessions.delete(dialled);
+          this.#lost(dialled, began);
+        },
+      }, signal);
+      if (!session.open) {
+        // It was over before it got here.
+        await session.closed;
+        throw new RpcError("unavailable", `${this.address} ended the connection at once`, {
+          notStarted: true,
+        });
+      }
+      this.#sessions.add(session);
+      if (signal.aborted) session.drain();
+      this.#attempt = undefined;
+      this.#failure = undefined;
+      this.ready = session;
+      return session;
+    } catch (error) {
+      this.#attempt = undefined;
+      this.#failure = error as RpcError;
+      if (!signal.aborted) this.#dial(this.#backoff.next(LONGEST_WAIT));
+      throw error;
+    }
+  }
+
+  #lost(session: Session | undefined, began: number): void {
+    if (session === undefined || this.ready !== session) return;
+    this.ready = undefined;
+    if (this.#stop.signal.aborted) return;
+    const steady = performance.now() - began >= STEADY;
+    if (steady) this.#backoff.reset();
+    this.#dial(steady ? Math.random() * FIRST_WAIT : this.#backoff.next(LONGEST_WAIT));
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * The client: typed calls to one server or many, with timeouts, cancellation, balancing and reconnecting.
+ *
+ * @example A call that gives up after half a second
+ * ```ts
+ * import { connect } from "@troodon/rpc/client";
+ * import { Server } from "@troodon/rpc/server";
+ *
+ * await using server = new Server().register("Clock", { now: () => new Date() });
+ * const { address } = await server.listen("tcp@127.0.0.1:0");
+ *
+ * await using client = await connect(address);
+ * const now = await client.call<Date>("Clock.now", undefined, { timeout: 500 });
+ * console.log(now.toISOString());
+ * ```
+ *
+ * @module
+ */
+
+export { Client, connect } from "./client.ts";
+export type { ClientStats, EndpointStats } from "./client.ts";
+export type { ChannelState } from "./channel.ts";
+export type { CallOptions, ConnectOptions } from "./options.ts";
+export type { ServiceClient } from "./typed.ts";
+export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
+export type { Metadata, MetadataInit } from "../call/metadata.ts";
+export type { SessionLimits } from "../transport/limits.ts";

@@ -1,0 +1,168 @@
+// What a client and a call can be told, checked and completed in one place.
+
+import { type Metadata, type MetadataInit, toMetadata } from "../call/metadata.ts";
+import type { Codec } from "../codec/codec.ts";
+import { KeyCache } from "../codec/key_cache.ts";
+import { DEFAULT_CODEC } from "../codec/option.ts";
+import { CodecTable } from "../codec/table.ts";
+import type { Balancer } from "../discovery/balancer.ts";
+import type { BalancerName } from "../discovery/balancers.ts";
+import type { DialOptions } from "../transport/dial.ts";
+import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+
+/** Options of `connect`. Times in ms, sizes in bytes. */
+export interface ConnectOptions extends Partial<SessionLimits> {
+  /**
+   * The codec of arguments and results, by its media type.
+   *
+   * @default {"application/cbor"}
+   */
+  codecType?: string;
+  /** Codecs besides `application/cbor` and `application/json`. */
+  codecs?: Iterable<Codec>;
+  /**
+   * How long connecting to a server and the handshake may take together, 0 = no limit.
+   *
+   * @default {10_000}
+   */
+  connectTimeout?: number;
+  /**
+   * How long a call may take that names no `timeout` itself; Infinity = no limit.
+   *
+   * @default {30_000}
+   */
+  timeout?: number;
+  /**
+   * How long servers are asked to work on one call at most, 0 = as long as they like.
+   *
+   * @default {0}
+   */
+  handleTimeout?: number;
+  /**
+   * Who chooses the server of each call.
+   *
+   * @default {"round_robin"}
+   */
+  balancer?: BalancerName | Balancer;
+  /** A credential, sent in the handshake for the server's `authenticate`. */
+  token?: string;
+  /** Told of what an operator may want to know. By default nobody is. */
+  log?: (message: string, error?: unknown) => void;
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  /**
+   * How long the call may take, in ms, connecting included; Infinity = no limit, 0 = no time at all.
+   *
+   * @default {30_000}, unless the client has another
+   */
+  timeout?: number;
+  /** Ends the call with `canceled`, and aborts its handler's signal. */
+  signal?: AbortSignal;
+  /** What travels beside the arguments. */
+  metadata?: MetadataInit;
+  /** What calls that belong together have in common, for balancers that hash. */
+  key?: string;
+  /**
+   * Whether the call may be executed more than once: it is then sent again also when the connection was lost after
+   * it had been sent.
+   *
+   * @default {false}
+   */
+  idempotent?: boolean;
+}
+
+/** The options of a client with nothing left open. */
+export interface ClientSettings {
+  readonly dial: DialOptions;
+  readonly timeout: number;
+  readonly connectTimeout: number;
+}
+
+/**
+ * Checks and completes the options.
+ *
+ * @throws {RangeError} If a number is out of its range
+ * @throws {TypeError} If the codec is unknown or the token is not text
+ */
+export function clientSettings(options: ConnectOptions): ClientSettings {
+  const codecs = CodecTable.standard();
+  for (const codec of options.codecs ?? []) codecs.register(codec);
+  const codecType = options.codecType ?? DEFAULT_CODEC;
+  const codec = codecs.get(codecType);
+  if (codec === undefined) {
+    throw new TypeError(
+      `Cannot use codecType ${JSON.stringify(codecType)}: expected one of ${codecs.names.join(", ")}`,
+    );
+  }
+  const { token } = options;
+  if (token !== undefined && typeof token !== "string") {
+    throw new TypeError("Cannot use token: expected text");
+  }
+  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, 2_147_483_647);
+  return {
+    dial: {
+      codec,
+      limits: sessionLimits(options),
+      names: new KeyCache(),
+      connectTimeout,
+      handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+      token,
+      log: options.log,
+    },
+    timeout: checkTimeout(options.timeout ?? 30_000),
+    connectTimeout,
+  };
+}
+
+/**
+ * Checks a call's timeout.
+ *
+ * @throws {RangeError} If it is negative or not a number
+ */
+export function checkTimeout(timeout: number): number {
+  if (typeof timeout !== "number" || !(timeout >= 0)) {
+    throw new RangeError(`Cannot use timeout ${timeout}: expected ms from 0 to Infinity`);
+  }
+  return timeout;
+}
+
+/** A call as its user wants it, checked: what every attempt at it has in common. */
+export class CallPlan {
+  readonly method: string;
+  readonly args: unknown;
+  /** On the clock of `performance.now()`; Infinity = none. */
+  readonly deadline: number;
+  readonly signal: AbortSignal | undefined;
+  readonly metadata: Metadata | undefined;
+  readonly key: string | undefined;
+  readonly idempotent: boolean;
+
+  /**
+   * @throws {TypeError} If the method is not text, or the signal or the metadata are none
+   * @throws {RangeError} If the timeout is negative or not a number
+   */
+  constructor(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    defaultTimeout: number,
+    now: number,
+  ) {
+    if (typeof method !== "string") {
+      throw new TypeError("Cannot call method: expected a name such as Arith.sum");
+    }
+    this.method = method;
+    this.args = args;
+    const timeout = options?.timeout === undefined ? defaultTimeout : checkTimeout(options.timeout);
+    this.deadline = now + timeout;
+    this.signal = options?.signal;
+    if (this.signal !== undefined && !(this.signal instanceof AbortSignal)) {
+      throw new TypeError("Cannot use signal: expected an AbortSignal");
+    }
+    this.metadata = toMetadata(options?.metadata);
+    this.key = options?.key;
+    this.idempotent = options?.idempotent ?? false;
+  }
+}

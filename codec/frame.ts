@@ -1,0 +1,198 @@
+// Frames to bytes: one function a kind, each appending a frame's head and header to a send buffer. The session
+// appends the body, if there is one, and closes the frame. The reading side is frame_decoder.ts.
+
+import type { Metadata } from "../call/metadata.ts";
+import type { ByteBuffer } from "./bytes.ts";
+
+/** What a frame is about: the first element of its header. */
+export const Kind = {
+  Call: 1,
+  Reply: 2,
+  Error: 3,
+  Item: 4,
+  End: 5,
+  Cancel: 6,
+  Credit: 7,
+  Ping: 8,
+  Pong: 9,
+  GoAway: 10,
+} as const;
+
+/** The first byte of every frame: a CBOR byte string whose length is a 32-bit number. */
+export const FRAME_MARK = 0x5a;
+/** The bytes before a frame's header: the mark and the length. */
+export const FRAME_HEAD_BYTES = 5;
+/** The longest header, encoded. */
+export const MAX_HEADER_BYTES = 16_384;
+/** The longest message of an Error or a GoAway, in bytes of UTF-8. */
+export const MAX_MESSAGE_BYTES = 8_192;
+
+const encoder = new TextEncoder();
+
+/** Closes the frame that begins at `start` by filling in its length, and returns that length. */
+export function endFrame(out: ByteBuffer, start: number): number {
+  const length = out.length - start - FRAME_HEAD_BYTES;
+  const bytes = out.bytes;
+  bytes[start + 1] = length >>> 24;
+  bytes[start + 2] = length >>> 16;
+  bytes[start + 3] = length >>> 8;
+  bytes[start + 4] = length;
+  return length;
+}
+
+/** Opens a frame with a header of `elements` elements of which it writes the first two. */
+function beginFrame(out: ByteBuffer, elements: number, kind: number, seq: number): void {
+  out.reserve(FRAME_HEAD_BYTES + 11);
+  const bytes = out.bytes;
+  let at = out.length;
+  bytes[at++] = FRAME_MARK;
+  at += 4;
+  bytes[at++] = 0x80 | elements;
+  bytes[at++] = kind;
+  out.length = at;
+  writeUint(out, 0, seq);
+}
+
+/** Begins a Call: `[1, seq, method, timeout, metadata?]`. */
+export function beginCall(
+  out: ByteBuffer,
+  seq: number,
+  method: string,
+  timeout: number,
+  metadata: Metadata | undefined,
+): void {
+  beginFrame(out, metadata === undefined ? 4 : 5, Kind.Call, seq);
+  writeText(out, method);
+  out.reserve(9);
+  writeUint(out, 0, timeout);
+  if (metadata !== undefined) writeMetadata(out, metadata);
+}
+
+/** Begins a Reply: `[2, seq, metadata?]`. */
+export function beginReply(out: ByteBuffer, seq: number, metadata?: Metadata): void {
+  beginFrame(out, metadata === undefined ? 2 : 3, Kind.Reply, seq);
+  if (metadata !== undefined) writeMetadata(out, metadata);
+}
+
+/** Begins an Error: `[3, seq, code, message, metadata?]`. The message is cut to 8 KiB. */
+export function beginError(
+  out: ByteBuffer,
+  seq: number,
+  code: string,
+  message: string,
+  metadata?: Metadata,
+): void {
+  beginFrame(out, metadata === undefined ? 4 : 5, Kind.Error, seq);
+  writeText(out, code);
+  writeText(out, message, MAX_MESSAGE_BYTES);
+  if (metadata !== undefined) writeMetadata(out, metadata);
+}
+
+/** Begins an Item: `[4, seq]`. */
+export function beginItem(out: ByteBuffer, seq: number): void {
+  beginFrame(out, 2, Kind.Item, seq);
+}
+
+/** Writes a whole frame whose header is `[kind, n]`: End, Cancel, Ping and Pong. */
+export function writeShort(out: ByteBuffer, kind: number, n: number): void {
+  const start = out.length;
+  beginFrame(out, 2, kind, n);
+  endFrame(out, start);
+}
+
+/** Writes a whole Credit frame: `[7, seq, items, bytes]`. */
+export function writeCredit(out: ByteBuffer, seq: number, items: number, bytes: number): void {
+  const start = out.length;
+  beginFrame(out, 4, Kind.Credit, seq);
+  out.reserve(18);
+  writeUint(out, 0, items);
+  writeUint(out, 0, bytes);
+  endFrame(out, start);
+}
+
+/** Writes a whole GoAway frame: `[10, lastSeq, code, message]`. The message is cut to 8 KiB. */
+export function writeGoAway(out: ByteBuffer, lastSeq: number, code: string, message: string): void {
+  const start = out.length;
+  beginFrame(out, 4, Kind.GoAway, lastSeq);
+  writeText(out, code);
+  writeText(out, message, MAX_MESSAGE_BYTES);
+  endFrame(out, start);
+}
+
+/** Writes a CBOR head: a major type in its upper bits and a number up to 2^53-1. Nine bytes are reserved. */
+function writeUint(out: ByteBuffer, major: number, n: number): void {
+  const bytes = out.bytes;
+  let at = out.length;
+  if (n < 24) {
+    bytes[at++] = major | n;
+  } else if (n < 0x100) {
+    bytes[at++] = major | 24;
+    bytes[at++] = n;
+  } else if (n < 0x10000) {
+    bytes[at++] = major | 25;
+    bytes[at++] = n >>> 8;
+    bytes[at++] = n;
+  } else {
+    if (n < 0x100000000) {
+      bytes[at++] = major | 26;
+    } else {
+      const high = Math.floor(n / 0x100000000);
+      bytes[at++] = major | 27;
+      bytes[at++] = high >>> 24;
+      bytes[at++] = high >>> 16;
+      bytes[at++] = high >>> 8;
+      bytes[at++] = high;
+    }
+    bytes[at++] = n >>> 24;
+    bytes[at++] = n >>> 16;
+    bytes[at++] = n >>> 8;
+    bytes[at++] = n;
+  }
+  out.length = at;
+}
+
+/** Writes a text, cut at a character to `limit` bytes of UTF-8. */
+function writeText(out: ByteBuffer, text: string, limit = Infinity): void {
+  const length = text.length;
+  if (length < 24) {
+    // Method names and codes are short and ASCII nearly always: written in one pass, given up at the first other.
+    out.reserve(1 + length);
+    const bytes = out.bytes;
+    let at = out.length;
+    bytes[at++] = 0x60 | length;
+    let i = 0;
+    for (; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 127) break;
+      bytes[at++] = code;
+    }
+    if (i === length) {
+      out.length = at;
+      return;
+    }
+  }
+  let encoded = encoder.encode(text);
+  if (encoded.length > limit) {
+    let end = limit;
+    while ((encoded[end]! & 0xc0) === 0x80) end--;
+    encoded = encoded.subarray(0, end);
+  }
+  out.reserve(9);
+  writeUint(out, 0x60, encoded.length);
+  out.append(encoded);
+}
+
+function writeMetadata(out: ByteBuffer, metadata: Metadata): void {
+  out.reserve(9);
+  writeUint(out, 0xa0, metadata.size);
+  for (const [name, value] of metadata) {
+    writeText(out, name);
+    if (typeof value === "string") {
+      writeText(out, value);
+    } else {
+      out.reserve(9);
+      writeUint(out, 0x40, value.length);
+      out.append(value);
+    }
+  }
+}

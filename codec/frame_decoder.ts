@@ -1,0 +1,211 @@
+// Bytes to frames, pure: whoever reads a connection fills `space()`, says how much with `filled()`, and takes
+// frame after frame with `next()`. Any split of the bytes gives the same frames. Owns the receive buffer: frames are
+// cut in place, and what a peer declares is never allocated before it has arrived.
+
+import { type Code, isCode, RpcError } from "../call/error.ts";
+import type { Metadata } from "../call/metadata.ts";
+import { FRAME_HEAD_BYTES, FRAME_MARK, Kind, MAX_HEADER_BYTES } from "./frame.ts";
+import { HeaderReader, malformed } from "./header_reader.ts";
+import type { KeyCache } from "./key_cache.ts";
+
+/** The receive buffer of a quiet connection. */
+const SMALL = 2_048;
+/** The receive buffer of a busy one, unless a single frame needs more. */
+const LARGE = 131_072;
+
+/**
+ * Cuts frames out of a byte stream and reads their headers. The fields hold the frame that `next()` found last;
+ * which of them count depends on `kind`.
+ */
+export class FrameDecoder {
+  /** One of the values of {@linkcode Kind}. */
+  kind = 0;
+  /** The call that the frame belongs to; the number of a Ping or Pong; the last call of a GoAway. */
+  seq = 0;
+  /** Call: who is called. */
+  method = "";
+  /** Call: ms that remain, 0 = no limit. */
+  timeout = 0;
+  /** Call, Reply, Error: metadata, if the frame carries some. */
+  metadata: Metadata | undefined = undefined;
+  /** Error, GoAway: why. */
+  code: Code = "unknown";
+  /** Error, GoAway: why, in words. */
+  message = "";
+  /** Credit: how many more items may come. */
+  items = 0;
+  /** Credit: how many more bytes may come. */
+  creditBytes = 0;
+  /** The buffer that holds the body, until the next `space()`. */
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Where the body begins in `bytes`; equal to `bodyEnd` if there is none. */
+  bodyStart = 0;
+  /** Where the body ends in `bytes`. */
+  bodyEnd = 0;
+
+  readonly #maxFrameBytes: number;
+  readonly #header: HeaderReader;
+  /** What has arrived and is not yet cut lies from `#begin` to `#end`. */
+  #begin = 0;
+  #end = 0;
+  #wanted = SMALL;
+
+  /**
+   * @param maxFrameBytes The longest frame taken, without its five-byte head
+   * @param names The names seen lately, which may be shared with other decoders
+   * @param prefix Bytes that arrived behind the handshake
+   */
+  constructor(maxFrameBytes: number, names: KeyCache, prefix: Uint8Array = new Uint8Array(0)) {
+    this.#maxFrameBytes = maxFrameBytes;
+    this.#header = new HeaderReader(names);
+    this.bytes = new Uint8Array(Math.max(SMALL, prefix.length));
+    this.bytes.set(prefix);
+    this.#end = prefix.length;
+  }
+
+  /** How many bytes of an unfinished frame have arrived, its head included. */
+  get partial(): number {
+    return this.#end - this.#begin;
+  }
+
+  /** Where to read to. Ends the life of the last frame's body. */
+  space(): Uint8Array<ArrayBuffer> {
+    const held = this.#end - this.#begin;
+    let capacity = this.bytes.length;
+    if (held === 0) {
+      this.#begin = this.#end = 0;
+      if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
+    } else if (capacity - this.#end < capacity >> 1) {
+      // Moved to the front when half of the room is used up; into a larger buffer when it fills most of this one.
+      // A long frame gets room as it arrives, not as it is declared.
+      if (held > capacity >> 1) {
+        capacity = Math.max(capacity, this.#wanted, Math.min(capacity * 2, this.#frameEnd() + SMALL));
+      }
+      const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
+      target.set(this.bytes.subarray(this.#begin, this.#end));
+      this.bytes = target;
+      this.#begin = 0;
+      this.#end = held;
+    }
+    return this.#end === 0 ? this.bytes : this.bytes.subarray(this.#end);
+  }
+
+  /** The length of the unfinished frame with its head, or the least to know it. */
+  #frameEnd(): number {
+    const at = this.#begin;
+    const bytes = this.bytes;
+    if (this.#end - at < FRAME_HEAD_BYTES) return SMALL;
+    return FRAME_HEAD_BYTES + (((bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8) |
+      bytes[at + 4]!) >>> 0);
+  }
+
+  /** Says that `count` bytes were read into what `space()` gave. */
+  filled(count: number): void {
+    this.#end += count;
+    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * 2, LARGE);
+  }
+
+  /** Goes back to a small buffer as soon as nothing is held: called when the connection has fallen quiet. */
+  trim(): void {
+    this.#wanted = SMALL;
+  }
+
+  /**
+   * Cuts the next frame and reads its header into the fields.
+   *
+   * @returns Whether there was a whole frame
+   * @throws {RpcError} If the bytes are not what the protocol allows; the connection cannot go on
+   */
+  next(): boolean {
+    const begin = this.#begin;
+    const held = this.#end - begin;
+    if (held === 0) return false;
+    const bytes = this.bytes;
+    if (bytes[begin] !== FRAME_MARK) {
+      throw malformed(
+        `expected byte 0x5a at its start, got 0x${bytes[begin]!.toString(16).padStart(2, "0")}`,
+      );
+    }
+    if (held < FRAME_HEAD_BYTES) return false;
+    const length = this.#frameEnd() - FRAME_HEAD_BYTES;
+    if (length > this.#maxFrameBytes) {
+      throw new RpcError(
+        "resource_exhausted",
+        `Cannot decode frame: ${length} bytes are more than ${this.#maxFrameBytes}`,
+      );
+    }
+    if (length === 0) throw malformed("its length is 0");
+    const end = begin + FRAME_HEAD_BYTES + length;
+    if (end > this.#end) return false;
+    this.#begin = end;
+    this.#read(begin + FRAME_HEAD_BYTES, end);
+    return true;
+  }
+
+  #read(start: number, end: number): void {
+    const header = this.#header;
+    const limited = end - start > MAX_HEADER_BYTES;
+    header.start(this.bytes, start, limited ? start + MAX_HEADER_BYTES : end, limited);
+    const elements = header.array();
+    if (elements < 2) throw malformed(`its header has ${elements} elements`);
+    const kind = header.uint("the kind");
+    this.kind = kind;
+    this.seq = header.uint("the call's number");
+    let hasBody = false;
+    switch (kind) {
+      case Kind.Call:
+        expectElements(elements, 4, 5);
+        this.method = header.text("the method");
+        this.timeout = header.uint("the timeout");
+        this.metadata = elements === 5 ? header.metadata() : undefined;
+        hasBody = true;
+        break;
+      case Kind.Reply:
+        expectElements(elements, 2, 3);
+        this.metadata = elements === 3 ? header.metadata() : undefined;
+        hasBody = true;
+        break;
+      case Kind.Error:
+        expectElements(elements, 4, 5);
+        this.#readReason(header);
+        this.metadata = elements === 5 ? header.metadata() : undefined;
+        hasBody = true;
+        break;
+      case Kind.Item:
+        expectElements(elements, 2, 2);
+        hasBody = true;
+        break;
+      case Kind.Credit:
+        expectElements(elements, 4, 4);
+        this.items = header.uint("the items of credit");
+        this.creditBytes = header.uint("the bytes of credit");
+        break;
+      case Kind.GoAway:
+        expectElements(elements, 4, 4);
+        this.#readReason(header);
+        break;
+      case Kind.End:
+      case Kind.Cancel:
+      case Kind.Ping:
+      case Kind.Pong:
+        expectElements(elements, 2, 2);
+        break;
+      default:
+        throw malformed(`unknown kind ${kind}`);
+    }
+    if (this.seq === 0 && kind < Kind.Ping) throw malformed("the call's number is 0");
+    this.bodyStart = header.at;
+    this.bodyEnd = end;
+    if (!hasBody && header.at !== end) throw malformed("bytes follow a header that has no body");
+  }
+
+  #readReason(header: HeaderReader): void {
+    const code = header.text("the code");
+    this.code = isCode(code) ? code : "unknown";
+    this.message = header.text("the message");
+  }
+}
+
+function expectElements(elements: number, least: number, most: number): void {
+  if (elements < least || elements > most) throw malformed(`its header has ${elements} elements`);
+}

@@ -1,0 +1,127 @@
+// The strict CBOR of frame headers: unsigned integers, text, bytes and one flat map, all of definite length.
+// Bodies are the codec's; a header is read in place, field by field, so that nothing is built but its values.
+
+import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
+import { RpcError } from "../call/error.ts";
+import type { KeyCache } from "./key_cache.ts";
+
+/** Reads header fields one after the other from `at` up to `limit`. Owned by one frame decoder. */
+export class HeaderReader {
+  /** Where the next field begins. */
+  at = 0;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #limit = 0;
+  #limited = false;
+  readonly #names: KeyCache;
+
+  /** @param names The names seen lately; shared between connections, since it is larger than all else of one */
+  constructor(names: KeyCache) {
+    this.#names = names;
+  }
+
+  /**
+   * Turns to another header.
+   *
+   * @param limited Whether `limit` is the header's limit rather than the end of its frame: decides which
+   * error tells that the header goes beyond it
+   */
+  start(bytes: Uint8Array, at: number, limit: number, limited: boolean): void {
+    this.#bytes = bytes;
+    this.at = at;
+    this.#limit = limit;
+    this.#limited = limited;
+  }
+
+  /** Reads the head of an array and returns its number of elements. */
+  array(): number {
+    return this.#head(4, "an array");
+  }
+
+  /** Reads an unsigned integer up to 2^53-1. */
+  uint(what: string): number {
+    const at = this.at;
+    if (at < this.#limit) {
+      const byte = this.#bytes[at]!;
+      if (byte < 24) {
+        this.at = at + 1;
+        return byte;
+      }
+    }
+    return this.#head(0, what);
+  }
+
+  /** Reads a text; short ones that come again cost no more than a look-up. */
+  text(what: string): string {
+    const length = this.#head(3, what);
+    const start = this.#take(length);
+    const text = this.#names.get(this.#bytes, start, this.at);
+    if (text === undefined) throw malformed(`${what} is not valid UTF-8`);
+    return text;
+  }
+
+  /** Reads a map of metadata. */
+  metadata(): Metadata {
+    const count = this.#head(5, "metadata");
+    if (count > MAX_METADATA_ENTRIES) {
+      throw new RpcError(
+        "resource_exhausted",
+        `Cannot decode frame: ${count} metadata entries are more than ${MAX_METADATA_ENTRIES}`,
+      );
+    }
+    const metadata = new Map<string, string | Uint8Array>();
+    for (let i = 0; i < count; i++) {
+      const name = this.text("a metadata name");
+      if (!isMetadataName(name)) throw malformed("a metadata name is not 1 to 64 of a-z 0-9 - _ .");
+      if (metadata.has(name)) throw malformed(`metadata "${name}" comes twice`);
+      metadata.set(name, this.#value(name));
+    }
+    return metadata;
+  }
+
+  #value(name: string): string | Uint8Array {
+    if (this.#peek() >> 5 !== 2) return this.text(`metadata "${name}"`);
+    const length = this.#head(2, "metadata");
+    const start = this.#take(length);
+    return this.#bytes.slice(start, this.at);
+  }
+
+  /** Reads the head of an item that must be of `major` type, and returns its number. */
+  #head(major: number, what: string): number {
+    const byte = this.#peek();
+    if (byte >> 5 !== major) throw malformed(`${what} is of the wrong type`);
+    const info = byte & 31;
+    this.at++;
+    if (info < 24) return info;
+    if (info > 27) throw malformed(`${what} is not of definite length`);
+    const size = 1 << (info - 24);
+    let at = this.#take(size);
+    let n = 0;
+    for (; at < this.at; at++) n = n * 256 + this.#bytes[at]!;
+    if (n > Number.MAX_SAFE_INTEGER) throw malformed(`${what} is above 2^53-1`);
+    return n;
+  }
+
+  #peek(): number {
+    if (this.at >= this.#limit) throw this.#short();
+    return this.#bytes[this.at]!;
+  }
+
+  /** Goes `length` bytes on and returns where they begin. */
+  #take(length: number): number {
+    const start = this.at;
+    if (length > this.#limit - start) throw this.#short();
+    this.at = start + length;
+    return start;
+  }
+
+  #short(): RpcError {
+    return this.#limited
+      ? new RpcError("resource_exhausted", "Cannot decode frame: its header is over 16384 bytes")
+      : malformed("its header ends too early");
+  }
+}
+
+/** The error for a header that does not follow the protocol. */
+export function malformed(what: string): RpcError {
+  return new RpcError("invalid_argument", `Cannot decode frame: ${what}`);
+}

@@ -1,0 +1,67 @@
+// What CBOR can say and JavaScript has no value for, kept so that it can be looked at and encoded back.
+
+const MAX_TAG = 2n ** 64n - 1n;
+
+/**
+ * A tagged value of a tag that the codec does not know (RFC 8949 §3.4). Nothing is done with it; it encodes back to
+ * what it was.
+ *
+ * @example
+ * ```ts
+ * import { CborCodec, decode, encode, Tagged } from "@troodon/rpc/codec";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const codec = new CborCodec();
+ * const address = new Tagged(32, "http://www.example.com");
+ * assertEquals(decode(codec, encode(codec, address)), address);
+ * ```
+ */
+export class Tagged {
+  /** The tag's number: a bigint beyond `Number.MAX_SAFE_INTEGER`. */
+  readonly tag: number | bigint;
+  /** The tag's content. */
+  readonly value: unknown;
+
+  /**
+   * @param tag The tag's number, 0 to 2⁶⁴ - 1
+   * @param value The tag's content
+   * @throws {RangeError} If the number is none that a tag can have
+   */
+  constructor(tag: number | bigint, value: unknown) {
+    const fits = typeof tag === "bigint"
+      ? tag >= 0n && tag <= MAX_TAG
+      : Number.isSafeInteger(tag) && tag >= 0;
+    if (!fits) {
+      throw new RangeError(`Cannot create a tagged value: the tag must be 0 to 2^64 - 1, not ${tag}`);
+    }
+    this.tag = tag;
+    this.value = value;
+  }
+}
+
+/**
+ * A simple value that has no meaning yet (RFC 8949 §3.3); it encodes back to what it was.
+ *
+ * @example
+ * ```ts
+ * import { CborCodec, decode, Simple } from "@troodon/rpc/codec";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(decode(new CborCodec(), Uint8Array.of(0xf0)), new Simple(16));
+ * ```
+ */
+export class Simple {
+  /** The number of the simple value. */
+  readonly number: number;
+
+  /**
+   * @param number 0 to 19 or 32 to 255: what lies between has a meaning or is reserved
+   * @throws {RangeError} If the number is none of these
+   */
+  constructor(number: number) {
+    if (!Number.isInteger(number) || number < 0 || number > 255 || (number > 19 && number < 32)) {
+      throw new RangeError(`Cannot create a simple value: the number must be 0-19 or 32-255, not ${number}`);
+    }
+    this.number = number;
+  }
+}

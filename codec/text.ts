@@ -1,0 +1,198 @@
+// Text to UTF-8 and back, strictly: what is not well-formed is refused, never replaced. Called by the codecs and
+// by the frame header. Short text goes through loops here, since a call into the platform's TextEncoder or
+// TextDecoder costs as much as some hundred characters.
+
+import type { ByteBuffer } from "./bytes.ts";
+import { Refusal } from "./refusal.ts";
+
+const LOOPED_CHARS = 64;
+
+// Where there is node:buffer, as in Deno, its decoder costs a fifth of a TextDecoder, and less than a loop from a
+// few bytes on. Elsewhere (browsers) this file works without.
+const utf8Slice = nodeUtf8Slice();
+const LOOPED_BYTES = utf8Slice === undefined ? 160 : 12;
+
+const encoder = new TextEncoder();
+// Without ignoreBOM a text's first U+FEFF would vanish.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+// Called through `call`, the method is not looked up on strings of ever new internal representations, which
+// V8 does slowly.
+const { charCodeAt } = String.prototype;
+
+/**
+ * Appends `text` as a CBOR text string, its head included.
+ *
+ * @throws {TypeError} If the text holds a lone surrogate; nothing has been appended then
+ */
+export function encodeText(out: ByteBuffer, text: string): void {
+  const flat = `${text}`;
+  const { length } = flat;
+  if (length > LOOPED_CHARS) return encodeLongText(out, flat);
+  // The head is written for ASCII; a text that turns out to be longer in bytes is moved up.
+  out.reserve(3 * length + 3);
+  const { bytes } = out;
+  const start = out.length + (length < 24 ? 1 : 2);
+  for (let i = 0; i < length; i++) {
+    const unit = charCodeAt.call(flat, i);
+    if (unit > 0x7f) return encodeShortText(out, flat, start + i, i);
+    bytes[start + i] = unit;
+  }
+  if (length < 24) {
+    bytes[start - 1] = 0x60 | length;
+  } else {
+    bytes[start - 2] = 0x78;
+    bytes[start - 1] = length;
+  }
+  out.length = start + length;
+}
+
+/** Goes on behind the ASCII beginning of a text, of which `from` units have been written up to `at`. */
+function encodeShortText(out: ByteBuffer, text: string, at: number, from: number): void {
+  const { bytes } = out;
+  const { length } = text;
+  const start = at - from;
+  for (let i = from; i < length; i++) {
+    let unit = charCodeAt.call(text, i);
+    if (unit < 0x80) {
+      bytes[at++] = unit;
+    } else if (unit < 0x800) {
+      bytes[at++] = 0xc0 | unit >> 6;
+      bytes[at++] = 0x80 | unit & 0x3f;
+    } else {
+      if ((unit & 0xf800) === 0xd800) {
+        const next = i + 1 < length ? charCodeAt.call(text, i + 1) : 0;
+        if (unit > 0xdbff || (next & 0xfc00) !== 0xdc00) throw loneSurrogate();
+        i++;
+        unit = 0x10000 + ((unit & 0x3ff) << 10) + (next & 0x3ff);
+        bytes[at++] = 0xf0 | unit >> 18;
+        bytes[at++] = 0x80 | unit >> 12 & 0x3f;
+      } else {
+        bytes[at++] = 0xe0 | unit >> 12;
+      }
+      bytes[at++] = 0x80 | unit >> 6 & 0x3f;
+      bytes[at++] = 0x80 | unit & 0x3f;
+    }
+  }
+  const size = at - start;
+  const begin = out.length;
+  if (size >= 24 && length < 24) bytes.copyWithin(start + 1, start, at++);
+  if (size < 24) {
+    bytes[begin] = 0x60 | size;
+  } else {
+    bytes[begin] = 0x78;
+    bytes[begin + 1] = size;
+  }
+  out.length = at;
+}
+
+function encodeLongText(out: ByteBuffer, text: string): void {
+  if (!text.isWellFormed()) throw loneSurrogate();
+  const begin = out.length;
+  // Room for the longest head; the head goes where the text shows it has to.
+  out.reserve(5 + text.length);
+  const start = begin + 5;
+  let { read, written } = encoder.encodeInto(text, out.bytes.subarray(start));
+  if (read < text.length) {
+    // Not ASCII: what is left takes three bytes a unit at most.
+    out.length = start + written;
+    out.reserve(3 * (text.length - read));
+    out.length = begin;
+    const rest = encoder.encodeInto(text.slice(read), out.bytes.subarray(start + written));
+    written += rest.written;
+  }
+  const { bytes } = out;
+  const head = written < 0x100 ? 2 : written < 0x10000 ? 3 : 5;
+  if (head === 2) {
+    bytes[begin] = 0x78;
+  } else if (head === 3) {
+    bytes[begin] = 0x79;
+    bytes[begin + 1] = written >> 8;
+  } else {
+    bytes[begin] = 0x7a;
+    bytes[begin + 1] = written >>> 24;
+    bytes[begin + 2] = written >> 16;
+    bytes[begin + 3] = written >> 8;
+  }
+  bytes[begin + head - 1] = written;
+  if (head < 5) bytes.copyWithin(begin + head, start, start + written);
+  out.length = begin + head + written;
+}
+
+function loneSurrogate(): Refusal {
+  return new Refusal("a text with a lone surrogate cannot be carried");
+}
+
+function nodeUtf8Slice(): ((this: Uint8Array, start: number, end: number) => string) | undefined {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };
+  const node = process?.getBuiltinModule?.("node:buffer") as typeof import("node:buffer") | undefined;
+  return node && Reflect.get(node.Buffer.prototype, "utf8Slice");
+}
+
+/** The text that `bytes[start]` to `bytes[end - 1]` are in UTF-8, or undefined if they are none. */
+export function decodeText(bytes: Uint8Array, start: number, end: number): string | undefined {
+  if (end - start > LOOPED_BYTES) return decodeLongText(bytes, start, end);
+  const length = end - start;
+  const units = new Array<number>(length);
+  for (let i = 0; i < length; i++) {
+    const byte = bytes[start + i]!;
+    if (byte > 0x7f) return decodeShortText(bytes, start + i, end, units, i);
+    units[i] = byte;
+  }
+  return String.fromCharCode.apply(null, units);
+}
+
+function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
+  if (utf8Slice !== undefined) {
+    // It puts U+FFFD for what is invalid; a text without has been valid.
+    const text = utf8Slice.call(bytes, start, end);
+    if (!text.includes("\ufffd")) return text;
+  }
+  try {
+    return decoder.decode(bytes.subarray(start, end));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Goes on behind the ASCII beginning of a text, of which `length` units have been read. */
+function decodeShortText(
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  units: number[],
+  length: number,
+): string | undefined {
+  while (at < end) {
+    const byte = bytes[at++]!;
+    if (byte < 0x80) {
+      units[length++] = byte;
+      continue;
+    }
+    // Table 3-7 of the Unicode standard: the second byte's range keeps out overlong forms, surrogates and
+    // everything beyond U+10FFFF. A byte beyond `end` is never looked at.
+    const more = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+    if (byte < 0xc2 || byte > 0xf4 || at + more > end) return undefined;
+    const second = bytes[at++]!;
+    const least = byte === 0xe0 ? 0xa0 : byte === 0xf0 ? 0x90 : 0x80;
+    const most = byte === 0xed ? 0x9f : byte === 0xf4 ? 0x8f : 0xbf;
+    if (second < least || second > most) return undefined;
+    if (more === 1) {
+      units[length++] = (byte & 0x1f) << 6 | second & 0x3f;
+      continue;
+    }
+    const third = bytes[at++]!;
+    if ((third & 0xc0) !== 0x80) return undefined;
+    if (more === 2) {
+      units[length++] = (byte & 0x0f) << 12 | (second & 0x3f) << 6 | third & 0x3f;
+      continue;
+    }
+    const fourth = bytes[at++]!;
+    if ((fourth & 0xc0) !== 0x80) return undefined;
+    const beyond = ((byte & 0x07) << 18 | (second & 0x3f) << 12 | (third & 0x3f) << 6 | fourth & 0x3f) -
+      0x10000;
+    units[length++] = 0xd800 | beyond >> 10;
+    units[length++] = 0xdc00 | beyond & 0x3ff;
+  }
+  units.length = length;
+  return String.fromCharCode.apply(null, units);
+}

@@ -1,0 +1,62 @@
+// Time as this package uses it: monotonic, and replaceable by a fake one in tests. Used by whatever waits in
+// discovery/ and registry/.
+
+/** A source of time that never goes back, and timers on it. */
+export interface Clock {
+  /** The time since some fixed instant, in ms. */
+  now(): number;
+  /**
+   * Runs something once, later.
+   *
+   * @param callback What to run
+   * @param delay After how many ms
+   * @returns What takes the timer back; without effect once it has run
+   */
+  setTimer(callback: () => void, delay: number): () => void;
+}
+
+/** Beyond this, the platform's timers fire at once. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+/** The real {@linkcode Clock}, which jumps of the wall clock do not touch. */
+export const SYSTEM_CLOCK: Clock = Object.freeze({
+  now: (): number => performance.now(),
+  setTimer(callback: () => void, delay: number): () => void {
+    const timer = setTimeout(callback, Math.min(Math.max(delay, 0), MAX_DELAY));
+    return () => clearTimeout(timer);
+  },
+});
+
+/** Waits for some ms, or until the signal aborts: either way without an error. */
+export function sleep(clock: Clock, delay: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = () => {
+      cancel();
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const cancel = clock.setTimer(end, delay);
+    signal.addEventListener("abort", end);
+  });
+}
+
+/**
+ * Checks an option that is a duration.
+ *
+ * @param name What the option is called, for the message
+ * @param value What was given
+ * @param min The least that makes sense, in ms
+ * @returns The value
+ * @throws {TypeError} If it is no number
+ * @throws {RangeError} If it is below `min`, or longer than a timer can wait
+ */
+export function checkDuration(name: string, value: unknown, min = 1): number {
+  if (typeof value !== "number") {
+    throw new TypeError(`Cannot use ${name} of type ${typeof value}: expected ms`);
+  }
+  if (!(value >= min && value <= MAX_DELAY)) {
+    throw new RangeError(`Cannot use ${name} of ${value}: expected ${min} to ${MAX_DELAY} ms`);
+  }
+  return value;
+}

@@ -1,0 +1,40 @@
+/**
+ * Where a client's servers are, and which of them gets a call.
+ *
+ * A {@linkcode Discovery} knows the servers: {@linkcode MultiServers} from a list that the program keeps,
+ * {@linkcode RegistryDiscovery} by asking a registry. A {@linkcode Balancer} picks one for each call. Both are
+ * seams: an object of your own with the same methods does as well.
+ *
+ * @example Follow a list of servers
+ * ```ts
+ * import { MultiServers } from "@troodon/rpc/discovery";
+ *
+ * const servers = new MultiServers(["tcp@10.0.0.1:9999", "tcp@10.0.0.2:9999"]);
+ * for await (const endpoints of servers.watch()) {
+ *   console.log(endpoints.map(({ address }) => address).join(" "));
+ *   if (endpoints.length === 1) break;
+ *   servers.update(["tcp@10.0.0.2:9999"]);
+ * }
+ * ```
+ *
+ * @module
+ */
+
+export { type Code, CODES } from "../call/error.ts";
+export type { Balancer, Outcome, PickContext } from "./balancer.ts";
+export { type BalancerName, createBalancer } from "./balancers.ts";
+export type { Clock } from "./clock.ts";
+export type { Discovery, WatchOptions } from "./discovery.ts";
+export { formatAddress, parseAddress } from "./endpoint.ts";
+export type {
+  Address,
+  Endpoint,
+  HostAddress,
+  HttpAddress,
+  ParseAddressOptions,
+  UnixAddress,
+} from "./endpoint.ts";
+export { MultiServers } from "./multi_servers.ts";
+export type { RandomOptions } from "./random.ts";
+export { RegistryDiscovery, type RegistryDiscoveryOptions } from "./registry_discovery.ts";
+export type { Fetch } from "./registry_request.ts";

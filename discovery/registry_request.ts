@@ -1,0 +1,100 @@
+// One HTTP exchange with a registry, bounded in time and size. Used by RegistryDiscovery and by announce().
+
+import { RpcError } from "../call/error.ts";
+import type { Clock } from "./clock.ts";
+
+const DEFAULT_PATH = "/_rpc_/registry";
+
+/**
+ * The part of the global `fetch` that is needed here, so that another may take its place. It must heed the signal.
+ */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** What to ask, and within which bounds. */
+export interface RegistryRequest {
+  fetch: Fetch;
+  clock: Clock;
+  method: "GET" | "POST" | "DELETE";
+  url: URL;
+  /** Sent as JSON. */
+  body?: unknown;
+  /** In ms, for all of it. */
+  timeout: number;
+  /** Of the answer. */
+  maxBytes: number;
+  /** Gives up before the timeout. */
+  signal?: AbortSignal;
+}
+
+/** What came back. */
+export interface RegistryAnswer {
+  status: number;
+  text: string;
+}
+
+/**
+ * Takes the URL of a registry.
+ *
+ * @throws {TypeError} If it is none
+ */
+export function toRegistryUrl(text: string | URL): URL {
+  const url = URL.parse(String(text));
+  if (url === null || url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new TypeError(
+      `Cannot use registry URL ${JSON.stringify(String(text))}: expected one such as http://127.0.0.1:9999`,
+    );
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new TypeError(`Cannot use registry URL of ${url.host}: it must not contain a user or a password`);
+  }
+  url.hash = "";
+  if (url.pathname === "/" && url.search === "") url.pathname = DEFAULT_PATH;
+  return url;
+}
+
+/**
+ * Asks a registry.
+ *
+ * @returns Its answer, whatever the status
+ * @throws {RpcError} `unavailable` if there is no whole answer within the bounds; the message names the URL
+ */
+export async function askRegistry(request: RegistryRequest): Promise<RegistryAnswer> {
+  const { clock, signal, url } = request;
+  const controller = new AbortController();
+  const onAbort = () => controller.abort(signal?.reason);
+  const cancelTimer = clock.setTimer(
+    () => controller.abort(new Error(`no answer within ${request.timeout} ms`)),
+    request.timeout,
+  );
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  try {
+    const response = await request.fetch(url.href, {
+      method: request.method,
+      headers: { accept: "application/json" },
+      body: request.body === undefined ? undefined : JSON.stringify(request.body),
+      signal: controller.signal,
+    });
+    return { status: response.status, text: await readText(response, request.maxBytes) };
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new RpcError("unavailable", `Cannot reach registry at ${url.href}: ${reason}`, { cause });
+  } finally {
+    cancelTimer();
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+async function readText(response: Response, maxBytes: number): Promise<string> {
+  if (response.body === null) return "";
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let bytes = 0;
+  let text = "";
+  // Leaving the loop by a throw cancels the body, which frees the connection.
+  for await (const chunk of response.body) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new Error(`its answer is longer than ${maxBytes} bytes`);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}

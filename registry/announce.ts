@@ -1,0 +1,127 @@
+// Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
+
+import { toEndpoint } from "../discovery/check_endpoint.ts";
+import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { Endpoint } from "../discovery/endpoint.ts";
+import { type Fetch, toRegistryUrl } from "../discovery/registry_request.ts";
+import { Heartbeat } from "./heartbeat.ts";
+
+/** Options of {@linkcode announce}. */
+export interface AnnounceOptions {
+  /**
+   * How long the server stays on the list after its last heartbeat, in ms, 1 or more; 0 means until it is taken
+   * off. The registry may grant less.
+   *
+   * @default {the registry's own, which is 10_000 unless it is told otherwise}
+   */
+  ttl?: number;
+  /**
+   * The time between heartbeats, in ms, 1 or more and less than `ttl`, ±10 %.
+   *
+   * @default {a third of the lease that the registry grants}
+   */
+  interval?: number;
+  /**
+   * How long the registry may take to answer, in ms, 1 or more.
+   *
+   * @default {2_000}
+   */
+  timeout?: number;
+  /** Ends the registration, as `close()` does. */
+  signal?: AbortSignal;
+  /** Told when the registry goes away and when it is back. Nothing is logged by default. */
+  log?: (message: string) => void;
+  /**
+   * What asks the registry.
+   *
+   * @default {fetch}
+   */
+  fetch?: Fetch;
+  /** The time, for tests. The system's monotonic clock by default. */
+  clock?: Clock;
+  /**
+   * Where jitter comes from: a number from 0 up to but not 1.
+   *
+   * @default {Math.random}
+   */
+  random?: () => number;
+}
+
+/** A server on a registry's list, kept there by heartbeats until it is closed. */
+export interface Registration extends AsyncDisposable {
+  /** The address that is on the list. */
+  readonly address: string;
+  /**
+   * Stops the heartbeats and takes the server off the list. Takes 1 s at most, and does not reject: if the
+   * registry is away, the server leaves the list when its lease runs out. Closing twice is fine.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Puts a server on a registry's list and keeps it there.
+ *
+ * Resolves once the server is registered. If the registry is away at the start, it is tried again until it
+ * answers or the signal aborts, at intervals that grow from 100 ms to a third of that of heartbeats. Afterwards a
+ * registry may go away and come back, empty even: heartbeats go on, and register the server anew. They never
+ * overlap.
+ *
+ * The heartbeats keep the process alive until the registration is closed.
+ *
+ * @example Usage
+ * ```ts
+ * import { announce, Registry } from "@troodon/rpc/registry";
+ * import { RegistryDiscovery } from "@troodon/rpc/discovery";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using registry = new Registry();
+ * await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+ * const url = `http://127.0.0.1:${server.addr.port}`;
+ *
+ * await using registration = await announce(url, { address: "tcp@10.0.0.1:9999", services: ["Arith"] });
+ * assertEquals(registration.address, "tcp@10.0.0.1:9999");
+ * assertEquals((await new RegistryDiscovery(url).endpoints()).length, 1);
+ * ```
+ *
+ * @param registryUrl Where the registry is; of an origin alone, the path is `/_rpc_/registry`
+ * @param instance The server: its address as clients reach it, and what else it says of itself
+ * @param options Times, and what ends it
+ * @returns The registration
+ * @throws {TypeError} If the URL, the instance or an option is not one
+ * @throws {RangeError} If something in them is out of its range
+ * @throws {RpcError} If the registry refuses the server, with the registry's code and reason
+ * @throws The signal's reason, if it aborts before the server is registered
+ */
+export async function announce(
+  registryUrl: string | URL,
+  instance: Endpoint,
+  options: AnnounceOptions = {},
+): Promise<Registration> {
+  const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
+  const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
+  if (ttl && interval !== undefined && interval >= ttl) {
+    throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
+  }
+  const endpoint = toEndpoint(instance);
+  const heartbeat = new Heartbeat({
+    url: toRegistryUrl(registryUrl),
+    instance: endpoint,
+    ttl,
+    interval,
+    timeout: checkDuration("timeout", options.timeout ?? 2_000),
+    fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+    clock: options.clock ?? SYSTEM_CLOCK,
+    random: options.random ?? Math.random,
+    log: options.log ?? (() => {}),
+  });
+  const { signal } = options;
+  await heartbeat.start(signal);
+  const close = () => {
+    signal?.removeEventListener("abort", close);
+    return heartbeat.close();
+  };
+  signal?.addEventListener("abort", close);
+  // Its abort may have come between the answer and the line above.
+  if (signal?.aborted) await close();
+  return { address: endpoint.address, close, [Symbol.asyncDispose]: close };
+}

@@ -1,0 +1,114 @@
+// The registry as a program: `deno task registry`. Not part of the package's exports.
+
+import { parseArgs } from "@std/cli";
+import { Registry } from "./registry.ts";
+
+const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry
+
+Usage: deno task registry [options]
+
+  --port PORT  Port to listen on, 0 for any free one (9999)
+  --host HOST  Address to listen on (127.0.0.1: this machine only; 0.0.0.0 for all)
+  --ttl MS     How long a server stays listed after its last heartbeat, 0 for ever (10000)
+  --help       Print this
+`;
+/** How long requests under way may take to end when the program is told to stop, in ms. */
+const STOP_TIMEOUT = 1_000;
+
+interface Flags {
+  port: number;
+  host: string;
+  ttl: number;
+  help: boolean;
+}
+
+/** Reads the command line. Throws an Error with a message for the one who typed it. */
+function readFlags(args: readonly string[]): Flags {
+  const unknown: string[] = [];
+  const flags = parseArgs(args, {
+    string: ["port", "host", "ttl"],
+    boolean: ["help"],
+    default: { port: "9999", host: "127.0.0.1", ttl: "10000" },
+    unknown: (arg) => void unknown.push(arg),
+  });
+  const [first] = [...unknown, ...flags._.map(String)];
+  if (first !== undefined) throw new Error(`unknown argument ${first}`);
+  if (flags.host === "") throw new Error("--host needs an address to listen on");
+  return {
+    port: readNumber("port", flags.port, 65535),
+    host: flags.host,
+    ttl: readNumber("ttl", flags.ttl, 3_600_000),
+    help: flags.help,
+  };
+}
+
+function readNumber(name: string, text: string, max: number): number {
+  const value = Number(text);
+  if (/^[0-9]{1,9}$/.test(text) && value <= max) return value;
+  throw new Error(`--${name} needs a whole number from 0 to ${max}, not ${JSON.stringify(text)}`);
+}
+
+function print(line: string): void {
+  // deno-lint-ignore no-console -- this is a program, and this is its output
+  console.log(line);
+}
+
+function printError(line: string): void {
+  // deno-lint-ignore no-console -- as above
+  console.error(line);
+}
+
+/** Prints why the program cannot go on, and ends it. */
+function exit(code: number, message: string): never {
+  printError(`registry: ${message}`);
+  Deno.exit(code);
+}
+
+function listen(registry: Registry, { host, port, ttl }: Flags): Deno.HttpServer {
+  const onListen = ({ port }: { port: number }) => {
+    const hostname = host.includes(":") ? `[${host}]` : host;
+    print(`registry: listening on http://${hostname}:${port}/_rpc_/registry (leases of ${ttl} ms)`);
+  };
+  try {
+    return Deno.serve({ hostname: host, port, onListen }, registry.fetch);
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) {
+      exit(1, `cannot listen on ${host}:${port}, the port is in use; choose another with --port`);
+    }
+    exit(1, `cannot listen on ${host}:${port}: ${(error as Error).message}`);
+  }
+}
+
+/** Resolves when the program is told to stop, by Ctrl-C or by a supervisor. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    // Windows knows no SIGTERM.
+    const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+    const stop = () => {
+      for (const signal of signals) Deno.removeSignalListener(signal, stop);
+      resolve();
+    };
+    for (const signal of signals) Deno.addSignalListener(signal, stop);
+  });
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  let flags: Flags;
+  try {
+    flags = readFlags(args);
+  } catch (error) {
+    exit(2, `${(error as Error).message}; see --help`);
+  }
+  if (flags.help) return print(USAGE.trimEnd());
+  const registry = new Registry({ ttl: flags.ttl, log: printError });
+  // Heard from the start: a signal just after the line is printed must not kill.
+  const stopped = untilStopped();
+  const server = listen(registry, flags);
+  await stopped;
+  await registry.close();
+  const timer = setTimeout(() => Deno.exit(0), STOP_TIMEOUT);
+  await server.shutdown();
+  clearTimeout(timer);
+}
+
+if (import.meta.main) await main(Deno.args);

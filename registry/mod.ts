@@ -1,0 +1,31 @@
+/**
+ * The list of servers that are alive: a registry, and what keeps a server on it.
+ *
+ * {@linkcode Registry} answers HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as a
+ * program. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
+ * `@troodon/rpc/discovery`.
+ *
+ * @example A registry, a server that announces itself, and who asks for it
+ * ```ts
+ * import { announce, Registry } from "@troodon/rpc/registry";
+ * import { RegistryDiscovery } from "@troodon/rpc/discovery";
+ *
+ * await using registry = new Registry();
+ * await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+ * const url = `http://127.0.0.1:${http.addr.port}`;
+ *
+ * await using _registration = await announce(url, { address: "tcp@10.0.0.1:9999" });
+ * console.log(await new RegistryDiscovery(url).endpoints()); // [ { address: "tcp@10.0.0.1:9999" } ]
+ * ```
+ *
+ * @module
+ */
+
+export { type Code, CODES } from "../call/error.ts";
+export type { Clock } from "../discovery/clock.ts";
+export type { Endpoint } from "../discovery/endpoint.ts";
+export type { Fetch } from "../discovery/registry_request.ts";
+export { announce, type AnnounceOptions, type Registration } from "./announce.ts";
+export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
+export { Registry, type RegistryOptions } from "./registry.ts";
+export type { Grant, Lease, RegistryStore } from "./store.ts";

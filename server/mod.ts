@@ -1,0 +1,31 @@
+/**
+ * The server: registers services, listens, answers calls.
+ *
+ * @example A service as a class
+ * ```ts
+ * import { Server } from "@troodon/rpc/server";
+ *
+ * class Greeter {
+ *   greet(name: string) {
+ *     return `Hello, ${name}!`;
+ *   }
+ * }
+ *
+ * await using server = new Server();
+ * server.register(new Greeter());
+ * const { address } = await server.listen("tcp@127.0.0.1:0");
+ * console.log(`Greeter.greet can be called at ${address}`);
+ * ```
+ *
+ * @module
+ */
+
+export { Server } from "./server.ts";
+export type { Listening, ServerStats, ShutdownOptions } from "./server.ts";
+export type { Authenticate, ServerOptions } from "./options.ts";
+export type { MethodStats } from "./service.ts";
+export type { LatencySummary } from "./latency.ts";
+export type { CallContext, Handler, Peer } from "../call/dispatch.ts";
+export type { Metadata } from "../call/metadata.ts";
+export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
+export type { SessionLimits } from "../transport/limits.ts";

@@ -1,0 +1,69 @@
+// What a server can be told, checked and completed in one place.
+
+import type { Codec } from "../codec/codec.ts";
+import { CodecTable } from "../codec/table.ts";
+import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+
+/**
+ * Decides whether a client may come in.
+ *
+ * @param token What the client sent in its option, if anything
+ * @param peer Where it comes from, such as `tcp@127.0.0.1:50312`
+ * @returns Whether it may; throwing an `RpcError` refuses it with that code and message
+ */
+export type Authenticate = (token: string | undefined, peer: string) => boolean | Promise<boolean>;
+
+/** Options of a {@linkcode Server}. Times in ms, sizes in bytes. */
+export interface ServerOptions extends Partial<SessionLimits> {
+  /**
+   * Connections at once; the one too many is refused with `resource_exhausted`.
+   *
+   * @default {10_000}
+   */
+  maxConnections?: number;
+  /**
+   * How long a handshake may take, however its bytes come.
+   *
+   * @default {5_000}
+   */
+  handshakeTimeout?: number;
+  /**
+   * How long one call may be worked on, 0 = no limit. A client may ask for less.
+   *
+   * @default {0}
+   */
+  handleTimeout?: number;
+  /** Codecs besides `application/cbor` and `application/json`. */
+  codecs?: Iterable<Codec>;
+  /** Decides who may come in; absent, everyone may. */
+  authenticate?: Authenticate;
+  /** Told of what an operator may want to know. By default nobody is. */
+  log?: (message: string, error?: unknown) => void;
+}
+
+/** The options of a server with nothing left open. */
+export interface ServerSettings {
+  readonly limits: SessionLimits;
+  readonly maxConnections: number;
+  readonly handshakeTimeout: number;
+  readonly handleTimeout: number;
+  readonly codecs: CodecTable;
+}
+
+/**
+ * Checks and completes the options.
+ *
+ * @throws {RangeError} If a number is out of its range
+ * @throws {TypeError} If a codec cannot be registered
+ */
+export function serverSettings(options: ServerOptions): ServerSettings {
+  const codecs = CodecTable.standard();
+  for (const codec of options.codecs ?? []) codecs.register(codec);
+  return {
+    limits: sessionLimits(options),
+    maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
+    handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, 2_147_483_647),
+    handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+    codecs,
+  };
+}

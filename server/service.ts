@@ -1,0 +1,159 @@
+// From what a user registers to methods by name: which functions of an object may be called from outside, and the
+// table that finds them. Owned by a Server.
+
+import type { CallContext, Handler, Method } from "../call/dispatch.ts";
+import { type Code, RpcError } from "../call/error.ts";
+import { Latency, type LatencySummary } from "./latency.ts";
+
+/** What one method has done so far. */
+export interface MethodStats {
+  /** Its name, with its service's. */
+  readonly method: string;
+  /** Calls whose handler was started. */
+  readonly calls: number;
+  /** Of these, those that were answered with an error or ended without an answer. */
+  readonly errors: number;
+  /** Calls whose handler has not returned. */
+  readonly inFlight: number;
+  /** How long they took. */
+  readonly latency: LatencySummary;
+}
+
+/** The functions of a plain object, by the names that they are called by. */
+export type Methods = Readonly<Record<string, Handler>>;
+
+const SERVICE_NAME = /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u;
+/** Longer names are refused, and cut where an error shows what a peer sent. */
+const LONGEST_NAME = 64;
+
+/** A handler and its book-keeping. */
+class ServiceMethod implements Method {
+  readonly name: string;
+  readonly #handler: Handler;
+  #calls = 0;
+  #errors = 0;
+  #inFlight = 0;
+  readonly #latency = new Latency();
+
+  constructor(name: string, handler: Handler) {
+    this.name = name;
+    this.#handler = handler;
+  }
+
+  start(args: unknown, context: CallContext): unknown {
+    this.#calls++;
+    this.#inFlight++;
+    return this.#handler(args, context);
+  }
+
+  answered(code: Code | undefined, elapsed: number, count: number): void {
+    if (code !== undefined) this.#errors += count;
+    this.#latency.record(elapsed, count);
+  }
+
+  returned(): void {
+    this.#inFlight--;
+  }
+
+  stats(): MethodStats {
+    return {
+      method: this.name,
+      calls: this.#calls,
+      errors: this.#errors,
+      inFlight: this.#inFlight,
+      latency: this.#latency.summary(),
+    };
+  }
+}
+
+/** The services of one server. */
+export class ServiceTable {
+  readonly #services = new Set<string>();
+  /** By whole name, such as `Arith.sum`: one look-up a call. */
+  readonly #methods = new Map<string, ServiceMethod>();
+
+  /** Names of services, in the order in which they were registered. */
+  get names(): string[] {
+    return [...this.#services];
+  }
+
+  /**
+   * Registers the methods of an object.
+   *
+   * @throws {TypeError} If the name is none or is taken, or nothing of the object can be called
+   */
+  register(name: string, target: object): void {
+    if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
+      throw new TypeError(
+        `Cannot register service ${
+          quoted(name)
+        }: expected a name such as "Arith", of ${LONGEST_NAME} characters at most`,
+      );
+    }
+    if (this.#services.has(name)) {
+      throw new TypeError(`Cannot register service "${name}": it is registered already`);
+    }
+    const methods = [...callable(target)];
+    if (methods.length === 0) {
+      throw new TypeError(
+        `Cannot register service "${name}": it has no methods that can be called from outside`,
+      );
+    }
+    this.#services.add(name);
+    for (const [method, handler] of methods) {
+      const whole = `${name}.${method}`;
+      this.#methods.set(whole, new ServiceMethod(whole, handler));
+    }
+  }
+
+  /**
+   * Finds a method.
+   *
+   * @throws {RpcError} `unimplemented`, saying which part of the name is unknown
+   */
+  find(name: string): Method {
+    const method = this.#methods.get(name);
+    if (method !== undefined) return method;
+    const dot = name.lastIndexOf(".");
+    if (dot < 1 || dot === name.length - 1) {
+      throw new RpcError(
+        "unimplemented",
+        `Cannot call ${quoted(name)}: expected a name of the form Service.method`,
+      );
+    }
+    const service = name.slice(0, dot);
+    throw new RpcError(
+      "unimplemented",
+      this.#services.has(service)
+        ? `Service "${service}" has no method ${quoted(name.slice(dot + 1))}`
+        : `There is no service ${quoted(service)}`,
+    );
+  }
+
+  /** What every method has done, in the order in which they were registered. */
+  stats(): MethodStats[] {
+    return [...this.#methods.values()].map((method) => method.stats());
+  }
+}
+
+/** The functions of `target` that may be called from outside: its own, and those of its classes. */
+function* callable(target: object): Iterable<[string, Handler]> {
+  const seen = new Set<string>(["constructor"]);
+  for (
+    let level: object | null = target;
+    level !== null && level !== Object.prototype && level !== Function.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
+    for (const name of Object.getOwnPropertyNames(level)) {
+      if (seen.has(name) || name.startsWith("_") || name.startsWith("#") || name.includes(".")) continue;
+      seen.add(name);
+      // Of accessors there is no value, and they are not run.
+      const value: unknown = Object.getOwnPropertyDescriptor(level, name)!.value;
+      if (typeof value === "function") yield [name, value.bind(target)];
+    }
+  }
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name);
+}

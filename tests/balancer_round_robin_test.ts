@@ -1,0 +1,58 @@
+// The balancer "round_robin": the contract of every balancer, exactness, where it starts, and keeping its place.
+
+import { assertEquals, assertLessOrEqual } from "@std/assert";
+import { RoundRobinBalancer } from "../discovery/round_robin.ts";
+import { count, seeded, servers, testBalancer } from "./contracts/balancer.ts";
+
+testBalancer("round_robin", () => new RoundRobinBalancer({ random: seeded(1) }));
+
+const next = (balancer: RoundRobinBalancer, exclude?: ReadonlySet<string>) =>
+  Number(balancer.pick({ method: "Foo.sum", exclude })?.address.split(":")[1]);
+
+Deno.test("round_robin: exact to one, after any number of calls", () => {
+  const balancer = new RoundRobinBalancer();
+  balancer.update(servers(1, 7));
+  const total = new Map<string, number>();
+  for (let i = 0; i < 1_000; i++) {
+    for (const [address, n] of count(balancer, 1)) total.set(address, (total.get(address) ?? 0) + n);
+    const shares = servers(1, 7).map(({ address }) => total.get(address) ?? 0);
+    assertLessOrEqual(Math.max(...shares) - Math.min(...shares), 1);
+  }
+});
+
+Deno.test("round_robin: starts anywhere", () => {
+  const starts = new Set<number>();
+  for (const place of [0, 0.3, 0.6, 0.999999]) {
+    const balancer = new RoundRobinBalancer({ random: () => place });
+    balancer.update(servers(1, 4));
+    starts.add(next(balancer));
+  }
+  assertEquals(starts, new Set([1, 2, 3, 4]));
+});
+
+Deno.test("round_robin: goes on where it was when servers come and go", () => {
+  const balancer = new RoundRobinBalancer({ random: () => 0 });
+  balancer.update(servers(3, 6));
+  assertEquals([next(balancer), next(balancer)], [3, 4]);
+  balancer.update(servers(1, 8));
+  assertEquals([next(balancer), next(balancer)], [5, 6]);
+  // The turn was 7's, which leaves: it is 8's then.
+  balancer.update(servers(1, 8).filter(({ address }) => !address.endsWith(":7")));
+  assertEquals([next(balancer), next(balancer)], [8, 1]);
+});
+
+Deno.test("round_robin: a list of which nobody is left starts anew", () => {
+  const balancer = new RoundRobinBalancer({ random: () => 0.5 });
+  balancer.update(servers(1, 4));
+  next(balancer);
+  balancer.update(servers(11, 14));
+  assertEquals(next(balancer), 13);
+});
+
+Deno.test("round_robin: passes over whom the call excludes", () => {
+  const balancer = new RoundRobinBalancer({ random: () => 0 });
+  balancer.update(servers(1, 3));
+  assertEquals(next(balancer), 1);
+  assertEquals(next(balancer, new Set(["tcp@127.0.0.1:2"])), 3);
+  assertEquals(next(balancer), 1);
+});

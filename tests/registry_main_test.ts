@@ -1,0 +1,94 @@
+// The registry as a program: a process of its own, its flags, its output and its end.
+
+import { assertEquals, assertMatch } from "@std/assert";
+
+const MAIN = new URL("../registry/main.ts", import.meta.url).pathname;
+
+function command(...args: string[]): Deno.Command {
+  return new Deno.Command("deno", {
+    args: ["run", "--quiet", "-P=registry", MAIN, ...args],
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** Runs it to its end. */
+async function run(...args: string[]): Promise<{ code: number; out: string; lines: string[] }> {
+  const { code, stdout, stderr } = await command(...args).output();
+  const decoder = new TextDecoder();
+  const lines = decoder.decode(stderr).split("\n").filter((line) => line.startsWith("registry:"));
+  return { code, out: decoder.decode(stdout), lines };
+}
+
+/** Reads the line that says where it listens. */
+async function readLine(reader: ReadableStreamDefaultReader<string>): Promise<string> {
+  let text = "";
+  while (!text.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`It ended after ${JSON.stringify(text)}`);
+    text += value;
+  }
+  return text;
+}
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test({
+    name: `registry program: says where it listens, serves, and ends with code 0 on ${signal}`,
+    ignore: Deno.build.os === "windows",
+    async fn() {
+      await using process = command("--port", "0", "--ttl", "5000").spawn();
+      const stderr = process.stderr.cancel();
+      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      const line = await readLine(reader);
+      assertMatch(
+        line,
+        /^registry: listening on http:\/\/127\.0\.0\.1:\d+\/_rpc_\/registry \(leases of 5000 ms\)\n$/,
+      );
+      const url = line.split(" ")[3]!;
+      const posted = await fetch(url, { method: "POST", headers: { "X-Rpc-Server": "tcp@127.0.0.1:1" } });
+      assertEquals([posted.status, (await posted.json()).ttl], [201, 5_000]);
+      const list = await fetch(url);
+      assertEquals(list.headers.get("X-Rpc-Servers"), "tcp@127.0.0.1:1");
+      await list.body?.cancel();
+      // Someone who is in the middle of something does not keep it from ending.
+      const stalled = await Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(url).port) });
+      await stalled.write(
+        new TextEncoder().encode("POST /_rpc_/registry HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"),
+      );
+      process.kill(signal);
+      assertEquals((await process.status).code, 0);
+      assertEquals(await reader.read(), { done: true, value: undefined });
+      stalled.close();
+      await stderr;
+    },
+  });
+}
+
+Deno.test("registry program: flags that make no sense are one line and code 2", async () => {
+  const bad: [string[], string][] = [
+    [["--prot", "1"], "registry: unknown argument --prot; see --help"],
+    [["x"], "registry: unknown argument x; see --help"],
+    [["--port", "70000"], 'registry: --port needs a whole number from 0 to 65535, not "70000"; see --help'],
+    [["--port"], 'registry: --port needs a whole number from 0 to 65535, not ""; see --help'],
+    [["--ttl=-1"], 'registry: --ttl needs a whole number from 0 to 3600000, not "-1"; see --help'],
+    [["--host="], "registry: --host needs an address to listen on; see --help"],
+  ];
+  const results = await Promise.all(bad.map(([args]) => run(...args)));
+  for (const [i, { code, out, lines }] of results.entries()) {
+    assertEquals([code, out, lines], [2, "", [bad[i]![1]]]);
+  }
+});
+
+Deno.test("registry program: --help explains, and ends with code 0", async () => {
+  const { code, out } = await run("--help");
+  assertEquals(code, 0);
+  for (const flag of ["--port", "--host", "--ttl"]) assertMatch(out, new RegExp(`^ +${flag} `, "m"));
+});
+
+Deno.test("registry program: a port in use is one line and code 1", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { code, lines } = await run("--port", String(taken.addr.port));
+  const reason =
+    `cannot listen on 127.0.0.1:${taken.addr.port}, the port is in use; choose another with --port`;
+  assertEquals([code, lines], [1, [`registry: ${reason}`]]);
+});

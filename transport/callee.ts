@@ -1,0 +1,298 @@
+// The calls that the other side makes: looked up, started, answered once. Owned by a session, whose read loop brings
+// them. A call stays in the table until its handler has returned, even when its caller has long been answered.
+
+import type { CallContext, Lookup, Method, Peer } from "../call/dispatch.ts";
+import { RpcError } from "../call/error.ts";
+import { type Metadata, NO_METADATA, NOT_STARTED } from "../call/metadata.ts";
+import type { Codec } from "../codec/codec.ts";
+import { beginError, beginReply, endFrame } from "../codec/frame.ts";
+import type { FrameDecoder } from "../codec/frame_decoder.ts";
+import { malformed } from "../codec/header_reader.ts";
+import { deadlineExceeded } from "./caller.ts";
+import { type Outbox, textOf } from "./outbox.ts";
+
+/** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
+const REFUSALS = 10;
+const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
+
+/** What the callee's half of a session is made of. */
+export interface CalleeOptions {
+  /** Who answers; absent = nobody. */
+  readonly lookup?: Lookup;
+  /** Who calls. */
+  readonly peer: Peer;
+  /** Calls that may be in flight at once. */
+  readonly maxInFlight: number;
+  /** ms for one call; 0 = no limit. */
+  readonly handleTimeout: number;
+  /** Asks to be woken at a deadline. */
+  readonly wakeBy: (at: number) => void;
+  /** Told when a call has been answered or its handler has returned. */
+  readonly settled: () => void;
+  /** Told of handlers' failures. */
+  readonly log?: (message: string, error?: unknown) => void;
+}
+
+/** A call being answered: what the session knows of it, and the context that its handler sees. */
+class Incoming implements CallContext {
+  /** Whether it has had its answer or is owed none. */
+  answered = false;
+  #abort: AbortController | undefined;
+  #reason: RpcError | undefined;
+
+  constructor(
+    readonly method: string,
+    readonly peer: Peer,
+    readonly metadata: Metadata,
+    readonly deadline: number,
+    readonly seq: number,
+    readonly target: Method,
+    readonly arrived: number,
+  ) {}
+
+  get signal(): AbortSignal {
+    // Made when it is first asked for: most handlers never do.
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#reason !== undefined) this.#abort.abort(this.#reason);
+    }
+    return this.#abort.signal;
+  }
+
+  abort(reason: RpcError): void {
+    this.#reason ??= reason;
+    this.#abort?.abort(this.#reason);
+  }
+}
+
+/** The callee's half of a session. */
+export class Callee {
+  readonly #outbox: Outbox;
+  readonly #codec: Codec;
+  readonly #options: CalleeOptions;
+  readonly #running = new Map<number, Incoming>();
+  #owed = 0;
+  #lastSeq = 0;
+  #refusals = 0;
+  /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
+  #measured: Incoming | undefined;
+  #measuredCount = 0;
+
+  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions) {
+    this.#outbox = outbox;
+    this.#codec = codec;
+    this.#options = options;
+  }
+
+  /** The highest call taken up; 0 = none. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** Calls whose handlers have not returned. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Calls that are still owed an answer. */
+  get owed(): number {
+    return this.#owed;
+  }
+
+  /**
+   * Takes up a Call.
+   *
+   * @param arrived When its bytes came, on the outbox's clock
+   * @throws {RpcError} If its number breaks the protocol, or there were too many too often
+   */
+  onCall(frame: FrameDecoder, arrived: number): void {
+    const { seq, method } = frame;
+    if (seq <= this.#lastSeq) throw malformed(`call ${seq} comes after call ${this.#lastSeq}`);
+    this.#lastSeq = seq;
+    const { lookup, peer, maxInFlight, handleTimeout } = this.#options;
+    if (this.#running.size >= maxInFlight) return this.#refuseOneTooMany(seq);
+    const deadline = arrived + shortest(frame.timeout, handleTimeout);
+    let call: Incoming, args: unknown;
+    try {
+      if (deadline <= this.#outbox.now()) throw deadlineExceeded(method);
+      if (lookup === undefined) {
+        throw new RpcError("unimplemented", "This side of the connection answers no calls");
+      }
+      const target = lookup(method);
+      args = this.#decodeArgs(frame);
+      call = new Incoming(method, peer, frame.metadata ?? NO_METADATA, deadline, seq, target, arrived);
+    } catch (error) {
+      return this.#refuse(seq, toRpcError(error));
+    }
+    this.#start(call, args);
+  }
+
+  /** Aborts a call that nobody waits for any more. */
+  onCancel(seq: number): void {
+    const call = this.#running.get(seq);
+    if (call !== undefined) {
+      this.#abandon(call, new RpcError("canceled", `Call of ${call.method} was canceled by its caller`));
+    }
+  }
+
+  /** Answers the calls whose deadline has come, and returns the next deadline. */
+  expire(now: number): number {
+    let next = Infinity;
+    for (const call of this.#running.values()) {
+      if (call.answered) continue;
+      if (call.deadline > now) {
+        next = Math.min(next, call.deadline);
+        continue;
+      }
+      const error = deadlineExceeded(call.method);
+      this.#fail(call, error);
+      call.abort(error);
+    }
+    return next;
+  }
+
+  /** Aborts every call; none is answered any more. */
+  endAll(reason: RpcError): void {
+    for (const call of [...this.#running.values()]) this.#abandon(call, reason);
+  }
+
+  /** Tells methods how long the calls took that were answered in the turn that ends at `now`. */
+  measure(now: number): void {
+    const call = this.#measured;
+    if (call === undefined) return;
+    this.#measured = undefined;
+    call.target.answered(undefined, now - call.arrived, this.#measuredCount);
+  }
+
+  #decodeArgs(frame: FrameDecoder): unknown {
+    if (frame.bodyStart === frame.bodyEnd) {
+      throw new RpcError("unimplemented", `${frame.method} takes one value, not a stream of arguments`);
+    }
+    try {
+      return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
+    } catch (error) {
+      throw new RpcError(
+        "invalid_argument",
+        `Cannot decode the arguments of ${frame.method}: ${textOf(error)}`,
+      );
+    }
+  }
+
+  #start(call: Incoming, args: unknown): void {
+    let result: unknown;
+    try {
+      result = call.target.start(args, call);
+      if (isThenable(result)) return this.#follow(call, result);
+    } catch (error) {
+      this.#fail(call, error);
+      return this.#returned(call);
+    }
+    // Answered without a promise: most of what a call costs is then its bytes.
+    this.#answer(call, result);
+    this.#returned(call);
+  }
+
+  #follow(call: Incoming, result: PromiseLike<unknown>): void {
+    this.#running.set(call.seq, call);
+    this.#owed++;
+    this.#options.wakeBy(call.deadline);
+    result.then((value) => {
+      this.#answer(call, value);
+      this.#returned(call);
+    }, (error) => {
+      this.#fail(call, error);
+      this.#returned(call);
+    });
+  }
+
+  #returned(call: Incoming): void {
+    this.#running.delete(call.seq);
+    this.#refusals = 0;
+    call.target.returned();
+    this.#options.settled();
+  }
+
+  #answer(call: Incoming, value: unknown): void {
+    if (call.answered) return;
+    const out = this.#outbox.open();
+    const start = out.length;
+    beginReply(out, call.seq);
+    const error = this.#outbox.seal(out, start, value);
+    if (error !== undefined) {
+      const code = error.code === "resource_exhausted" ? error.code : "internal";
+      return this.#fail(call, new RpcError(code, `Cannot send the result: ${error.message}`));
+    }
+    this.#settle(call);
+    const measured = this.#measured;
+    if (measured?.target === call.target && measured.arrived === call.arrived) {
+      this.#measuredCount++;
+    } else {
+      if (measured !== undefined) this.measure(performance.now());
+      this.#measured = call;
+      this.#measuredCount = 1;
+    }
+  }
+
+  #fail(call: Incoming, reason: unknown): void {
+    if (call.answered) return;
+    this.#settle(call);
+    const error = toRpcError(reason);
+    // What a handler throws may be private: only those who run the server see it.
+    if (error !== reason) this.#options.log?.(`Handler of ${call.method} failed`, reason);
+    call.target.answered(error.code, performance.now() - call.arrived, 1);
+    this.#writeError(call.seq, error);
+  }
+
+  #abandon(call: Incoming, reason: RpcError): void {
+    if (!call.answered) {
+      this.#settle(call);
+      call.target.answered(reason.code, performance.now() - call.arrived, 1);
+    }
+    call.abort(reason);
+    this.#options.settled();
+  }
+
+  #settle(call: Incoming): void {
+    call.answered = true;
+    if (this.#running.has(call.seq)) this.#owed--;
+  }
+
+  #refuseOneTooMany(seq: number): void {
+    const { maxInFlight } = this.#options;
+    const error = new RpcError("resource_exhausted", `More than ${maxInFlight} calls are in flight`);
+    if (++this.#refusals > REFUSALS * maxInFlight) throw error;
+    this.#refuse(seq, error);
+  }
+
+  /** Answers a call whose handler was not started. */
+  #refuse(seq: number, error: RpcError): void {
+    this.#writeError(seq, error, NOT_STARTED_METADATA);
+  }
+
+  #writeError(seq: number, error: RpcError, metadata?: Metadata): void {
+    const out = this.#outbox.open();
+    const start = out.length;
+    beginError(out, seq, error.code, error.message, metadata);
+    const unsendable = this.#outbox.seal(out, start, error.details);
+    if (unsendable === undefined) return;
+    this.#options.log?.(`Details of an error cannot be sent`, unsendable);
+    beginError(out, seq, error.code, error.message, metadata);
+    endFrame(out, start);
+  }
+}
+
+/** What the caller is told of a failure. */
+function toRpcError(error: unknown): RpcError {
+  return error instanceof RpcError ? error : new RpcError("internal", "The handler failed");
+}
+
+/** The shorter of two limits in ms of which 0 means none; Infinity if neither is one. */
+function shortest(a: number, b: number): number {
+  return Math.min(a === 0 ? Infinity : a, b === 0 ? Infinity : b);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return value instanceof Promise ||
+    (typeof value === "object" && value !== null &&
+      typeof (value as PromiseLike<unknown>).then === "function");
+}

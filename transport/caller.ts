@@ -1,0 +1,219 @@
+// The calls that this side makes: what waits for room, what waits for an answer, and until when. Owned by a session,
+// whose read loop brings the answers. Each call leaves the tables once, with a result or an error.
+
+import { RpcError } from "../call/error.ts";
+import { type Metadata, NOT_STARTED } from "../call/metadata.ts";
+import { SignalFanOut } from "../call/signals.ts";
+import type { Codec } from "../codec/codec.ts";
+import { beginCall, Kind, writeShort } from "../codec/frame.ts";
+import type { FrameDecoder } from "../codec/frame_decoder.ts";
+import { malformed } from "../codec/header_reader.ts";
+import { type Outbox, textOf } from "./outbox.ts";
+
+/** One call over one session. Ends with one of its two functions, called once. */
+export class SessionCall {
+  /** Its number on the wire; 0 until it is sent. */
+  seq = 0;
+
+  /**
+   * @param deadline On the clock of `performance.now()`; Infinity = none
+   * @param signal Must not have aborted yet
+   */
+  constructor(
+    readonly method: string,
+    readonly args: unknown,
+    readonly deadline: number,
+    readonly signal: AbortSignal | undefined,
+    readonly metadata: Metadata | undefined,
+    readonly resolve: (result: unknown) => void,
+    readonly reject: (error: RpcError) => void,
+  ) {}
+}
+
+/** What bounds the calls of one connection. */
+export interface CallerLimits {
+  /** Whether this side dialled: its calls have odd numbers. */
+  readonly dialled: boolean;
+  /** How many calls the other side takes at once. */
+  readonly maxInFlight: number;
+  /** While more bytes than this wait to leave, no further call is sent. */
+  readonly maxUnsentBytes: number;
+}
+
+/** The caller's half of a session. */
+export class Caller {
+  readonly #outbox: Outbox;
+  readonly #codec: Codec;
+  readonly #limits: CallerLimits;
+  readonly #sent = new Map<number, SessionCall>();
+  /** Calls that wait for room, oldest first. */
+  readonly #waiting = new Set<SessionCall>();
+  readonly #signals = new SignalFanOut<SessionCall>((call) => this.#abort(call));
+  #nextSeq: number;
+  #closed = false;
+
+  constructor(outbox: Outbox, codec: Codec, limits: CallerLimits) {
+    this.#outbox = outbox;
+    this.#codec = codec;
+    this.#limits = limits;
+    this.#nextSeq = limits.dialled ? 1 : 2;
+  }
+
+  /** Calls that are not settled. */
+  get pending(): number {
+    return this.#sent.size + this.#waiting.size;
+  }
+
+  /** Sends a call, or lets it wait until there is room for it. */
+  call(call: SessionCall): void {
+    if (this.#waiting.size > 0 || !this.#hasRoom()) this.#waiting.add(call);
+    else if (!this.#send(call)) return;
+    if (call.signal !== undefined) this.#signals.add(call.signal, call);
+  }
+
+  /** Whether `seq` is a number of this side's. */
+  owns(seq: number): boolean {
+    return (seq & 1) === (this.#nextSeq & 1);
+  }
+
+  /** Settles the call that a Reply belongs to. */
+  onReply(frame: FrameDecoder): void {
+    const call = this.#take(frame.seq);
+    if (call === undefined) return;
+    if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined);
+    let result: unknown;
+    try {
+      result = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
+    } catch (error) {
+      writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
+      const message = `Cannot decode the result of ${call.method}: ${textOf(error)}`;
+      return call.reject(new RpcError("data_loss", message, { cause: error }));
+    }
+    call.resolve(result);
+  }
+
+  /** Settles the call that an Error belongs to. */
+  onError(frame: FrameDecoder): void {
+    const call = this.#take(frame.seq);
+    if (call === undefined) return;
+    let details: unknown;
+    try {
+      if (frame.bodyStart < frame.bodyEnd) {
+        details = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
+      }
+    } catch {
+      // The error itself is worth more than its details.
+    }
+    const notStarted = frame.metadata?.has(NOT_STARTED) ?? false;
+    call.reject(new RpcError(frame.code, frame.message, { details, remote: true, notStarted }));
+  }
+
+  /** Accepts a frame for a call that is over, and no other: a number that was never used is no matter of timing. */
+  expectUsed(seq: number): void {
+    if (seq >= this.#nextSeq || !this.owns(seq)) throw malformed(`call ${seq} was never made`);
+  }
+
+  /** Sends calls that wait, as far as there is room. */
+  fill(): void {
+    for (const call of this.#waiting) {
+      if (!this.#hasRoom()) return;
+      this.#waiting.delete(call);
+      this.#send(call);
+    }
+  }
+
+  /** Ends the calls whose deadline has come, and returns the next deadline. */
+  expire(now: number): number {
+    let next = Infinity;
+    for (const calls of [this.#sent.values(), this.#waiting]) {
+      for (const call of calls) {
+        if (call.deadline <= now) this.#abandon(call, deadlineExceeded(call.method, call.seq === 0));
+        else if (call.deadline < next) next = call.deadline;
+      }
+    }
+    return next;
+  }
+
+  /** Ends the calls numbered above `lastSeq` and those never sent, which no handler has seen. */
+  endUnstarted(reason: RpcError, lastSeq: number): void {
+    for (const call of [...this.#waiting, ...this.#sent.values()]) {
+      if (call.seq === 0 || call.seq > lastSeq) this.#settle(call, withOutcome(reason, true));
+    }
+  }
+
+  /** Ends every call with `reason`. The other side is told to stop unless it is gone. */
+  endAll(reason: RpcError, gone: boolean): void {
+    this.#closed ||= gone;
+    for (const call of [...this.#waiting, ...this.#sent.values()]) {
+      this.#abandon(call, withOutcome(reason, call.seq === 0));
+    }
+  }
+
+  #hasRoom(): boolean {
+    return this.#sent.size < this.#limits.maxInFlight && !this.#outbox.encoding &&
+      this.#outbox.unsent <= this.#limits.maxUnsentBytes;
+  }
+
+  #send(call: SessionCall): boolean {
+    const outbox = this.#outbox;
+    const out = outbox.open();
+    const start = out.length;
+    // Less than 1 ms left is sent as 1: 0 would mean no limit.
+    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.floor(call.deadline - outbox.now()));
+    const seq = this.#nextSeq;
+    beginCall(out, seq, call.method, timeout, call.metadata);
+    const error = outbox.seal(out, start, call.args === undefined ? null : call.args);
+    if (error !== undefined) {
+      this.#settle(call, withOutcome(error, true));
+      return false;
+    }
+    this.#nextSeq = seq + 2;
+    call.seq = seq;
+    this.#sent.set(seq, call);
+    return true;
+  }
+
+  /** The call that an answer belongs to, out of the table; undefined if it is over already. */
+  #take(seq: number): SessionCall | undefined {
+    const call = this.#sent.get(seq);
+    if (call === undefined) {
+      this.expectUsed(seq);
+      return undefined;
+    }
+    this.#sent.delete(seq);
+    if (call.signal !== undefined) this.#signals.remove(call.signal, call);
+    if (this.#waiting.size > 0) this.fill();
+    return call;
+  }
+
+  #abort(call: SessionCall): void {
+    const message = `Call of ${call.method} was canceled by its signal`;
+    const options = { cause: call.signal?.reason, notStarted: call.seq === 0 };
+    this.#abandon(call, new RpcError("canceled", message, options));
+  }
+
+  /** Ends a call without an answer, and tells the other side that nobody waits any more. */
+  #abandon(call: SessionCall, error: RpcError): void {
+    if (call.seq > 0 && !this.#closed) writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
+    this.#settle(call, error);
+  }
+
+  #settle(call: SessionCall, error: RpcError): void {
+    this.#sent.delete(call.seq);
+    this.#waiting.delete(call);
+    if (call.signal !== undefined) this.#signals.remove(call.signal, call);
+    call.reject(error);
+    if (!this.#closed && this.#waiting.size > 0) this.fill();
+  }
+}
+
+/** The error of a call that ran out of time. */
+export function deadlineExceeded(method: string, notStarted = false): RpcError {
+  return new RpcError("deadline_exceeded", `Call of ${method} was not answered in time`, { notStarted });
+}
+
+/** The same error for one call, with what is known about whether it was started. */
+function withOutcome(error: RpcError, notStarted: boolean): RpcError {
+  const { cause, remote } = error;
+  return new RpcError(error.code, error.message, { cause, remote, notStarted });
+}

@@ -1,0 +1,40 @@
+// The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, memory.ts and http.ts make them.
+
+/** One connection, as a session sees it. Only one read and one write may be under way at a time. */
+export interface Conn {
+  /** Who is on the other side, for people, such as `tcp@127.0.0.1:50312`. */
+  readonly peer: string;
+  /**
+   * Reads some bytes into the front of `into`.
+   *
+   * @returns How many, at least 1; null when the peer has ended its side
+   * @throws {Error} If the connection is lost or closed
+   */
+  read(into: Uint8Array<ArrayBuffer>): Promise<number | null>;
+  /**
+   * Writes some bytes from the front of `from`.
+   *
+   * @returns How many, at least 1
+   * @throws {Error} If the connection is lost or closed
+   */
+  write(from: Uint8Array<ArrayBuffer>): Promise<number>;
+  /** Ends this side: the peer reads to the end, and its own side stays open. */
+  closeWrite(): Promise<void>;
+  /** Frees the connection and ends a read or write under way. Closing twice is fine. */
+  close(): void;
+}
+
+/** What accepts connections. */
+export interface Listener {
+  /** The port it listens on, which may have been chosen by the system; 0 where there are none. */
+  readonly port: number;
+  /** Waits for the next connection; null after `close()`. */
+  accept(): Promise<Conn | null>;
+  /** Stops listening. Closing twice is fine. */
+  close(): void;
+}
+
+/** Writes all of `bytes`. */
+export async function writeAll(conn: Conn, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  while (bytes.length > 0) bytes = bytes.subarray(await conn.write(bytes));
+}

@@ -1,0 +1,115 @@
+// From an address to a Session on the dialling side: connect, get through HTTP if the address asks for it, shake hands,
+// all within one time limit. Used by the client's channels.
+
+import { RpcError } from "../call/error.ts";
+import type { Codec } from "../codec/codec.ts";
+import type { KeyCache } from "../codec/key_cache.ts";
+import { type Address, parseAddress } from "../discovery/endpoint.ts";
+import type { Conn } from "./conn.ts";
+import { type Agreement, requestHandshake } from "./handshake.ts";
+import { requestHttp } from "./http.ts";
+import type { SessionLimits } from "./limits.ts";
+import { LineReader } from "./line_reader.ts";
+import { textOf } from "./outbox.ts";
+import { Session, type SessionOptions } from "./session.ts";
+import { dialTcp, dialUnix } from "./tcp.ts";
+
+/** How a client dials. Times in ms. */
+export interface DialOptions {
+  readonly codec: Codec;
+  readonly limits: SessionLimits;
+  readonly names: KeyCache;
+  /** For connecting and the handshake together; 0 = no limit. */
+  readonly connectTimeout: number;
+  /** What the server is asked to spend on one call at most; 0 = its own limit. */
+  readonly handleTimeout: number;
+  readonly token: string | undefined;
+  readonly log?: (message: string, error?: unknown) => void;
+}
+
+/** What a session tells whoever dialled it. */
+export type DialEvents = Pick<SessionOptions, "draining" | "ended">;
+
+/**
+ * Dials an address.
+ *
+ * @param signal Gives up
+ * @throws {RpcError} The server's refusal, `deadline_exceeded` after `connectTimeout`, else `unavailable`: always with
+ * the address, and never after a call was started
+ */
+export async function dial(
+  address: string,
+  options: DialOptions,
+  events: DialEvents,
+  signal: AbortSignal,
+): Promise<Session> {
+  const { codec, limits, names, connectTimeout, log } = options;
+  const parsed = parseAddress(address);
+  const stop = new AbortController();
+  let late = false;
+  let conn: Conn | undefined;
+  const giveUp = () => {
+    stop.abort();
+    conn?.close();
+  };
+  const timer = connectTimeout > 0
+    ? setTimeout(() => {
+      late = true;
+      giveUp();
+    }, connectTimeout)
+    : undefined;
+  signal.addEventListener("abort", giveUp);
+  try {
+    conn = await open(parsed, stop.signal);
+    const reader = new LineReader(conn);
+    if (stop.signal.aborted) throw stop.signal.reason;
+    if (parsed.transport === "http") {
+      await requestHttp(conn, reader, parsed.path, `${parsed.hostname}:${parsed.port}`);
+    }
+    const agreement: Agreement = await requestHandshake(conn, reader, {
+      codecType: codec.name,
+      connectTimeout,
+      handleTimeout: options.handleTimeout,
+      maxFrameBytes: limits.maxFrameBytes,
+      token: options.token,
+    }, codec);
+    return new Session(conn, {
+      agreement,
+      dialled: true,
+      prefix: reader.rest(),
+      limits,
+      names,
+      log,
+      ...events,
+    });
+  } catch (error) {
+    conn?.close();
+    if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);
+    if (late) throw failure("deadline_exceeded", address, `no answer within ${connectTimeout} ms`, error);
+    if (error instanceof RpcError) throw failure(error.code, address, error.message, error);
+    throw failure("unavailable", address, textOf(error), error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+function open(address: Address, signal: AbortSignal): Promise<Conn> {
+  switch (address.transport) {
+    case "tcp":
+    case "http":
+      return dialTcp(address, signal);
+    case "unix":
+      return dialUnix(address);
+    default:
+      throw new RpcError(
+        "unimplemented",
+        `${address.transport}@ is not offered yet, use tcp@, unix@ or http@`,
+      );
+  }
+}
+
+function failure(code: RpcError["code"], address: string, message: string, cause: unknown): RpcError {
+  const remote = cause instanceof RpcError && cause.remote;
+  return new RpcError(code, `Cannot connect to ${address}: ${message}`, { cause, remote, notStarted: true });
+}

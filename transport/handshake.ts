@@ -1,0 +1,143 @@
+// The handshake on both sides: one line of JSON each way, in bounded time and size. What the lines say is
+// codec/option.ts; what follows is a Session's.
+
+import { RpcError } from "../call/error.ts";
+import type { Codec } from "../codec/codec.ts";
+import type { CodecTable } from "../codec/table.ts";
+import {
+  type Answer,
+  decodeAnswer,
+  decodeOption,
+  encodeAnswer,
+  encodeOption,
+  encodeRefusal,
+  MAX_LINE_BYTES,
+  type Option,
+  refusal,
+  shown,
+} from "../codec/option.ts";
+import { type Conn, writeAll } from "./conn.ts";
+import type { LineReader } from "./line_reader.ts";
+
+const LF = new Uint8Array([10]);
+/** What a JSON object may begin with: a brace or white space. */
+const OPTION_STARTS: ReadonlySet<number> = new Set([0x7b, 0x20, 0x09, 0x0a, 0x0d]);
+
+/** What the accepting side brings to a handshake. */
+export interface AcceptTerms {
+  /** The codecs that may be asked for. */
+  readonly codecs: CodecTable;
+  /** The answer, but for what the option decides. Times in ms, sizes in bytes. */
+  readonly answer: Omit<Answer, "codecType">;
+  /** Refuses by throwing, or by `false`; absent = everyone may come. */
+  readonly authenticate?: (token: string | undefined, peer: string) => boolean | Promise<boolean>;
+}
+
+/** What a handshake settled, for the session that follows. */
+export interface Agreement {
+  /** The codec of both sides' bodies. */
+  readonly codec: Codec;
+  /** The longest frame that the other side takes. */
+  readonly peerMaxFrameBytes: number;
+  /** How many calls the other side takes at once; unknown for a client. */
+  readonly peerMaxInFlight: number;
+  /** How long this side may spend on one call, in ms; 0 = no limit. */
+  readonly handleTimeout: number;
+}
+
+/**
+ * The dialling side: sends the option and waits for the answer.
+ *
+ * @throws {RpcError} The server's refusal, or what was wrong with its answer
+ */
+export async function requestHandshake(
+  conn: Conn,
+  reader: LineReader,
+  option: Option,
+  codec: Codec,
+): Promise<Agreement> {
+  await writeAll(conn, encodeOption(option));
+  const answer = decodeAnswer(await readLine(reader, "the server's answer"), option.codecType);
+  return {
+    codec,
+    peerMaxFrameBytes: answer.maxFrameBytes,
+    peerMaxInFlight: answer.maxInFlight,
+    handleTimeout: 0,
+  };
+}
+
+/**
+ * The accepting side: reads the option and answers it. A refusal has been sent when this throws.
+ *
+ * @returns null if the peer went away without a word
+ * @throws {RpcError} Why the peer was refused
+ */
+export async function acceptHandshake(
+  conn: Conn,
+  reader: LineReader,
+  terms: AcceptTerms,
+): Promise<Agreement | null> {
+  const began = performance.now();
+  try {
+    const first = await reader.peek();
+    if (first === undefined) return null;
+    // Who speaks something else may never send a line's end: a TLS client waits for its answer.
+    if (!OPTION_STARTS.has(first)) throw refusal("invalid_argument", "expected one line of JSON");
+    const line = await readLine(reader, "the option");
+    const option = decodeOption(line);
+    const codec = terms.codecs.get(option.codecType);
+    if (codec === undefined) {
+      const known = terms.codecs.names.join(", ");
+      throw refusal("unimplemented", `codec ${shown(option.codecType)} is unknown here, only ${known}`);
+    }
+    await authenticate(terms, option.token, conn.peer);
+    if (option.connectTimeout > 0 && performance.now() - began > option.connectTimeout) {
+      throw refusal("deadline_exceeded", `the client waits no longer than ${option.connectTimeout} ms`);
+    }
+    const handleTimeout = shorter(option.handleTimeout, terms.answer.handleTimeout);
+    await writeAll(conn, encodeAnswer({ ...terms.answer, codecType: codec.name, handleTimeout }));
+    return {
+      codec,
+      peerMaxFrameBytes: option.maxFrameBytes ?? terms.answer.maxFrameBytes,
+      peerMaxInFlight: Infinity,
+      handleTimeout,
+    };
+  } catch (error) {
+    if (error instanceof RpcError) await writeAll(conn, encodeRefusal(error));
+    throw error;
+  }
+}
+
+/** Tells a peer that it may not come in, before its option was read. */
+export function refuse(conn: Conn, error: RpcError): Promise<void> {
+  return writeAll(conn, encodeRefusal(error));
+}
+
+async function authenticate(terms: AcceptTerms, token: string | undefined, peer: string): Promise<void> {
+  if (terms.authenticate === undefined) return;
+  let welcome = false;
+  try {
+    welcome = await terms.authenticate(token, peer) === true;
+  } catch (error) {
+    if (error instanceof RpcError) throw error;
+  }
+  if (!welcome) throw refusal("unauthenticated", "the token is not accepted");
+}
+
+async function readLine(reader: LineReader, what: string): Promise<Uint8Array> {
+  let line: Uint8Array | null;
+  try {
+    line = await reader.until(LF, MAX_LINE_BYTES);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw refusal("resource_exhausted", `${what} is over ${MAX_LINE_BYTES} bytes`);
+  }
+  if (line === null) throw refusal("unavailable", `the connection ended before ${what}`);
+  return line.subarray(0, -1);
+}
+
+/** The shorter of two limits in ms, where 0 means none. */
+export function shorter(a: number, b: number): number {
+  if (a === 0) return b;
+  return b === 0 ? a : Math.min(a, b);
+}

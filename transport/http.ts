@@ -1,0 +1,167 @@
+// RPC over HTTP: the few lines that turn an HTTP connection into one of ours, on both sides. CONNECT as Go's net/rpc
+// does it, and Upgrade (RFC 9110 section 7.8), which passes strict proxies. Requests for anything else on the same port
+// are handed to a fetch handler, one a connection.
+
+import { RpcError } from "../call/error.ts";
+import { type Conn, writeAll } from "./conn.ts";
+import type { LineReader } from "./line_reader.ts";
+
+/** Where RPC lives on an HTTP port unless an address says otherwise. */
+export const RPC_PATH = "/_rpc_";
+/** The longest head of a request or an answer. */
+const MAX_HEAD_BYTES = 8_192;
+const LF = new Uint8Array([10]);
+const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
+const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
+
+const encoder = new TextEncoder();
+
+/** Answers what is asked on an HTTP port beside RPC. */
+export type FetchHandler = (request: Request) => Response | Promise<Response>;
+
+/**
+ * The accepting side: reads a request and answers it.
+ *
+ * @param path Where RPC lives
+ * @param handler Answers requests that are not for RPC
+ * @returns Whether what follows is RPC; if not, the answer has been written
+ */
+export async function acceptHttp(
+  conn: Conn,
+  reader: LineReader,
+  path: string,
+  handler: FetchHandler,
+): Promise<boolean> {
+  let head: Head;
+  try {
+    const lines = await readHead(reader);
+    if (lines === null) return false;
+    head = parseHead(lines);
+  } catch (error) {
+    if (!(error instanceof HttpError)) throw error;
+    await respond(conn, new Response(`${error.message}\n`, { status: error.status }));
+    return false;
+  }
+  const { method, target, headers } = head;
+  const pathname = target.split("?", 1)[0]!;
+  if (pathname === path && method === "CONNECT") {
+    await writeAll(conn, encoder.encode("HTTP/1.0 200 Connected to RPC\r\n\r\n"));
+    return true;
+  }
+  if (pathname === path && method === "GET" && headers.get("upgrade")?.toLowerCase() === "rpc") {
+    const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: rpc\r\n\r\n";
+    await writeAll(conn, encoder.encode(answer));
+    return true;
+  }
+  await respond(conn, await handle(head, path, handler), method === "HEAD");
+  return false;
+}
+
+/**
+ * The dialling side: asks for RPC by CONNECT.
+ *
+ * @throws {RpcError} `unavailable` if the server does not agree
+ */
+export async function requestHttp(conn: Conn, reader: LineReader, path: string, host: string): Promise<void> {
+  await writeAll(conn, encoder.encode(`CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`));
+  let status = "";
+  try {
+    status = (await readHead(reader))?.[0] ?? "nothing";
+  } catch (error) {
+    if (!(error instanceof HttpError)) throw error;
+    status = error.message;
+  }
+  if (/^HTTP\/1\.[01] 200(?: |$)/.test(status)) return;
+  throw new RpcError(
+    "unavailable",
+    `Cannot connect to RPC at ${path}: expected "200 Connected to RPC", got ${
+      JSON.stringify(status.slice(0, 64))
+    }`,
+    { notStarted: true },
+  );
+}
+
+/** Whether a method on the RPC path is none that leads to RPC, and the answer that says so. */
+export function methodNotAllowed(): Response {
+  const reason =
+    "RPC begins here with CONNECT, or with GET and the headers Connection: Upgrade, Upgrade: rpc\n";
+  return new Response(reason, { status: 405, headers: { allow: "CONNECT, GET" } });
+}
+
+interface Head {
+  readonly method: string;
+  readonly target: string;
+  readonly headers: Headers;
+}
+
+class HttpError extends Error {
+  constructor(readonly status: number, message: string) {
+    super(message);
+  }
+}
+
+async function handle(
+  { method, target, headers }: Head,
+  path: string,
+  handler: FetchHandler,
+): Promise<Response> {
+  if (target.split("?", 1)[0] === path) return methodNotAllowed();
+  // Of these, `Request` takes none; a body is not read, since nothing on this port takes one.
+  if (method === "CONNECT" || method === "TRACE" || method === "TRACK") {
+    return new Response(`${method} is not allowed here\n`, { status: 405, headers: { allow: "GET, HEAD" } });
+  }
+  try {
+    return await handler(
+      new Request(new URL(target, `http://${headers.get("host") ?? "localhost"}`), { method, headers }),
+    );
+  } catch {
+    return new Response("The request could not be answered\n", { status: 500 });
+  }
+}
+
+/** The lines of a head up to the empty one; null if the peer went away without a word. */
+async function readHead(reader: LineReader): Promise<string[] | null> {
+  const lines: string[] = [];
+  for (let left = MAX_HEAD_BYTES;;) {
+    let line: Uint8Array | null;
+    try {
+      line = await reader.until(LF, left);
+    } catch (error) {
+      if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
+      throw error;
+    }
+    if (line === null) return lines.length === 0 ? null : lines;
+    left -= line.length;
+    const text = new TextDecoder("latin1").decode(line).replace(/\r?\n$/, "");
+    if (text === "") return lines;
+    lines.push(text);
+    if (left <= 0) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
+  }
+}
+
+function parseHead(lines: string[]): Head {
+  const [, method, target] = REQUEST_LINE.exec(lines[0] ?? "") ?? [];
+  if (method === undefined || target === undefined) {
+    throw new HttpError(400, "Expected an HTTP/1 request for a path");
+  }
+  const headers = new Headers();
+  for (const line of lines.slice(1)) {
+    const [, name, value] = FIELD.exec(line) ?? [];
+    if (name === undefined || value === undefined) throw new HttpError(400, "A header field is malformed");
+    headers.append(name, value);
+  }
+  return { method, target, headers };
+}
+
+async function respond(conn: Conn, response: Response, headOnly = false): Promise<void> {
+  const body = new Uint8Array(await response.arrayBuffer());
+  const headers = new Headers(response.headers);
+  headers.set("content-length", String(body.length));
+  headers.set("connection", "close");
+  const lines = [...headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  const head = encoder.encode(
+    `HTTP/1.1 ${response.status} ${response.statusText || "Status"}\r\n${lines}\r\n`,
+  );
+  await writeAll(conn, head);
+  if (!headOnly) await writeAll(conn, body);
+}

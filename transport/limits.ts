@@ -1,0 +1,94 @@
+// What one session allows, with the defaults. Every one is an option of servers and clients.
+
+/** The limits of one connection. Times in ms, sizes in bytes. */
+export interface SessionLimits {
+  /**
+   * The longest frame taken.
+   *
+   * @default {4_194_304}
+   */
+  maxFrameBytes: number;
+  /**
+   * Calls of the other side that may be in flight at once; the call too many is refused with `resource_exhausted`.
+   *
+   * @default {1024}
+   */
+  maxInFlight: number;
+  /**
+   * Bytes that may wait to be written. While more than half of it wait, nothing is read and no call is started.
+   *
+   * @default {8_388_608}
+   */
+  maxUnsentBytes: number;
+  /**
+   * How long a frame may take to arrive, from its head; each further 64 KiB that have arrived give it another second.
+   *
+   * @default {30_000}
+   */
+  frameTimeout: number;
+  /**
+   * How long a write may make no progress.
+   *
+   * @default {10_000}
+   */
+  writeTimeout: number;
+  /**
+   * After how long a silence the other side is pinged; 0 = never.
+   *
+   * @default {30_000}
+   */
+  heartbeatInterval: number;
+  /**
+   * How long a pinged side may stay silent before the connection counts as dead.
+   *
+   * @default {10_000}
+   */
+  heartbeatTimeout: number;
+}
+
+const DEFAULTS: Readonly<SessionLimits> = {
+  maxFrameBytes: 4_194_304,
+  maxInFlight: 1_024,
+  maxUnsentBytes: 8_388_608,
+  frameTimeout: 30_000,
+  writeTimeout: 10_000,
+  heartbeatInterval: 30_000,
+  heartbeatTimeout: 10_000,
+};
+
+/** The least that a limit may be, where it is not 1. */
+const LEAST: Partial<SessionLimits> = { maxFrameBytes: 65_536, maxInFlight: 16, heartbeatInterval: 0 };
+const MOST: Partial<SessionLimits> = { maxFrameBytes: 0xffffffff };
+
+/**
+ * Fills in the defaults.
+ *
+ * @throws {RangeError} If a limit is out of its range
+ */
+export function sessionLimits(options: Partial<SessionLimits>): SessionLimits {
+  const limits = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS) as (keyof SessionLimits)[]) {
+    const value = options[name];
+    if (value === undefined) continue;
+    limits[name] = whole(name, value, LEAST[name] ?? 1, MOST[name]);
+  }
+  return limits;
+}
+
+/**
+ * Checks an option that is a whole number.
+ *
+ * @throws {RangeError} Naming the option and its range
+ */
+export function whole(
+  name: string,
+  value: number,
+  least: number,
+  most: number = Number.MAX_SAFE_INTEGER,
+): number {
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new RangeError(`Cannot use ${name} ${value}: expected a whole number ${range}`);
+  }
+  return value;
+}

@@ -1,0 +1,111 @@
+// What this side sends, turn by turn of the event loop: frames are encoded straight into the writer's buffer and leave
+// together when the turn is over. Owned by a session; its caller and callee write here. Also the session's clock, since
+// asking for the time costs as much as encoding a call: it is asked for once a turn.
+
+import { RpcError } from "../call/error.ts";
+import type { ByteBuffer } from "../codec/bytes.ts";
+import type { Codec } from "../codec/codec.ts";
+import { endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
+import type { Writer } from "./writer.ts";
+
+/** The frames of one connection on their way out. */
+export class Outbox {
+  readonly #writer: Writer;
+  readonly #codec: Codec;
+  readonly #maxFrameBytes: number;
+  readonly #turned: (now: number) => void;
+  #now = 0;
+  #turning = false;
+  #encoding = false;
+
+  /**
+   * @param maxFrameBytes The longest frame that the other side takes
+   * @param turned Told at the end of each turn, with the time
+   */
+  constructor(writer: Writer, codec: Codec, maxFrameBytes: number, turned: (now: number) => void) {
+    this.#writer = writer;
+    this.#codec = codec;
+    this.#maxFrameBytes = maxFrameBytes;
+    this.#turned = turned;
+  }
+
+  /** Bytes that have not left. */
+  get unsent(): number {
+    return this.#writer.unsent;
+  }
+
+  /** Whether a body is being encoded: user code that this runs, such as a getter, must not begin another frame. */
+  get encoding(): boolean {
+    return this.#encoding;
+  }
+
+  /** The time in this turn, on the clock of `performance.now()`. */
+  now(): number {
+    if (this.#now === 0) {
+      this.#now = performance.now();
+      this.#endTurn();
+    }
+    return this.#now;
+  }
+
+  /** Begins a turn: the time is asked for anew. */
+  turn(): number {
+    this.#now = 0;
+    return this.now();
+  }
+
+  /** The buffer to append frames to, which leave when the turn is over. */
+  open(): ByteBuffer {
+    this.#endTurn();
+    return this.#writer.out;
+  }
+
+  /**
+   * Closes the frame whose header begins at `start`, encoding `value` as its body unless it is undefined.
+   *
+   * @returns Why it cannot be sent, in which case nothing of it is left in the buffer
+   */
+  seal(out: ByteBuffer, start: number, value: unknown): RpcError | undefined {
+    try {
+      if (out.length - start > MAX_HEADER_BYTES + FRAME_HEAD_BYTES) {
+        throw new RpcError("resource_exhausted", `The header is over ${MAX_HEADER_BYTES} bytes`);
+      }
+      this.#encoding = true;
+      if (value !== undefined) this.#codec.encode(value, out);
+      const length = endFrame(out, start);
+      if (length <= this.#maxFrameBytes) return undefined;
+      throw new RpcError(
+        "resource_exhausted",
+        `A message of ${length} bytes is more than the ${this.#maxFrameBytes} that the other side takes`,
+      );
+    } catch (error) {
+      out.length = start;
+      return error instanceof RpcError
+        ? error
+        : new RpcError("invalid_argument", textOf(error), { cause: error });
+    } finally {
+      this.#encoding = false;
+    }
+  }
+
+  #endTurn(): void {
+    if (this.#turning) return;
+    this.#turning = true;
+    queueMicrotask(() => {
+      this.#turning = false;
+      this.#now = 0;
+      const now = performance.now();
+      this.#writer.flush(now);
+      this.#turned(now);
+    });
+  }
+}
+
+/** What an error says, whatever was thrown. */
+export function textOf(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : String(error);
+  } catch {
+    return "an error that cannot be shown";
+  }
+}

@@ -1,0 +1,379 @@
+// One connection after its handshake: calls both ways over one Conn. Owns the Conn, the only read loop, the only
+// writer and the one timer; its two halves, Caller and Callee, own the calls. Everything ends in one place,
+// `#terminate`. Made by the client's channels and by servers.
+
+import type { Lookup, Peer } from "../call/dispatch.ts";
+import { RpcError } from "../call/error.ts";
+import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
+import { FrameDecoder } from "../codec/frame_decoder.ts";
+import { malformed } from "../codec/header_reader.ts";
+import type { KeyCache } from "../codec/key_cache.ts";
+import { Alarm } from "./alarm.ts";
+import { Callee } from "./callee.ts";
+import { Caller, type SessionCall } from "./caller.ts";
+import type { Conn } from "./conn.ts";
+import type { Agreement } from "./handshake.ts";
+import type { SessionLimits } from "./limits.ts";
+import { discard, LINGER_BYTES, LINGER_MS } from "./linger.ts";
+import { Outbox, textOf } from "./outbox.ts";
+import { Writer } from "./writer.ts";
+
+/** What a session is made of, besides its Conn. Times in ms. */
+export interface SessionOptions {
+  /** What the handshake settled. */
+  readonly agreement: Agreement;
+  /** Whether this side dialled: its calls have odd numbers. */
+  readonly dialled: boolean;
+  /** Bytes that were read behind the handshake. */
+  readonly prefix: Uint8Array;
+  /** What this side allows. */
+  readonly limits: SessionLimits;
+  /** Names seen lately, shared by the sessions of one client or server. */
+  readonly names: KeyCache;
+  /** Who answers the other side's calls; absent = nobody. */
+  readonly lookup?: Lookup;
+  /** Told when no more calls can be made here, while those under way may still finish. */
+  readonly draining?: () => void;
+  /** Told once when the session is over, and why. */
+  readonly ended?: (reason: RpcError) => void;
+  /** Told of what an operator may want to know. */
+  readonly log?: (message: string, error?: unknown) => void;
+}
+
+/** Where a session stands. It only ever goes down this list. */
+const State = {
+  /** Calls both ways. */
+  Open: 0,
+  /** No new calls; those taken up are finished. */
+  Draining: 1,
+  /** Nothing is owed any more: what is written leaves, what comes is thrown away. */
+  Closing: 2,
+  /** Over. */
+  Closed: 3,
+} as const;
+
+/** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
+const STALL = 1_000;
+
+/** Calls both ways over one connection. */
+export class Session {
+  /** Resolves when the connection is closed and nothing of it is left. Never rejects. */
+  readonly closed: Promise<void>;
+
+  readonly #conn: Conn;
+  readonly #options: SessionOptions;
+  readonly #limits: SessionLimits;
+  readonly #peer: Peer;
+  readonly #frames: FrameDecoder;
+  readonly #writer: Writer;
+  readonly #outbox: Outbox;
+  readonly #caller: Caller;
+  readonly #callee: Callee;
+  readonly #alarm: Alarm = new Alarm((now, late) => this.#wake(now, late));
+
+  #state: number = State.Open;
+  #receivedAt: number;
+  #pingedAt = 0;
+  #pings = 0;
+  /** When the head of an unfinished frame arrived; 0 = there is none. */
+  #frameAt = 0;
+  /** Lets the read loop go on, which waits for the writer or for the end. */
+  #resume: (() => void) | undefined;
+  #peerEnded = false;
+  /** GoAway has been sent: later calls of the other side get no answer. */
+  #refusing = false;
+  #lingering: ReturnType<typeof setTimeout> | undefined;
+
+  /** Takes a Conn over and begins to read it. */
+  constructor(conn: Conn, options: SessionOptions) {
+    const { agreement, limits, dialled, lookup, log } = options;
+    const { codec } = agreement;
+    this.#conn = conn;
+    this.#options = options;
+    this.#limits = limits;
+    this.#peer = { address: conn.peer };
+    this.#frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
+    this.#writer = new Writer(conn, {
+      progress: () => this.#progress(),
+      failed: (error) => this.#terminate(lost(error)),
+    });
+    this.#outbox = new Outbox(this.#writer, codec, agreement.peerMaxFrameBytes, (now) => {
+      this.#callee.measure(now);
+      if (this.#writer.busy) this.#alarm.by(now + limits.writeTimeout);
+    });
+    this.#caller = new Caller(this.#outbox, codec, {
+      dialled,
+      maxInFlight: agreement.peerMaxInFlight,
+      maxUnsentBytes: limits.maxUnsentBytes / 2,
+    });
+    this.#callee = new Callee(this.#outbox, codec, {
+      lookup,
+      log,
+      peer: this.#peer,
+      maxInFlight: limits.maxInFlight,
+      handleTimeout: agreement.handleTimeout,
+      wakeBy: (at) => this.#alarm.by(at),
+      settled: () => this.#closeIfIdle(),
+    });
+    this.#receivedAt = performance.now();
+    if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
+    this.closed = this.#run();
+  }
+
+  /** Whether new calls can be made. */
+  get open(): boolean {
+    return this.#state === State.Open;
+  }
+
+  /** Calls made here that are not settled yet. */
+  get pending(): number {
+    return this.#caller.pending;
+  }
+
+  /** The other side's calls whose handlers have not returned. */
+  get running(): number {
+    return this.#callee.running;
+  }
+
+  /** The time in this turn of the event loop, in ms: what deadlines are counted from. */
+  now(): number {
+    return this.#outbox.now();
+  }
+
+  /** Calls a method of the other side. A call that finds no room waits for it. */
+  call(call: SessionCall): void {
+    if (this.#state !== State.Open) {
+      call.reject(new RpcError("unavailable", "The connection takes no more calls", { notStarted: true }));
+      return;
+    }
+    this.#alarm.by(call.deadline);
+    this.#caller.call(call);
+  }
+
+  /** Lets the calls taken up so far finish, takes no more, then closes. */
+  drain(): void {
+    if (this.#state !== State.Open) return;
+    this.#state = State.Draining;
+    this.#refusing = true;
+    const reason = new RpcError("unavailable", "The connection is being drained");
+    writeGoAway(this.#outbox.open(), this.#callee.lastSeq, reason.code, reason.message);
+    this.#caller.endUnstarted(reason, Infinity);
+    this.#options.draining?.();
+    this.#closeIfIdle();
+  }
+
+  /** Closes now: calls both ways end with `reason`, and what is already written still leaves. */
+  close(reason: RpcError): void {
+    if (this.#state >= State.Closing) return;
+    this.#caller.endAll(reason, false);
+    this.#callee.endAll(reason);
+    this.#linger();
+  }
+
+  /** Starts the calls and the reading, and sees to the end of both. */
+  async #run(): Promise<void> {
+    // Whoever made this session is to hold it before its first call is started.
+    await null;
+    try {
+      await this.#read();
+    } catch (error) {
+      this.#terminate(lost(error));
+    }
+    // The peer has said its last: what it is owed is finished before this side ends too.
+    if (this.#state === State.Draining) await new Promise<void>((resolve) => this.#resume = resolve);
+    if (this.#state === State.Closing && !this.#peerEnded) await discard(this.#conn, LINGER_BYTES);
+    if (this.#state === State.Closing) await this.#writer.flushed();
+    this.#terminate(lost("it was closed"));
+  }
+
+  /** Reads until the peer ends its side or nothing more is to be read. */
+  async #read(): Promise<void> {
+    const frames = this.#frames;
+    for (let arrived = this.#outbox.turn();;) {
+      try {
+        while (this.#state < State.Closing && frames.next()) {
+          this.#onFrame(arrived);
+          if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) await this.#pause();
+        }
+      } catch (error) {
+        this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)));
+      }
+      if (this.#state >= State.Closing) return;
+      if (frames.partial === 0) this.#frameAt = 0;
+      else if (this.#frameAt === 0) this.#alarm.by((this.#frameAt = arrived) + this.#limits.frameTimeout);
+      const count = await this.#conn.read(frames.space());
+      if (count === null) return this.#onEnd();
+      frames.filled(count);
+      arrived = this.#receivedAt = this.#outbox.turn();
+    }
+  }
+
+  #onFrame(arrived: number): void {
+    const frame = this.#frames;
+    switch (frame.kind) {
+      case Kind.Reply:
+        return this.#caller.onReply(frame);
+      case Kind.Call:
+        if (this.#caller.owns(frame.seq)) throw malformed(`call ${frame.seq} has a number of the other side`);
+        if (!this.#refusing) this.#callee.onCall(frame, arrived);
+        return;
+      case Kind.Error:
+        return this.#caller.onError(frame);
+      case Kind.Cancel:
+        return this.#callee.onCancel(frame.seq);
+      case Kind.Ping:
+        return writeShort(this.#outbox.open(), Kind.Pong, frame.seq);
+      case Kind.GoAway:
+        return this.#onGoAway();
+      case Kind.Item:
+      case Kind.End:
+        // Calls do not stream yet: what comes belongs to one that has had its answer.
+        if (this.#caller.owns(frame.seq)) this.#caller.expectUsed(frame.seq);
+        else if (frame.seq > this.#callee.lastSeq) throw malformed(`call ${frame.seq} was never made`);
+    }
+  }
+
+  /** Waits until the writer has caught up: a peer that does not read is not read from. */
+  async #pause(): Promise<void> {
+    await new Promise<void>((resolve) => this.#resume = resolve);
+    this.#receivedAt = performance.now();
+  }
+
+  #progress(): void {
+    if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
+    if (this.#state === State.Open) this.#caller.fill();
+    if (!this.#peerEnded) this.#goOn();
+  }
+
+  #goOn(): void {
+    const resume = this.#resume;
+    this.#resume = undefined;
+    resume?.();
+  }
+
+  /** Looks at everything that has a time, and asks to be woken for the next. */
+  #wake(now: number, late: number): void {
+    // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
+    const patience = late > STALL ? late : 0;
+    const deadlines = Math.min(this.#caller.expire(now), this.#callee.expire(now));
+    this.#alarm.by(
+      Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), this.#beat(now, patience)),
+    );
+    this.#closeIfIdle();
+  }
+
+  /** Gives up on a peer that does not read. */
+  #checkWrite(now: number): number {
+    const { writeTimeout } = this.#limits;
+    if (!this.#writer.busy) return Infinity;
+    const due = this.#writer.progressAt + writeTimeout;
+    if (now < due) return due;
+    this.#terminate(lost(`nothing could be written for ${writeTimeout} ms`));
+    return Infinity;
+  }
+
+  /** Gives up on a frame that does not end. */
+  #checkFrame(now: number, patience: number): number {
+    if (this.#frameAt === 0 || this.#resume !== undefined || this.#state >= State.Closing) return Infinity;
+    const { frameTimeout } = this.#limits;
+    const due = this.#frameAt + frameTimeout + (this.#frames.partial >> 16) * 1_000 + patience;
+    if (now < due) return due;
+    this.#violated(new RpcError("deadline_exceeded", "Cannot decode frame: its end did not come in time"));
+    return Infinity;
+  }
+
+  /** Pings a silent peer, and gives up on one that stays silent. */
+  #beat(now: number, patience: number): number {
+    const { heartbeatInterval, heartbeatTimeout } = this.#limits;
+    if (heartbeatInterval === 0 || this.#state >= State.Closing || this.#peerEnded) return Infinity;
+    if (this.#resume !== undefined) return now + heartbeatInterval;
+    const quiet = this.#receivedAt + heartbeatInterval;
+    if (now < quiet) return quiet;
+    if (this.#pingedAt <= this.#receivedAt) {
+      this.#pingedAt = now;
+      this.#writer.trim();
+      this.#frames.trim();
+      writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
+    }
+    const due = this.#pingedAt + heartbeatTimeout + patience;
+    if (now < due) return due;
+    this.#terminate(lost(`the other side has been silent for ${Math.round(now - this.#receivedAt)} ms`));
+    return Infinity;
+  }
+
+  /** The peer has ended its side: it sends no more, and may still read. */
+  #onEnd(): void {
+    if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
+    this.#peerEnded = true;
+    this.#state = State.Draining;
+    this.#caller.endAll(lost("the other side has ended it"), false);
+    this.#options.draining?.();
+    this.#closeIfIdle();
+  }
+
+  #onGoAway(): void {
+    const { seq: lastSeq, code, message } = this.#frames;
+    if (this.#state === State.Open) this.#state = State.Draining;
+    const reason = new RpcError("unavailable", message, { remote: true });
+    this.#caller.endUnstarted(reason, lastSeq);
+    if (code !== "unavailable") {
+      this.#options.log?.(`${this.#peer.address} closes the connection: ${code}: ${message}`);
+      this.#caller.endAll(reason, true);
+    }
+    this.#options.draining?.();
+    this.#closeIfIdle();
+  }
+
+  /** The peer did what the protocol does not allow: it is told, and the connection ends. */
+  #violated(error: RpcError): void {
+    if (this.#state >= State.Closing) return;
+    this.#options.log?.(`Closing the connection of ${this.#peer.address}`, error);
+    const reason = new RpcError("unavailable", `The connection was closed: ${error.message}`, {
+      cause: error,
+    });
+    writeGoAway(this.#outbox.open(), this.#callee.lastSeq, error.code, error.message);
+    this.#caller.endAll(reason, true);
+    this.#callee.endAll(reason);
+    this.#linger();
+  }
+
+  #closeIfIdle(): void {
+    if (this.#state === State.Draining && this.#callee.owed === 0 && this.#caller.pending === 0) {
+      this.#linger();
+    }
+  }
+
+  /**
+   * Lets what is written leave, ends this side, and has the read loop wait for the peer's end: closing over unread
+   * input would reset the connection and destroy answers on their way.
+   */
+  #linger(): void {
+    if (this.#state >= State.Closing) return;
+    this.#state = State.Closing;
+    this.#writer.flushed().then(async () => {
+      if (this.#state !== State.Closing) return;
+      this.#lingering = setTimeout(() => this.#terminate(lost("the other side did not end it")), LINGER_MS);
+      await this.#conn.closeWrite();
+    }).catch(() => this.#terminate(lost("it could not be ended")));
+    this.#goOn();
+  }
+
+  /** The one end of everything. */
+  #terminate(reason: RpcError): void {
+    if (this.#state === State.Closed) return;
+    this.#state = State.Closed;
+    this.#alarm.clear();
+    clearTimeout(this.#lingering);
+    this.#caller.endAll(reason, true);
+    this.#callee.endAll(reason);
+    this.#writer.stop();
+    this.#conn.close();
+    this.#goOn();
+    this.#options.ended?.(reason);
+  }
+}
+
+/** The reason of a connection that is gone. */
+function lost(cause: unknown): RpcError {
+  return new RpcError("unavailable", `The connection was lost: ${textOf(cause)}`, { cause });
+}

@@ -1,0 +1,136 @@
+// Deno's sockets as Conns: the only file that names them. TCP and Unix sockets.
+
+import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { formatAddress, type UnixAddress } from "../discovery/endpoint.ts";
+import type { Conn, Listener } from "./conn.ts";
+
+/** Connections that may wait to be accepted: with Deno's default of 511, bursts wait for a second. */
+const BACKLOG = 4_096;
+/** How long accepting rests, in ms, after an error such as "too many open files"; doubles up to the second. */
+const ACCEPT_REST = [10, 1_000] as const;
+
+/** A host and a port, however it is spoken to there. */
+export interface HostAndPort {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+class SocketConn implements Conn {
+  readonly peer: string;
+  readonly #socket: Deno.Conn;
+  #closed = false;
+
+  constructor(socket: Deno.Conn, peer: string) {
+    this.#socket = socket;
+    this.peer = peer;
+  }
+
+  read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
+    return this.#socket.read(into);
+  }
+
+  write(from: Uint8Array<ArrayBuffer>): Promise<number> {
+    return this.#socket.write(from);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#socket.closeWrite();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.close();
+  }
+}
+
+class SocketListener<S extends Deno.Conn> implements Listener {
+  readonly #listener: Deno.Listener<S>;
+  readonly #wrap: (socket: S) => Conn;
+  readonly #closed: () => void;
+  readonly #stop = new AbortController();
+
+  constructor(listener: Deno.Listener<S>, wrap: (socket: S) => Conn, closed: () => void = () => {}) {
+    this.#listener = listener;
+    this.#wrap = wrap;
+    this.#closed = closed;
+  }
+
+  get port(): number {
+    const { addr } = this.#listener;
+    return addr.transport === "tcp" ? addr.port : 0;
+  }
+
+  async accept(): Promise<Conn | null> {
+    let rest: number = ACCEPT_REST[0];
+    while (!this.#stop.signal.aborted) {
+      try {
+        return this.#wrap(await this.#listener.accept());
+      } catch (error) {
+        if (this.#stop.signal.aborted || error instanceof Deno.errors.BadResource) break;
+        await sleep(SYSTEM_CLOCK, rest, this.#stop.signal);
+        rest = Math.min(rest * 2, ACCEPT_REST[1]);
+      }
+    }
+    return null;
+  }
+
+  close(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort();
+    this.#listener.close();
+    this.#closed();
+  }
+}
+
+/**
+ * Dials a host and port over TCP.
+ *
+ * @throws {Error} If nobody answers there, or the signal aborts
+ */
+export async function dialTcp({ hostname, port }: HostAndPort, signal?: AbortSignal): Promise<Conn> {
+  return tcpConn(await Deno.connect({ hostname, port, signal }));
+}
+
+/**
+ * Dials a Unix socket.
+ *
+ * @throws {Error} If nobody answers there
+ */
+export async function dialUnix({ path }: UnixAddress): Promise<Conn> {
+  return new SocketConn(await Deno.connect({ transport: "unix", path }), `unix@${path}`);
+}
+
+/**
+ * Listens on a host and port over TCP; port 0 takes a free one.
+ *
+ * @throws {Error} If the address cannot be listened on
+ */
+export function listenTcp({ hostname, port }: HostAndPort): Listener {
+  return new SocketListener(Deno.listen({ hostname, port, tcpBacklog: BACKLOG }), tcpConn);
+}
+
+/**
+ * Listens on a Unix socket.
+ *
+ * @throws {Error} If the path cannot be listened on, for one because it exists
+ */
+export function listenUnix({ path }: UnixAddress): Listener {
+  const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, `unix@${path}`);
+  const listener = Deno.listen({ transport: "unix", path });
+  return new SocketListener(listener, wrap, () => {
+    try {
+      // Closing leaves the file, and a file in the way is an error for whoever listens there next.
+      Deno.removeSync(path);
+    } catch {
+      // Somebody has removed it already.
+    }
+  });
+}
+
+function tcpConn(socket: Deno.TcpConn): Conn {
+  // Frames are gathered into whole writes already; waiting for more would only add latency.
+  socket.setNoDelay(true);
+  const { hostname, port } = socket.remoteAddr;
+  return new SocketConn(socket, formatAddress({ transport: "tcp", hostname, port }));
+}

@@ -1,0 +1,102 @@
+// The only writer of a connection. What is appended to `out` within one turn of the event loop leaves in one write;
+// what is appended while a write is under way leaves in the next. Two buffers that swap, no copy between.
+
+import { ByteBuffer } from "../codec/bytes.ts";
+import type { Conn } from "./conn.ts";
+
+const SMALL = 512;
+
+/** What a writer tells its session. */
+export interface WriterEvents {
+  /** Some bytes have left. */
+  progress(): void;
+  /** Writing failed; nothing is written any more. */
+  failed(error: unknown): void;
+}
+
+/** Gathers frames and writes them in order. */
+export class Writer {
+  /** Frames that wait. Replaced at each `flush`. */
+  out: ByteBuffer = new ByteBuffer(SMALL);
+  /** When the write under way began or last got on, on the session's clock. */
+  progressAt = 0;
+
+  readonly #conn: Conn;
+  readonly #events: WriterEvents;
+  #spare: ByteBuffer | undefined;
+  /** Bytes of the write under way that have not left. */
+  #sending = 0;
+  #idle: PromiseWithResolvers<void> | undefined;
+  #stopped = false;
+
+  constructor(conn: Conn, events: WriterEvents) {
+    this.#conn = conn;
+    this.#events = events;
+  }
+
+  /** Whether a write is under way. */
+  get busy(): boolean {
+    return this.#sending > 0;
+  }
+
+  /** Bytes that wait or are under way. */
+  get unsent(): number {
+    return this.out.length + this.#sending;
+  }
+
+  /** Starts writing what waits, unless a write is under way, which will go on with it. */
+  flush(now: number): void {
+    if (this.#sending > 0 || this.out.length === 0 || this.#stopped) return;
+    this.progressAt = now;
+    this.#pump();
+  }
+
+  /** Resolves when everything appended so far, and until then, has left or writing has failed. */
+  flushed(): Promise<void> {
+    if (this.#stopped || this.unsent === 0) return Promise.resolve();
+    this.flush(performance.now());
+    return (this.#idle ??= Promise.withResolvers<void>()).promise;
+  }
+
+  /** Forgets what waits. A write under way ends with its connection. */
+  stop(): void {
+    this.#stopped = true;
+    this.out = new ByteBuffer(0);
+    this.#idle?.resolve();
+  }
+
+  /** Gives large buffers back: called when the connection has fallen quiet. */
+  trim(): void {
+    if (this.unsent > 0) return;
+    this.#spare = undefined;
+    if (this.out.bytes.length > SMALL) this.out = new ByteBuffer(SMALL);
+  }
+
+  async #pump(): Promise<void> {
+    try {
+      while (this.out.length > 0 && !this.#stopped) {
+        const batch = this.out;
+        this.out = this.#spare ?? new ByteBuffer(SMALL);
+        this.#spare = undefined;
+        this.#sending = batch.length;
+        let part = batch.written();
+        for (;;) {
+          const count = await this.#conn.write(part);
+          this.#sending -= count;
+          if (this.#sending === 0) break;
+          part = part.subarray(count);
+          this.progressAt = performance.now();
+          this.#events.progress();
+        }
+        batch.length = 0;
+        this.#spare = batch;
+        this.#events.progress();
+      }
+      this.#idle?.resolve();
+      this.#idle = undefined;
+    } catch (error) {
+      this.#sending = 0;
+      if (!this.#stopped) this.#events.failed(error);
+    }
+  }
+}
