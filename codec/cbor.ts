@@ -78,6 +78,8 @@ export class CborCodec implements Codec {
   readonly #decoder: CborDecoder;
 
   /**
+   * Makes a codec with these limits.
+   *
    * @param options Limits
    * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
    */

@@ -3,7 +3,8 @@
 // allocated for it.
 
 import { CborError, type CborErrorCode } from "./cbor_error.ts";
-import { parseDateTime } from "./date_time.ts";
+import { dateOfSeconds, parseDateTime } from "./date_time.ts";
+import { half } from "./half.ts";
 import { KeyCache } from "./key_cache.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { decodeText } from "./text.ts";
@@ -26,16 +27,17 @@ const TAG = 6;
 const INDEFINITE = 31;
 const BREAK = 0xff;
 
-// Up to here, V8 keeps a typed array's bytes beside the object, and a loop beats `slice` at copying them.
-const SMALL_BYTES = 64;
+// A value's text of so few bytes is built in less time than it is found in a cache.
+const BUILT_SOONER = 8;
 
 const NOTHING = new Uint8Array(0);
 
-/** Decodes one message after the other; what it keeps between them is a bounded cache of short texts. */
+/** Decodes one message after the other; what it keeps between them are bounded caches of short texts. */
 export class CborDecoder {
   readonly #limits: CborLimits;
   readonly #keys = new KeyCache();
-  readonly #float = new DataView(new ArrayBuffer(8));
+  readonly #texts = new KeyCache();
+  readonly #scratch = new DataView(new ArrayBuffer(8));
   #bytes: Uint8Array = NOTHING;
   #start = 0;
   #at = 0;
@@ -111,9 +113,16 @@ export class CborDecoder {
 
   /** The 64 bits that were read last, exactly. */
   #wide(): bigint {
-    let value = 0n;
-    for (let at = this.#at - 8; at < this.#at; at++) value = value << 8n | BigInt(this.#bytes[at]!);
-    return value;
+    this.#load(this.#at - 8);
+    return this.#scratch.getBigUint64(0);
+  }
+
+  /** Fills the scratch with the eight bytes at `at`. */
+  #load(at: number): void {
+    const bytes = this.#bytes;
+    const scratch = this.#scratch;
+    scratch.setInt32(0, bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!);
+    scratch.setInt32(4, bytes[at + 4]! << 24 | bytes[at + 5]! << 16 | bytes[at + 6]! << 8 | bytes[at + 7]!);
   }
 
   #unsigned(info: number): number | bigint {
@@ -159,15 +168,8 @@ export class CborDecoder {
   #byteString(info: number): Uint8Array<ArrayBuffer> {
     if (info === INDEFINITE) return this.#chunkedBytes();
     const length = this.#argument(info);
-    return this.#copy(this.#take(length), length);
-  }
-
-  #copy(start: number, length: number): Uint8Array<ArrayBuffer> {
-    const copy = new Uint8Array(length);
-    const bytes = this.#bytes;
-    if (length > SMALL_BYTES) copy.set(bytes.subarray(start, start + length));
-    else for (let i = 0; i < length; i++) copy[i] = bytes[start + i]!;
-    return copy;
+    const start = this.#take(length);
+    return new Uint8Array(this.#bytes.subarray(start, start + length));
   }
 
   #chunkedBytes(): Uint8Array<ArrayBuffer> {
@@ -205,7 +207,10 @@ export class CborDecoder {
 
   #text(length: number): string {
     const start = this.#take(length);
-    return this.#utf8(decodeText(this.#bytes, start, start + length), start);
+    const text = length > BUILT_SOONER
+      ? this.#texts.get(this.#bytes, start, start + length)
+      : decodeText(this.#bytes, start, start + length);
+    return this.#utf8(text, start);
   }
 
   #utf8(text: string | undefined, start: number): string {
@@ -322,7 +327,7 @@ export class CborDecoder {
     this.#charge(1);
     switch (tag) {
       case 0:
-        return this.#date(head, this.#content(head, TEXT, depth) as string);
+        return this.#date(head, parseDateTime(this.#content(head, TEXT, depth) as string));
       case 1:
         return this.#epoch(head, depth);
       case 2:
@@ -351,14 +356,17 @@ export class CborDecoder {
 
   #expect(head: number, major: number): void {
     if (this.#at >= this.#end) throw this.#truncated();
-    if (this.#bytes[this.#at]! >> 5 !== major) {
-      throw this.#error("invalid", head, "a tag has the wrong content");
-    }
+    if (this.#bytes[this.#at]! >> 5 !== major) throw this.#wrongContent(head);
   }
 
-  #date(head: number, text: string): Date {
-    const date = parseDateTime(text);
-    if (date === undefined) throw this.#error("invalid", head, "the text of a date is not as in RFC 3339");
+  #wrongContent(head: number): CborError {
+    return this.#error("invalid", head, "a tag has the wrong content");
+  }
+
+  #date(head: number, date: Date | undefined): Date {
+    if (date === undefined) {
+      throw this.#error("invalid", head, "a date is not as in RFC 3339, or out of range");
+    }
     return date;
   }
 
@@ -366,18 +374,21 @@ export class CborDecoder {
     const first = this.#bytes[this.#at]!;
     // A tag in here would let tags nest without end.
     if (this.#at < this.#end && first >> 5 > 1 && (first < 0xf9 || first > 0xfb)) {
-      throw this.#error("invalid", head, "a tag has the wrong content");
+      throw this.#wrongContent(head);
     }
-    const seconds = this.#item(depth);
-    const date = new Date(typeof seconds === "number" ? Math.round(seconds * 1000) : NaN);
-    if (Number.isNaN(date.getTime())) throw this.#error("invalid", head, "a date is out of range");
-    return date;
+    return this.#date(head, dateOfSeconds(Number(this.#item(depth))));
   }
 
   #bignum(head: number): bigint {
     this.#expect(head, BYTES);
     const info = this.#bytes[this.#at++]! & 31;
     const { maxBignumBytes } = this.#limits;
+    if (info < 7 && info <= maxBignumBytes) {
+      // Up to 48 bits are an exact number on the way.
+      let value = 0;
+      for (let at = this.#take(info); at < this.#at; at++) value = value * 256 + this.#bytes[at]!;
+      return BigInt(value);
+    }
     const bytes = this.#byteString(info);
     if (bytes.length > maxBignumBytes) {
       throw this.#error("limit", head, `an integer is longer than ${maxBignumBytes} bytes`);
@@ -412,10 +423,11 @@ export class CborDecoder {
       case 25:
         return half(this.#argument(info));
       case 26:
-        this.#float.setUint32(0, this.#argument(info));
-        return this.#float.getFloat32(0);
+        this.#scratch.setUint32(0, this.#argument(info));
+        return this.#scratch.getFloat32(0);
       case 27:
-        return this.#double();
+        this.#load(this.#take(8));
+        return this.#scratch.getFloat64(0);
       case INDEFINITE:
         throw this.#error("malformed", this.#at - 1, "a break where none can be");
     }
@@ -425,15 +437,6 @@ export class CborDecoder {
       throw this.#error("malformed", head, "a simple value of two bytes below 32");
     }
     return new Simple(number);
-  }
-
-  #double(): number {
-    const at = this.#take(8);
-    const bytes = this.#bytes;
-    const float = this.#float;
-    float.setInt32(0, bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!);
-    float.setInt32(4, bytes[at + 4]! << 24 | bytes[at + 5]! << 16 | bytes[at + 6]! << 8 | bytes[at + 7]!);
-    return float.getFloat64(0);
   }
 
   #duplicate(at: number): CborError {
@@ -447,17 +450,6 @@ export class CborDecoder {
   #error(code: CborErrorCode, at: number, reason: string): CborError {
     return new CborError(code, at - this.#start, reason);
   }
-}
-
-function half(bits: number): number {
-  const exponent = bits >> 10 & 31;
-  const mantissa = bits & 1023;
-  const size = exponent === 0
-    ? mantissa * 2 ** -24
-    : exponent === 31
-    ? (mantissa === 0 ? Infinity : NaN)
-    : (mantissa + 1024) * 2 ** (exponent - 25);
-  return bits & 0x8000 ? -size : size;
 }
 
 /** Counts properties, inherited ones too, but without making an array of them: duplicates are looked for cheaply. */

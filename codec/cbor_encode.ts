@@ -20,7 +20,7 @@ const MAX_64_BIT = 2n ** 64n - 1n;
 /** Encodes values, of which it takes in at most `maxDepth` levels. */
 export class CborEncoder {
   readonly #maxDepth: number;
-  readonly #float = new DataView(new ArrayBuffer(8));
+  readonly #scratch = new DataView(new ArrayBuffer(8));
   #mixed = false;
 
   constructor(maxDepth: number) {
@@ -44,7 +44,7 @@ export class CborEncoder {
     if (typeof value === "object") return value === null ? byte(out, 0xf6) : this.#object(out, value, depth);
     if (typeof value === "boolean") return byte(out, value ? 0xf5 : 0xf4);
     if (value === undefined) return byte(out, 0xf7);
-    if (typeof value === "bigint") return bigint(out, value);
+    if (typeof value === "bigint") return this.#bigint(out, value);
     throw new Refusal(`${typeof value}s cannot be carried`);
   }
 
@@ -52,12 +52,49 @@ export class CborEncoder {
     if (Number.isSafeInteger(value) && (value !== 0 || 1 / value > 0)) {
       return value < 0 ? head(out, NEGATIVE, -1 - value) : head(out, UNSIGNED, value);
     }
+    this.#scratch.setFloat64(0, value);
+    this.#eightBytes(out, 0xfb);
+  }
+
+  #bigint(out: ByteBuffer, value: bigint): void {
+    const negative = value < 0n;
+    const argument = negative ? -1n - value : value;
+    if (argument > MAX_64_BIT) return bignum(out, negative, argument);
+    // Within the safe range the receiver would take an integer for a number; beyond it will not.
+    if (value > MAX_SAFE || value < -MAX_SAFE) {
+      return this.#wideHead(out, negative ? NEGATIVE : UNSIGNED, argument);
+    }
+    byte(out, negative ? TAG | 3 : TAG | 2);
+    this.#scratch.setBigUint64(0, argument);
+    let size = 8;
+    while (size > 0 && this.#scratch.getUint8(8 - size) === 0) size--;
+    byte(out, BYTES | size);
+    for (; size > 0; size--) byte(out, this.#scratch.getUint8(8 - size));
+  }
+
+  /** Appends a head with an integer of 64 bits. */
+  #wideHead(out: ByteBuffer, major: number, argument: bigint): void {
+    if (argument <= MAX_SAFE) return head(out, major, Number(argument));
+    this.#scratch.setBigUint64(0, argument);
+    this.#eightBytes(out, major | 27);
+  }
+
+  /** Appends `first` and the eight bytes of the scratch. */
+  #eightBytes(out: ByteBuffer, first: number): void {
+    const high = this.#scratch.getUint32(0);
+    const low = this.#scratch.getUint32(4);
     out.reserve(9);
     const { bytes } = out;
     let at = out.length;
-    this.#float.setFloat64(0, value);
-    bytes[at++] = 0xfb;
-    for (let i = 0; i < 8; i++) bytes[at++] = this.#float.getUint8(i);
+    bytes[at++] = first;
+    bytes[at++] = high >>> 24;
+    bytes[at++] = high >> 16;
+    bytes[at++] = high >> 8;
+    bytes[at++] = high;
+    bytes[at++] = low >>> 24;
+    bytes[at++] = low >> 16;
+    bytes[at++] = low >> 8;
+    bytes[at++] = low;
     out.length = at;
   }
 
@@ -147,7 +184,7 @@ export class CborEncoder {
   #tagged(out: ByteBuffer, tagged: Tagged, depth: number): void {
     this.#enter(depth);
     if (typeof tagged.tag === "number") head(out, TAG, tagged.tag);
-    else wideHead(out, TAG, tagged.tag);
+    else this.#wideHead(out, TAG, tagged.tag);
     try {
       this.#write(out, tagged.value, depth + 1);
     } catch (error) {
@@ -215,15 +252,6 @@ function head(out: ByteBuffer, major: number, argument: number): void {
   out.length = at;
 }
 
-/** Appends a head with an integer of 64 bits. */
-function wideHead(out: ByteBuffer, major: number, argument: bigint): void {
-  if (argument <= MAX_SAFE) return head(out, major, Number(argument));
-  byte(out, major | 27);
-  const view = new DataView(new ArrayBuffer(8));
-  view.setBigUint64(0, argument);
-  out.append(new Uint8Array(view.buffer));
-}
-
 /** Completes an array or map whose size was not known when a byte was left for its head at `start`. */
 function finish(out: ByteBuffer, start: number, major: number, count: number): void {
   if (count < 24) {
@@ -239,17 +267,11 @@ function finish(out: ByteBuffer, start: number, major: number, count: number): v
   out.length = end + more;
 }
 
-function bigint(out: ByteBuffer, value: bigint): void {
-  const negative = value < 0n;
-  const argument = negative ? -1n - value : value;
-  // Within the safe range the receiver would take an integer for a number; up to 64 bits it will not.
-  const asInteger = argument <= MAX_64_BIT && (value > MAX_SAFE || value < -MAX_SAFE);
-  if (asInteger) return wideHead(out, negative ? NEGATIVE : UNSIGNED, argument);
+/** Appends an integer beyond 64 bits, by way of hex, since shifting out byte by byte takes quadratic time. */
+function bignum(out: ByteBuffer, negative: boolean, argument: bigint): void {
   byte(out, negative ? TAG | 3 : TAG | 2);
-  let hex = argument === 0n ? "" : argument.toString(16);
-  if (hex.length % 2 === 1) hex = `0${hex}`;
-  head(out, BYTES, hex.length / 2);
-  out.append(Uint8Array.fromHex(hex));
+  const hex = argument.toString(16);
+  byteString(out, Uint8Array.fromHex(hex.length % 2 === 0 ? hex : `0${hex}`));
 }
 
 function byteString(out: ByteBuffer, value: Uint8Array): void {

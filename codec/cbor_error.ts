@@ -34,6 +34,8 @@ export class CborError extends Error {
   readonly offset: number;
 
   /**
+   * Makes the error of a decoder.
+   *
    * @param code What is wrong
    * @param offset Where, in bytes from the beginning of the message
    * @param reason For people

@@ -1,4 +1,4 @@
-// RFC 3339 date and time, the text of CBOR's tag 0. Called by the CBOR decoder.
+// CBOR's dates: the text of tag 0 (RFC 3339) and the seconds of tag 1. Called by the CBOR decoder.
 
 const DATE_TIME =
   /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
@@ -11,4 +11,10 @@ export function parseDateTime(text: string): Date | undefined {
   // Date.parse takes February 30 for March 2. Years are moved to where Date.UTC does not add 1900.
   const days = new Date(Date.UTC(2000 + year! % 400, month!, 0)).getUTCDate();
   return day! <= days ? new Date(Date.parse(text.toUpperCase())) : undefined;
+}
+
+/** The instant that many seconds after 1970, to the millisecond, or undefined if a `Date` cannot be as far off. */
+export function dateOfSeconds(seconds: number): Date | undefined {
+  const date = new Date(Math.round(seconds * 1000));
+  return Number.isNaN(date.getTime()) ? undefined : date;
 }

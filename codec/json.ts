@@ -63,6 +63,8 @@ export class JsonCodec implements Codec {
   readonly #maxItems: number;
 
   /**
+   * Makes a codec with these limits.
+   *
    * @param options Limits
    * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
    */

@@ -42,6 +42,8 @@ export interface Answer {
   readonly heartbeatInterval: number;
 }
 
+type Fields = { readonly [name: string]: unknown };
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -68,10 +70,10 @@ export function encodeRefusal(error: RpcError): Uint8Array<ArrayBuffer> {
  */
 export function decodeOption(bytes: Uint8Array): Option {
   const fields = parse(bytes);
-  if (fields.get("magicNumber") !== MAGIC_NUMBER) {
+  if (field(fields, "magicNumber") !== MAGIC_NUMBER) {
     throw refusal(
       "invalid_argument",
-      `magicNumber must be ${MAGIC_NUMBER}, got ${shown(fields.get("magicNumber"))}`,
+      `magicNumber must be ${MAGIC_NUMBER}, got ${shown(field(fields, "magicNumber"))}`,
     );
   }
   const version = whole(fields, "version") ?? PROTOCOL_VERSION;
@@ -103,7 +105,7 @@ export function decodeOption(bytes: Uint8Array): Option {
  */
 export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
   const fields = parse(bytes);
-  const error = fields.get("error");
+  const error = field(fields, "error");
   if (error !== undefined) {
     const { code, message } = Object(error) as { code?: unknown; message?: unknown };
     throw new RpcError(
@@ -112,17 +114,17 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
       { remote: true, notStarted: true },
     );
   }
-  if (fields.get("magicNumber") !== MAGIC_NUMBER) {
+  if (field(fields, "magicNumber") !== MAGIC_NUMBER) {
     throw refusal(
       "invalid_argument",
-      `magicNumber must be ${MAGIC_NUMBER}, got ${shown(fields.get("magicNumber"))}`,
+      `magicNumber must be ${MAGIC_NUMBER}, got ${shown(field(fields, "magicNumber"))}`,
     );
   }
-  if (fields.get("version") !== PROTOCOL_VERSION) {
-    throw refusal("unimplemented", `the server answered with version ${shown(fields.get("version"))}`);
+  if (field(fields, "version") !== PROTOCOL_VERSION) {
+    throw refusal("unimplemented", `the server answered with version ${shown(field(fields, "version"))}`);
   }
-  if (fields.get("codecType") !== codecType) {
-    throw refusal("unimplemented", `the server answered with codec ${shown(fields.get("codecType"))}`);
+  if (field(fields, "codecType") !== codecType) {
+    throw refusal("unimplemented", `the server answered with codec ${shown(field(fields, "codecType"))}`);
   }
   return {
     codecType,
@@ -150,8 +152,8 @@ function line(fields: object): Uint8Array<ArrayBuffer> {
   return encoder.encode(JSON.stringify(fields) + "\n");
 }
 
-/** A peer's fields, as a Map: their names are its own choice. */
-function parse(bytes: Uint8Array): Map<string, unknown> {
+/** The fields of a line; only names of our own are looked up in it, and only as its own. */
+function parse(bytes: Uint8Array): Fields {
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));
@@ -161,11 +163,15 @@ function parse(bytes: Uint8Array): Map<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw refusal("invalid_argument", "expected a JSON object");
   }
-  return new Map(Object.entries(value));
+  return value as Fields;
 }
 
-function whole(fields: Map<string, unknown>, name: string): number | undefined {
-  const value = fields.get(name);
+function field(fields: Fields, name: string): unknown {
+  return Object.hasOwn(fields, name) ? fields[name] : undefined;
+}
+
+function whole(fields: Fields, name: string): number | undefined {
+  const value = field(fields, name);
   if (value === undefined) return undefined;
   if (!Number.isSafeInteger(value) || (value as number) < 0) {
     throw refusal("invalid_argument", `${name} must be a whole number from 0 to 2^53-1, got ${shown(value)}`);
@@ -173,8 +179,8 @@ function whole(fields: Map<string, unknown>, name: string): number | undefined {
   return value as number;
 }
 
-function text(fields: Map<string, unknown>, name: string): string | undefined {
-  const value = fields.get(name);
+function text(fields: Fields, name: string): string | undefined {
+  const value = field(fields, name);
   if (value === undefined) return undefined;
   if (typeof value !== "string") {
     throw refusal("invalid_argument", `${name} must be text, got ${shown(value)}`);
@@ -182,7 +188,7 @@ function text(fields: Map<string, unknown>, name: string): string | undefined {
   return value;
 }
 
-function required(fields: Map<string, unknown>, name: string): number {
+function required(fields: Fields, name: string): number {
   const value = whole(fields, name);
   if (value === undefined) throw refusal("invalid_argument", `the server's answer lacks ${name}`);
   return value;

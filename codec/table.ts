@@ -31,6 +31,8 @@ export class CodecTable {
   readonly #codecs = new Map<string, Codec>();
 
   /**
+   * Makes a table of these codecs.
+   *
    * @param codecs The codecs to begin with; none by default
    * @throws {TypeError} If one could not be registered
    */

@@ -23,6 +23,8 @@ export class Tagged {
   readonly value: unknown;
 
   /**
+   * Puts a tag on a value.
+   *
    * @param tag The tag's number, 0 to 2⁶⁴ - 1
    * @param value The tag's content
    * @throws {RangeError} If the number is none that a tag can have
@@ -55,6 +57,8 @@ export class Simple {
   readonly number: number;
 
   /**
+   * Makes the simple value of that number.
+   *
    * @param number 0 to 19 or 32 to 255: what lies between has a meaning or is reserved
    * @throws {RangeError} If the number is none of these
    */

@@ -10,7 +10,7 @@ const LOOPED_CHARS = 64;
 // Where there is node:buffer, as in Deno, its decoder costs a fifth of a TextDecoder, and less than a loop from a
 // few bytes on. Elsewhere (browsers) this file works without.
 const utf8Slice = nodeUtf8Slice();
-const LOOPED_BYTES = utf8Slice === undefined ? 160 : 12;
+const LOOPED_BYTES = utf8Slice === undefined ? 160 : 24;
 
 const encoder = new TextEncoder();
 // Without ignoreBOM a text's first U+FEFF would vanish.
@@ -18,6 +18,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 // Called through `call`, the method is not looked up on strings of ever new internal representations, which
 // V8 does slowly.
 const { charCodeAt } = String.prototype;
+const { fromCharCode } = String;
 
 /**
  * Appends `text` as a CBOR text string, its head included.
@@ -130,15 +131,41 @@ function nodeUtf8Slice(): ((this: Uint8Array, start: number, end: number) => str
 
 /** The text that `bytes[start]` to `bytes[end - 1]` are in UTF-8, or undefined if they are none. */
 export function decodeText(bytes: Uint8Array, start: number, end: number): string | undefined {
-  if (end - start > LOOPED_BYTES) return decodeLongText(bytes, start, end);
   const length = end - start;
+  if (length > LOOPED_BYTES) return decodeLongText(bytes, start, end);
+  if (length < 9) {
+    const text = tinyText(bytes, start, length);
+    if (text !== undefined) return text;
+  }
   const units = new Array<number>(length);
   for (let i = 0; i < length; i++) {
     const byte = bytes[start + i]!;
     if (byte > 0x7f) return decodeShortText(bytes, start + i, end, units, i);
     units[i] = byte;
   }
-  return String.fromCharCode.apply(null, units);
+  return fromCharCode.apply(null, units);
+}
+
+/** The text of up to eight bytes if they are ASCII. Spelt out, since it is most of the text of small messages. */
+function tinyText(bytes: Uint8Array, at: number, length: number): string | undefined {
+  if (length === 0) return "";
+  const a = bytes[at]!;
+  if (length === 1) return a < 0x80 ? fromCharCode(a) : undefined;
+  const b = bytes[at + 1]!;
+  if (length === 2) return (a | b) < 0x80 ? fromCharCode(a, b) : undefined;
+  const c = bytes[at + 2]!;
+  if (length === 3) return (a | b | c) < 0x80 ? fromCharCode(a, b, c) : undefined;
+  const d = bytes[at + 3]!;
+  if ((a | b | c | d) > 0x7f) return undefined;
+  if (length === 4) return fromCharCode(a, b, c, d);
+  const e = bytes[at + 4]!;
+  if (length === 5) return e < 0x80 ? fromCharCode(a, b, c, d, e) : undefined;
+  const f = bytes[at + 5]!;
+  if (length === 6) return (e | f) < 0x80 ? fromCharCode(a, b, c, d, e, f) : undefined;
+  const g = bytes[at + 6]!;
+  if (length === 7) return (e | f | g) < 0x80 ? fromCharCode(a, b, c, d, e, f, g) : undefined;
+  const h = bytes[at + 7]!;
+  return (e | f | g | h) < 0x80 ? fromCharCode(a, b, c, d, e, f, g, h) : undefined;
 }
 
 function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
@@ -194,5 +221,5 @@ function decodeShortText(
     units[length++] = 0xdc00 | beyond & 0x3ff;
   }
   units.length = length;
-  return String.fromCharCode.apply(null, units);
+  return fromCharCode.apply(null, units);
 }

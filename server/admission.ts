@@ -4,14 +4,15 @@
 import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
+import { Alarm, type Sleeper } from "../transport/alarm.ts";
 import type { Conn } from "../transport/conn.ts";
 import { acceptHandshake, type AcceptTerms, refuse } from "../transport/handshake.ts";
 import { acceptHttp, type FetchHandler } from "../transport/http.ts";
 import type { SessionLimits } from "../transport/limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
-import { Session } from "../transport/session.ts";
 import { textOf } from "../transport/outbox.ts";
+import { Session } from "../transport/session.ts";
 
 /** What decides who comes in, and what for. */
 export interface AdmissionOptions {
@@ -27,15 +28,24 @@ export interface AdmissionOptions {
   readonly log?: (message: string, error?: unknown) => void;
 }
 
-/** How a Conn is to be taken: as it is, or through the HTTP head that leads to RPC at a path. */
-export type Entrance = { readonly httpPath?: string };
+/** A Conn whose handshake is not done. */
+interface Arrival {
+  readonly conn: Conn;
+  /** Set where the Conn begins with the HTTP head that leads to RPC at this path. */
+  readonly httpPath: string | undefined;
+  /** When it is to be done, on the clock of `performance.now()`. */
+  due: number;
+  refused: boolean;
+}
 
 /** The connections of a server, from their first byte to their end. */
-export class Admission {
+export class Admission implements Sleeper {
   readonly #options: AdmissionOptions;
   readonly #names = new KeyCache();
-  readonly #arriving = new Map<Conn, Promise<void>>();
+  /** Who is in a handshake, longest first, until when they have gone. */
+  readonly #arriving = new Map<Arrival, Promise<void>>();
   readonly #sessions = new Set<Session>();
+  readonly #alarm: Alarm = new Alarm(this);
   #accepted = 0;
   #refused = 0;
   #closed = false;
@@ -59,45 +69,67 @@ export class Admission {
     return this.#refused;
   }
 
-  /** Takes a Conn; returns at once. */
-  take(conn: Conn, entrance: Entrance): void {
-    const arrival = this.#admit(conn, entrance).finally(() => this.#arriving.delete(conn));
-    this.#arriving.set(conn, arrival);
+  /**
+   * Takes a Conn; returns at once.
+   *
+   * @param httpPath Where the Conn begins with an HTTP head: the path of RPC
+   */
+  take(conn: Conn, httpPath: string | undefined): void {
+    const due = performance.now() + this.#options.handshakeTimeout;
+    const arrival: Arrival = { conn, httpPath, due, refused: false };
+    this.#arriving.set(arrival, this.#admit(arrival));
+    this.#alarm.by(due);
   }
 
   /** Turns away whoever is still in a handshake; resolves when they are gone. */
   async close(): Promise<void> {
     this.#closed = true;
-    const arriving = [...this.#arriving];
-    for (const [conn] of arriving) conn.close();
-    await Promise.all(arriving.map(([, arrival]) => arrival));
+    for (const { conn } of this.#arriving.keys()) conn.close();
+    await Promise.all(this.#arriving.values());
+    this.#alarm.clear();
   }
 
-  async #admit(conn: Conn, entrance: Entrance): Promise<void> {
-    const { maxConnections, handshakeTimeout, log } = this.#options;
-    let timer = setTimeout(() => {
-      const late = new RpcError("deadline_exceeded", `The handshake took longer than ${handshakeTimeout} ms`);
-      timer = setTimeout(() => conn.close(), LINGER_MS);
-      refuse(conn, late).then(() => conn.closeWrite()).catch(() => conn.close());
-    }, handshakeTimeout);
+  /** Refuses handshakes that take too long: told why first, cut off if they do not go by themselves. */
+  onAlarm(now: number): void {
+    let next = Infinity;
+    for (const arrival of this.#arriving.keys()) {
+      if (arrival.due <= now) this.#late(arrival);
+      next = Math.min(next, arrival.due);
+    }
+    this.#alarm.by(next);
+  }
+
+  #late(arrival: Arrival): void {
+    const { conn, refused } = arrival;
+    arrival.due = refused ? Infinity : arrival.due + LINGER_MS;
+    if (refused) return conn.close();
+    arrival.refused = true;
+    const { handshakeTimeout } = this.#options;
+    const late = new RpcError("deadline_exceeded", `The handshake took longer than ${handshakeTimeout} ms`);
+    refuse(conn, late).then(() => conn.closeWrite()).catch(() => conn.close());
+  }
+
+  async #admit(arrival: Arrival): Promise<void> {
+    const { conn } = arrival;
+    const { maxConnections, log } = this.#options;
     try {
       if (this.#sessions.size + this.#arriving.size >= maxConnections) {
         const error = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
         await refuse(conn, error);
         throw error;
       }
-      if (await this.#enter(conn, entrance)) return clearTimeout(timer);
+      if (!await this.#enter(arrival)) await lingerClose(conn);
     } catch (error) {
       this.#refused++;
       if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`);
       else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
+      await lingerClose(conn);
     }
-    clearTimeout(timer);
-    await lingerClose(conn);
+    this.#arriving.delete(arrival);
   }
 
   /** Whether a session was made of the Conn. */
-  async #enter(conn: Conn, { httpPath }: Entrance): Promise<boolean> {
+  async #enter({ conn, httpPath }: Arrival): Promise<boolean> {
     const { terms, limits, lookup, log, fetch } = this.#options;
     const reader = new LineReader(conn);
     if (httpPath !== undefined && !await acceptHttp(conn, reader, httpPath, fetch)) return false;

@@ -7,7 +7,7 @@ import type { Listener } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { whole } from "../transport/limits.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
-import { Admission, type Entrance } from "./admission.ts";
+import { Admission } from "./admission.ts";
 import { DEBUG_PATH, debugPage } from "./debug_page.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
 import { type MethodStats, ServiceTable } from "./service.ts";
@@ -136,7 +136,7 @@ export class Server implements AsyncDisposable {
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
     let listener: Listener;
-    let entrance: Entrance = {};
+    let httpPath: string | undefined;
     switch (parsed.transport) {
       case "tcp":
         listener = listenTcp(parsed);
@@ -146,12 +146,12 @@ export class Server implements AsyncDisposable {
         break;
       case "http":
         listener = listenTcp(parsed);
-        entrance = { httpPath: parsed.path };
+        httpPath = parsed.path;
         break;
       default:
         throw new TypeError(`Cannot listen on ${address}: use tcp@, unix@ or http@`);
     }
-    const accepting = this.#accept(listener, entrance);
+    const accepting = this.#accept(listener, httpPath);
     this.#listening.set(listener, accepting);
     const close = async () => {
       listener.close();
@@ -198,11 +198,11 @@ export class Server implements AsyncDisposable {
     return { connections: sessions.size, accepted, refused, inFlight, methods };
   }
 
-  async #accept(listener: Listener, entrance: Entrance): Promise<void> {
+  async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
     for (;;) {
       const conn = await listener.accept();
       if (conn === null) return;
-      this.#admission.take(conn, entrance);
+      this.#admission.take(conn, httpPath);
     }
   }
 

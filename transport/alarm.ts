@@ -4,15 +4,25 @@
 /** The longest delay that timers take; a longer one is waited for in parts. */
 const MAX_DELAY = 2_147_483_647;
 
+/** Whoever is woken. */
+export interface Sleeper {
+  /**
+   * It is time. Whoever wants to be woken again must ask again.
+   *
+   * @param now The time
+   * @param late By how many ms this comes late
+   */
+  onAlarm(now: number, late: number): void;
+}
+
 /** A timer that keeps the earliest of the times asked for. Times are ms on the clock of `performance.now()`. */
 export class Alarm {
-  readonly #wake: (now: number, late: number) => void;
+  readonly #owner: Sleeper;
   #at = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param wake Called with the time, and by how many ms it is late; must ask again by itself */
-  constructor(wake: (now: number, late: number) => void) {
-    this.#wake = wake;
+  constructor(owner: Sleeper) {
+    this.#owner = owner;
   }
 
   /** Asks to be woken at `at` or before. */
@@ -34,6 +44,6 @@ export class Alarm {
     const now = performance.now();
     const late = now - this.#at;
     this.#at = Infinity;
-    this.#wake(now, late);
+    this.#owner.onAlarm(now, late);
   }
 }

@@ -9,6 +9,8 @@ import { beginError, beginReply, endFrame } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { deadlineExceeded } from "./caller.ts";
+import type { Agreement } from "./handshake.ts";
+import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
 
 /** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
@@ -19,18 +21,22 @@ const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
 export interface CalleeOptions {
   /** Who answers; absent = nobody. */
   readonly lookup?: Lookup;
-  /** Who calls. */
-  readonly peer: Peer;
-  /** Calls that may be in flight at once. */
-  readonly maxInFlight: number;
-  /** ms for one call; 0 = no limit. */
-  readonly handleTimeout: number;
-  /** Asks to be woken at a deadline. */
-  readonly wakeBy: (at: number) => void;
-  /** Told when a call has been answered or its handler has returned. */
-  readonly settled: () => void;
+  /** `maxInFlight`: the other side's calls that may be in flight at once. */
+  readonly limits: Pick<SessionLimits, "maxInFlight">;
+  /** `handleTimeout`: ms for one call; 0 = no limit. */
+  readonly agreement: Pick<Agreement, "handleTimeout">;
   /** Told of handlers' failures. */
   readonly log?: (message: string, error?: unknown) => void;
+}
+
+/** Whoever a callee works for. */
+export interface CalleeOwner {
+  /** Who calls. */
+  readonly peer: Peer;
+  /** Asks for `expire` at a deadline. */
+  wakeBy(at: number): void;
+  /** A call has been answered, or its handler has returned. */
+  onSettled(): void;
 }
 
 /** A call being answered: what the session knows of it, and the context that its handler sees. */
@@ -70,7 +76,9 @@ export class Callee {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
   readonly #options: CalleeOptions;
-  readonly #running = new Map<number, Incoming>();
+  readonly #owner: CalleeOwner;
+  /** Made for the first call that is not answered at once: there are connections on which none ever comes. */
+  #running: Map<number, Incoming> | undefined;
   #owed = 0;
   #lastSeq = 0;
   #refusals = 0;
@@ -78,10 +86,11 @@ export class Callee {
   #measured: Incoming | undefined;
   #measuredCount = 0;
 
-  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions) {
+  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, owner: CalleeOwner) {
     this.#outbox = outbox;
     this.#codec = codec;
     this.#options = options;
+    this.#owner = owner;
   }
 
   /** The highest call taken up; 0 = none. */
@@ -91,7 +100,7 @@ export class Callee {
 
   /** Calls whose handlers have not returned. */
   get running(): number {
-    return this.#running.size;
+    return this.#running?.size ?? 0;
   }
 
   /** Calls that are still owed an answer. */
@@ -109,9 +118,9 @@ export class Callee {
     const { seq, method } = frame;
     if (seq <= this.#lastSeq) throw malformed(`call ${seq} comes after call ${this.#lastSeq}`);
     this.#lastSeq = seq;
-    const { lookup, peer, maxInFlight, handleTimeout } = this.#options;
-    if (this.#running.size >= maxInFlight) return this.#refuseOneTooMany(seq);
-    const deadline = arrived + shortest(frame.timeout, handleTimeout);
+    const { lookup, limits, agreement } = this.#options;
+    if (this.running >= limits.maxInFlight) return this.#refuseOneTooMany(seq);
+    const deadline = arrived + shortest(frame.timeout, agreement.handleTimeout);
     let call: Incoming, args: unknown;
     try {
       if (deadline <= this.#outbox.now()) throw deadlineExceeded(method);
@@ -120,7 +129,15 @@ export class Callee {
       }
       const target = lookup(method);
       args = this.#decodeArgs(frame);
-      call = new Incoming(method, peer, frame.metadata ?? NO_METADATA, deadline, seq, target, arrived);
+      call = new Incoming(
+        method,
+        this.#owner.peer,
+        frame.metadata ?? NO_METADATA,
+        deadline,
+        seq,
+        target,
+        arrived,
+      );
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
@@ -129,7 +146,7 @@ export class Callee {
 
   /** Aborts a call that nobody waits for any more. */
   onCancel(seq: number): void {
-    const call = this.#running.get(seq);
+    const call = this.#running?.get(seq);
     if (call !== undefined) {
       this.#abandon(call, new RpcError("canceled", `Call of ${call.method} was canceled by its caller`));
     }
@@ -138,7 +155,7 @@ export class Callee {
   /** Answers the calls whose deadline has come, and returns the next deadline. */
   expire(now: number): number {
     let next = Infinity;
-    for (const call of this.#running.values()) {
+    for (const call of this.#running?.values() ?? []) {
       if (call.answered) continue;
       if (call.deadline > now) {
         next = Math.min(next, call.deadline);
@@ -153,7 +170,7 @@ export class Callee {
 
   /** Aborts every call; none is answered any more. */
   endAll(reason: RpcError): void {
-    for (const call of [...this.#running.values()]) this.#abandon(call, reason);
+    for (const call of [...this.#running?.values() ?? []]) this.#abandon(call, reason);
   }
 
   /** Tells methods how long the calls took that were answered in the turn that ends at `now`. */
@@ -193,9 +210,9 @@ export class Callee {
   }
 
   #follow(call: Incoming, result: PromiseLike<unknown>): void {
-    this.#running.set(call.seq, call);
+    (this.#running ??= new Map()).set(call.seq, call);
     this.#owed++;
-    this.#options.wakeBy(call.deadline);
+    this.#owner.wakeBy(call.deadline);
     result.then((value) => {
       this.#answer(call, value);
       this.#returned(call);
@@ -206,10 +223,10 @@ export class Callee {
   }
 
   #returned(call: Incoming): void {
-    this.#running.delete(call.seq);
+    this.#running?.delete(call.seq);
     this.#refusals = 0;
     call.target.returned();
-    this.#options.settled();
+    this.#owner.onSettled();
   }
 
   #answer(call: Incoming, value: unknown): void {
@@ -249,16 +266,16 @@ export class Callee {
       call.target.answered(reason.code, performance.now() - call.arrived, 1);
     }
     call.abort(reason);
-    this.#options.settled();
+    this.#owner.onSettled();
   }
 
   #settle(call: Incoming): void {
     call.answered = true;
-    if (this.#running.has(call.seq)) this.#owed--;
+    if (this.#running?.has(call.seq)) this.#owed--;
   }
 
   #refuseOneTooMany(seq: number): void {
-    const { maxInFlight } = this.#options;
+    const { maxInFlight } = this.#options.limits;
     const error = new RpcError("resource_exhausted", `More than ${maxInFlight} calls are in flight`);
     if (++this.#refusals > REFUSALS * maxInFlight) throw error;
     this.#refuse(seq, error);

@@ -8,6 +8,8 @@ import type { Codec } from "../codec/codec.ts";
 import { beginCall, Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import type { Agreement } from "./handshake.ts";
+import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
 
 /** One call over one session. Ends with one of its two functions, called once. */
@@ -30,21 +32,21 @@ export class SessionCall {
   ) {}
 }
 
-/** What bounds the calls of one connection. */
-export interface CallerLimits {
+/** What the caller's half of a session is made of. */
+export interface CallerOptions {
   /** Whether this side dialled: its calls have odd numbers. */
   readonly dialled: boolean;
-  /** How many calls the other side takes at once. */
-  readonly maxInFlight: number;
-  /** While more bytes than this wait to leave, no further call is sent. */
-  readonly maxUnsentBytes: number;
+  /** `peerMaxInFlight`: how many calls the other side takes at once. */
+  readonly agreement: Pick<Agreement, "peerMaxInFlight">;
+  /** `maxUnsentBytes`: while more than half of it wait to leave, no further call is sent. */
+  readonly limits: Pick<SessionLimits, "maxUnsentBytes">;
 }
 
 /** The caller's half of a session. */
 export class Caller {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
-  readonly #limits: CallerLimits;
+  readonly #options: CallerOptions;
   readonly #sent = new Map<number, SessionCall>();
   /** Calls that wait for room, oldest first. */
   readonly #waiting = new Set<SessionCall>();
@@ -52,11 +54,11 @@ export class Caller {
   #nextSeq: number;
   #closed = false;
 
-  constructor(outbox: Outbox, codec: Codec, limits: CallerLimits) {
+  constructor(outbox: Outbox, codec: Codec, options: CallerOptions) {
     this.#outbox = outbox;
     this.#codec = codec;
-    this.#limits = limits;
-    this.#nextSeq = limits.dialled ? 1 : 2;
+    this.#options = options;
+    this.#nextSeq = options.dialled ? 1 : 2;
   }
 
   /** Calls that are not settled. */
@@ -69,11 +71,6 @@ export class Caller {
     if (this.#waiting.size > 0 || !this.#hasRoom()) this.#waiting.add(call);
     else if (!this.#send(call)) return;
     if (call.signal !== undefined) this.#signals.add(call.signal, call);
-  }
-
-  /** Whether `seq` is a number of this side's. */
-  owns(seq: number): boolean {
-    return (seq & 1) === (this.#nextSeq & 1);
   }
 
   /** Settles the call that a Reply belongs to. */
@@ -110,7 +107,9 @@ export class Caller {
 
   /** Accepts a frame for a call that is over, and no other: a number that was never used is no matter of timing. */
   expectUsed(seq: number): void {
-    if (seq >= this.#nextSeq || !this.owns(seq)) throw malformed(`call ${seq} was never made`);
+    if (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1)) {
+      throw malformed(`call ${seq} was never made`);
+    }
   }
 
   /** Sends calls that wait, as far as there is room. */
@@ -150,8 +149,9 @@ export class Caller {
   }
 
   #hasRoom(): boolean {
-    return this.#sent.size < this.#limits.maxInFlight && !this.#outbox.encoding &&
-      this.#outbox.unsent <= this.#limits.maxUnsentBytes;
+    const { agreement, limits } = this.#options;
+    return this.#sent.size < agreement.peerMaxInFlight && !this.#outbox.encoding &&
+      this.#outbox.unsent <= limits.maxUnsentBytes / 2;
   }
 
   #send(call: SessionCall): boolean {

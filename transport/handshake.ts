@@ -19,7 +19,6 @@ import {
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 
-const LF = new Uint8Array([10]);
 /** What a JSON object may begin with: a brace or white space. */
 const OPTION_STARTS: ReadonlySet<number> = new Set([0x7b, 0x20, 0x09, 0x0a, 0x0d]);
 
@@ -57,7 +56,9 @@ export async function requestHandshake(
   codec: Codec,
 ): Promise<Agreement> {
   await writeAll(conn, encodeOption(option));
-  const answer = decodeAnswer(await readLine(reader, "the server's answer"), option.codecType);
+  const line = await readLine(reader, "the server's answer");
+  if (line === null) throw refusal("unavailable", "the server ended the connection instead of answering");
+  const answer = decodeAnswer(line, option.codecType);
   return {
     codec,
     peerMaxFrameBytes: answer.maxFrameBytes,
@@ -79,18 +80,15 @@ export async function acceptHandshake(
 ): Promise<Agreement | null> {
   const began = performance.now();
   try {
-    const first = await reader.peek();
-    if (first === undefined) return null;
-    // Who speaks something else may never send a line's end: a TLS client waits for its answer.
-    if (!OPTION_STARTS.has(first)) throw refusal("invalid_argument", "expected one line of JSON");
-    const line = await readLine(reader, "the option");
+    const line = await readLine(reader, "the option", OPTION_STARTS);
+    if (line === null) return null;
     const option = decodeOption(line);
     const codec = terms.codecs.get(option.codecType);
     if (codec === undefined) {
       const known = terms.codecs.names.join(", ");
       throw refusal("unimplemented", `codec ${shown(option.codecType)} is unknown here, only ${known}`);
     }
-    await authenticate(terms, option.token, conn.peer);
+    if (terms.authenticate !== undefined) await authenticate(terms.authenticate, option.token, conn.peer);
     if (option.connectTimeout > 0 && performance.now() - began > option.connectTimeout) {
       throw refusal("deadline_exceeded", `the client waits no longer than ${option.connectTimeout} ms`);
     }
@@ -113,27 +111,36 @@ export function refuse(conn: Conn, error: RpcError): Promise<void> {
   return writeAll(conn, encodeRefusal(error));
 }
 
-async function authenticate(terms: AcceptTerms, token: string | undefined, peer: string): Promise<void> {
-  if (terms.authenticate === undefined) return;
+async function authenticate(
+  ask: NonNullable<AcceptTerms["authenticate"]>,
+  token: string | undefined,
+  peer: string,
+): Promise<void> {
   let welcome = false;
   try {
-    welcome = await terms.authenticate(token, peer) === true;
+    welcome = await ask(token, peer) === true;
   } catch (error) {
     if (error instanceof RpcError) throw error;
   }
   if (!welcome) throw refusal("unauthenticated", "the token is not accepted");
 }
 
-async function readLine(reader: LineReader, what: string): Promise<Uint8Array> {
-  let line: Uint8Array | null;
+/** Reads a line without its LF; null if the stream ended before anything came. */
+async function readLine(
+  reader: LineReader,
+  what: string,
+  starts?: ReadonlySet<number>,
+): Promise<Uint8Array | null> {
   try {
-    line = await reader.until(LF, MAX_LINE_BYTES);
+    const line = await reader.line(MAX_LINE_BYTES, starts);
+    return line === null ? null : line.subarray(0, -1);
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw refusal("resource_exhausted", `${what} is over ${MAX_LINE_BYTES} bytes`);
+    if (error instanceof SyntaxError) throw refusal("invalid_argument", "expected one line of JSON");
+    if (error instanceof RangeError) {
+      throw refusal("resource_exhausted", `${what} is over ${MAX_LINE_BYTES} bytes`);
+    }
+    throw error;
   }
-  if (line === null) throw refusal("unavailable", `the connection ended before ${what}`);
-  return line.subarray(0, -1);
 }
 
 /** The shorter of two limits in ms, where 0 means none. */

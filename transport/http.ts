@@ -10,7 +10,6 @@ import type { LineReader } from "./line_reader.ts";
 export const RPC_PATH = "/_rpc_";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
-const LF = new Uint8Array([10]);
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
 
@@ -125,7 +124,7 @@ async function readHead(reader: LineReader): Promise<string[] | null> {
   for (let left = MAX_HEAD_BYTES;;) {
     let line: Uint8Array | null;
     try {
-      line = await reader.until(LF, left);
+      line = await reader.line(left);
     } catch (error) {
       if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
       throw error;

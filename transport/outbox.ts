@@ -8,25 +8,30 @@ import type { Codec } from "../codec/codec.ts";
 import { endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
 import type { Writer } from "./writer.ts";
 
+/** Whoever an outbox works for. */
+export interface OutboxOwner {
+  /** A turn of the event loop is over, and writing has begun. */
+  onTurn(now: number): void;
+}
+
 /** The frames of one connection on their way out. */
 export class Outbox {
   readonly #writer: Writer;
   readonly #codec: Codec;
   readonly #maxFrameBytes: number;
-  readonly #turned: (now: number) => void;
+  readonly #owner: OutboxOwner;
   #now = 0;
   #turning = false;
   #encoding = false;
 
   /**
    * @param maxFrameBytes The longest frame that the other side takes
-   * @param turned Told at the end of each turn, with the time
    */
-  constructor(writer: Writer, codec: Codec, maxFrameBytes: number, turned: (now: number) => void) {
+  constructor(writer: Writer, codec: Codec, maxFrameBytes: number, owner: OutboxOwner) {
     this.#writer = writer;
     this.#codec = codec;
     this.#maxFrameBytes = maxFrameBytes;
-    this.#turned = turned;
+    this.#owner = owner;
   }
 
   /** Bytes that have not left. */
@@ -96,7 +101,7 @@ export class Outbox {
       this.#now = 0;
       const now = performance.now();
       this.#writer.flush(now);
-      this.#turned(now);
+      this.#owner.onTurn(now);
     });
   }
 }

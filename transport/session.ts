@@ -8,15 +8,15 @@ import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { Alarm } from "./alarm.ts";
-import { Callee } from "./callee.ts";
+import { Alarm, type Sleeper } from "./alarm.ts";
+import { Callee, type CalleeOwner } from "./callee.ts";
 import { Caller, type SessionCall } from "./caller.ts";
 import type { Conn } from "./conn.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "./linger.ts";
-import { Outbox, textOf } from "./outbox.ts";
-import { Writer } from "./writer.ts";
+import { Outbox, type OutboxOwner, textOf } from "./outbox.ts";
+import { Writer, type WriterOwner } from "./writer.ts";
 
 /** What a session is made of, besides its Conn. Times in ms. */
 export interface SessionOptions {
@@ -56,20 +56,22 @@ const State = {
 const STALL = 1_000;
 
 /** Calls both ways over one connection. */
-export class Session {
+export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
+  /** The other side. */
+  readonly peer: Peer;
   /** Resolves when the connection is closed and nothing of it is left. Never rejects. */
   readonly closed: Promise<void>;
 
   readonly #conn: Conn;
   readonly #options: SessionOptions;
   readonly #limits: SessionLimits;
-  readonly #peer: Peer;
   readonly #frames: FrameDecoder;
   readonly #writer: Writer;
   readonly #outbox: Outbox;
-  readonly #caller: Caller;
+  /** Made for the first call of this side: servers hardly ever call. */
+  #caller: Caller | undefined;
   readonly #callee: Callee;
-  readonly #alarm: Alarm = new Alarm((now, late) => this.#wake(now, late));
+  readonly #alarm: Alarm;
 
   #state: number = State.Open;
   #receivedAt: number;
@@ -86,35 +88,17 @@ export class Session {
 
   /** Takes a Conn over and begins to read it. */
   constructor(conn: Conn, options: SessionOptions) {
-    const { agreement, limits, dialled, lookup, log } = options;
-    const { codec } = agreement;
+    const { agreement, limits } = options;
+    const { codec, peerMaxFrameBytes } = agreement;
     this.#conn = conn;
     this.#options = options;
     this.#limits = limits;
-    this.#peer = { address: conn.peer };
+    this.peer = { address: conn.peer };
     this.#frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
-    this.#writer = new Writer(conn, {
-      progress: () => this.#progress(),
-      failed: (error) => this.#terminate(lost(error)),
-    });
-    this.#outbox = new Outbox(this.#writer, codec, agreement.peerMaxFrameBytes, (now) => {
-      this.#callee.measure(now);
-      if (this.#writer.busy) this.#alarm.by(now + limits.writeTimeout);
-    });
-    this.#caller = new Caller(this.#outbox, codec, {
-      dialled,
-      maxInFlight: agreement.peerMaxInFlight,
-      maxUnsentBytes: limits.maxUnsentBytes / 2,
-    });
-    this.#callee = new Callee(this.#outbox, codec, {
-      lookup,
-      log,
-      peer: this.#peer,
-      maxInFlight: limits.maxInFlight,
-      handleTimeout: agreement.handleTimeout,
-      wakeBy: (at) => this.#alarm.by(at),
-      settled: () => this.#closeIfIdle(),
-    });
+    this.#writer = new Writer(conn, this);
+    this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
+    this.#callee = new Callee(this.#outbox, codec, options, this);
+    this.#alarm = new Alarm(this);
     this.#receivedAt = performance.now();
     if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
     this.closed = this.#run();
@@ -127,7 +111,7 @@ export class Session {
 
   /** Calls made here that are not settled yet. */
   get pending(): number {
-    return this.#caller.pending;
+    return this.#caller?.pending ?? 0;
   }
 
   /** The other side's calls whose handlers have not returned. */
@@ -147,7 +131,7 @@ export class Session {
       return;
     }
     this.#alarm.by(call.deadline);
-    this.#caller.call(call);
+    this.#calls().call(call);
   }
 
   /** Lets the calls taken up so far finish, takes no more, then closes. */
@@ -157,7 +141,7 @@ export class Session {
     this.#refusing = true;
     const reason = new RpcError("unavailable", "The connection is being drained");
     writeGoAway(this.#outbox.open(), this.#callee.lastSeq, reason.code, reason.message);
-    this.#caller.endUnstarted(reason, Infinity);
+    this.#caller?.endUnstarted(reason, Infinity);
     this.#options.draining?.();
     this.#closeIfIdle();
   }
@@ -165,9 +149,58 @@ export class Session {
   /** Closes now: calls both ways end with `reason`, and what is already written still leaves. */
   close(reason: RpcError): void {
     if (this.#state >= State.Closing) return;
-    this.#caller.endAll(reason, false);
+    this.#caller?.endAll(reason, false);
     this.#callee.endAll(reason);
     this.#linger();
+  }
+
+  /** @ignore For the callee. */
+  wakeBy(at: number): void {
+    this.#alarm.by(at);
+  }
+
+  /** @ignore For the callee. */
+  onSettled(): void {
+    this.#closeIfIdle();
+  }
+
+  /** @ignore For the outbox. */
+  onTurn(now: number): void {
+    this.#callee.measure(now);
+    if (this.#writer.busy) this.#alarm.by(now + this.#limits.writeTimeout);
+  }
+
+  /** @ignore For the writer. */
+  onProgress(): void {
+    if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
+    if (this.#state === State.Open) this.#caller?.fill();
+    if (!this.#peerEnded) this.#goOn();
+  }
+
+  /** @ignore For the writer. */
+  onWriteFailed(error: unknown): void {
+    this.#terminate(lost(error));
+  }
+
+  /** @ignore For the alarm: looks at everything that has a time, and asks to be woken for the next. */
+  onAlarm(now: number, late: number): void {
+    // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
+    const patience = late > STALL ? late : 0;
+    const deadlines = Math.min(this.#caller?.expire(now) ?? Infinity, this.#callee.expire(now));
+    this.#alarm.by(
+      Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), this.#beat(now, patience)),
+    );
+    this.#closeIfIdle();
+  }
+
+  /** The half for calls of this side. */
+  #calls(): Caller {
+    return this.#caller ??= new Caller(this.#outbox, this.#options.agreement.codec, this.#options);
+  }
+
+  /** Whether `seq` is a number of this side's. */
+  #owns(seq: number): boolean {
+    return (seq & 1) === (this.#options.dialled ? 1 : 0);
   }
 
   /** Starts the calls and the reading, and sees to the end of both. */
@@ -212,13 +245,13 @@ export class Session {
     const frame = this.#frames;
     switch (frame.kind) {
       case Kind.Reply:
-        return this.#caller.onReply(frame);
+        return this.#calls().onReply(frame);
       case Kind.Call:
-        if (this.#caller.owns(frame.seq)) throw malformed(`call ${frame.seq} has a number of the other side`);
+        if (this.#owns(frame.seq)) throw malformed(`call ${frame.seq} has a number of the other side`);
         if (!this.#refusing) this.#callee.onCall(frame, arrived);
         return;
       case Kind.Error:
-        return this.#caller.onError(frame);
+        return this.#calls().onError(frame);
       case Kind.Cancel:
         return this.#callee.onCancel(frame.seq);
       case Kind.Ping:
@@ -228,7 +261,7 @@ export class Session {
       case Kind.Item:
       case Kind.End:
         // Calls do not stream yet: what comes belongs to one that has had its answer.
-        if (this.#caller.owns(frame.seq)) this.#caller.expectUsed(frame.seq);
+        if (this.#owns(frame.seq)) this.#calls().expectUsed(frame.seq);
         else if (frame.seq > this.#callee.lastSeq) throw malformed(`call ${frame.seq} was never made`);
     }
   }
@@ -239,27 +272,10 @@ export class Session {
     this.#receivedAt = performance.now();
   }
 
-  #progress(): void {
-    if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
-    if (this.#state === State.Open) this.#caller.fill();
-    if (!this.#peerEnded) this.#goOn();
-  }
-
   #goOn(): void {
     const resume = this.#resume;
     this.#resume = undefined;
     resume?.();
-  }
-
-  /** Looks at everything that has a time, and asks to be woken for the next. */
-  #wake(now: number, late: number): void {
-    // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
-    const patience = late > STALL ? late : 0;
-    const deadlines = Math.min(this.#caller.expire(now), this.#callee.expire(now));
-    this.#alarm.by(
-      Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), this.#beat(now, patience)),
-    );
-    this.#closeIfIdle();
   }
 
   /** Gives up on a peer that does not read. */
@@ -306,7 +322,7 @@ export class Session {
     if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
     this.#peerEnded = true;
     this.#state = State.Draining;
-    this.#caller.endAll(lost("the other side has ended it"), false);
+    this.#caller?.endAll(lost("the other side has ended it"), false);
     this.#options.draining?.();
     this.#closeIfIdle();
   }
@@ -315,10 +331,10 @@ export class Session {
     const { seq: lastSeq, code, message } = this.#frames;
     if (this.#state === State.Open) this.#state = State.Draining;
     const reason = new RpcError("unavailable", message, { remote: true });
-    this.#caller.endUnstarted(reason, lastSeq);
+    this.#caller?.endUnstarted(reason, lastSeq);
     if (code !== "unavailable") {
-      this.#options.log?.(`${this.#peer.address} closes the connection: ${code}: ${message}`);
-      this.#caller.endAll(reason, true);
+      this.#options.log?.(`${this.peer.address} closes the connection: ${code}: ${message}`);
+      this.#caller?.endAll(reason, true);
     }
     this.#options.draining?.();
     this.#closeIfIdle();
@@ -327,18 +343,18 @@ export class Session {
   /** The peer did what the protocol does not allow: it is told, and the connection ends. */
   #violated(error: RpcError): void {
     if (this.#state >= State.Closing) return;
-    this.#options.log?.(`Closing the connection of ${this.#peer.address}`, error);
+    this.#options.log?.(`Closing the connection of ${this.peer.address}`, error);
     const reason = new RpcError("unavailable", `The connection was closed: ${error.message}`, {
       cause: error,
     });
     writeGoAway(this.#outbox.open(), this.#callee.lastSeq, error.code, error.message);
-    this.#caller.endAll(reason, true);
+    this.#caller?.endAll(reason, true);
     this.#callee.endAll(reason);
     this.#linger();
   }
 
   #closeIfIdle(): void {
-    if (this.#state === State.Draining && this.#callee.owed === 0 && this.#caller.pending === 0) {
+    if (this.#state === State.Draining && this.#callee.owed === 0 && this.pending === 0) {
       this.#linger();
     }
   }
@@ -364,7 +380,7 @@ export class Session {
     this.#state = State.Closed;
     this.#alarm.clear();
     clearTimeout(this.#lingering);
-    this.#caller.endAll(reason, true);
+    this.#caller?.endAll(reason, true);
     this.#callee.endAll(reason);
     this.#writer.stop();
     this.#conn.close();

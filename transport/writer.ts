@@ -4,14 +4,14 @@
 import { ByteBuffer } from "../codec/bytes.ts";
 import type { Conn } from "./conn.ts";
 
-const SMALL = 512;
+const SMALL = 256;
 
-/** What a writer tells its session. */
-export interface WriterEvents {
+/** Whoever a writer works for. */
+export interface WriterOwner {
   /** Some bytes have left. */
-  progress(): void;
+  onProgress(): void;
   /** Writing failed; nothing is written any more. */
-  failed(error: unknown): void;
+  onWriteFailed(error: unknown): void;
 }
 
 /** Gathers frames and writes them in order. */
@@ -22,16 +22,16 @@ export class Writer {
   progressAt = 0;
 
   readonly #conn: Conn;
-  readonly #events: WriterEvents;
+  readonly #owner: WriterOwner;
   #spare: ByteBuffer | undefined;
   /** Bytes of the write under way that have not left. */
   #sending = 0;
   #idle: PromiseWithResolvers<void> | undefined;
   #stopped = false;
 
-  constructor(conn: Conn, events: WriterEvents) {
+  constructor(conn: Conn, owner: WriterOwner) {
     this.#conn = conn;
-    this.#events = events;
+    this.#owner = owner;
   }
 
   /** Whether a write is under way. */
@@ -86,17 +86,17 @@ export class Writer {
           if (this.#sending === 0) break;
           part = part.subarray(count);
           this.progressAt = performance.now();
-          this.#events.progress();
+          this.#owner.onProgress();
         }
         batch.length = 0;
         this.#spare = batch;
-        this.#events.progress();
+        this.#owner.onProgress();
       }
       this.#idle?.resolve();
       this.#idle = undefined;
     } catch (error) {
       this.#sending = 0;
-      if (!this.#stopped) this.#events.failed(error);
+      if (!this.#stopped) this.#owner.onWriteFailed(error);
     }
   }
 }
