@@ -7,19 +7,12 @@ import { createBalancer } from "../discovery/balancers.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
-import { SessionCall } from "../transport/caller.ts";
 import { broadcast } from "./broadcast.ts";
+import { type CallDefaults, ClientCall } from "./call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
-import {
-  type CallOptions,
-  CallPlan,
-  type ClientSettings,
-  clientSettings,
-  type ConnectOptions,
-} from "./options.ts";
-import { mayRetry, retry } from "./retry.ts";
+import { type CallOptions, type ClientSettings, clientSettings, type ConnectOptions } from "./options.ts";
+import { retry } from "./retry.ts";
 import { type ServiceClient, serviceClient } from "./typed.ts";
-import { within } from "./within.ts";
 
 /** One server as a client sees it. */
 export interface EndpointStats {
@@ -42,6 +35,7 @@ export interface ClientStats {
 /** Makes calls. Made by {@linkcode connect}. */
 export class Client implements AsyncDisposable {
   readonly #settings: ClientSettings;
+  readonly #defaults: CallDefaults;
   readonly #balancer: Balancer;
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and still finish their calls. */
@@ -54,6 +48,10 @@ export class Client implements AsyncDisposable {
   constructor(settings: ClientSettings, balancer: Balancer) {
     this.#settings = settings;
     this.#balancer = balancer;
+    this.#defaults = {
+      timeout: settings.timeout,
+      again: (call, error) => this.#takeLongWay(call, undefined, error),
+    };
   }
 
   /**
@@ -69,10 +67,9 @@ export class Client implements AsyncDisposable {
    * @throws {RangeError} If the timeout is negative or NaN, as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const plan = new CallPlan(method, args, options, this.#settings.timeout, performance.now());
-      this.#start(plan, resolve as (result: unknown) => void, reject);
-    });
+    return new Promise<unknown>((resolve, reject) => {
+      this.#start(new ClientCall(method, args, options, this.#defaults, resolve, reject));
+    }) as Promise<T>;
   }
 
   /**
@@ -85,9 +82,13 @@ export class Client implements AsyncDisposable {
    * @returns The result of one of the servers
    * @throws {RpcError} The first error; `unavailable` if there are no servers
    */
-  async broadcast<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
-    const plan = new CallPlan(method, args, options, this.#settings.timeout, performance.now());
-    return await broadcast([...this.#channels.values()], plan) as T;
+  broadcast<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
+    return new Promise<unknown>((resolve, reject) => {
+      const call = new ClientCall(method, args, options, this.#defaults, resolve, reject);
+      if (this.#closing !== undefined) throw closed();
+      call.begin(performance.now());
+      broadcast([...this.#channels.values()], call).then(resolve, reject);
+    }) as Promise<T>;
   }
 
   /**
@@ -164,27 +165,20 @@ export class Client implements AsyncDisposable {
     await Promise.all(endpoints.map(({ address }) => this.#channels.get(address)?.connected()));
   }
 
-  #start(plan: CallPlan, resolve: (result: unknown) => void, reject: (error: unknown) => void): void {
-    const session = this.#pick(plan)?.ready;
-    if (session === undefined || plan.signal?.aborted || plan.deadline <= performance.now()) {
-      return this.#retry(plan, undefined, resolve, reject);
+  #start(call: ClientCall): void {
+    const channel = this.#pick(call);
+    const session = channel?.ready;
+    if (session === undefined || call.signal?.aborted || call.timeout === 0) {
+      call.begin(performance.now());
+      return this.#takeLongWay(call, channel);
     }
-    const { method, args, deadline, signal, metadata } = plan;
-    const failed = (error: RpcError) => {
-      if (mayRetry(error, plan)) this.#retry(plan, error, resolve, reject);
-      else reject(error);
-    };
-    session.call(new SessionCall(method, args, deadline, signal, metadata, resolve, failed));
+    call.begin(session.now());
+    session.call(call);
   }
 
-  /** Goes the long way: waits for connections, tries other servers. */
-  #retry(
-    plan: CallPlan,
-    error: RpcError | undefined,
-    resolve: (result: unknown) => void,
-    reject: (error: unknown) => void,
-  ): void {
-    retry(plan, (context) => this.#pick(context), error).then(resolve, reject);
+  /** Waits for a connection, tries other servers. */
+  #takeLongWay(call: ClientCall, channel: Channel | undefined, error?: RpcError): void {
+    retry(call, (context) => this.#pick(context), channel, error).then(call.resolve, call.fail);
   }
 
   #pick(context: PickContext): Channel | undefined {
@@ -250,13 +244,7 @@ export async function connect(target: string | Discovery, options: ConnectOption
     throw new TypeError("Cannot connect: expected an address or a Discovery");
   }
   try {
-    const deadline = settings.connectTimeout === 0 ? Infinity : performance.now() + settings.connectTimeout;
-    const endpoints = await within(
-      client.follow(discovery),
-      deadline,
-      undefined,
-      () => new RpcError("deadline_exceeded", `No list of servers within ${settings.connectTimeout} ms`),
-    );
+    const endpoints = await firstList(client.follow(discovery), settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;
   } catch (error) {
@@ -267,4 +255,14 @@ export async function connect(target: string | Discovery, options: ConnectOption
 
 function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
+}
+
+/** Waits for the first list of servers, not longer than `timeout` ms; 0 = as long as it takes. */
+function firstList<T>(list: Promise<T>, timeout: number): Promise<T> {
+  if (timeout === 0) return list;
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new RpcError("deadline_exceeded", `No list of servers within ${timeout} ms`));
+    const timer = setTimeout(late, timeout);
+    list.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }

@@ -1,6 +1,6 @@
 // What a client and a call can be told, checked and completed in one place.
 
-import { type Metadata, type MetadataInit, toMetadata } from "../call/metadata.ts";
+import type { MetadataInit } from "../call/metadata.ts";
 import type { Codec } from "../codec/codec.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { DEFAULT_CODEC } from "../codec/option.ts";
@@ -126,43 +126,4 @@ export function checkTimeout(timeout: number): number {
     throw new RangeError(`Cannot use timeout ${timeout}: expected ms from 0 to Infinity`);
   }
   return timeout;
-}
-
-/** A call as its user wants it, checked: what every attempt at it has in common. */
-export class CallPlan {
-  readonly method: string;
-  readonly args: unknown;
-  /** On the clock of `performance.now()`; Infinity = none. */
-  readonly deadline: number;
-  readonly signal: AbortSignal | undefined;
-  readonly metadata: Metadata | undefined;
-  readonly key: string | undefined;
-  readonly idempotent: boolean;
-
-  /**
-   * @throws {TypeError} If the method is not text, or the signal or the metadata are none
-   * @throws {RangeError} If the timeout is negative or not a number
-   */
-  constructor(
-    method: string,
-    args: unknown,
-    options: CallOptions | undefined,
-    defaultTimeout: number,
-    now: number,
-  ) {
-    if (typeof method !== "string") {
-      throw new TypeError("Cannot call method: expected a name such as Arith.sum");
-    }
-    this.method = method;
-    this.args = args;
-    const timeout = options?.timeout === undefined ? defaultTimeout : checkTimeout(options.timeout);
-    this.deadline = now + timeout;
-    this.signal = options?.signal;
-    if (this.signal !== undefined && !(this.signal instanceof AbortSignal)) {
-      throw new TypeError("Cannot use signal: expected an AbortSignal");
-    }
-    this.metadata = toMetadata(options?.metadata);
-    this.key = options?.key;
-    this.idempotent = options?.idempotent ?? false;
-  }
 }

@@ -2,56 +2,56 @@
 // again only where it is certain that no handler was started for it, or where its user says that it may run twice.
 
 import { RpcError } from "../call/error.ts";
+import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import type { PickContext } from "../discovery/balancer.ts";
-import { SessionCall } from "../transport/caller.ts";
+import type { Session } from "../transport/session.ts";
+import { attempt, type ClientCall, mayRetry } from "./call.ts";
 import type { Channel } from "./channel.ts";
-import type { CallPlan } from "./options.ts";
 import { within } from "./within.ts";
 
 /** How often one call is sent at most. */
 const MAX_ATTEMPTS = 4;
 
-/** Whether a call that failed with `error` may be sent again. */
-export function mayRetry(error: RpcError, plan: CallPlan): boolean {
-  if (error.code === "unavailable") return error.notStarted || plan.idempotent;
-  return error.code === "resource_exhausted" && error.notStarted && error.remote;
-}
-
 /**
  * Makes a call, on as many servers as it takes.
  *
  * @param pick Chooses a channel
- * @param error Why an attempt made already has failed
+ * @param first The channel that was chosen already
+ * @param error Why the first attempt, made already, has failed
  * @throws {RpcError} The error of the last server, or of all of them
  */
 export async function retry(
-  plan: CallPlan,
+  call: ClientCall,
   pick: (context: PickContext) => Channel | undefined,
-  error: RpcError | undefined,
+  first: Channel | undefined,
+  error?: RpcError,
 ): Promise<unknown> {
-  const { method, key, signal, deadline } = plan;
+  const { method, key, signal, deadline } = call;
   /** Servers that could not be reached or had no room: not asked again. */
   const exclude = new Set<string>();
   const errors: RpcError[] = error === undefined ? [] : [error];
-  const late = () =>
-    new RpcError("deadline_exceeded", `Call of ${method} was not answered in time`, { notStarted: true });
-  while (errors.length < MAX_ATTEMPTS || exclude.size === errors.length) {
-    if (signal?.aborted) {
-      const message = `Call of ${method} was canceled by its signal`;
-      throw new RpcError("canceled", message, { cause: signal.reason, notStarted: true });
-    }
-    if (deadline <= performance.now()) throw late();
-    const channel = pick({ method, key, exclude });
+  let channel = first;
+  for (let attempts = errors.length; attempts < MAX_ATTEMPTS; channel = undefined) {
+    if (signal?.aborted) throw canceled(method, signal.reason, true);
+    if (deadline <= performance.now()) throw deadlineExceeded(method, true);
+    channel ??= pick({ method, key, exclude });
     if (channel === undefined) break;
+    let session: Session;
     try {
-      const session = await within(channel.connected(), deadline, signal, late);
-      return await new Promise((resolve, reject) => {
-        session.call(new SessionCall(method, plan.args, deadline, signal, plan.metadata, resolve, reject));
-      });
+      session = await within(channel.connected(), deadline, signal, method);
     } catch (error) {
-      if (!(error instanceof RpcError) || !mayRetry(error, plan)) throw error;
-      // A server that went away in good order may be back at once; one that refused or did not answer is not.
-      if (channel.ready === undefined || error.code === "resource_exhausted") exclude.add(channel.address);
+      if (!(error instanceof RpcError) || signal?.aborted || deadline <= performance.now()) throw error;
+      exclude.add(channel.address);
+      errors.push(error);
+      continue;
+    }
+    try {
+      attempts++;
+      return await attempt(session, call, signal);
+    } catch (error) {
+      if (!(error instanceof RpcError) || !mayRetry(error, call)) throw error;
+      // A server that goes away in good order may be back at once; one that is full is not.
+      if (error.code === "resource_exhausted") exclude.add(channel.address);
       errors.push(error);
     }
   }
@@ -60,14 +60,15 @@ export async function retry(
 
 function summary(errors: RpcError[], servers: number): RpcError {
   const last = errors.at(-1);
-  if (last === undefined) {
-    return new RpcError("unavailable", "No server is known to call", { notStarted: true });
-  }
+  if (last === undefined) return noServer();
   if (servers < 2) return last;
   const notStarted = errors.every((error) => error.notStarted);
   const reasons = errors.map((error) => error.message).join("; ");
-  return new RpcError("unavailable", `None of ${servers} servers took the call: ${reasons}`, {
-    cause: last,
-    notStarted,
-  });
+  const message = `None of ${servers} servers took the call: ${reasons}`;
+  return new RpcError("unavailable", message, { cause: last, notStarted });
+}
+
+/** The error of a call that has nowhere to go. */
+export function noServer(): RpcError {
+  return new RpcError("unavailable", "No server is known to call", { notStarted: true });
 }

@@ -1,6 +1,7 @@
-// Waiting for a promise no longer than a deadline or a signal allows. For what is off the hot path: connecting.
+// Waiting for a promise no longer than a call's deadline or signal allows. For what is off the hot path: connecting.
 
-import { RpcError } from "../call/error.ts";
+import type { RpcError } from "../call/error.ts";
+import { canceled, deadlineExceeded } from "../call/outcome.ts";
 
 /** The longest delay that timers take. */
 const MAX_DELAY = 2_147_483_647;
@@ -9,26 +10,20 @@ const MAX_DELAY = 2_147_483_647;
  * Waits for `promise`, or until `deadline` or `signal`.
  *
  * @param deadline On the clock of `performance.now()`; Infinity = none
- * @param late Makes the error of the deadline
+ * @param method What waits, for the error
+ * @throws {RpcError} `deadline_exceeded` or `canceled`, of a call that was not started
  */
 export function within<T>(
   promise: Promise<T>,
   deadline: number,
   signal: AbortSignal | undefined,
-  late: () => RpcError,
+  method: string,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const left = deadline - performance.now();
-    const timer = left <= MAX_DELAY ? setTimeout(() => end(reject, late()), Math.max(0, left)) : undefined;
-    const aborted = () => {
-      end(
-        reject,
-        new RpcError("canceled", "The call was canceled by its signal", {
-          cause: signal?.reason,
-          notStarted: true,
-        }),
-      );
-    };
+    const late = () => end<RpcError>(reject, deadlineExceeded(method, true));
+    const timer = left <= MAX_DELAY ? setTimeout(late, Math.max(0, left)) : undefined;
+    const aborted = () => end<RpcError>(reject, canceled(method, signal?.reason, true));
     signal?.addEventListener("abort", aborted);
     promise.then((value) => end(resolve, value), (error) => end(reject, error));
     if (signal?.aborted) aborted();

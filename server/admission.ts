@@ -86,7 +86,7 @@ export class Admission implements Sleeper {
     this.#closed = true;
     for (const { conn } of this.#arriving.keys()) conn.close();
     await Promise.all(this.#arriving.values());
-    this.#alarm.clear();
+    this.#alarm.stop();
   }
 
   /** Refuses handshakes that take too long: told why first, cut off if they do not go by themselves. */

@@ -34,10 +34,10 @@ export class Alarm {
     this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(delay, 0), MAX_DELAY));
   }
 
-  /** Forgets what was asked for. */
-  clear(): void {
+  /** Forgets what was asked for, and what will be: nothing comes after this. */
+  stop(): void {
     clearTimeout(this.#timer);
-    this.#at = Infinity;
+    this.#at = -Infinity;
   }
 
   #ring(): void {

@@ -4,11 +4,11 @@
 import type { CallContext, Lookup, Method, Peer } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { type Metadata, NO_METADATA, NOT_STARTED } from "../call/metadata.ts";
+import { deadlineExceeded } from "../call/outcome.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginError, beginReply, endFrame } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import { deadlineExceeded } from "./caller.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";

@@ -5,6 +5,7 @@ import { RpcError } from "../call/error.ts";
 import { type Metadata, NOT_STARTED } from "../call/metadata.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import type { Codec } from "../codec/codec.ts";
+import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { beginCall, Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
@@ -12,24 +13,21 @@ import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
 
-/** One call over one session. Ends with one of its two functions, called once. */
-export class SessionCall {
-  /** Its number on the wire; 0 until it is sent. */
-  seq = 0;
-
-  /**
-   * @param deadline On the clock of `performance.now()`; Infinity = none
-   * @param signal Must not have aborted yet
-   */
-  constructor(
-    readonly method: string,
-    readonly args: unknown,
-    readonly deadline: number,
-    readonly signal: AbortSignal | undefined,
-    readonly metadata: Metadata | undefined,
-    readonly resolve: (result: unknown) => void,
-    readonly reject: (error: RpcError) => void,
-  ) {}
+/** One call over one session. */
+export interface SessionCall {
+  /** Its number on the wire; 0 until the session sends it. */
+  seq: number;
+  readonly method: string;
+  readonly args: unknown;
+  /** On the clock of `performance.now()`; Infinity = none. */
+  readonly deadline: number;
+  /** Must not have aborted yet. */
+  readonly signal: AbortSignal | undefined;
+  readonly metadata: Metadata | undefined;
+  /** Told the result, unless it failed. */
+  resolve(result: unknown): void;
+  /** Told why it failed. */
+  reject(error: RpcError): void;
 }
 
 /** What the caller's half of a session is made of. */
@@ -136,7 +134,7 @@ export class Caller {
   /** Ends the calls numbered above `lastSeq` and those never sent, which no handler has seen. */
   endUnstarted(reason: RpcError, lastSeq: number): void {
     for (const call of [...this.#waiting, ...this.#sent.values()]) {
-      if (call.seq === 0 || call.seq > lastSeq) this.#settle(call, withOutcome(reason, true));
+      if (call.seq === 0 || call.seq > lastSeq) this.#settle(call, endedWith(reason, true));
     }
   }
 
@@ -144,7 +142,7 @@ export class Caller {
   endAll(reason: RpcError, gone: boolean): void {
     this.#closed ||= gone;
     for (const call of [...this.#waiting, ...this.#sent.values()]) {
-      this.#abandon(call, withOutcome(reason, call.seq === 0));
+      this.#abandon(call, endedWith(reason, call.seq === 0));
     }
   }
 
@@ -164,7 +162,7 @@ export class Caller {
     beginCall(out, seq, call.method, timeout, call.metadata);
     const error = outbox.seal(out, start, call.args === undefined ? null : call.args);
     if (error !== undefined) {
-      this.#settle(call, withOutcome(error, true));
+      this.#settle(call, endedWith(error, true));
       return false;
     }
     this.#nextSeq = seq + 2;
@@ -187,9 +185,7 @@ export class Caller {
   }
 
   #abort(call: SessionCall): void {
-    const message = `Call of ${call.method} was canceled by its signal`;
-    const options = { cause: call.signal?.reason, notStarted: call.seq === 0 };
-    this.#abandon(call, new RpcError("canceled", message, options));
+    this.#abandon(call, canceled(call.method, call.signal?.reason, call.seq === 0));
   }
 
   /** Ends a call without an answer, and tells the other side that nobody waits any more. */
@@ -205,15 +201,4 @@ export class Caller {
     call.reject(error);
     if (!this.#closed && this.#waiting.size > 0) this.fill();
   }
-}
-
-/** The error of a call that ran out of time. */
-export function deadlineExceeded(method: string, notStarted = false): RpcError {
-  return new RpcError("deadline_exceeded", `Call of ${method} was not answered in time`, { notStarted });
-}
-
-/** The same error for one call, with what is known about whether it was started. */
-function withOutcome(error: RpcError, notStarted: boolean): RpcError {
-  const { cause, remote } = error;
-  return new RpcError(error.code, error.message, { cause, remote, notStarted });
 }

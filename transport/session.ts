@@ -319,8 +319,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
 
   /** The peer has ended its side: it sends no more, and may still read. */
   #onEnd(): void {
-    if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
     this.#peerEnded = true;
+    if (this.#state >= State.Closing) return;
+    if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
     this.#state = State.Draining;
     this.#caller?.endAll(lost("the other side has ended it"), false);
     this.#options.draining?.();
@@ -378,7 +379,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   #terminate(reason: RpcError): void {
     if (this.#state === State.Closed) return;
     this.#state = State.Closed;
-    this.#alarm.clear();
+    this.#alarm.stop();
     clearTimeout(this.#lingering);
     this.#caller?.endAll(reason, true);
     this.#callee.endAll(reason);

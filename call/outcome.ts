@@ -1,0 +1,19 @@
+// The errors of calls that end without an answer, made here so that a client, a session and a broadcast say the same.
+
+import { RpcError } from "./error.ts";
+
+/** The error of a call that ran out of time. */
+export function deadlineExceeded(method: string, notStarted = false): RpcError {
+  return new RpcError("deadline_exceeded", `Call of ${method} was not answered in time`, { notStarted });
+}
+
+/** The error of a call that its signal ended, with the signal's reason as its cause. */
+export function canceled(method: string, cause: unknown, notStarted = false): RpcError {
+  return new RpcError("canceled", `Call of ${method} was canceled by its signal`, { cause, notStarted });
+}
+
+/** The error of a connection as that of one call on it, with what is known about whether the call was started. */
+export function endedWith(reason: RpcError, notStarted: boolean): RpcError {
+  const { cause, remote } = reason;
+  return new RpcError(reason.code, reason.message, { cause, remote, notStarted });
+}
