@@ -11,6 +11,13 @@ export const PROTOCOL_VERSION = 1;
 export const MAX_LINE_BYTES = 4_096;
 /** The least that a client may take: an Error and a GoAway always fit. */
 const LEAST_FRAME_BYTES = 256;
+/** What a client takes that does not say. */
+const DEFAULT_FRAME_BYTES = 4_194_304;
+/** The least that a server may take: what a client sends before it has read the answer always fits. */
+const LEAST_SERVER_FRAME_BYTES = 65_536;
+const LEAST_IN_FLIGHT = 16;
+/** The longest message of a refusal, in UTF-16 units: JSON writes up to six bytes for each. */
+const LONGEST_MESSAGE = 512;
 /** The codec that holds when the option names none. */
 export const DEFAULT_CODEC = "application/cbor";
 
@@ -23,7 +30,7 @@ export interface Option {
   /** How long the server may spend on one call, 0 = the server's own limit. */
   readonly handleTimeout: number;
   /** The longest frame that the client takes. */
-  readonly maxFrameBytes: number | undefined;
+  readonly maxFrameBytes: number;
   /** A credential for the server's `authenticate`. */
   readonly token: string | undefined;
 }
@@ -59,7 +66,7 @@ export function encodeAnswer(answer: Answer): Uint8Array<ArrayBuffer> {
 
 /** The server's line when it refuses. */
 export function encodeRefusal(error: RpcError): Uint8Array<ArrayBuffer> {
-  return line({ error: { code: error.code, message: error.message } });
+  return line({ error: { code: error.code, message: error.message.slice(0, LONGEST_MESSAGE) } });
 }
 
 /**
@@ -80,18 +87,11 @@ export function decodeOption(bytes: Uint8Array): Option {
   if (version !== PROTOCOL_VERSION) {
     throw refusal("unimplemented", `version ${version} is not spoken here, only ${PROTOCOL_VERSION}`);
   }
-  const maxFrameBytes = whole(fields, "maxFrameBytes");
-  if (maxFrameBytes !== undefined && maxFrameBytes < LEAST_FRAME_BYTES) {
-    throw refusal(
-      "invalid_argument",
-      `maxFrameBytes must be at least ${LEAST_FRAME_BYTES}, got ${maxFrameBytes}`,
-    );
-  }
   return {
     codecType: text(fields, "codecType") ?? DEFAULT_CODEC,
     connectTimeout: whole(fields, "connectTimeout") ?? 10_000,
     handleTimeout: whole(fields, "handleTimeout") ?? 0,
-    maxFrameBytes,
+    maxFrameBytes: whole(fields, "maxFrameBytes", LEAST_FRAME_BYTES) ?? DEFAULT_FRAME_BYTES,
     token: text(fields, "token"),
   };
 }
@@ -129,8 +129,8 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
   return {
     codecType,
     handleTimeout: required(fields, "handleTimeout"),
-    maxFrameBytes: required(fields, "maxFrameBytes"),
-    maxInFlight: required(fields, "maxInFlight"),
+    maxFrameBytes: required(fields, "maxFrameBytes", LEAST_SERVER_FRAME_BYTES),
+    maxInFlight: required(fields, "maxInFlight", LEAST_IN_FLIGHT),
     heartbeatInterval: required(fields, "heartbeatInterval"),
   };
 }
@@ -170,11 +170,14 @@ function field(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined;
 }
 
-function whole(fields: Fields, name: string): number | undefined {
+function whole(fields: Fields, name: string, least = 0): number | undefined {
   const value = field(fields, name);
   if (value === undefined) return undefined;
-  if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    throw refusal("invalid_argument", `${name} must be a whole number from 0 to 2^53-1, got ${shown(value)}`);
+  if (!Number.isSafeInteger(value) || (value as number) < least) {
+    throw refusal(
+      "invalid_argument",
+      `${name} must be a whole number from ${least} to 2^53-1, got ${shown(value)}`,
+    );
   }
   return value as number;
 }
@@ -188,8 +191,8 @@ function text(fields: Fields, name: string): string | undefined {
   return value;
 }
 
-function required(fields: Fields, name: string): number {
-  const value = whole(fields, name);
+function required(fields: Fields, name: string, least = 0): number {
+  const value = whole(fields, name, least);
   if (value === undefined) throw refusal("invalid_argument", `the server's answer lacks ${name}`);
   return value;
 }

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- what it prints is what it is for
 // The main job in one process: a registry, two servers that announce themselves, and a client that finds them there.
 // `deno task demo` runs it; it prints one line a call and exits with 0 only if every call went as expected.
 

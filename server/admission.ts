@@ -35,7 +35,10 @@ interface Arrival {
   readonly httpPath: string | undefined;
   /** When it is to be done, on the clock of `performance.now()`. */
   due: number;
-  refused: boolean;
+  /** Why it was turned away before it had said what it wants. */
+  refusal: RpcError | undefined;
+  /** Resolves when its Conn has been closed from here. */
+  readonly cut: PromiseWithResolvers<void>;
 }
 
 /** The connections of a server, from their first byte to their end. */
@@ -75,8 +78,15 @@ export class Admission implements Sleeper {
    * @param httpPath Where the Conn begins with an HTTP head: the path of RPC
    */
   take(conn: Conn, httpPath: string | undefined): void {
+    if (this.#closed) return conn.close();
     const due = performance.now() + this.#options.handshakeTimeout;
-    const arrival: Arrival = { conn, httpPath, due, refused: false };
+    const arrival: Arrival = {
+      conn,
+      httpPath,
+      due,
+      refusal: undefined,
+      cut: Promise.withResolvers(),
+    };
     this.#arriving.set(arrival, this.#admit(arrival));
     this.#alarm.by(due);
   }
@@ -84,7 +94,14 @@ export class Admission implements Sleeper {
   /** Turns away whoever is still in a handshake; resolves when they are gone. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { conn } of this.#arriving.keys()) conn.close();
+    for (const arrival of this.#arriving.keys()) {
+      if (arrival.refusal !== undefined) {
+        cut(arrival);
+        continue;
+      }
+      arrival.refusal = new RpcError("unavailable", "The server is shutting down");
+      refuse(arrival.conn, arrival.refusal).catch(() => {}).then(() => cut(arrival));
+    }
     await Promise.all(this.#arriving.values());
     this.#alarm.stop();
   }
@@ -100,41 +117,47 @@ export class Admission implements Sleeper {
   }
 
   #late(arrival: Arrival): void {
-    const { conn, refused } = arrival;
-    arrival.due = refused ? Infinity : arrival.due + LINGER_MS;
-    if (refused) return conn.close();
-    arrival.refused = true;
+    const { conn, refusal } = arrival;
+    arrival.due = refusal === undefined ? arrival.due + LINGER_MS : Infinity;
+    if (refusal !== undefined) return cut(arrival);
     const { handshakeTimeout } = this.#options;
     const late = new RpcError("deadline_exceeded", `The handshake took longer than ${handshakeTimeout} ms`);
+    arrival.refusal = late;
     refuse(conn, late).then(() => conn.closeWrite()).catch(() => conn.close());
   }
 
   async #admit(arrival: Arrival): Promise<void> {
     const { conn } = arrival;
-    const { maxConnections, log } = this.#options;
+    const { log } = this.#options;
+    let entered = false;
     try {
-      if (this.#sessions.size + this.#arriving.size >= maxConnections) {
-        const error = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
-        await refuse(conn, error);
-        throw error;
-      }
-      if (!await this.#enter(arrival)) await lingerClose(conn);
-    } catch (error) {
+      entered = await this.#enter(arrival);
+      if (arrival.refusal !== undefined) throw arrival.refusal;
+    } catch (cause) {
       this.#refused++;
+      const error = arrival.refusal ?? cause;
       if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`);
       else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
-      await lingerClose(conn);
     }
+    // What is left has a time limit of its own.
+    arrival.due = Infinity;
+    if (!entered) await lingerClose(conn);
     this.#arriving.delete(arrival);
   }
 
   /** Whether a session was made of the Conn. */
-  async #enter({ conn, httpPath }: Arrival): Promise<boolean> {
-    const { terms, limits, lookup, log, fetch } = this.#options;
+  async #enter(arrival: Arrival): Promise<boolean> {
+    const { conn, httpPath } = arrival;
+    const { terms, limits, lookup, log, fetch, maxConnections } = this.#options;
+    if (this.#sessions.size + this.#arriving.size >= maxConnections) {
+      const error = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
+      await refuse(conn, error);
+      throw error;
+    }
     const reader = new LineReader(conn);
     if (httpPath !== undefined && !await acceptHttp(conn, reader, httpPath, fetch)) return false;
-    const agreement = await acceptHandshake(conn, reader, terms);
-    if (agreement === null || this.#closed) return false;
+    const agreement = await acceptHandshake(conn, reader, terms, arrival.cut.promise);
+    if (agreement === null || arrival.refusal !== undefined) return false;
     this.#accepted++;
     const session: Session = new Session(conn, {
       agreement,
@@ -149,4 +172,10 @@ export class Admission implements Sleeper {
     this.#sessions.add(session);
     return true;
   }
+}
+
+/** Closes the Conn of whoever has been told why. */
+function cut({ conn, cut }: Arrival): void {
+  conn.close();
+  cut.resolve();
 }

@@ -173,12 +173,12 @@ export class Callee {
     for (const call of [...this.#running?.values() ?? []]) this.#abandon(call, reason);
   }
 
-  /** Tells methods how long the calls took that were answered in the turn that ends at `now`. */
-  measure(now: number): void {
+  /** Tells methods how long the calls took that were answered in this turn, which is over. */
+  measure(): void {
     const call = this.#measured;
     if (call === undefined) return;
     this.#measured = undefined;
-    call.target.answered(undefined, now - call.arrived, this.#measuredCount);
+    call.target.answered(undefined, performance.now() - call.arrived, this.#measuredCount);
   }
 
   #decodeArgs(frame: FrameDecoder): unknown {
@@ -213,7 +213,8 @@ export class Callee {
     (this.#running ??= new Map()).set(call.seq, call);
     this.#owed++;
     this.#owner.wakeBy(call.deadline);
-    result.then((value) => {
+    // A thenable of somebody else's may call back twice, or not be at its end.
+    Promise.resolve(result).then((value) => {
       this.#answer(call, value);
       this.#returned(call);
     }, (error) => {
@@ -244,7 +245,7 @@ export class Callee {
     if (measured?.target === call.target && measured.arrived === call.arrived) {
       this.#measuredCount++;
     } else {
-      if (measured !== undefined) this.measure(performance.now());
+      this.measure();
       this.#measured = call;
       this.#measuredCount = 1;
     }
@@ -300,7 +301,12 @@ export class Callee {
 
 /** What the caller is told of a failure. */
 function toRpcError(error: unknown): RpcError {
-  return error instanceof RpcError ? error : new RpcError("internal", "The handler failed");
+  try {
+    if (error instanceof RpcError) return error;
+  } catch {
+    // A proxy may throw even when it is only looked at.
+  }
+  return new RpcError("internal", "The handler failed");
 }
 
 /** The shorter of two limits in ms of which 0 means none; Infinity if neither is one. */

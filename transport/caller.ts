@@ -66,9 +66,13 @@ export class Caller {
 
   /** Sends a call, or lets it wait until there is room for it. */
   call(call: SessionCall): void {
+    const { signal } = call;
     if (this.#waiting.size > 0 || !this.#hasRoom()) this.#waiting.add(call);
     else if (!this.#send(call)) return;
-    if (call.signal !== undefined) this.#signals.add(call.signal, call);
+    if (signal === undefined) return;
+    // A getter in the arguments may have aborted it.
+    if (signal.aborted) this.#abort(call);
+    else this.#signals.add(signal, call);
   }
 
   /** Settles the call that a Reply belongs to. */
@@ -110,10 +114,16 @@ export class Caller {
     }
   }
 
-  /** Sends calls that wait, as far as there is room. */
+  /**
+   * Sends calls that wait, as far as there is room. Not as soon as a call ends: of many that end at once, such as by
+   * one signal, none is to be sent for the room that another has left.
+   */
   fill(): void {
+    if (this.#waiting.size === 0) return;
+    const now = this.#outbox.now();
     for (const call of this.#waiting) {
       if (!this.#hasRoom()) return;
+      if (call.deadline <= now) continue;
       this.#waiting.delete(call);
       this.#send(call);
     }
@@ -157,7 +167,8 @@ export class Caller {
     const out = outbox.open();
     const start = out.length;
     // Less than 1 ms left is sent as 1: 0 would mean no limit.
-    const timeout = call.deadline === Infinity ? 0 : Math.max(1, Math.floor(call.deadline - outbox.now()));
+    const left = Math.floor(call.deadline - outbox.now());
+    const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
     beginCall(out, seq, call.method, timeout, call.metadata);
     const error = outbox.seal(out, start, call.args === undefined ? null : call.args);
@@ -180,7 +191,6 @@ export class Caller {
     }
     this.#sent.delete(seq);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
-    if (this.#waiting.size > 0) this.fill();
     return call;
   }
 
@@ -199,6 +209,5 @@ export class Caller {
     this.#waiting.delete(call);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     call.reject(error);
-    if (!this.#closed && this.#waiting.size > 0) this.fill();
   }
 }

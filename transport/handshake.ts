@@ -70,6 +70,7 @@ export async function requestHandshake(
 /**
  * The accepting side: reads the option and answers it. A refusal has been sent when this throws.
  *
+ * @param gone Resolves when nobody waits for the answer any more, even if `authenticate` never comes to one
  * @returns null if the peer went away without a word
  * @throws {RpcError} Why the peer was refused
  */
@@ -77,6 +78,7 @@ export async function acceptHandshake(
   conn: Conn,
   reader: LineReader,
   terms: AcceptTerms,
+  gone: Promise<void>,
 ): Promise<Agreement | null> {
   const began = performance.now();
   try {
@@ -88,7 +90,8 @@ export async function acceptHandshake(
       const known = terms.codecs.names.join(", ");
       throw refusal("unimplemented", `codec ${shown(option.codecType)} is unknown here, only ${known}`);
     }
-    if (terms.authenticate !== undefined) await authenticate(terms.authenticate, option.token, conn.peer);
+    const { authenticate: ask } = terms;
+    if (ask !== undefined) await authenticate(ask, option.token, conn.peer, gone);
     if (option.connectTimeout > 0 && performance.now() - began > option.connectTimeout) {
       throw refusal("deadline_exceeded", `the client waits no longer than ${option.connectTimeout} ms`);
     }
@@ -96,7 +99,7 @@ export async function acceptHandshake(
     await writeAll(conn, encodeAnswer({ ...terms.answer, codecType: codec.name, handleTimeout }));
     return {
       codec,
-      peerMaxFrameBytes: option.maxFrameBytes ?? terms.answer.maxFrameBytes,
+      peerMaxFrameBytes: option.maxFrameBytes,
       peerMaxInFlight: Infinity,
       handleTimeout,
     };
@@ -115,10 +118,11 @@ async function authenticate(
   ask: NonNullable<AcceptTerms["authenticate"]>,
   token: string | undefined,
   peer: string,
+  gone: Promise<void>,
 ): Promise<void> {
   let welcome = false;
   try {
-    welcome = await ask(token, peer) === true;
+    welcome = await Promise.race([ask(token, peer), gone]) === true;
   } catch (error) {
     if (error instanceof RpcError) throw error;
   }

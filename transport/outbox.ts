@@ -3,10 +3,12 @@
 // asking for the time costs as much as encoding a call: it is asked for once a turn.
 
 import { RpcError } from "../call/error.ts";
-import type { ByteBuffer } from "../codec/bytes.ts";
+import { ByteBuffer } from "../codec/bytes.ts";
 import type { Codec } from "../codec/codec.ts";
 import { endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
 import type { Writer } from "./writer.ts";
+
+const SMALL = 64;
 
 /** Whoever an outbox works for. */
 export interface OutboxOwner {
@@ -23,6 +25,8 @@ export class Outbox {
   #now = 0;
   #turning = false;
   #encoding = false;
+  /** Frames that user code has caused while a body was being encoded, each in a buffer of its own. */
+  #aside: ByteBuffer[] = [];
 
   /**
    * @param maxFrameBytes The longest frame that the other side takes
@@ -46,23 +50,27 @@ export class Outbox {
 
   /** The time in this turn, on the clock of `performance.now()`. */
   now(): number {
-    if (this.#now === 0) {
-      this.#now = performance.now();
-      this.#endTurn();
-    }
+    if (!this.#turning) this.begin();
     return this.#now;
   }
 
   /** Begins a turn: the time is asked for anew. */
-  turn(): number {
-    this.#now = 0;
-    return this.now();
+  begin(): number {
+    this.#now = performance.now();
+    if (!this.#turning) {
+      this.#turning = true;
+      queueMicrotask(this.#end);
+    }
+    return this.#now;
   }
 
   /** The buffer to append frames to, which leave when the turn is over. */
   open(): ByteBuffer {
-    this.#endTurn();
-    return this.#writer.out;
+    if (!this.#turning) this.begin();
+    if (!this.#encoding) return this.#writer.out;
+    const aside = new ByteBuffer(SMALL);
+    this.#aside.push(aside);
+    return aside;
   }
 
   /**
@@ -71,6 +79,7 @@ export class Outbox {
    * @returns Why it cannot be sent, in which case nothing of it is left in the buffer
    */
   seal(out: ByteBuffer, start: number, value: unknown): RpcError | undefined {
+    const outermost = !this.#encoding;
     try {
       if (out.length - start > MAX_HEADER_BYTES + FRAME_HEAD_BYTES) {
         throw new RpcError("resource_exhausted", `The header is over ${MAX_HEADER_BYTES} bytes`);
@@ -89,21 +98,22 @@ export class Outbox {
         ? error
         : new RpcError("invalid_argument", textOf(error), { cause: error });
     } finally {
-      this.#encoding = false;
+      if (outermost) {
+        this.#encoding = false;
+        if (this.#aside.length > 0) this.#appendAside(out);
+      }
     }
   }
 
-  #endTurn(): void {
-    if (this.#turning) return;
-    this.#turning = true;
-    queueMicrotask(() => {
-      this.#turning = false;
-      this.#now = 0;
-      const now = performance.now();
-      this.#writer.flush(now);
-      this.#owner.onTurn(now);
-    });
+  #appendAside(out: ByteBuffer): void {
+    for (const frames of this.#aside.splice(0)) out.append(frames.written());
   }
+
+  readonly #end = (): void => {
+    this.#turning = false;
+    this.#writer.flush(this.#now);
+    this.#owner.onTurn(this.#now);
+  };
 }
 
 /** What an error says, whatever was thrown. */

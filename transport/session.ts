@@ -166,7 +166,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
 
   /** @ignore For the outbox. */
   onTurn(now: number): void {
-    this.#callee.measure(now);
+    this.#callee.measure();
+    if (this.#state === State.Open) this.#caller?.fill();
     if (this.#writer.busy) this.#alarm.by(now + this.#limits.writeTimeout);
   }
 
@@ -222,7 +223,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** Reads until the peer ends its side or nothing more is to be read. */
   async #read(): Promise<void> {
     const frames = this.#frames;
-    for (let arrived = this.#outbox.turn();;) {
+    for (let arrived = this.#outbox.begin();;) {
       try {
         while (this.#state < State.Closing && frames.next()) {
           this.#onFrame(arrived);
@@ -237,7 +238,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
       const count = await this.#conn.read(frames.space());
       if (count === null) return this.#onEnd();
       frames.filled(count);
-      arrived = this.#receivedAt = this.#outbox.turn();
+      arrived = this.#receivedAt = this.#outbox.begin();
     }
   }
 

@@ -24,7 +24,9 @@ export class Writer {
   readonly #conn: Conn;
   readonly #owner: WriterOwner;
   #spare: ByteBuffer | undefined;
-  /** Bytes of the write under way that have not left. */
+  /** What the write under way is of. */
+  #batch: ByteBuffer | undefined;
+  /** Bytes of it that have not left. */
   #sending = 0;
   #idle: PromiseWithResolvers<void> | undefined;
   #stopped = false;
@@ -48,7 +50,7 @@ export class Writer {
   flush(now: number): void {
     if (this.#sending > 0 || this.out.length === 0 || this.#stopped) return;
     this.progressAt = now;
-    this.#pump();
+    this.#send();
   }
 
   /** Resolves when everything appended so far, and until then, has left or writing has failed. */
@@ -72,31 +74,40 @@ export class Writer {
     if (this.out.bytes.length > SMALL) this.out = new ByteBuffer(SMALL);
   }
 
-  async #pump(): Promise<void> {
-    try {
-      while (this.out.length > 0 && !this.#stopped) {
-        const batch = this.out;
-        this.out = this.#spare ?? new ByteBuffer(SMALL);
-        this.#spare = undefined;
-        this.#sending = batch.length;
-        let part = batch.written();
-        for (;;) {
-          const count = await this.#conn.write(part);
-          this.#sending -= count;
-          if (this.#sending === 0) break;
-          part = part.subarray(count);
-          this.progressAt = performance.now();
-          this.#owner.onProgress();
-        }
-        batch.length = 0;
-        this.#spare = batch;
-        this.#owner.onProgress();
-      }
-      this.#idle?.resolve();
-      this.#idle = undefined;
-    } catch (error) {
-      this.#sending = 0;
-      if (!this.#stopped) this.#owner.onWriteFailed(error);
-    }
+  #send(): void {
+    const batch = this.out;
+    this.out = this.#spare ?? new ByteBuffer(SMALL);
+    this.#spare = undefined;
+    this.#batch = batch;
+    this.#sending = batch.length;
+    this.#conn.write(batch.written()).then(this.#wrote, this.#failed);
   }
+
+  readonly #wrote = (count: number): void => {
+    if (this.#stopped) return;
+    const batch = this.#batch!;
+    this.#sending -= count;
+    if (this.#sending > 0) {
+      this.progressAt = performance.now();
+      const rest = batch.bytes.subarray(batch.length - this.#sending, batch.length);
+      this.#conn.write(rest).then(this.#wrote, this.#failed);
+    } else {
+      batch.length = 0;
+      this.#batch = undefined;
+      this.#spare = batch;
+      if (this.out.length > 0) {
+        this.progressAt = performance.now();
+        this.#send();
+      } else {
+        this.#idle?.resolve();
+        this.#idle = undefined;
+      }
+    }
+    this.#owner.onProgress();
+  };
+
+  readonly #failed = (error: unknown): void => {
+    this.#sending = 0;
+    if (!this.#stopped) this.#owner.onWriteFailed(error);
+  };
 }
