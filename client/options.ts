@@ -1,6 +1,7 @@
 // What a client and a call can be told, checked and completed in one place.
 
 import type { MetadataInit } from "../call/metadata.ts";
+import { sheltered } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { DEFAULT_CODEC } from "../codec/option.ts";
@@ -109,7 +110,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
-      log: options.log,
+      log: sheltered(options.log),
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
     connectTimeout,

@@ -132,16 +132,17 @@ export class Admission implements Sleeper {
     let entered = false;
     try {
       entered = await this.#enter(arrival);
-      if (arrival.refusal !== undefined) throw arrival.refusal;
+      if (!entered && arrival.refusal !== undefined) throw arrival.refusal;
     } catch (cause) {
       this.#refused++;
       const error = arrival.refusal ?? cause;
       if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`);
       else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
     }
+    if (entered) return;
     // What is left has a time limit of its own.
     arrival.due = Infinity;
-    if (!entered) await lingerClose(conn);
+    await lingerClose(conn);
     this.#arriving.delete(arrival);
   }
 
@@ -169,6 +170,7 @@ export class Admission implements Sleeper {
       log,
       ended: () => this.#sessions.delete(session),
     });
+    this.#arriving.delete(arrival);
     this.#sessions.add(session);
     return true;
   }

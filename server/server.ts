@@ -2,6 +2,7 @@
 // Session's; how one comes to be is admission.ts.
 
 import { RpcError } from "../call/error.ts";
+import { sheltered } from "../call/log.ts";
 import { formatAddress, parseAddress } from "../discovery/endpoint.ts";
 import type { Listener } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
@@ -80,7 +81,8 @@ export class Server implements AsyncDisposable {
    */
   constructor(options: ServerOptions = {}) {
     const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs } = serverSettings(options);
-    const { authenticate, log } = options;
+    const { authenticate } = options;
+    const log = sheltered(options.log);
     this.fetch = (request) => Promise.resolve(this.#fetch(request));
     this.#admission = new Admission({
       terms: { codecs, authenticate, answer: { ...limits, handleTimeout } },

@@ -1,18 +1,18 @@
 // Calls over one connection: each is answered once, with its own answer, whatever others do.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { type CallContext } from "../call/dispatch.ts";
 import { CODES, RpcError } from "../call/error.ts";
 import { callOver, fails, testSession, until } from "./session_pair.ts";
 
 const ODD_TEXT = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n";
 
-testSession("1 000 calls at once get their own answers, in whatever order they are ready", {
-  methods: {
-    later: (nonce: number) =>
-      new Promise((resolve) => setTimeout(() => resolve({ nonce }), (nonce * 7919) % 40)),
-  },
-}, async (pair) => {
+testSession("1 000 calls at once get their own answers, in whatever order they are ready", async (open) => {
+  await using pair = await open({
+    methods: {
+      later: (nonce: number) =>
+        new Promise((resolve) => setTimeout(() => resolve({ nonce }), (nonce * 7919) % 40)),
+    },
+  });
   const order: number[] = [];
   const results = await Promise.all(Array.from({ length: 1_000 }, async (_, nonce) => {
     const result = await pair.call("later", nonce);
@@ -23,34 +23,42 @@ testSession("1 000 calls at once get their own answers, in whatever order they a
   assert(order.some((nonce, place) => nonce !== place), "they were answered one after the other");
 });
 
-testSession("answers that are ready at once and answers that are not do not wait for each other", () => {
-  const gate = Promise.withResolvers<void>();
-  return {
-    methods: {
-      slow: () => gate.promise.then(() => "slow"),
-      fast: () => "fast",
-      open: () => gate.resolve(),
-    },
-  };
-}, async (pair) => {
-  const slow = pair.call("slow");
-  const fast = await Promise.all(Array.from({ length: 100 }, () => pair.call("fast")));
-  assertEquals(new Set(fast), new Set(["fast"]));
-  assertEquals(await pair.call("open"), undefined);
-  assertEquals(await slow, "slow");
-});
+testSession(
+  "answers that are ready at once and answers that are not do not wait for each other",
+  async (open) => {
+    const gate = Promise.withResolvers<void>();
 
-testSession("no arguments arrive as null, no result as undefined, and both differ from null in an object", {
-  methods: { type: (args: unknown) => args === null ? "null" : typeof args, nothing: () => {} },
-}, async (pair) => {
-  assertEquals(await pair.call("type"), "null");
-  assertEquals(await pair.call("type", undefined), "null");
-  assertEquals(await pair.call("nothing"), undefined);
-  assertEquals(await pair.call("echo", null), null);
-  assertEquals(await pair.call("echo", { a: undefined, b: null }), { a: undefined, b: null });
-});
+    await using pair = await open({
+      methods: {
+        slow: () => gate.promise.then(() => "slow"),
+        fast: () => "fast",
+        open: () => gate.resolve(),
+      },
+    });
+    const slow = pair.call("slow");
+    const fast = await Promise.all(Array.from({ length: 100 }, () => pair.call("fast")));
+    assertEquals(new Set(fast), new Set(["fast"]));
+    assertEquals(await pair.call("open"), undefined);
+    assertEquals(await slow, "slow");
+  },
+);
 
-testSession("each kind of wrong name has an error of its own, and the connection lives on", {}, async (pair) => {
+testSession(
+  "no arguments arrive as null, no result as undefined, and both differ from null in an object",
+  async (open) => {
+    await using pair = await open({
+      methods: { type: (args: unknown) => args === null ? "null" : typeof args, nothing: () => {} },
+    });
+    assertEquals(await pair.call("type"), "null");
+    assertEquals(await pair.call("type", undefined), "null");
+    assertEquals(await pair.call("nothing"), undefined);
+    assertEquals(await pair.call("echo", null), null);
+    assertEquals(await pair.call("echo", { a: undefined, b: null }), { a: undefined, b: null });
+  },
+);
+
+testSession("each kind of wrong name has an error of its own, and the connection lives on", async (open) => {
+  await using pair = await open();
   const wrong = {
     "X.echo": 'There is no service "X"',
     "S.nope": 'Service "S" has no method "nope"',
@@ -75,16 +83,18 @@ testSession("each kind of wrong name has an error of its own, and the connection
   assertEquals(pair.started, 1);
 });
 
-testSession("a side without methods answers that it has none", {}, async (pair) => {
+testSession("a side without methods answers that it has none", async (open) => {
+  await using pair = await open();
   const error = await fails(callOver(pair.accepted, "S.echo"), "unimplemented", "answers no calls");
   assertEquals(error.notStarted, true);
   assertEquals(await pair.call("echo", 1), 1);
 });
 
-testSession("both sides may call, a handler its own caller too", () => ({
-  callbacks: { name: () => "the client", double: (n: number) => n * 2 },
-  methods: {},
-}), async (pair) => {
+testSession("both sides may call, a handler its own caller too", async (open) => {
+  await using pair = await open({
+    callbacks: { name: () => "the client", double: (n: number) => n * 2 },
+    methods: {},
+  });
   pair.table.register("Back", {
     greet: async () => `hello, ${await callOver(pair.accepted, "S.name")}`,
   });
@@ -168,10 +178,13 @@ const THROWS: Record<string, () => unknown> = {
   }),
 };
 
-testSession("whatever a handler throws is one internal error that tells nothing", () => {
+testSession("whatever a handler throws is one internal error that tells nothing", async (open) => {
   const logged: unknown[] = [];
-  return { methods: { ...THROWS, logged: () => logged.length }, log: (_, error) => logged.push(error) };
-}, async (pair) => {
+
+  await using pair = await open({
+    methods: { ...THROWS, logged: () => logged.length },
+    log: (_, error) => logged.push(error),
+  });
   for (const name of Object.keys(THROWS)) {
     const error = await fails(pair.call(name), "internal");
     assertEquals([error.message, error.details, error.remote, error.notStarted], [
@@ -189,46 +202,42 @@ testSession("whatever a handler throws is one internal error that tells nothing"
   }
 });
 
-testSession("a log that throws changes nothing for the caller", {
-  methods: { sync: THROWS.nasty!, later: THROWS.rejectsNasty! },
-  log: (message, error) => {
-    throw new Error(`${message}: ${error}`);
-  },
-}, async (pair) => {
-  await fails(pair.call("sync"), "internal");
-  await fails(pair.call("later"), "internal");
-  assertEquals(await pair.call("echo", 1), 1);
-});
-
-testSession("a thenable counts as one answer, whatever it does afterwards, and is followed to its end", {
-  methods: {
-    twice: () => ({
-      then(resolve: (value: unknown) => void, reject: (error: unknown) => void) {
-        resolve("first");
-        resolve("second");
-        reject("third");
+testSession(
+  "a thenable counts as one answer, whatever it does afterwards, and is followed to its end",
+  async (open) => {
+    await using pair = await open({
+      methods: {
+        twice: () => ({
+          then(resolve: (value: unknown) => void, reject: (error: unknown) => void) {
+            resolve("first");
+            resolve("second");
+            reject("third");
+          },
+        }),
+        promised: () => ({
+          then: (resolve: (value: unknown) => void) => resolve(Promise.resolve("in the end")),
+        }),
+        never: () => ({ then() {} }),
       },
-    }),
-    promised: () => ({ then: (resolve: (value: unknown) => void) => resolve(Promise.resolve("in the end")) }),
-    never: () => ({ then() {} }),
+    });
+    assertEquals(await pair.call("twice"), "first");
+    assertEquals(await pair.call("promised"), "in the end");
+    await fails(pair.call("never", null, { timeout: 20 }), "deadline_exceeded");
+    assertEquals(
+      pair.table.stats().map(({ method, calls, errors, inFlight }) => [method, calls, errors, inFlight]),
+      [["S.echo", 0, 0, 0], ["S.twice", 1, 0, 0], ["S.promised", 1, 0, 0], ["S.never", 1, 1, 1]],
+    );
   },
-}, async (pair) => {
-  assertEquals(await pair.call("twice"), "first");
-  assertEquals(await pair.call("promised"), "in the end");
-  await fails(pair.call("never", null, { timeout: 20 }), "deadline_exceeded");
-  assertEquals(
-    pair.table.stats().map(({ method, calls, errors, inFlight }) => [method, calls, errors, inFlight]),
-    [["S.echo", 0, 0, 0], ["S.twice", 1, 0, 0], ["S.promised", 1, 0, 0], ["S.never", 1, 1, 1]],
-  );
-});
+);
 
-testSession("code, message and details of an RpcError arrive as they were thrown", {
-  methods: {
-    fail: ({ code, message, details }) => {
-      throw new RpcError(code, message, { details, notStarted: true, cause: "secret" });
+testSession("code, message and details of an RpcError arrive as they were thrown", async (open) => {
+  await using pair = await open({
+    methods: {
+      fail: ({ code, message, details }) => {
+        throw new RpcError(code, message, { details, notStarted: true, cause: "secret" });
+      },
     },
-  },
-}, async (pair) => {
+  });
   for (const code of CODES) {
     for (const message of [ODD_TEXT, "", "plain"]) {
       const details = { code, list: [1, "two", new Uint8Array([3])] };
@@ -240,13 +249,14 @@ testSession("code, message and details of an RpcError arrive as they were thrown
   }
 });
 
-testSession("a message of 10 KiB arrives as its first 8 KiB, cut between characters", {
-  methods: {
-    fail: (message: string) => {
-      throw new RpcError("aborted", message);
+testSession("a message of 10 KiB arrives as its first 8 KiB, cut between characters", async (open) => {
+  await using pair = await open({
+    methods: {
+      fail: (message: string) => {
+        throw new RpcError("aborted", message);
+      },
     },
-  },
-}, async (pair) => {
+  });
   const bytes = (text: string) => new TextEncoder().encode(text).length;
   for (const character of ["x", "é", "☺", "😈"]) {
     const long = "a" + character.repeat(Math.ceil(10_240 / bytes(character)));
@@ -257,11 +267,18 @@ testSession("a message of 10 KiB arrives as its first 8 KiB, cut between charact
   }
 });
 
-testSession("details that cannot be sent are left out, and the error arrives", () => {
+testSession("details that cannot be sent are left out, and the error arrives", async (open) => {
   const cyclic: Record<string, unknown> = {};
   cyclic.self = cyclic;
-  const details = { function: () => 1, symbol: Symbol(), cyclic, date: new Date(NaN), class: new URL("http://a") };
-  return {
+  const details = {
+    function: () => 1,
+    symbol: Symbol(),
+    cyclic,
+    date: new Date(NaN),
+    class: new URL("http://a"),
+  };
+
+  await using pair = await open({
     methods: {
       fail: (name: keyof typeof details) => {
         throw new RpcError("not_found", name, { details: { deep: [details[name]] } });
@@ -271,8 +288,7 @@ testSession("details that cannot be sent are left out, and the error arrives", (
       },
     },
     limits: { maxFrameBytes: 65_536 },
-  };
-}, async (pair) => {
+  });
   for (const name of ["function", "symbol", "cyclic", "date", "class"]) {
     const error = await fails(pair.call("fail", name), "not_found", name);
     assertEquals(error.details, undefined);
@@ -281,7 +297,7 @@ testSession("details that cannot be sent are left out, and the error arrives", (
   assertEquals(await pair.call("echo", 1), 1);
 });
 
-testSession("a result that cannot be sent fails its own call and no other", () => {
+testSession("a result that cannot be sent fails its own call and no other", async (open) => {
   const cyclic: Record<string, unknown> = { before: "x".repeat(1_000) };
   cyclic.self = cyclic;
   const results: Record<string, unknown> = {
@@ -297,13 +313,13 @@ testSession("a result that cannot be sent fails its own call and no other", () =
       },
     },
   };
-  return {
+
+  await using pair = await open({
     methods: {
       result: (name: string) => results[name],
       later: (name: string) => Promise.resolve(results[name]),
     },
-  };
-}, async (pair) => {
+  });
   for (const method of ["result", "later"]) {
     const names = ["function", "symbol", "cyclic", "date", "class", "lone", "getter"];
     const good = Array.from({ length: 20 }, (_, n) => pair.call("echo", n));
@@ -316,51 +332,56 @@ testSession("a result that cannot be sent fails its own call and no other", () =
   assertEquals(pair.table.stats().map(({ calls, errors }) => [calls, errors]), [[80, 0], [7, 7], [7, 7]]);
 });
 
-testSession("arguments that cannot be sent are refused with the path to the value, and nothing is sent", {
-  limits: { maxFrameBytes: 65_536 },
-}, async (pair) => {
-  await pair.call("echo", 1);
-  const { written } = pair.dialledConn;
-  const wrong: [unknown, string][] = [
-    [{ list: [1, { f: () => 1 }] }, "at .list[1].f"],
-    [Symbol("s"), "symbols cannot be carried"],
-    [new Map([["a", new Date(NaN)]]), ""],
-    [{ "odd name": "\udc00" }, 'at ["odd name"]'],
-    [{ url: new URL("http://a") }, "at .url"],
-    [{
-      get trap(): unknown {
-        throw new Error("The getter failed");
-      },
-    }, "The getter failed"],
-  ];
-  for (const [args, message] of wrong) {
-    const error = await fails(pair.call("echo", args), "invalid_argument", message);
-    assertEquals([error.remote, error.notStarted], [false, true]);
-  }
-  const large = await fails(pair.call("echo", new Uint8Array(65_536)), "resource_exhausted", "65536");
-  assertEquals([large.remote, large.notStarted], [false, true]);
-  const names = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`n${n}`, "x".repeat(1_000)]));
-  await fails(pair.call("echo", 1, { metadata: names }), "resource_exhausted", "16384");
-  await fails(callOver(pair.dialled, "S.".padEnd(20_000, "x")), "resource_exhausted", "16384");
-  // In one turn with good ones, too.
-  const mixed = [pair.call("echo", 2), fails(pair.call("echo", () => 1), "invalid_argument"), pair.call("echo", 3)];
-  const [two, , three] = await Promise.all(mixed);
-  assertEquals([two, three], [2, 3]);
-  assertEquals(pair.dialledConn.written - written, 2 * (written));
-});
+testSession(
+  "arguments that cannot be sent are refused with the path to the value, and nothing is sent",
+  async (open) => {
+    await using pair = await open({
+      limits: { maxFrameBytes: 65_536 },
+    });
+    await pair.call("echo", 1);
+    const { written } = pair.dialledConn;
+    const wrong: [unknown, string][] = [
+      [{ list: [1, { f: () => 1 }] }, "at .list[1].f"],
+      [Symbol("s"), "symbols cannot be carried"],
+      [new Map([["a", new Date(NaN)]]), ""],
+      [{ "odd name": "\udc00" }, 'at ["odd name"]'],
+      [{ url: new URL("http://a") }, "at .url"],
+      [{
+        get trap(): unknown {
+          throw new Error("The getter failed");
+        },
+      }, "The getter failed"],
+    ];
+    for (const [args, message] of wrong) {
+      const error = await fails(pair.call("echo", args), "invalid_argument", message);
+      assertEquals([error.remote, error.notStarted], [false, true]);
+    }
+    const large = await fails(pair.call("echo", new Uint8Array(65_536)), "resource_exhausted", "65536");
+    assertEquals([large.remote, large.notStarted], [false, true]);
+    const names = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`n${n}`, "x".repeat(1_000)]));
+    await fails(pair.call("echo", 1, { metadata: names }), "resource_exhausted", "16384");
+    await fails(callOver(pair.dialled, "S.".padEnd(20_000, "x")), "resource_exhausted", "16384");
+    // In one turn with good ones, too.
+    const mixed = [
+      pair.call("echo", 2),
+      fails(pair.call("echo", () => 1), "invalid_argument"),
+      pair.call("echo", 3),
+    ];
+    const [two, , three] = await Promise.all(mixed);
+    assertEquals([two, three], [2, 3]);
+    assertEquals(pair.dialledConn.written - written, 2 * written);
+  },
+);
 
-testSession("a handler sees who calls what, with what metadata, and until when", () => {
-  const seen: CallContext[] = [];
-  return {
+testSession("a handler sees who calls what, with what metadata, and until when", async (open) => {
+  await using pair = await open({
     methods: {
       look: (_, context) => {
-        seen.push(context);
         const { method, peer, metadata, deadline } = context;
         return { method, peer: peer.address, metadata, left: deadline - performance.now() };
       },
     },
-  };
-}, async (pair) => {
+  });
   const metadata = { text: "☺", bytes: new Uint8Array([1, 2]), "a-_.9": "" };
   const first = await pair.call("look", null, { metadata, timeout: 5_000 }) as Record<string, unknown>;
   assertEquals(first.method, "S.look");
@@ -371,7 +392,8 @@ testSession("a handler sees who calls what, with what metadata, and until when",
   assertEquals([second.metadata, second.left], [new Map(), Infinity]);
 });
 
-testSession("a getter in the arguments may make calls of its own", () => ({ callbacks: { echo: (n: number) => n } }), async (pair) => {
+testSession("a getter in the arguments may make calls of its own", async (open) => {
+  await using pair = await open({ callbacks: { echo: (n: number) => n } });
   const inner: Promise<unknown>[] = [];
   const args = {
     before: 1,
@@ -394,9 +416,9 @@ testSession("a getter in the arguments may make calls of its own", () => ({ call
   assertEquals(await inner.at(-1), "still sent");
 });
 
-testSession("a getter in the arguments may cancel another call", () => {
+testSession("a getter in the arguments may cancel another call", async (open) => {
   const aborted = Promise.withResolvers<unknown>();
-  return {
+  await using pair = await open({
     methods: {
       wait: (_, { signal }) => {
         signal.addEventListener("abort", () => aborted.resolve(signal.reason));
@@ -404,8 +426,7 @@ testSession("a getter in the arguments may cancel another call", () => {
       },
       aborted: async () => (await aborted.promise as RpcError).code,
     },
-  };
-}, async (pair) => {
+  });
   const controller = new AbortController();
   const waiting = fails(pair.call("wait", null, { signal: controller.signal }), "canceled");
   await until(() => pair.accepted.running === 1, "the call runs");
@@ -417,12 +438,17 @@ testSession("a getter in the arguments may cancel another call", () => {
     },
     after: [1, 2, 3],
   };
-  assertEquals(await pair.call("echo", args), { before: "x".repeat(100), cancels: "canceled", after: [1, 2, 3] });
+  assertEquals(await pair.call("echo", args), {
+    before: "x".repeat(100),
+    cancels: "canceled",
+    after: [1, 2, 3],
+  });
   await waiting;
   assertEquals(await pair.call("aborted"), "canceled");
 });
 
-testSession("a getter in the arguments may cancel the call that it is part of", {}, async (pair) => {
+testSession("a getter in the arguments may cancel the call that it is part of", async (open) => {
+  await using pair = await open();
   const controller = new AbortController();
   const args = {
     get cancels(): number {

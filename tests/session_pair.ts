@@ -143,17 +143,15 @@ export function callOver(
   });
 }
 
+/** Opens a pair of sessions. */
+export type Open = (options?: PairOptions) => Promise<Pair>;
+
 /** Registers a test of two sessions over each transport. */
-export function testSession(
-  promise: string,
-  options: PairOptions | (() => PairOptions),
-  test: (pair: Pair) => Promise<void>,
-): void {
+export function testSession(promise: string, test: (open: Open) => Promise<void>): void {
   const transports = { memory: () => Promise.resolve(memoryPair()), tcp: tcpPair };
-  for (const [name, open] of Object.entries(transports)) {
-    Deno.test(`session over ${name}: ${promise}`, async () => {
-      await using pair = new Pair(await open(), typeof options === "function" ? options() : options);
-      await test(pair);
+  for (const [name, connect] of Object.entries(transports)) {
+    Deno.test(`session over ${name}: ${promise}`, () => {
+      return test(async (options = {}) => new Pair(await connect(), options));
     });
   }
 }
@@ -173,22 +171,20 @@ export async function fails(call: Promise<unknown>, code: Code, message = ""): P
   return error;
 }
 
-/** A handler that ends when its signal aborts, and what it was aborted with. */
-export function patient(): Record<"wait", Handler> & { readonly started: number; reasons: unknown[] } {
-  const methods = {
-    started: 0,
-    reasons: [] as unknown[],
-    wait: (_: unknown, { signal }: { signal: AbortSignal }) => {
-      methods.started++;
-      return new Promise<void>((resolve) => {
-        signal.addEventListener("abort", () => {
-          methods.reasons.push(signal.reason);
-          resolve();
-        });
+/** A handler, `wait`, that ends when its signal aborts, and what it was aborted with. */
+export class Patient {
+  started = 0;
+  readonly reasons: unknown[] = [];
+
+  readonly wait: Handler = (_, { signal }) => {
+    this.started++;
+    return new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => {
+        this.reasons.push(signal.reason);
+        resolve();
       });
-    },
+    });
   };
-  return methods;
 }
 
 /** Lets whatever is under way get on until something holds. */

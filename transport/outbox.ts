@@ -26,7 +26,7 @@ export class Outbox {
   #turning = false;
   #encoding = false;
   /** Frames that user code has caused while a body was being encoded, each in a buffer of its own. */
-  #aside: ByteBuffer[] = [];
+  #aside: ByteBuffer[] | undefined;
 
   /**
    * @param maxFrameBytes The longest frame that the other side takes
@@ -69,7 +69,7 @@ export class Outbox {
     if (!this.#turning) this.begin();
     if (!this.#encoding) return this.#writer.out;
     const aside = new ByteBuffer(SMALL);
-    this.#aside.push(aside);
+    (this.#aside ??= []).push(aside);
     return aside;
   }
 
@@ -100,13 +100,14 @@ export class Outbox {
     } finally {
       if (outermost) {
         this.#encoding = false;
-        if (this.#aside.length > 0) this.#appendAside(out);
+        if (this.#aside !== undefined) this.#appendAside(out);
       }
     }
   }
 
   #appendAside(out: ByteBuffer): void {
-    for (const frames of this.#aside.splice(0)) out.append(frames.written());
+    for (const frame of this.#aside ?? []) out.append(frame.written());
+    this.#aside = undefined;
   }
 
   readonly #end = (): void => {
