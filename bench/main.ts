@@ -72,7 +72,7 @@ class Process {
   }
 
   async line(): Promise<string> {
-    for (let end; (end = this.#rest.indexOf("\n")) < 0;) {
+    while (!this.#rest.includes("\n")) {
       const { value, done } = await this.#lines.read();
       if (done) throw new Error("A bench process ended early");
       this.#rest += value;
@@ -135,7 +135,9 @@ function spread(values: readonly number[]): string {
   return `±${((Math.max(...values) - Math.min(...values)) / median(values) * 50).toFixed(0)} %`;
 }
 
-console.log(`${rounds} rounds, ${pinned.length > 0 ? "both sides on one core" : "not pinned: no taskset here"}\n`);
+console.log(
+  `${rounds} rounds, ${pinned.length > 0 ? "both sides on one core" : "not pinned: no taskset here"}\n`,
+);
 for (const { name, outstanding } of WORKLOADS) {
   const results = new Map(peers.map((peer) => [peer, [] as number[]]));
   for (let round = 0; round < rounds; round++) {

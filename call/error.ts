@@ -82,6 +82,8 @@ export class RpcError extends Error {
   readonly notStarted: boolean;
 
   /**
+   * Makes an error that says why a call failed.
+   *
    * @param code One of the sixteen codes
    * @param message For people: what was wrong, and what to do
    * @param options Details, cause, and where the error comes from

@@ -23,6 +23,17 @@ export function isMetadataName(name: string): boolean {
   return NAME.test(name) && name !== "__proto__";
 }
 
+/** Whether `name` is the protocol's own, which applications neither set nor see. */
+function isReserved(name: string): boolean {
+  return name === NOT_STARTED || name.startsWith("rpc-");
+}
+
+/** What a handler sees of the metadata that came with its call. */
+export function forHandler(metadata: Metadata | undefined): Metadata {
+  if (metadata === undefined) return NO_METADATA;
+  return new Map([...metadata].filter(([name]) => !isReserved(name)));
+}
+
 /**
  * Checks what a user handed in and makes it a Map.
  *
@@ -40,12 +51,12 @@ export function toMetadata(init: MetadataInit | undefined): Metadata | undefined
     throw new RangeError(`Cannot use metadata: ${map.size} entries are more than ${MAX_METADATA_ENTRIES}`);
   }
   for (const [name, value] of map) {
-    if (!isMetadataName(name)) {
+    if (typeof name !== "string" || !isMetadataName(name)) {
       throw new TypeError(
         `Cannot use metadata name ${JSON.stringify(name)}: names are 1 to 64 of a-z 0-9 - _ .`,
       );
     }
-    if (name === NOT_STARTED || name.startsWith("rpc-")) {
+    if (isReserved(name)) {
       throw new TypeError(`Cannot use metadata name "${name}": it is the protocol's own`);
     }
     if (typeof value !== "string" && !(value instanceof Uint8Array)) {

@@ -1,6 +1,6 @@
 // One call as its user made it: checked, on the clock, and settled once. What every attempt at it has in common.
 
-import { RpcError } from "../call/error.ts";
+import type { RpcError } from "../call/error.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { SessionCall } from "../transport/caller.ts";

@@ -21,7 +21,7 @@ export { Client, connect } from "./client.ts";
 export type { ClientStats, EndpointStats } from "./client.ts";
 export type { ChannelState } from "./channel.ts";
 export type { CallOptions, ConnectOptions } from "./options.ts";
-export type { ServiceClient } from "./typed.ts";
+export type { ServiceClient, ServiceMethod } from "./typed.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { Metadata, MetadataInit } from "../call/metadata.ts";
 export type { SessionLimits } from "../transport/limits.ts";

@@ -1,25 +1,30 @@
 // Services as typed objects: a Proxy whose methods make calls, and the types that go with it.
 
-import type { Client } from "./client.ts";
 import type { CallOptions } from "./options.ts";
 
-/** The methods of a service as its callers see them: the first argument, call options, a promise of the result. */
+/**
+ * The methods of a service as its callers see them: the first argument, call options, a promise of the result. Without
+ * those that a server does not offer, whose names begin with `_`, and without `then`, which only `call` can call.
+ */
 export type ServiceClient<S> = {
-  readonly [M in keyof S as S[M] extends Callable ? M : never]: S[M] extends (...args: infer A) => infer R
-    ? CallMethod<A, Awaited<R>>
-    : never;
+  readonly [
+    // deno-lint-ignore no-explicit-any -- what a method takes and returns is its own affair
+    M in keyof S as S[M] extends (...args: any[]) => unknown ? Exclude<M & string, `_${string}` | "then">
+      : never
+  ]: S[M] extends (...args: infer A) => infer R ? ServiceMethod<A, Awaited<R>> : never;
 };
 
-// deno-lint-ignore no-explicit-any
-type Callable = (...args: any[]) => unknown;
-
-type CallMethod<A extends readonly unknown[], R> = A extends readonly []
+/** One method as its callers see it: the argument may be left out where the handler takes none. */
+export type ServiceMethod<A extends readonly unknown[], R> = A extends readonly []
   ? (args?: undefined, options?: CallOptions) => Promise<R>
   : undefined extends A[0] ? (args?: A[0], options?: CallOptions) => Promise<R>
   : (args: A[0], options?: CallOptions) => Promise<R>;
 
-/** Makes the typed object of one service. */
-export function serviceClient<S>(client: Client, service: string): ServiceClient<S> {
+/** Makes the typed object of one service out of what makes calls. */
+export function serviceClient<S>(
+  client: { call(method: string, args?: unknown, options?: CallOptions): Promise<unknown> },
+  service: string,
+): ServiceClient<S> {
   const methods = new Map<string, (args?: unknown, options?: CallOptions) => Promise<unknown>>();
   return new Proxy(Object.freeze({}), {
     get(_, name) {

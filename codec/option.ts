@@ -61,7 +61,17 @@ export function encodeOption(option: Option): Uint8Array<ArrayBuffer> {
 
 /** The server's line when it accepts. */
 export function encodeAnswer(answer: Answer): Uint8Array<ArrayBuffer> {
-  return line({ magicNumber: MAGIC_NUMBER, version: PROTOCOL_VERSION, ...answer });
+  // Named one by one: what else a server may hold is nobody's business.
+  const { codecType, handleTimeout, maxFrameBytes, maxInFlight, heartbeatInterval } = answer;
+  return line({
+    magicNumber: MAGIC_NUMBER,
+    version: PROTOCOL_VERSION,
+    codecType,
+    handleTimeout,
+    maxFrameBytes,
+    maxInFlight,
+    heartbeatInterval,
+  });
 }
 
 /** The server's line when it refuses. */

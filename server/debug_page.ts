@@ -1,8 +1,7 @@
 // The page at /debug/rpc: services, methods, counts, errors, calls in flight and latencies, for people in a browser and
 // as JSON for programs. Read-only; shows names and figures, never arguments.
 
-import type { ServerStats } from "./server.ts";
-import type { MethodStats } from "./service.ts";
+import type { MethodStats, ServerStats } from "./stats.ts";
 
 /** Where the page is. */
 export const DEBUG_PATH = "/debug/rpc";

@@ -1,5 +1,7 @@
 // How long calls took, in fixed space: one count for each fifth of an octave. Owned by each method.
 
+import type { LatencySummary } from "./stats.ts";
+
 /** Buckets for each doubling: neighbours differ by about 15 %. */
 const PER_OCTAVE = 5;
 /** The first bucket ends at one microsecond, the last holds everything from about four hours up. */
@@ -35,16 +37,4 @@ export class Latency {
     }
     return this.#max;
   }
-}
-
-/** How long the calls of one method took, in ms, from their arrival to their answer being handed to the system. */
-export interface LatencySummary {
-  /** The mean. */
-  readonly mean: number;
-  /** Half of the calls were as fast or faster, to within 15 %. */
-  readonly p50: number;
-  /** 99 of 100 calls were as fast or faster, to within 15 %. */
-  readonly p99: number;
-  /** The slowest call. */
-  readonly max: number;
 }

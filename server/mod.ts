@@ -21,10 +21,9 @@
  */
 
 export { Server } from "./server.ts";
-export type { Listening, ServerStats, ShutdownOptions } from "./server.ts";
+export type { Listening, ShutdownOptions } from "./server.ts";
 export type { Authenticate, ServerOptions } from "./options.ts";
-export type { MethodStats } from "./service.ts";
-export type { LatencySummary } from "./latency.ts";
+export type { LatencySummary, MethodStats, ServerStats } from "./stats.ts";
 export type { CallContext, Handler, Peer } from "../call/dispatch.ts";
 export type { Metadata } from "../call/metadata.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";

@@ -11,7 +11,8 @@ import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { Admission } from "./admission.ts";
 import { DEBUG_PATH, debugPage } from "./debug_page.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
-import { type MethodStats, ServiceTable } from "./service.ts";
+import { ServiceTable } from "./service.ts";
+import type { ServerStats } from "./stats.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -29,20 +30,6 @@ export interface ShutdownOptions {
    * @default {10_000}
    */
   grace?: number;
-}
-
-/** What a server has done so far. */
-export interface ServerStats {
-  /** Connections that are open. */
-  readonly connections: number;
-  /** Connections accepted since the start. */
-  readonly accepted: number;
-  /** Connections refused, or lost before their handshake was done. */
-  readonly refused: number;
-  /** Calls whose handlers have not returned. */
-  readonly inFlight: number;
-  /** Every method, in the order in which they were registered. */
-  readonly methods: readonly MethodStats[];
 }
 
 /**
@@ -75,6 +62,8 @@ export class Server implements AsyncDisposable {
   #ending: Promise<void> | undefined;
 
   /**
+   * Makes a server without services that listens nowhere yet.
+   *
    * @param options Limits and hooks
    * @throws {RangeError} If a number is out of its range
    * @throws {TypeError} If a codec cannot be registered
@@ -137,23 +126,16 @@ export class Server implements AsyncDisposable {
   async listen(address: string): Promise<Listening> {
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
-    let listener: Listener;
-    let httpPath: string | undefined;
-    switch (parsed.transport) {
-      case "tcp":
-        listener = listenTcp(parsed);
-        break;
-      case "unix":
-        listener = listenUnix(parsed);
-        break;
-      case "http":
-        listener = listenTcp(parsed);
-        httpPath = parsed.path;
-        break;
-      default:
-        throw new TypeError(`Cannot listen on ${address}: use tcp@, unix@ or http@`);
+    if (parsed.transport !== "tcp" && parsed.transport !== "unix" && parsed.transport !== "http") {
+      throw new TypeError(`Cannot listen on ${address}: use tcp@, unix@ or http@`);
     }
-    const accepting = this.#accept(listener, httpPath);
+    let listener: Listener;
+    try {
+      listener = parsed.transport === "unix" ? listenUnix(parsed) : listenTcp(parsed);
+    } catch (error) {
+      throw located(error, address);
+    }
+    const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
     this.#listening.set(listener, accepting);
     const close = async () => {
       listener.close();
@@ -238,6 +220,13 @@ export class Server implements AsyncDisposable {
     if (pathname === RPC_PATH) return methodNotAllowed();
     return new Response(`Nothing is served at ${pathname}; see ${DEBUG_PATH}\n`, { status: 404 });
   }
+}
+
+/** The same error, of the same class, with the address that the system leaves out. */
+function located(error: unknown, address: string): unknown {
+  if (!(error instanceof Error)) return error;
+  const message = `Cannot listen on ${address}: ${error.message}`;
+  return Reflect.construct(error.constructor, [message, { cause: error }]);
 }
 
 function className(instance: object): string {

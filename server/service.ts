@@ -3,21 +3,8 @@
 
 import type { CallContext, Handler, Method } from "../call/dispatch.ts";
 import { type Code, RpcError } from "../call/error.ts";
-import { Latency, type LatencySummary } from "./latency.ts";
-
-/** What one method has done so far. */
-export interface MethodStats {
-  /** Its name, with its service's. */
-  readonly method: string;
-  /** Calls whose handler was started. */
-  readonly calls: number;
-  /** Of these, those that were answered with an error or ended without an answer. */
-  readonly errors: number;
-  /** Calls whose handler has not returned. */
-  readonly inFlight: number;
-  /** How long they took. */
-  readonly latency: LatencySummary;
-}
+import { Latency } from "./latency.ts";
+import type { MethodStats } from "./stats.ts";
 
 /** The functions of a plain object, by the names that they are called by. */
 export type Methods = Readonly<Record<string, Handler>>;
@@ -136,12 +123,12 @@ export class ServiceTable {
   }
 }
 
-/** The functions of `target` that may be called from outside: its own, and those of its classes. */
+/** The functions of `target` that may be called from outside: its own, and those of its classes but built-in ones. */
 function* callable(target: object): Iterable<[string, Handler]> {
   const seen = new Set<string>(["constructor"]);
   for (
     let level: object | null = target;
-    level !== null && level !== Object.prototype && level !== Function.prototype;
+    level !== null && !isBuiltIn(level);
     level = Object.getPrototypeOf(level)
   ) {
     for (const name of Object.getOwnPropertyNames(level)) {
@@ -152,6 +139,14 @@ function* callable(target: object): Iterable<[string, Handler]> {
       if (typeof value === "function") yield [name, value.bind(target)];
     }
   }
+}
+
+/** Whether `level` is the prototype of a class of the platform: who extends `Map` does not offer `clear` to callers. */
+function isBuiltIn(level: object): boolean {
+  const constructor: unknown = Object.getOwnPropertyDescriptor(level, "constructor")?.value;
+  if (typeof constructor !== "function" || constructor.prototype !== level) return false;
+  return Object.getOwnPropertyDescriptor(globalThis, constructor.name)?.value === constructor ||
+    Function.prototype.toString.call(constructor).endsWith("{ [native code] }");
 }
 
 function quoted(name: string): string {

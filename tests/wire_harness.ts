@@ -7,7 +7,8 @@ import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import type { ServerOptions } from "../server/options.ts";
 import { Server } from "../server/server.ts";
-import { type MethodStats, ServiceTable } from "../server/service.ts";
+import { ServiceTable } from "../server/service.ts";
+import type { MethodStats } from "../server/stats.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { memoryPair } from "../transport/memory.ts";
 import { Session } from "../transport/session.ts";
@@ -47,7 +48,8 @@ export function overBoth(promise: string, test: (open: Open) => Promise<void>): 
   Deno.test(`${promise} (TCP)`, () => test(openTcp));
 }
 
-async function openMemory(services: Services, options: WireOptions = {}): Promise<Wire> {
+/** Lays a wire over memory. */
+export async function openMemory(services: Services, options: WireOptions = {}): Promise<Wire> {
   const table = new ServiceTable();
   for (const [name, methods] of Object.entries(services)) table.register(name, methods);
   const { peerMaxFrameBytes = 4_194_304, handleTimeout = 0 } = options;

@@ -3,7 +3,7 @@
 
 import type { CallContext, Lookup, Method, Peer } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
-import { type Metadata, NO_METADATA, NOT_STARTED } from "../call/metadata.ts";
+import { forHandler, type Metadata, NOT_STARTED } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginError, beginReply, endFrame } from "../codec/frame.ts";
@@ -15,6 +15,8 @@ import { type Outbox, textOf } from "./outbox.ts";
 
 /** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
 const REFUSALS = 10;
+/** As much of an error's message, in UTF-16 units, as fits in the shortest frame that a peer may insist on. */
+const SHORT_MESSAGE = 64;
 const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
 
 /** What the callee's half of a session is made of. */
@@ -117,9 +119,9 @@ export class Callee {
   onCall(frame: FrameDecoder, arrived: number): void {
     const { seq, method } = frame;
     if (seq <= this.#lastSeq) throw malformed(`call ${seq} comes after call ${this.#lastSeq}`);
-    this.#lastSeq = seq;
     const { lookup, limits, agreement } = this.#options;
     if (this.running >= limits.maxInFlight) return this.#refuseOneTooMany(seq);
+    this.#lastSeq = seq;
     const deadline = arrived + shortest(frame.timeout, agreement.handleTimeout);
     let call: Incoming, args: unknown;
     try {
@@ -132,7 +134,7 @@ export class Callee {
       call = new Incoming(
         method,
         this.#owner.peer,
-        frame.metadata ?? NO_METADATA,
+        forHandler(frame.metadata),
         deadline,
         seq,
         target,
@@ -279,6 +281,7 @@ export class Callee {
     const { maxInFlight } = this.#options.limits;
     const error = new RpcError("resource_exhausted", `More than ${maxInFlight} calls are in flight`);
     if (++this.#refusals > REFUSALS * maxInFlight) throw error;
+    this.#lastSeq = seq;
     this.#refuse(seq, error);
   }
 
@@ -293,8 +296,10 @@ export class Callee {
     beginError(out, seq, error.code, error.message, metadata);
     const unsendable = this.#outbox.seal(out, start, error.details);
     if (unsendable === undefined) return;
-    this.#options.log?.(`Details of an error cannot be sent`, unsendable);
+    this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
     beginError(out, seq, error.code, error.message, metadata);
+    if (this.#outbox.seal(out, start, undefined) === undefined) return;
+    beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), metadata);
     endFrame(out, start);
   }
 }

@@ -84,7 +84,6 @@ export class Caller {
     try {
       result = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
     } catch (error) {
-      writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
       const message = `Cannot decode the result of ${call.method}: ${textOf(error)}`;
       return call.reject(new RpcError("data_loss", message, { cause: error }));
     }
@@ -119,8 +118,9 @@ export class Caller {
    * one signal, none is to be sent for the room that another has left.
    */
   fill(): void {
-    if (this.#waiting.size === 0) return;
-    const now = this.#outbox.now();
+    if (this.#waiting.size === 0 || !this.#hasRoom()) return;
+    // Not the turn's time: asking for that would begin another turn, at whose end this would be asked again.
+    const now = performance.now();
     for (const call of this.#waiting) {
       if (!this.#hasRoom()) return;
       if (call.deadline <= now) continue;
@@ -191,6 +191,7 @@ export class Caller {
     }
     this.#sent.delete(seq);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
+    if (this.#waiting.size > 0) this.#outbox.now();
     return call;
   }
 
@@ -208,6 +209,8 @@ export class Caller {
     this.#sent.delete(call.seq);
     this.#waiting.delete(call);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
+    // Whoever waits gets the room when the turn is over, so there must be one.
+    if (this.#waiting.size > 0) this.#outbox.now();
     call.reject(error);
   }
 }

@@ -19,8 +19,8 @@ import {
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 
-/** What a JSON object may begin with: a brace or white space. */
-const OPTION_STARTS: ReadonlySet<number> = new Set([0x7b, 0x20, 0x09, 0x0a, 0x0d]);
+/** What a JSON text may begin with. */
+const OPTION_STARTS: ReadonlySet<number> = new Set(new TextEncoder().encode(' \t\n\r{["-0123456789tfn'));
 
 /** What the accepting side brings to a handshake. */
 export interface AcceptTerms {

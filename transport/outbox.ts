@@ -22,7 +22,7 @@ export class Outbox {
   readonly #codec: Codec;
   readonly #maxFrameBytes: number;
   readonly #owner: OutboxOwner;
-  #now = 0;
+  #now = performance.now();
   #turning = false;
   #encoding = false;
   /** Frames that user code has caused while a body was being encoded, each in a buffer of its own. */
@@ -48,25 +48,20 @@ export class Outbox {
     return this.#encoding;
   }
 
-  /** The time in this turn, on the clock of `performance.now()`. */
-  now(): number {
-    if (!this.#turning) this.begin();
+  /** The latest time known, which may be that of an earlier turn. Costs nothing. */
+  get lately(): number {
     return this.#now;
   }
 
-  /** Begins a turn: the time is asked for anew. */
-  begin(): number {
-    this.#now = performance.now();
-    if (!this.#turning) {
-      this.#turning = true;
-      queueMicrotask(this.#end);
-    }
+  /** The time in this turn, on the clock of `performance.now()`. */
+  now(): number {
+    if (!this.#turning) this.#begin();
     return this.#now;
   }
 
   /** The buffer to append frames to, which leave when the turn is over. */
   open(): ByteBuffer {
-    if (!this.#turning) this.begin();
+    if (!this.#turning) this.#begin();
     if (!this.#encoding) return this.#writer.out;
     const aside = new ByteBuffer(SMALL);
     (this.#aside ??= []).push(aside);
@@ -85,7 +80,7 @@ export class Outbox {
         throw new RpcError("resource_exhausted", `The header is over ${MAX_HEADER_BYTES} bytes`);
       }
       this.#encoding = true;
-      if (value !== undefined) this.#codec.encode(value, out);
+      if (value !== undefined) this.#encode(value, out);
       const length = endFrame(out, start);
       if (length <= this.#maxFrameBytes) return undefined;
       throw new RpcError(
@@ -105,9 +100,24 @@ export class Outbox {
     }
   }
 
+  #encode(value: unknown, out: ByteBuffer): void {
+    const begin = out.length;
+    this.#codec.encode(value, out);
+    // No body means no value, or that items follow.
+    if (out.length === begin) {
+      throw new TypeError(`Cannot encode value: ${this.#codec.name} wrote nothing for it`);
+    }
+  }
+
   #appendAside(out: ByteBuffer): void {
     for (const frame of this.#aside ?? []) out.append(frame.written());
     this.#aside = undefined;
+  }
+
+  #begin(): void {
+    this.#now = performance.now();
+    this.#turning = true;
+    queueMicrotask(this.#end);
   }
 
   readonly #end = (): void => {

@@ -75,6 +75,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
 
   #state: number = State.Open;
   #receivedAt: number;
+  /** When the calls came that are being read; 0 = not asked yet. */
+  #arrivedAt = 0;
   #pingedAt = 0;
   #pings = 0;
   /** When the head of an unfinished frame arrived; 0 = there is none. */
@@ -99,7 +101,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
     this.#callee = new Callee(this.#outbox, codec, options, this);
     this.#alarm = new Alarm(this);
-    this.#receivedAt = performance.now();
+    this.#receivedAt = this.#outbox.lately;
     if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
     this.closed = this.#run();
   }
@@ -204,12 +206,25 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     return (seq & 1) === (this.#options.dialled ? 1 : 0);
   }
 
-  /** Starts the calls and the reading, and sees to the end of both. */
+  /** Reads until the peer ends its side or nothing more is to be read, then sees to the end. */
   async #run(): Promise<void> {
+    const frames = this.#frames;
     // Whoever made this session is to hold it before its first call is started.
     await null;
     try {
-      await this.#read();
+      for (;;) {
+        while (this.#takeFrames()) await this.#pause();
+        if (this.#state >= State.Closing) break;
+        const count = await this.#conn.read(frames.space());
+        if (count === null) {
+          this.#onEnd();
+          break;
+        }
+        frames.filled(count);
+        // A little early at worst: to ask for the time here would cost each call as much as its decoding.
+        this.#receivedAt = this.#outbox.lately;
+        this.#arrivedAt = 0;
+      }
     } catch (error) {
       this.#terminate(lost(error));
     }
@@ -220,36 +235,36 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#terminate(lost("it was closed"));
   }
 
-  /** Reads until the peer ends its side or nothing more is to be read. */
-  async #read(): Promise<void> {
+  /** Takes the frames that have arrived. Returns whether it stopped because too much waits to be written. */
+  #takeFrames(): boolean {
     const frames = this.#frames;
-    for (let arrived = this.#outbox.begin();;) {
-      try {
-        while (this.#state < State.Closing && frames.next()) {
-          this.#onFrame(arrived);
-          if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) await this.#pause();
-        }
-      } catch (error) {
-        this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)));
+    try {
+      while (this.#state < State.Closing && frames.next()) {
+        this.#frameAt = 0;
+        this.#onFrame();
+        // Answers are read in any case: two sides that wait for each other to read would wait for ever.
+        const answering = frames.kind === Kind.Call || frames.kind === Kind.Ping;
+        if (answering && this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return true;
       }
-      if (this.#state >= State.Closing) return;
-      if (frames.partial === 0) this.#frameAt = 0;
-      else if (this.#frameAt === 0) this.#alarm.by((this.#frameAt = arrived) + this.#limits.frameTimeout);
-      const count = await this.#conn.read(frames.space());
-      if (count === null) return this.#onEnd();
-      frames.filled(count);
-      arrived = this.#receivedAt = this.#outbox.begin();
+    } catch (error) {
+      this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)));
     }
+    if (frames.partial > 0 && this.#frameAt === 0) {
+      this.#frameAt = this.#outbox.now();
+      this.#alarm.by(this.#frameAt + this.#limits.frameTimeout);
+    }
+    return false;
   }
 
-  #onFrame(arrived: number): void {
+  #onFrame(): void {
     const frame = this.#frames;
     switch (frame.kind) {
       case Kind.Reply:
         return this.#calls().onReply(frame);
       case Kind.Call:
         if (this.#owns(frame.seq)) throw malformed(`call ${frame.seq} has a number of the other side`);
-        if (!this.#refusing) this.#callee.onCall(frame, arrived);
+        if (this.#arrivedAt === 0) this.#arrivedAt = this.#outbox.now();
+        if (!this.#refusing) this.#callee.onCall(frame, this.#arrivedAt);
         return;
       case Kind.Error:
         return this.#calls().onError(frame);
@@ -261,9 +276,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
         return this.#onGoAway();
       case Kind.Item:
       case Kind.End:
-        // Calls do not stream yet: what comes belongs to one that has had its answer.
+        // Calls do not stream yet: what comes belongs to one that has had its answer, or that was dropped.
         if (this.#owns(frame.seq)) this.#calls().expectUsed(frame.seq);
-        else if (frame.seq > this.#callee.lastSeq) throw malformed(`call ${frame.seq} was never made`);
+        else if (!this.#refusing && frame.seq > this.#callee.lastSeq) {
+          throw malformed(`call ${frame.seq} was never made`);
+        }
     }
   }
 

@@ -1,0 +1,82 @@
+// Who may import whom, held against what the files import. The folders are the architecture only as long as this holds.
+
+import { assertEquals } from "@std/assert";
+
+/** Each folder may import from itself and from those named. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  call: [],
+  codec: ["call"],
+  discovery: ["call"],
+  transport: ["call", "codec", "discovery"],
+  server: ["call", "codec", "discovery", "transport"],
+  client: ["call", "codec", "discovery", "transport"],
+  registry: ["call", "codec", "discovery"],
+};
+
+interface Module {
+  readonly specifier: string;
+  readonly dependencies?: readonly {
+    readonly specifier: string;
+    readonly code?: { readonly specifier?: string };
+    readonly type?: { readonly specifier?: string };
+  }[];
+}
+
+const ROOT = new URL("..", import.meta.url).href;
+
+/** What `deno info` knows of a module and everything it imports, type imports included. */
+async function modulesOf(entry: string): Promise<Module[]> {
+  const command = new Deno.Command("deno", { args: ["info", "--json", new URL(entry, ROOT).pathname] });
+  const { stdout } = await command.output();
+  return JSON.parse(new TextDecoder().decode(stdout)).modules;
+}
+
+function folderOf(specifier: string): string | undefined {
+  return specifier.startsWith(ROOT) ? specifier.slice(ROOT.length).split("/", 1)[0] : undefined;
+}
+
+Deno.test("layers: a folder imports only from itself and from lower ones, and names files", async () => {
+  const modules = [...await modulesOf("mod.ts"), ...await modulesOf("registry/main.ts")];
+  const wrong: string[] = [];
+  for (const { specifier, dependencies = [] } of modules) {
+    const allowed = MAY_IMPORT[folderOf(specifier) ?? ""];
+    if (allowed === undefined) continue;
+    for (const dependency of dependencies) {
+      const target = dependency.code?.specifier ?? dependency.type?.specifier ?? "";
+      const folder = folderOf(target);
+      if (folder === undefined || folder === "links") continue;
+      const from = specifier.slice(ROOT.length);
+      if (folder !== folderOf(specifier) && !allowed.includes(folder)) {
+        wrong.push(`${from} imports ${folder}/`);
+      }
+      if (target.endsWith("/mod.ts")) wrong.push(`${from} imports ${dependency.specifier}, not a file`);
+    }
+  }
+  assertEquals(wrong, []);
+  const seen = new Set(modules.map(({ specifier }) => folderOf(specifier)));
+  for (const folder of Object.keys(MAY_IMPORT)) {
+    assertEquals(seen.has(folder), true, `${folder} was not looked at`);
+  }
+});
+
+Deno.test("layers: no file of the library imports in a circle", async () => {
+  const imports = new Map<string, string[]>();
+  for (const { specifier, dependencies = [] } of await modulesOf("mod.ts")) {
+    if (folderOf(specifier) === undefined) continue;
+    const targets = dependencies.map(({ code, type }) => code?.specifier ?? type?.specifier ?? "");
+    imports.set(specifier, targets.filter((target) => folderOf(target) !== undefined));
+  }
+  const done = new Set<string>();
+  const path: string[] = [];
+  const circles: string[] = [];
+  const visit = (file: string) => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" → "));
+    if (done.has(file) || path.includes(file)) return;
+    path.push(file);
+    for (const target of imports.get(file) ?? []) visit(target);
+    path.pop();
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file);
+  assertEquals(circles.map((circle) => circle.replaceAll(ROOT, "")), []);
+});
