@@ -9,7 +9,7 @@ import { HeaderReader, malformed } from "./header_reader.ts";
 import type { KeyCache } from "./key_cache.ts";
 
 /** The receive buffer of a quiet connection. */
-const SMALL = 1_024;
+const SMALL = 512;
 /** The receive buffer of a busy one, unless a single frame needs more. */
 const LARGE = 131_072;
 

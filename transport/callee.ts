@@ -50,13 +50,17 @@ class Incoming implements CallContext {
 
   constructor(
     readonly method: string,
-    readonly peer: Peer,
+    readonly session: { readonly peer: Peer },
     readonly metadata: Metadata,
     readonly deadline: number,
     readonly seq: number,
     readonly target: Method,
     readonly arrived: number,
   ) {}
+
+  get peer(): Peer {
+    return this.session.peer;
+  }
 
   get signal(): AbortSignal {
     // Made when it is first asked for: most handlers never do.
@@ -133,7 +137,7 @@ export class Callee {
       args = this.#decodeArgs(frame);
       call = new Incoming(
         method,
-        this.#owner.peer,
+        this.#owner,
         forHandler(frame.metadata),
         deadline,
         seq,

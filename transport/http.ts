@@ -10,8 +10,20 @@ import type { LineReader } from "./line_reader.ts";
 export const RPC_PATH = "/_rpc_";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
+/** What a request may begin with: who speaks something else may wait for an answer without an empty line. */
+const METHOD_STARTS: ReadonlySet<number> = new Set(new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZ"));
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
+
+/** Reason phrases of RFC 9110 for what is answered here, since a `Response` has none by itself. */
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [200, "OK"],
+  [400, "Bad Request"],
+  [404, "Not Found"],
+  [405, "Method Not Allowed"],
+  [431, "Request Header Fields Too Large"],
+  [500, "Internal Server Error"],
+]);
 
 const encoder = new TextEncoder();
 
@@ -33,7 +45,7 @@ export async function acceptHttp(
 ): Promise<boolean> {
   let head: Head;
   try {
-    const lines = await readHead(reader);
+    const lines = await readHead(reader, METHOD_STARTS);
     if (lines === null) return false;
     head = parseHead(lines);
   } catch (error) {
@@ -119,13 +131,14 @@ async function handle(
 }
 
 /** The lines of a head up to the empty one; null if the peer went away without a word. */
-async function readHead(reader: LineReader): Promise<string[] | null> {
+async function readHead(reader: LineReader, starts?: ReadonlySet<number>): Promise<string[] | null> {
   const lines: string[] = [];
   for (let left = MAX_HEAD_BYTES;;) {
     let line: Uint8Array | null;
     try {
-      line = await reader.line(left);
+      line = await reader.line(left, lines.length === 0 ? starts : undefined);
     } catch (error) {
+      if (error instanceof SyntaxError) throw new HttpError(400, "Expected an HTTP/1 request for a path");
       if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
       throw error;
     }
@@ -159,7 +172,9 @@ async function respond(conn: Conn, response: Response, headOnly = false): Promis
   headers.set("connection", "close");
   const lines = [...headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
   const head = encoder.encode(
-    `HTTP/1.1 ${response.status} ${response.statusText || "Status"}\r\n${lines}\r\n`,
+    `HTTP/1.1 ${response.status} ${
+      response.statusText || (REASONS.get(response.status) ?? "Other")
+    }\r\n${lines}\r\n`,
   );
   await writeAll(conn, head);
   if (!headOnly) await writeAll(conn, body);

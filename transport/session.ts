@@ -57,8 +57,6 @@ const STALL = 1_000;
 
 /** Calls both ways over one connection. */
 export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
-  /** The other side. */
-  readonly peer: Peer;
   /** Resolves when the connection is closed and nothing of it is left. Never rejects. */
   readonly closed: Promise<void>;
 
@@ -74,6 +72,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   readonly #alarm: Alarm;
 
   #state: number = State.Open;
+  #peer: Peer | undefined;
   #receivedAt: number;
   /** When the calls came that are being read; 0 = not asked yet. */
   #arrivedAt = 0;
@@ -95,7 +94,6 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#conn = conn;
     this.#options = options;
     this.#limits = limits;
-    this.peer = { address: conn.peer };
     this.#frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
     this.#writer = new Writer(conn, this);
     this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
@@ -104,6 +102,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#receivedAt = this.#outbox.lately;
     if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
     this.closed = this.#run();
+  }
+
+  /** The other side. */
+  get peer(): Peer {
+    return this.#peer ??= { address: this.#conn.peer };
   }
 
   /** Whether new calls can be made. */

@@ -16,13 +16,20 @@ export interface HostAndPort {
 }
 
 class SocketConn implements Conn {
-  readonly peer: string;
   readonly #socket: Deno.Conn;
+  readonly #path: string | undefined;
   #closed = false;
 
-  constructor(socket: Deno.Conn, peer: string) {
+  /** @param path Where a Unix socket is; the system does not name its clients */
+  constructor(socket: Deno.Conn, path?: string) {
     this.#socket = socket;
-    this.peer = peer;
+    this.#path = path;
+  }
+
+  get peer(): string {
+    if (this.#path !== undefined) return `unix@${this.#path}`;
+    const { hostname, port } = this.#socket.remoteAddr as Deno.NetAddr;
+    return formatAddress({ transport: "tcp", hostname, port });
   }
 
   read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
@@ -98,7 +105,7 @@ export async function dialTcp({ hostname, port }: HostAndPort, signal?: AbortSig
  * @throws {Error} If nobody answers there
  */
 export async function dialUnix({ path }: UnixAddress): Promise<Conn> {
-  return new SocketConn(await Deno.connect({ transport: "unix", path }), `unix@${path}`);
+  return new SocketConn(await Deno.connect({ transport: "unix", path }), path);
 }
 
 /**
@@ -116,7 +123,7 @@ export function listenTcp({ hostname, port }: HostAndPort): Listener {
  * @throws {Error} If the path cannot be listened on, for one because it exists
  */
 export function listenUnix({ path }: UnixAddress): Listener {
-  const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, `unix@${path}`);
+  const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, path);
   const listener = Deno.listen({ transport: "unix", path });
   return new SocketListener(listener, wrap, () => {
     try {
@@ -131,6 +138,5 @@ export function listenUnix({ path }: UnixAddress): Listener {
 function tcpConn(socket: Deno.TcpConn): Conn {
   // Frames are gathered into whole writes already; waiting for more would only add latency.
   socket.setNoDelay(true);
-  const { hostname, port } = socket.remoteAddr;
-  return new SocketConn(socket, formatAddress({ transport: "tcp", hostname, port }));
+  return new SocketConn(socket);
 }
