@@ -4,7 +4,6 @@ import { deadlineExceeded } from "../call/outcome.ts";
 import { attempt, type ClientCall } from "./call.ts";
 import type { Channel } from "./channel.ts";
 import { noServer } from "./retry.ts";
-import { within } from "./within.ts";
 
 /**
  * Calls every channel.
@@ -22,7 +21,7 @@ export async function broadcast(channels: readonly Channel[], call: ClientCall):
   call.signal?.addEventListener("abort", abort);
   try {
     const results = await Promise.all(channels.map(async (channel) => {
-      const session = await within(channel.connected(), call.deadline, signal, call.method);
+      const session = await channel.connectedFor(call, signal);
       return await attempt(session, call, signal);
     }));
     return results[0];

@@ -6,6 +6,8 @@ import { Backoff } from "../discovery/backoff.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { dial, type DialOptions } from "../transport/dial.ts";
 import type { Session } from "../transport/session.ts";
+import type { ClientCall } from "./call.ts";
+import { within } from "./within.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
 const LONGEST_WAIT = 10_000;
@@ -30,6 +32,8 @@ export class Channel {
   /** All sessions that are not over, those that only finish their calls included. */
   readonly #sessions = new Set<Session>();
   #attempt: Promise<Session> | undefined;
+  /** Calls that wait for a session. */
+  #waiting = 0;
   /** Why the last attempt failed; undefined once one succeeds. */
   #failure: RpcError | undefined;
 
@@ -46,9 +50,9 @@ export class Channel {
     return this.#attempt === undefined ? "idle" : "connecting";
   }
 
-  /** Calls over it that are not settled. */
+  /** Calls over it that are not settled, those that wait for a session included. */
   get pending(): number {
-    let pending = 0;
+    let pending = this.#waiting;
     for (const session of this.#sessions) pending += session.pending;
     return pending;
   }
@@ -62,6 +66,21 @@ export class Channel {
     if (this.ready !== undefined) return Promise.resolve(this.ready);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     return this.#attempt ?? this.#dial(0);
+  }
+
+  /**
+   * Waits for a session as {@linkcode connected} does, no longer than a call may.
+   *
+   * @param signal Ends the wait
+   * @throws {RpcError} Why there is none
+   */
+  async connectedFor({ deadline, method }: ClientCall, signal: AbortSignal | undefined): Promise<Session> {
+    this.#waiting++;
+    try {
+      return await within(this.connected(), deadline, signal, method);
+    } finally {
+      this.#waiting--;
+    }
   }
 
   /** Takes no more calls, lets those under way finish, then closes. */

@@ -2,12 +2,11 @@
 // again only where it is certain that no handler was started for it, or where its user says that it may run twice.
 
 import { RpcError } from "../call/error.ts";
-import { canceled, deadlineExceeded } from "../call/outcome.ts";
+import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { Session } from "../transport/session.ts";
 import { attempt, type ClientCall, mayRetry } from "./call.ts";
 import type { Channel } from "./channel.ts";
-import { within } from "./within.ts";
 
 /** How often one call is sent at most. */
 const MAX_ATTEMPTS = 4;
@@ -26,19 +25,36 @@ export async function retry(
   first: Channel | undefined,
   error?: RpcError,
 ): Promise<unknown> {
+  const errors: RpcError[] = error === undefined ? [] : [error];
+  try {
+    return await tryServers(call, pick, first, errors);
+  } catch (error) {
+    if (!(error instanceof RpcError) || !error.notStarted) throw error;
+    // The last attempt was not started, but an earlier one may have been.
+    throw errors.every(({ notStarted }) => notStarted) ? error : endedWith(error, false);
+  }
+}
+
+/** @param errors Why attempts have failed so far; added to */
+async function tryServers(
+  call: ClientCall,
+  pick: (context: PickContext) => Channel | undefined,
+  first: Channel | undefined,
+  errors: RpcError[],
+): Promise<unknown> {
   const { method, key, signal, deadline } = call;
   /** Servers that could not be reached or had no room: not asked again. */
   const exclude = new Set<string>();
-  const errors: RpcError[] = error === undefined ? [] : [error];
   let channel = first;
   for (let attempts = errors.length; attempts < MAX_ATTEMPTS; channel = undefined) {
     if (signal?.aborted) throw canceled(method, signal.reason, true);
     if (deadline <= performance.now()) throw deadlineExceeded(method, true);
     channel ??= pick({ method, key, exclude });
-    if (channel === undefined) break;
+    // A balancer of the user's own may not care for what is excluded.
+    if (channel === undefined || exclude.has(channel.address)) break;
     let session: Session;
     try {
-      session = await within(channel.connected(), deadline, signal, method);
+      session = await channel.connectedFor(call, signal);
     } catch (error) {
       if (!(error instanceof RpcError) || signal?.aborted || deadline <= performance.now()) throw error;
       exclude.add(channel.address);

@@ -27,7 +27,6 @@ testSession(
   "answers that are ready at once and answers that are not do not wait for each other",
   async (open) => {
     const gate = Promise.withResolvers<void>();
-
     await using pair = await open({
       methods: {
         slow: () => gate.promise.then(() => "slow"),
@@ -180,7 +179,6 @@ const THROWS: Record<string, () => unknown> = {
 
 testSession("whatever a handler throws is one internal error that tells nothing", async (open) => {
   const logged: unknown[] = [];
-
   await using pair = await open({
     methods: { ...THROWS, logged: () => logged.length },
     log: (_, error) => logged.push(error),
@@ -277,7 +275,6 @@ testSession("details that cannot be sent are left out, and the error arrives", a
     date: new Date(NaN),
     class: new URL("http://a"),
   };
-
   await using pair = await open({
     methods: {
       fail: (name: keyof typeof details) => {
@@ -313,7 +310,6 @@ testSession("a result that cannot be sent fails its own call and no other", asyn
       },
     },
   };
-
   await using pair = await open({
     methods: {
       result: (name: string) => results[name],

@@ -21,7 +21,7 @@ export interface SessionCall {
   readonly args: unknown;
   /** On the clock of `performance.now()`; Infinity = none. */
   readonly deadline: number;
-  /** Must not have aborted yet. */
+  /** Ends it. */
   readonly signal: AbortSignal | undefined;
   readonly metadata: Metadata | undefined;
   /** Told the result, unless it failed. */
@@ -67,6 +67,7 @@ export class Caller {
   /** Sends a call, or lets it wait until there is room for it. */
   call(call: SessionCall): void {
     const { signal } = call;
+    if (signal?.aborted) return this.#abort(call);
     if (this.#waiting.size > 0 || !this.#hasRoom()) this.#waiting.add(call);
     else if (!this.#send(call)) return;
     if (signal === undefined) return;

@@ -10,8 +10,15 @@ import type { LineReader } from "./line_reader.ts";
 export const RPC_PATH = "/_rpc_";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
-/** What a request may begin with: who speaks something else may wait for an answer without an empty line. */
-const METHOD_STARTS: ReadonlySet<number> = new Set(new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZ"));
+/**
+ * What a head may begin with: text, but not the brace of an option, whose sender waits for an answer and not for an
+ * empty line.
+ */
+const HEAD_STARTS: ReadonlySet<number> = new Set(
+  Array.from({ length: 0x7f }, (_, byte) => byte).filter((byte) =>
+    byte === 0x0d || byte === 0x0a || byte >= 0x20 && byte !== 0x7b
+  ),
+);
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
 
@@ -45,7 +52,7 @@ export async function acceptHttp(
 ): Promise<boolean> {
   let head: Head;
   try {
-    const lines = await readHead(reader, METHOD_STARTS);
+    const lines = await readHead(reader, HEAD_STARTS);
     if (lines === null) return false;
     head = parseHead(lines);
   } catch (error) {

@@ -15,7 +15,7 @@ export interface SessionLimits {
    */
   maxInFlight: number;
   /**
-   * Bytes that may wait to be written. While more than half of it wait, nothing is read and no call is started.
+   * Bytes that may wait to be written. While more than half of it wait, no call is sent and none is started.
    *
    * @default {8_388_608}
    */

@@ -1,0 +1,46 @@
+// RPC over Unix sockets: a process of its own does it, with the permissions that it needs and no others.
+
+import { assertEquals, assertMatch } from "@std/assert";
+
+Deno.test({
+  name: "unix: calls go through, the socket's file goes when it is closed, a path in use is refused",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const directory = await Deno.makeTempDir();
+    const path = `${directory}/rpc.sock`;
+    try {
+      const { stdout, stderr } = await new Deno.Command("deno", {
+        args: [
+          "run",
+          "--no-check",
+          `--allow-net=unix:${path}`,
+          `--allow-read=${directory}`,
+          `--allow-write=${directory}`,
+          new URL("./unix_peer.ts", import.meta.url).pathname,
+          path,
+        ],
+      }).output();
+      const text = new TextDecoder().decode(stdout);
+      assertMatch(text, /^\{/, new TextDecoder().decode(stderr));
+      const { taken, refused, inTheWay, ...seen } = JSON.parse(text);
+      assertEquals(seen, {
+        address: `unix@${path}`,
+        existsWhileListening: true,
+        existsAfterTaken: true,
+        echo: { a: [1, "x"] },
+        large: true,
+        peer: `unix@${path}`,
+        existsAfterClose: false,
+        stillConnected: 2,
+        precious: "precious",
+        existsAgain: true,
+        existsAtTheEnd: false,
+      });
+      assertMatch(taken, new RegExp(`^AddrInUse: Cannot listen on unix@${path}: Address already in use`));
+      assertEquals(inTheWay, taken);
+      assertMatch(refused, /^RpcError: Cannot connect to unix@/);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+});
