@@ -98,3 +98,12 @@ export class RpcError extends Error {
     this.notStarted = options.notStarted ?? false;
   }
 }
+
+/** Whether something that was thrown is an {@linkcode RpcError}. A proxy may throw even when it is only looked at. */
+export function isRpcError(error: unknown): error is RpcError {
+  try {
+    return error instanceof RpcError;
+  } catch {
+    return false;
+  }
+}

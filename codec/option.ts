@@ -146,8 +146,8 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
 }
 
 /** A refusal of the handshake: the call, if any, was not started. */
-export function refusal(code: RpcError["code"], what: string): RpcError {
-  return new RpcError(code, `Cannot accept handshake: ${what}`, { notStarted: true });
+export function refusal(code: RpcError["code"], what: string, cause?: unknown): RpcError {
+  return new RpcError(code, `Cannot accept handshake: ${what}`, { notStarted: true, cause });
 }
 
 /** What a peer sent, cut so that an error never echoes more than 64 bytes of it. */

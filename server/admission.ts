@@ -136,7 +136,7 @@ export class Admission implements Sleeper {
     } catch (cause) {
       this.#refused++;
       const error = arrival.refusal ?? cause;
-      if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`);
+      if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`, error.cause);
       else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
     }
     if (entered) return;

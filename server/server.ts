@@ -199,13 +199,9 @@ export class Server implements AsyncDisposable {
 
   /** Stops accepting, and waits for the end of every connection. */
   async #stop(): Promise<void> {
-    const sessions = [...this.#admission.sessions];
     for (const listener of this.#listening.keys()) listener.close();
-    await Promise.all([
-      ...this.#listening.values(),
-      this.#admission.close(),
-      ...sessions.map(({ closed }) => closed),
-    ]);
+    await Promise.all([...this.#listening.values(), this.#admission.close()]);
+    await Promise.all([...this.#admission.sessions].map(({ closed }) => closed));
     this.#listening.clear();
   }
 

@@ -334,3 +334,18 @@ overBoth("loss: a log tells who was cut off and why", async (open) => {
   assertEquals(wire.log.length, 1);
   assertStringIncludes(wire.log[0]!, "0x47");
 });
+
+Deno.test("loss: a client that is gone is found by probing, though its end looked like a half-close (TCP)", async () => {
+  const { services, reasons } = hanging();
+  await using server = new Server();
+  for (const [name, methods] of Object.entries(services)) server.register(name, methods);
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port: portOf(address) });
+  await conn.write(new TextEncoder().encode(OPTION));
+  await conn.read(new Uint8Array(1_024));
+  await conn.write(call(1, "Hang.call"));
+  await until(() => server.stats().inFlight === 1, "the call");
+  conn.close();
+  await until(() => reasons.length > 0, "the abort");
+  assertEquals(reasons, ["unavailable"]);
+});

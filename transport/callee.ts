@@ -2,7 +2,7 @@
 // them. A call stays in the table until its handler has returned, even when its caller has long been answered.
 
 import type { CallContext, Lookup, Method, Peer } from "../call/dispatch.ts";
-import { RpcError } from "../call/error.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
 import { forHandler, type Metadata, NOT_STARTED } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -310,12 +310,7 @@ export class Callee {
 
 /** What the caller is told of a failure. */
 function toRpcError(error: unknown): RpcError {
-  try {
-    if (error instanceof RpcError) return error;
-  } catch {
-    // A proxy may throw even when it is only looked at.
-  }
-  return new RpcError("internal", "The handler failed");
+  return isRpcError(error) ? error : new RpcError("internal", "The handler failed");
 }
 
 /** The shorter of two limits in ms of which 0 means none; Infinity if neither is one. */

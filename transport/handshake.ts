@@ -1,7 +1,7 @@
 // The handshake on both sides: one line of JSON each way, in bounded time and size. What the lines say is
 // codec/option.ts; what follows is a Session's.
 
-import { RpcError } from "../call/error.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { CodecTable } from "../codec/table.ts";
 import {
@@ -120,13 +120,14 @@ async function authenticate(
   peer: string,
   gone: Promise<void>,
 ): Promise<void> {
-  let welcome = false;
+  let cause: unknown;
   try {
-    welcome = await Promise.race([ask(token, peer), gone]) === true;
+    if (await Promise.race([ask(token, peer), gone]) === true) return;
   } catch (error) {
-    if (error instanceof RpcError) throw error;
+    if (isRpcError(error)) throw error;
+    cause = error;
   }
-  if (!welcome) throw refusal("unauthenticated", "the token is not accepted");
+  throw refusal("unauthenticated", "the token is not accepted", cause);
 }
 
 /** Reads a line without its LF; null if the stream ended before anything came. */

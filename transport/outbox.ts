@@ -2,7 +2,7 @@
 // together when the turn is over. Owned by a session; its caller and callee write here. Also the session's clock, since
 // asking for the time costs as much as encoding a call: it is asked for once a turn.
 
-import { RpcError } from "../call/error.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import type { Codec } from "../codec/codec.ts";
 import { endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
@@ -89,9 +89,7 @@ export class Outbox {
       );
     } catch (error) {
       out.length = start;
-      return error instanceof RpcError
-        ? error
-        : new RpcError("invalid_argument", textOf(error), { cause: error });
+      return isRpcError(error) ? error : new RpcError("invalid_argument", textOf(error), { cause: error });
     } finally {
       if (outermost) {
         this.#encoding = false;

@@ -52,6 +52,8 @@ const State = {
   Closed: 3,
 } as const;
 
+/** How often a peer that has ended its side is probed while it is owed answers, in ms. */
+const PROBE = 1_000;
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
 const STALL = 1_000;
 
@@ -322,7 +324,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** Pings a silent peer, and gives up on one that stays silent. */
   #beat(now: number, patience: number): number {
     const { heartbeatInterval, heartbeatTimeout } = this.#limits;
-    if (heartbeatInterval === 0 || this.#state >= State.Closing || this.#peerEnded) return Infinity;
+    if (heartbeatInterval === 0 || this.#state >= State.Closing) return Infinity;
+    if (this.#peerEnded) return this.#probe(now);
     if (this.#resume !== undefined) return now + heartbeatInterval;
     const quiet = this.#receivedAt + heartbeatInterval;
     if (now < quiet) return quiet;
@@ -338,6 +341,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     return Infinity;
   }
 
+  /** Writes to a peer that has ended its side: one that is gone, and not only silent, resets the connection. */
+  #probe(now: number): number {
+    writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
+    return now + PROBE;
+  }
+
   /** The peer has ended its side: it sends no more, and may still read. */
   #onEnd(): void {
     this.#peerEnded = true;
@@ -346,6 +355,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#state = State.Draining;
     this.#caller?.endAll(lost("the other side has ended it"), false);
     this.#options.draining?.();
+    if (this.#limits.heartbeatInterval > 0) this.#alarm.by(performance.now() + PROBE);
     this.#closeIfIdle();
   }
 

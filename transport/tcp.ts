@@ -54,13 +54,11 @@ class SocketConn implements Conn {
 class SocketListener<S extends Deno.Conn> implements Listener {
   readonly #listener: Deno.Listener<S>;
   readonly #wrap: (socket: S) => Conn;
-  readonly #closed: () => void;
   readonly #stop = new AbortController();
 
-  constructor(listener: Deno.Listener<S>, wrap: (socket: S) => Conn, closed: () => void = () => {}) {
+  constructor(listener: Deno.Listener<S>, wrap: (socket: S) => Conn) {
     this.#listener = listener;
     this.#wrap = wrap;
-    this.#closed = closed;
   }
 
   get port(): number {
@@ -86,7 +84,6 @@ class SocketListener<S extends Deno.Conn> implements Listener {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     this.#listener.close();
-    this.#closed();
   }
 }
 
@@ -124,15 +121,7 @@ export function listenTcp({ hostname, port }: HostAndPort): Listener {
  */
 export function listenUnix({ path }: UnixAddress): Listener {
   const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, path);
-  const listener = Deno.listen({ transport: "unix", path });
-  return new SocketListener(listener, wrap, () => {
-    try {
-      // Closing leaves the file, and a file in the way is an error for whoever listens there next.
-      Deno.removeSync(path);
-    } catch {
-      // Somebody has removed it already.
-    }
-  });
+  return new SocketListener(Deno.listen({ transport: "unix", path }), wrap);
 }
 
 function tcpConn(socket: Deno.TcpConn): Conn {
