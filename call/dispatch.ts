@@ -1,7 +1,9 @@
 // The seam between a session and whoever answers its calls: names to methods, and what a handler is told.
 
+import type { CallOptions } from "./call_options.ts";
 import type { Code } from "./error.ts";
 import type { Metadata } from "./metadata.ts";
+import type { ServiceClient } from "./typed.ts";
 
 /** What a handler is told about the call that it answers. */
 export interface CallContext {
@@ -18,12 +20,26 @@ export interface CallContext {
    * caller, `deadline_exceeded`, or `unavailable` when the connection is lost.
    */
   readonly signal: AbortSignal;
+  /**
+   * What is to travel beside the answer: entries set here before the handler returns or throws are sent with its
+   * result or error, under the rules of metadata. A stream's answer carries none.
+   */
+  readonly replyMetadata: Map<string, string | Uint8Array>;
 }
 
-/** The other side of a connection. */
+/**
+ * The other side of a connection, which can be called back over it if it has registered services (a client by the
+ * `services` option of `connect`). A call back made for a call ends with that call.
+ */
 export interface Peer {
   /** Its address, such as `tcp@127.0.0.1:50312`. */
   readonly address: string;
+  /** Calls one of its methods, as `Client.call` does; nothing is sent twice. */
+  call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T>;
+  /** Calls one of its methods that answers with a stream, as `Client.stream` does. */
+  stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T>;
+  /** One of its services, as `Client.service` makes it. */
+  service<S>(name: string): ServiceClient<S>;
 }
 
 /**

@@ -1,5 +1,7 @@
 // What a failed call rejects with, on both sides of the wire. Used by every other folder.
 
+import { type Metadata, NO_METADATA } from "./metadata.ts";
+
 /** The sixteen codes of a failed call, in the order and with the meaning that gRPC gave them. */
 export const CODES = [
   "canceled",
@@ -51,6 +53,12 @@ export interface RpcErrorOptions extends ErrorOptions {
    * @default {false}
    */
   notStarted?: boolean;
+  /**
+   * What came beside the error.
+   *
+   * @default {no entries}
+   */
+  metadata?: Metadata;
 }
 
 /**
@@ -80,6 +88,8 @@ export class RpcError extends Error {
   readonly remote: boolean;
   /** Whether it is certain that no handler was started for the call. */
   readonly notStarted: boolean;
+  /** What came beside the error, from the other side's handler or interceptors. */
+  readonly metadata: Metadata;
 
   /**
    * Makes an error that says why a call failed.
@@ -96,6 +106,7 @@ export class RpcError extends Error {
     this.details = options.details;
     this.remote = options.remote ?? false;
     this.notStarted = options.notStarted ?? false;
+    this.metadata = options.metadata ?? NO_METADATA;
   }
 }
 

@@ -28,8 +28,8 @@ function isReserved(name: string): boolean {
   return name === NOT_STARTED || name.startsWith("rpc-");
 }
 
-/** What a handler sees of the metadata that came with its call. */
-export function forHandler(metadata: Metadata | undefined): Metadata {
+/** What applications see of metadata that has arrived: all but the protocol's own. */
+export function ofApplication(metadata: Metadata | undefined): Metadata {
   if (metadata === undefined) return NO_METADATA;
   return new Map([...metadata].filter(([name]) => !isReserved(name)));
 }

@@ -1,7 +1,8 @@
 // One call to every server at once. The first error cancels the rest.
 
 import { deadlineExceeded } from "../call/outcome.ts";
-import { attempt, type ClientCall } from "./call.ts";
+import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import { attempt } from "./call.ts";
 import type { Channel } from "./channel.ts";
 import { noServer } from "./retry.ts";
 
@@ -11,9 +12,9 @@ import { noServer } from "./retry.ts";
  * @returns One of the results
  * @throws {RpcError} The first error; `unavailable` if there are no channels
  */
-export async function broadcast(channels: readonly Channel[], call: ClientCall): Promise<unknown> {
+export async function broadcast(channels: readonly Channel[], call: OutgoingCall): Promise<unknown> {
   if (channels.length === 0) throw noServer();
-  if (call.timeout === 0) throw deadlineExceeded(call.method, true);
+  if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
   const stop = new AbortController();
   const { signal } = stop;
   const abort = () => stop.abort(call.signal?.reason);

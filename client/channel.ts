@@ -6,7 +6,7 @@ import { Backoff } from "../discovery/backoff.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { dial, type DialOptions } from "../transport/dial.ts";
 import type { Session } from "../transport/session.ts";
-import type { ClientCall } from "./call.ts";
+import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import { within } from "./within.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
@@ -74,7 +74,7 @@ export class Channel {
    * @param signal Ends the wait
    * @throws {RpcError} Why there is none
    */
-  async connectedFor({ deadline, method }: ClientCall, signal: AbortSignal | undefined): Promise<Session> {
+  async connectedFor({ deadline, method }: OutgoingCall, signal: AbortSignal | undefined): Promise<Session> {
     this.#waiting++;
     try {
       return await within(this.connected(), deadline, signal, method);

@@ -1,18 +1,27 @@
 // The client: one object for calls to many servers. Owns the list of endpoints, one channel for each, and the choice
 // between them. What happens on a connection is the channel's; when a call goes to another server is retry.ts.
 
+import type { Contract } from "../call/contract.ts";
+import { ambient } from "../call/ambient.ts";
 import { RpcError } from "../call/error.ts";
+import type { Reply } from "../call/interceptor.ts";
+import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
 import { createBalancer } from "../discovery/balancers.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
-import { type CallDefaults, ClientCall } from "./call.ts";
+import { openStream } from "../transport/call_stream.ts";
+import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
+import { mayRetry } from "./call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
-import { type CallOptions, type ClientSettings, clientSettings, type ConnectOptions } from "./options.ts";
+import type { CallOptions } from "../call/call_options.ts";
+import { type ClientSettings, clientSettings, type ConnectOptions } from "./options.ts";
 import { retry } from "./retry.ts";
-import { type ServiceClient, serviceClient } from "./typed.ts";
+import { isAsyncIterable } from "../call/streamable.ts";
+import { Chain, type Make } from "./intercept.ts";
+import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
 
 /** One server as a client sees it. */
 export interface EndpointStats {
@@ -36,6 +45,7 @@ export interface ClientStats {
 export class Client implements AsyncDisposable {
   readonly #settings: ClientSettings;
   readonly #defaults: CallDefaults;
+  readonly #chain: Chain;
   readonly #balancer: Balancer;
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and still finish their calls. */
@@ -46,11 +56,17 @@ export class Client implements AsyncDisposable {
 
   /** @ignore Use {@linkcode connect}. */
   constructor(settings: ClientSettings, balancer: Balancer) {
+    ambient.want();
+    this.#chain = new Chain(settings.interceptors, settings.timeout);
     this.#settings = settings;
     this.#balancer = balancer;
     this.#defaults = {
       timeout: settings.timeout,
-      again: (call, error) => this.#takeLongWay(call, undefined, error),
+      again: (call, error) => {
+        if (!mayRetry(error, call)) return false;
+        this.#takeLongWay(call, undefined, error);
+        return true;
+      },
     };
   }
 
@@ -59,7 +75,7 @@ export class Client implements AsyncDisposable {
    *
    * @typeParam T What the method returns; not checked
    * @param method Such as `Arith.sum`
-   * @param args The one argument; left out, the method gets null
+   * @param args The one argument, or an AsyncIterable of them; left out, the method gets null
    * @param options Timeout, signal, metadata
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
@@ -67,9 +83,46 @@ export class Client implements AsyncDisposable {
    * @throws {RangeError} If the timeout is negative or NaN, as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
+    if (!this.#chain.empty) {
+      const make = (...call: Parameters<Make>) => this.#reply(...call);
+      return this.#chain.run(method, args, options, make).then(({ value }) => value as T);
+    }
     return new Promise<unknown>((resolve, reject) => {
-      this.#start(new ClientCall(method, args, options, this.#defaults, resolve, reject));
+      this.#start(new OutgoingCall(method, args, options, this.#defaults, resolve, reject));
     }) as Promise<T>;
+  }
+
+  /**
+   * Calls a method that answers with a stream. The call is made when the first item is asked for; leaving the loop
+   * cancels it, and the handler's `signal` aborts. A method that answers with one value makes a stream of one.
+   *
+   * @example
+   * ```ts
+   * import { connect, Server } from "@troodon/rpc";
+   *
+   * await using server = new Server().register("Count", {
+   *   up: function* ({ to }: { to: number }) {
+   *     for (let i = 1; i <= to; i++) yield i;
+   *   },
+   * });
+   * const { address } = await server.listen("tcp@127.0.0.1:0");
+   *
+   * await using client = await connect(address);
+   * for await (const i of client.stream<number>("Count.up", { to: 3 })) console.log(i); // 1, 2, 3
+   * ```
+   *
+   * @typeParam T What the items are; not checked
+   * @param method Such as `Count.up`
+   * @param args The one argument, or an AsyncIterable of them
+   * @param options Timeout (of the whole stream), signal, metadata
+   * @returns The items, once; iterating throws an `RpcError` if the call fails
+   * @throws {TypeError} If the method, the signal or the metadata are none
+   * @throws {RangeError} If the timeout is negative or NaN
+   */
+  stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
+    if (this.#chain.empty) return this.#stream<T>(method, args, options);
+    const make = (...call: Parameters<Make>) => ({ value: this.#stream(...call), metadata: NO_METADATA });
+    return this.#chain.stream(method, args, options, make) as AsyncGenerator<T>;
   }
 
   /**
@@ -83,12 +136,12 @@ export class Client implements AsyncDisposable {
    * @throws {RpcError} The first error; `unavailable` if there are no servers
    */
   broadcast<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
-    return new Promise<unknown>((resolve, reject) => {
-      const call = new ClientCall(method, args, options, this.#defaults, resolve, reject);
-      if (this.#closing !== undefined) throw closed();
-      call.begin(performance.now());
-      broadcast([...this.#channels.values()], call).then(resolve, reject);
-    }) as Promise<T>;
+    const make = async (...call: Parameters<Make>) => ({
+      value: await this.#broadcast(...call),
+      metadata: NO_METADATA,
+    });
+    if (this.#chain.empty) return this.#broadcast(method, args, options) as Promise<T>;
+    return this.#chain.run(method, args, options, make).then(({ value }) => value as T);
   }
 
   /**
@@ -111,8 +164,16 @@ export class Client implements AsyncDisposable {
    * @typeParam S The type of what was registered: a class or an object of functions
    * @param name The service's name
    */
-  service<S>(name: string): ServiceClient<S> {
-    return serviceClient<S>(this, name);
+  service<S>(name: string): ServiceClient<S>;
+  /**
+   * A service as an object of functions that make calls, for services that have a contract.
+   *
+   * @typeParam C The contract's type
+   * @param contract What {@linkcode defineService} returned
+   */
+  service<C extends Contract>(contract: C): ContractClient<C>;
+  service(service: string | Contract): unknown {
+    return typeof service === "string" ? serviceClient(this, service) : contractClient(this, service);
   }
 
   /** What it has to do with now. */
@@ -165,20 +226,46 @@ export class Client implements AsyncDisposable {
     await Promise.all(endpoints.map(({ address }) => this.#channels.get(address)?.connected()));
   }
 
-  #start(call: ClientCall): void {
+  /** A call, with what came beside its result. */
+  #reply(method: string, args: unknown, options: CallOptions | undefined): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const done = (value: unknown, metadata?: Metadata) =>
+        resolve({ value, metadata: ofApplication(metadata) });
+      this.#start(new OutgoingCall(method, args, options, this.#defaults, done, reject));
+    });
+  }
+
+  #stream<T>(method: string, args: unknown, options: CallOptions | undefined): AsyncIterableIterator<T> {
+    return openStream<T>(method, args, options, this.#defaults, (call) => this.#start(call));
+  }
+
+  #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {
+    return new Promise<unknown>((resolve, reject) => {
+      const call = new OutgoingCall(method, args, options, this.#defaults, resolve, reject);
+      if (this.#closing !== undefined) throw closed();
+      if (isAsyncIterable(args)) {
+        throw new TypeError("Cannot broadcast a stream of arguments: its items can be taken only once");
+      }
+      call.begin(performance.now());
+      broadcast([...this.#channels.values()], call).then(resolve, reject);
+    });
+  }
+
+  #start(call: OutgoingCall): void {
     const channel = this.#pick(call);
     const session = channel?.ready;
-    if (session === undefined || call.signal?.aborted || call.timeout === 0) {
-      call.begin(performance.now());
+    const now = session?.now() ?? performance.now();
+    call.begin(now);
+    if (session === undefined || call.signal?.aborted || call.deadline <= now) {
       return this.#takeLongWay(call, channel);
     }
-    call.begin(session.now());
     session.call(call);
   }
 
   /** Waits for a connection, tries other servers. */
-  #takeLongWay(call: ClientCall, channel: Channel | undefined, error?: RpcError): void {
-    retry(call, (context) => this.#pick(context), channel, error).then(call.resolve, call.fail);
+  #takeLongWay(call: OutgoingCall, channel: Channel | undefined, error?: RpcError): void {
+    retry(call, (context) => this.#pick(context), channel, error)
+      .then((result) => call.resolve(result, call.replyMetadata), call.fail);
   }
 
   #pick(context: PickContext): Channel | undefined {

@@ -20,8 +20,40 @@
 export { Client, connect } from "./client.ts";
 export type { ClientStats, EndpointStats } from "./client.ts";
 export type { ChannelState } from "./channel.ts";
-export type { CallOptions, ConnectOptions } from "./options.ts";
-export type { ServiceClient, ServiceMethod } from "./typed.ts";
+export type { CallOptions } from "../call/call_options.ts";
+export type { ConnectOptions } from "./options.ts";
+export type { ConnectTlsOptions } from "../transport/tls.ts";
+export type {
+  CallResult,
+  ContractCall,
+  ContractClient,
+  ServiceClient,
+  ServiceMethod,
+} from "../call/typed.ts";
+export { defineService, method, unchecked } from "../call/contract.ts";
+export type {
+  AnyMethod,
+  Contract,
+  ContractMethod,
+  ContractMethods,
+  DefineMethod,
+  MethodKind,
+  MethodOptions,
+  StreamMethodOptions,
+  StreamsArgs,
+  StreamsResult,
+} from "../call/contract.ts";
+export type {
+  StandardIssue,
+  StandardResult,
+  StandardSchema,
+  StandardSchemaProps,
+} from "../call/standard_schema.ts";
+export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
+export { limitConcurrency, logCalls, sendToken } from "../call/interceptors.ts";
+export type { CallContext, Handler, Peer } from "../call/dispatch.ts";
+export { detach } from "../call/ambient.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
+export type { Log } from "../call/log.ts";
 export type { Metadata, MetadataInit } from "../call/metadata.ts";
 export type { SessionLimits } from "../transport/limits.ts";

@@ -1,8 +1,10 @@
 // What a client and a call can be told, checked and completed in one place.
 
-import type { MetadataInit } from "../call/metadata.ts";
+import { checkTimeout } from "../call/call_options.ts";
+import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
+import { ServiceTable } from "../call/service.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { DEFAULT_CODEC } from "../codec/option.ts";
 import { CodecTable } from "../codec/table.ts";
@@ -10,6 +12,7 @@ import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 
 /** Options of `connect`. Times in ms, sizes in bytes. */
 export interface ConnectOptions extends Partial<SessionLimits> {
@@ -45,33 +48,19 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    * @default {"round_robin"}
    */
   balancer?: BalancerName | Balancer;
+  /**
+   * What servers may call over the connections of this client, through their handlers' `context.peer`: objects or
+   * instances by the name of their service, under the same rules as a server's.
+   */
+  services?: Readonly<Record<string, object>>;
+  /** What takes part in every call, the first one outermost. */
+  interceptors?: Iterable<Interceptor>;
   /** A credential, sent in the handshake for the server's `authenticate`. */
   token?: string;
+  /** Whom to trust at addresses with TLS; left out, whomever Deno trusts. */
+  tls?: ConnectTlsOptions;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
-}
-
-/** Options of one call. */
-export interface CallOptions {
-  /**
-   * How long the call may take, in ms, connecting included; Infinity = no limit, 0 = no time at all.
-   *
-   * @default {30_000}, unless the client has another
-   */
-  timeout?: number;
-  /** Ends the call with `canceled`, and aborts its handler's signal. */
-  signal?: AbortSignal;
-  /** What travels beside the arguments. */
-  metadata?: MetadataInit;
-  /** What calls that belong together have in common, for balancers that hash. */
-  key?: string;
-  /**
-   * Whether the call may be executed more than once: it is then sent again also when the connection was lost after
-   * it had been sent.
-   *
-   * @default {false}
-   */
-  idempotent?: boolean;
 }
 
 /** The options of a client with nothing left open. */
@@ -79,6 +68,7 @@ export interface ClientSettings {
   readonly dial: DialOptions;
   readonly timeout: number;
   readonly connectTimeout: number;
+  readonly interceptors: readonly Interceptor[];
 }
 
 /**
@@ -101,6 +91,9 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   if (token !== undefined && typeof token !== "string") {
     throw new TypeError("Cannot use token: expected text");
   }
+  const log = sheltered(options.log);
+  const services = new ServiceTable(log);
+  for (const [name, methods] of Object.entries(options.services ?? {})) services.register(name, methods);
   const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, 2_147_483_647);
   return {
     dial: {
@@ -110,21 +103,12 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
-      log: sheltered(options.log),
+      tls: checkConnectTls(options.tls ?? {}),
+      lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
+      log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
     connectTimeout,
+    interceptors: [...options.interceptors ?? []],
   };
-}
-
-/**
- * Checks a call's timeout.
- *
- * @throws {RangeError} If it is negative or not a number
- */
-export function checkTimeout(timeout: number): number {
-  if (typeof timeout !== "number" || !(timeout >= 0)) {
-    throw new RangeError(`Cannot use timeout ${timeout}: expected ms from 0 to Infinity`);
-  }
-  return timeout;
 }

@@ -5,7 +5,8 @@ import { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { Session } from "../transport/session.ts";
-import { attempt, type ClientCall, mayRetry } from "./call.ts";
+import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import { attempt, mayRetry } from "./call.ts";
 import type { Channel } from "./channel.ts";
 
 /** How often one call is sent at most. */
@@ -20,7 +21,7 @@ const MAX_ATTEMPTS = 4;
  * @throws {RpcError} The error of the last server, or of all of them
  */
 export async function retry(
-  call: ClientCall,
+  call: OutgoingCall,
   pick: (context: PickContext) => Channel | undefined,
   first: Channel | undefined,
   error?: RpcError,
@@ -37,7 +38,7 @@ export async function retry(
 
 /** @param errors Why attempts have failed so far; added to */
 async function tryServers(
-  call: ClientCall,
+  call: OutgoingCall,
   pick: (context: PickContext) => Channel | undefined,
   first: Channel | undefined,
   errors: RpcError[],

@@ -25,6 +25,7 @@ export interface AdmissionOptions {
   readonly maxConnections: number;
   /** How long a handshake may take, in ms. */
   readonly handshakeTimeout: number;
+  readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
 }
 
@@ -149,7 +150,7 @@ export class Admission implements Sleeper {
   /** Whether a session was made of the Conn. */
   async #enter(arrival: Arrival): Promise<boolean> {
     const { conn, httpPath } = arrival;
-    const { terms, limits, lookup, log, fetch, maxConnections } = this.#options;
+    const { terms, limits, lookup, mapError, log, fetch, maxConnections } = this.#options;
     if (this.#sessions.size + this.#arriving.size >= maxConnections) {
       const error = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
       await refuse(conn, error);
@@ -167,6 +168,7 @@ export class Admission implements Sleeper {
       limits,
       names: this.#names,
       lookup,
+      mapError,
       log,
       ended: () => this.#sessions.delete(session),
     });

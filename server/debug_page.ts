@@ -1,7 +1,8 @@
 // The page at /debug/rpc: services, methods, counts, errors, calls in flight and latencies, for people in a browser and
 // as JSON for programs. Read-only; shows names and figures, never arguments.
 
-import type { MethodStats, ServerStats } from "./stats.ts";
+import type { MethodStats } from "../call/stats.ts";
+import type { ServerStats } from "./stats.ts";
 
 /** Where the page is. */
 export const DEBUG_PATH = "/debug/rpc";

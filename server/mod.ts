@@ -23,8 +23,40 @@
 export { Server } from "./server.ts";
 export type { Listening, ShutdownOptions } from "./server.ts";
 export type { Authenticate, ServerOptions } from "./options.ts";
-export type { LatencySummary, MethodStats, ServerStats } from "./stats.ts";
+export type { FetchInfo } from "./upgrade.ts";
+export type { ServerTlsOptions } from "../transport/tls.ts";
+export type {
+  ContractHandler,
+  ContractHandlers,
+  HandlerArgs,
+  HandlerResult,
+  ServiceHandlers,
+} from "../call/contract_methods.ts";
+export type { LatencySummary, MethodStats } from "../call/stats.ts";
+export type { ServerStats } from "./stats.ts";
+export { defineService, method, unchecked } from "../call/contract.ts";
+export type {
+  AnyMethod,
+  Contract,
+  ContractMethod,
+  ContractMethods,
+  DefineMethod,
+  MethodKind,
+  MethodOptions,
+  StreamMethodOptions,
+  StreamsArgs,
+  StreamsResult,
+} from "../call/contract.ts";
+export type {
+  StandardIssue,
+  StandardResult,
+  StandardSchema,
+  StandardSchemaProps,
+} from "../call/standard_schema.ts";
 export type { CallContext, Handler, Peer } from "../call/dispatch.ts";
+export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
+export { limitConcurrency, logCalls, requireToken } from "../call/interceptors.ts";
+export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { SessionLimits } from "../transport/limits.ts";

@@ -1,8 +1,10 @@
 // What a server can be told, checked and completed in one place.
 
+import type { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
 /**
  * Decides whether a client may come in.
@@ -37,6 +39,13 @@ export interface ServerOptions extends Partial<SessionLimits> {
   codecs?: Iterable<Codec>;
   /** Decides who may come in; absent, everyone may. */
   authenticate?: Authenticate;
+  /** Who this server is, for addresses with `tls@`. */
+  tls?: ServerTlsOptions;
+  /**
+   * Makes an error of a handler's own kind one for its caller. Without it, and where it returns undefined, what is not
+   * an `RpcError` arrives as `internal` with a fixed text.
+   */
+  mapError?: (error: unknown) => RpcError | undefined;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -48,6 +57,7 @@ export interface ServerSettings {
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
+  readonly tls: ServerTlsOptions | undefined;
 }
 
 /**
@@ -65,5 +75,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, 2_147_483_647),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
+    tls: options.tls && checkServerTls(options.tls),
   };
 }

@@ -1,18 +1,24 @@
 // The server: services, the places where it listens, and the connections it has. What happens on a connection is a
 // Session's; how one comes to be is admission.ts.
 
+import { type Contract, isContract } from "../call/contract.ts";
 import { RpcError } from "../call/error.ts";
+import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
-import { formatAddress, parseAddress } from "../discovery/endpoint.ts";
+import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
 import type { Listener } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
-import { whole } from "../transport/limits.ts";
+import { mostHeld, whole } from "../transport/limits.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
+import type { ServerTlsOptions } from "../transport/tls.ts";
+import { listenTls } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
+import type { ServiceHandlers } from "../call/contract_methods.ts";
 import { DEBUG_PATH, debugPage } from "./debug_page.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
-import { ServiceTable } from "./service.ts";
+import { ServiceTable } from "../call/service.ts";
 import type { ServerStats } from "./stats.ts";
+import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -51,13 +57,19 @@ export interface ShutdownOptions {
 export class Server implements AsyncDisposable {
   /**
    * Answers HTTP requests: `/debug/rpc` with a page of services, methods, counts and latencies (JSON if that is what
-   * the request accepts), everything else with an error. Made for `Deno.serve`, and what an `http@` address serves
-   * beside RPC. Never rejects.
+   * the request accepts), `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`, everything else with an
+   * error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
+   *
+   * Pages of any origin may open a WebSocket to where they can reach: `authenticate`, or look at the `Origin` of a
+   * request before it is handed on, if that is not for everyone.
    */
-  readonly fetch: (request: Request) => Promise<Response>;
+  readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response>;
 
-  readonly #services = new ServiceTable();
+  readonly #services: ServiceTable;
   readonly #admission: Admission;
+  readonly #tls: ServerTlsOptions | undefined;
+  /** Bytes that may wait to be read of one WebSocket. */
+  readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
   #ending: Promise<void> | undefined;
 
@@ -69,17 +81,21 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
-    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs } = serverSettings(options);
+    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
     const { authenticate } = options;
     const log = sheltered(options.log);
-    this.fetch = (request) => Promise.resolve(this.#fetch(request));
+    this.#services = new ServiceTable(log);
+    this.#tls = tls;
+    this.#maxHeld = mostHeld(limits);
+    this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
       terms: { codecs, authenticate, answer: { ...limits, handleTimeout } },
       limits,
       lookup: (name) => this.#services.find(name),
-      fetch: this.fetch,
+      fetch: (request) => Promise.resolve(this.#fetch(request)),
       maxConnections,
       handshakeTimeout,
+      mapError: checkHook("mapError", options.mapError),
       log,
     });
   }
@@ -87,14 +103,17 @@ export class Server implements AsyncDisposable {
   /**
    * Registers the functions of a plain object as the methods of a service.
    *
-   * Own functions and those of its classes can be called from outside, but none whose name begins with `_` or `#`.
+   * Own functions and those of its classes can be called from outside, but none whose name begins with `_` or `#`. With
+   * a contract it is just the contract's methods, and what it says is checked at every call.
    *
-   * @param name The service's name, such as `Arith`; may have dots
-   * @param methods The handlers by name
+   * @typeParam S A contract's type, or text
+   * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
+   * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
    * @returns This server
-   * @throws {TypeError} If the name is none or is taken, or there is nothing to call
+   * @throws {TypeError} If the name is none or is taken, there is nothing to call, a method of the contract has no
+   *   handler, or a handler no method
    */
-  register(name: string, methods: object): this;
+  register<S extends string | Contract>(service: S, methods: ServiceHandlers<S>): this;
   /**
    * Registers an instance under its class's name.
    *
@@ -103,37 +122,47 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If it has no class of its own, the name is taken, or there is nothing to call
    */
   register(instance: object): this;
-  register(nameOrInstance: string | object, methods?: object): this {
-    const target = typeof nameOrInstance === "string" ? methods : nameOrInstance;
+  register(service: string | object, methods?: object): this {
+    const contract = isContract(service) ? service : undefined;
+    const target = typeof service === "string" || contract !== undefined ? methods : service;
     if (typeof target !== "object" || target === null) {
       throw new TypeError("Cannot register service: expected an object with methods");
     }
-    this.#services.register(typeof nameOrInstance === "string" ? nameOrInstance : className(target), target);
+    const name = typeof service === "string" ? service : contract?.name ?? className(target);
+    this.#services.register(name, target, contract);
     return this;
   }
 
   /**
-   * Listens on an address: `tcp@host:port`, `unix@/path`, or `http@host:port[/path]` for RPC over HTTP CONNECT on a
-   * port that also serves {@linkcode Server.fetch}. Port 0 takes a free one.
+   * Puts an interceptor around the handlers of all services, those registered later included. The first one is the
+   * outermost.
+   *
+   * @param interceptor See {@linkcode Interceptor}
+   * @returns This server
+   * @throws {TypeError} If it is no function
+   */
+  use(interceptor: Interceptor): this {
+    this.#services.use(interceptor);
+    return this;
+  }
+
+  /**
+   * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
+   * `http@host:port[/path]` for RPC over HTTP CONNECT on a port that also serves {@linkcode Server.fetch}. Port 0
+   * takes a free one.
    *
    * @param address Where to listen; a server may listen in several places
    * @returns Where it listens, with the real port
    * @throws {TypeError} If that is no address to listen on
    * @throws {Error} If the address is taken or not allowed
    */
-  // Not all transports listen at once, and those that do fail as a rejection too.
-  // deno-lint-ignore require-await
   async listen(address: string): Promise<Listening> {
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
-    if (parsed.transport !== "tcp" && parsed.transport !== "unix" && parsed.transport !== "http") {
-      throw new TypeError(`Cannot listen on ${address}: use tcp@, unix@ or http@`);
-    }
-    let listener: Listener;
-    try {
-      listener = parsed.transport === "unix" ? listenUnix(parsed) : listenTcp(parsed);
-    } catch (error) {
-      throw located(error, address);
+    const listener = await this.#open(parsed, address);
+    if (this.#ending !== undefined) {
+      listener.close();
+      throw new TypeError("Cannot listen: the server is closed");
     }
     const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
     this.#listening.set(listener, accepting);
@@ -182,6 +211,25 @@ export class Server implements AsyncDisposable {
     return { connections: sessions.size, accepted, refused, inFlight, methods };
   }
 
+  async #open(parsed: Address, address: string): Promise<Listener> {
+    const { transport } = parsed;
+    if (transport === "ws" || transport === "wss") {
+      throw new TypeError(
+        `Cannot listen on ${address}: give server.fetch to Deno.serve, for WebSockets at /_rpc_`,
+      );
+    }
+    const tls = this.#tls;
+    if (transport === "tls" && tls === undefined) {
+      throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
+    }
+    try {
+      if (transport === "unix") return listenUnix(parsed);
+      return transport === "tls" ? await listenTls(parsed, tls!) : listenTcp(parsed);
+    } catch (error) {
+      throw located(error, address);
+    }
+  }
+
   async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
     for (;;) {
       const conn = await listener.accept();
@@ -216,6 +264,16 @@ export class Server implements AsyncDisposable {
     if (pathname === RPC_PATH) return methodNotAllowed();
     return new Response(`Nothing is served at ${pathname}; see ${DEBUG_PATH}\n`, { status: 404 });
   }
+
+  /** The answer that opens a WebSocket; undefined if the request asks for something else. */
+  #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
+    if (!asksForWebSocket(request) || new URL(request.url).pathname !== RPC_PATH) return undefined;
+    if (this.#ending !== undefined) return new Response("The server is shutting down\n", { status: 503 });
+    const upgraded = upgrade(request, info, this.#maxHeld);
+    if (upgraded === undefined) return undefined;
+    this.#admission.take(upgraded.conn, undefined);
+    return upgraded.response;
+  }
 }
 
 /** The same error, of the same class, with the address that the system leaves out. */
@@ -231,4 +289,12 @@ function className(instance: object): string {
     throw new TypeError("Cannot register service: the object has no class, so call register(name, methods)");
   }
   return name;
+}
+
+/** Checks an option that is a function. */
+function checkHook<F>(name: string, hook: F | undefined): F | undefined {
+  if (hook !== undefined && typeof hook !== "function") {
+    throw new TypeError(`Cannot use ${name}: expected a function`);
+  }
+  return hook;
 }

@@ -1,5 +1,7 @@
 // What a server tells of itself: in `stats()` and on its debug page.
 
+import type { MethodStats } from "../call/stats.ts";
+
 /** What a server has done so far. */
 export interface ServerStats {
   /** Connections that are open. */
@@ -12,30 +14,4 @@ export interface ServerStats {
   readonly inFlight: number;
   /** Every method, in the order in which they were registered. */
   readonly methods: readonly MethodStats[];
-}
-
-/** What one method has done so far. */
-export interface MethodStats {
-  /** Its name, with its service's. */
-  readonly method: string;
-  /** Calls whose handler was started. */
-  readonly calls: number;
-  /** Of these, those that were answered with an error or ended without an answer. */
-  readonly errors: number;
-  /** Calls whose handler has not returned. */
-  readonly inFlight: number;
-  /** How long they took. */
-  readonly latency: LatencySummary;
-}
-
-/** How long the calls of one method took, in ms, from their arrival to their answer being handed to the system. */
-export interface LatencySummary {
-  /** The mean. */
-  readonly mean: number;
-  /** Half of the calls were as fast or faster, to within 15 %. */
-  readonly p50: number;
-  /** 99 of 100 calls were as fast or faster, to within 15 %. */
-  readonly p99: number;
-  /** The slowest call. */
-  readonly max: number;
 }

@@ -1,7 +1,7 @@
 // How calls fail, as a client sees it: with one RpcError, or with a TypeError or RangeError that names the argument.
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { CODES, type MetadataInit, RpcError } from "../mod.ts";
+import { CODES, connect, type MetadataInit, RpcError, Server } from "../mod.ts";
 import { Link } from "./service_link.ts";
 import { fails } from "./session_pair.ts";
 
@@ -119,4 +119,41 @@ Deno.test("RpcError: takes the sixteen codes and no other", () => {
   for (const code of ["", "ok", "OK", "Canceled", "cancelled", "constructor", undefined, 3]) {
     assertThrows(() => new RpcError(code as "unknown", "x"), TypeError, "code");
   }
+});
+
+Deno.test("error: mapError makes a handler's own errors ones for its caller, and nothing else", async () => {
+  class NotInStock extends Error {}
+  await using server = new Server({
+    mapError: (error) => {
+      if (error instanceof NotInStock) {
+        return new RpcError("not_found", error.message, { details: { sku: 7 } });
+      }
+      if (error === "worse") throw new Error("the hook itself fails");
+      return undefined;
+    },
+  });
+  server.register("Shop", {
+    buy: () => {
+      throw new NotInStock("Sold out");
+    },
+    pay: () => Promise.reject(new Error("private")),
+    fail: () => Promise.reject("worse"),
+    list: function* () {
+      yield 1;
+      throw new NotInStock("The rest is sold out");
+    },
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address);
+  const sold = await assertRejects(() => client.call("Shop.buy"), RpcError, "Sold out");
+  assertEquals([sold.code, sold.details], ["not_found", { sku: 7 }]);
+  for (const method of ["Shop.pay", "Shop.fail"]) {
+    const error = await assertRejects(() => client.call(method), RpcError, "The handler failed");
+    assertEquals(error.code, "internal");
+  }
+  const items: unknown[] = [];
+  const error = await assertRejects(async () => {
+    for await (const item of client.stream("Shop.list")) items.push(item);
+  }, RpcError);
+  assertEquals([items, error.code], [[1], "not_found"]);
 });

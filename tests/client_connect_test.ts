@@ -58,9 +58,10 @@ Deno.test("connect: options out of their range are named", async () => {
   }
 });
 
-Deno.test("connect: a protocol that is not offered yet says so", async () => {
-  for (const address of ["tls@127.0.0.1:9", "ws@127.0.0.1:9", "wss@127.0.0.1:9"]) {
-    await fails(connect(address), "unimplemented", "not offered yet");
+Deno.test("connect: a port where nobody listens is said to be that, whatever is spoken there", async () => {
+  for (const transport of ["tcp", "tls", "http", "ws", "wss"]) {
+    const address = `${transport}@127.0.0.1:${freePort()}`;
+    await fails(connect(address), "unavailable", `Cannot connect to ${address}: `);
   }
 });
 

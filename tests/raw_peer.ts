@@ -164,6 +164,11 @@ export class RawPeer implements Disposable {
   /** Takes over a socket. */
   static of(socket: Deno.TcpConn): RawPeer {
     socket.setNoDelay(true);
+    return RawPeer.over(socket);
+  }
+
+  /** Takes over a socket of any kind. */
+  static over(socket: Deno.Conn): RawPeer {
     let closed = false;
     return new RawPeer({
       peer: "raw",

@@ -6,10 +6,12 @@ import { type Code, RpcError } from "../call/error.ts";
 import { toMetadata } from "../call/metadata.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import type { CallOptions } from "../client/options.ts";
-import { ServiceTable } from "../server/service.ts";
+import type { CallOptions } from "../call/call_options.ts";
+import { CallStream, endsAtOnce } from "../transport/call_stream.ts";
+import { ServiceTable } from "../call/service.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type SessionLimits, sessionLimits } from "../transport/limits.ts";
+import { Inflow } from "../transport/inflow.ts";
 import { memoryPair } from "../transport/memory.ts";
 import { Session } from "../transport/session.ts";
 import { dialTcp, listenTcp } from "../transport/tcp.ts";
@@ -115,6 +117,17 @@ export class Pair implements AsyncDisposable {
     return callOver(this.dialled, `S.${method}`, args, options);
   }
 
+  /** As `call`, for an answer that is a stream. */
+  stream<T>(method: string, args?: unknown, options?: CallOptions): CallStream<T> {
+    return streamOver(this.dialled, `S.${method}`, args, options);
+  }
+
+  /** Whether neither side has anything to do with any call. */
+  get idle(): boolean {
+    const { dialled, accepted } = this;
+    return dialled.pending + accepted.pending + dialled.running + accepted.running === 0;
+  }
+
   /** Calls whose handlers the accepting side has started so far. */
   get started(): number {
     return this.table.stats().reduce((sum, { calls }) => sum + calls, 0);
@@ -139,7 +152,47 @@ export function callOver(
   const { timeout = Infinity, signal, metadata } = options;
   const deadline = performance.now() + timeout;
   return new Promise((resolve, reject) => {
-    session.call({ seq: 0, method, args, deadline, signal, metadata: toMetadata(metadata), resolve, reject });
+    session.call({
+      seq: 0,
+      method,
+      args,
+      deadline,
+      signal,
+      metadata: toMetadata(metadata),
+      inflow: undefined,
+      outflow: undefined,
+      resolve,
+      reject,
+    });
+  });
+}
+
+/** Calls a method over a session that answers with a stream, as a client does. */
+export function streamOver<T>(
+  session: Session,
+  method: string,
+  args?: unknown,
+  options: CallOptions = {},
+): CallStream<T> {
+  const { timeout = Infinity, signal, metadata } = options;
+  const inflow = new Inflow();
+  return new CallStream<T>(inflow, () => {
+    session.call({
+      seq: 0,
+      method,
+      args,
+      deadline: performance.now() + timeout,
+      signal,
+      metadata: toMetadata(metadata),
+      inflow,
+      outflow: undefined,
+      resolve(result) {
+        if (inflow.over) return;
+        inflow.push(result, 0);
+        inflow.end();
+      },
+      reject: (error) => inflow.fail(error, endsAtOnce(error)),
+    });
   });
 }
 

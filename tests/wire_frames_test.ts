@@ -301,22 +301,25 @@ overBoth(
   },
 );
 
-overBoth(
-  "wire: a call without body asks for a stream of arguments, which are not served yet",
-  async (open) => {
-    await using wire = await open(ECHO);
-    const { peer } = wire;
-    await peer.send(
-      frame([1, 1, "Echo.echo", 0]),
-      frame([4, 1], cbor(1)),
-      frame([4, 1], cbor(2)),
-      frame([5, 1]),
-    );
-    const { header } = (await peer.frame())!;
-    assertEquals([header.slice(0, 3), header[4]], [[3, 1, "unimplemented"], NOT_STARTED]);
-    await assertLives(peer, 3);
-  },
-);
+overBoth("wire: a call without body is one whose arguments follow as items, up to its End", async (open) => {
+  await using wire = await open({
+    ...ECHO,
+    Args: {
+      collect: async (args: AsyncIterable<unknown>) => {
+        const items: unknown[] = [];
+        for await (const item of args) items.push(item);
+        return items;
+      },
+    },
+  });
+  const { peer } = wire;
+  await peer.send(frame([1, 1, "Args.collect", 0]), frame([4, 1], cbor(1)), frame([4, 1], cbor("two")));
+  assertEquals(await pingPong(peer, 1), [], "not before the End");
+  await peer.send(frame([4, 1]), frame([5, 1]));
+  const reply = (await peer.frame())!;
+  assertEquals([reply.header, bodyOf(reply)], [[2, 1], [1, "two", undefined]]);
+  await assertLives(peer, 3);
+});
 
 overBoth(
   "wire: the connection of a peer that has methods of its own is still only answered",

@@ -1,17 +1,22 @@
 // The calls that the other side makes: looked up, started, answered once. Owned by a session, whose read loop brings
 // them. A call stays in the table until its handler has returned, even when its caller has long been answered.
 
+import { ambient } from "../call/ambient.ts";
 import type { CallContext, Lookup, Method, Peer } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
-import { forHandler, type Metadata, NOT_STARTED } from "../call/metadata.ts";
+import { type Metadata, NOT_STARTED, ofApplication, toMetadata } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { Codec } from "../codec/codec.ts";
-import { beginError, beginReply, endFrame } from "../codec/frame.ts";
+import { beginError, beginReply, endFrame, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { Agreement } from "./handshake.ts";
+import { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
+import { type PeerSession, SessionPeer } from "./session_peer.ts";
+import { isStreamable, type Streamable } from "../call/streamable.ts";
+import { Outflow } from "./outflow.ts";
 
 /** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
 const REFUSALS = 10;
@@ -23,18 +28,18 @@ const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
 export interface CalleeOptions {
   /** Who answers; absent = nobody. */
   readonly lookup?: Lookup;
-  /** `maxInFlight`: the other side's calls that may be in flight at once. */
-  readonly limits: Pick<SessionLimits, "maxInFlight">;
+  /** `maxInFlight`: the other side's calls at once; `maxUnsentBytes`: streams wait while more than half of it does. */
+  readonly limits: Pick<SessionLimits, "maxInFlight" | "maxUnsentBytes">;
   /** `handleTimeout`: ms for one call; 0 = no limit. */
   readonly agreement: Pick<Agreement, "handleTimeout">;
+  /** Makes what a handler threw an error for its caller; undefined = it is nobody's business. */
+  readonly mapError?: (error: unknown) => RpcError | undefined;
   /** Told of handlers' failures. */
   readonly log?: (message: string, error?: unknown) => void;
 }
 
 /** Whoever a callee works for. */
-export interface CalleeOwner {
-  /** Who calls. */
-  readonly peer: Peer;
+export interface CalleeOwner extends PeerSession {
   /** Asks for `expire` at a deadline. */
   wakeBy(at: number): void;
   /** A call has been answered, or its handler has returned. */
@@ -45,12 +50,18 @@ export interface CalleeOwner {
 class Incoming implements CallContext {
   /** Whether it has had its answer or is owed none. */
   answered = false;
+  /** Takes the arguments, where they are a stream. */
+  inflow: Inflow | undefined;
+  /** Sends the answer, where that is a stream. */
+  outflow: Outflow | undefined;
+  #peer: Peer | undefined;
+  #replyMetadata: Map<string, string | Uint8Array> | undefined;
   #abort: AbortController | undefined;
   #reason: RpcError | undefined;
 
   constructor(
     readonly method: string,
-    readonly session: { readonly peer: Peer },
+    readonly session: PeerSession,
     readonly metadata: Metadata,
     readonly deadline: number,
     readonly seq: number,
@@ -59,7 +70,20 @@ class Incoming implements CallContext {
   ) {}
 
   get peer(): Peer {
-    return this.session.peer;
+    return this.#peer ??= new SessionPeer(this.session, this);
+  }
+
+  get replyMetadata(): Map<string, string | Uint8Array> {
+    return this.#replyMetadata ??= new Map();
+  }
+
+  /**
+   * What is to be sent beside the answer.
+   *
+   * @throws {TypeError | RangeError} If that is not allowed
+   */
+  takeReplyMetadata(): Metadata | undefined {
+    return this.#replyMetadata === undefined ? undefined : toMetadata(this.#replyMetadata);
   }
 
   get signal(): AbortSignal {
@@ -74,6 +98,8 @@ class Incoming implements CallContext {
   abort(reason: RpcError): void {
     this.#reason ??= reason;
     this.#abort?.abort(this.#reason);
+    this.inflow?.fail(this.#reason, true);
+    this.outflow?.stop();
   }
 }
 
@@ -88,6 +114,8 @@ export class Callee {
   #owed = 0;
   #lastSeq = 0;
   #refusals = 0;
+  /** Why no credit comes any more, once that is so. */
+  #dry: RpcError | undefined;
   /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
   #measured: Incoming | undefined;
   #measuredCount = 0;
@@ -134,11 +162,11 @@ export class Callee {
         throw new RpcError("unimplemented", "This side of the connection answers no calls");
       }
       const target = lookup(method);
-      args = this.#decodeArgs(frame);
+      args = this.#takeArgs(frame);
       call = new Incoming(
         method,
         this.#owner,
-        forHandler(frame.metadata),
+        ofApplication(frame.metadata),
         deadline,
         seq,
         target,
@@ -147,7 +175,48 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
-    this.#start(call, args);
+    if (args instanceof Inflow) this.#attach(call, args);
+    if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
+    else this.#start(call, args);
+  }
+
+  /**
+   * Takes an Item of a stream of arguments.
+   *
+   * @throws {RpcError} If it comes without credit or behind its End
+   */
+  onItem(frame: FrameDecoder): void {
+    const { seq, bodyStart, bodyEnd } = frame;
+    const call = this.#expectStream(seq);
+    if (call?.inflow?.spend(bodyEnd - bodyStart) !== true) return;
+    let item: unknown;
+    try {
+      if (bodyStart < bodyEnd) item = this.#codec.decode(frame.bytes, bodyStart, bodyEnd);
+    } catch (error) {
+      const message = `Cannot decode an item of the arguments of ${call.method}: ${textOf(error)}`;
+      return this.#giveUp(call, new RpcError("invalid_argument", message));
+    }
+    call.inflow.push(item, bodyEnd - bodyStart);
+  }
+
+  /**
+   * Takes the End of a stream of arguments.
+   *
+   * @throws {RpcError} If it is the second
+   */
+  onEnd(seq: number): void {
+    this.#expectStream(seq)?.inflow?.end();
+  }
+
+  /**
+   * Takes credit for a stream of answers.
+   *
+   * @throws {RpcError} If the sum is above 2^53-1
+   */
+  onCredit(frame: FrameDecoder): void {
+    const call = this.#running?.get(frame.seq);
+    // It may come before the handler has said that it streams.
+    if (call !== undefined && !call.answered) this.#outflow(call).credit(frame.items, frame.creditBytes);
   }
 
   /** Aborts a call that nobody waits for any more. */
@@ -167,11 +236,18 @@ export class Callee {
         next = Math.min(next, call.deadline);
         continue;
       }
-      const error = deadlineExceeded(call.method);
-      this.#fail(call, error);
-      call.abort(error);
+      this.#giveUp(call, deadlineExceeded(call.method));
     }
     return next;
+  }
+
+  /** Nothing comes any more: neither arguments that have not ended, nor credit. */
+  endOfInput(reason: RpcError): void {
+    this.#dry = reason;
+    for (const call of this.#running?.values() ?? []) {
+      call.inflow?.fail(reason, false);
+      call.outflow?.dry(reason);
+    }
   }
 
   /** Aborts every call; none is answered any more. */
@@ -187,10 +263,9 @@ export class Callee {
     call.target.answered(undefined, performance.now() - call.arrived, this.#measuredCount);
   }
 
-  #decodeArgs(frame: FrameDecoder): unknown {
-    if (frame.bodyStart === frame.bodyEnd) {
-      throw new RpcError("unimplemented", `${frame.method} takes one value, not a stream of arguments`);
-    }
+  /** The arguments of a Call: its body, or a stream that is to follow. */
+  #takeArgs(frame: FrameDecoder): unknown {
+    if (frame.bodyStart === frame.bodyEnd) return new Inflow();
     try {
       return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
     } catch (error) {
@@ -205,7 +280,14 @@ export class Callee {
     let result: unknown;
     try {
       result = call.target.start(args, call);
-      if (isThenable(result)) return this.#follow(call, result);
+      if (isThenable(result)) {
+        this.#keep(call);
+        return this.#follow(call, result);
+      }
+      if (isStreamable(result)) {
+        this.#keep(call);
+        return void this.#stream(call, result);
+      }
     } catch (error) {
       this.#fail(call, error);
       return this.#returned(call);
@@ -215,37 +297,114 @@ export class Callee {
     this.#returned(call);
   }
 
-  #follow(call: Incoming, result: PromiseLike<unknown>): void {
+  /** Keeps a call that is not answered at once. */
+  #keep(call: Incoming): void {
     (this.#running ??= new Map()).set(call.seq, call);
     this.#owed++;
     this.#owner.wakeBy(call.deadline);
+  }
+
+  #follow(call: Incoming, result: PromiseLike<unknown>): void {
     // A thenable of somebody else's may call back twice, or not be at its end.
     Promise.resolve(result).then((value) => {
+      if (isStreamable(value)) return void this.#stream(call, value);
       this.#answer(call, value);
       this.#returned(call);
+      return undefined;
     }, (error) => {
       this.#fail(call, error);
       this.#returned(call);
     });
   }
 
+  /** Answers with the items of an iterable. */
+  async #stream(call: Incoming, source: Streamable): Promise<void> {
+    const flow = this.#outflow(call);
+    // It may have been given up while its handler was still thinking.
+    if (call.answered) flow.stop();
+    try {
+      if (await flow.send(source)) {
+        writeShort(this.#outbox.open(), Kind.End, call.seq);
+        this.#succeed(call);
+      }
+    } catch (error) {
+      this.#fail(call, error);
+    }
+    this.#returned(call);
+  }
+
+  #outflow(call: Incoming): Outflow {
+    if (call.outflow !== undefined) return call.outflow;
+    const flow = call.outflow = new Outflow({
+      hasRoom: (flow) => this.#outbox.hasRoom(flow, this.#options.limits.maxUnsentBytes / 2),
+      streaming: (change) => this.#outbox.streaming(change),
+      writeItem: (value) => {
+        const length = this.#outbox.writeItem(call.seq, value);
+        if (typeof length === "number") return length;
+        this.#fail(call, unsendable(length));
+        return undefined;
+      },
+    });
+    if (this.#dry !== undefined) flow.dry(this.#dry);
+    return flow;
+  }
+
+  #attach(call: Incoming, inflow: Inflow): void {
+    call.inflow = inflow;
+    inflow.attach({
+      grant: (items, bytes) => {
+        if (!call.answered) writeCredit(this.#outbox.open(), call.seq, items, bytes);
+      },
+      // Whoever sends runs out of credit; there is no frame that would tell it more.
+      left: () => {},
+    });
+  }
+
+  /** The call that an Item or an End belongs to; undefined if it is over. */
+  #expectStream(seq: number): Incoming | undefined {
+    const call = this.#running?.get(seq);
+    if (call === undefined || call.answered) return undefined;
+    if (call.inflow !== undefined) return call;
+    this.#giveUp(
+      call,
+      new RpcError("invalid_argument", `${call.method} was called with one value, not a stream`),
+    );
+    return undefined;
+  }
+
+  /** Answers with an error while the handler is still at work. */
+  #giveUp(call: Incoming, error: RpcError): void {
+    this.#fail(call, error);
+    call.abort(error);
+  }
+
   #returned(call: Incoming): void {
     this.#running?.delete(call.seq);
     this.#refusals = 0;
+    if (call.inflow?.over === false) {
+      call.inflow.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
+    }
     call.target.returned();
     this.#owner.onSettled();
   }
 
   #answer(call: Incoming, value: unknown): void {
     if (call.answered) return;
+    let metadata: Metadata | undefined;
+    try {
+      metadata = call.takeReplyMetadata();
+    } catch (error) {
+      return this.#fail(call, error);
+    }
     const out = this.#outbox.open();
     const start = out.length;
-    beginReply(out, call.seq);
+    beginReply(out, call.seq, metadata);
     const error = this.#outbox.seal(out, start, value);
-    if (error !== undefined) {
-      const code = error.code === "resource_exhausted" ? error.code : "internal";
-      return this.#fail(call, new RpcError(code, `Cannot send the result: ${error.message}`));
-    }
+    if (error !== undefined) return this.#fail(call, unsendable(error));
+    this.#succeed(call);
+  }
+
+  #succeed(call: Incoming): void {
     this.#settle(call);
     const measured = this.#measured;
     if (measured?.target === call.target && measured.arrived === call.arrived) {
@@ -260,11 +419,31 @@ export class Callee {
   #fail(call: Incoming, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
-    const error = toRpcError(reason);
+    const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
-    if (error !== reason) this.#options.log?.(`Handler of ${call.method} failed`, reason);
+    if (error.code === "internal" && error !== reason) {
+      this.#options.log?.(`Handler of ${call.method} failed`, reason);
+    }
     call.target.answered(error.code, performance.now() - call.arrived, 1);
-    this.#writeError(call.seq, error);
+    let metadata: Metadata | undefined;
+    try {
+      metadata = call.takeReplyMetadata();
+    } catch (error) {
+      this.#options.log?.(`${call.method} set metadata that cannot be sent`, error);
+    }
+    this.#writeError(call.seq, error, metadata);
+  }
+
+  /** What a caller is told of what a handler threw. */
+  #explain(reason: unknown): RpcError {
+    if (isRpcError(reason)) return reason;
+    try {
+      const mapped = this.#options.mapError?.(reason);
+      if (isRpcError(mapped)) return mapped;
+    } catch (error) {
+      this.#options.log?.("mapError failed", error);
+    }
+    return toRpcError(reason);
   }
 
   #abandon(call: Incoming, reason: RpcError): void {
@@ -306,6 +485,12 @@ export class Callee {
     beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), metadata);
     endFrame(out, start);
   }
+}
+
+/** What the caller is told of a result that cannot be sent. */
+function unsendable(error: RpcError): RpcError {
+  const code = error.code === "resource_exhausted" ? error.code : "internal";
+  return new RpcError(code, `Cannot send the result: ${error.message}`);
 }
 
 /** What the caller is told of a failure. */

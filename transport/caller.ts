@@ -1,17 +1,20 @@
 // The calls that this side makes: what waits for room, what waits for an answer, and until when. Owned by a session,
 // whose read loop brings the answers. Each call leaves the tables once, with a result or an error.
 
-import { RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED } from "../call/metadata.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
+import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import type { Codec } from "../codec/codec.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import { beginCall, Kind, writeShort } from "../codec/frame.ts";
+import { beginCall, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { Agreement } from "./handshake.ts";
+import type { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
+import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
+import { Outflow } from "./outflow.ts";
 
 /** One call over one session. */
 export interface SessionCall {
@@ -24,8 +27,12 @@ export interface SessionCall {
   /** Ends it. */
   readonly signal: AbortSignal | undefined;
   readonly metadata: Metadata | undefined;
-  /** Told the result, unless it failed. */
-  resolve(result: unknown): void;
+  /** Takes the items, where a stream is what the caller wants. */
+  readonly inflow: Inflow | undefined;
+  /** Sends the arguments, where they are a stream; made when the call is sent. */
+  outflow: Outflow | undefined;
+  /** Told the result, or that a stream has come to its end, unless it failed. */
+  resolve(result: unknown, metadata?: Metadata): void;
   /** Told why it failed. */
   reject(error: RpcError): void;
 }
@@ -76,11 +83,16 @@ export class Caller {
     else this.#signals.add(signal, call);
   }
 
-  /** Settles the call that a Reply belongs to. */
+  /**
+   * Settles the call that a Reply belongs to.
+   *
+   * @throws {RpcError} If it comes behind Items
+   */
   onReply(frame: FrameDecoder): void {
+    if (this.#sent.get(frame.seq)?.inflow?.begun) throw malformed("a reply comes behind items");
     const call = this.#take(frame.seq);
     if (call === undefined) return;
-    if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined);
+    if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;
     try {
       result = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
@@ -88,7 +100,7 @@ export class Caller {
       const message = `Cannot decode the result of ${call.method}: ${textOf(error)}`;
       return call.reject(new RpcError("data_loss", message, { cause: error }));
     }
-    call.resolve(result);
+    call.resolve(result, frame.metadata);
   }
 
   /** Settles the call that an Error belongs to. */
@@ -104,7 +116,48 @@ export class Caller {
       // The error itself is worth more than its details.
     }
     const notStarted = frame.metadata?.has(NOT_STARTED) ?? false;
-    call.reject(new RpcError(frame.code, frame.message, { details, remote: true, notStarted }));
+    const metadata = ofApplication(frame.metadata);
+    call.reject(new RpcError(frame.code, frame.message, { details, remote: true, notStarted, metadata }));
+  }
+
+  /** Takes an Item of an answer. */
+  onItem(frame: FrameDecoder): void {
+    const { seq, bodyStart, bodyEnd } = frame;
+    const call = this.#sent.get(seq);
+    if (call === undefined) return this.expectUsed(seq);
+    const { inflow, method } = call;
+    if (inflow === undefined) {
+      return this.#abandon(
+        call,
+        new RpcError("unimplemented", `${method} answers with a stream: use stream()`),
+      );
+    }
+    if (!inflow.spend(bodyEnd - bodyStart)) return;
+    let item: unknown;
+    try {
+      if (bodyStart < bodyEnd) item = this.#codec.decode(frame.bytes, bodyStart, bodyEnd);
+    } catch (error) {
+      const message = `Cannot decode an item of ${method}: ${textOf(error)}`;
+      return this.#abandon(call, new RpcError("data_loss", message, { cause: error }));
+    }
+    inflow.push(item, bodyEnd - bodyStart);
+  }
+
+  /** Takes the End of an answer. */
+  onEnd(frame: FrameDecoder): void {
+    const call = this.#take(frame.seq);
+    if (call === undefined) return;
+    if (call.inflow === undefined) {
+      call.reject(new RpcError("unimplemented", `${call.method} answers with a stream: use stream()`));
+    } else {
+      call.inflow.end();
+      call.resolve(undefined);
+    }
+  }
+
+  /** Takes credit for a stream of arguments. */
+  onCredit(frame: FrameDecoder): void {
+    this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
   }
 
   /** Accepts a frame for a call that is over, and no other: a number that was never used is no matter of timing. */
@@ -165,14 +218,22 @@ export class Caller {
 
   #send(call: SessionCall): boolean {
     const outbox = this.#outbox;
+    if (call.inflow?.over) {
+      // Nobody wants it any more.
+      this.#settle(call, canceled(call.method, undefined, true));
+      return false;
+    }
     const out = outbox.open();
     const start = out.length;
     // Less than 1 ms left is sent as 1: 0 would mean no limit.
     const left = Math.floor(call.deadline - outbox.now());
     const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
+    const { args, inflow } = call;
+    const streams = isAsyncIterable(args);
     beginCall(out, seq, call.method, timeout, call.metadata);
-    const error = outbox.seal(out, start, call.args === undefined ? null : call.args);
+    // A call without a body says that its arguments follow as items.
+    const error = outbox.seal(out, start, streams ? undefined : args === undefined ? null : args);
     if (error !== undefined) {
       this.#settle(call, endedWith(error, true));
       return false;
@@ -180,7 +241,37 @@ export class Caller {
     this.#nextSeq = seq + 2;
     call.seq = seq;
     this.#sent.set(seq, call);
-    return true;
+    if (inflow !== undefined) this.#attach(call, inflow);
+    if (!streams) return true;
+    this.#sendItems(call, args);
+    // It may have failed with its first item.
+    return this.#sent.has(seq);
+  }
+
+  #attach(call: SessionCall, inflow: Inflow): void {
+    inflow.attach({
+      grant: (items, bytes) => writeCredit(this.#outbox.open(), call.seq, items, bytes),
+      left: () => this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`)),
+    });
+  }
+
+  async #sendItems(call: SessionCall, source: Streamable): Promise<void> {
+    const flow = call.outflow = new Outflow({
+      hasRoom: (flow) => this.#outbox.hasRoom(flow, this.#options.limits.maxUnsentBytes / 2),
+      streaming: (change) => this.#outbox.streaming(change),
+      writeItem: (value) => {
+        const length = this.#outbox.writeItem(call.seq, value);
+        if (typeof length === "number") return length;
+        this.#abandon(call, length);
+        return undefined;
+      },
+    });
+    try {
+      if (await flow.send(source)) writeShort(this.#outbox.open(), Kind.End, call.seq);
+    } catch (error) {
+      const message = `The arguments of ${call.method} failed: ${textOf(error)}`;
+      this.#abandon(call, isRpcError(error) ? error : new RpcError("canceled", message, { cause: error }));
+    }
   }
 
   /** The call that an answer belongs to, out of the table; undefined if it is over already. */
@@ -192,6 +283,7 @@ export class Caller {
     }
     this.#sent.delete(seq);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
+    call.outflow?.stop();
     if (this.#waiting.size > 0) this.#outbox.now();
     return call;
   }
@@ -202,12 +294,14 @@ export class Caller {
 
   /** Ends a call without an answer, and tells the other side that nobody waits any more. */
   #abandon(call: SessionCall, error: RpcError): void {
+    if (call.seq > 0 && !this.#sent.has(call.seq)) return;
     if (call.seq > 0 && !this.#closed) writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
     this.#settle(call, error);
   }
 
   #settle(call: SessionCall, error: RpcError): void {
     this.#sent.delete(call.seq);
+    call.outflow?.stop();
     this.#waiting.delete(call);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Whoever waits gets the room when the turn is over, so there must be one.

@@ -1,4 +1,5 @@
-// The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, memory.ts and http.ts make them.
+// The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, tls.ts,
+// websocket.ts and memory.ts make them.
 
 /** One connection, as a session sees it. Only one read and one write may be under way at a time. */
 export interface Conn {
@@ -18,8 +19,12 @@ export interface Conn {
    * @throws {Error} If the connection is lost or closed
    */
   write(from: Uint8Array<ArrayBuffer>): Promise<number>;
-  /** Ends this side: the peer reads to the end, and its own side stays open. */
-  closeWrite(): Promise<void>;
+  /**
+   * Ends this side: the peer reads to the end, and its own side stays open, where the transport can do that.
+   *
+   * @param fault Whether the peer broke the protocol, which a WebSocket says when it closes
+   */
+  closeWrite(fault?: boolean): Promise<void>;
   /** Frees the connection and ends a read or write under way. Closing twice is fine. */
   close(): void;
 }

@@ -1,6 +1,7 @@
-// From an address to a Session on the dialling side: connect, get through HTTP if the address asks for it, shake hands,
-// all within one time limit. Used by the client's channels.
+// From an address to a Session on the dialling side: connect, by TLS, WebSocket or through HTTP if the address asks for
+// it, shake hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
+import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
@@ -8,11 +9,13 @@ import { type Address, parseAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "./http.ts";
-import type { SessionLimits } from "./limits.ts";
+import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
+import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "./tls.ts";
+import { dialWebSocket } from "./websocket.ts";
 
 /** How a client dials. Times in ms. */
 export interface DialOptions {
@@ -24,6 +27,9 @@ export interface DialOptions {
   /** What the server is asked to spend on one call at most; 0 = its own limit. */
   readonly handleTimeout: number;
   readonly token: string | undefined;
+  /** Who answers the server's calls; absent = nobody. */
+  readonly lookup?: Lookup;
+  readonly tls: ConnectTlsOptions;
   readonly log?: (message: string, error?: unknown) => void;
 }
 
@@ -43,7 +49,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, names, connectTimeout, log } = options;
+  const { codec, limits, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   const stop = new AbortController();
   let late = false;
@@ -60,7 +66,7 @@ export async function dial(
     : undefined;
   signal.addEventListener("abort", giveUp);
   try {
-    conn = await open(parsed, stop.signal);
+    conn = await open(parsed, options, stop.signal);
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
     if (parsed.transport === "http") {
@@ -79,6 +85,7 @@ export async function dial(
       prefix: reader.rest(),
       limits,
       names,
+      lookup,
       log,
       ...events,
     });
@@ -94,18 +101,20 @@ export async function dial(
   }
 }
 
-function open(address: Address, signal: AbortSignal): Promise<Conn> {
+function open(address: Address, { limits, tls }: DialOptions, signal: AbortSignal): Promise<Conn> {
   switch (address.transport) {
     case "tcp":
     case "http":
       return dialTcp(address, signal);
+    case "tls":
+      return dialTls(address, tls, signal);
     case "unix":
       return dialUnix(address);
-    default:
-      throw new RpcError(
-        "unimplemented",
-        `${address.transport}@ is not offered yet, use tcp@, unix@ or http@`,
-      );
+    case "ws":
+      return dialWebSocket(address, mostHeld(limits), signal);
+    case "wss":
+      if (tls.caCerts?.length) return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
+      return dialWebSocket(address, mostHeld(limits), signal);
   }
 }
 

@@ -75,6 +75,11 @@ export function sessionLimits(options: Partial<SessionLimits>): SessionLimits {
   return limits;
 }
 
+/** Bytes that may wait to be read where the other side cannot be made to wait. */
+export function mostHeld({ maxFrameBytes, maxUnsentBytes }: SessionLimits): number {
+  return maxFrameBytes + maxUnsentBytes;
+}
+
 /**
  * Checks an option that is a whole number.
  *

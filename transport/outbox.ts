@@ -5,10 +5,15 @@
 import { isRpcError, RpcError } from "../call/error.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import type { Codec } from "../codec/codec.ts";
-import { endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
+import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
+import type { Outflow } from "./outflow.ts";
 import type { Writer } from "./writer.ts";
 
 const SMALL = 64;
+/** After so many microtasks without another frame, streams are taken to be waiting for something. */
+const IDLE_HOPS = 8;
+/** A batch of this many bytes is written without waiting for more. */
+const FULL_BATCH = 65_536;
 
 /** Whoever an outbox works for. */
 export interface OutboxOwner {
@@ -25,6 +30,15 @@ export class Outbox {
   #now = performance.now();
   #turning = false;
   #encoding = false;
+  /** Streams that are not waiting for credit or room. */
+  #streams = 0;
+  /** Microtasks since the buffer last grew, and how long it was then. */
+  #hops = 0;
+  #seen = 0;
+  /** The length of the frame sealed last. */
+  #sealed = 0;
+  /** Streams that wait until the connection takes more. */
+  #stalled: Set<Outflow> | undefined;
   /** Frames that user code has caused while a body was being encoded, each in a buffer of its own. */
   #aside: ByteBuffer[] | undefined;
 
@@ -46,6 +60,25 @@ export class Outbox {
   /** Whether a body is being encoded: user code that this runs, such as a getter, must not begin another frame. */
   get encoding(): boolean {
     return this.#encoding;
+  }
+
+  /** Whether no more than `most` bytes wait; if they do, `flow` is called back when they have become less. */
+  hasRoom(flow: Outflow, most: number): boolean {
+    if (this.unsent <= most) return true;
+    (this.#stalled ??= new Set()).add(flow);
+    return false;
+  }
+
+  /** A stream begins to send what it has, or ends or waits. */
+  streaming(change: 1 | -1): void {
+    this.#streams += change;
+  }
+
+  /** Lets streams go on that wait for room. */
+  resume(): void {
+    const stalled = this.#stalled;
+    this.#stalled = undefined;
+    for (const flow of stalled ?? []) flow.resume();
   }
 
   /** The latest time known, which may be that of an earlier turn. Costs nothing. */
@@ -81,7 +114,7 @@ export class Outbox {
       }
       this.#encoding = true;
       if (value !== undefined) this.#encode(value, out);
-      const length = endFrame(out, start);
+      const length = this.#sealed = endFrame(out, start);
       if (length <= this.#maxFrameBytes) return undefined;
       throw new RpcError(
         "resource_exhausted",
@@ -98,6 +131,19 @@ export class Outbox {
     }
   }
 
+  /**
+   * Writes an Item of call `seq`.
+   *
+   * @returns The length of its body, or why it cannot be sent
+   */
+  writeItem(seq: number, value: unknown): number | RpcError {
+    const out = this.open();
+    const start = out.length;
+    beginItem(out, seq);
+    const header = out.length - start - FRAME_HEAD_BYTES;
+    return this.seal(out, start, value) ?? this.#sealed - header;
+  }
+
   #encode(value: unknown, out: ByteBuffer): void {
     const begin = out.length;
     this.#codec.encode(value, out);
@@ -112,6 +158,23 @@ export class Outbox {
     this.#aside = undefined;
   }
 
+  /**
+   * Whether a turn goes on because streams may have more: an async generator's next item takes a few microtasks, and a
+   * write for each would cost more than all the rest.
+   */
+  #postpone(): boolean {
+    const { length } = this.#writer.out;
+    if (length > this.#seen) this.#hops = 0;
+    else if (++this.#hops > IDLE_HOPS) return this.#restart();
+    this.#seen = length;
+    return length < FULL_BATCH || this.#restart();
+  }
+
+  #restart(): false {
+    this.#hops = this.#seen = 0;
+    return false;
+  }
+
   #begin(): void {
     this.#now = performance.now();
     this.#turning = true;
@@ -119,6 +182,7 @@ export class Outbox {
   }
 
   readonly #end = (): void => {
+    if (this.#streams > 0 && this.#postpone()) return queueMicrotask(this.#end);
     this.#turning = false;
     this.#writer.flush(this.#now);
     this.#owner.onTurn(this.#now);

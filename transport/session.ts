@@ -2,7 +2,7 @@
 // writer and the one timer; its two halves, Caller and Callee, own the calls. Everything ends in one place,
 // `#terminate`. Made by the client's channels and by servers.
 
-import type { Lookup, Peer } from "../call/dispatch.ts";
+import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -32,6 +32,8 @@ export interface SessionOptions {
   readonly names: KeyCache;
   /** Who answers the other side's calls; absent = nobody. */
   readonly lookup?: Lookup;
+  /** Makes what a handler threw an error for its caller. */
+  readonly mapError?: (error: unknown) => RpcError | undefined;
   /** Told when no more calls can be made here, while those under way may still finish. */
   readonly draining?: () => void;
   /** Told once when the session is over, and why. */
@@ -74,7 +76,6 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   readonly #alarm: Alarm;
 
   #state: number = State.Open;
-  #peer: Peer | undefined;
   #receivedAt: number;
   /** When the calls came that are being read; 0 = not asked yet. */
   #arrivedAt = 0;
@@ -106,9 +107,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.closed = this.#run();
   }
 
-  /** The other side. */
-  get peer(): Peer {
-    return this.#peer ??= { address: this.#conn.peer };
+  /** Where the other side is. */
+  get address(): string {
+    return this.#conn.peer;
   }
 
   /** Whether new calls can be made. */
@@ -182,6 +183,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   onProgress(): void {
     if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
     if (this.#state === State.Open) this.#caller?.fill();
+    this.#outbox.resume();
     if (!this.#peerEnded) this.#goOn();
   }
 
@@ -280,13 +282,25 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
       case Kind.GoAway:
         return this.#onGoAway();
       case Kind.Item:
+        if (this.#owns(frame.seq)) this.#calls().onItem(frame);
+        else if (this.#expectCalled(frame.seq)) this.#callee.onItem(frame);
+        return;
       case Kind.End:
-        // Calls do not stream yet: what comes belongs to one that has had its answer, or that was dropped.
-        if (this.#owns(frame.seq)) this.#calls().expectUsed(frame.seq);
-        else if (!this.#refusing && frame.seq > this.#callee.lastSeq) {
-          throw malformed(`call ${frame.seq} was never made`);
-        }
+        if (this.#owns(frame.seq)) this.#calls().onEnd(frame);
+        else if (this.#expectCalled(frame.seq)) this.#callee.onEnd(frame.seq);
+        return;
+      case Kind.Credit:
+        if (this.#owns(frame.seq)) this.#caller?.onCredit(frame);
+        else this.#callee.onCredit(frame);
     }
+  }
+
+  /** Accepts what follows a Call, and nothing for a call that was never made. */
+  #expectCalled(seq: number): boolean {
+    if (seq <= this.#callee.lastSeq) return true;
+    // It may follow one that was dropped behind a GoAway.
+    if (this.#refusing) return false;
+    throw malformed(`call ${seq} was never made`);
   }
 
   /** Waits until the writer has caught up: a peer that does not read is not read from. */
@@ -353,7 +367,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     if (this.#state >= State.Closing) return;
     if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
     this.#state = State.Draining;
-    this.#caller?.endAll(lost("the other side has ended it"), false);
+    const reason = lost("the other side has ended it");
+    this.#caller?.endAll(reason, false);
+    this.#callee.endOfInput(reason);
     this.#options.draining?.();
     if (this.#limits.heartbeatInterval > 0) this.#alarm.by(performance.now() + PROBE);
     this.#closeIfIdle();
@@ -365,7 +381,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     const reason = new RpcError("unavailable", message, { remote: true });
     this.#caller?.endUnstarted(reason, lastSeq);
     if (code !== "unavailable") {
-      this.#options.log?.(`${this.peer.address} closes the connection: ${code}: ${message}`);
+      this.#options.log?.(`${this.address} closes the connection: ${code}: ${message}`);
       this.#caller?.endAll(reason, true);
     }
     this.#options.draining?.();
@@ -375,7 +391,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** The peer did what the protocol does not allow: it is told, and the connection ends. */
   #violated(error: RpcError): void {
     if (this.#state >= State.Closing) return;
-    this.#options.log?.(`Closing the connection of ${this.peer.address}`, error);
+    this.#options.log?.(`Closing the connection of ${this.address}`, error);
     const reason = new RpcError("unavailable", `The connection was closed: ${error.message}`, {
       cause: error,
     });

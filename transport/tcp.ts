@@ -1,11 +1,11 @@
-// Deno's sockets as Conns: the only file that names them. TCP and Unix sockets.
+// Deno's sockets as Conns, over TCP and Unix sockets; tls.ts makes those with TLS.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { formatAddress, type UnixAddress } from "../discovery/endpoint.ts";
+import { formatAddress, type HostAddress, type UnixAddress } from "../discovery/endpoint.ts";
 import type { Conn, Listener } from "./conn.ts";
 
 /** Connections that may wait to be accepted: with Deno's default of 511, bursts wait for a second. */
-const BACKLOG = 4_096;
+export const BACKLOG = 4_096;
 /** How long accepting rests, in ms, after an error such as "too many open files"; doubles up to the second. */
 const ACCEPT_REST = [10, 1_000] as const;
 
@@ -15,21 +15,23 @@ export interface HostAndPort {
   readonly port: number;
 }
 
-class SocketConn implements Conn {
+/** A socket as a Conn. */
+export class SocketConn implements Conn {
   readonly #socket: Deno.Conn;
-  readonly #path: string | undefined;
+  readonly #spoken: HostAddress["transport"] | UnixAddress;
   #closed = false;
 
-  /** @param path Where a Unix socket is; the system does not name its clients */
-  constructor(socket: Deno.Conn, path?: string) {
+  /** @param spoken What is spoken over it; where a Unix socket is, since the system does not name its clients */
+  constructor(socket: Deno.Conn, spoken: HostAddress["transport"] | UnixAddress) {
     this.#socket = socket;
-    this.#path = path;
+    this.#spoken = spoken;
   }
 
   get peer(): string {
-    if (this.#path !== undefined) return `unix@${this.#path}`;
+    const spoken = this.#spoken;
+    if (typeof spoken === "object") return formatAddress(spoken);
     const { hostname, port } = this.#socket.remoteAddr as Deno.NetAddr;
-    return formatAddress({ transport: "tcp", hostname, port });
+    return formatAddress({ transport: spoken, hostname, port });
   }
 
   read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
@@ -101,8 +103,8 @@ export async function dialTcp({ hostname, port }: HostAndPort, signal?: AbortSig
  *
  * @throws {Error} If nobody answers there
  */
-export async function dialUnix({ path }: UnixAddress): Promise<Conn> {
-  return new SocketConn(await Deno.connect({ transport: "unix", path }), path);
+export async function dialUnix(address: UnixAddress): Promise<Conn> {
+  return new SocketConn(await Deno.connect({ transport: "unix", path: address.path }), address);
 }
 
 /**
@@ -119,13 +121,13 @@ export function listenTcp({ hostname, port }: HostAndPort): Listener {
  *
  * @throws {Error} If the path cannot be listened on, for one because it exists
  */
-export function listenUnix({ path }: UnixAddress): Listener {
-  const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, path);
-  return new SocketListener(Deno.listen({ transport: "unix", path }), wrap);
+export function listenUnix(address: UnixAddress): Listener {
+  const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, address);
+  return new SocketListener(Deno.listen({ transport: "unix", path: address.path }), wrap);
 }
 
 function tcpConn(socket: Deno.TcpConn): Conn {
   // Frames are gathered into whole writes already; waiting for more would only add latency.
   socket.setNoDelay(true);
-  return new SocketConn(socket);
+  return new SocketConn(socket, "tcp");
 }

@@ -1,8 +1,13 @@
 // From what a user registers to methods by name: which functions of an object may be called from outside, and the
-// table that finds them. Owned by a Server.
+// table that finds them. Owned by a server, or by a client that answers calls.
 
-import type { CallContext, Handler, Method } from "../call/dispatch.ts";
-import { type Code, RpcError } from "../call/error.ts";
+import type { Contract } from "./contract.ts";
+import type { CallContext, Handler, Method } from "./dispatch.ts";
+import { type Code, RpcError } from "./error.ts";
+import type { Interceptor } from "./interceptor.ts";
+import type { Log } from "./log.ts";
+import { contractHandlers } from "./contract_methods.ts";
+import { intercepted } from "./intercept.ts";
 import { Latency } from "./latency.ts";
 import type { MethodStats } from "./stats.ts";
 
@@ -17,19 +22,23 @@ const LONGEST_NAME = 64;
 class ServiceMethod implements Method {
   readonly name: string;
   readonly #handler: Handler;
+  readonly #interceptors: readonly Interceptor[];
   #calls = 0;
   #errors = 0;
   #inFlight = 0;
   readonly #latency = new Latency();
 
-  constructor(name: string, handler: Handler) {
+  /** @param interceptors Those of the server, which may still become more */
+  constructor(name: string, handler: Handler, interceptors: readonly Interceptor[]) {
     this.name = name;
     this.#handler = handler;
+    this.#interceptors = interceptors;
   }
 
   start(args: unknown, context: CallContext): unknown {
     this.#calls++;
     this.#inFlight++;
+    if (this.#interceptors.length > 0) return intercepted(this.#interceptors, this.#handler, args, context);
     return this.#handler(args, context);
   }
 
@@ -58,6 +67,19 @@ export class ServiceTable {
   readonly #services = new Set<string>();
   /** By whole name, such as `Arith.sum`: one look-up a call. */
   readonly #methods = new Map<string, ServiceMethod>();
+  readonly #interceptors: Interceptor[] = [];
+  readonly #log: Log | undefined;
+
+  /** @param log Told of what goes wrong in the checks of contracts */
+  constructor(log?: Log) {
+    this.#log = log;
+  }
+
+  /** Puts an interceptor around every handler, inside of those before it. */
+  use(interceptor: Interceptor): void {
+    if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
+    this.#interceptors.push(interceptor);
+  }
 
   /** Names of services, in the order in which they were registered. */
   get names(): string[] {
@@ -65,11 +87,11 @@ export class ServiceTable {
   }
 
   /**
-   * Registers the methods of an object.
+   * Registers the methods of an object: all, or those of a contract.
    *
-   * @throws {TypeError} If the name is none or is taken, or nothing of the object can be called
+   * @throws {TypeError} If the name is none or is taken, nothing of the object can be called, or the contract is not kept
    */
-  register(name: string, target: object): void {
+  register(name: string, target: object, contract?: Contract): void {
     if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
       throw new TypeError(
         `Cannot register service ${
@@ -80,8 +102,9 @@ export class ServiceTable {
     if (this.#services.has(name)) {
       throw new TypeError(`Cannot register service "${name}": it is registered already`);
     }
-    const methods = [...callable(target)];
-    if (methods.length === 0) {
+    let methods = new Map(callable(target));
+    if (contract !== undefined) methods = contractHandlers(contract, methods, isPlain(target), this.#log);
+    if (methods.size === 0) {
       throw new TypeError(
         `Cannot register service "${name}": it has no methods that can be called from outside`,
       );
@@ -89,7 +112,7 @@ export class ServiceTable {
     this.#services.add(name);
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler));
+      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors));
     }
   }
 
@@ -139,6 +162,12 @@ function* callable(target: object): Iterable<[string, Handler]> {
       if (typeof value === "function") yield [name, value.bind(target)];
     }
   }
+}
+
+/** Whether an object has no class of its own. */
+function isPlain(target: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(target);
+  return prototype === null || prototype === Object.prototype;
 }
 
 /** Whether `level` is the prototype of a class of the platform: who extends `Map` does not offer `clear` to callers. */

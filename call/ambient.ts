@@ -1,0 +1,81 @@
+// The call that is being answered, for whatever its handler does: a call made inside a handler inherits its signal, its
+// deadline and its trace without being told. Set by sessions around handlers, asked by clients.
+
+import type { CallContext } from "./dispatch.ts";
+
+interface Storage {
+  run<R>(store: CallContext | undefined, fn: () => R): R;
+  getStore(): CallContext | undefined;
+}
+
+/** Node's AsyncLocalStorage, which Deno has too; where there is none, such as in a browser, nothing is inherited. */
+function findStorage(): Storage | undefined {
+  const { process } = globalThis as {
+    process?: { getBuiltinModule?(name: string): { AsyncLocalStorage: new () => Storage } | undefined };
+  };
+  const hooks = process?.getBuiltinModule?.("node:async_hooks");
+  return hooks === undefined ? undefined : new hooks.AsyncLocalStorage();
+}
+
+/**
+ * What is inherited in one process. There is only one of it, because an asynchronous context is the process's too; it
+ * costs nothing until the first client is made, since only clients ask.
+ */
+class Ambient {
+  #storage: Storage | undefined;
+  #wanted = false;
+
+  /** Somebody will ask from now on. */
+  want(): void {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#storage = findStorage();
+  }
+
+  /** The call that is being answered here, if any. */
+  current(): CallContext | undefined {
+    return this.#storage?.getStore();
+  }
+
+  /** Runs `fn` as part of answering `call`, or of no call at all. */
+  run<R>(call: CallContext | undefined, fn: () => R): R {
+    return this.#storage === undefined ? fn() : this.#storage.run(call, fn);
+  }
+
+  /** Whether anybody asks. */
+  get wanted(): boolean {
+    return this.#storage !== undefined;
+  }
+}
+
+/** What is inherited in this process. */
+export const ambient: Ambient = new Ambient();
+
+/**
+ * Runs a function outside of the call that is being answered: calls that it makes inherit nothing, and go on when the
+ * caller gives up. For work that a handler starts and does not wait for.
+ *
+ * @example
+ * ```ts
+ * import { connect, detach, Server } from "@troodon/rpc";
+ *
+ * await using log = new Server().register("Log", { write: (line: string) => console.log(line) });
+ * const { address } = await log.listen("tcp@127.0.0.1:0");
+ * await using client = await connect(address);
+ *
+ * await using server = new Server().register("Shop", {
+ *   buy: () => {
+ *     // The line is written even if the buyer hangs up now.
+ *     void detach(() => client.call("Log.write", "sold"));
+ *     return "thank you";
+ *   },
+ * });
+ * ```
+ *
+ * @typeParam R What the function returns
+ * @param fn What to run, at once
+ * @returns What it returned
+ */
+export function detach<R>(fn: () => R): R {
+  return ambient.run(undefined, fn);
+}

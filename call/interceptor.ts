@@ -1,0 +1,61 @@
+// What stands between a call and its answer, the same on both sides: an interceptor sees a call, may change it, refuse
+// it, or answer it, and sees the reply on its way back. Composed by servers around handlers and by clients around calls.
+
+import type { Metadata } from "./metadata.ts";
+
+/** A call on its way, as interceptors see it. To change it, pass a changed copy on. */
+export interface Call {
+  /** Who is called, such as `Arith.sum`. */
+  readonly method: string;
+  /** The argument, or an AsyncIterable of them. */
+  readonly args: unknown;
+  /** What travels beside the arguments. */
+  readonly metadata: Metadata;
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+  /** When the caller stops waiting, on the clock of `performance.now()`; Infinity = never. */
+  readonly deadline: number;
+  /** Who calls, such as `tcp@127.0.0.1:50312`; on the calling side undefined. */
+  readonly peer: string | undefined;
+}
+
+/** An answer on its way back. To change it, return a changed copy. */
+export interface Reply {
+  /** The result, or an AsyncIterable of items. */
+  readonly value: unknown;
+  /** What travels beside a single result; empty for a stream. */
+  readonly metadata: Metadata;
+}
+
+/** What is behind an interceptor: the next one, or in the end the handler or the wire. Call it once at most. */
+export type Next = (call: Call) => Promise<Reply>;
+
+/**
+ * Takes part in every call of a server or a client.
+ *
+ * Throwing an `RpcError` refuses the call, or fails it on its way back.
+ *
+ * @example An interceptor that says how long calls take
+ * ```ts
+ * import { type Interceptor, Server } from "@troodon/rpc";
+ *
+ * const timing: Interceptor = async (call, next) => {
+ *   const began = performance.now();
+ *   try {
+ *     return await next(call);
+ *   } finally {
+ *     console.log(`${call.method} took ${performance.now() - began} ms`);
+ *   }
+ * };
+ * new Server().use(timing);
+ * ```
+ */
+export type Interceptor = (call: Call, next: Next) => Reply | Promise<Reply>;
+
+/** Puts interceptors in front of `last`, the first outermost. */
+export function compose(interceptors: readonly Interceptor[], last: Next): Next {
+  return interceptors.reduceRight<Next>(
+    (next, interceptor) => async (call) => await interceptor(call, next),
+    last,
+  );
+}

@@ -1,0 +1,102 @@
+// Interceptors that most programs want sooner or later. Each is one function that makes one.
+
+import { RpcError } from "./error.ts";
+import type { Interceptor, Reply } from "./interceptor.ts";
+import type { Log } from "./log.ts";
+
+/**
+ * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments.
+ *
+ * @example
+ * ```ts
+ * import { logCalls, Server } from "@troodon/rpc";
+ *
+ * new Server().use(logCalls((line) => console.log(line))); // Arith.sum ok 0.4 ms
+ * ```
+ *
+ * @param log Gets the line, and the error of a call that failed
+ * @returns An interceptor for servers or clients
+ */
+export function logCalls(log: Log): Interceptor {
+  return async (call, next) => {
+    const began = performance.now();
+    const line = (outcome: string) =>
+      `${call.method} ${outcome} ${(performance.now() - began).toFixed(1)} ms`;
+    try {
+      const reply = await next(call);
+      log(line("ok"));
+      return reply;
+    } catch (error) {
+      log(line(error instanceof RpcError ? error.code : "failed"), error);
+      throw error;
+    }
+  };
+}
+
+/**
+ * Sends a token along with every call of a client, as metadata `authorization: Bearer TOKEN` (RFC 6750 section 2.1).
+ *
+ * @example
+ * ```ts
+ * import { connect, requireToken, sendToken, Server } from "@troodon/rpc";
+ *
+ * await using server = new Server().use(requireToken((token) => token === "secret"));
+ * server.register("Echo", { echo: (value: unknown) => value });
+ * const { address } = await server.listen("tcp@127.0.0.1:0");
+ *
+ * await using client = await connect(address, { interceptors: [sendToken(() => "secret")] });
+ * console.log(await client.call("Echo.echo", "hello"));
+ * ```
+ *
+ * @param token Makes the token, for each call anew: it may have to be refreshed
+ * @returns An interceptor for clients
+ */
+export function sendToken(token: () => string | Promise<string>): Interceptor {
+  return async (call, next) => {
+    const authorization = `Bearer ${await token()}`;
+    return await next({ ...call, metadata: new Map([...call.metadata, ["authorization", authorization]]) });
+  };
+}
+
+/**
+ * Refuses every call of a server that does not bring a token which holds, with `unauthenticated`. What the token is
+ * compared with should be compared in constant time.
+ *
+ * @param holds Whether a token is good for a method
+ * @returns An interceptor for servers; see `sendToken` for the other side and an example
+ */
+export function requireToken(
+  holds: (token: string, method: string) => boolean | Promise<boolean>,
+): Interceptor {
+  return async (call, next) => {
+    const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
+    if (token === undefined || await holds(token, call.method) !== true) {
+      throw new RpcError("unauthenticated", `${call.method} needs a token that holds`);
+    }
+    return await next(call);
+  };
+}
+
+/**
+ * Lets at most `most` calls run at once: the call too many is refused with `resource_exhausted`. A call that streams
+ * runs until its handler has returned the stream, not until its last item.
+ *
+ * @param most From 1
+ * @returns An interceptor for servers or clients
+ * @throws {RangeError} If `most` is not a whole number from 1
+ */
+export function limitConcurrency(most: number): Interceptor {
+  if (!Number.isSafeInteger(most) || most < 1) {
+    throw new RangeError(`Cannot limit concurrency to ${most}: expected a whole number of at least 1`);
+  }
+  let running = 0;
+  return async (call, next): Promise<Reply> => {
+    if (running >= most) throw new RpcError("resource_exhausted", `More than ${most} calls at once`);
+    running++;
+    try {
+      return await next(call);
+    } finally {
+      running--;
+    }
+  };
+}

@@ -1,0 +1,46 @@
+// A WebSocket request as a Conn: what Server.fetch does with one on the path of RPC.
+
+import { formatAddress } from "../discovery/endpoint.ts";
+import type { Conn } from "../transport/conn.ts";
+import { WebSocketConn } from "../transport/websocket.ts";
+
+/** What `Deno.serve` says of a request besides the request. */
+export interface FetchInfo {
+  /** Where it comes from. */
+  readonly remoteAddr: Deno.Addr;
+}
+
+/** Whether a request asks for a WebSocket. */
+export function asksForWebSocket({ method, headers }: Request): boolean {
+  return method === "GET" && headers.get("upgrade")?.toLowerCase() === "websocket";
+}
+
+/**
+ * Turns a request into a WebSocket.
+ *
+ * @param maxHeld Bytes that may wait to be read
+ * @returns The Conn and the answer that opens it; undefined if the request is malformed
+ */
+export function upgrade(
+  request: Request,
+  info: FetchInfo | undefined,
+  maxHeld: number,
+): { conn: Conn; response: Response } | undefined {
+  // Asked before, since the upgraded request does not know any more.
+  const peer = peerOf(request, info);
+  try {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    return { conn: new WebSocketConn(socket, peer, maxHeld), response };
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
+}
+
+function peerOf({ url }: Request, info: FetchInfo | undefined): string {
+  const transport = url.startsWith("https:") ? "wss" : "ws";
+  const address = info?.remoteAddr;
+  if (address === undefined || !("hostname" in address)) return `${transport}@unknown`;
+  const { hostname, port } = address;
+  return formatAddress({ transport, hostname, port, path: "/_rpc_" });
+}

@@ -1,0 +1,193 @@
+// What arrives of a stream: items that wait for whoever iterates, and the credit that is given for them. Belongs to one
+// call of either side; the session's read loop pushes, the user's loop takes.
+
+import { RpcError } from "../call/error.ts";
+import { malformed } from "../codec/header_reader.ts";
+
+/** Items that each direction of a stream may send at first. */
+export const FIRST_ITEMS = 64;
+/** Bytes of items' bodies that each direction of a stream may send at first. */
+export const FIRST_BYTES = 262_144;
+/** How far the credit of a stream grows whose consumer is always waiting: nothing is gained beyond. */
+const MOST_ITEMS = 1_024;
+const MOST_BYTES = 1_048_576;
+
+const DONE: IteratorResult<never> = { value: undefined, done: true };
+
+/** Whoever an inflow works for. */
+export interface InflowOwner {
+  /** The other side may send that much more. */
+  grant(items: number, bytes: number): void;
+  /** Whoever iterated has left before the end. */
+  left(): void;
+}
+
+interface Waiter {
+  resolve(result: IteratorResult<unknown>): void;
+  reject(error: unknown): void;
+}
+
+/** The items of one stream, to be taken once, in order. Leaving its loop tells the sender to stop. */
+export class Inflow implements AsyncIterableIterator<unknown> {
+  #owner: InflowOwner | undefined;
+  /** Items that wait, from `#head` on, and the sizes of their bodies. */
+  readonly #items: unknown[] = [];
+  readonly #sizes: number[] = [];
+  #head = 0;
+  /** Who waits for items; only ever while none waits. */
+  readonly #waiters: Waiter[] = [];
+  /** What the other side may still send. */
+  #itemCredit = FIRST_ITEMS;
+  #byteCredit = FIRST_BYTES;
+  /** What its credit is filled up to. */
+  #itemWindow = FIRST_ITEMS;
+  #byteWindow = FIRST_BYTES;
+  /** What was taken since the last grant. */
+  #itemsTaken = 0;
+  #bytesTaken = 0;
+  #begun = false;
+  /** The sender has said that this was all. */
+  #ended = false;
+  /** Nothing more is handed out but what waits. */
+  #over = false;
+  #error: RpcError | undefined;
+
+  /** Whether anything has arrived. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  /** Whether nothing more is wanted or expected. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Says whom this works for: known when its call is sent. */
+  attach(owner: InflowOwner): void {
+    this.#owner = owner;
+  }
+
+  /**
+   * Takes the credit of an item that has arrived, before anything else is done with it.
+   *
+   * @param size Of its body, in bytes
+   * @returns Whether anybody still wants it
+   * @throws {RpcError} If there was no credit, or the stream has ended: a protocol error
+   */
+  spend(size: number): boolean {
+    if (this.#ended) throw malformed("an item comes behind the end of its stream");
+    if (this.#itemCredit <= 0 || this.#byteCredit <= 0) {
+      throw new RpcError("resource_exhausted", "Cannot decode frame: an item comes without credit");
+    }
+    this.#begun = true;
+    this.#itemCredit--;
+    this.#byteCredit -= size;
+    return !this.#over;
+  }
+
+  /** Hands an item over whose credit has been taken. */
+  push(value: unknown, size: number): void {
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) {
+      this.#items.push(value);
+      this.#sizes.push(size);
+    } else {
+      waiter.resolve({ value, done: false });
+      this.#taken(size);
+    }
+  }
+
+  /**
+   * The sender has said that this was all. What waits can still be taken.
+   *
+   * @throws {RpcError} If it had said so before: a protocol error
+   */
+  end(): void {
+    if (this.#ended) throw malformed("a stream ends twice");
+    this.#ended = true;
+    this.#finish();
+  }
+
+  /** It ends with an error: behind what waits, or at once if nobody should go on with that. */
+  fail(error: RpcError, atOnce: boolean): void {
+    if (this.#over) return;
+    if (atOnce) this.#clear();
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) this.#error = error;
+    else waiter.reject(error);
+    this.#finish();
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    const head = this.#head;
+    if (head < this.#items.length) {
+      const value = this.#items[head];
+      const size = this.#sizes[head]!;
+      this.#items[head] = undefined;
+      this.#head = head + 1;
+      if (this.#head === this.#items.length) this.#clear();
+      else if (this.#head === MOST_ITEMS) this.#compact();
+      this.#taken(size);
+      return Promise.resolve({ value, done: false });
+    }
+    const error = this.#error;
+    if (error !== undefined) {
+      this.#error = undefined;
+      return Promise.reject(error);
+    }
+    if (this.#over) return Promise.resolve(DONE);
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  return(): Promise<IteratorResult<unknown>> {
+    const early = !this.#over;
+    this.#error = undefined;
+    this.#clear();
+    this.#finish();
+    if (early) this.#owner?.left();
+    return Promise.resolve(DONE);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #finish(): void {
+    this.#over = true;
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+  }
+
+  #clear(): void {
+    this.#items.length = this.#sizes.length = 0;
+    this.#head = 0;
+  }
+
+  /** Gives up the places of what was taken: a consumer may never catch up. */
+  #compact(): void {
+    this.#items.splice(0, this.#head);
+    this.#sizes.splice(0, this.#head);
+    this.#head = 0;
+  }
+
+  /** Grants anew what was taken, half a window at a time; to a consumer who had to wait, twice as much from now on. */
+  #taken(size: number): void {
+    this.#itemsTaken++;
+    this.#bytesTaken += size;
+    if (this.#over) return;
+    if (this.#itemsTaken < this.#itemWindow / 2 && this.#bytesTaken < this.#byteWindow / 2) return;
+    let items = this.#itemsTaken;
+    let bytes = this.#bytesTaken;
+    this.#itemsTaken = this.#bytesTaken = 0;
+    if (this.#items.length === 0) {
+      const moreItems = Math.min(this.#itemWindow, MOST_ITEMS - this.#itemWindow);
+      const moreBytes = Math.min(this.#byteWindow, MOST_BYTES - this.#byteWindow);
+      this.#itemWindow += moreItems;
+      this.#byteWindow += moreBytes;
+      items += moreItems;
+      bytes += moreBytes;
+    }
+    this.#itemCredit += items;
+    this.#byteCredit += bytes;
+    this.#owner?.grant(items, bytes);
+  }
+}

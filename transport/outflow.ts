@@ -1,0 +1,167 @@
+// What leaves as a stream: the items of an iterable, as fast as the other side gives credit and the connection takes
+// them. Belongs to one call of either side.
+
+import type { RpcError } from "../call/error.ts";
+import type { Streamable } from "../call/streamable.ts";
+import { malformed } from "../codec/header_reader.ts";
+import { FIRST_BYTES, FIRST_ITEMS } from "./inflow.ts";
+
+/** Whoever an outflow works for. */
+export interface OutflowOwner {
+  /** Whether the connection takes more now; if not, `resume` is called when it does. */
+  hasRoom(flow: Outflow): boolean;
+  /** It begins to send what it has, or ends or waits. */
+  streaming(change: 1 | -1): void;
+  /**
+   * Writes one item.
+   *
+   * @returns The length of its body; undefined if its call has ended over it
+   */
+  writeItem(value: unknown): number | undefined;
+}
+
+/** The sending end of one stream. */
+export class Outflow {
+  readonly #owner: OutflowOwner;
+  #items = FIRST_ITEMS;
+  #bytes = FIRST_BYTES;
+  #stopped = false;
+  /** Why no credit comes any more, once that is so. */
+  #dry: RpcError | undefined;
+  #wake: (() => void) | undefined;
+  #source: Source | undefined;
+  /** Settles when the iterable has been told to stop and has done so. */
+  #left: Promise<void> | undefined;
+
+  constructor(owner: OutflowOwner) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Takes credit that the other side gives.
+   *
+   * @throws {RpcError} If the sum is above 2^53-1: a protocol error
+   */
+  credit(items: number, bytes: number): void {
+    this.#items += items;
+    this.#bytes += bytes;
+    if (this.#items > Number.MAX_SAFE_INTEGER || this.#bytes > Number.MAX_SAFE_INTEGER) {
+      throw malformed("the credit of a stream is above 2^53-1");
+    }
+    this.resume();
+  }
+
+  /** Looks again whether there is room. */
+  resume(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** No credit comes any more: it fails with `reason` when it runs out. */
+  dry(reason: RpcError): void {
+    this.#dry = reason;
+    this.resume();
+  }
+
+  /** Sends nothing more, and tells the iterable so: one that waits for something may only end by that. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.resume();
+    this.#leave();
+  }
+
+  /**
+   * Sends all items of `source`, each asked for only when there is room for it, and lets go of it.
+   *
+   * @returns Whether it came to the end; if not, it was stopped
+   * @throws Whatever the iterable throws
+   */
+  async send(source: Streamable): Promise<boolean> {
+    const iterator = iterate(source);
+    this.#source = iterator;
+    if (this.#stopped) this.#leave();
+    this.#owner.streaming(1);
+    try {
+      return await this.#sendAll(iterator);
+    } finally {
+      this.#owner.streaming(-1);
+      await this.#left;
+    }
+  }
+
+  #leave(): void {
+    const source = this.#source;
+    this.#source = undefined;
+    if (source !== undefined) this.#left = leave(source);
+  }
+
+  async #sendAll(iterator: Source): Promise<boolean> {
+    while (!this.#stopped) {
+      if (!this.#hasRoom()) {
+        if (this.#dry !== undefined && !this.#hasCredit()) {
+          this.stop();
+          throw this.#dry;
+        }
+        this.#owner.streaming(-1);
+        await new Promise<void>((resolve) => this.#wake = resolve);
+        this.#owner.streaming(1);
+        continue;
+      }
+      const next = iterator.next();
+      // Items of a synchronous iterator are not waited for.
+      const { done, value } = isResult(next) ? next : await next;
+      if (done) {
+        this.#source = undefined;
+        return !this.#stopped;
+      }
+      if (this.#stopped) break;
+      const length = this.#owner.writeItem(value);
+      if (length === undefined) this.stop();
+      else this.#spend(length);
+    }
+    return false;
+  }
+
+  #spend(length: number): void {
+    this.#items--;
+    this.#bytes -= length;
+  }
+
+  #hasCredit(): boolean {
+    return this.#items > 0 && this.#bytes > 0;
+  }
+
+  #hasRoom(): boolean {
+    return this.#hasCredit() && this.#owner.hasRoom(this);
+  }
+}
+
+/** What the items come from, once their iterable has been opened. */
+type Source = AsyncIterator<unknown> | Iterator<unknown>;
+type Result = IteratorResult<unknown>;
+
+function isResult(next: Result | Promise<Result>): next is Result {
+  return !("then" in next);
+}
+
+function iterate(source: Streamable): Source {
+  if (source instanceof ReadableStream) {
+    // Its own iterator would not cancel it before the read that is under way is done.
+    const reader = source.getReader();
+    return {
+      next: () => reader.read() as Promise<Result>,
+      return: async () => ({ value: await reader.cancel(), done: true }),
+    };
+  }
+  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+}
+
+async function leave(source: Source): Promise<void> {
+  try {
+    await source.return?.();
+  } catch {
+    // It was told to stop; how it takes that is its own affair.
+  }
+}

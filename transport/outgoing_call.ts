@@ -1,0 +1,106 @@
+// One call as its user made it, on whichever side: checked, on the clock, and settled once. What every attempt at it has
+// in common.
+
+import { ambient } from "../call/ambient.ts";
+import { type CallOptions, checkTimeout } from "../call/call_options.ts";
+import type { CallContext } from "../call/dispatch.ts";
+import type { RpcError } from "../call/error.ts";
+import { type Metadata, toMetadata } from "../call/metadata.ts";
+import type { PickContext } from "../discovery/balancer.ts";
+import type { SessionCall } from "./caller.ts";
+import type { Inflow } from "./inflow.ts";
+import type { Outflow } from "./outflow.ts";
+
+/** What the calls of one client have in common. */
+export interface CallDefaults {
+  /** ms for calls that name no timeout; Infinity = none. */
+  readonly timeout: number;
+  /** Takes a call that failed if it may be sent again, and returns whether it does. */
+  readonly again?: (call: OutgoingCall, error: RpcError) => boolean;
+}
+
+/** A call, and its first attempt: most calls need no other. */
+export class OutgoingCall implements SessionCall, PickContext {
+  seq = 0;
+  deadline = Infinity;
+  outflow: Outflow | undefined = undefined;
+  /** Takes the items, where a stream is what is wanted. */
+  readonly inflow: Inflow | undefined;
+  readonly method: string;
+  readonly args: unknown;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+  readonly metadata: Metadata | undefined;
+  readonly key: string | undefined;
+  readonly idempotent: boolean;
+  readonly resolve: (result: unknown, metadata?: Metadata) => void;
+  /** What came beside the result, of an attempt that was not the first. */
+  replyMetadata: Metadata | undefined = undefined;
+  /** Settles it as failed, for good. */
+  readonly fail: (error: unknown) => void;
+  readonly #defaults: CallDefaults;
+  /** When the call ends that this one is part of. */
+  readonly #latest: number;
+
+  /**
+   * @param inflow Takes the items, where a stream is what is wanted
+   * @param outer The call whose answering this one is part of
+   * @throws {TypeError} If the method is not text, or the signal or the metadata are none
+   * @throws {RangeError} If the timeout is negative or not a number
+   */
+  constructor(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    defaults: CallDefaults,
+    resolve: (result: unknown, metadata?: Metadata) => void,
+    fail: (error: unknown) => void,
+    inflow?: Inflow,
+    outer: CallContext | undefined = ambient.current(),
+  ) {
+    if (typeof method !== "string") {
+      throw new TypeError("Cannot call method: expected a name such as Arith.sum");
+    }
+    this.method = method;
+    this.args = args;
+    this.#defaults = defaults;
+    this.resolve = resolve;
+    this.fail = fail;
+    this.inflow = inflow;
+    this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
+    const signal = options?.signal;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new TypeError("Cannot use signal: expected an AbortSignal");
+    }
+    const metadata = toMetadata(options?.metadata);
+    // A call made inside a handler ends with the call that is being answered there, and belongs to its trace.
+    this.signal = outer === undefined ? signal : joined(signal, outer.signal);
+    this.metadata = outer === undefined ? metadata : traced(metadata, outer.metadata);
+    this.#latest = outer?.deadline ?? Infinity;
+    this.key = options?.key;
+    this.idempotent = options?.idempotent ?? false;
+  }
+
+  /** Starts the clock: every attempt has the same deadline. */
+  begin(now: number): void {
+    this.deadline = Math.min(now + this.timeout, this.#latest);
+  }
+
+  /** The first attempt has failed. */
+  reject(error: RpcError): void {
+    if (this.#defaults.again?.(this, error) !== true) this.fail(error);
+  }
+}
+
+/** Metadata by which a trace goes on over several calls (W3C Trace Context and Baggage). */
+const TRACE = ["traceparent", "tracestate", "baggage"];
+
+function joined(own: AbortSignal | undefined, outer: AbortSignal): AbortSignal {
+  return own === undefined ? outer : AbortSignal.any([own, outer]);
+}
+
+function traced(own: Metadata | undefined, outer: Metadata): Metadata | undefined {
+  const trace = TRACE.filter((name) => outer.has(name) && !own?.has(name));
+  if (trace.length === 0) return own;
+  return new Map([...own ?? [], ...trace.map((name) => [name, outer.get(name)!] as const)]);
+}

@@ -1,0 +1,60 @@
+// The other side of a connection as a handler sees it: where it is, and calls back to it over the same connection. A call
+// back is part of answering the call that it is made for: it ends with it.
+
+import type { CallOptions } from "../call/call_options.ts";
+import type { CallContext, Peer } from "../call/dispatch.ts";
+import { canceled, deadlineExceeded } from "../call/outcome.ts";
+import { type ServiceClient, serviceClient } from "../call/typed.ts";
+import { openStream } from "./call_stream.ts";
+import type { SessionCall } from "./caller.ts";
+import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
+
+/** What calls back need of a session. */
+export interface PeerSession {
+  /** Where the other side is. */
+  readonly address: string;
+  /** The time, as deadlines are counted. */
+  now(): number;
+  /** Calls a method of the other side. */
+  call(call: SessionCall): void;
+}
+
+/** As a client's, but for sending again: there is only this one connection. */
+const DEFAULTS: CallDefaults = { timeout: 30_000 };
+
+/** One caller, for one of its calls. */
+export class SessionPeer implements Peer {
+  readonly #session: PeerSession;
+  readonly #outer: CallContext;
+
+  constructor(session: PeerSession, outer: CallContext) {
+    this.#session = session;
+    this.#outer = outer;
+  }
+
+  get address(): string {
+    return this.#session.address;
+  }
+
+  call<T>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
+    return new Promise<unknown>((resolve, reject) => {
+      this.#start(new OutgoingCall(method, args, options, DEFAULTS, resolve, reject, undefined, this.#outer));
+    }) as Promise<T>;
+  }
+
+  stream<T>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
+    return openStream<T>(method, args, options, DEFAULTS, (call) => this.#start(call), this.#outer);
+  }
+
+  service<S>(name: string): ServiceClient<S> {
+    return serviceClient<S>(this, name);
+  }
+
+  #start(call: OutgoingCall): void {
+    const now = this.#session.now();
+    call.begin(now);
+    if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
+    else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));
+    else this.#session.call(call);
+  }
+}

@@ -1,0 +1,108 @@
+// The dialling side of TLS, over Deno's sockets: certificate and name have been checked before there is a Conn, so before
+// a byte of RPC is sent. Also the options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
+
+import type { HttpAddress } from "../discovery/endpoint.ts";
+import type { Conn } from "./conn.ts";
+import { type HostAndPort, SocketConn } from "./tcp.ts";
+import { dialWebSocket } from "./websocket.ts";
+
+/** What both sides name in ALPN. A side that names nothing may come too, one that names only others may not. */
+export const PROTOCOLS = ["troodon/1"];
+
+/** Who a server is, to clients that come over TLS. */
+export interface ServerTlsOptions {
+  /** The certificate and those between it and the root, in PEM. */
+  cert: string;
+  /** The private key that belongs to it, in PEM. */
+  key: string;
+}
+
+/** Whom a client trusts, where it comes over TLS. */
+export interface ConnectTlsOptions {
+  /**
+   * Certificates to trust besides those that Deno trusts, in PEM.
+   *
+   * @default {[]}
+   */
+  caCerts?: string[];
+  /**
+   * The name that the certificate must be for, if it is not the host of the address. For `tls@` alone.
+   *
+   * @default {"the host of the address"}
+   */
+  serverName?: string;
+}
+
+/**
+ * Checks what a client trusts.
+ *
+ * @throws {TypeError} If something in it is not text
+ */
+export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
+  const { caCerts = [], serverName } = tls;
+  if (!Array.isArray(caCerts) || !caCerts.every((each) => typeof each === "string")) {
+    throw new TypeError("Cannot use tls.caCerts: expected a list of certificates in PEM");
+  }
+  if (serverName !== undefined && typeof serverName !== "string") {
+    throw new TypeError("Cannot use tls.serverName: expected text");
+  }
+  return { caCerts: [...caCerts], serverName };
+}
+
+/**
+ * Checks who a server is. What is inside is checked when it listens.
+ *
+ * @throws {TypeError} If something in it is not text
+ */
+export function checkServerTls({ cert, key }: ServerTlsOptions): ServerTlsOptions {
+  if (typeof cert !== "string" || typeof key !== "string") {
+    throw new TypeError("Cannot use tls: expected cert and key as text in PEM");
+  }
+  return { cert, key };
+}
+
+/**
+ * Dials a host and port over TLS. Resolves when the certificate and its name have been found good.
+ *
+ * @throws {Error} If nobody answers there, the certificate is not good, or the signal aborts
+ */
+export async function dialTls(
+  { hostname, port }: HostAndPort,
+  { caCerts, serverName = hostname }: ConnectTlsOptions,
+  signal: AbortSignal,
+): Promise<Conn> {
+  const tcp = await Deno.connect({ hostname, port, signal });
+  let conn = new SocketConn(tcp, "tcp");
+  const stop = () => conn.close();
+  signal.addEventListener("abort", stop);
+  try {
+    tcp.setNoDelay(true);
+    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols: PROTOCOLS });
+    conn = new SocketConn(socket, "tls");
+    if (signal.aborted) throw signal.reason;
+    // Deno would do this with the first write, and give no chance to hold what is written back.
+    await socket.handshake();
+    return conn;
+  } catch (error) {
+    // Until a handshake is over, Deno keeps the socket although it is closed here: until the peer ends it.
+    conn.close();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/**
+ * Dials a WebSocket that trusts further certificates, as only Deno's can.
+ *
+ * @throws {Error} If there is none, its certificate is not good, or the signal aborts
+ */
+export async function dialTrustingWebSocket(
+  address: HttpAddress,
+  { caCerts }: ConnectTlsOptions,
+  maxHeld: number,
+  signal: AbortSignal,
+): Promise<Conn> {
+  using client = Deno.createHttpClient({ caCerts });
+  return await dialWebSocket(address, maxHeld, signal, { client });
+}
