@@ -41,8 +41,8 @@ export class Tap implements Conn {
     return count;
   }
 
-  closeWrite(): Promise<void> {
-    return this.#conn.closeWrite();
+  closeWrite(fault?: boolean): Promise<void> {
+    return this.#conn.closeWrite(fault);
   }
 
   /** Also what a lost connection looks like to the session that holds this end. */

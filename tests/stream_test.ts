@@ -471,6 +471,23 @@ testSession(
   },
 );
 
+testSession("a call that fails with its first item leaves nothing at its signal", async (open) => {
+  await using pair = await open();
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const [add, remove] = [signal.addEventListener, signal.removeEventListener];
+  signal.addEventListener = (...rest: Parameters<typeof add>) => (listeners++, add.apply(signal, rest));
+  signal.removeEventListener = (
+    ...rest: Parameters<typeof remove>
+  ) => (listeners--, remove.apply(signal, rest));
+  // An iterator that does not even wait.
+  const source = { [Symbol.asyncIterator]: () => ({ next: () => ({ value: () => {}, done: false }) }) };
+  await fails(pair.call("echo", source, { signal }), "invalid_argument");
+  assertEquals(listeners, 0);
+  assertEquals(await pair.call("echo", 1, { signal }), 1);
+  assertEquals(listeners, 0);
+});
+
 testSession("call() of a method that streams says so, and cancels it", async (open) => {
   const endless = new Endless();
   await using pair = await open({ methods: { endless: endless.run, none: () => upTo(0) } });
@@ -565,7 +582,8 @@ testSession("a stream that a handler returns when nobody wants it any more is ca
   let cancelled = 0;
   await using pair = await open({
     methods: {
-      slow: async () => {
+      slow: async (_, { signal }) => {
+        signal.addEventListener("abort", () => gate.resolve());
         await gate.promise;
         return new ReadableStream({ cancel: () => void cancelled++ });
       },
@@ -576,7 +594,6 @@ testSession("a stream that a handler returns when nobody wants it any more is ca
   await until(() => pair.accepted.running === 1, "it runs");
   stop.abort();
   await next;
-  gate.resolve();
   await idle(pair);
   assertEquals(cancelled, 1);
 });

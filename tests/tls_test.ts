@@ -12,6 +12,10 @@ import { type CallContext, RpcError, Server, type ServerOptions } from "../serve
 import { connect, type ConnectOptions } from "../client/mod.ts";
 import { dialAndReset, RawPeer } from "./raw_peer.ts";
 import { bytes, call, OPTION } from "./raw_peer.ts";
+import { dialTls } from "../transport/tls.ts";
+import { listenTls } from "../transport/tls_listener.ts";
+import { assertBothWays, BOTH_WAYS } from "./both_ways.ts";
+import { Pair } from "./session_pair.ts";
 import { assertLives, portOf, until } from "./wire_harness.ts";
 
 /** A file of `tests/certs`. */
@@ -247,6 +251,19 @@ Deno.test("tls: a client is told why a server refuses it, and tokens go nowhere 
   await using client = await connect(at.address, { ...TRUST, token: "right" });
   assertEquals(await client.call("Echo.echo", 1), 1);
   assert(!at.log.join().includes("secret") && !at.log.join().includes("PRIVATE KEY"));
+});
+
+Deno.test("tls: both sides call, and stream, over one connection", async () => {
+  const listener = await listenTls({ hostname: "127.0.0.1", port: 0 }, identity("server"));
+  const { port } = listener;
+  const [dialled, accepted] = await Promise.all([
+    dialTls({ hostname: "127.0.0.1", port }, { caCerts: [CA] }, new AbortController().signal),
+    listener.accept(),
+  ]);
+  listener.close();
+  assertEquals(await listener.accept(), null);
+  await using pair = new Pair([dialled, accepted!], BOTH_WAYS);
+  await assertBothWays(pair);
 });
 
 Deno.test("tls: shutdown lets what was accepted finish, close() does not wait", async () => {

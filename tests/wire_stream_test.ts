@@ -207,7 +207,7 @@ overBoth("wire: Cancel stops a stream: what is on its way may come, and no End",
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
-  await peer.send(call(1, "Feed.endless", "x"), credit(1, MOST - 64, MOST - 262_144));
+  await peer.send(call(1, "Feed.endless", "x".repeat(5_000)), credit(1, MOST - 64, MOST - 262_144));
   await peer.frames(100);
   await peer.send(frame([6, 1]));
   await until(() => feed.finished === 1, "its finally");

@@ -59,15 +59,32 @@ class Incoming implements CallContext {
   #abort: AbortController | undefined;
   #reason: RpcError | undefined;
 
+  // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
+  declare readonly method: string;
+  declare readonly session: PeerSession;
+  declare readonly metadata: Metadata;
+  declare readonly deadline: number;
+  declare readonly seq: number;
+  declare readonly target: Method;
+  declare readonly arrived: number;
+
   constructor(
-    readonly method: string,
-    readonly session: PeerSession,
-    readonly metadata: Metadata,
-    readonly deadline: number,
-    readonly seq: number,
-    readonly target: Method,
-    readonly arrived: number,
-  ) {}
+    method: string,
+    session: PeerSession,
+    metadata: Metadata,
+    deadline: number,
+    seq: number,
+    target: Method,
+    arrived: number,
+  ) {
+    this.method = method;
+    this.session = session;
+    this.metadata = metadata;
+    this.deadline = deadline;
+    this.seq = seq;
+    this.target = target;
+    this.arrived = arrived;
+  }
 
   get peer(): Peer {
     return this.#peer ??= new SessionPeer(this.session, this);

@@ -21,23 +21,24 @@ export interface CallDefaults {
 
 /** A call, and its first attempt: most calls need no other. */
 export class OutgoingCall implements SessionCall, PickContext {
+  // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
   seq = 0;
   deadline = Infinity;
   outflow: Outflow | undefined = undefined;
   /** Takes the items, where a stream is what is wanted. */
-  readonly inflow: Inflow | undefined;
-  readonly method: string;
-  readonly args: unknown;
-  readonly timeout: number;
-  readonly signal: AbortSignal | undefined;
-  readonly metadata: Metadata | undefined;
-  readonly key: string | undefined;
-  readonly idempotent: boolean;
-  readonly resolve: (result: unknown, metadata?: Metadata) => void;
+  declare readonly inflow: Inflow | undefined;
+  declare readonly method: string;
+  declare readonly args: unknown;
+  declare readonly timeout: number;
+  declare readonly signal: AbortSignal | undefined;
+  declare readonly metadata: Metadata | undefined;
+  declare readonly key: string | undefined;
+  declare readonly idempotent: boolean;
+  declare readonly resolve: (result: unknown, metadata?: Metadata) => void;
   /** What came beside the result, of an attempt that was not the first. */
   replyMetadata: Metadata | undefined = undefined;
   /** Settles it as failed, for good. */
-  readonly fail: (error: unknown) => void;
+  declare readonly fail: (error: unknown) => void;
   readonly #defaults: CallDefaults;
   /** When the call ends that this one is part of. */
   readonly #latest: number;

@@ -398,7 +398,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     writeGoAway(this.#outbox.open(), this.#callee.lastSeq, error.code, error.message);
     this.#caller?.endAll(reason, true);
     this.#callee.endAll(reason);
-    this.#linger();
+    this.#linger(true);
   }
 
   #closeIfIdle(): void {
@@ -410,14 +410,16 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /**
    * Lets what is written leave, ends this side, and has the read loop wait for the peer's end: closing over unread
    * input would reset the connection and destroy answers on their way.
+   *
+   * @param fault Whether the peer broke the protocol
    */
-  #linger(): void {
+  #linger(fault = false): void {
     if (this.#state >= State.Closing) return;
     this.#state = State.Closing;
     this.#writer.flushed().then(async () => {
       if (this.#state !== State.Closing) return;
       this.#lingering = setTimeout(() => this.#terminate(lost("the other side did not end it")), LINGER_MS);
-      await this.#conn.closeWrite();
+      await this.#conn.closeWrite(fault);
     }).catch(() => this.#terminate(lost("it could not be ended")));
     this.#goOn();
   }
