@@ -555,6 +555,27 @@ testSession("a stream is iterated once, and makes no call unless it is", async (
   assertEquals(pair.started, 1);
 });
 
+testSession(
+  "a stream that is left while it waits for room is settled at once and never sent",
+  async (open) => {
+    const gate = Promise.withResolvers<void>();
+    await using pair = await open({
+      limits: { maxInFlight: 16 },
+      methods: { hold: () => gate.promise, three: () => upTo(3) },
+    });
+    const held = Array.from({ length: 16 }, () => pair.call("hold"));
+    const stream = pair.stream("three");
+    const next = stream.next();
+    assertEquals(pair.dialled.pending, 17);
+    await stream.return();
+    assertEquals([pair.dialled.pending, (await next).done], [16, true]);
+    gate.resolve();
+    await Promise.all(held);
+    await idle(pair);
+    assertEquals(pair.started, 16);
+  },
+);
+
 testSession("a call counts until the finally of what it streamed is done", async (open) => {
   const cleaning = Promise.withResolvers<void>();
   await using pair = await open({

@@ -154,7 +154,6 @@ Deno.test("websocket: what breaks the protocol gets GoAway, and then the end", a
     await raw.peer.send(wrong);
     const goAway = await raw.peer.frame();
     assertEquals([goAway?.kind, goAway?.header[2]], [10, code]);
-    // 1002, once the session says that it was a fault.
     assertEquals(await soon(raw.closed, "the end"), 1002);
   }
 });

@@ -73,8 +73,9 @@ export class Caller {
 
   /** Sends a call, or lets it wait until there is room for it. */
   call(call: SessionCall): void {
-    const { signal } = call;
+    const { signal, inflow } = call;
     if (signal?.aborted) return this.#abort(call);
+    if (inflow !== undefined) this.#attach(call, inflow);
     if (this.#waiting.size > 0 || !this.#hasRoom()) this.#waiting.add(call);
     else if (!this.#send(call)) return;
     if (signal === undefined) return;
@@ -229,7 +230,7 @@ export class Caller {
     const left = Math.floor(call.deadline - outbox.now());
     const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
-    const { args, inflow } = call;
+    const { args } = call;
     const streams = isAsyncIterable(args);
     beginCall(out, seq, call.method, timeout, call.metadata);
     // A call without a body says that its arguments follow as items.
@@ -241,7 +242,6 @@ export class Caller {
     this.#nextSeq = seq + 2;
     call.seq = seq;
     this.#sent.set(seq, call);
-    if (inflow !== undefined) this.#attach(call, inflow);
     if (!streams) return true;
     this.#sendItems(call, args);
     // It may have failed with its first item.
@@ -251,7 +251,10 @@ export class Caller {
   #attach(call: SessionCall, inflow: Inflow): void {
     inflow.attach({
       grant: (items, bytes) => writeCredit(this.#outbox.open(), call.seq, items, bytes),
-      left: () => this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`)),
+      left: () => {
+        if (call.seq === 0 && !this.#waiting.has(call)) return;
+        this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`));
+      },
     });
   }
 

@@ -12,6 +12,8 @@ import type { Writer } from "./writer.ts";
 const SMALL = 64;
 /** After so many microtasks without another frame, streams are taken to be waiting for something. */
 const IDLE_HOPS = 8;
+/** While this many bytes wait, streams do. */
+const STRETCH = 524_288;
 /** A batch of this many bytes is written without waiting for more. */
 const FULL_BATCH = 65_536;
 
@@ -62,9 +64,12 @@ export class Outbox {
     return this.#encoding;
   }
 
-  /** Whether no more than `most` bytes wait; if they do, `flow` is called back when they have become less. */
+  /**
+   * Whether a stream may send more: not while more than `most` bytes wait, nor more than is written at a stretch, since
+   * a source that never waits would keep the event loop to itself. If not, `flow` is called back.
+   */
   hasRoom(flow: Outflow, most: number): boolean {
-    if (this.unsent <= most) return true;
+    if (this.unsent <= Math.min(most, STRETCH)) return true;
     (this.#stalled ??= new Set()).add(flow);
     return false;
   }
