@@ -11,7 +11,7 @@ import type { KeyCache } from "./key_cache.ts";
 /** The receive buffer of a quiet connection. */
 const SMALL = 512;
 /** The receive buffer of a busy one, unless a single frame needs more. */
-const LARGE = 131_072;
+const LARGE = 262_144;
 
 /**
  * Cuts frames out of a byte stream and reads their headers. The fields hold the frame that `next()` found last;

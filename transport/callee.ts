@@ -192,7 +192,7 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
-    if (args instanceof Inflow) this.#attach(call, args);
+    if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
     if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
     else this.#start(call, args);
   }
