@@ -2,20 +2,21 @@
 // them. A call stays in the table until its handler has returned, even when its caller has long been answered.
 
 import { ambient } from "../call/ambient.ts";
-import type { CallContext, Lookup, Method, Peer } from "../call/dispatch.ts";
+import type { Lookup } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication, toMetadata } from "../call/metadata.ts";
+import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
+import { isStreamable, type Streamable } from "../call/streamable.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginError, beginReply, endFrame, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
 import { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
-import { type PeerSession, SessionPeer } from "./session_peer.ts";
-import { isStreamable, type Streamable } from "../call/streamable.ts";
+import type { PeerSession } from "./session_peer.ts";
 import { Outflow } from "./outflow.ts";
 
 /** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
@@ -46,80 +47,6 @@ export interface CalleeOwner extends PeerSession {
   onSettled(): void;
 }
 
-/** A call being answered: what the session knows of it, and the context that its handler sees. */
-class Incoming implements CallContext {
-  /** Whether it has had its answer or is owed none. */
-  answered = false;
-  /** Takes the arguments, where they are a stream. */
-  inflow: Inflow | undefined;
-  /** Sends the answer, where that is a stream. */
-  outflow: Outflow | undefined;
-  #peer: Peer | undefined;
-  #replyMetadata: Map<string, string | Uint8Array> | undefined;
-  #abort: AbortController | undefined;
-  #reason: RpcError | undefined;
-
-  // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
-  declare readonly method: string;
-  declare readonly session: PeerSession;
-  declare readonly metadata: Metadata;
-  declare readonly deadline: number;
-  declare readonly seq: number;
-  declare readonly target: Method;
-  declare readonly arrived: number;
-
-  constructor(
-    method: string,
-    session: PeerSession,
-    metadata: Metadata,
-    deadline: number,
-    seq: number,
-    target: Method,
-    arrived: number,
-  ) {
-    this.method = method;
-    this.session = session;
-    this.metadata = metadata;
-    this.deadline = deadline;
-    this.seq = seq;
-    this.target = target;
-    this.arrived = arrived;
-  }
-
-  get peer(): Peer {
-    return this.#peer ??= new SessionPeer(this.session, this);
-  }
-
-  get replyMetadata(): Map<string, string | Uint8Array> {
-    return this.#replyMetadata ??= new Map();
-  }
-
-  /**
-   * What is to be sent beside the answer.
-   *
-   * @throws {TypeError | RangeError} If that is not allowed
-   */
-  takeReplyMetadata(): Metadata | undefined {
-    return this.#replyMetadata === undefined ? undefined : toMetadata(this.#replyMetadata);
-  }
-
-  get signal(): AbortSignal {
-    // Made when it is first asked for: most handlers never do.
-    if (this.#abort === undefined) {
-      this.#abort = new AbortController();
-      if (this.#reason !== undefined) this.#abort.abort(this.#reason);
-    }
-    return this.#abort.signal;
-  }
-
-  abort(reason: RpcError): void {
-    this.#reason ??= reason;
-    this.#abort?.abort(this.#reason);
-    this.inflow?.fail(this.#reason, true);
-    this.outflow?.stop();
-  }
-}
-
 /** The callee's half of a session. */
 export class Callee {
   readonly #outbox: Outbox;
@@ -127,14 +54,14 @@ export class Callee {
   readonly #options: CalleeOptions;
   readonly #owner: CalleeOwner;
   /** Made for the first call that is not answered at once: there are connections on which none ever comes. */
-  #running: Map<number, Incoming> | undefined;
+  #running: Map<number, IncomingCall> | undefined;
   #owed = 0;
   #lastSeq = 0;
   #refusals = 0;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
   /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
-  #measured: Incoming | undefined;
+  #measured: IncomingCall | undefined;
   #measuredCount = 0;
 
   constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, owner: CalleeOwner) {
@@ -172,7 +99,7 @@ export class Callee {
     if (this.running >= limits.maxInFlight) return this.#refuseOneTooMany(seq);
     this.#lastSeq = seq;
     const deadline = arrived + shortest(frame.timeout, agreement.handleTimeout);
-    let call: Incoming, args: unknown;
+    let call: IncomingCall, args: unknown;
     try {
       if (deadline <= this.#outbox.now()) throw deadlineExceeded(method);
       if (lookup === undefined) {
@@ -180,7 +107,7 @@ export class Callee {
       }
       const target = lookup(method);
       args = this.#takeArgs(frame);
-      call = new Incoming(
+      call = new IncomingCall(
         method,
         this.#owner,
         ofApplication(frame.metadata),
@@ -293,7 +220,7 @@ export class Callee {
     }
   }
 
-  #start(call: Incoming, args: unknown): void {
+  #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
       result = call.target.start(args, call);
@@ -315,13 +242,13 @@ export class Callee {
   }
 
   /** Keeps a call that is not answered at once. */
-  #keep(call: Incoming): void {
+  #keep(call: IncomingCall): void {
     (this.#running ??= new Map()).set(call.seq, call);
     this.#owed++;
     this.#owner.wakeBy(call.deadline);
   }
 
-  #follow(call: Incoming, result: PromiseLike<unknown>): void {
+  #follow(call: IncomingCall, result: PromiseLike<unknown>): void {
     // A thenable of somebody else's may call back twice, or not be at its end.
     Promise.resolve(result).then((value) => {
       if (isStreamable(value)) return void this.#stream(call, value);
@@ -335,7 +262,7 @@ export class Callee {
   }
 
   /** Answers with the items of an iterable. */
-  async #stream(call: Incoming, source: Streamable): Promise<void> {
+  async #stream(call: IncomingCall, source: Streamable): Promise<void> {
     const flow = this.#outflow(call);
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
@@ -350,7 +277,7 @@ export class Callee {
     this.#returned(call);
   }
 
-  #outflow(call: Incoming): Outflow {
+  #outflow(call: IncomingCall): Outflow {
     if (call.outflow !== undefined) return call.outflow;
     const flow = call.outflow = new Outflow({
       hasRoom: (flow) => this.#outbox.hasRoom(flow, this.#options.limits.maxUnsentBytes / 2),
@@ -366,7 +293,7 @@ export class Callee {
     return flow;
   }
 
-  #attach(call: Incoming, inflow: Inflow): void {
+  #attach(call: IncomingCall, inflow: Inflow): void {
     call.inflow = inflow;
     inflow.attach({
       grant: (items, bytes) => {
@@ -378,7 +305,7 @@ export class Callee {
   }
 
   /** The call that an Item or an End belongs to; undefined if it is over. */
-  #expectStream(seq: number): Incoming | undefined {
+  #expectStream(seq: number): IncomingCall | undefined {
     const call = this.#running?.get(seq);
     if (call === undefined || call.answered) return undefined;
     if (call.inflow !== undefined) return call;
@@ -390,12 +317,12 @@ export class Callee {
   }
 
   /** Answers with an error while the handler is still at work. */
-  #giveUp(call: Incoming, error: RpcError): void {
+  #giveUp(call: IncomingCall, error: RpcError): void {
     this.#fail(call, error);
     call.abort(error);
   }
 
-  #returned(call: Incoming): void {
+  #returned(call: IncomingCall): void {
     this.#running?.delete(call.seq);
     this.#refusals = 0;
     if (call.inflow?.over === false) {
@@ -405,7 +332,7 @@ export class Callee {
     this.#owner.onSettled();
   }
 
-  #answer(call: Incoming, value: unknown): void {
+  #answer(call: IncomingCall, value: unknown): void {
     if (call.answered) return;
     let metadata: Metadata | undefined;
     try {
@@ -421,7 +348,7 @@ export class Callee {
     this.#succeed(call);
   }
 
-  #succeed(call: Incoming): void {
+  #succeed(call: IncomingCall): void {
     this.#settle(call);
     const measured = this.#measured;
     if (measured?.target === call.target && measured.arrived === call.arrived) {
@@ -433,7 +360,7 @@ export class Callee {
     }
   }
 
-  #fail(call: Incoming, reason: unknown): void {
+  #fail(call: IncomingCall, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
     const error = this.#explain(reason);
@@ -463,7 +390,7 @@ export class Callee {
     return toRpcError(reason);
   }
 
-  #abandon(call: Incoming, reason: RpcError): void {
+  #abandon(call: IncomingCall, reason: RpcError): void {
     if (!call.answered) {
       this.#settle(call);
       call.target.answered(reason.code, performance.now() - call.arrived, 1);
@@ -472,7 +399,7 @@ export class Callee {
     this.#owner.onSettled();
   }
 
-  #settle(call: Incoming): void {
+  #settle(call: IncomingCall): void {
     call.answered = true;
     if (this.#running?.has(call.seq)) this.#owed--;
   }

@@ -1,0 +1,84 @@
+// One call of the other side while it is being answered. Made and kept by the callee's half of a session; handlers see it as
+// their context.
+
+import type { CallContext, Method, Peer } from "../call/dispatch.ts";
+import type { RpcError } from "../call/error.ts";
+import { type Metadata, toMetadata } from "../call/metadata.ts";
+import type { Inflow } from "./inflow.ts";
+import type { Outflow } from "./outflow.ts";
+import { type PeerSession, SessionPeer } from "./session_peer.ts";
+
+/** A call being answered: what the session knows of it, and the context that its handler sees. */
+export class IncomingCall implements CallContext {
+  /** Whether it has had its answer or is owed none. */
+  answered = false;
+  /** Takes the arguments, where they are a stream. */
+  inflow: Inflow | undefined;
+  /** Sends the answer, where that is a stream. */
+  outflow: Outflow | undefined;
+  #peer: Peer | undefined;
+  #replyMetadata: Map<string, string | Uint8Array> | undefined;
+  #abort: AbortController | undefined;
+  #reason: RpcError | undefined;
+
+  // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
+  declare readonly method: string;
+  declare readonly session: PeerSession;
+  declare readonly metadata: Metadata;
+  declare readonly deadline: number;
+  declare readonly seq: number;
+  declare readonly target: Method;
+  declare readonly arrived: number;
+
+  constructor(
+    method: string,
+    session: PeerSession,
+    metadata: Metadata,
+    deadline: number,
+    seq: number,
+    target: Method,
+    arrived: number,
+  ) {
+    this.method = method;
+    this.session = session;
+    this.metadata = metadata;
+    this.deadline = deadline;
+    this.seq = seq;
+    this.target = target;
+    this.arrived = arrived;
+  }
+
+  get peer(): Peer {
+    return this.#peer ??= new SessionPeer(this.session, this);
+  }
+
+  get replyMetadata(): Map<string, string | Uint8Array> {
+    return this.#replyMetadata ??= new Map();
+  }
+
+  /**
+   * What is to be sent beside the answer.
+   *
+   * @throws {TypeError | RangeError} If that is not allowed
+   */
+  takeReplyMetadata(): Metadata | undefined {
+    return this.#replyMetadata === undefined ? undefined : toMetadata(this.#replyMetadata);
+  }
+
+  get signal(): AbortSignal {
+    // Made when it is first asked for: most handlers never do.
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#reason !== undefined) this.#abort.abort(this.#reason);
+    }
+    return this.#abort.signal;
+  }
+
+  /** Tells the handler, and its streams, that nobody waits any more. */
+  abort(reason: RpcError): void {
+    this.#reason ??= reason;
+    this.#abort?.abort(this.#reason);
+    this.inflow?.fail(this.#reason, true);
+    this.outflow?.stop();
+  }
+}
