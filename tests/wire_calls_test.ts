@@ -309,7 +309,10 @@ overBoth("calls: exactly one answer or none, however cancels race replies", asyn
     const seqs = Array.from({ length: 100 }, () => seq += 2);
     await peer.send(...seqs.map((seq, i) => call(seq, "Race.run", i)));
     await peer.send(...seqs.map((seq) => frame([6, seq])));
-    await until(() => wire.stats("Race.run").inFlight === 0, "all to return");
+    await until(() => {
+      const { calls, inFlight } = wire.stats("Race.run");
+      return calls === (round + 1) * 100 && inFlight === 0;
+    }, "all to return");
     const answers = (await pingPong(peer, round)).map(({ seq }) => seq);
     assertEquals(new Set(answers).size, answers.length, "no call is answered twice");
     assert(answers.every((each) => seqs.includes(each)));

@@ -279,16 +279,9 @@ export class Callee {
 
   #outflow(call: IncomingCall): Outflow {
     if (call.outflow !== undefined) return call.outflow;
-    const flow = call.outflow = new Outflow({
-      hasRoom: (flow) => this.#outbox.hasRoom(flow, this.#options.limits.maxUnsentBytes / 2),
-      streaming: (change) => this.#outbox.streaming(change),
-      writeItem: (value) => {
-        const length = this.#outbox.writeItem(call.seq, value);
-        if (typeof length === "number") return length;
-        this.#fail(call, unsendable(length));
-        return undefined;
-      },
-    });
+    const most = this.#options.limits.maxUnsentBytes / 2;
+    const sink = this.#outbox.sink(call.seq, most, (error) => this.#fail(call, unsendable(error)));
+    const flow = call.outflow = new Outflow(sink);
     if (this.#dry !== undefined) flow.dry(this.#dry);
     return flow;
   }

@@ -259,16 +259,9 @@ export class Caller {
   }
 
   async #sendItems(call: SessionCall, source: Streamable): Promise<void> {
-    const flow = call.outflow = new Outflow({
-      hasRoom: (flow) => this.#outbox.hasRoom(flow, this.#options.limits.maxUnsentBytes / 2),
-      streaming: (change) => this.#outbox.streaming(change),
-      writeItem: (value) => {
-        const length = this.#outbox.writeItem(call.seq, value);
-        if (typeof length === "number") return length;
-        this.#abandon(call, length);
-        return undefined;
-      },
-    });
+    const most = this.#options.limits.maxUnsentBytes / 2;
+    const sink = this.#outbox.sink(call.seq, most, (error) => this.#abandon(call, error));
+    const flow = call.outflow = new Outflow(sink);
     try {
       if (await flow.send(source)) writeShort(this.#outbox.open(), Kind.End, call.seq);
     } catch (error) {

@@ -6,7 +6,7 @@ import { isRpcError, RpcError } from "../call/error.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
-import type { Outflow } from "./outflow.ts";
+import type { Outflow, OutflowOwner } from "./outflow.ts";
 import type { Writer } from "./writer.ts";
 
 const SMALL = 64;
@@ -62,21 +62,6 @@ export class Outbox {
   /** Whether a body is being encoded: user code that this runs, such as a getter, must not begin another frame. */
   get encoding(): boolean {
     return this.#encoding;
-  }
-
-  /**
-   * Whether a stream may send more: not while more than `most` bytes wait, nor more than is written at a stretch, since
-   * a source that never waits would keep the event loop to itself. If not, `flow` is called back.
-   */
-  hasRoom(flow: Outflow, most: number): boolean {
-    if (this.unsent <= Math.min(most, STRETCH)) return true;
-    (this.#stalled ??= new Set()).add(flow);
-    return false;
-  }
-
-  /** A stream begins to send what it has, or ends or waits. */
-  streaming(change: 1 | -1): void {
-    this.#streams += change;
   }
 
   /** Lets streams go on that wait for room. */
@@ -137,16 +122,38 @@ export class Outbox {
   }
 
   /**
-   * Writes an Item of call `seq`.
+   * What a stream of call `seq` writes to.
    *
-   * @returns The length of its body, or why it cannot be sent
+   * @param most While more bytes than this wait to be written, it has no room
+   * @param unsendable Told why an item cannot be sent: the call is to end over it
    */
-  writeItem(seq: number, value: unknown): number | RpcError {
-    const out = this.open();
-    const start = out.length;
-    beginItem(out, seq);
-    const header = out.length - start - FRAME_HEAD_BYTES;
-    return this.seal(out, start, value) ?? this.#sealed - header;
+  sink(seq: number, most: number, unsendable: (error: RpcError) => void): OutflowOwner {
+    return {
+      hasRoom: (flow) => this.#hasRoom(flow, most),
+      streaming: (change) => {
+        this.#streams += change;
+      },
+      writeItem: (value) => {
+        const out = this.open();
+        const start = out.length;
+        beginItem(out, seq);
+        const header = out.length - start - FRAME_HEAD_BYTES;
+        const error = this.seal(out, start, value);
+        if (error === undefined) return this.#sealed - header;
+        unsendable(error);
+        return undefined;
+      },
+    };
+  }
+
+  /**
+   * Whether a stream may send more: not while more than `most` bytes wait, nor more than is written at a stretch, since
+   * a source that never waits would keep the event loop to itself. If not, `flow` is called back.
+   */
+  #hasRoom(flow: Outflow, most: number): boolean {
+    if (this.unsent <= Math.min(most, STRETCH)) return true;
+    (this.#stalled ??= new Set()).add(flow);
+    return false;
   }
 
   #encode(value: unknown, out: ByteBuffer): void {
