@@ -830,3 +830,14 @@ Deno.test("stream: arguments are not sent twice, though nobody has started the c
   assertEquals([connections, fleet.calls], [1, [1]]);
   await until(() => finished === 2, "the finally of both sources");
 });
+
+Deno.test("stream: one that is left while its client still connects is over at once, and never sent", async () => {
+  await using silent = new RawServer();
+  await using client = await connect(new MultiServers([silent.address]), { connectTimeout: 60_000 });
+  const items = client.stream("S.items");
+  const first = items.next();
+  assertEquals(client.stats().pending, 1);
+  await items.return?.();
+  assertEquals(await first, { value: undefined, done: true });
+  await until(() => client.stats().pending === 0);
+});

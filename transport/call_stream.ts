@@ -10,11 +10,16 @@ import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable {
   readonly #inflow: Inflow;
   #begin: (() => void) | undefined;
+  readonly #leave: () => void;
 
-  /** @param begin Makes the call */
-  constructor(inflow: Inflow, begin: () => void) {
+  /**
+   * @param begin Makes the call
+   * @param leave Ends a call that still waits to be sent
+   */
+  constructor(inflow: Inflow, begin: () => void, leave: () => void = () => {}) {
     this.#inflow = inflow;
     this.#begin = begin;
+    this.#leave = leave;
   }
 
   next(): Promise<IteratorResult<T>> {
@@ -26,7 +31,9 @@ export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable 
 
   return(): Promise<IteratorResult<T>> {
     this.#begin = undefined;
-    return this.#inflow.return() as Promise<IteratorResult<T>>;
+    const done = this.#inflow.return() as Promise<IteratorResult<T>>;
+    this.#leave();
+    return done;
   }
 
   [Symbol.asyncIterator](): this {
@@ -66,12 +73,20 @@ export function openStream<T>(
     inflow.end();
   };
   const fail = (error: unknown) => inflow.fail(error as RpcError, endsAtOnce(error));
-  const call = new OutgoingCall(method, args, options, defaults, resolve, fail, inflow, outer);
-  return new CallStream<T>(inflow, () => {
+  const stop = new AbortController();
+  const signal = withStop(options?.signal, stop.signal);
+  const call = new OutgoingCall(method, args, { ...options, signal }, defaults, resolve, fail, inflow, outer);
+  const begin = () => {
     try {
       start(call);
     } catch (error) {
       fail(error);
     }
-  });
+  };
+  return new CallStream<T>(inflow, begin, () => stop.abort());
+}
+
+/** The user's signal together with that of leaving the loop. What is no signal is left for the call to refuse. */
+function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
+  return own === undefined ? stop : own instanceof AbortSignal ? AbortSignal.any([own, stop]) : own;
 }
