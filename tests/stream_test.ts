@@ -839,5 +839,5 @@ Deno.test("stream: one that is left while its client still connects is over at o
   assertEquals(client.stats().pending, 1);
   await items.return?.();
   assertEquals(await first, { value: undefined, done: true });
-  await until(() => client.stats().pending === 0);
+  await until(() => client.stats().pending === 0, "the call to be over");
 });
