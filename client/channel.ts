@@ -13,6 +13,8 @@ import { within } from "./within.ts";
 const LONGEST_WAIT = 10_000;
 /** The first attempt after a loss waits up to this, so that many clients do not come back at once. */
 const FIRST_WAIT = 100;
+/** How long an attempt may take before calls look for another server meanwhile, in ms. */
+const SOON = 250;
 /** A connection that lasted this long was a good one; of a server that accepts and drops, each loss is a failure. */
 const STEADY = 1_000;
 
@@ -32,6 +34,8 @@ export class Channel {
   /** All sessions that are not over, those that only finish their calls included. */
   readonly #sessions = new Set<Session>();
   #attempt: Promise<Session> | undefined;
+  /** When that attempt was begun. */
+  #began = 0;
   /** Calls that wait for a session. */
   #waiting = 0;
   /** Why the last attempt failed; undefined once one succeeds. */
@@ -72,14 +76,38 @@ export class Channel {
    * Waits for a session as {@linkcode connected} does, no longer than a call may.
    *
    * @param signal Ends the wait
+   * @param until Ends it too, on the clock of `performance.now()`
    * @throws {RpcError} Why there is none
    */
-  async connectedFor({ deadline, method }: OutgoingCall, signal: AbortSignal | undefined): Promise<Session> {
+  async connectedFor(
+    { deadline, method }: OutgoingCall,
+    signal: AbortSignal | undefined,
+    until = Infinity,
+  ): Promise<Session> {
     this.#waiting++;
     try {
-      return await within(this.connected(), deadline, signal, method);
+      return await within(this.connected(), Math.min(deadline, until), signal, method);
     } finally {
       this.#waiting--;
+    }
+  }
+
+  /**
+   * Waits for a session while it is likely to come soon.
+   *
+   * @returns Whether it has been decided that there is one, or none; if not, another server may be faster
+   */
+  async soon(call: OutgoingCall, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.ready !== undefined || this.#failure !== undefined) return true;
+    // Begins to dial, if nobody has yet.
+    this.connected().catch(() => {});
+    const until = this.#began + SOON;
+    if (until <= performance.now()) return false;
+    try {
+      await this.connectedFor(call, signal, until);
+      return true;
+    } catch (error) {
+      return (error as RpcError).code !== "deadline_exceeded";
     }
   }
 
@@ -101,6 +129,7 @@ export class Channel {
 
   /** Begins an attempt in `wait` ms. */
   #dial(wait: number): Promise<Session> {
+    this.#began = performance.now();
     const attempt = this.#connect(wait);
     this.#attempt = attempt;
     // Calls that wait for it see its failure; that nobody waits is no mistake.

@@ -46,19 +46,27 @@ async function tryServers(
   const { method, key, signal, deadline } = call;
   /** Servers that could not be reached or had no room: not asked again. */
   const exclude = new Set<string>();
+  /** Those of them whose connection takes its time: waited for when there is no other. */
+  const slow: Channel[] = [];
   let channel = first;
   for (let attempts = errors.length; attempts < MAX_ATTEMPTS; channel = undefined) {
     if (signal?.aborted) throw canceled(method, signal.reason, true);
     if (deadline <= performance.now()) throw deadlineExceeded(method, true);
     channel ??= pick({ method, key, exclude });
     // A balancer of the user's own may not care for what is excluded.
-    if (channel === undefined || exclude.has(channel.address)) break;
+    const more = channel !== undefined && !exclude.has(channel.address);
+    if (!more && slow.length === 0) break;
     let session: Session;
     try {
-      session = await channel.connectedFor(call, signal);
+      if (more && !await channel!.soon(call, signal)) {
+        exclude.add(channel!.address);
+        slow.push(channel!);
+        continue;
+      }
+      [channel, session] = await firstOf(more ? [channel!] : slow.splice(0), call, signal);
     } catch (error) {
       if (!(error instanceof RpcError) || signal?.aborted || deadline <= performance.now()) throw error;
-      exclude.add(channel.address);
+      if (more) exclude.add(channel!.address);
       errors.push(error);
       continue;
     }
@@ -73,6 +81,23 @@ async function tryServers(
     }
   }
   throw summary(errors, exclude.size);
+}
+
+/** The channel that has a session first, and the session; the last error if none gets one. */
+async function firstOf(
+  channels: readonly Channel[],
+  call: OutgoingCall,
+  signal: AbortSignal | undefined,
+): Promise<[Channel, Session]> {
+  const wait = async (
+    channel: Channel,
+  ): Promise<[Channel, Session]> => [channel, await channel.connectedFor(call, signal)];
+  if (channels.length === 1) return await wait(channels[0]!);
+  try {
+    return await Promise.any(channels.map(wait));
+  } catch (error) {
+    throw (error as AggregateError).errors.at(-1);
+  }
 }
 
 function summary(errors: RpcError[], servers: number): RpcError {

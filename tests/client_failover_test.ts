@@ -1,8 +1,8 @@
 // Servers that fail: who answers instead, which calls are sent again, and that none is executed twice by that.
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Client, connect, MultiServers, RpcError, Server } from "../mod.ts";
-import { Fleet, freePort, RawServer } from "./service_link.ts";
+import { answerHandshake, Fleet, freePort, RawServer, readToEnd } from "./service_link.ts";
 import { fails, until } from "./session_pair.ts";
 
 /** A way to a server that can be cut. */
@@ -231,4 +231,33 @@ Deno.test("rolling restart: who calls all the time sees no error, and no call is
   assertEquals([made, executed.size], [ids.next, ids.next]);
   assertEquals([...executed.values()].filter((times) => times > 1), []);
   await Promise.all(running.map(({ server }) => server.close()));
+});
+
+Deno.test("fail-over: a server that takes connections and says nothing is passed over", async () => {
+  await using silent = new RawServer();
+  await using server = new Server().register("S", { echo: (value: unknown) => value });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  for (const addresses of [[silent.address, address], [address, silent.address]]) {
+    await using client = await connect(new MultiServers(addresses), { connectTimeout: 60_000 });
+    const began = performance.now();
+    for (let i = 0; i < 20; i++) assertEquals(await client.call("S.echo", i), i);
+    assert(performance.now() - began < 3_000, "only the first call waits a moment");
+  }
+});
+
+Deno.test("fail-over: with every server slow to connect, a call goes to the first that has", async () => {
+  await using silent = new RawServer();
+  const gate = Promise.withResolvers<void>();
+  await using late = new RawServer(async (conn) => {
+    await gate.promise;
+    await answerHandshake(conn);
+    await readToEnd(conn);
+  });
+  await using client = await connect(new MultiServers([silent.address, late.address]), {
+    connectTimeout: 60_000,
+  });
+  const call = assertRejects(() => client.call("S.echo", 1, { timeout: 1_500 }), RpcError);
+  const timer = setTimeout(gate.resolve, 700);
+  assertEquals((await call).notStarted, false, "it was sent to the late one, which does not answer");
+  clearTimeout(timer);
 });
