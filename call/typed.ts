@@ -13,15 +13,19 @@ import type { CallOptions } from "./call_options.ts";
 
 /**
  * The methods of a service as its callers see them: the first argument, call options, a promise of the result. Without
- * those that a server does not offer, whose names begin with `_`, and without `then`, which only `call` can call.
+ * those that a server does not offer, whose names begin with `_`, without `then`, which only `call` can
+ * call, and without methods that stream.
  */
 export type ServiceClient<S> = {
   readonly [
     // deno-lint-ignore no-explicit-any -- what a method takes and returns is its own affair
-    M in keyof S as S[M] extends (...args: any[]) => unknown ? Exclude<M & string, `_${string}` | "then">
-      : never
+    M in keyof S as S[M] extends (...args: any[]) => infer R ? Callable<M, Awaited<R>> : never
   ]: S[M] extends (...args: infer A) => infer R ? ServiceMethod<A, Awaited<R>> : never;
 };
+
+/** The name of a method if it can be called through a typed service: one that streams needs `stream`, or a contract. */
+export type Callable<M, R> = R extends AsyncIterable<unknown> | Iterator<unknown> ? never
+  : Exclude<M & string, `_${string}` | "then">;
 
 /** One method as its callers see it: the argument may be left out where the handler takes none. */
 export type ServiceMethod<A extends readonly unknown[], R> = A extends readonly []

@@ -24,6 +24,7 @@ export type { CallOptions } from "../call/call_options.ts";
 export type { ConnectOptions } from "./options.ts";
 export type { ConnectTlsOptions } from "../transport/tls.ts";
 export type {
+  Callable,
   CallResult,
   ContractCall,
   ContractClient,

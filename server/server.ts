@@ -82,7 +82,7 @@ export class Server implements AsyncDisposable {
    */
   constructor(options: ServerOptions = {}) {
     const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
-    const { authenticate } = options;
+    const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#services = new ServiceTable(log);
     this.#tls = tls;

@@ -220,3 +220,9 @@ Deno.test("register: works on a server that listens already", async () => {
   server.register("Late", { ok: () => "late" });
   assertEquals(await client.call("Late.ok"), "late");
 });
+
+Deno.test("server: a hook that is no function is refused", () => {
+  for (const name of ["authenticate", "mapError", "log"]) {
+    assertThrows(() => new Server({ [name]: "secret" }), TypeError, name);
+  }
+});

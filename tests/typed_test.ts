@@ -109,3 +109,16 @@ export function hidden(
   // @ts-expect-error: symbols are not registered
   void remote[Symbol.iterator];
 }
+
+Deno.test("types: methods that stream are not offered as if they answered with one value", () => {
+  interface Service {
+    one(n: number): number;
+    generator(n: number): Generator<number>;
+    stream(n: number): AsyncGenerator<number>;
+    later(n: number): Promise<ReadableStream<number>>;
+    anything(n: number): unknown;
+  }
+  type Names = keyof ServiceClient<Service>;
+  const names: Record<Names, true> = { one: true, anything: true };
+  assertEquals(Object.keys(names), ["one", "anything"]);
+});

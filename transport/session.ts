@@ -321,7 +321,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     if (!this.#writer.busy) return Infinity;
     const due = this.#writer.progressAt + writeTimeout;
     if (now < due) return due;
-    this.#terminate(lost(`nothing could be written for ${writeTimeout} ms`));
+    this.#cutOff(`nothing could be written for ${writeTimeout} ms`);
     return Infinity;
   }
 
@@ -351,8 +351,14 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     }
     const due = this.#pingedAt + heartbeatTimeout + patience;
     if (now < due) return due;
-    this.#terminate(lost(`the other side has been silent for ${Math.round(now - this.#receivedAt)} ms`));
+    this.#cutOff(`the other side has been silent for ${Math.round(now - this.#receivedAt)} ms`);
     return Infinity;
+  }
+
+  /** Gives up on a peer that cannot be told any more. */
+  #cutOff(why: string): void {
+    this.#options.log?.(`Cut off ${this.address}: ${why}`);
+    this.#terminate(lost(why));
   }
 
   /** Writes to a peer that has ended its side: one that is gone, and not only silent, resets the connection. */
