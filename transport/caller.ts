@@ -13,6 +13,7 @@ import type { Agreement } from "./handshake.ts";
 import type { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
+import { PendingTable } from "./pending_table.ts";
 import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
 import { Outflow } from "./outflow.ts";
 
@@ -52,7 +53,7 @@ export class Caller {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
   readonly #options: CallerOptions;
-  readonly #sent = new Map<number, SessionCall>();
+  readonly #sent = new PendingTable<SessionCall>();
   /** Calls that wait for room, oldest first. */
   readonly #waiting = new Set<SessionCall>();
   readonly #signals = new SignalFanOut<SessionCall>((call) => this.#abort(call));
@@ -241,7 +242,7 @@ export class Caller {
     }
     this.#nextSeq = seq + 2;
     call.seq = seq;
-    this.#sent.set(seq, call);
+    this.#sent.add(call);
     if (!streams) return true;
     this.#sendItems(call, args);
     // It may have failed with its first item.
