@@ -23,13 +23,10 @@ function findStorage(): Storage | undefined {
  */
 class Ambient {
   #storage: Storage | undefined;
-  #wanted = false;
 
   /** Somebody will ask from now on. */
   want(): void {
-    if (this.#wanted) return;
-    this.#wanted = true;
-    this.#storage = findStorage();
+    this.#storage ??= findStorage();
   }
 
   /** The call that is being answered here, if any. */

@@ -7,6 +7,10 @@ import type { Conn } from "../transport/conn.ts";
 
 /** The option line of a client that is content with every default. */
 export const OPTION = '{"magicNumber":3927900}\n';
+/** The answer of a server that agrees to it, with the protocol's defaults. */
+export const ANSWER =
+  '{"magicNumber":3927900,"version":1,"codecType":"application/cbor","handleTimeout":0,"maxFrameBytes":4194304,' +
+  '"maxInFlight":1024,"heartbeatInterval":30000}\n';
 /** How long a peer waits for anything before the test fails, in ms. */
 const PATIENCE = 10_000;
 

@@ -1,5 +1,6 @@
 // A server and a client of it over TCP, for tests of what users see; and servers that misbehave.
 
+import { ANSWER } from "./raw_peer.ts";
 import { connect, type ConnectOptions } from "../client/mod.ts";
 import type { Client } from "../client/client.ts";
 import { Server, type ServerOptions } from "../server/mod.ts";
@@ -140,14 +141,5 @@ export async function answerHandshake(conn: Deno.Conn): Promise<void> {
     if (count === null) throw new Error("The client went away");
     read += count;
   }
-  const answer = {
-    magicNumber: 3_927_900,
-    version: 1,
-    codecType: "application/cbor",
-    handleTimeout: 0,
-    maxFrameBytes: 4_194_304,
-    maxInFlight: 1_024,
-    heartbeatInterval: 30_000,
-  };
-  await conn.write(new TextEncoder().encode(`${JSON.stringify(answer)}\n`));
+  await conn.write(new TextEncoder().encode(ANSWER));
 }

@@ -11,7 +11,18 @@ import type { CallOptions } from "../mod.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { memoryPair } from "../transport/memory.ts";
 import { Session } from "../transport/session.ts";
-import { bodyOf, bytes, call, cbor, type Frame, frame, type Item, RawPeer, soon } from "./raw_peer.ts";
+import {
+  ANSWER,
+  bodyOf,
+  bytes,
+  call,
+  cbor,
+  type Frame,
+  frame,
+  type Item,
+  RawPeer,
+  soon,
+} from "./raw_peer.ts";
 import { callOver, fails, streamOver } from "./session_pair.ts";
 import { assertGoAway, assertLives, ECHO, overBoth, pingPong, type Services, until } from "./wire_harness.ts";
 
@@ -477,16 +488,7 @@ async function answeringTcp(): Promise<Answering> {
   const accepting = listener.accept().then(async (socket) => {
     const peer = RawPeer.of(socket);
     await peer.line();
-    const answer = {
-      magicNumber: 3927900,
-      version: 1,
-      codecType: "application/cbor",
-      handleTimeout: 0,
-      maxFrameBytes: 4_194_304,
-      maxInFlight: 1_024,
-      heartbeatInterval: 30_000,
-    };
-    await peer.send(`${JSON.stringify(answer)}\n`);
+    await peer.send(ANSWER);
     return peer;
   });
   const client = await connect(`tcp@127.0.0.1:${listener.addr.port}`);
