@@ -106,6 +106,9 @@ export class CborDecoder {
     this.#at = at + size;
     if (size === 1) return bytes[at]!;
     if (size === 2) return bytes[at]! << 8 | bytes[at + 1]!;
+    if (size === 4) {
+      return (bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!) >>> 0;
+    }
     let value = 0;
     for (; at < this.#at; at++) value = value * 256 + bytes[at]!;
     return value;

@@ -52,7 +52,10 @@ export interface CallerOptions {
 export class Caller {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
-  readonly #options: CallerOptions;
+  /** How many calls the other side takes at once. */
+  readonly #maxInFlight: number;
+  /** While more bytes than this wait to leave, no further call is sent. */
+  readonly #maxUnsent: number;
   readonly #sent = new PendingTable<SessionCall>();
   /** Calls that wait for room, oldest first. */
   readonly #waiting = new Set<SessionCall>();
@@ -63,7 +66,8 @@ export class Caller {
   constructor(outbox: Outbox, codec: Codec, options: CallerOptions) {
     this.#outbox = outbox;
     this.#codec = codec;
-    this.#options = options;
+    this.#maxInFlight = options.agreement.peerMaxInFlight;
+    this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
   }
 
@@ -213,9 +217,8 @@ export class Caller {
   }
 
   #hasRoom(): boolean {
-    const { agreement, limits } = this.#options;
-    return this.#sent.size < agreement.peerMaxInFlight && !this.#outbox.encoding &&
-      this.#outbox.unsent <= limits.maxUnsentBytes / 2;
+    const outbox = this.#outbox;
+    return this.#sent.size < this.#maxInFlight && !outbox.encoding && outbox.unsent <= this.#maxUnsent;
   }
 
   #send(call: SessionCall): boolean {
@@ -260,8 +263,7 @@ export class Caller {
   }
 
   async #sendItems(call: SessionCall, source: Streamable): Promise<void> {
-    const most = this.#options.limits.maxUnsentBytes / 2;
-    const sink = this.#outbox.sink(call.seq, most, (error) => this.#abandon(call, error));
+    const sink = this.#outbox.sink(call.seq, this.#maxUnsent, (error) => this.#abandon(call, error));
     const flow = call.outflow = new Outflow(sink);
     try {
       if (await flow.send(source)) writeShort(this.#outbox.open(), Kind.End, call.seq);
