@@ -27,6 +27,19 @@ export interface CallContext {
   readonly replyMetadata: Map<string, string | Uint8Array>;
 }
 
+/** What a client has shown of itself in the TLS handshake, signed by an authority that the server trusts. */
+export interface PeerCertificate {
+  /**
+   * The attributes of its subject in their order, such as `CN=alice` and `O=Example`: short names as in RFC 4514, and
+   * numbers (`2.5.4.97=…`) where there is none.
+   */
+  readonly subject: readonly string[];
+  /** Its alternative names in their order, such as `URI:spiffe://example.org/alice`, `DNS:…`, `email:…`, `IP:…`. */
+  readonly alternativeNames: readonly string[];
+  /** The SHA-256 of the whole certificate, as pairs of hex digits with colons. */
+  readonly fingerprint: string;
+}
+
 /**
  * The other side of a connection, which can be called back over it if it has registered services (a client by the
  * `services` option of `connect`). A call back made for a call ends with that call.
@@ -34,6 +47,26 @@ export interface CallContext {
 export interface Peer {
   /** Its address, such as `tcp@127.0.0.1:50312`. */
   readonly address: string;
+  /**
+   * The certificate that a client has shown, where the server asks for one (`tls.clientCaCerts`) and the client came over
+   * `tls@`; undefined everywhere else.
+   *
+   * @example A service for one client
+   * ```ts
+   * import { type CallContext, RpcError, Server } from "@troodon/rpc";
+   *
+   * new Server().register("Vault", {
+   *   open(_: null, { peer }: CallContext) {
+   *     const names = peer.certificate?.alternativeNames ?? [];
+   *     if (!names.includes("URI:spiffe://example.org/alice")) {
+   *       throw new RpcError("permission_denied", "Only Alice may open the vault");
+   *     }
+   *     return "open";
+   *   },
+   * });
+   * ```
+   */
+  readonly certificate?: PeerCertificate;
   /** Calls one of its methods, as `Client.call` does; nothing is sent twice. */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T>;
   /** Calls one of its methods that answers with a stream, as `Client.stream` does. */

@@ -52,7 +52,7 @@ export type {
 } from "../call/standard_schema.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, sendToken } from "../call/interceptors.ts";
-export type { CallContext, Handler, Peer } from "../call/dispatch.ts";
+export type { CallContext, Handler, Peer, PeerCertificate } from "../call/dispatch.ts";
 export { detach } from "../call/ambient.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { Log } from "../call/log.ts";

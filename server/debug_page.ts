@@ -24,7 +24,8 @@ export function debugPage(request: Request, stats: ServerStats): Response {
   return new Response(html(stats), { headers: { ...HEADERS, "content-type": "text/html; charset=utf-8" } });
 }
 
-function html({ connections, accepted, refused, inFlight, methods }: ServerStats): string {
+function html(stats: ServerStats): string {
+  const { connections, accepted, refused, refusals, acceptErrors, inFlight, methods } = stats;
   const services = Map.groupBy(methods, ({ method }) => method.slice(0, method.lastIndexOf(".")));
   return `<!doctype html>
 <html lang="en">
@@ -41,6 +42,9 @@ function html({ connections, accepted, refused, inFlight, methods }: ServerStats
 </style>
 <h1>RPC services</h1>
 <p>${connections} connections, ${inFlight} calls in flight; ${accepted} connections accepted, ${refused} refused.</p>
+<p>Refused by reason: ${
+    Object.entries(refusals).map(([reason, count]) => `${reason} ${count}`).join(", ")
+  }. Times when nothing could be accepted: ${acceptErrors}.</p>
 ${[...services].map(([service, methods]) => serviceTable(service, methods)).join("")}</html>
 `;
 }

@@ -33,6 +33,7 @@ export type {
   ServiceHandlers,
 } from "../call/contract_methods.ts";
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
+export type { Refusals } from "./refusals.ts";
 export type { ServerStats } from "./stats.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
@@ -53,7 +54,7 @@ export type {
   StandardSchema,
   StandardSchemaProps,
 } from "../call/standard_schema.ts";
-export type { CallContext, Handler, Peer } from "../call/dispatch.ts";
+export type { CallContext, Handler, Peer, PeerCertificate } from "../call/dispatch.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, requireToken } from "../call/interceptors.ts";
 export type { Log } from "../call/log.ts";

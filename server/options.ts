@@ -18,11 +18,22 @@ export type Authenticate = (token: string | undefined, peer: string) => boolean 
 /** Options of a {@linkcode Server}. Times in ms, sizes in bytes. */
 export interface ServerOptions extends Partial<SessionLimits> {
   /**
-   * Connections at once; the one too many is refused with `resource_exhausted`.
+   * Connections at once, those in their handshake included; the one too many is refused with `resource_exhausted`. While
+   * some are still in their handshake, that is the one that has been in it for longest: silence keeps nobody out.
    *
    * @default {10_000}
    */
   maxConnections?: number;
+  /**
+   * Connections at once from one IP address (IPv6: from one network of 64 bits); the one too many is refused with
+   * `resource_exhausted`. Unix sockets are not counted.
+   *
+   * It is off unless you set it: behind a proxy or a NAT very many clients share one address, and a limit that is good for
+   * one deployment is an outage in another. Set it where clients come directly.
+   *
+   * @default {Infinity}
+   */
+  maxConnectionsPerPeer?: number;
   /**
    * How long a handshake may take, however its bytes come.
    *
@@ -54,6 +65,7 @@ export interface ServerOptions extends Partial<SessionLimits> {
 export interface ServerSettings {
   readonly limits: SessionLimits;
   readonly maxConnections: number;
+  readonly maxConnectionsPerPeer: number;
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
@@ -69,9 +81,11 @@ export interface ServerSettings {
 export function serverSettings(options: ServerOptions): ServerSettings {
   const codecs = CodecTable.standard();
   for (const codec of options.codecs ?? []) codecs.register(codec);
+  const perPeer = options.maxConnectionsPerPeer ?? Infinity;
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
+    maxConnectionsPerPeer: perPeer === Infinity ? perPeer : whole("maxConnectionsPerPeer", perPeer, 1),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, 2_147_483_647),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,

@@ -4,9 +4,9 @@
 import { type Contract, isContract } from "../call/contract.ts";
 import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
-import { sheltered } from "../call/log.ts";
+import { type Log, sheltered } from "../call/log.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
-import type { Listener } from "../transport/conn.ts";
+import type { Listener, Trouble } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
@@ -68,9 +68,11 @@ export class Server implements AsyncDisposable {
   readonly #services: ServiceTable;
   readonly #admission: Admission;
   readonly #tls: ServerTlsOptions | undefined;
+  readonly #log: Log | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
+  #acceptErrors = 0;
   #ending: Promise<void> | undefined;
 
   /**
@@ -81,9 +83,12 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
-    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
+    const settings = serverSettings(options);
+    const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout, handleTimeout, codecs, tls } =
+      settings;
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
+    this.#log = log;
     this.#services = new ServiceTable(log);
     this.#tls = tls;
     this.#maxHeld = mostHeld(limits);
@@ -94,6 +99,7 @@ export class Server implements AsyncDisposable {
       lookup: (name) => this.#services.find(name),
       fetch: (request) => Promise.resolve(this.#fetch(request)),
       maxConnections,
+      maxConnectionsPerPeer,
       handshakeTimeout,
       mapError: checkHook("mapError", options.mapError),
       log,
@@ -159,7 +165,12 @@ export class Server implements AsyncDisposable {
   async listen(address: string): Promise<Listening> {
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
-    const listener = await this.#open(parsed, address);
+    let where = address;
+    const listener = await this.#open(parsed, address, (error, first) => {
+      this.#acceptErrors++;
+      if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
+    });
+    where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#ending !== undefined) {
       listener.close();
       throw new TypeError("Cannot listen: the server is closed");
@@ -172,7 +183,7 @@ export class Server implements AsyncDisposable {
       await accepting;
     };
     return {
-      address: formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port }),
+      address: where,
       close,
       [Symbol.asyncDispose]: close,
     };
@@ -205,13 +216,21 @@ export class Server implements AsyncDisposable {
 
   /** What it has done so far. */
   stats(): ServerStats {
-    const { sessions, accepted, refused } = this.#admission;
+    const { sessions, accepted, refusals } = this.#admission;
     const methods = this.#services.stats();
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
-    return { connections: sessions.size, accepted, refused, inFlight, methods };
+    return {
+      connections: sessions.size,
+      accepted,
+      refused: refusals.sum,
+      refusals: refusals.byReason(),
+      acceptErrors: this.#acceptErrors,
+      inFlight,
+      methods,
+    };
   }
 
-  async #open(parsed: Address, address: string): Promise<Listener> {
+  async #open(parsed: Address, address: string, trouble: Trouble): Promise<Listener> {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
@@ -223,8 +242,8 @@ export class Server implements AsyncDisposable {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
     try {
-      if (transport === "unix") return listenUnix(parsed);
-      return transport === "tls" ? await listenTls(parsed, tls!) : listenTcp(parsed);
+      if (transport === "unix") return listenUnix(parsed, trouble);
+      return transport === "tls" ? await listenTls(parsed, tls!, trouble) : listenTcp(parsed, trouble);
     } catch (error) {
       throw located(error, address);
     }
@@ -268,7 +287,10 @@ export class Server implements AsyncDisposable {
   /** The answer that opens a WebSocket; undefined if the request asks for something else. */
   #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
     if (!asksForWebSocket(request) || new URL(request.url).pathname !== RPC_PATH) return undefined;
-    if (this.#ending !== undefined) return new Response("The server is shutting down\n", { status: 503 });
+    if (this.#ending !== undefined) {
+      this.#admission.refusals.add("closing");
+      return new Response("The server is shutting down\n", { status: 503 });
+    }
     const upgraded = upgrade(request, info, this.#maxHeld);
     if (upgraded === undefined) return undefined;
     this.#admission.take(upgraded.conn, undefined);

@@ -1,6 +1,7 @@
 // What a server tells of itself: in `stats()` and on its debug page.
 
 import type { MethodStats } from "../call/stats.ts";
+import type { Refusals } from "./refusals.ts";
 
 /** What a server has done so far. */
 export interface ServerStats {
@@ -10,6 +11,10 @@ export interface ServerStats {
   readonly accepted: number;
   /** Connections refused, or lost before their handshake was done. */
   readonly refused: number;
+  /** The same by reason: their sum is `refused`. */
+  readonly refusals: Refusals;
+  /** How often no connection could be accepted for a while, as when too many files are open. */
+  readonly acceptErrors: number;
   /** Calls whose handlers have not returned. */
   readonly inFlight: number;
   /** Every method, in the order in which they were registered. */

@@ -254,13 +254,16 @@ Deno.test("handshake: one connection too many is refused, and there is room agai
   await assertLives(fourth, 1);
 });
 
-Deno.test("handshake: a peer in its handshake counts as a connection", async () => {
+Deno.test("handshake: a peer in its handshake counts as a connection, and makes room for a newcomer", async () => {
   await using at = await open({ maxConnections: 1 });
   using silent = await at.dial();
   using second = await at.dial();
-  assertEquals((await refused(second)).code, "resource_exhausted");
-  await silent.send(OPTION);
-  assertEquals(JSON.parse((await silent.line())!).version, 1);
+  assertEquals((await refused(silent)).code, "resource_exhausted");
+  await second.send(OPTION);
+  assertEquals(JSON.parse((await second.line())!).version, 1);
+  using third = await at.dial();
+  assertEquals((await refused(third)).code, "resource_exhausted");
+  assertEquals(at.server.stats().refusals.maxConnections, 2);
 });
 
 Deno.test("handshake: a server that ends tells those who are still in theirs", async () => {

@@ -1,10 +1,14 @@
 // The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, tls.ts,
 // websocket.ts and memory.ts make them.
 
+import type { PeerCertificate } from "../call/dispatch.ts";
+
 /** One connection, as a session sees it. Only one read and one write may be under way at a time. */
 export interface Conn {
   /** Who is on the other side, for people, such as `tcp@127.0.0.1:50312`. */
   readonly peer: string;
+  /** What the other side has shown of itself in the TLS handshake, where that was asked for. */
+  readonly certificate?: PeerCertificate;
   /**
    * Reads some bytes into the front of `into`.
    *
@@ -28,6 +32,13 @@ export interface Conn {
   /** Frees the connection and ends a read or write under way. Closing twice is fine. */
   close(): void;
 }
+
+/**
+ * Is told that nothing can be accepted for now, as when there are too many open files; accepting goes on by itself.
+ *
+ * @param first Whether it is the first time since something was accepted
+ */
+export type Trouble = (error: Error, first: boolean) => void;
 
 /** What accepts connections. */
 export interface Listener {

@@ -15,6 +15,7 @@ import { textOf } from "./outbox.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
 import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "./tls.ts";
+import { dialShowing } from "./tls_dial.ts";
 import { dialWebSocket } from "./websocket.ts";
 
 /** How a client dials. Times in ms. */
@@ -107,13 +108,15 @@ function open(address: Address, { limits, tls }: DialOptions, signal: AbortSigna
     case "http":
       return dialTcp(address, signal);
     case "tls":
-      return dialTls(address, tls, signal);
+      return tls.cert === undefined ? dialTls(address, tls, signal) : dialShowing(address, tls, signal);
     case "unix":
       return dialUnix(address);
     case "ws":
       return dialWebSocket(address, mostHeld(limits), signal);
     case "wss":
-      if (tls.caCerts?.length) return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
+      if (tls.caCerts?.length || tls.cert !== undefined) {
+        return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
+      }
       return dialWebSocket(address, mostHeld(limits), signal);
   }
 }

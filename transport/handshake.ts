@@ -32,6 +32,16 @@ export interface AcceptTerms {
   readonly authenticate?: (token: string | undefined, peer: string) => boolean | Promise<boolean>;
 }
 
+/** A handshake under way, as whoever accepts it sees it. */
+export interface Acceptance {
+  /** Resolves when nobody waits for the answer any more, even if `authenticate` never comes to one. */
+  readonly gone: Promise<void>;
+  /** Whether the one answer is being written, be it a refusal: then there is no other. */
+  answered: boolean;
+  /** What is being judged: what a refusal is for. */
+  judging: "option" | "codec" | "unauthenticated" | "handshakeTimeout";
+}
+
 /** What a handshake settled, for the session that follows. */
 export interface Agreement {
   /** The codec of both sides' bodies. */
@@ -70,32 +80,37 @@ export async function requestHandshake(
 /**
  * The accepting side: reads the option and answers it. A refusal has been sent when this throws.
  *
- * @param gone Resolves when nobody waits for the answer any more, even if `authenticate` never comes to one
- * @returns null if the peer went away without a word
+ * @param state Is kept up to date
+ * @returns null if the peer went away without a word, or has been answered by somebody else
  * @throws {RpcError} Why the peer was refused
  */
 export async function acceptHandshake(
   conn: Conn,
   reader: LineReader,
   terms: AcceptTerms,
-  gone: Promise<void>,
+  state: Acceptance,
 ): Promise<Agreement | null> {
   const began = performance.now();
   try {
     const line = await readLine(reader, "the option", OPTION_STARTS);
-    if (line === null) return null;
+    if (line === null || state.answered) return null;
     const option = decodeOption(line);
+    state.judging = "codec";
     const codec = terms.codecs.get(option.codecType);
     if (codec === undefined) {
       const known = terms.codecs.names.join(", ");
       throw refusal("unimplemented", `codec ${shown(option.codecType)} is unknown here, only ${known}`);
     }
     const { authenticate: ask } = terms;
-    if (ask !== undefined) await authenticate(ask, option.token, conn.peer, gone);
+    state.judging = "unauthenticated";
+    if (ask !== undefined) await authenticate(ask, option.token, conn.peer, state.gone);
+    state.judging = "handshakeTimeout";
     if (option.connectTimeout > 0 && performance.now() - began > option.connectTimeout) {
       throw refusal("deadline_exceeded", `the client waits no longer than ${option.connectTimeout} ms`);
     }
     const handleTimeout = shorter(option.handleTimeout, terms.answer.handleTimeout);
+    if (state.answered) return null;
+    state.answered = true;
     await writeAll(conn, encodeAnswer({ ...terms.answer, codecType: codec.name, handleTimeout }));
     return {
       codec,
@@ -104,7 +119,10 @@ export async function acceptHandshake(
       handleTimeout,
     };
   } catch (error) {
-    if (error instanceof RpcError) await writeAll(conn, encodeRefusal(error));
+    if (error instanceof RpcError && !state.answered) {
+      state.answered = true;
+      await refuse(conn, error);
+    }
     throw error;
   }
 }

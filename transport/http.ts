@@ -42,37 +42,39 @@ export type FetchHandler = (request: Request) => Response | Promise<Response>;
  *
  * @param path Where RPC lives
  * @param handler Answers requests that are not for RPC
- * @returns Whether what follows is RPC; if not, the answer has been written
+ * @returns Whether what follows is RPC. If not, whether there was a request, and whether its answer, which has been
+ *   written, is an error
  */
 export async function acceptHttp(
   conn: Conn,
   reader: LineReader,
   path: string,
   handler: FetchHandler,
-): Promise<boolean> {
+): Promise<"rpc" | "answered" | "refused" | "gone"> {
   let head: Head;
   try {
     const lines = await readHead(reader, HEAD_STARTS);
-    if (lines === null) return false;
+    if (lines === null) return "gone";
     head = parseHead(lines);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     await respond(conn, new Response(`${error.message}\n`, { status: error.status }));
-    return false;
+    return "refused";
   }
   const { method, target, headers } = head;
   const pathname = target.split("?", 1)[0]!;
   if (pathname === path && method === "CONNECT") {
     await writeAll(conn, encoder.encode("HTTP/1.0 200 Connected to RPC\r\n\r\n"));
-    return true;
+    return "rpc";
   }
   if (pathname === path && method === "GET" && headers.get("upgrade")?.toLowerCase() === "rpc") {
     const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: rpc\r\n\r\n";
     await writeAll(conn, encoder.encode(answer));
-    return true;
+    return "rpc";
   }
-  await respond(conn, await handle(head, path, handler), method === "HEAD");
-  return false;
+  const response = await handle(head, path, handler);
+  await respond(conn, response, method === "HEAD");
+  return response.status < 400 ? "answered" : "refused";
 }
 
 /**

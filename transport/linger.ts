@@ -22,10 +22,15 @@ export async function discard(conn: Conn, limit: number): Promise<void> {
   }
 }
 
-/** Closes a connection politely. */
-export async function lingerClose(conn: Conn): Promise<void> {
+/**
+ * Closes a connection politely.
+ *
+ * @param written What is still being written; in the same time
+ */
+export async function lingerClose(conn: Conn, written?: Promise<void>): Promise<void> {
   const timer = setTimeout(() => conn.close(), LINGER_MS);
   try {
+    await written;
     await conn.closeWrite();
     await discard(conn, LINGER_BYTES);
   } catch {

@@ -2,7 +2,7 @@
 // writer and the one timer; its two halves, Caller and Callee, own the calls. Everything ends in one place,
 // `#terminate`. Made by the client's channels and by servers.
 
-import type { Lookup } from "../call/dispatch.ts";
+import type { Lookup, PeerCertificate } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -110,6 +110,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** Where the other side is. */
   get address(): string {
     return this.#conn.peer;
+  }
+
+  /** What the other side has shown of itself, where it was asked. */
+  get certificate(): PeerCertificate | undefined {
+    return this.#conn.certificate;
   }
 
   /** Whether new calls can be made. */

@@ -2,7 +2,7 @@
 // back is part of answering the call that it is made for: it ends with it.
 
 import type { CallOptions } from "../call/call_options.ts";
-import type { CallContext, Peer } from "../call/dispatch.ts";
+import type { CallContext, Peer, PeerCertificate } from "../call/dispatch.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import { type ServiceClient, serviceClient } from "../call/typed.ts";
 import { openStream } from "./call_stream.ts";
@@ -13,6 +13,8 @@ import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 export interface PeerSession {
   /** Where the other side is. */
   readonly address: string;
+  /** What the other side has shown of itself, where it was asked. */
+  readonly certificate: PeerCertificate | undefined;
   /** The time, as deadlines are counted. */
   now(): number;
   /** Calls a method of the other side. */
@@ -34,6 +36,10 @@ export class SessionPeer implements Peer {
 
   get address(): string {
     return this.#session.address;
+  }
+
+  get certificate(): PeerCertificate | undefined {
+    return this.#session.certificate;
   }
 
   call<T>(method: string, args?: unknown, options?: CallOptions): Promise<T> {

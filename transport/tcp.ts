@@ -2,7 +2,7 @@
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { formatAddress, type HostAddress, type UnixAddress } from "../discovery/endpoint.ts";
-import type { Conn, Listener } from "./conn.ts";
+import type { Conn, Listener, Trouble } from "./conn.ts";
 
 /** Connections that may wait to be accepted: with Deno's default of 511, bursts wait for a second. */
 export const BACKLOG = 4_096;
@@ -56,11 +56,13 @@ export class SocketConn implements Conn {
 class SocketListener<S extends Deno.Conn> implements Listener {
   readonly #listener: Deno.Listener<S>;
   readonly #wrap: (socket: S) => Conn;
+  readonly #trouble: Trouble;
   readonly #stop = new AbortController();
 
-  constructor(listener: Deno.Listener<S>, wrap: (socket: S) => Conn) {
+  constructor(listener: Deno.Listener<S>, wrap: (socket: S) => Conn, trouble: Trouble = () => {}) {
     this.#listener = listener;
     this.#wrap = wrap;
+    this.#trouble = trouble;
   }
 
   get port(): number {
@@ -75,6 +77,7 @@ class SocketListener<S extends Deno.Conn> implements Listener {
         return this.#wrap(await this.#listener.accept());
       } catch (error) {
         if (this.#stop.signal.aborted || error instanceof Deno.errors.BadResource) break;
+        this.#trouble(error as Error, rest === ACCEPT_REST[0]);
         await sleep(SYSTEM_CLOCK, rest, this.#stop.signal);
         rest = Math.min(rest * 2, ACCEPT_REST[1]);
       }
@@ -110,20 +113,22 @@ export async function dialUnix(address: UnixAddress): Promise<Conn> {
 /**
  * Listens on a host and port over TCP; port 0 takes a free one.
  *
+ * @param trouble Told when nothing can be accepted for a while
  * @throws {Error} If the address cannot be listened on
  */
-export function listenTcp({ hostname, port }: HostAndPort): Listener {
-  return new SocketListener(Deno.listen({ hostname, port, tcpBacklog: BACKLOG }), tcpConn);
+export function listenTcp({ hostname, port }: HostAndPort, trouble?: Trouble): Listener {
+  return new SocketListener(Deno.listen({ hostname, port, tcpBacklog: BACKLOG }), tcpConn, trouble);
 }
 
 /**
- * Listens on a Unix socket.
+ * Listens on a Unix socket. Deno 2.9 chooses how many connections may wait to be accepted there.
  *
+ * @param trouble Told when nothing can be accepted for a while
  * @throws {Error} If the path cannot be listened on, for one because it exists
  */
-export function listenUnix(address: UnixAddress): Listener {
+export function listenUnix(address: UnixAddress, trouble?: Trouble): Listener {
   const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, address);
-  return new SocketListener(Deno.listen({ transport: "unix", path: address.path }), wrap);
+  return new SocketListener(Deno.listen({ transport: "unix", path: address.path }), wrap, trouble);
 }
 
 function tcpConn(socket: Deno.TcpConn): Conn {

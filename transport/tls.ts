@@ -15,12 +15,20 @@ export interface ServerTlsOptions {
   cert: string;
   /** The private key that belongs to it, in PEM. */
   key: string;
+  /**
+   * The authorities whose certificates clients must show, in PEM (mutual TLS): whoever shows none that is good is cut
+   * off before a byte of RPC is read. Handlers see it as `context.peer.certificate`. Left out, clients need none.
+   *
+   * Good is what one of these has signed, for clients (the extended key usage `clientAuth`, if there is one), and what
+   * has not expired. Lists of certificates that were revoked are not looked at: make them short-lived.
+   */
+  clientCaCerts?: string[];
 }
 
 /** Whom a client trusts, where it comes over TLS. */
 export interface ConnectTlsOptions {
   /**
-   * Certificates to trust besides those that Deno trusts, in PEM.
+   * Certificates to trust besides those that Deno trusts, in PEM. At `tls@`, together with `cert`, in place of those.
    *
    * @default {[]}
    */
@@ -31,6 +39,13 @@ export interface ConnectTlsOptions {
    * @default {"the host of the address"}
    */
   serverName?: string;
+  /**
+   * The certificate to show to servers that ask for one, and those between it and the root, in PEM. Goes with `key`. For
+   * `tls@` and `wss@`.
+   */
+  cert?: string;
+  /** The private key that belongs to `cert`, in PEM. */
+  key?: string;
 }
 
 /**
@@ -39,14 +54,18 @@ export interface ConnectTlsOptions {
  * @throws {TypeError} If something in it is not text
  */
 export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
-  const { caCerts = [], serverName } = tls;
-  if (!Array.isArray(caCerts) || !caCerts.every((each) => typeof each === "string")) {
+  const { caCerts = [], serverName, cert, key } = tls;
+  if (!isTexts(caCerts)) {
     throw new TypeError("Cannot use tls.caCerts: expected a list of certificates in PEM");
   }
   if (serverName !== undefined && typeof serverName !== "string") {
     throw new TypeError("Cannot use tls.serverName: expected text");
   }
-  return { caCerts: [...caCerts], serverName };
+  if (cert === undefined && key === undefined) return { caCerts: [...caCerts], serverName };
+  if (typeof cert !== "string" || typeof key !== "string") {
+    throw new TypeError("Cannot use tls.cert and tls.key: expected both, as text in PEM");
+  }
+  return { caCerts: [...caCerts], serverName, cert, key };
 }
 
 /**
@@ -54,11 +73,20 @@ export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
  *
  * @throws {TypeError} If something in it is not text
  */
-export function checkServerTls({ cert, key }: ServerTlsOptions): ServerTlsOptions {
+export function checkServerTls({ cert, key, clientCaCerts }: ServerTlsOptions): ServerTlsOptions {
   if (typeof cert !== "string" || typeof key !== "string") {
     throw new TypeError("Cannot use tls: expected cert and key as text in PEM");
   }
-  return { cert, key };
+  if (clientCaCerts === undefined) return { cert, key };
+  // An empty list is no wish to let everyone in.
+  if (!isTexts(clientCaCerts) || clientCaCerts.length === 0) {
+    throw new TypeError("Cannot use tls.clientCaCerts: expected a list of certificates in PEM, one at least");
+  }
+  return { cert, key, clientCaCerts: [...clientCaCerts] };
+}
+
+function isTexts(list: unknown): boolean {
+  return Array.isArray(list) && list.every((each) => typeof each === "string");
 }
 
 /**
@@ -93,16 +121,17 @@ export async function dialTls(
 }
 
 /**
- * Dials a WebSocket that trusts further certificates, as only Deno's can.
+ * Dials a WebSocket that trusts further certificates or shows one, as only Deno's can.
  *
  * @throws {Error} If there is none, its certificate is not good, or the signal aborts
  */
 export async function dialTrustingWebSocket(
   address: HttpAddress,
-  { caCerts }: ConnectTlsOptions,
+  { caCerts, cert, key }: ConnectTlsOptions,
   maxHeld: number,
   signal: AbortSignal,
 ): Promise<Conn> {
-  using client = Deno.createHttpClient({ caCerts });
+  const shown = cert === undefined ? {} : { cert, key: key! };
+  using client = Deno.createHttpClient({ caCerts, ...shown });
   return await dialWebSocket(address, maxHeld, signal, { client });
 }

@@ -3,100 +3,48 @@
 // they send a small write behind another. Used by servers.
 
 import type { Server as NodeServer, Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
+import type { TlsOptions, TLSSocket } from "node:tls";
+import type { PeerCertificate } from "../call/dispatch.ts";
 import { formatAddress } from "../discovery/endpoint.ts";
-import type { Conn, Listener } from "./conn.ts";
+import { readCertificate } from "./certificate.ts";
+import type { Conn, Listener, Trouble } from "./conn.ts";
 import { BACKLOG, type HostAndPort } from "./tcp.ts";
 import { PROTOCOLS, type ServerTlsOptions } from "./tls.ts";
+import { TlsConn, TlsFailure } from "./tls_conn.ts";
 
-/** The most that one write takes, so that its progress can be seen. */
-const WRITE_BYTES = 65_536;
+/** Connections that may wait to be taken; who comes then is cut off. A server takes them at once. */
+const MAX_WAITING = 1_024;
 
-/** A socket with TLS, whose handshake need not be over: what is read and written waits for it. */
-class TlsConn implements Conn {
-  readonly peer: string;
-  readonly #socket: TLSSocket;
-  /** What was taken from the socket and is not read yet. */
-  #rest: Uint8Array | null = null;
-  #ended = false;
-  #lost: Error | undefined;
-  #wakeReader: (() => void) | undefined;
-
-  constructor(socket: TLSSocket, peer: string) {
-    this.peer = peer;
-    this.#socket = socket;
-    socket.on("readable", () => this.#wake());
-    socket.on("end", () => {
-      this.#ended = true;
-      this.#wake();
-    });
-    socket.on("error", (error) => this.#lose(error));
-    socket.on("close", () => this.#lose(new Error("Connection closed")));
-  }
-
-  async read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
-    const socket = this.#socket;
-    for (;;) {
-      const most = Math.min(into.length, socket.readableLength);
-      const chunk: Uint8Array | null = this.#rest ?? socket.read(most > 0 ? most : undefined);
-      if (chunk !== null) {
-        const count = Math.min(chunk.length, into.length);
-        into.set(chunk.subarray(0, count));
-        this.#rest = count < chunk.length ? chunk.subarray(count) : null;
-        return count;
-      }
-      if (this.#ended) return null;
-      if (this.#lost !== undefined) throw this.#lost;
-      await new Promise<void>((resolve) => this.#wakeReader = resolve);
-    }
-  }
-
-  write(from: Uint8Array<ArrayBuffer>): Promise<number> {
-    return new Promise((resolve, reject) => {
-      if (this.#lost !== undefined) throw this.#lost;
-      const part = from.subarray(0, WRITE_BYTES);
-      this.#socket.write(part, (error) => error ? reject(this.#lost ?? error) : resolve(part.length));
-    });
-  }
-
-  closeWrite(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#lost !== undefined) throw this.#lost;
-      this.#socket.end((error?: Error | null) => error ? reject(error) : resolve());
-    });
-  }
-
-  close(): void {
-    this.#lose(new Error("Connection closed"));
-    this.#socket.destroy();
-  }
-
-  #lose(error: Error): void {
-    this.#lost ??= error;
-    this.#wake();
-  }
-
-  #wake(): void {
-    const wake = this.#wakeReader;
-    this.#wakeReader = undefined;
-    wake?.();
-  }
-}
+/**
+ * How often a listener is told to listen, in ms. When there are no files left, Deno's (2.9) `node:net` stops accepting,
+ * for good and without a word, unless it is told again; that harms nobody.
+ */
+const LISTEN_AGAIN = 1_000;
 
 class TlsListener implements Listener {
   readonly port: number;
   readonly #server: NodeServer;
   /** Accepted, and not taken yet. */
   readonly #waiting: Conn[] = [];
+  readonly #listening: ReturnType<typeof setInterval>;
   #wake: (() => void) | undefined;
   #closed = false;
 
-  constructor(server: NodeServer, port: number, wrap: (socket: Socket) => Conn) {
+  constructor(server: NodeServer, port: number, wrap: (socket: Socket) => Conn, trouble: Trouble) {
     this.port = port;
     this.#server = server;
+    const { _handle: handle } = server as { _handle?: { listen?(backlog: number): number } };
+    this.#listening = setInterval(() => handle?.listen?.(BACKLOG), LISTEN_AGAIN);
+    let failed = false;
     server.on("connection", (socket) => {
+      failed = false;
+      if (this.#waiting.length >= MAX_WAITING) return void socket.destroy();
       this.#waiting.push(wrap(socket));
       this.#wake?.();
+    });
+    server.on("error", (error) => {
+      trouble(error, !failed);
+      failed = true;
     });
   }
 
@@ -112,6 +60,7 @@ class TlsListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#listening);
     this.#server.close();
     this.#wake?.();
   }
@@ -119,36 +68,105 @@ class TlsListener implements Listener {
 
 /**
  * Listens on a host and port over TLS; port 0 takes a free one. A connection is accepted before its TLS handshake,
- * which its first read or write waits for.
+ * which its first read or write waits for; with `clientCaCerts` that fails unless a good certificate was shown.
  *
+ * @param trouble Told when nothing can be accepted for a while
  * @throws {Error} If the address cannot be listened on, or certificate and key are no good
  */
 export async function listenTls(
   { hostname, port }: HostAndPort,
-  { cert, key }: ServerTlsOptions,
+  options: ServerTlsOptions,
+  trouble: Trouble = () => {},
 ): Promise<Listener> {
   const net = await import("node:net");
-  const tls = await import("node:tls");
-  await checkIdentity(cert, key);
-  const secureContext = tls.createSecureContext({ cert, key });
+  const secured = await securing(options);
   const server = net.createServer({ noDelay: true, allowHalfOpen: true });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: hostname, port, backlog: BACKLOG }, resolve);
+    server.listen({ host: hostname, port, backlog: BACKLOG }, () => {
+      server.off("error", reject);
+      resolve();
+    });
   });
-  // Running out of files, for instance: it goes on when there are some.
-  server.on("error", () => {});
   const address = server.address();
-  return new TlsListener(server, typeof address === "object" ? address?.port ?? 0 : 0, (socket) => {
+  const wrap = (socket: Socket) => {
     const { remoteAddress = "unknown", remotePort = 0 } = socket;
     const peer = formatAddress({ transport: "tls", hostname: remoteAddress, port: remotePort });
-    const options = { isServer: true, secureContext, ALPNProtocols: PROTOCOLS, allowHalfOpen: true };
-    return new TlsConn(new tls.TLSSocket(socket, options), peer);
+    const conn = new TlsConn(socket, peer);
+    secured(socket, conn);
+    return conn;
+  };
+  return new TlsListener(
+    server,
+    typeof address === "object" ? address?.port ?? 0 : 0,
+    wrap,
+    trouble,
+  );
+}
+
+/**
+ * What puts TLS on sockets. `tls.Server` does it, which listens nowhere here: a `TLSSocket` made without one takes any
+ * certificate of a client in Deno 2.9, whatever it is told.
+ */
+async function securing(options: ServerTlsOptions): Promise<(socket: Socket, conn: TlsConn) => void> {
+  const tls = await import("node:tls");
+  const { cert, key, clientCaCerts: ca } = options;
+  await checkIdentity(options);
+  const mutual: TlsOptions = ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true };
+  const server = tls.createServer({
+    cert,
+    key,
+    minVersion: "TLSv1.2",
+    ALPNProtocols: PROTOCOLS,
+    allowHalfOpen: true,
+    ...mutual,
   });
+  const conns = new WeakMap<Socket, TlsConn>();
+  server.on("secureConnection", (socket) => {
+    const conn = connOf(conns, socket);
+    if (conn === undefined) return void socket.destroy();
+    if (ca === undefined) return conn.secure(socket);
+    const certificate = certificateOf(socket);
+    if (certificate !== undefined) return conn.secure(socket, certificate);
+    conn.fail(failure("the client has shown no certificate that is good here"));
+  });
+  server.on("tlsClientError", (error, socket) => connOf(conns, socket)?.fail(failure(error.message)));
+  return (socket, conn) => {
+    conns.set(socket, conn);
+    // Of a certificate that it does not accept, Deno says no more than that the connection has ended.
+    const ended = ca === undefined
+      ? "the client went away"
+      : "no good certificate was shown, or the client went away";
+    socket.on("error", (error) => conn.fail(failure(error.message)));
+    socket.on("close", () => conn.fail(failure(ended)));
+    server.emit("connection", socket);
+  };
+}
+
+/** The Conn that waits for a socket to be secure; undefined, and so never secure, if there is none. */
+function connOf(conns: WeakMap<Socket, TlsConn>, socket: TLSSocket): TlsConn | undefined {
+  const { _parent: below } = socket as { _parent?: Socket };
+  return below === undefined ? undefined : conns.get(below);
+}
+
+/** What the client has shown; undefined unless the system says that it is good. */
+function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
+  if (socket.authorized !== true) return undefined;
+  const shown = socket.getPeerCertificate();
+  if (!(shown?.raw?.length > 0) || !shown.fingerprint256) return undefined;
+  try {
+    return readCertificate(shown.raw, shown.fingerprint256);
+  } catch {
+    return undefined;
+  }
+}
+
+function failure(why: string): TlsFailure {
+  return new TlsFailure(`The TLS handshake failed: ${why}`);
 }
 
 /** Nothing else looks at them before the first client comes. What is wrong is said without quoting them. */
-async function checkIdentity(cert: string, key: string): Promise<void> {
+async function checkIdentity({ cert, key, clientCaCerts = [] }: ServerTlsOptions): Promise<void> {
   const { createPrivateKey, X509Certificate } = await import("node:crypto");
   let fits: boolean;
   try {
@@ -157,4 +175,11 @@ async function checkIdentity(cert: string, key: string): Promise<void> {
     throw new TypeError("the option tls needs a certificate and a private key in PEM");
   }
   if (!fits) throw new TypeError("the key of the option tls does not belong to its certificate");
+  for (const each of clientCaCerts) {
+    try {
+      new X509Certificate(each);
+    } catch {
+      throw new TypeError("the option tls.clientCaCerts needs certificates in PEM");
+    }
+  }
 }
