@@ -38,15 +38,17 @@ export function logCalls(log: Log): Interceptor {
  *
  * @example
  * ```ts
- * import { connect, requireToken, sendToken, Server } from "@troodon/rpc";
+ * import { connect, oneOfTokens, requireToken, sendToken, Server } from "@troodon/rpc";
  *
- * await using server = new Server().use(requireToken((token) => token === "secret"));
+ * await using server = new Server().use(requireToken(oneOfTokens(["secret"])));
  * server.register("Echo", { echo: (value: unknown) => value });
  * const { address } = await server.listen("tcp@127.0.0.1:0");
  *
  * await using client = await connect(address, { interceptors: [sendToken(() => "secret")] });
  * console.log(await client.call("Echo.echo", "hello"));
  * ```
+ *
+ * It goes wherever the calls go: give `connect` the option `secure` if that may be a network that others read.
  *
  * @param token Makes the token, for each call anew: it may have to be refreshed
  * @returns An interceptor for clients
@@ -59,8 +61,8 @@ export function sendToken(token: () => string | Promise<string>): Interceptor {
 }
 
 /**
- * Refuses every call of a server that does not bring a token which holds, with `unauthenticated`. What the token is
- * compared with should be compared in constant time.
+ * Refuses every call of a server that does not bring a token which holds, with `unauthenticated`. Compare with
+ * `oneOfTokens`, or with something else that takes as long for any guess.
  *
  * @param holds Whether a token is good for a method
  * @returns An interceptor for servers; see `sendToken` for the other side and an example

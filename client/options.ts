@@ -11,6 +11,7 @@ import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
 import type { DialOptions } from "../transport/dial.ts";
+import { reachOf } from "../transport/secure.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 
@@ -55,8 +56,22 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   services?: Readonly<Record<string, object>>;
   /** What takes part in every call, the first one outermost. */
   interceptors?: Iterable<Interceptor>;
-  /** A credential, sent in the handshake for the server's `authenticate`. */
+  /**
+   * A credential, sent in the handshake for the server's `authenticate`. To other machines it goes over TLS alone, unless
+   * `secure` is false.
+   */
   token?: string;
+  /**
+   * Whether servers are spoken to over TLS alone (`tls@`, `wss@`) or within this machine's files (`unix@`), whatever
+   * addresses a registry names: others fail with `unavailable`, and calls go to those that remain.
+   *
+   * Left out, it is true for a client that is given `tls`. For one that has a `token` it is true as well, but for
+   * addresses of this machine itself (`localhost`, 127.0.0.0/8, `::1`). For all others it is false. A token that an
+   * interceptor sends along with calls is not known here: set it for those.
+   *
+   * @default {true with tls; with a token, but for this machine; else false}
+   */
+  secure?: boolean;
   /** Whom to trust at addresses with TLS; left out, whomever Deno trusts. */
   tls?: ConnectTlsOptions;
   /** Told of what an operator may want to know. By default nobody is. */
@@ -75,7 +90,7 @@ export interface ClientSettings {
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If the codec is unknown or the token is not text
+ * @throws {TypeError} If the codec is unknown, the token is not text or `secure` not true or false
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
   const codecs = CodecTable.standard();
@@ -103,6 +118,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
+      reach: reachOf(options),
       tls: checkConnectTls(options.tls ?? {}),
       lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
       log,

@@ -102,7 +102,7 @@ export function decodeOption(bytes: Uint8Array): Option {
     connectTimeout: whole(fields, "connectTimeout") ?? 10_000,
     handleTimeout: whole(fields, "handleTimeout") ?? 0,
     maxFrameBytes: whole(fields, "maxFrameBytes", LEAST_FRAME_BYTES) ?? DEFAULT_FRAME_BYTES,
-    token: text(fields, "token"),
+    token: text(fields, "token", true),
   };
 }
 
@@ -192,11 +192,13 @@ function whole(fields: Fields, name: string, least = 0): number | undefined {
   return value as number;
 }
 
-function text(fields: Fields, name: string): string | undefined {
+/** @param secret Whether its value is nobody's business, not even if it is of a wrong type */
+function text(fields: Fields, name: string, secret = false): string | undefined {
   const value = field(fields, name);
   if (value === undefined) return undefined;
   if (typeof value !== "string") {
-    throw refusal("invalid_argument", `${name} must be text, got ${shown(value)}`);
+    const got = secret ? `a value of type ${typeof value}` : shown(value);
+    throw refusal("invalid_argument", `${name} must be text, got ${got}`);
   }
   return value;
 }

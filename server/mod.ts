@@ -57,6 +57,7 @@ export type {
 export type { CallContext, Handler, Peer, PeerCertificate } from "../call/dispatch.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, requireToken } from "../call/interceptors.ts";
+export { oneOfTokens } from "../call/tokens.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";

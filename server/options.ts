@@ -48,7 +48,10 @@ export interface ServerOptions extends Partial<SessionLimits> {
   handleTimeout?: number;
   /** Codecs besides `application/cbor` and `application/json`. */
   codecs?: Iterable<Codec>;
-  /** Decides who may come in; absent, everyone may. */
+  /**
+   * Decides who may come in, such as `oneOfTokens([…])`; absent, everyone may. The library never writes a token
+   * anywhere; what this throws goes to `log`, so it should not name one either.
+   */
   authenticate?: Authenticate;
   /** Who this server is, for addresses with `tls@`. */
   tls?: ServerTlsOptions;

@@ -12,6 +12,7 @@ import { requestHttp } from "./http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
+import { isWithin, type Reach } from "./secure.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
 import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "./tls.ts";
@@ -28,11 +29,17 @@ export interface DialOptions {
   /** What the server is asked to spend on one call at most; 0 = its own limit. */
   readonly handleTimeout: number;
   readonly token: string | undefined;
+  /** Which addresses may be dialled. */
+  readonly reach: Reach;
   /** Who answers the server's calls; absent = nobody. */
   readonly lookup?: Lookup;
   readonly tls: ConnectTlsOptions;
   readonly log?: (message: string, error?: unknown) => void;
 }
+
+const NOT_ENCRYPTED =
+  "others could read the connection, which a client with a token or the option tls does not allow; " +
+  "use tls@ or wss@, or pass secure: false";
 
 /** What a session tells whoever dialled it. */
 export type DialEvents = Pick<SessionOptions, "draining" | "ended">;
@@ -52,6 +59,7 @@ export async function dial(
 ): Promise<Session> {
   const { codec, limits, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
+  if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
   const stop = new AbortController();
   let late = false;
   let conn: Conn | undefined;

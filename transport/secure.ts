@@ -1,0 +1,44 @@
+// Where a client's secrets may go: an address that somebody else names, such as a registry, must not talk a client out of
+// TLS. Asked by dial.ts before it dials.
+
+import type { Address } from "../discovery/endpoint.ts";
+
+/**
+ * Which addresses a client dials: encrypted ones, or those on this machine besides, or all. Unix sockets, which nobody on
+ * a network reads, are always among them.
+ */
+export type Reach = "encrypted" | "local" | "all";
+
+/** Options of a client that decide about it. */
+export interface ReachOptions {
+  readonly secure?: boolean;
+  readonly token?: string;
+  readonly tls?: object;
+}
+
+/**
+ * What the options of a client come to.
+ *
+ * @throws {TypeError} If `secure` is neither true nor false
+ */
+export function reachOf({ secure, token, tls }: ReachOptions): Reach {
+  if (secure !== undefined && typeof secure !== "boolean") {
+    throw new TypeError("Cannot use secure: expected true or false");
+  }
+  if (secure !== undefined) return secure ? "encrypted" : "all";
+  if (tls !== undefined) return "encrypted";
+  return token === undefined ? "all" : "local";
+}
+
+/** Whether an address may be dialled. */
+export function isWithin(reach: Reach, address: Address): boolean {
+  if (reach === "all" || address.transport === "unix") return true;
+  if (address.transport === "tls" || address.transport === "wss") return true;
+  return reach === "local" && isLoopback(address.hostname);
+}
+
+function isLoopback(hostname: string): boolean {
+  // Canonical, whatever way it was written.
+  const { hostname: host } = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}`);
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
