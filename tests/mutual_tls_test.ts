@@ -320,3 +320,22 @@ Deno.test("mutual tls: what is no certificate is refused, cut or changed anywher
     }
   }
 });
+
+Deno.test("mutual tls: a client shows its certificate over wss@ too, to a proxy that asks for it", async () => {
+  const shown = Promise.withResolvers<string>();
+  const proxy = tls.createServer({
+    ...identity("server"),
+    ca: CLIENT_CA,
+    requestCert: true,
+    rejectUnauthorized: true,
+  }, (socket) => {
+    socket.on("error", () => {});
+    shown.resolve(`${socket.authorized} ${socket.getPeerCertificate().fingerprint256}`);
+    socket.end("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", () => socket.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen({ host: "127.0.0.1", port: 0 }, () => resolve()));
+  const { port } = proxy.address() as { port: number };
+  await assertRejects(() => connect(`wss@localhost:${port}`, showing("client")), RpcError);
+  assertEquals(await shown.promise, `true ${ALICE.fingerprint}`);
+  await new Promise<void>((resolve) => proxy.close(() => resolve()));
+});
