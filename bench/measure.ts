@@ -53,16 +53,45 @@ export async function measure(
   await using server = new Process(ready.server(load), serverCores);
   const { port } = await server.next<{ port: number }>();
   await using client = new Process(ready.client(load, port), clientCores);
+  return await inTime(load, [server, client], () => {
+    return load.kind === "idle" ? idle(server, client, load) : calls([server], client, workload.factor);
+  });
+}
+
+/**
+ * Runs a load once against several servers that share a port, all of them and the client wherever the system puts them.
+ *
+ * @throws {Error} If a side fails, or an answer is wrong
+ */
+export async function measureShared(
+  ready: Ready,
+  load: Load,
+  processes: number,
+): Promise<Sample | undefined> {
+  await using stack = new AsyncDisposableStack();
+  const sharedPort = freePort();
+  const start = () => stack.use(new Process(ready.server({ ...load, sharedPort }), []));
+  const servers = Array.from({ length: processes }, start);
+  for (const server of servers) await server.next();
+  const client = stack.use(new Process(ready.client(load, sharedPort), []));
+  return await inTime(load, [...servers, client], () => calls(servers, client, 1));
+}
+
+function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  listener.close();
+  return listener.addr.port;
+}
+
+/** Ends processes that take too long. */
+async function inTime<T>(load: Load, processes: readonly Process[], run: () => Promise<T>): Promise<T> {
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    client.kill();
-    server.kill();
+    for (const process of processes) process.kill();
   }, (load.warm + load.seconds) * 1_000 + PATIENCE);
   try {
-    return load.kind === "idle"
-      ? await idle(server, client, load)
-      : await calls(server, client, workload.factor);
+    return await run();
   } catch (error) {
     throw late ? new Error("it took too long") : error;
   } finally {
@@ -70,13 +99,20 @@ export async function measure(
   }
 }
 
-async function calls(server: Process, client: Process, factor: number): Promise<Sample | undefined> {
+async function calls(
+  servers: readonly Process[],
+  client: Process,
+  factor: number,
+): Promise<Sample | undefined> {
+  const used = async () => {
+    const usages = await Promise.all(servers.map((server) => server.ask<ServerUsage>()));
+    return usages.reduce((sum, { cpu }) => sum + cpu, 0);
+  };
   const { unsupported } = await client.next<ClientResult>();
   if (unsupported) return undefined;
-  const before = await server.ask<ServerUsage>();
+  const before = await used();
   const result = await client.next<ClientResult>();
-  const after = await server.ask<ServerUsage>();
-  const cpu = result.cpu + after.cpu - before.cpu;
+  const cpu = result.cpu + await used() - before;
   return {
     rate: result.calls * factor / result.seconds,
     cpu: cpu / result.calls * 1e6,

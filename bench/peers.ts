@@ -46,6 +46,8 @@ const DENO = [
   "--no-prompt",
   "--no-check",
   "--ignore-env",
+  // For ports that several processes share, which the bench of several cores measures.
+  "--unstable-net",
   "--allow-net=127.0.0.1",
   `--allow-read=${new URL("..", import.meta.url).pathname}`,
   `${HERE}side.ts`,

@@ -16,6 +16,10 @@ export interface Load {
   readonly idle: number;
   /** Methods that the server has; the calls go to all of them in turn. */
   readonly methods: number;
+  /** How many numbers the server adds up in each call, the slow way, for it to have something to do. */
+  readonly work: number;
+  /** The port that servers share; 0 = one takes any, and does not share it. */
+  readonly sharedPort: number;
   /** What this library's server and client are given as options: none, except where scale is measured. */
   readonly limits: Readonly<Record<string, number>>;
   /** How long the load runs before it is measured, in s. */
@@ -53,6 +57,8 @@ export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
     items: 0,
     idle: 0,
     methods: 1,
+    work: 0,
+    sharedPort: 0,
     limits: {},
     warm: 1,
     seconds: 1,

@@ -12,14 +12,21 @@ async function* stream({ count, size }: { count: number; size: number }): AsyncG
   for (let i = 0; i < count; i++) yield items[i % items.length]!;
 }
 
-export async function serve({ methods, limits }: Load): Promise<number> {
+/** Keeps the core busy. */
+function addUp(count: number): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += i % 7;
+  return sum;
+}
+
+export async function serve({ methods, limits, work, sharedPort }: Load): Promise<number> {
   const server = new Server(limits);
-  const sums = Array.from(
-    { length: methods },
-    (_, i) => [sumName(i), ({ a, b }: Addends) => ({ sum: a + b })],
-  );
+  const sum = work === 0
+    ? ({ a, b }: Addends) => ({ sum: a + b })
+    : ({ a, b }: Addends) => ({ sum: a + b, work: addUp(work) });
+  const sums = Array.from({ length: methods }, (_, i) => [sumName(i), sum]);
   server.register("Arith", { ...Object.fromEntries(sums), echo: (bytes: Uint8Array) => bytes, stream });
-  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const { address } = await server.listen(`tcp@127.0.0.1:${sharedPort}`, { reusePort: sharedPort > 0 });
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
