@@ -106,8 +106,10 @@ async function main(args: readonly string[]): Promise<void> {
   const { os, arch } = Deno.build;
   const machine = `Deno ${Deno.version.deno}, ${os} ${arch}, ${navigator.hardwareConcurrency} cores`;
   const pinned = cores.shared.length > 0 ? "" : "; processes not pinned";
-  const caption = `Medians of rounds: ${rounds}, of ${seconds} s each; ${machine}${pinned}`;
-  const folder = await Deno.makeTempDir({ prefix: "bench-" });
+  const caption = `${rounds} ${
+    rounds === 1 ? "round" : "rounds"
+  } of ${seconds} s, medians; ${machine}${pinned}`;
+  const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "bench-" });
   const summaries: Summary[] = [];
   try {
     const ready = await prepareAll(flags.contestants, folder);

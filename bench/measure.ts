@@ -10,6 +10,8 @@ export interface Sample {
   readonly rate: number;
   /** CPU time of both sides for each call or item, in µs; absent where nothing is called. */
   readonly cpu?: number;
+  /** CPU time of both sides for each second that was measured: 1 is a core of their own. */
+  readonly share?: number;
   /** Time of a call in µs that half of all did not exceed, and that 99 % did not; absent where it is not one call's. */
   readonly p50?: number;
   readonly p99?: number;
@@ -116,6 +118,7 @@ async function calls(
   return {
     rate: result.calls * factor / result.seconds,
     cpu: cpu / result.calls * 1e6,
+    share: cpu / result.seconds,
     p50: result.p50 ?? undefined,
     p99: result.p99 ?? undefined,
   };

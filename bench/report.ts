@@ -31,6 +31,8 @@ export interface Result {
   readonly ratio?: Figure;
   /** µs of CPU time of both sides for each call. */
   readonly cpu?: Figure;
+  /** The same, of this library's, round by round. */
+  readonly cost?: Figure;
   /** µs. */
   readonly p50?: Figure;
   /** µs. */
@@ -44,8 +46,13 @@ export interface Summary {
   readonly unit: string;
   readonly apart: boolean;
   readonly lowerIsBetter: boolean;
+  /** How much of their core this library's processes got, where they shared one. */
+  readonly share?: number;
   readonly results: readonly Result[];
 }
+
+/** With less of a core than this a measurement was disturbed. */
+const LEAST_SHARE = 0.9;
 
 /** The middle one; the mean of the two in the middle if there is none. NaN of nothing. */
 export function median(values: readonly number[]): number {
@@ -74,14 +81,28 @@ export function summarize(workload: Workload, rows: readonly Row[]): Summary {
     const rate = of("rate");
     const ratios = samples.map((sample, round) => ours[round] && ours[round].rate / sample.rate);
     const ratio = role === "ours" ? undefined : figure(ratios);
-    return { peer: name, title, role, missing, rate, ratio, cpu: of("cpu"), p50: of("p50"), p99: of("p99") };
+    const costs = samples.map(({ cpu }, round) => cpu && ours[round]?.cpu && cpu / ours[round].cpu);
+    const cost = role === "ours" ? undefined : figure(costs);
+    return {
+      peer: name,
+      title,
+      role,
+      missing,
+      rate,
+      ratio,
+      cpu: of("cpu"),
+      cost,
+      p50: of("p50"),
+      p99: of("p99"),
+    };
   });
   const { name, title, unit, apart, lowerIsBetter } = workload;
   const order = { ours: 0, limit: 1, peer: 2 };
   const rank = ({ rate }: Result) =>
     rate === undefined ? Infinity : lowerIsBetter ? rate.median : -rate.median;
   results.sort((a, b) => order[a.role] - order[b.role] || (a.role === "limit" ? 0 : rank(a) - rank(b)));
-  return { workload: name, title, unit, apart, lowerIsBetter, results };
+  const share = apart ? undefined : figure(ours.map(({ share }) => share))?.median;
+  return { workload: name, title, unit, apart, lowerIsBetter, share, results };
 }
 
 /** A number with three digits that count, and thousands set apart. */
@@ -102,27 +123,43 @@ export function table(header: readonly string[], rows: readonly (readonly string
 }
 
 /** A workload as a heading and a table. */
-export function render({ workload, title, unit, apart, lowerIsBetter, results }: Summary): string {
+export function render({ workload, title, unit, apart, lowerIsBetter, share, results }: Summary): string {
   const measured = results.filter(({ rate }) => rate !== undefined);
   const calls = measured.some(({ p50 }) => p50 !== undefined);
   const cpu = measured.some(({ cpu }) => cpu !== undefined);
   const beside = lowerIsBetter ? "this library takes" : "this library makes";
-  const header = ["", unit, "±", beside, ...calls ? ["p50 µs", "p99 µs"] : [], ...cpu ? ["CPU µs"] : []];
-  const rows = measured.map(({ title, rate, ratio, p50, p99, cpu: each }) => [
+  const header = [
+    "",
+    unit,
+    "±",
+    beside,
+    ...calls ? ["p50 µs", "p99 µs"] : [],
+    ...cpu ? ["CPU µs", "of ours"] : [],
+  ];
+  const cell = (figure: Figure | undefined) => figure === undefined ? "" : format(figure.median);
+  const rows = measured.map(({ title, rate, ratio, p50, p99, cpu: each, cost }) => [
     title,
-    format(rate!.median),
+    cell(rate),
     `${spread(rate!).toFixed(0)} %`,
     ratio === undefined ? "" : times(ratio),
-    ...calls ? [p50, p99].map((time) => time === undefined ? "" : format(time.median)) : [],
-    ...cpu ? [each === undefined ? "" : format(each.median)] : [],
+    ...calls ? [cell(p50), cell(p99)] : [],
+    ...cpu ? [cell(each), cost === undefined ? "" : times(cost)] : [],
   ]);
   const missing = results.filter(({ rate }) => rate === undefined);
   const notes = missing.map(({ title, missing }) => `${title}: ${missing}`);
   return [
     `### ${workload}: ${title} (${apart ? "a core each" : "both sides on one core"})\n`,
     table(header, rows),
+    ...share !== undefined && share < LEAST_SHARE ? [disturbed(share)] : [],
     ...notes.length > 0 ? [`Not measured: ${notes.join("; ")}.\n`] : [],
   ].join("\n");
+}
+
+function disturbed(share: number): string {
+  return `Something else was running: this library's processes had ${
+    (share * 100).toFixed(0)
+  } % of their core. ` +
+    "Believe the CPU time.\n";
 }
 
 /** Such as `12.3 × (11.9–12.8)`. */

@@ -82,8 +82,8 @@ const SERIES: readonly Series[] = [
   },
 ];
 
-/** Measures a load several times; undefined, with the reason printed, if it fails. */
-async function repeat(what: string, run: () => Promise<Sample | undefined>): Promise<Sample | undefined> {
+/** Measures once; undefined, with the reason printed, if that fails. */
+async function attempt(what: string, run: () => Promise<Sample | undefined>): Promise<Sample | undefined> {
   try {
     return await run();
   } catch (error) {
@@ -122,7 +122,7 @@ async function runSeries(series: Series, ours: Ready, raw: Ready, cores: Cores):
       const both = beside ? [["ours", ours], ["raw", raw]] as const : [["ours", ours]] as const;
       for (const [who, ready] of both) {
         const run = () => measure(ready, { factor: 1, apart: false }, load, cores);
-        const sample = await repeat(`${series.label} ${label}`, run);
+        const sample = await attempt(`${series.label} ${label}`, run);
         if (sample !== undefined) taken[i]![who].push(sample);
       }
     }
@@ -141,7 +141,7 @@ async function runCores(ours: Ready): Promise<string> {
   for (let round = 0; round < ROUNDS; round++) {
     for (const [i, { work, label, processes }] of cases.entries()) {
       const load = loadOf({ kind: "sum", ...TIMES, connections: 64, outstanding: 4, work });
-      const sample = await repeat(`${label}, ${processes}`, () => measureShared(ours, load, processes));
+      const sample = await attempt(`${label}, ${processes}`, () => measureShared(ours, load, processes));
       if (sample !== undefined) taken[i]!.push(sample);
     }
   }

@@ -58,14 +58,24 @@ const rows: Row[] = [
   { contestant: peer("slow", "peer"), samples: [{ rate: 5 }, { rate: 4 }, { rate: 10 }] },
   { contestant: peer("fast", "peer"), samples: [{ rate: 50 }, { rate: 40 }, { rate: 100 }] },
   { contestant: peer("none", "peer"), samples: [], missing: "it has no such thing" },
-  { contestant: peer("socket", "limit"), samples: [{ rate: 400 }, { rate: 320 }, { rate: 500 }] },
+  {
+    contestant: peer("socket", "limit"),
+    samples: [{ rate: 400, cpu: 1.5 }, { rate: 320 }, { rate: 500, cpu: 4 }],
+  },
   {
     contestant: peer("mine", "ours"),
-    samples: [{ rate: 100, p50: 1, p99: 2, cpu: 3 }, { rate: 80, p50: 3, p99: 4, cpu: 5 }, {
+    samples: [{ rate: 100, p50: 1, p99: 2, cpu: 3, share: 0.8 }, {
+      rate: 80,
+      p50: 3,
+      p99: 4,
+      cpu: 5,
+      share: 0.5,
+    }, {
       rate: 250,
       p50: 2,
       p99: 9,
       cpu: 4,
+      share: 0.7,
     }],
   },
 ];
@@ -77,6 +87,7 @@ Deno.test("bench report: ratios are taken round by round, so that a slow round i
   assertEquals(mine!.ratio, undefined);
   assertEquals(mine!.p99, { median: 4, least: 2, most: 9 });
   assertEquals(socket!.ratio, { median: 0.25, least: 0.25, most: 0.5 });
+  assertEquals(socket!.cost, { median: 0.75, least: 0.5, most: 1 });
   assertEquals(fast!.ratio, { median: 2, least: 2, most: 2.5 });
   assertEquals([none!.rate, none!.missing], [undefined, "it has no such thing"]);
 });
@@ -104,8 +115,9 @@ Deno.test("bench report: tables", () => {
   );
   const text = render(summarize(WORKLOADS[0]!, rows));
   assertMatch(text, /^### W1: One call in flight \(both sides on one core\)$/m);
-  assertMatch(text, /^\| <mine> {3}\| +100 \| 85 % \| +\| +2\.00 \| +4\.00 \| +4\.00 \|$/m);
+  assertMatch(text, /^\| <mine> {3}\| +100 \| 85 % \| +\| +2\.00 \| +4\.00 \| +4\.00 \| +\|$/m);
   assertMatch(text, /^\| <fast> .* 2\.00 × \(2\.00–2\.50\) \|/m);
+  assertStringIncludes(text, "Something else was running: this library's processes had 70 % of their core.");
   assertStringIncludes(text, "Not measured: <none>: it has no such thing.");
 });
 
