@@ -13,7 +13,9 @@ export interface Endpoint {
    * @default {1}
    */
   readonly weight?: number;
-  /** Free text by name, such as its zone or version. */
+  /** Which version of its program it runs, as free text of at most 128 characters, such as `1.4.2`. */
+  readonly version?: string;
+  /** Free text by name, such as its zone. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 

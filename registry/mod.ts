@@ -28,4 +28,14 @@ export type { Fetch } from "../discovery/registry_request.ts";
 export { announce, type AnnounceOptions, type Registration } from "./announce.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry, type RegistryOptions } from "./registry.ts";
-export type { Grant, Lease, RegistryStore } from "./store.ts";
+export type { StoreLimits } from "./lease_table.ts";
+export type {
+  Grant,
+  InstanceState,
+  Lease,
+  LeaseChange,
+  LeaseEvent,
+  LeaseList,
+  RegistryStore,
+  WatchLeasesOptions,
+} from "./store.ts";

@@ -36,7 +36,7 @@ testDiscovery("RegistryDiscovery", async (endpoints) => {
   return {
     discovery,
     async change(endpoints) {
-      for (const { instance } of await store.list()) await store.revoke(instance.address);
+      for (const { instance } of (await store.list()).leases) await store.revoke(instance.address);
       await register(...endpoints);
       await clock.advance(10_000);
     },

@@ -57,7 +57,9 @@ Deno.test("registry: JSON says more, and is listed as it was said", async () => 
   assertEquals(list.status, 200);
   assertEquals(list.headers.get("content-type"), "application/json");
   assertEquals(list.headers.get("cache-control"), "no-store");
+  assertEquals(list.headers.get("x-rpc-revision"), String(list.body.revision));
   assertEquals(list.body, {
+    revision: list.body.revision,
     ttl: 10_000,
     servers: [
       { address: A, ttl: 10_000, age: 5, idle: 5 },
@@ -129,7 +131,7 @@ Deno.test("registry: other methods are 405 with Allow, other paths 404 with the 
       "unimplemented",
     ]);
   }
-  for (const path of ["/", "/_rpc_", "/_rpc_/registry/", "/_rpc_/registry/x", "/_RPC_/registry"]) {
+  for (const path of ["/index.html", "/_rpc_", "/_rpc_/registry/", "/_rpc_/registry/x", "/_RPC_/registry"]) {
     const { status, body } = await ask({}, `http://registry.test${path}`);
     assertEquals([status, body.error.code], [404, "not_found"]);
     assertStringIncludes(body.error.message, `Nothing at "${path}"`);
