@@ -37,4 +37,4 @@ export type {
 export { MultiServers } from "./multi_servers.ts";
 export type { RandomOptions } from "./random.ts";
 export { RegistryDiscovery, type RegistryDiscoveryOptions } from "./registry_discovery.ts";
-export type { Fetch } from "./registry_request.ts";
+export type { Fetch, RegistryUrl } from "./registry_request.ts";

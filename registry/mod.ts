@@ -24,8 +24,8 @@
 export { type Code, CODES } from "../call/error.ts";
 export type { Clock } from "../discovery/clock.ts";
 export type { Endpoint } from "../discovery/endpoint.ts";
-export type { Fetch } from "../discovery/registry_request.ts";
-export { announce, type AnnounceOptions, type Registration } from "./announce.ts";
+export type { Fetch, RegistryUrl } from "../discovery/registry_request.ts";
+export { announce, type AnnounceOptions, type Registration, type ShutsDown } from "./announce.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry, type RegistryOptions } from "./registry.ts";
 export type { StoreLimits } from "./lease_table.ts";
