@@ -44,8 +44,8 @@ export interface LeaseRecord {
 /** What a table needs of its store. */
 export interface LeaseTableOptions<R extends LeaseRecord> {
   limits: StoreLimits;
-  /** The revision that an empty table begins with. */
-  revision: number;
+  /** The revision that an empty table begins with. Left out if it is to be filled by `replace` first. */
+  revision?: number;
   /** What of a record others see. */
   toLease: (record: R) => Lease;
   /** Run when the first watch begins. */
@@ -86,7 +86,8 @@ export class LeaseTable<R extends LeaseRecord> {
   constructor(options: LeaseTableOptions<R>) {
     this.#options = options;
     this.#limits = checkLimits(options.limits);
-    this.#from = this.#revision = options.revision;
+    this.#from = options.revision ?? Infinity;
+    this.#revision = options.revision ?? 0;
   }
 
   get revision(): number {
@@ -153,9 +154,11 @@ export class LeaseTable<R extends LeaseRecord> {
       const before = this.#records.get(record.instance.address);
       return before === undefined || !same(before, record);
     });
-    if (revision >= this.#revision) return this.apply(revision, set, removed);
-    this.#revision = revision;
+    const goesOn = this.#from <= this.#revision && revision >= this.#revision;
+    if (!goesOn) this.#revision = revision;
     this.apply(revision, set, removed);
+    if (goesOn) return;
+    // How it has come to this is not known: who knew something before starts over.
     this.#changes.length = 0;
     this.#from = revision;
     this.#epoch++;

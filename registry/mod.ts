@@ -26,6 +26,7 @@ export type { Clock } from "../discovery/clock.ts";
 export type { Endpoint } from "../discovery/endpoint.ts";
 export type { Fetch, RegistryUrl } from "../discovery/registry_request.ts";
 export { announce, type AnnounceOptions, type Registration, type ShutsDown } from "./announce.ts";
+export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry, type RegistryOptions } from "./registry.ts";
 export type { StoreLimits } from "./lease_table.ts";

@@ -12,6 +12,8 @@ function open(): Promise<StoreSubject> {
   return Promise.resolve({
     store: new MemoryStore({ clock }),
     advance: (ms: number) => clock.advance(ms),
+    // What a watch may take to hear of it.
+    late: 10,
     [Symbol.asyncDispose]() {
       assertEquals(clock.timers, 0, "it left a timer");
       return Promise.resolve();
