@@ -36,17 +36,18 @@ function freePort(): number {
 /** One etcd, alone in its cluster. */
 export class Etcd implements AsyncDisposable {
   readonly #directory: string;
-  readonly #client = `http://127.0.0.1:${freePort()}`;
+  readonly #client: string;
   readonly #peer = `http://127.0.0.1:${freePort()}`;
   #process: Deno.ChildProcess | undefined;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, url: string) {
     this.#directory = directory;
+    this.#client = url;
   }
 
-  /** Starts one, and waits until it serves. */
-  static async start(): Promise<Etcd> {
-    const etcd = new Etcd(await Deno.makeTempDir({ prefix: "etcd-" }));
+  /** Starts one that knows nothing, and waits until it serves. */
+  static async start(url = `http://127.0.0.1:${freePort()}`): Promise<Etcd> {
+    const etcd = new Etcd(await Deno.makeTempDir({ prefix: "etcd-" }), url);
     await etcd.start();
     return etcd;
   }
