@@ -46,7 +46,7 @@ export function toEndpoint(value: unknown, limits: EndpointLimits = ENDPOINT_LIM
     address: checkAddress(address),
     ...(services === undefined ? {} : { services: checkServices(services, limits) }),
     ...(weight === undefined ? {} : { weight: checkWeight(weight) }),
-    ...(version === undefined ? {} : { version: checkName("version", version, limits) }),
+    ...(version === undefined ? {} : { version: checkVersion(version, limits) }),
     ...(metadata === undefined ? {} : { metadata: checkMetadata(metadata, limits) }),
   });
 }
@@ -89,21 +89,27 @@ function checkServices(services: unknown, limits: EndpointLimits): readonly stri
   if (services.length > limits.maxServices) {
     throw new RangeError(`Cannot take an endpoint: it has more than ${limits.maxServices} services`);
   }
-  const names = services.map((name) => checkName("service", name, limits));
+  const names = services.map((name) =>
+    checkText("services must be names that are not empty", "a service's name", name, limits)
+  );
   return Object.freeze([...new Set(names)]);
 }
 
-function checkName(what: string, name: unknown, { maxNameLength }: EndpointLimits): string {
-  if (typeof name !== "string" || name === "") {
-    throw new TypeError(`Cannot take an endpoint: its ${what} must be a text that is not empty`);
+function checkVersion(version: unknown, limits: EndpointLimits): string {
+  return checkText("version must be a text that is not empty", "its version", version, limits);
+}
+
+function checkText(must: string, what: string, text: unknown, { maxNameLength }: EndpointLimits): string {
+  if (typeof text !== "string" || text === "") {
+    throw new TypeError(`Cannot take an endpoint: its ${must}`);
   }
-  if (name.length > maxNameLength) {
-    throw new RangeError(`Cannot take an endpoint: a ${what} is longer than ${maxNameLength} characters`);
+  if (text.length > maxNameLength) {
+    throw new RangeError(`Cannot take an endpoint: ${what} is longer than ${maxNameLength} characters`);
   }
-  if (UNPRINTABLE.test(name)) {
-    throw new TypeError(`Cannot take an endpoint: a ${what} contains control or invisible characters`);
+  if (UNPRINTABLE.test(text)) {
+    throw new TypeError(`Cannot take an endpoint: ${what} contains control or invisible characters`);
   }
-  return name;
+  return text;
 }
 
 function checkWeight(weight: unknown): number {

@@ -2,6 +2,7 @@
 // Registry by users, and by main.ts with --store etcd@….
 
 import { RpcError } from "../call/error.ts";
+import { sheltered } from "../call/log.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { Fetch } from "../discovery/registry_request.ts";
@@ -60,12 +61,12 @@ const MAX_TRIES = 8;
  * It works from the first request until it is closed. Ages are counted by the clocks of the machines; nothing else is.
  *
  * @example Usage
- * ```ts no-eval
+ * ```ts
  * import { EtcdStore, Registry } from "@troodon/rpc/registry";
  *
  * await using store = new EtcdStore("http://127.0.0.1:2379");
  * await using registry = new Registry({ store });
- * Deno.serve(registry.fetch);
+ * await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
  * ```
  */
 export class EtcdStore implements RegistryStore, AsyncDisposable {
@@ -101,7 +102,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
       prefix: this.#prefix,
       clock,
       random: Math.random,
-      log: options.log ?? (() => {}),
+      log: sheltered(options.log) ?? (() => {}),
       signal,
     });
   }

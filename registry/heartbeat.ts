@@ -53,8 +53,8 @@ export class Heartbeat {
   /** Ends the heartbeat under way. */
   readonly #cutting = new AbortController();
   #interval: number;
-  /** Which of the URLs is in use. */
-  #at = 0;
+  /** Which of the URLs is in use: the first is left to chance, so that many servers spread. */
+  #at: number;
   /** Which registration of the address this is, once the registry has said. */
   #incarnation: number | undefined;
   #draining = false;
@@ -63,6 +63,7 @@ export class Heartbeat {
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
+    this.#at = Math.min(Math.floor(options.random() * options.urls.length), options.urls.length - 1);
     this.#interval = options.interval ?? (options.ttl ? options.ttl / 3 : DEFAULT_INTERVAL);
     this.#backoff = new Backoff(options.random);
   }

@@ -78,6 +78,8 @@ const ALLOW = "GET, HEAD, POST, DELETE";
 const STATES: readonly string[] = ["active", "paused", "draining"] satisfies InstanceState[];
 /** Addresses are listed in a header too, which can carry no more than this. */
 const HEADER_SAFE = /^[\x21-\x7e]*$/;
+/** Names are shown in pages, this registry's own and others', which may be less careful. */
+const MARKUP = /[<>]/;
 /** The answers to errors that a store rejects with; others are 500. */
 const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["not_found", 404],
@@ -314,6 +316,13 @@ function checkInstance(value: Record<string, unknown>, limits: EndpointLimits): 
   }
   if (!HEADER_SAFE.test(instance.address)) {
     throw invalid("Cannot register: the address must be ASCII without spaces");
+  }
+  const { address, services = [], version = "", metadata = {} } = instance;
+  const suspicious = [address, ...services, version, ...Object.keys(metadata)].find((name) =>
+    MARKUP.test(name)
+  );
+  if (suspicious !== undefined) {
+    throw invalid(`Cannot register ${quote(suspicious)}: no name may contain < or >`);
   }
   return instance;
 }

@@ -92,7 +92,7 @@ Deno.test("announce: one that was replaced comes back when the other is gone", a
 });
 
 Deno.test("announce: of several registries the next is asked as soon as one is away", async () => {
-  const { clock, registries, requests, start, list } = open(["one.test", "two.test"]);
+  const { clock, registries, requests, start, list } = open(["two.test", "one.test"]);
   const registration = await start({ ttl: 3_000 });
   assertEquals(requests, ["POST one"]);
   const one = registries.get("one.test")!;

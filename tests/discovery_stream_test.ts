@@ -340,11 +340,15 @@ Deno.test("discovery stream: over a network, a watch knows within 100 ms and lea
   const discovery = new RegistryDiscovery(`http://127.0.0.1:${server.addr.port}`);
   await using watcher = new Watcher(discovery);
   await until(() => watcher.last === "1", "the first list");
-  const began = performance.now();
-  await store.grant({ address: B }, 0);
-  await until(() => watcher.last === "12", "the change");
-  const took = performance.now() - began;
-  assertEquals(took < 100, true, `it took ${took} ms`);
+  const times: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const began = performance.now();
+    await (i % 2 === 0 ? store.grant({ address: B }, 0) : store.revoke(B));
+    await until(() => watcher.last === (i % 2 === 0 ? "12" : "1"), "the change");
+    times.push(performance.now() - began);
+  }
+  // But for what a busy machine does to one or another.
+  assertEquals(times.filter((ms) => ms >= 100).length <= 1, true, `${times}`);
 });
 
 Deno.test("discovery stream: a server that shuts down waits for its watches no longer than refreshInterval", async () => {

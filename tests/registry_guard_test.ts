@@ -91,10 +91,10 @@ Deno.test("registry bounds: each refuses what is over it by its name, and nothin
   assertEquals((await ask("POST", "", good)).status, 201);
   const bad: [Record<string, unknown>, number, string][] = [
     [{ services: ["a", "b", "c"] }, 400, "more than 2 services"],
-    [{ services: ["123456789"] }, 400, "a service is longer than 8 characters"],
-    [{ version: "123456789" }, 400, "a version is longer than 8 characters"],
+    [{ services: ["123456789"] }, 400, "a service's name is longer than 8 characters"],
+    [{ version: "123456789" }, 400, "its version is longer than 8 characters"],
     [{ version: 7 }, 400, "its version must be a text"],
-    [{ version: "a\u202eb" }, 400, "a version contains control or invisible characters"],
+    [{ version: "a\u202eb" }, 400, "its version contains control or invisible characters"],
     [{ metadata: { abcde: "123456" } }, 400, "longer than 10 bytes"],
     [{ services: ["c", "d"] }, 429, "3 services, its maxServices"],
   ];
@@ -109,6 +109,24 @@ Deno.test("registry bounds: each refuses what is over it by its name, and nothin
   const { servers } = (await ask("GET")).body;
   assertEquals(servers.map(({ address }: { address: string }) => address), [A, B]);
   assertEquals(servers[0].metadata, good.metadata);
+});
+
+Deno.test("registry bounds: names with markup are refused, the values of metadata are free", async () => {
+  const { ask } = open();
+  const markup = "<img src=x onerror=alert(1)>";
+  const bad: Record<string, unknown>[] = [
+    { address: "unix@/tmp/<b>" },
+    { services: ["Foo", markup] },
+    { version: "</script>" },
+    { metadata: { [markup]: "x" } },
+  ];
+  for (const more of bad) {
+    const { status, body } = await ask("POST", "", { address: A, ...more });
+    assertEquals([status, body.error.code], [400, "invalid_argument"]);
+    assertStringIncludes(body.error.message, "no name may contain < or >");
+  }
+  assertEquals((await ask("GET")).body.servers, []);
+  assertEquals((await ask("POST", "", { address: A, metadata: { needs: "<2.0" } })).status, 201);
 });
 
 Deno.test("registry bounds: 100 000 names of services come to an end", async () => {
