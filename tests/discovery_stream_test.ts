@@ -150,6 +150,25 @@ Deno.test("discovery stream: a registry that dies stops nobody, and one that com
   assertEquals(watcher.lists, ["123", "12"]);
 });
 
+Deno.test("discovery stream: who is missing when a registry starts over is held, who leaves one that goes on is not", async () => {
+  const { clock, discovery, start, stop } = open({ holdTime: 5_000 });
+  const store = start();
+  for (const address of [A, B, C]) await store.grant({ address }, 0);
+  await using watcher = new Watcher(discovery);
+  await settle();
+  await store.revoke(C);
+  await clock.advance(10);
+  assertEquals(watcher.lists, ["123", "12"]);
+  await stop();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  // B is there again before the client is, A is not yet.
+  await start().grant({ address: B }, 0);
+  await clock.advance(5_000);
+  assertEquals(watcher.lists, ["123", "12"]);
+  await clock.advance(500);
+  assertEquals(watcher.lists, ["123", "12", "2"]);
+});
+
 Deno.test("discovery stream: an empty list is not believed for holdTime", async () => {
   const { clock, discovery, start } = open({ holdTime: 5_000 });
   const store = start();

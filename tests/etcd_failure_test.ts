@@ -87,8 +87,9 @@ test("cut off without a word: says so soon, goes on when it is mended, even if e
   await using far = new EtcdStore(cable.url, { timeout: 1_000 });
   await using near = new EtcdStore(etcd.url);
   await near.grant({ address: A }, 2_000);
-  await near.grant({ address: B, weight: 1 }, 0);
-  const { revision } = await near.list();
+  // Which comes back by its watch, so that this is there, and idle, when it is cut.
+  await far.grant({ address: B, weight: 1 }, 0);
+  const { revision } = await far.list();
   await eventually(async () => (await far.list()).revision >= revision, "both to know");
   cable.cut();
   const began = performance.now();
