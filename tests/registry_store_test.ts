@@ -39,6 +39,29 @@ Deno.test("MemoryStore: leases end to the ms, and ages count from the first gran
   assertEquals((await store.grant(instance, 100)).lease.age, 0);
 });
 
+Deno.test("MemoryStore: of a million heartbeats in time, none is for nothing", async () => {
+  let now = 0;
+  const store = new MemoryStore({ clock: { now: () => now, setTimer: () => () => {} } });
+  const servers = Array.from(
+    { length: 100 },
+    (_, i) => ({ address: `tcp@127.0.0.1:${i + 1}`, next: i * 33, tries: i }),
+  );
+  for (const { address } of servers) await store.grant({ address }, 10_000);
+  const { revision } = await store.list();
+  for (let beats = 0; beats < 1_000_000; now += 100) {
+    for (const server of servers) {
+      if (server.next > now) continue;
+      // Every third of the lease with jitter, and one of seven is lost.
+      if (server.tries++ % 7 > 0) {
+        beats++;
+        if (await store.renew(server.address) === undefined) throw new Error(`${server.address} was removed`);
+      }
+      server.next = now + 3_000 + (beats * 7_919) % 333;
+    }
+  }
+  assertEquals([(await store.list()).revision, (await store.list()).leases.length], [revision, 100]);
+});
+
 Deno.test("MemoryStore: jumps of the wall clock end no lease", async () => {
   const store = new MemoryStore();
   await store.grant({ address: "tcp@127.0.0.1:1" }, 60_000);

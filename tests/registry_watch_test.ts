@@ -115,6 +115,36 @@ Deno.test("registry watch: resumes by the query and by Last-Event-ID, which coun
   }
 });
 
+Deno.test("registry watch: 1000 changes over 50 connections that break off come once each, in order", async () => {
+  const store = new MemoryStore();
+  await using registry = new Registry({ store });
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+  const url = `http://127.0.0.1:${server.addr.port}/_rpc_/registry?watch=${(await store.list()).revision}`;
+  const changing = (async () => {
+    for (let weight = 0; weight < 1_000; weight++) {
+      await store.grant({ address: `tcp@127.0.0.1:${1 + weight % 9}`, weight }, 0);
+      if (weight % 10 === 9) await settle();
+    }
+  })();
+  const weights: number[] = [];
+  let id = "";
+  let connections = 0;
+  while (weights.length < 1_000) {
+    connections++;
+    const headers: Record<string, string> = id === "" ? {} : { "last-event-id": id };
+    await using events = new Events(await fetch(url, { headers }));
+    for (let i = 0; i < 20 && weights.length < 1_000; i++) {
+      const event = await events.next();
+      assertEquals([event?.event, Number(id) < event!.id], ["change", true]);
+      id = String(event!.id);
+      for (const { weight } of event!.data.set) weights.push(weight);
+    }
+  }
+  await changing;
+  assertEquals(connections, 50);
+  assertEquals(weights, Array.from({ length: 1_000 }, (_, weight) => weight));
+});
+
 Deno.test("registry watch: revisions that are none are refused", async () => {
   const { fetch } = open();
   for (const query of ["-1", "x", "1.5", "1e3", "99999999999999999999", "9007199254740993"]) {
