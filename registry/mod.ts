@@ -2,7 +2,8 @@
  * The list of servers that are alive: a registry, and what keeps a server on it.
  *
  * {@linkcode Registry} answers HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as a
- * program. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
+ * program. Its list is in memory, or in etcd, where several registries share it: {@linkcode MemoryStore},
+ * {@linkcode EtcdStore}. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
  * `@troodon/rpc/discovery`.
  *
  * @example A registry, a server that announces itself, and who asks for it

@@ -1,6 +1,7 @@
 // The registry's stream of events over HTTP: what it says, how it resumes, how soon, and who does not read it.
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { RpcError } from "../call/error.ts";
 import { MemoryStore } from "../registry/memory_store.ts";
 import { Registry, type RegistryOptions } from "../registry/registry.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
@@ -217,6 +218,25 @@ Deno.test("registry watch: who does not read is cut after 30 s, and disturbs nob
   await stalled.body?.cancel().catch(() => {});
   await store.revoke(A);
   assertEquals((await next)?.data.removed, [A]);
+});
+
+Deno.test("registry watch: a store that is away, or goes away, is said and ends the stream", async () => {
+  const clock = new FakeClock();
+  const store = new MemoryStore({ clock });
+  const registry = new Registry({ clock, store });
+  const { watch } = store;
+  store.watch = async function* (options) {
+    for await (const event of watch.call(store, options)) {
+      yield event;
+      break;
+    }
+    throw new RpcError("unavailable", 'Cannot reach "etcd"\n\nevent: list');
+  };
+  await using events = new Events(await registry.fetch(new Request(`${REGISTRY_URL}?watch`)));
+  assertEquals((await events.next())?.event, "list");
+  const last = await events.next();
+  assertEquals([last?.event, last?.data], ["unavailable", { message: 'Cannot reach "etcd"\n\nevent: list' }]);
+  assertEquals([await events.next(), clock.timers], [undefined, 0]);
 });
 
 Deno.test("registry watch: as many as may, and no more", async () => {
