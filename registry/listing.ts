@@ -5,6 +5,8 @@ import type { Lease, LeaseEvent, LeaseList } from "./store.ts";
 
 /** Many HTTP implementations refuse a header beyond this. */
 const MAX_LIST_HEADER = 8192;
+/** Addresses are listed in a header too, which can carry no more than this. */
+export const HEADER_SAFE = /^[\x21-\x7e]*$/;
 
 /** What a GET asks for. */
 export class Listing {
@@ -22,7 +24,11 @@ export class Listing {
   toAnswer(list: LeaseList): { headers: Record<string, string>; value: Record<string, unknown> } {
     const leases = list.leases.filter((lease) => this.#shows(lease));
     const callable = leases.filter(({ state }) => state === "active");
-    const addresses = callable.map(({ instance }) => instance.address).join(",");
+    // A store may hold what has not come by way of a registry.
+    const addresses = callable.map(({ instance }) => instance.address).filter((text) =>
+      HEADER_SAFE.test(text)
+    )
+      .join(",");
     const revision = { "x-rpc-revision": String(list.revision) };
     return {
       headers: addresses.length <= MAX_LIST_HEADER

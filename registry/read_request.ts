@@ -4,9 +4,8 @@ import { type EndpointLimits, toEndpoint } from "../discovery/check_endpoint.ts"
 import type { Clock } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import { invalid, quote, readJson } from "./http.ts";
+import { HEADER_SAFE } from "./listing.ts";
 
-/** Addresses are listed in a header too, which can carry no more than this. */
-const HEADER_SAFE = /^[\x21-\x7e]*$/;
 /** Names are shown in pages, this registry's own and others', which may be less careful. */
 const MARKUP = /[<>]/;
 

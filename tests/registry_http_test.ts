@@ -148,6 +148,13 @@ Deno.test("registry: a list too long for a header is left out of it whole", asyn
   assertEquals(body.servers.length, 500);
 });
 
+Deno.test("registry: what a store holds that no header can carry is in the list all the same", async () => {
+  const store = new MemoryStore();
+  for (const address of [A, "unix@/tmp/日"]) await store.grant({ address }, 0);
+  const { status, headers, body } = await open({ store }).ask();
+  assertEquals([status, headers.get("X-Rpc-Servers"), body.servers.length], [200, A, 2]);
+});
+
 Deno.test("registry: hostile registrations are refused with a reason, and change nothing", async () => {
   const { post, postHeader, addresses } = open();
   await postHeader(A);
