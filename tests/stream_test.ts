@@ -5,7 +5,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { CallContext } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { connect, MultiServers, Server } from "../mod.ts";
-import { frame } from "./raw_peer.ts";
+import { frame, soon } from "./raw_peer.ts";
 import { answerHandshake, Fleet, freePort, Link, RawServer, readToEnd } from "./service_link.ts";
 import { callOver, fails, type Pair, streamOver, testSession, until } from "./session_pair.ts";
 
@@ -597,6 +597,29 @@ testSession("a call counts until the finally of what it streamed is done", async
   cleaning.resolve();
   await idle(pair);
 });
+
+testSession(
+  "a stream that is left just as it ends is owed nothing more, and a drain gets done",
+  async (open) => {
+    for (let hops = 0; hops < 40; hops++) {
+      await using pair = await open({
+        methods: {
+          one: async function* () {
+            yield 1;
+            for (let i = 0; i < hops; i++) await null;
+          },
+        },
+      });
+      const stream = pair.stream("one");
+      await stream.next();
+      await stream.return();
+      await pair.call("echo");
+      pair.accepted.drain();
+      // After a second the other side gives up waiting for it.
+      await soon(pair.accepted.closed, `the end of the drain, with ${hops} hops`, 900);
+    }
+  },
+);
 
 testSession("a stream that a handler returns when nobody wants it any more is cancelled", async (open) => {
   const gate = Promise.withResolvers<void>();

@@ -267,7 +267,8 @@ export class Callee {
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
-      if (await flow.send(source)) {
+      // It may have been canceled between its last item and here.
+      if (await flow.send(source) && !call.answered) {
         writeShort(this.#outbox.open(), Kind.End, call.seq);
         this.#succeed(call);
       }
@@ -411,16 +412,31 @@ export class Callee {
   }
 
   #writeError(seq: number, error: RpcError, metadata?: Metadata): void {
-    const out = this.#outbox.open();
-    const start = out.length;
-    beginError(out, seq, error.code, error.message, metadata);
-    const unsendable = this.#outbox.seal(out, start, error.details);
+    const unsendable = this.#tryError(seq, error, metadata, error.details);
     if (unsendable === undefined) return;
     this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
-    beginError(out, seq, error.code, error.message, metadata);
-    if (this.#outbox.seal(out, start, undefined) === undefined) return;
-    beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), metadata);
+    // That no handler was started always fits, and is never left out.
+    const least = metadata === NOT_STARTED_METADATA ? metadata : undefined;
+    if (this.#tryError(seq, error, metadata, undefined) === undefined) return;
+    if (this.#tryError(seq, error, least, error.details) === undefined) return;
+    if (this.#tryError(seq, error, least, undefined) === undefined) return;
+    const out = this.#outbox.open();
+    const start = out.length;
+    beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), least);
     endFrame(out, start);
+  }
+
+  /** Writes an Error, or returns why it cannot be sent with all that. */
+  #tryError(
+    seq: number,
+    { code, message }: RpcError,
+    metadata: Metadata | undefined,
+    details: unknown,
+  ): RpcError | undefined {
+    const out = this.#outbox.open();
+    const start = out.length;
+    beginError(out, seq, code, message, metadata);
+    return this.#outbox.seal(out, start, details);
   }
 }
 
