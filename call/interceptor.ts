@@ -23,7 +23,12 @@ export interface Call {
 export interface Reply {
   /** The result, or an AsyncIterable of items. */
   readonly value: unknown;
-  /** What travels beside a single result; empty for a stream. */
+  /**
+   * What travels beside the result. Beside a stream it travels with the end: on the calling side this map is empty until
+   * whoever iterates has come to the end, or to the error that the stream ended with, and then holds what came with it;
+   * on the answering side it holds what the handler has set so far. A copy does not follow: pass the map itself on.
+   * What an interceptor of a server returns in its place is sent together with what the handler sets later.
+   */
   readonly metadata: Metadata;
 }
 

@@ -121,7 +121,10 @@ export class Client implements AsyncDisposable {
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
     if (this.#chain.empty) return this.#stream<T>(method, args, options);
-    const make = (...call: Parameters<Make>) => ({ value: this.#stream(...call), metadata: NO_METADATA });
+    const make = (...call: Parameters<Make>) => {
+      const metadata = new Map<string, string | Uint8Array>();
+      return { value: this.#stream(...call, metadata), metadata };
+    };
     return this.#chain.stream(method, args, options, make) as AsyncGenerator<T>;
   }
 
@@ -235,8 +238,14 @@ export class Client implements AsyncDisposable {
     });
   }
 
-  #stream<T>(method: string, args: unknown, options: CallOptions | undefined): AsyncIterableIterator<T> {
-    return openStream<T>(method, args, options, this.#defaults, (call) => this.#start(call));
+  #stream<T>(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    metadata?: Map<string, string | Uint8Array>,
+  ): AsyncIterableIterator<T> {
+    const start = (call: OutgoingCall) => this.#start(call);
+    return openStream<T>(method, args, options, this.#defaults, start, undefined, metadata);
   }
 
   #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {

@@ -26,7 +26,7 @@ export class FrameDecoder {
   method = "";
   /** Call: ms that remain, 0 = no limit. */
   timeout = 0;
-  /** Call, Reply, Error: metadata, if the frame carries some. */
+  /** Call, Reply, Error, End: metadata, if the frame carries some. */
   metadata: Metadata | undefined = undefined;
   /** Error, GoAway: why. */
   code: Code = "unknown";
@@ -185,6 +185,9 @@ export class FrameDecoder {
         this.#readReason(header);
         break;
       case Kind.End:
+        expectElements(elements, 2, 3);
+        this.metadata = elements === 3 ? header.metadata() : undefined;
+        break;
       case Kind.Cancel:
       case Kind.Ping:
       case Kind.Pong:

@@ -8,7 +8,7 @@ import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
 import type { Codec } from "../codec/codec.ts";
-import { beginError, beginReply, endFrame, Kind, writeCredit, writeShort } from "../codec/frame.ts";
+import { beginEnd, beginError, beginReply, endFrame, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { IncomingCall } from "./incoming_call.ts";
@@ -267,11 +267,7 @@ export class Callee {
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
-      // It may have been canceled between its last item and here.
-      if (await flow.send(source) && !call.answered) {
-        writeShort(this.#outbox.open(), Kind.End, call.seq);
-        this.#succeed(call);
-      }
+      if (await flow.send(source)) this.#answer(call, undefined, true);
     } catch (error) {
       this.#fail(call, error);
     }
@@ -326,7 +322,9 @@ export class Callee {
     this.#owner.onSettled();
   }
 
-  #answer(call: IncomingCall, value: unknown): void {
+  /** Answers with a value, or with the end of the items that were sent. */
+  #answer(call: IncomingCall, value: unknown, streamed = false): void {
+    // A stream may have been canceled between its last item and here, too.
     if (call.answered) return;
     let metadata: Metadata | undefined;
     try {
@@ -336,7 +334,8 @@ export class Callee {
     }
     const out = this.#outbox.open();
     const start = out.length;
-    beginReply(out, call.seq, metadata);
+    if (streamed) beginEnd(out, call.seq, metadata);
+    else beginReply(out, call.seq, metadata);
     const error = this.#outbox.seal(out, start, value);
     if (error !== undefined) return this.#fail(call, unsendable(error));
     this.#succeed(call);

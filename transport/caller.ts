@@ -95,9 +95,10 @@ export class Caller {
    * @throws {RpcError} If it comes behind Items
    */
   onReply(frame: FrameDecoder): void {
-    if (this.#sent.get(frame.seq)?.inflow?.begun) throw malformed("a reply comes behind items");
-    const call = this.#take(frame.seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
+    if (call.inflow?.begun) throw malformed("a reply comes behind items");
+    this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;
     try {
@@ -111,8 +112,9 @@ export class Caller {
 
   /** Settles the call that an Error belongs to. */
   onError(frame: FrameDecoder): void {
-    const call = this.#take(frame.seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
+    this.#forget(call);
     let details: unknown;
     try {
       if (frame.bodyStart < frame.bodyEnd) {
@@ -129,8 +131,8 @@ export class Caller {
   /** Takes an Item of an answer. */
   onItem(frame: FrameDecoder): void {
     const { seq, bodyStart, bodyEnd } = frame;
-    const call = this.#sent.get(seq);
-    if (call === undefined) return this.expectUsed(seq);
+    const call = this.#find(seq);
+    if (call === undefined) return;
     const { inflow, method } = call;
     if (inflow === undefined) {
       return this.#abandon(
@@ -151,12 +153,13 @@ export class Caller {
 
   /** Takes the End of an answer. */
   onEnd(frame: FrameDecoder): void {
-    const call = this.#take(frame.seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
+    this.#forget(call);
     if (call.inflow === undefined) {
       call.reject(new RpcError("unimplemented", `${call.method} answers with a stream: use stream()`));
     } else {
-      call.inflow.end();
+      call.inflow.end(frame.metadata);
       call.resolve(undefined);
     }
   }
@@ -164,13 +167,6 @@ export class Caller {
   /** Takes credit for a stream of arguments. */
   onCredit(frame: FrameDecoder): void {
     this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
-  }
-
-  /** Accepts a frame for a call that is over, and no other: a number that was never used is no matter of timing. */
-  expectUsed(seq: number): void {
-    if (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1)) {
-      throw malformed(`call ${seq} was never made`);
-    }
   }
 
   /**
@@ -273,17 +269,12 @@ export class Caller {
     }
   }
 
-  /** The call that an answer belongs to, out of the table; undefined if it is over already. */
-  #take(seq: number): SessionCall | undefined {
+  /** The call that an answer belongs to; undefined if it is over. A number that was never used is no matter of timing. */
+  #find(seq: number): SessionCall | undefined {
     const call = this.#sent.get(seq);
-    if (call === undefined) {
-      this.expectUsed(seq);
-      return undefined;
+    if (call === undefined && (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1))) {
+      throw malformed(`call ${seq} was never made`);
     }
-    this.#sent.delete(seq);
-    if (call.signal !== undefined) this.#signals.remove(call.signal, call);
-    call.outflow?.stop();
-    if (this.#waiting.size > 0) this.#outbox.now();
     return call;
   }
 
@@ -299,12 +290,17 @@ export class Caller {
   }
 
   #settle(call: SessionCall, error: RpcError): void {
+    this.#waiting.delete(call);
+    this.#forget(call);
+    call.reject(error);
+  }
+
+  /** Takes a call out of the table, and all that it holds. */
+  #forget(call: SessionCall): void {
     this.#sent.delete(call.seq);
     call.outflow?.stop();
-    this.#waiting.delete(call);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Whoever waits gets the room when the turn is over, so there must be one.
     if (this.#waiting.size > 0) this.#outbox.now();
-    call.reject(error);
   }
 }
