@@ -19,7 +19,34 @@ export interface Call {
   readonly peer: string | undefined;
 }
 
-/** An answer on its way back. To change it, return a changed copy. */
+/**
+ * An answer on its way back. To change it, return a changed copy.
+ *
+ * @example What comes with the end of a stream
+ * ```ts
+ * import { type CallContext, connect, type Interceptor, type Reply, Server } from "@troodon/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = new Server().register("Table", {
+ *   *rows(_: null, { replyMetadata }: CallContext) {
+ *     yield* ["one", "two"];
+ *     replyMetadata.set("version", "7");
+ *   },
+ * });
+ * const { address } = await server.listen("tcp@127.0.0.1:0");
+ *
+ * async function* logged({ value, metadata }: Reply) {
+ *   yield* value as AsyncIterable<unknown>;
+ *   console.log("All rows of version", metadata.get("version")); // 7
+ * }
+ * const log: Interceptor = async (call, next) => {
+ *   const reply = await next(call);
+ *   return { ...reply, value: logged(reply) };
+ * };
+ * await using client = await connect(address, { interceptors: [log] });
+ * assertEquals(await Array.fromAsync(client.stream("Table.rows")), ["one", "two"]);
+ * ```
+ */
 export interface Reply {
   /** The result, or an AsyncIterable of items. */
   readonly value: unknown;

@@ -118,8 +118,13 @@ export class Pair implements AsyncDisposable {
   }
 
   /** As `call`, for an answer that is a stream. */
-  stream<T>(method: string, args?: unknown, options?: CallOptions): CallStream<T> {
-    return streamOver(this.dialled, `S.${method}`, args, options);
+  stream<T>(
+    method: string,
+    args?: unknown,
+    options?: CallOptions,
+    replyMetadata?: Map<string, string | Uint8Array>,
+  ): CallStream<T> {
+    return streamOver(this.dialled, `S.${method}`, args, options, replyMetadata);
   }
 
   /** Whether neither side has anything to do with any call. */
@@ -167,15 +172,20 @@ export function callOver(
   });
 }
 
-/** Calls a method over a session that answers with a stream, as a client does. */
+/**
+ * Calls a method over a session that answers with a stream, as a client does.
+ *
+ * @param replyMetadata Is given what comes beside the answer
+ */
 export function streamOver<T>(
   session: Session,
   method: string,
   args?: unknown,
   options: CallOptions = {},
+  replyMetadata?: Map<string, string | Uint8Array>,
 ): CallStream<T> {
   const { timeout = Infinity, signal, metadata } = options;
-  const inflow = new Inflow();
+  const inflow = new Inflow(replyMetadata);
   return new CallStream<T>(inflow, () => {
     session.call({
       seq: 0,
@@ -186,10 +196,10 @@ export function streamOver<T>(
       metadata: toMetadata(metadata),
       inflow,
       outflow: undefined,
-      resolve(result) {
+      resolve(result, metadata) {
         if (inflow.over) return;
         inflow.push(result, 0);
-        inflow.end();
+        inflow.end(metadata);
       },
       reject: (error) => inflow.fail(error, endsAtOnce(error)),
     });
