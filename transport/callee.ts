@@ -4,13 +4,14 @@
 import { ambient } from "../call/ambient.ts";
 import type { Lookup } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
+import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
 import type { Codec } from "../codec/codec.ts";
-import { beginEnd, beginError, beginReply, endFrame, writeCredit } from "../codec/frame.ts";
+import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { NOT_STARTED_METADATA, writeError } from "./error_frame.ts";
 import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
 import { Inflow } from "./inflow.ts";
@@ -21,9 +22,6 @@ import { Outflow } from "./outflow.ts";
 
 /** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
 const REFUSALS = 10;
-/** As much of an error's message, in UTF-16 units, as fits in the shortest frame that a peer may insist on. */
-const SHORT_MESSAGE = 64;
-const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
 
 /** What the callee's half of a session is made of. */
 export interface CalleeOptions {
@@ -411,31 +409,10 @@ export class Callee {
   }
 
   #writeError(seq: number, error: RpcError, metadata?: Metadata): void {
-    const unsendable = this.#tryError(seq, error, metadata, error.details);
-    if (unsendable === undefined) return;
-    this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
-    // That no handler was started always fits, and is never left out.
-    const least = metadata === NOT_STARTED_METADATA ? metadata : undefined;
-    if (this.#tryError(seq, error, metadata, undefined) === undefined) return;
-    if (this.#tryError(seq, error, least, error.details) === undefined) return;
-    if (this.#tryError(seq, error, least, undefined) === undefined) return;
-    const out = this.#outbox.open();
-    const start = out.length;
-    beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), least);
-    endFrame(out, start);
-  }
-
-  /** Writes an Error, or returns why it cannot be sent with all that. */
-  #tryError(
-    seq: number,
-    { code, message }: RpcError,
-    metadata: Metadata | undefined,
-    details: unknown,
-  ): RpcError | undefined {
-    const out = this.#outbox.open();
-    const start = out.length;
-    beginError(out, seq, code, message, metadata);
-    return this.#outbox.seal(out, start, details);
+    const unsendable = writeError(this.#outbox, seq, error, metadata);
+    if (unsendable !== undefined) {
+      this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
+    }
   }
 }
 
