@@ -10,6 +10,7 @@ import { DEFAULT_CODEC } from "../codec/option.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
@@ -94,7 +95,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   const log = sheltered(options.log);
   const services = new ServiceTable(log);
   for (const [name, methods] of Object.entries(options.services ?? {})) services.register(name, methods);
-  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, 2_147_483_647);
+  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
     dial: {
       codec,

@@ -15,8 +15,8 @@ export interface Clock {
   setTimer(callback: () => void, delay: number): () => void;
 }
 
-/** Beyond this, the platform's timers fire at once. */
-const MAX_DELAY = 2 ** 31 - 1;
+/** The longest delay that timers take, in ms: beyond it, the platform's fire at once. */
+export const MAX_DELAY = 2 ** 31 - 1;
 
 /** The real {@linkcode Clock}, which jumps of the wall clock do not touch. */
 export const SYSTEM_CLOCK: Clock = Object.freeze({

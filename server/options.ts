@@ -3,6 +3,7 @@
 import type { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
@@ -72,7 +73,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
-    handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, 2_147_483_647),
+    handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
     tls: options.tls && checkServerTls(options.tls),

@@ -5,6 +5,7 @@ import { type Contract, isContract } from "../call/contract.ts";
 import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
 import type { Listener } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
@@ -186,7 +187,7 @@ export class Server implements AsyncDisposable {
    * @throws {RangeError} If `grace` is out of its range
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
-    const grace = whole("grace", options.grace ?? 10_000, 0, 2_147_483_647);
+    const grace = whole("grace", options.grace ?? 10_000, 0, MAX_DELAY);
     return this.#ending ??= this.#shutdown(grace);
   }
 
