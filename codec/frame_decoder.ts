@@ -131,7 +131,7 @@ export class FrameDecoder {
     if (length > this.#maxFrameBytes) {
       throw new RpcError(
         "resource_exhausted",
-        `Cannot decode frame: ${length} bytes are more than ${this.#maxFrameBytes}`,
+        `Cannot decode frame: ${length} bytes are more than ${this.#maxFrameBytes} (maxFrameBytes)`,
       );
     }
     if (length === 0) throw malformed("its length is 0");

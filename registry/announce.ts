@@ -1,5 +1,6 @@
 // Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
@@ -46,6 +47,17 @@ export interface AnnounceOptions {
    */
   random?: () => number;
 }
+
+const NAMES: Names<AnnounceOptions> = {
+  ttl: true,
+  interval: true,
+  timeout: true,
+  signal: true,
+  log: true,
+  fetch: true,
+  clock: true,
+  random: true,
+};
 
 /** A server on a registry's list, kept there by heartbeats until it is closed. */
 export interface Registration extends AsyncDisposable {
@@ -97,6 +109,7 @@ export async function announce(
   instance: Endpoint,
   options: AnnounceOptions = {},
 ): Promise<Registration> {
+  checkOptions("announce", options, NAMES);
   const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {

@@ -1,10 +1,11 @@
 // What a server can be told, checked and completed in one place.
 
+import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
-import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
 /**
@@ -36,7 +37,10 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * @default {0}
    */
   handleTimeout?: number;
-  /** Codecs besides `application/cbor` and `application/json`. */
+  /**
+   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
+   * has limits of its own.
+   */
   codecs?: Iterable<Codec>;
   /** Decides who may come in; absent, everyone may. */
   authenticate?: Authenticate;
@@ -50,6 +54,18 @@ export interface ServerOptions extends Partial<SessionLimits> {
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
+
+const NAMES: Names<ServerOptions> = {
+  ...LIMIT_NAMES,
+  maxConnections: true,
+  handshakeTimeout: true,
+  handleTimeout: true,
+  codecs: true,
+  authenticate: true,
+  tls: true,
+  mapError: true,
+  log: true,
+};
 
 /** The options of a server with nothing left open. */
 export interface ServerSettings {
@@ -65,17 +81,17 @@ export interface ServerSettings {
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If a codec cannot be registered
+ * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
  */
 export function serverSettings(options: ServerOptions): ServerSettings {
-  const codecs = CodecTable.standard();
-  for (const codec of options.codecs ?? []) codecs.register(codec);
+  checkOptions("create server", options, NAMES);
+  const codecs = CodecTable.standard(listed("codecs", options.codecs));
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
-    tls: options.tls && checkServerTls(options.tls),
+    tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
   };
 }

@@ -2,6 +2,7 @@
 // Session's; how one comes to be is admission.ts.
 
 import { type Contract, isContract } from "../call/contract.ts";
+import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
@@ -79,7 +80,7 @@ export class Server implements AsyncDisposable {
    *
    * @param options Limits and hooks
    * @throws {RangeError} If a number is out of its range
-   * @throws {TypeError} If a codec cannot be registered
+   * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
     const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
@@ -185,8 +186,10 @@ export class Server implements AsyncDisposable {
    * the same end.
    *
    * @throws {RangeError} If `grace` is out of its range
+   * @throws {TypeError} If an option is unknown
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
+    checkOptions("shut down", options, { grace: true });
     const grace = whole("grace", options.grace ?? 10_000, 0, MAX_DELAY);
     return this.#ending ??= this.#shutdown(grace);
   }

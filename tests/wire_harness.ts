@@ -94,7 +94,10 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   };
 }
 
-async function openTcp(services: Services, options: WireOptions = {}): Promise<Wire> {
+async function openTcp(
+  services: Services,
+  { peerMaxFrameBytes: maxFrameBytes, ...options }: WireOptions = {},
+): Promise<Wire> {
   const log: string[] = [];
   const server = new Server({
     ...options,
@@ -103,7 +106,6 @@ async function openTcp(services: Services, options: WireOptions = {}): Promise<W
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   const peers: RawPeer[] = [];
-  const { peerMaxFrameBytes: maxFrameBytes } = options;
   const another = async () => {
     const peer = await RawPeer.dial(portOf(address));
     peers.push(peer);

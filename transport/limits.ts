@@ -1,5 +1,7 @@
 // What one session allows, with the defaults. Every one is an option of servers and clients.
 
+import { type Names, shownOption } from "../call/check_options.ts";
+
 /** The limits of one connection. Times in ms, sizes in bytes. */
 export interface SessionLimits {
   /**
@@ -56,6 +58,17 @@ const DEFAULTS: Readonly<SessionLimits> = {
   heartbeatTimeout: 10_000,
 };
 
+/** The names of the limits, for those who have more options. */
+export const LIMIT_NAMES: Names<SessionLimits> = {
+  maxFrameBytes: true,
+  maxInFlight: true,
+  maxUnsentBytes: true,
+  frameTimeout: true,
+  writeTimeout: true,
+  heartbeatInterval: true,
+  heartbeatTimeout: true,
+};
+
 /** The least that a limit may be, where it is not 1. */
 const LEAST: Partial<SessionLimits> = { maxFrameBytes: 65_536, maxInFlight: 16, heartbeatInterval: 0 };
 const MOST: Partial<SessionLimits> = { maxFrameBytes: 0xffffffff };
@@ -93,7 +106,7 @@ export function whole(
 ): number {
   if (!Number.isSafeInteger(value) || value < least || value > most) {
     const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new RangeError(`Cannot use ${name} ${value}: expected a whole number ${range}`);
+    throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number ${range}`);
   }
   return value;
 }

@@ -1,6 +1,7 @@
 // The dialling side of TLS, over Deno's sockets: certificate and name have been checked before there is a Conn, so before
 // a byte of RPC is sent. Also the options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
 
+import { checkOptions } from "../call/check_options.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { type HostAndPort, SocketConn } from "./tcp.ts";
@@ -38,7 +39,8 @@ export interface ConnectTlsOptions {
  *
  * @throws {TypeError} If something in it is not text
  */
-export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
+export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions {
+  checkOptions<ConnectTlsOptions>("use tls", tls, { caCerts: true, serverName: true });
   const { caCerts = [], serverName } = tls;
   if (!Array.isArray(caCerts) || !caCerts.every((each) => typeof each === "string")) {
     throw new TypeError("Cannot use tls.caCerts: expected a list of certificates in PEM");
@@ -54,7 +56,9 @@ export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
  *
  * @throws {TypeError} If something in it is not text
  */
-export function checkServerTls({ cert, key }: ServerTlsOptions): ServerTlsOptions {
+export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
+  checkOptions("use tls", tls, { cert: true, key: true });
+  const { cert, key } = tls;
   if (typeof cert !== "string" || typeof key !== "string") {
     throw new TypeError("Cannot use tls: expected cert and key as text in PEM");
   }
