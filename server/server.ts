@@ -24,7 +24,10 @@ import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
-  /** The address to connect to, with the port that was chosen. */
+  /**
+   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
+   * machine, clients elsewhere need one that is its own.
+   */
   readonly address: string;
   /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
   close(): Promise<void>;
@@ -227,7 +230,7 @@ export class Server implements AsyncDisposable {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
     try {
-      if (transport === "unix") return listenUnix(parsed);
+      if (transport === "unix") return await listenUnix(parsed);
       return transport === "tls" ? await listenTls(parsed, tls!) : listenTcp(parsed);
     } catch (error) {
       throw located(error, address);
