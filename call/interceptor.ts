@@ -65,7 +65,8 @@ export type Next = (call: Call) => Promise<Reply>;
 /**
  * Takes part in every call of a server or a client.
  *
- * Throwing an `RpcError` refuses the call, or fails it on its way back.
+ * Throwing an `RpcError` refuses the call, or fails it on its way back. One that returns no reply fails the call: with a
+ * `TypeError` at a client, with `internal` and a line in the log at a server.
  *
  * @example An interceptor that says how long calls take
  * ```ts
@@ -87,7 +88,22 @@ export type Interceptor = (call: Call, next: Next) => Reply | Promise<Reply>;
 /** Puts interceptors in front of `last`, the first outermost. */
 export function compose(interceptors: readonly Interceptor[], last: Next): Next {
   return interceptors.reduceRight<Next>(
-    (next, interceptor) => async (call) => await interceptor(call, next),
+    (next, interceptor) => async (call) => checked(await interceptor(call, next), interceptor, call),
     last,
   );
+}
+
+/** Catches interceptors that forget to return, which would be a puzzle further on. */
+function checked(reply: Reply | undefined, { name }: Interceptor, { method }: Call): Reply {
+  if (typeof reply === "object" && reply !== null && "value" in reply && isIterable(reply.metadata)) {
+    return reply;
+  }
+  throw new TypeError(
+    `Interceptor ${name || "without a name"} returned no reply to ${method}: ` +
+      "return what next(call) resolves with, or { value, metadata }",
+  );
+}
+
+function isIterable(metadata: Metadata | undefined): boolean {
+  return typeof metadata?.[Symbol.iterator] === "function";
 }

@@ -340,7 +340,7 @@ export async function connect(target: string | Discovery, options: ConnectOption
     throw new TypeError("Cannot connect: expected an address or a Discovery");
   }
   try {
-    const endpoints = await firstList(client.follow(discovery), settings.connectTimeout);
+    const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;
   } catch (error) {
@@ -353,11 +353,16 @@ function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
 }
 
-/** Waits for the first list of servers, not longer than `timeout` ms; 0 = as long as it takes. */
-function firstList<T>(list: Promise<T>, timeout: number): Promise<T> {
+/** Waits for the first list of a discovery, not longer than `timeout` ms; 0 = as long as it takes. */
+function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
   if (timeout === 0) return list;
   return new Promise((resolve, reject) => {
-    const late = () => reject(new RpcError("deadline_exceeded", `No list of servers within ${timeout} ms`));
+    const late = () => {
+      const { failure } = discovery;
+      const why = failure === undefined ? "" : `: ${failure.message}`;
+      const message = `No list of servers within ${timeout} ms${why}`;
+      reject(new RpcError("deadline_exceeded", message, { cause: failure }));
+    };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));
   });

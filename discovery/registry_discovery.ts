@@ -101,6 +101,7 @@ export class RegistryDiscovery implements Discovery {
   /** How many `endpoints()` wait for the request. */
   #callers = 0;
   #polling: AbortController | undefined;
+  #failure: RpcError | undefined;
 
   /**
    * Does not ask yet.
@@ -130,6 +131,12 @@ export class RegistryDiscovery implements Discovery {
     this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
+  }
+
+  /** Why the registry has given no list, or no newer one; undefined if it has. */
+  get failure(): RpcError | undefined {
+    if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
+    return new RpcError("unavailable", `The registry at ${this.#url.href} has not answered yet`);
   }
 
   /**
@@ -171,13 +178,14 @@ export class RegistryDiscovery implements Discovery {
     const controller = new AbortController();
     const asking = { controller, answer: this.#exchange(controller.signal) };
     this.#asking = asking;
-    const settled = () => {
+    const settled = (failure?: RpcError) => {
       // Given up, and perhaps followed by another.
       if (this.#asking !== asking) return;
       this.#asking = undefined;
       this.#askedAt = this.#clock.now();
+      this.#failure = failure;
     };
-    asking.answer.then(settled, settled);
+    asking.answer.then(() => settled(), settled);
     return asking.answer;
   }
 

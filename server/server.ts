@@ -201,7 +201,7 @@ export class Server implements AsyncDisposable {
   async close(): Promise<void> {
     // While shutting down this cuts the grace short.
     const ending = this.#ending ??= this.#stop();
-    this.#closeSessions();
+    this.#closeSessions("The server was closed");
     await ending;
   }
 
@@ -246,7 +246,8 @@ export class Server implements AsyncDisposable {
   }
 
   async #shutdown(grace: number): Promise<void> {
-    const timer = setTimeout(() => this.#closeSessions(), grace);
+    const late = `The server shut down, after a grace of ${grace} ms`;
+    const timer = setTimeout(() => this.#closeSessions(late), grace);
     for (const session of this.#admission.sessions) session.drain();
     await this.#stop();
     clearTimeout(timer);
@@ -260,8 +261,8 @@ export class Server implements AsyncDisposable {
     this.#listening.clear();
   }
 
-  #closeSessions(): void {
-    const reason = new RpcError("unavailable", "The server was closed");
+  #closeSessions(why: string): void {
+    const reason = new RpcError("unavailable", why);
     for (const session of [...this.#admission.sessions]) session.close(reason);
   }
 

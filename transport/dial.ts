@@ -6,6 +6,7 @@ import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
+import { advised } from "./advice.ts";
 import type { Conn } from "./conn.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "./http.ts";
@@ -120,5 +121,9 @@ function open(address: Address, { limits, tls }: DialOptions, signal: AbortSigna
 
 function failure(code: RpcError["code"], address: string, message: string, cause: unknown): RpcError {
   const remote = cause instanceof RpcError && cause.remote;
-  return new RpcError(code, `Cannot connect to ${address}: ${message}`, { cause, remote, notStarted: true });
+  return new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
+    cause,
+    remote,
+    notStarted: true,
+  });
 }

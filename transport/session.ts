@@ -233,7 +233,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
         this.#arrivedAt = 0;
       }
     } catch (error) {
-      this.#terminate(lost(error));
+      this.#terminate(this.#parted(error));
     }
     // The peer has said its last: what it is owed is finished before this side ends too.
     if (this.#state === State.Draining) await new Promise<void>((resolve) => this.#resume = resolve);
@@ -372,13 +372,19 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#peerEnded = true;
     if (this.#state >= State.Closing) return;
     if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
+    const reason = this.#parted("the other side has ended it");
     this.#state = State.Draining;
-    const reason = lost("the other side has ended it");
     this.#caller?.endAll(reason, false);
     this.#callee.endOfInput(reason);
     this.#options.draining?.();
     if (this.#limits.heartbeatInterval > 0) this.#alarm.by(performance.now() + PROBE);
     this.#closeIfIdle();
+  }
+
+  /** Why nothing comes any more: a peer that said that it goes was not lost. */
+  #parted(cause: unknown): RpcError {
+    if (this.#state !== State.Draining || this.#refusing) return lost(cause);
+    return new RpcError("unavailable", "The other side shut down before it answered", { cause });
   }
 
   #onGoAway(): void {

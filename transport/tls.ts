@@ -37,7 +37,7 @@ export interface ConnectTlsOptions {
 /**
  * Checks what a client trusts.
  *
- * @throws {TypeError} If something in it is not text
+ * @throws {TypeError} If something in it is not text, or a certificate not PEM
  */
 export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions {
   checkOptions<ConnectTlsOptions>("use tls", tls, { caCerts: true, serverName: true });
@@ -45,6 +45,7 @@ export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions 
   if (!Array.isArray(caCerts) || !caCerts.every((each) => typeof each === "string")) {
     throw new TypeError("Cannot use tls.caCerts: expected a list of certificates in PEM");
   }
+  caCerts.forEach((text, i) => checkPem(`tls.caCerts[${i}]`, text));
   if (serverName !== undefined && typeof serverName !== "string") {
     throw new TypeError("Cannot use tls.serverName: expected text");
   }
@@ -54,7 +55,7 @@ export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions 
 /**
  * Checks who a server is. What is inside is checked when it listens.
  *
- * @throws {TypeError} If something in it is not text
+ * @throws {TypeError} If something in it is not text in PEM
  */
 export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
   checkOptions("use tls", tls, { cert: true, key: true });
@@ -62,7 +63,18 @@ export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
   if (typeof cert !== "string" || typeof key !== "string") {
     throw new TypeError("Cannot use tls: expected cert and key as text in PEM");
   }
+  checkPem("tls.cert", cert);
+  checkPem("tls.key", key);
   return { cert, key };
+}
+
+/** Catches what is not PEM (RFC 7468), such as the path of a file. It is not quoted: it may be a key all the same. */
+function checkPem(name: string, text: string): void {
+  if (text.includes("-----BEGIN ")) return;
+  throw new TypeError(
+    `Cannot use ${name}: expected text in PEM, which has a line -----BEGIN; of a file, give what ` +
+      "Deno.readTextFile(path) returns",
+  );
 }
 
 /**
