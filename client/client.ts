@@ -337,7 +337,10 @@ export async function connect(target: string | Discovery, options: ConnectOption
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;
   if (typeof discovery?.watch !== "function") {
-    throw new TypeError("Cannot connect: expected an address or a Discovery");
+    throw new TypeError(
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or " +
+        "new RegistryDiscovery(url)",
+    );
   }
   try {
     const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);

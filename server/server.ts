@@ -131,7 +131,10 @@ export class Server implements AsyncDisposable {
     const contract = isContract(service) ? service : undefined;
     const target = typeof service === "string" || contract !== undefined ? methods : service;
     if (typeof target !== "object" || target === null) {
-      throw new TypeError("Cannot register service: expected an object with methods");
+      const hint = typeof target === "function"
+        ? ", such as an instance, not the class or function itself"
+        : "";
+      throw new TypeError(`Cannot register service: expected an object with methods${hint}`);
     }
     const name = typeof service === "string" ? service : contract?.name ?? className(target);
     this.#services.register(name, target, contract);

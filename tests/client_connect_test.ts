@@ -27,7 +27,11 @@ Deno.test("connect: what is no address is a TypeError", async () => {
     await assertRejects(() => connect(address), TypeError, "address");
   }
   for (const target of [undefined, null, 5, {}, ["tcp@127.0.0.1:9"], new URL("http://a"), () => {}]) {
-    await assertRejects(() => connect(target as unknown as string), TypeError);
+    await assertRejects(
+      () => connect(target as unknown as string),
+      TypeError,
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or new Regis",
+    );
   }
 });
 

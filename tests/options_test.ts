@@ -141,6 +141,17 @@ Deno.test("options: what is of the wrong type is shown as what it is", async () 
   );
 });
 
+Deno.test("options: what is neither a service's name nor a contract is refused", async () => {
+  await using link = await Link.open({ ok: () => "ok" });
+  for (const none of [undefined, null, 5, { ok: () => "ok" }, class {}]) {
+    assertThrows(
+      () => link.client.service(none as unknown as string),
+      TypeError,
+      "Cannot use service: expected its",
+    );
+  }
+});
+
 Deno.test("options: a codec of a standard name takes the standard one's place, on either side", async () => {
   const many = Array.from({ length: 120_000 }, (_, i) => i);
   const large = [new CborCodec({ maxItems: 200_000 }), new JsonCodec({ maxItems: 400_000 })];
