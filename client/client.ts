@@ -14,6 +14,7 @@ import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../transport/call_stream.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
+import type { LimitStats } from "../transport/tally.ts";
 import { mayRetry } from "./call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
 import type { CallOptions } from "../call/call_options.ts";
@@ -39,6 +40,8 @@ export interface ClientStats {
   readonly endpoints: readonly EndpointStats[];
   /** Calls that are not settled. */
   readonly pending: number;
+  /** How often limits were met. */
+  readonly limits: LimitStats;
 }
 
 /** Makes calls. Made by {@linkcode connect}. */
@@ -187,7 +190,8 @@ export class Client implements AsyncDisposable {
       pending,
     }));
     const retired = [...this.#retired].reduce((sum, { pending }) => sum + pending, 0);
-    return { endpoints, pending: endpoints.reduce((sum, { pending }) => sum + pending, retired) };
+    const pending = endpoints.reduce((sum, { pending }) => sum + pending, retired);
+    return { endpoints, pending, limits: this.#settings.dial.tally.stats() };
   }
 
   /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */

@@ -14,6 +14,7 @@ import type { BalancerName } from "../discovery/balancers.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 
 /** Options of `connect`. Times in ms, sizes in bytes. */
@@ -119,6 +120,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     dial: {
       codec,
       limits: sessionLimits(options),
+      tally: new Tally(),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),

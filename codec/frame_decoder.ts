@@ -12,6 +12,8 @@ import type { KeyCache } from "./key_cache.ts";
 const SMALL = 512;
 /** The receive buffer of a busy one, unless a single frame needs more. */
 const LARGE = 262_144;
+/** By how much it grows when a read fills it: what waits in the system meanwhile is not seen to wait. */
+const GROWTH = 8;
 
 /**
  * Cuts frames out of a byte stream and reads their headers. The fields hold the frame that `next()` found last;
@@ -75,12 +77,11 @@ export class FrameDecoder {
     if (held === 0) {
       this.#begin = this.#end = 0;
       if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
-    } else if (capacity - this.#end < capacity >> 1) {
-      // Moved to the front when half of the room is used up; into a larger buffer when it fills most of this one.
-      // A long frame gets room as it arrives, not as it is declared.
-      if (held > capacity >> 1) {
-        capacity = Math.max(capacity, this.#wanted, Math.min(capacity * 2, this.#frameEnd() + SMALL));
-      }
+    } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
+      // Moved to the front when half of the room is used up; into a larger buffer when reads fill this one, or what is
+      // held does. A long frame gets room as it arrives, not as it is declared.
+      if (held > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
+      capacity = Math.max(this.bytes.length, this.#wanted, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
       target.set(this.bytes.subarray(this.#begin, this.#end));
       this.bytes = target;
@@ -102,7 +103,7 @@ export class FrameDecoder {
   /** Says that `count` bytes were read into what `space()` gave. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * 2, LARGE);
+    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
   }
 
   /** Goes back to a small buffer as soon as nothing is held: called when the connection has fallen quiet. */

@@ -26,6 +26,14 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   maxConnections?: number;
   /**
+   * Calls of all connections together whose handlers may be at work; the call too many is refused with
+   * `resource_exhausted`. A handler that does not heed its `signal` counts until it returns, even if its connection is
+   * gone.
+   *
+   * @default {32_768}
+   */
+  maxInFlightTotal?: number;
+  /**
    * How long a handshake may take, however its bytes come.
    *
    * @default {5_000}
@@ -58,6 +66,7 @@ export interface ServerOptions extends Partial<SessionLimits> {
 const NAMES: Names<ServerOptions> = {
   ...LIMIT_NAMES,
   maxConnections: true,
+  maxInFlightTotal: true,
   handshakeTimeout: true,
   handleTimeout: true,
   codecs: true,
@@ -71,6 +80,7 @@ const NAMES: Names<ServerOptions> = {
 export interface ServerSettings {
   readonly limits: SessionLimits;
   readonly maxConnections: number;
+  readonly maxInFlightTotal: number;
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
@@ -89,6 +99,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
+    maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,

@@ -11,6 +11,7 @@ import { type Address, formatAddress, parseAddress } from "../discovery/endpoint
 import type { Listener } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
@@ -72,6 +73,7 @@ export class Server implements AsyncDisposable {
 
   readonly #services: ServiceTable;
   readonly #admission: Admission;
+  readonly #tally: Tally;
   readonly #tls: ServerTlsOptions | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
@@ -86,16 +88,19 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
-    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
+    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls, ...settings } =
+      serverSettings(options);
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#services = new ServiceTable(log);
     this.#tls = tls;
+    this.#tally = new Tally(settings.maxInFlightTotal);
     this.#maxHeld = mostHeld(limits);
     this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
       terms: { codecs, authenticate, answer: { ...limits, handleTimeout } },
       limits,
+      tally: this.#tally,
       lookup: (name) => this.#services.find(name),
       fetch: (request) => Promise.resolve(this.#fetch(request)),
       maxConnections,
@@ -218,7 +223,8 @@ export class Server implements AsyncDisposable {
     const { sessions, accepted, refused } = this.#admission;
     const methods = this.#services.stats();
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
-    return { connections: sessions.size, accepted, refused, inFlight, methods };
+    const limits = this.#tally.stats();
+    return { connections: sessions.size, accepted, refused, inFlight, limits, methods };
   }
 
   async #open(parsed: Address, address: string): Promise<Listener> {

@@ -14,6 +14,7 @@ import { type SessionLimits, sessionLimits } from "../transport/limits.ts";
 import { Inflow } from "../transport/inflow.ts";
 import { memoryPair } from "../transport/memory.ts";
 import { Session } from "../transport/session.ts";
+import { Tally } from "../transport/tally.ts";
 import { dialTcp, listenTcp } from "../transport/tcp.ts";
 
 /** A Conn that counts what it writes and can be broken. */
@@ -94,7 +95,7 @@ export class Pair implements AsyncDisposable {
       peerMaxInFlight: limits.maxInFlight,
       handleTimeout: 0,
     };
-    const common = { prefix: new Uint8Array(0), limits, names: new KeyCache() };
+    const common = { prefix: new Uint8Array(0), limits, tally: new Tally(), names: new KeyCache() };
     this.dialledConn = new Tap(conns[0]);
     this.acceptedConn = new Tap(conns[1]);
     this.dialled = new Session(this.dialledConn, {

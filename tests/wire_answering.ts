@@ -9,6 +9,7 @@ import type { CallOptions } from "../mod.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { memoryPair } from "../transport/memory.ts";
 import { Session } from "../transport/session.ts";
+import { Tally } from "../transport/tally.ts";
 import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
 import { callOver, streamOver } from "./session_pair.ts";
 import { pingPong } from "./wire_harness.ts";
@@ -40,6 +41,7 @@ function answeringMemory(): Answering {
     dialled: true,
     prefix: new Uint8Array(0),
     limits,
+    tally: new Tally(),
     names: new KeyCache(),
   });
   const peer = new RawPeer(far);

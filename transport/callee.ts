@@ -11,24 +11,29 @@ import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import { NOT_STARTED_METADATA, writeError } from "./error_frame.ts";
+import { writeError } from "./error_frame.ts";
+import type { FloodGauge } from "./flood_gauge.ts";
 import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
 import { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
+import { QueueGate } from "./queue_gate.ts";
 import type { PeerSession } from "./session_peer.ts";
+import type { Tally } from "./tally.ts";
 import { Outflow } from "./outflow.ts";
-
-/** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
-const REFUSALS = 10;
 
 /** What the callee's half of a session is made of. */
 export interface CalleeOptions {
   /** Who answers; absent = nobody. */
   readonly lookup?: Lookup;
-  /** `maxInFlight`: the other side's calls at once; `maxUnsentBytes`: streams wait while more than half of it does. */
-  readonly limits: Pick<SessionLimits, "maxInFlight" | "maxUnsentBytes">;
+  /**
+   * `maxInFlight`: the other side's calls at once; `maxQueueTime`: how long they may wait, in ms; `maxUnsentBytes`:
+   * streams wait while more than half of it does.
+   */
+  readonly limits: Pick<SessionLimits, "maxInFlight" | "maxQueueTime" | "maxUnsentBytes">;
+  /** Counts with all sessions of this server or client, and knows how many handlers are at work in all. */
+  readonly tally: Tally;
   /** `handleTimeout`: ms for one call; 0 = no limit. */
   readonly agreement: Pick<Agreement, "handleTimeout">;
   /** Makes what a handler threw an error for its caller; undefined = it is nobody's business. */
@@ -55,17 +60,21 @@ export class Callee {
   #running: Map<number, IncomingCall> | undefined;
   #owed = 0;
   #lastSeq = 0;
-  #refusals = 0;
+  readonly #gate: QueueGate;
+  readonly #gauge: FloodGauge;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
   /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
   #measured: IncomingCall | undefined;
   #measuredCount = 0;
 
-  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, owner: CalleeOwner) {
+  /** @param gauge Told of calls that are refused, canceled, or answered */
+  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, gauge: FloodGauge, owner: CalleeOwner) {
     this.#outbox = outbox;
     this.#codec = codec;
     this.#options = options;
+    this.#gauge = gauge;
+    this.#gate = new QueueGate(options.limits.maxQueueTime);
     this.#owner = owner;
   }
 
@@ -93,13 +102,11 @@ export class Callee {
   onCall(frame: FrameDecoder, arrived: number): void {
     const { seq, method } = frame;
     if (seq <= this.#lastSeq) throw malformed(`call ${seq} comes after call ${this.#lastSeq}`);
-    const { lookup, limits, agreement } = this.#options;
-    if (this.running >= limits.maxInFlight) return this.#refuseOneTooMany(seq);
-    this.#lastSeq = seq;
+    const { lookup, agreement } = this.#options;
     const deadline = arrived + shortest(frame.timeout, agreement.handleTimeout);
     let call: IncomingCall, args: unknown;
     try {
-      if (deadline <= this.#outbox.now()) throw deadlineExceeded(method);
+      this.#admit(method, arrived, deadline);
       if (lookup === undefined) {
         throw new RpcError("unimplemented", "This side of the connection answers no calls");
       }
@@ -117,6 +124,7 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
+    this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
     if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
     else this.#start(call, args);
@@ -158,7 +166,8 @@ export class Callee {
   onCredit(frame: FrameDecoder): void {
     const call = this.#running?.get(frame.seq);
     // It may come before the handler has said that it streams.
-    if (call !== undefined && !call.answered) this.#outflow(call).credit(frame.items, frame.creditBytes);
+    if (call === undefined || call.answered) this.#gauge.useless();
+    else this.#outflow(call).credit(frame.items, frame.creditBytes);
   }
 
   /** Aborts a call that nobody waits for any more. */
@@ -167,6 +176,7 @@ export class Callee {
     if (call !== undefined) {
       this.#abandon(call, new RpcError("canceled", `Call of ${call.method} was canceled by its caller`));
     }
+    this.#gauge.useless();
   }
 
   /** Answers the calls whose deadline has come, and returns the next deadline. */
@@ -203,6 +213,33 @@ export class Callee {
     if (call === undefined) return;
     this.#measured = undefined;
     call.target.answered(undefined, performance.now() - call.arrived, this.#measuredCount);
+  }
+
+  /**
+   * Lets a call in for which there is room and time.
+   *
+   * @throws {RpcError} Why it is refused
+   */
+  #admit(method: string, arrived: number, deadline: number): void {
+    const { limits, tally } = this.#options;
+    const now = this.#outbox.now();
+    if (deadline <= now) {
+      tally.expired++;
+      throw deadlineExceeded(method);
+    }
+    if (this.running >= limits.maxInFlight) {
+      tally.inFlight++;
+      throw exhausted(`More than ${limits.maxInFlight} calls are in flight`);
+    }
+    if (tally.full) {
+      tally.inFlightTotal++;
+      throw exhausted("Too many calls are in flight on all connections");
+    }
+    if (!this.#gate.admits(now - arrived, deadline - now, now)) {
+      tally.queueTime++;
+      const waited = Math.ceil(now - arrived);
+      throw exhausted(`More is asked for than there is time for: the call has waited ${waited} ms`, waited);
+    }
   }
 
   /** The arguments of a Call: its body, or a stream that is to follow. */
@@ -242,6 +279,7 @@ export class Callee {
   /** Keeps a call that is not answered at once. */
   #keep(call: IncomingCall): void {
     (this.#running ??= new Map()).set(call.seq, call);
+    this.#options.tally.started();
     this.#owed++;
     this.#owner.wakeBy(call.deadline);
   }
@@ -311,8 +349,7 @@ export class Callee {
   }
 
   #returned(call: IncomingCall): void {
-    this.#running?.delete(call.seq);
-    this.#refusals = 0;
+    if (this.#running?.delete(call.seq)) this.#options.tally.returned();
     if (call.inflow?.over === false) {
       call.inflow.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
     }
@@ -341,6 +378,7 @@ export class Callee {
 
   #succeed(call: IncomingCall): void {
     this.#settle(call);
+    this.#gauge.useful();
     const measured = this.#measured;
     if (measured?.target === call.target && measured.arrived === call.arrived) {
       this.#measuredCount++;
@@ -354,6 +392,7 @@ export class Callee {
   #fail(call: IncomingCall, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
+    this.#gauge.useful();
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
@@ -395,25 +434,28 @@ export class Callee {
     if (this.#running?.has(call.seq)) this.#owed--;
   }
 
-  #refuseOneTooMany(seq: number): void {
-    const { maxInFlight } = this.#options.limits;
-    const error = new RpcError("resource_exhausted", `More than ${maxInFlight} calls are in flight`);
-    if (++this.#refusals > REFUSALS * maxInFlight) throw error;
-    this.#lastSeq = seq;
-    this.#refuse(seq, error);
-  }
-
-  /** Answers a call whose handler was not started. */
+  /**
+   * Answers a call whose handler was not started.
+   *
+   * @throws {RpcError} If that happens too often: the call is then not taken up
+   */
   #refuse(seq: number, error: RpcError): void {
-    this.#writeError(seq, error, NOT_STARTED_METADATA);
+    this.#gauge.useless();
+    this.#lastSeq = seq;
+    this.#writeError(seq, error, undefined, true);
   }
 
-  #writeError(seq: number, error: RpcError, metadata?: Metadata): void {
-    const unsendable = writeError(this.#outbox, seq, error, metadata);
+  #writeError(seq: number, error: RpcError, metadata: Metadata | undefined, notStarted = false): void {
+    const unsendable = writeError(this.#outbox, seq, error, metadata, notStarted);
     if (unsendable !== undefined) {
       this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
     }
   }
+}
+
+/** The refusal of a call for which there is no room; `retryAfter` in ms. */
+function exhausted(message: string, retryAfter?: number): RpcError {
+  return new RpcError("resource_exhausted", message, { retryAfter });
 }
 
 /** What the caller is told of a result that cannot be sent. */

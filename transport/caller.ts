@@ -9,6 +9,8 @@ import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { beginCall, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { retryAfterOf } from "./error_frame.ts";
+import type { FloodGauge } from "./flood_gauge.ts";
 import type { Agreement } from "./handshake.ts";
 import type { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
@@ -52,6 +54,7 @@ export interface CallerOptions {
 export class Caller {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
+  readonly #gauge: FloodGauge;
   /** How many calls the other side takes at once. */
   readonly #maxInFlight: number;
   /** While more bytes than this wait to leave, no further call is sent. */
@@ -63,9 +66,11 @@ export class Caller {
   #nextSeq: number;
   #closed = false;
 
-  constructor(outbox: Outbox, codec: Codec, options: CallerOptions) {
+  /** @param gauge Told of answers, and of those that nobody waits for */
+  constructor(outbox: Outbox, codec: Codec, options: CallerOptions, gauge: FloodGauge) {
     this.#outbox = outbox;
     this.#codec = codec;
+    this.#gauge = gauge;
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
@@ -98,6 +103,7 @@ export class Caller {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
     if (call.inflow?.begun) throw malformed("a reply comes behind items");
+    this.#gauge.useful();
     this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;
@@ -124,8 +130,10 @@ export class Caller {
       // The error itself is worth more than its details.
     }
     const notStarted = frame.metadata?.has(NOT_STARTED) ?? false;
+    const retryAfter = retryAfterOf(frame.metadata);
     const metadata = ofApplication(frame.metadata);
-    call.reject(new RpcError(frame.code, frame.message, { details, remote: true, notStarted, metadata }));
+    const about = { details, remote: true, notStarted, retryAfter, metadata };
+    call.reject(new RpcError(frame.code, frame.message, about));
   }
 
   /** Takes an Item of an answer. */
@@ -275,6 +283,7 @@ export class Caller {
     if (call === undefined && (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1))) {
       throw malformed(`call ${seq} was never made`);
     }
+    if (call === undefined) this.#gauge.useless();
     return call;
   }
 

@@ -14,6 +14,7 @@ import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
 import { Session, type SessionOptions } from "./session.ts";
+import type { Tally } from "./tally.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
 import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "./tls.ts";
 import { dialWebSocket } from "./websocket.ts";
@@ -22,6 +23,7 @@ import { dialWebSocket } from "./websocket.ts";
 export interface DialOptions {
   readonly codec: Codec;
   readonly limits: SessionLimits;
+  readonly tally: Tally;
   readonly names: KeyCache;
   /** For connecting and the handshake together; 0 = no limit. */
   readonly connectTimeout: number;
@@ -50,7 +52,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, tally, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   const stop = new AbortController();
   let late = false;
@@ -85,6 +87,7 @@ export async function dial(
       dialled: true,
       prefix: reader.rest(),
       limits,
+      tally,
       names,
       lookup,
       log,
