@@ -61,6 +61,8 @@ const State = {
 
 /** How often a peer that has ended its side is probed while it is owed answers, in ms. */
 const PROBE = 1_000;
+/** After a silence of so many ms a call that ran out of time is reason enough to ask whether the peer is there. */
+const SUSPICIOUS = 1_000;
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
 const STALL = 1_000;
 
@@ -205,10 +207,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   onAlarm(now: number, late: number): void {
     // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
     const patience = late > STALL ? late : 0;
+    const { pending } = this;
     const deadlines = Math.min(this.#caller?.expire(now) ?? Infinity, this.#callee.expire(now));
-    this.#alarm.by(
-      Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), this.#beat(now, patience)),
-    );
+    const expired = this.pending < pending;
+    const beat = this.#beat(now, patience, expired);
+    this.#alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
     this.#closeIfIdle();
   }
 
@@ -357,15 +360,20 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     return Infinity;
   }
 
-  /** Pings a silent peer, and gives up on one that stays silent. */
-  #beat(now: number, patience: number): number {
+  /**
+   * Pings a silent peer, and gives up on one that stays silent.
+   *
+   * @param expired Whether calls have been waiting in vain, which makes silence suspicious sooner
+   */
+  #beat(now: number, patience: number, expired: boolean): number {
     const { heartbeatInterval, heartbeatTimeout } = this.#limits;
     if (heartbeatInterval === 0 || this.#state >= State.Closing) return Infinity;
     if (this.#peerEnded) return this.#probe(now);
     if (this.#resume !== undefined) return now + heartbeatInterval;
-    const quiet = this.#receivedAt + heartbeatInterval;
-    if (now < quiet) return quiet;
-    if (this.#pingedAt <= this.#receivedAt) {
+    const pinged = this.#pingedAt > this.#receivedAt;
+    const quiet = this.#receivedAt + (expired ? Math.min(SUSPICIOUS, heartbeatInterval) : heartbeatInterval);
+    if (!pinged && now < quiet) return this.#receivedAt + heartbeatInterval;
+    if (!pinged) {
       this.#pingedAt = now;
       this.#writer.trim();
       this.#frames.trim();
