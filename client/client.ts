@@ -14,6 +14,7 @@ import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../transport/call_stream.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
+import type { LimitStats } from "../transport/tally.ts";
 import { mayRetry } from "./call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
 import type { CallOptions } from "../call/call_options.ts";
@@ -39,6 +40,8 @@ export interface ClientStats {
   readonly endpoints: readonly EndpointStats[];
   /** Calls that are not settled. */
   readonly pending: number;
+  /** How often limits were met. */
+  readonly limits: LimitStats;
 }
 
 /** Makes calls. Made by {@linkcode connect}. */
@@ -121,7 +124,10 @@ export class Client implements AsyncDisposable {
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
     if (this.#chain.empty) return this.#stream<T>(method, args, options);
-    const make = (...call: Parameters<Make>) => ({ value: this.#stream(...call), metadata: NO_METADATA });
+    const make = (...call: Parameters<Make>) => {
+      const metadata = new Map<string, string | Uint8Array>();
+      return { value: this.#stream(...call, metadata), metadata };
+    };
     return this.#chain.stream(method, args, options, make) as AsyncGenerator<T>;
   }
 
@@ -184,7 +190,8 @@ export class Client implements AsyncDisposable {
       pending,
     }));
     const retired = [...this.#retired].reduce((sum, { pending }) => sum + pending, 0);
-    return { endpoints, pending: endpoints.reduce((sum, { pending }) => sum + pending, retired) };
+    const pending = endpoints.reduce((sum, { pending }) => sum + pending, retired);
+    return { endpoints, pending, limits: this.#settings.dial.tally.stats() };
   }
 
   /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */
@@ -235,8 +242,14 @@ export class Client implements AsyncDisposable {
     });
   }
 
-  #stream<T>(method: string, args: unknown, options: CallOptions | undefined): AsyncIterableIterator<T> {
-    return openStream<T>(method, args, options, this.#defaults, (call) => this.#start(call));
+  #stream<T>(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    metadata?: Map<string, string | Uint8Array>,
+  ): AsyncIterableIterator<T> {
+    const start = (call: OutgoingCall) => this.#start(call);
+    return openStream<T>(method, args, options, this.#defaults, start, undefined, metadata);
   }
 
   #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {
@@ -328,10 +341,13 @@ export async function connect(target: string | Discovery, options: ConnectOption
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;
   if (typeof discovery?.watch !== "function") {
-    throw new TypeError("Cannot connect: expected an address or a Discovery");
+    throw new TypeError(
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or " +
+        "new RegistryDiscovery(url)",
+    );
   }
   try {
-    const endpoints = await firstList(client.follow(discovery), settings.connectTimeout);
+    const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;
   } catch (error) {
@@ -344,11 +360,16 @@ function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
 }
 
-/** Waits for the first list of servers, not longer than `timeout` ms; 0 = as long as it takes. */
-function firstList<T>(list: Promise<T>, timeout: number): Promise<T> {
+/** Waits for the first list of a discovery, not longer than `timeout` ms; 0 = as long as it takes. */
+function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
   if (timeout === 0) return list;
   return new Promise((resolve, reject) => {
-    const late = () => reject(new RpcError("deadline_exceeded", `No list of servers within ${timeout} ms`));
+    const late = () => {
+      const { failure } = discovery;
+      const why = failure === undefined ? "" : `: ${failure.message}`;
+      const message = `No list of servers within ${timeout} ms${why}`;
+      reject(new RpcError("deadline_exceeded", message, { cause: failure }));
+    };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));
   });

@@ -1,5 +1,6 @@
 // Discovery by following a registry over HTTP, or by asking it now and then. Given to connect() by users.
 
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import { Backoff, jitter } from "./backoff.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "./clock.ts";
@@ -67,6 +68,18 @@ export interface RegistryDiscoveryOptions {
   random?: () => number;
 }
 
+const NAMES: Names<RegistryDiscoveryOptions> = {
+  refreshInterval: true,
+  holdTime: true,
+  token: true,
+  timeout: true,
+  service: true,
+  maxListBytes: true,
+  fetch: true,
+  clock: true,
+  random: true,
+};
+
 /** Changes that come together are handed out together: a thousand servers that start are not a thousand lists. */
 const COALESCE = 10;
 
@@ -126,6 +139,7 @@ export class RegistryDiscovery implements Discovery {
   #changed = false;
   /** Takes back the timer behind which the next list is handed out. */
   #cancelPublish: (() => void) | undefined;
+  #failure: RpcError | undefined;
 
   /**
    * Does not ask yet.
@@ -133,11 +147,12 @@ export class RegistryDiscovery implements Discovery {
    * @param url Where the registry is, or a list of where the processes are that serve it; of an origin alone, such as
    * `http://10.0.0.1:9999`, the path is `/_rpc_/registry`
    * @param options Times and bounds
-   * @throws {TypeError} If a URL is no http or https URL, or an option is of the wrong type
+   * @throws {TypeError} If a URL is no http or https URL, or an option is unknown or of the wrong type
    * @throws {RangeError} If an option is out of its range
    */
   constructor(url: RegistryUrl, options: RegistryDiscoveryOptions = {}) {
     this.#urls = toRegistryUrls(url);
+    checkOptions("discover servers", options, NAMES);
     if (options.service !== undefined) {
       if (typeof options.service !== "string" || options.service === "") {
         throw new TypeError("Cannot use service: expected the name of a service");
@@ -149,12 +164,19 @@ export class RegistryDiscovery implements Discovery {
     this.#timeout = checkDuration("timeout", options.timeout ?? 2_000);
     this.#maxBytes = options.maxListBytes ?? 16 * 1024 * 1024;
     if (!(Number.isSafeInteger(this.#maxBytes) && this.#maxBytes > 0)) {
-      throw new RangeError(`Cannot use maxListBytes of ${this.#maxBytes}: expected a whole number above 0`);
+      const given = shownOption(this.#maxBytes);
+      throw new RangeError(`Cannot use maxListBytes ${given}: expected a whole number above 0`);
     }
     this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
     this.#list = new HeldList(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
+  }
+
+  /** Why the registry has given no list, or no newer one; undefined if it has. Of several, the last that was tried. */
+  get failure(): RpcError | undefined {
+    if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
+    return new RpcError("unavailable", `The registry at ${this.#url.href} has not answered yet`);
   }
 
   /**
@@ -191,7 +213,9 @@ export class RegistryDiscovery implements Discovery {
     return this.#urls[this.#at]!;
   }
 
-  #useNext(): void {
+  /** Notes why the one in use is not, unless its stream shows that it is alive after all. */
+  #useNext(failure: RpcError): void {
+    if (!this.#live) this.#failure = failure;
     this.#at = ((this.#at ?? 0) + 1) % this.#urls.length;
   }
 
@@ -220,7 +244,7 @@ export class RegistryDiscovery implements Discovery {
         try {
           return await this.#ask();
         } catch (error) {
-          this.#useNext();
+          this.#useNext(error as RpcError);
           if (tries === this.#urls.length) throw error;
         }
       }
@@ -255,6 +279,7 @@ export class RegistryDiscovery implements Discovery {
 
   #take(event: Exclude<RegistryEvent, { kind: "open" }>, resuming: boolean): void {
     const known = this.#revision;
+    this.#failure = undefined;
     if (event.kind === "list") {
       // Who was told to go on from a revision, and begins anew or further back, has lost its memory.
       const wentBack = known !== undefined && event.revision !== undefined && event.revision < known;
@@ -293,9 +318,9 @@ export class RegistryDiscovery implements Discovery {
         failures = 0;
         backoff.reset();
         if (!streams) await sleep(this.#clock, jitter(this.#refreshInterval, 0.1, this.#random), signal);
-      } catch {
-        // The registry is away: whoever wants to know why asks endpoints().
-        this.#useNext();
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#useNext(error as RpcError);
         if (++failures % this.#urls.length === 0) {
           await sleep(this.#clock, backoff.next(this.#refreshInterval), signal);
         }
@@ -328,6 +353,7 @@ export class RegistryDiscovery implements Discovery {
         if (done) break;
         if (value.kind === "open") {
           this.#live = true;
+          this.#failure = undefined;
           // Not before: it may take longer to come than it is to last.
           cancelTimer = this.#clock.setTimer(end, jitter(this.#refreshInterval, 0.1, this.#random));
           continue;

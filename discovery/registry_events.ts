@@ -92,7 +92,10 @@ export async function* registryEvents(
     // Something on the way may hold the stream back: the list may come all the same.
     if (reader !== undefined && !begun && failure !== undefined) return false;
     const reason = (failure ?? cause as Error).message;
-    throw new RpcError("unavailable", `Cannot follow registry at ${request.url.href}: ${reason}`, { cause });
+    const doing = reader === undefined ? "reach" : "follow";
+    throw new RpcError("unavailable", `Cannot ${doing} registry at ${request.url.href}: ${reason}`, {
+      cause,
+    });
   } finally {
     cancelTimer();
     signal.removeEventListener("abort", onAbort);

@@ -1,6 +1,7 @@
 // Keeps the registry's leases in etcd, so that several registries serve one truth and one may die. Given to a
 // Registry by users, and by main.ts with --store etcd@….
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import { sheltered } from "../call/log.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
@@ -9,7 +10,7 @@ import type { Fetch } from "../discovery/registry_request.ts";
 import { sameEndpoint } from "../discovery/snapshots.ts";
 import { EtcdClient } from "./etcd_client.ts";
 import { EtcdMirror, type EtcdRecord, parseRecord } from "./etcd_mirror.ts";
-import { LeaseTable, notThat, notThere, type StoreLimits } from "./lease_table.ts";
+import { LeaseTable, notThat, notThere, STORE_LIMITS, type StoreLimits } from "./lease_table.ts";
 import type {
   Grant,
   InstanceState,
@@ -46,6 +47,15 @@ export interface EtcdStoreOptions extends StoreLimits {
   clock?: Clock;
 }
 
+const NAMES: Names<EtcdStoreOptions> = {
+  ...STORE_LIMITS,
+  prefix: true,
+  timeout: true,
+  log: true,
+  fetch: true,
+  clock: true,
+};
+
 /** How often a write is tried again because somebody else was faster. */
 const MAX_TRIES = 8;
 
@@ -81,10 +91,11 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
    *
    * @param url Where etcd listens for clients, such as `http://127.0.0.1:2379`; several for a cluster
    * @param options Its bounds
-   * @throws {TypeError} If a URL is no http or https URL, or an option is of the wrong type
+   * @throws {TypeError} If a URL is no http or https URL, or an option is unknown or of the wrong type
    * @throws {RangeError} If an option is out of its range
    */
   constructor(url: string | URL | readonly (string | URL)[], options: EtcdStoreOptions = {}) {
+    checkOptions("create store", options, NAMES);
     this.#prefix = checkPrefix(options.prefix ?? "/troodon/registry/");
     const clock = options.clock ?? SYSTEM_CLOCK;
     const { signal } = this.#closing;

@@ -1,6 +1,7 @@
 // The leases that a store knows of at a revision, the changes that led there, and who waits for the next. Owned by
 // each store, which decides what changes; bounds and watches are the same for all of them and live here.
 
+import { type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { InstanceState, Lease, LeaseEvent, LeaseList, WatchLeasesOptions } from "./store.ts";
@@ -32,6 +33,14 @@ export interface StoreLimits {
    */
   maxHistory?: number;
 }
+
+/** The names of the limits, for those whose options they are among. */
+export const STORE_LIMITS: Names<StoreLimits> = {
+  maxInstances: true,
+  maxServices: true,
+  maxBytes: true,
+  maxHistory: true,
+};
 
 /** What every store notes of a server. A change makes a new one. */
 export interface LeaseRecord {
@@ -295,5 +304,5 @@ function checkLimits(limits: StoreLimits): Required<StoreLimits> {
 
 function checkBound(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new RangeError(`Cannot use ${name} of ${value}: expected a whole number above 0`);
+  throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number above 0`);
 }

@@ -1,9 +1,17 @@
 // Keeps the registry's leases in memory, bounded in number and size. The registry's store unless it gets another.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import { type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import { sameEndpoint } from "../discovery/snapshots.ts";
-import { type LeaseRecord, LeaseTable, notThat, notThere, type StoreLimits } from "./lease_table.ts";
+import {
+  type LeaseRecord,
+  LeaseTable,
+  notThat,
+  notThere,
+  STORE_LIMITS,
+  type StoreLimits,
+} from "./lease_table.ts";
 import type {
   Grant,
   InstanceState,
@@ -19,6 +27,8 @@ export interface MemoryStoreOptions extends StoreLimits {
   /** The time, for tests. The system's monotonic clock by default. */
   clock?: Clock;
 }
+
+const NAMES: Names<MemoryStoreOptions> = { ...STORE_LIMITS, clock: true };
 
 /** What the store notes of a server. */
 interface Entry extends LeaseRecord {
@@ -59,9 +69,11 @@ export class MemoryStore implements RegistryStore {
    * Starts empty.
    *
    * @param options Its bounds
+   * @throws {TypeError} If an option is unknown
    * @throws {RangeError} If a bound is not a whole number above 0
    */
   constructor(options: MemoryStoreOptions = {}) {
+    checkOptions("create store", options, NAMES);
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#table = new LeaseTable<Entry>({
       limits: options,

@@ -1,6 +1,7 @@
 // The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
 // Deno.serve by users and by main.ts.
 
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
@@ -72,6 +73,20 @@ export interface RegistryOptions {
   /** The time, for tests. The system's monotonic clock by default. */
   clock?: Clock;
 }
+
+const NAMES: Names<RegistryOptions> = {
+  ttl: true,
+  maxTtl: true,
+  store: true,
+  token: true,
+  protectReads: true,
+  maxServicesPerInstance: true,
+  maxNameLength: true,
+  maxMetadataBytes: true,
+  maxWatchers: true,
+  log: true,
+  clock: true,
+};
 
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
@@ -145,10 +160,11 @@ export class Registry {
    * Does not listen: that is for `Deno.serve`.
    *
    * @param options Times, bounds and the store
-   * @throws {TypeError} If an option is of the wrong type
+   * @throws {TypeError} If an option is unknown or of the wrong type
    * @throws {RangeError} If a number is out of its range
    */
   constructor(options: RegistryOptions = {}) {
+    checkOptions("create registry", options, NAMES);
     this.#maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
     this.#ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, this.#maxTtl), 0);
     if (this.#ttl > this.#maxTtl) {
@@ -332,5 +348,7 @@ function checkLimits(options: RegistryOptions): EndpointLimits {
 
 function checkWhole(name: string, value: number, min: number, max: number): number {
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw new RangeError(`Cannot use ${name} of ${value}: expected a whole number from ${min} to ${max}`);
+  throw new RangeError(
+    `Cannot use ${name} ${shownOption(value)}: expected a whole number from ${min} to ${max}`,
+  );
 }

@@ -333,6 +333,51 @@ Deno.test("discovery stream: of several registries the next is used as soon as o
   );
 });
 
+Deno.test("discovery stream: failure names the registry that was tried last, until a stream is open again", async () => {
+  const { clock, discovery, start, stop } = open({
+    hosts: ["one.test", "two.test"],
+    refreshInterval: 60_000,
+  });
+  const urlOf = (host: string) => REGISTRY_URL.replace("registry.test", host);
+  const store = new MemoryStore({ clock });
+  await using watcher = new Watcher(discovery);
+  assertEquals(discovery.failure?.message, `The registry at ${urlOf("two.test")} has not answered yet`);
+  await settle();
+  assertEquals(
+    discovery.failure?.message,
+    `Cannot reach registry at ${urlOf("one.test")}: connection refused`,
+  );
+  start("two.test", store);
+  await store.grant({ address: A }, 0);
+  await clock.advance(60_000);
+  assertEquals([watcher.last, discovery.failure], ["1", undefined]);
+  await stop("two.test");
+  await settle();
+  assertEquals(
+    [discovery.failure?.message, watcher.last],
+    [`Cannot reach registry at ${urlOf("one.test")}: connection refused`, "1"],
+  );
+  // The list is as it was: that the stream is open is all that is heard.
+  start("two.test", store);
+  await clock.advance(60_000);
+  assertEquals([watcher.lists, discovery.failure], [["1"], undefined]);
+});
+
+Deno.test("discovery stream: a request that fails while the stream is open is no failure", async () => {
+  const { clock, discovery, start, answerWith } = open();
+  const late = Promise.withResolvers<Response>();
+  answerWith((request) => new URL(request.url).searchParams.has("watch") ? undefined : late.promise);
+  const store = start();
+  await store.grant({ address: A }, 0);
+  const asking = discovery.endpoints();
+  await using watcher = new Watcher(discovery);
+  await settle();
+  await clock.advance(1_000);
+  late.resolve(new Response("", { status: 500 }));
+  await assertRejects(() => asking, RpcError, "status 500");
+  assertEquals([watcher.last, discovery.failure], ["1", undefined]);
+});
+
 Deno.test("discovery stream: shows its token, and says when that is wrong", async () => {
   const registry = { token: "secret", protectReads: true };
   const right = open({ registry, token: "secret" });

@@ -23,7 +23,7 @@ export interface CallDefaults {
 export class OutgoingCall implements SessionCall, PickContext {
   // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
   seq = 0;
-  deadline = Infinity;
+  declare deadline: number;
   outflow: Outflow | undefined = undefined;
   /** Takes the items, where a stream is what is wanted. */
   declare readonly inflow: Inflow | undefined;
@@ -36,12 +36,10 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly idempotent: boolean;
   declare readonly resolve: (result: unknown, metadata?: Metadata) => void;
   /** What came beside the result, of an attempt that was not the first. */
-  replyMetadata: Metadata | undefined = undefined;
+  declare replyMetadata: Metadata | undefined;
   /** Settles it as failed, for good. */
   declare readonly fail: (error: unknown) => void;
   readonly #defaults: CallDefaults;
-  /** When the call ends that this one is part of. */
-  readonly #latest: number;
 
   /**
    * @param inflow Takes the items, where a stream is what is wanted
@@ -77,14 +75,14 @@ export class OutgoingCall implements SessionCall, PickContext {
     // A call made inside a handler ends with the call that is being answered there, and belongs to its trace.
     this.signal = outer === undefined ? signal : joined(signal, outer.signal);
     this.metadata = outer === undefined ? metadata : traced(metadata, outer.metadata);
-    this.#latest = outer?.deadline ?? Infinity;
+    this.deadline = outer === undefined ? Infinity : outer.deadline;
     this.key = options?.key;
     this.idempotent = options?.idempotent ?? false;
   }
 
   /** Starts the clock: every attempt has the same deadline. */
   begin(now: number): void {
-    this.deadline = Math.min(now + this.timeout, this.#latest);
+    this.deadline = Math.min(now + this.timeout, this.deadline);
   }
 
   /** The first attempt has failed. */
