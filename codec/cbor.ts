@@ -17,8 +17,9 @@ export interface CborOptions {
    */
   maxDepth?: number;
   /**
-   * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. An item
-   * takes at most about 120 bytes of memory, besides its text or bytes.
+   * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. A byte string
+   * counts as two, and 16 bytes of a bignum as one more. An item takes at most about 120 bytes of memory, besides its
+   * text or bytes.
    *
    * @default {100_000}
    */
@@ -35,6 +36,14 @@ export interface CborOptions {
    * @default {1024}
    */
   maxKeyBytes?: number;
+  /**
+   * How many keys of a `Map` and elements of a `Set` may be numbers, in one message. A bigint counts as two, one
+   * beyond 64 bits as eight; texts do not count. JavaScript hashes numbers in a way that anyone can foresee: a peer
+   * that sends thousands which collide would keep the process busy for seconds.
+   *
+   * @default {4096}
+   */
+  maxNumericKeys?: number;
 }
 
 /**
@@ -89,6 +98,7 @@ export class CborCodec implements Codec {
       maxItems: limit("maxItems", options.maxItems ?? 100_000),
       maxBignumBytes: limit("maxBignumBytes", options.maxBignumBytes ?? 1024),
       maxKeyBytes: limit("maxKeyBytes", options.maxKeyBytes ?? 1024),
+      maxNumericKeys: limit("maxNumericKeys", options.maxNumericKeys ?? 4096),
     };
     this.#encoder = new CborEncoder(limits.maxDepth);
     this.#decoder = new CborDecoder(limits);
