@@ -93,7 +93,7 @@ function codecOf(token: string): string {
 class BadServer {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #cases = new Map<string, Uint8Array>();
-  readonly #talks = new Set<Promise<void>>();
+  readonly #talks = new Map<Deno.TcpConn, Promise<void>>();
   readonly #accepting: Promise<void>;
   #count = 0;
 
@@ -110,7 +110,7 @@ class BadServer {
     const late = Promise.withResolvers<never>();
     const left = () => late.reject(new Finding(`${this.#talks.size} connections are left`));
     const timer = setTimeout(left, 5_000);
-    await Promise.race([Promise.all(this.#talks), late.promise]).finally(() => clearTimeout(timer));
+    await Promise.race([Promise.all(this.#talks.values()), late.promise]).finally(() => clearTimeout(timer));
   }
 
   /** Runs a client against a server that says `bytes`. */
@@ -128,16 +128,18 @@ class BadServer {
   async close(): Promise<void> {
     this.#listener.close();
     await this.#accepting;
-    await Promise.all(this.#talks);
+    for (const socket of this.#talks.keys()) socket.close();
+    const talks = [...this.#talks.values()];
+    this.#talks.clear();
+    await Promise.all(talks);
   }
 
   async #accept(): Promise<void> {
     for await (const socket of this.#listener) {
       const talk = this.#talk(socket).catch(() => {}).finally(() => {
-        socket.close();
-        this.#talks.delete(talk);
+        if (this.#talks.delete(socket)) socket.close();
       });
-      this.#talks.add(talk);
+      this.#talks.set(socket, talk);
     }
   }
 
