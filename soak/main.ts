@@ -3,7 +3,7 @@
 // beside what came of it. The exit code is 1 if a promise was broken.
 //   --seconds=60   --seed=N   --json
 //   --kill         calls that may not be repeated, while every server in turn is killed with SIGKILL
-//   --calls=100000 how many of those
+//   --calls=100000 how many of those that may have been executed
 
 import { parseArgs } from "@std/cli";
 import { connect, MultiServers } from "../mod.ts";
@@ -90,7 +90,7 @@ async function soak(): Promise<void> {
 
 /** Nothing but calls that may not be repeated, and SIGKILL. */
 async function kill(): Promise<void> {
-  const goesOn = () => workload.tally.calls < calls;
+  const goesOn = () => workload.tally.sent < calls;
   const direct = cluster.peers.map(({ address }) => address);
   await using client = await connect(new MultiServers(direct), CLIENT);
   await Promise.all([

@@ -37,6 +37,8 @@ interface Plan {
 export interface Tally {
   calls: number;
   settled: number;
+  /** Calls that may have been executed. */
+  sent: number;
   /** Outcomes that can't be, in words; the first few. */
   readonly wrong: string[];
   wrongs: number;
@@ -175,7 +177,7 @@ const DECK: readonly string[] = MIX.flatMap(([kind, count]) => Array<string>(cou
 
 /** Makes calls until it is stopped. */
 export class Workload {
-  readonly tally: Tally = { calls: 0, settled: 0, wrong: [], wrongs: 0, outcomes: new Map() };
+  readonly tally: Tally = { calls: 0, settled: 0, sent: 0, wrong: [], wrongs: 0, outcomes: new Map() };
   /** How long after their deadline calls were told that it is over. */
   readonly lateness = new Lateness();
   readonly #ledger: Ledger;
@@ -238,10 +240,13 @@ export class Workload {
       verdict = notStarted ? Verdict.Never : idempotent ? Verdict.Any : Verdict.AtMostOnce;
     }
     this.tally.settled++;
+    if (verdict !== Verdict.Never) this.tally.sent++;
     this.#ledger.settle(id, verdict);
     const { outcomes } = this.tally;
     outcomes.set(`${kind}: ${outcome}`, (outcomes.get(`${kind}: ${outcome}`) ?? 0) + 1);
     if (performance.now() > deadline) this.lateness.add(performance.now() - deadline);
+    // Whoever has no server to call does not ask ten thousand times a second.
+    else if (verdict === Verdict.Never && kind !== "missing") await pause(10);
   }
 
   /** Looks at an error: returns its code if it may be. */

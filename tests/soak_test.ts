@@ -60,7 +60,14 @@ function measured(changed: Partial<Measured>): Measured {
   return {
     kill: false,
     seconds: 60,
-    tally: { calls: 10, settled: 10, wrong: [], wrongs: 0, outcomes: new Map([["echo: went well", 10]]) },
+    tally: {
+      calls: 10,
+      settled: 10,
+      sent: 10,
+      wrong: [],
+      wrongs: 0,
+      outcomes: new Map([["echo: went well", 10]]),
+    },
     balance: { executions: 10, ...NOTHING },
     faults: new Map(),
     lateness: new Lateness(),
@@ -97,7 +104,7 @@ Deno.test("soak: the report says which promise was broken", () => {
     "listeners left on a shared signal",
     "rejections that nobody handled",
   ]);
-  const tally = { calls: 10, settled: 9, wrong: [], wrongs: 1, outcomes: new Map() };
+  const tally = { calls: 10, settled: 9, sent: 9, wrong: [], wrongs: 1, outcomes: new Map() };
   assertEquals(broken({ tally }), ["wrong outcomes", "calls that never settled"]);
 });
 
