@@ -1,6 +1,6 @@
 // What a client and a call can be told, checked and completed in one place.
 
-import { checkTimeout } from "../call/call_options.ts";
+import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -10,9 +10,12 @@ import { DEFAULT_CODEC } from "../codec/option.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
+import type { EjectionOptions } from "../discovery/ejection.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
+import { checkFailMode } from "./fail_mode.ts";
+import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
 
 /** Options of `connect`. Times in ms, sizes in bytes. */
 export interface ConnectOptions extends Partial<SessionLimits> {
@@ -49,6 +52,24 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   balancer?: BalancerName | Balancer;
   /**
+   * What is done about a server that fails, for calls that say nothing else.
+   *
+   * @default {"over"}
+   */
+  failMode?: FailMode;
+  /**
+   * How much of what was called may be sent again; false = any number of times.
+   *
+   * @default {a fifth of the calls, and 100 in ten seconds}
+   */
+  retryBudget?: RetryBudgetOptions | false;
+  /**
+   * When servers that fail are set aside, and for how long; false = never.
+   *
+   * @default {after 5 failures in a row, for 1 second at first}
+   */
+  ejection?: EjectionOptions | false;
+  /**
    * What servers may call over the connections of this client, through their handlers' `context.peer`: objects or
    * instances by the name of their service, under the same rules as a server's.
    */
@@ -69,13 +90,16 @@ export interface ClientSettings {
   readonly timeout: number;
   readonly connectTimeout: number;
   readonly interceptors: readonly Interceptor[];
+  readonly failMode: FailMode;
+  readonly budget: RetryBudget;
+  readonly ejection: EjectionOptions | false;
 }
 
 /**
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If the codec is unknown or the token is not text
+ * @throws {TypeError} If the codec or the fail mode is unknown, or the token is not text
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
   const codecs = CodecTable.standard();
@@ -110,5 +134,8 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     timeout: checkTimeout(options.timeout ?? 30_000),
     connectTimeout,
     interceptors: [...options.interceptors ?? []],
+    failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
+    budget: new RetryBudget(options.retryBudget),
+    ejection: options.ejection ?? {},
   };
 }

@@ -50,7 +50,12 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
       refused: 1,
       inFlight: 4,
     });
-    assertEquals(one.stats(), { endpoints: [{ address, state: "ready", pending: 4 }], pending: 4 });
+    assertEquals(one.stats(), {
+      endpoints: [{ address, state: "ready", pending: 4 }],
+      pending: 4,
+      retries: 0,
+      refusedRetries: 0,
+    });
     stop.abort();
     await Promise.all(held);
     assertEquals(one.stats().pending, 0);
