@@ -84,11 +84,12 @@ export class Client implements AsyncDisposable {
    * @typeParam T What the method returns; not checked
    * @param method Such as `Arith.sum`
    * @param args The one argument, or an AsyncIterable of them; left out, the method gets null
-   * @param options Timeout, signal, metadata
+   * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
-   * @throws {TypeError} If the method, the signal or the metadata are none, as a rejection
-   * @throws {RangeError} If the timeout is negative or NaN, as a rejection
+   * @throws {TypeError} If the method, the signal, the metadata or the fail mode are none, or the call is not fit for the
+   * fail mode, as a rejection
+   * @throws {RangeError} If the timeout or a number of the fail mode is out of its range, as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
     if (!this.#chain.empty) {

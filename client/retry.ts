@@ -9,6 +9,7 @@ import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, mayRetry, sends
 import type { Channel } from "./channel.ts";
 import type { Leg } from "./leg.ts";
 import type { RetryBudget } from "./retry_budget.ts";
+import { withStop } from "./within.ts";
 
 /** What a call needs of its client to be made more than once. */
 export interface Ways {
@@ -142,12 +143,13 @@ async function firstOf(
   call: OutgoingCall,
   signal: AbortSignal | undefined,
 ): Promise<[Channel, Session]> {
-  const wait = async (
-    channel: Channel,
-  ): Promise<[Channel, Session]> => [channel, await channel.connectedFor(call, signal)];
-  if (channels.length === 1) return await wait(channels[0]!);
   try {
-    return await Promise.any(channels.map(wait));
+    // Those that are not needed any more stop waiting.
+    return await withStop(signal, (stop) => {
+      return Promise.any(channels.map(async (channel): Promise<[Channel, Session]> => {
+        return [channel, await channel.connectedFor(call, stop)];
+      }));
+    });
   } catch (error) {
     throw (error as AggregateError).errors.at(-1);
   }
