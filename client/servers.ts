@@ -107,6 +107,23 @@ export class Servers {
     }
   }
 
+  /** How each of them stands. */
+  stats(): EndpointStats[] {
+    return this.channels.map(({ address, state, pending, standing }) => ({
+      address,
+      state,
+      pending,
+      ...standing.ejected ? { ejected: true } : undefined,
+    }));
+  }
+
+  /** Closes all connections now: calls over them end with `reason`. */
+  async close(reason: RpcError): Promise<void> {
+    this.#ejection.close();
+    const channels = [...this.#channels.values(), ...this.#retired];
+    await Promise.all(channels.map((channel) => channel.close(reason)));
+  }
+
   #pickLeg(context: PickContext, lastResort: boolean): Leg | undefined {
     const channel = this.pick(context);
     if (channel === undefined) return undefined;
@@ -126,23 +143,6 @@ export class Servers {
     } finally {
       this.#balancer.update(this.#ejection.pickable);
     }
-  }
-
-  /** How each of them stands. */
-  stats(): EndpointStats[] {
-    return this.channels.map(({ address, state, pending, standing }) => ({
-      address,
-      state,
-      pending,
-      ...standing.ejected ? { ejected: true } : undefined,
-    }));
-  }
-
-  /** Closes all connections now: calls over them end with `reason`. */
-  async close(reason: RpcError): Promise<void> {
-    this.#ejection.close();
-    const channels = [...this.#channels.values(), ...this.#retired];
-    await Promise.all(channels.map((channel) => channel.close(reason)));
   }
 }
 
