@@ -1,5 +1,6 @@
 // What one call can be told, on whichever side it is made.
 
+import { shownOption } from "./check_options.ts";
 import type { MetadataInit } from "./metadata.ts";
 
 /** Options of one call. */
@@ -65,7 +66,9 @@ export type FailMode =
  */
 export function checkTimeout(timeout: number): number {
   if (typeof timeout !== "number" || !(timeout >= 0)) {
-    throw new RangeError(`Cannot use timeout ${timeout}: expected ms from 0 to Infinity`);
+    throw new RangeError(
+      `Cannot use timeout ${shownOption(timeout)}: expected a number of ms from 0 to Infinity`,
+    );
   }
   return timeout;
 }

@@ -15,6 +15,7 @@ import { broadcast } from "./broadcast.ts";
 import { openStream } from "../transport/call_stream.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, sendsAgain } from "./call.ts";
+import type { LimitStats } from "../transport/tally.ts";
 import type { CallOptions, FailMode } from "../call/call_options.ts";
 import { failModeOf } from "./fail_mode.ts";
 import type { Leg } from "./leg.ts";
@@ -38,6 +39,8 @@ export interface ClientStats {
   readonly retries: number;
   /** Calls that were not, because the retry budget was used up. */
   readonly refusedRetries: number;
+  /** How often limits were met. */
+  readonly limits: LimitStats;
 }
 
 /** Makes calls. Made by {@linkcode connect}. */
@@ -130,7 +133,10 @@ export class Client implements AsyncDisposable {
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
     if (this.#chain.empty) return this.#stream<T>(method, args, options);
-    const make = (...call: Parameters<Make>) => ({ value: this.#stream(...call), metadata: NO_METADATA });
+    const make = (...call: Parameters<Make>) => {
+      const metadata = new Map<string, string | Uint8Array>();
+      return { value: this.#stream(...call, metadata), metadata };
+    };
     return this.#chain.stream(method, args, options, make) as AsyncGenerator<T>;
   }
 
@@ -189,7 +195,8 @@ export class Client implements AsyncDisposable {
   stats(): ClientStats {
     const { pending } = this.#servers;
     const { spent: retries, refused: refusedRetries } = this.#budget;
-    return { endpoints: this.#servers.stats(), pending, retries, refusedRetries };
+    const limits = this.#settings.dial.tally.stats();
+    return { endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
   }
 
   /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */
@@ -240,8 +247,14 @@ export class Client implements AsyncDisposable {
     });
   }
 
-  #stream<T>(method: string, args: unknown, options: CallOptions | undefined): AsyncIterableIterator<T> {
-    return openStream<T>(method, args, options, this.#defaults, (call) => this.#start(call));
+  #stream<T>(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    metadata?: Map<string, string | Uint8Array>,
+  ): AsyncIterableIterator<T> {
+    const start = (call: OutgoingCall) => this.#start(call);
+    return openStream<T>(method, args, options, this.#defaults, start, undefined, metadata);
   }
 
   #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {
@@ -329,10 +342,13 @@ export async function connect(target: string | Discovery, options: ConnectOption
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;
   if (typeof discovery?.watch !== "function") {
-    throw new TypeError("Cannot connect: expected an address or a Discovery");
+    throw new TypeError(
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or " +
+        "new RegistryDiscovery(url)",
+    );
   }
   try {
-    const endpoints = await firstList(client.follow(discovery), settings.connectTimeout);
+    const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;
   } catch (error) {
@@ -345,11 +361,16 @@ function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
 }
 
-/** Waits for the first list of servers, not longer than `timeout` ms; 0 = as long as it takes. */
-function firstList<T>(list: Promise<T>, timeout: number): Promise<T> {
+/** Waits for the first list of a discovery, not longer than `timeout` ms; 0 = as long as it takes. */
+function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
   if (timeout === 0) return list;
   return new Promise((resolve, reject) => {
-    const late = () => reject(new RpcError("deadline_exceeded", `No list of servers within ${timeout} ms`));
+    const late = () => {
+      const { failure } = discovery;
+      const why = failure === undefined ? "" : `: ${failure.message}`;
+      const message = `No list of servers within ${timeout} ms${why}`;
+      reject(new RpcError("deadline_exceeded", message, { cause: failure }));
+    };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));
   });

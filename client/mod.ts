@@ -60,3 +60,4 @@ export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata, MetadataInit } from "../call/metadata.ts";
 export type { SessionLimits } from "../transport/limits.ts";
+export type { LimitStats } from "../transport/tally.ts";

@@ -1,5 +1,6 @@
 // What a client and a call can be told, checked and completed in one place.
 
+import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
@@ -11,8 +12,10 @@ import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
 import type { EjectionOptions } from "../discovery/ejection.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import type { DialOptions } from "../transport/dial.ts";
-import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 import { checkFailMode } from "./fail_mode.ts";
 import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
@@ -25,7 +28,10 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    * @default {"application/cbor"}
    */
   codecType?: string;
-  /** Codecs besides `application/cbor` and `application/json`. */
+  /**
+   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
+   * has limits of its own.
+   */
   codecs?: Iterable<Codec>;
   /**
    * How long connecting to a server and the handshake may take together, 0 = no limit.
@@ -84,6 +90,24 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   log?: (message: string, error?: unknown) => void;
 }
 
+const NAMES: Names<ConnectOptions> = {
+  ...LIMIT_NAMES,
+  codecType: true,
+  codecs: true,
+  connectTimeout: true,
+  timeout: true,
+  handleTimeout: true,
+  balancer: true,
+  failMode: true,
+  retryBudget: true,
+  ejection: true,
+  services: true,
+  interceptors: true,
+  token: true,
+  tls: true,
+  log: true,
+};
+
 /** The options of a client with nothing left open. */
 export interface ClientSettings {
   readonly dial: DialOptions;
@@ -99,11 +123,11 @@ export interface ClientSettings {
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If the codec or the fail mode is unknown, or the token is not text
+ * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
-  const codecs = CodecTable.standard();
-  for (const codec of options.codecs ?? []) codecs.register(codec);
+  checkOptions("connect", options, NAMES);
+  const codecs = CodecTable.standard(listed("codecs", options.codecs));
   const codecType = options.codecType ?? DEFAULT_CODEC;
   const codec = codecs.get(codecType);
   if (codec === undefined) {
@@ -117,25 +141,33 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   }
   const log = sheltered(options.log);
   const services = new ServiceTable(log);
-  for (const [name, methods] of Object.entries(options.services ?? {})) services.register(name, methods);
-  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, 2_147_483_647);
+  for (const [name, methods] of servicesOf(options)) services.register(name, methods);
+  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
     dial: {
       codec,
       limits: sessionLimits(options),
+      tally: new Tally(),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
-      tls: checkConnectTls(options.tls ?? {}),
+      tls: checkConnectTls(options.tls),
       lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
     connectTimeout,
-    interceptors: [...options.interceptors ?? []],
+    interceptors: listed("interceptors", options.interceptors),
     failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
     budget: new RetryBudget(options.retryBudget),
     ejection: options.ejection ?? {},
   };
+}
+
+function servicesOf({ services = {} }: ConnectOptions): [string, object][] {
+  if (typeof services !== "object" || services === null || Array.isArray(services)) {
+    throw new TypeError("Cannot use services: expected an object with services by their names");
+  }
+  return Object.entries(services);
 }

@@ -1,6 +1,8 @@
 // How many calls a client may send again: a part of its calls. Owned by a Client; asked before each time that something
 // is sent again, so that servers in trouble are not drowned by those who try again.
 
+import { checkOptions } from "../call/check_options.ts";
+
 /** How much may be sent again. */
 export interface RetryBudgetOptions {
   /**
@@ -44,6 +46,9 @@ export class RetryBudget {
    * @throws {RangeError} If a number is negative or none
    */
   constructor(options: RetryBudgetOptions | false = {}, now: () => number = () => performance.now()) {
+    if (options !== false) {
+      checkOptions<RetryBudgetOptions>("use retryBudget", options, { ratio: true, reserve: true });
+    }
     const { ratio = 0.2, reserve = 100 } = options || {};
     for (const [name, value] of Object.entries({ ratio, reserve })) {
       if (typeof value !== "number" || !(value >= 0)) {

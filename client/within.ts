@@ -2,9 +2,7 @@
 
 import type { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
-
-/** The longest delay that timers take. */
-const MAX_DELAY = 2_147_483_647;
+import { MAX_DELAY } from "../discovery/clock.ts";
 
 /**
  * Waits for `promise`, or until `deadline` or `signal`.

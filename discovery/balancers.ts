@@ -1,5 +1,6 @@
 // Makes balancers by their names. Used by the client; a further balancer is one file and one line here.
 
+import { checkOptions } from "../call/check_options.ts";
 import type { Balancer } from "./balancer.ts";
 import { ConsistentHashBalancer, type ConsistentHashOptions } from "./consistent_hash.ts";
 import { LeastPendingBalancer, type LeastPendingOptions } from "./least_pending.ts";
@@ -52,10 +53,11 @@ const BALANCERS: ReadonlyMap<BalancerName, Create> = new Map<BalancerName, Creat
  * @param balancer The name of a balancer, or a balancer
  * @param options How much load may differ; where chance and time come from, for tests
  * @returns A new balancer, or the one given
- * @throws {TypeError} If there is no balancer of that name, or the object is none
+ * @throws {TypeError} If there is no balancer of that name, the object is none, or an option is unknown
  * @throws {RangeError} If a number is out of its range
  */
 export function createBalancer(balancer: BalancerName | Balancer, options: BalancerOptions = {}): Balancer {
+  checkOptions<BalancerOptions>("create balancer", options, { random: true, clock: true, loadFactor: true });
   if (typeof balancer === "string") {
     const create = BALANCERS.get(balancer);
     if (create !== undefined) return create(options);

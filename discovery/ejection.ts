@@ -1,6 +1,7 @@
 // Sets servers aside that fail again and again, and tries them again gently. Stands between a client's list of servers
 // and its balancer, whichever that is: the balancer is given the list without those that are set aside. Does no I/O.
 
+import { checkOptions } from "../call/check_options.ts";
 import { jitter } from "./backoff.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -199,6 +200,8 @@ export class Ejection {
     clock: Clock = SYSTEM_CLOCK,
     random: () => number = Math.random,
   ) {
+    const names = { failures: true, firstTime: true, longestTime: true, share: true } as const;
+    if (options !== false) checkOptions<EjectionOptions>("use ejection", options, names);
     const { failures = 5, firstTime = 1_000, longestTime = 60_000, share = 0.5 } = options || {};
     if (!Number.isInteger(failures) || failures < 1) {
       throw new RangeError(`Cannot use ejection.failures ${failures}: expected a whole number from 1`);

@@ -31,7 +31,7 @@ export interface CallDefaults {
 export class OutgoingCall implements SessionCall, PickContext {
   // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
   seq = 0;
-  deadline = Infinity;
+  declare deadline: number;
   outflow: Outflow | undefined = undefined;
   /** Takes the items, where a stream is what is wanted. */
   declare readonly inflow: Inflow | undefined;
@@ -50,8 +50,6 @@ export class OutgoingCall implements SessionCall, PickContext {
   /** Settles it as failed, for good. */
   declare readonly fail: (error: unknown) => void;
   readonly #defaults: CallDefaults;
-  /** When the call ends that this one is part of. */
-  readonly #latest: number;
 
   /**
    * @param inflow Takes the items, where a stream is what is wanted
@@ -87,7 +85,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     // A call made inside a handler ends with the call that is being answered there, and belongs to its trace.
     this.signal = outer === undefined ? signal : joined(signal, outer.signal);
     this.metadata = outer === undefined ? metadata : traced(metadata, outer.metadata);
-    this.#latest = outer?.deadline ?? Infinity;
+    this.deadline = outer === undefined ? Infinity : outer.deadline;
     this.key = options?.key;
     this.idempotent = options?.idempotent ?? false;
     this.failMode = options?.failMode;
@@ -95,7 +93,7 @@ export class OutgoingCall implements SessionCall, PickContext {
 
   /** Starts the clock: every attempt has the same deadline. */
   begin(now: number): void {
-    this.deadline = Math.min(now + this.timeout, this.#latest);
+    this.deadline = Math.min(now + this.timeout, this.deadline);
   }
 
   /** The first attempt was answered. */
