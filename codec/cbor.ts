@@ -1,6 +1,7 @@
 // The codec of application/cbor, the one that connections use unless told otherwise: joins encoder and decoder
 // and checks their options.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { CborDecoder } from "./cbor_decode.ts";
 import { CborEncoder } from "./cbor_encode.ts";
@@ -46,6 +47,14 @@ export interface CborOptions {
   maxNumericKeys?: number;
 }
 
+const NAMES: Names<CborOptions> = {
+  maxDepth: true,
+  maxItems: true,
+  maxBignumBytes: true,
+  maxKeyBytes: true,
+  maxNumericKeys: true,
+};
+
 /**
  * CBOR (RFC 8949) for values from and to anyone.
  *
@@ -90,9 +99,11 @@ export class CborCodec implements Codec {
    * Makes a codec with these limits.
    *
    * @param options Limits
+   * @throws {TypeError} If an option is unknown
    * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
    */
   constructor(options: CborOptions = {}) {
+    checkOptions("create codec", options, NAMES);
     const limits = {
       maxDepth: limit("maxDepth", options.maxDepth ?? 64, DEEPEST),
       maxItems: limit("maxItems", options.maxItems ?? 100_000),

@@ -109,6 +109,9 @@ export class CborDecoder {
     this.#at = at + size;
     if (size === 1) return bytes[at]!;
     if (size === 2) return bytes[at]! << 8 | bytes[at + 1]!;
+    if (size === 4) {
+      return (bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!) >>> 0;
+    }
     let value = 0;
     for (; at < this.#at; at++) value = value * 256 + bytes[at]!;
     return value;
@@ -155,7 +158,9 @@ export class CborDecoder {
   /** Charges what takes the time of `count` items. */
   #chargeTime(count: number): void {
     this.#itemsLeft -= count;
-    if (this.#itemsLeft < 0) throw this.#error("limit", this.#at, `more than ${this.#limits.maxItems} items`);
+    if (this.#itemsLeft < 0) {
+      throw this.#error("limit", this.#at, `more than ${this.#limits.maxItems} items (maxItems)`);
+    }
   }
 
   /** Whether the item that goes on until a break ends here; if not, one more item is charged. */
@@ -185,7 +190,11 @@ export class CborDecoder {
 
   #enter(depth: number): void {
     if (depth < this.#limits.maxDepth) return;
-    throw this.#error("limit", this.#at - 1, `more than ${this.#limits.maxDepth} values within each other`);
+    throw this.#error(
+      "limit",
+      this.#at - 1,
+      `more than ${this.#limits.maxDepth} values within each other (maxDepth)`,
+    );
   }
 
   #byteString(info: number): Uint8Array<ArrayBuffer> {
@@ -311,7 +320,7 @@ export class CborDecoder {
   }
 
   #keyTooLong(at: number): CborError {
-    return this.#error("limit", at, `a key is longer than ${this.#limits.maxKeyBytes} bytes`);
+    return this.#error("limit", at, `a key is longer than ${this.#limits.maxKeyBytes} bytes (maxKeyBytes)`);
   }
 
   /** Reads the entries of a map into `map`, of which `read` are there already. */
@@ -418,7 +427,7 @@ export class CborDecoder {
     }
     const bytes = this.#byteString(info);
     if (bytes.length > maxBignumBytes) {
-      throw this.#error("limit", head, `an integer is longer than ${maxBignumBytes} bytes`);
+      throw this.#error("limit", head, `an integer is longer than ${maxBignumBytes} bytes (maxBignumBytes)`);
     }
     // As many bytes as a small item takes time.
     this.#chargeTime(bytes.length >> 4);

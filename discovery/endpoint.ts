@@ -99,6 +99,7 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     throw new TypeError(`Cannot parse address of type ${typeof text}: ${EXAMPLE}`);
   }
   const at = text.indexOf("@");
+  if (/^https?:\/\//.test(text)) fail(text, `${EXAMPLE}; the URL of a registry is for RegistryDiscovery`);
   if (at < 1) fail(text, EXAMPLE);
   if (UNPRINTABLE.test(text)) fail(text, "it contains a comma, a control or an invisible character");
   const transport = text.slice(0, at);

@@ -1,5 +1,6 @@
 // Discovery by asking a registry over HTTP now and then. Given to connect() by users.
 
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import { Backoff, jitter } from "./backoff.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "./clock.ts";
@@ -48,6 +49,16 @@ export interface RegistryDiscoveryOptions {
   random?: () => number;
 }
 
+const NAMES: Names<RegistryDiscoveryOptions> = {
+  refreshInterval: true,
+  timeout: true,
+  service: true,
+  maxListBytes: true,
+  fetch: true,
+  clock: true,
+  random: true,
+};
+
 /**
  * The servers that a registry lists.
  *
@@ -90,6 +101,7 @@ export class RegistryDiscovery implements Discovery {
   /** How many `endpoints()` wait for the request. */
   #callers = 0;
   #polling: AbortController | undefined;
+  #failure: RpcError | undefined;
 
   /**
    * Does not ask yet.
@@ -97,11 +109,12 @@ export class RegistryDiscovery implements Discovery {
    * @param url Where the registry is; of an origin alone, such as `http://10.0.0.1:9999`, the path is
    * `/_rpc_/registry`
    * @param options Times and bounds
-   * @throws {TypeError} If the URL is no http or https URL, or an option is of the wrong type
+   * @throws {TypeError} If the URL is no http or https URL, or an option is unknown or of the wrong type
    * @throws {RangeError} If an option is out of its range
    */
   constructor(url: string | URL, options: RegistryDiscoveryOptions = {}) {
     this.#url = toRegistryUrl(url);
+    checkOptions("discover servers", options, NAMES);
     if (options.service !== undefined) {
       if (typeof options.service !== "string" || options.service === "") {
         throw new TypeError("Cannot use service: expected the name of a service");
@@ -112,11 +125,18 @@ export class RegistryDiscovery implements Discovery {
     this.#timeout = checkDuration("timeout", options.timeout ?? 2_000);
     this.#maxBytes = options.maxListBytes ?? 16 * 1024 * 1024;
     if (!(Number.isSafeInteger(this.#maxBytes) && this.#maxBytes > 0)) {
-      throw new RangeError(`Cannot use maxListBytes of ${this.#maxBytes}: expected a whole number above 0`);
+      const given = shownOption(this.#maxBytes);
+      throw new RangeError(`Cannot use maxListBytes ${given}: expected a whole number above 0`);
     }
     this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
+  }
+
+  /** Why the registry has given no list, or no newer one; undefined if it has. */
+  get failure(): RpcError | undefined {
+    if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
+    return new RpcError("unavailable", `The registry at ${this.#url.href} has not answered yet`);
   }
 
   /**
@@ -158,13 +178,14 @@ export class RegistryDiscovery implements Discovery {
     const controller = new AbortController();
     const asking = { controller, answer: this.#exchange(controller.signal) };
     this.#asking = asking;
-    const settled = () => {
+    const settled = (failure?: RpcError) => {
       // Given up, and perhaps followed by another.
       if (this.#asking !== asking) return;
       this.#asking = undefined;
       this.#askedAt = this.#clock.now();
+      this.#failure = failure;
     };
-    asking.answer.then(settled, settled);
+    asking.answer.then(() => settled(), settled);
     return asking.answer;
   }
 

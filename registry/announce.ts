@@ -1,8 +1,9 @@
 // Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import type { Endpoint } from "../discovery/endpoint.ts";
+import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { type Fetch, toRegistryUrl } from "../discovery/registry_request.ts";
 import { Heartbeat } from "./heartbeat.ts";
 
@@ -47,6 +48,20 @@ export interface AnnounceOptions {
   random?: () => number;
 }
 
+const NAMES: Names<AnnounceOptions> = {
+  ttl: true,
+  interval: true,
+  timeout: true,
+  signal: true,
+  log: true,
+  fetch: true,
+  clock: true,
+  random: true,
+};
+
+/** The addresses that stand for all of a machine's, as URLs write them (RFC 4291 section 2.5.2, RFC 6890). */
+const UNSPECIFIED: ReadonlySet<string> = new Set(["0.0.0.0", "[::]", "[::ffff:0:0]"]);
+
 /** A server on a registry's list, kept there by heartbeats until it is closed. */
 export interface Registration extends AsyncDisposable {
   /** The address that is on the list. */
@@ -84,10 +99,11 @@ export interface Registration extends AsyncDisposable {
  * ```
  *
  * @param registryUrl Where the registry is; of an origin alone, the path is `/_rpc_/registry`
- * @param instance The server: its address as clients reach it, and what else it says of itself
+ * @param instance The server: its address as clients reach it, which `0.0.0.0` and `[::]` are not, and what else it says
+ * of itself
  * @param options Times, and what ends it
  * @returns The registration
- * @throws {TypeError} If the URL, the instance or an option is not one
+ * @throws {TypeError} If the URL, the instance or an option is not one, or clients cannot reach the address
  * @throws {RangeError} If something in them is out of its range
  * @throws {RpcError} If the registry refuses the server, with the registry's code and reason
  * @throws The signal's reason, if it aborts before the server is registered
@@ -97,12 +113,14 @@ export async function announce(
   instance: Endpoint,
   options: AnnounceOptions = {},
 ): Promise<Registration> {
+  checkOptions("announce", options, NAMES);
   const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
   }
   const endpoint = toEndpoint(instance);
+  checkReachable(endpoint.address);
   const heartbeat = new Heartbeat({
     url: toRegistryUrl(registryUrl),
     instance: endpoint,
@@ -124,4 +142,18 @@ export async function announce(
   // Its abort may have come between the answer and the line above.
   if (signal?.aborted) await close();
   return { address: endpoint.address, close, [Symbol.asyncDispose]: close };
+}
+
+/** Refuses what a server can listen on, but no client on another machine can connect to. */
+function checkReachable(text: string): void {
+  const address = parseAddress(text);
+  if (address.transport === "unix") return;
+  const { hostname, transport, port } = address;
+  // The URL parser knows the many ways to write one: 0, 0x0, 0:0::0.
+  const host = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname;
+  if (!UNSPECIFIED.has(host)) return;
+  throw new TypeError(
+    `Cannot announce ${text}: servers listen on ${hostname}, but no client can reach them by it; ` +
+      `give the address of this machine as clients know it, such as ${transport}@10.0.0.7:${port}`,
+  );
 }

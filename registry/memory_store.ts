@@ -1,5 +1,6 @@
 // Keeps the registry's leases in memory, bounded in number and size. The registry's store unless it gets another.
 
+import { checkOptions, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import { type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
@@ -59,9 +60,12 @@ export class MemoryStore implements RegistryStore {
    * Starts empty.
    *
    * @param options Its bounds
+   * @throws {TypeError} If an option is unknown
    * @throws {RangeError} If a bound is not a whole number above 0
    */
   constructor(options: MemoryStoreOptions = {}) {
+    const names = { maxInstances: true, maxBytes: true, clock: true } as const;
+    checkOptions<MemoryStoreOptions>("create store", options, names);
     this.#maxInstances = checkBound("maxInstances", options.maxInstances ?? 10_000);
     this.#maxBytes = checkBound("maxBytes", options.maxBytes ?? 8 * 1024 * 1024);
     this.#clock = options.clock ?? SYSTEM_CLOCK;
@@ -168,5 +172,5 @@ function toLease({ instance, ttl, grantedAt, renewedAt }: Entry, now: number): L
 
 function checkBound(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new RangeError(`Cannot use ${name} of ${value}: expected a whole number above 0`);
+  throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number above 0`);
 }

@@ -1,6 +1,7 @@
 // The registry's HTTP interface: who is on the list, registering, taking off. Given to Deno.serve by users and
 // by main.ts.
 
+import { checkOptions } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
@@ -93,10 +94,12 @@ export class Registry {
    * Does not listen: that is for `Deno.serve`.
    *
    * @param options Times and the store
-   * @throws {TypeError} If an option is of the wrong type
+   * @throws {TypeError} If an option is unknown or of the wrong type
    * @throws {RangeError} If a time is out of its range
    */
   constructor(options: RegistryOptions = {}) {
+    const names = { ttl: true, maxTtl: true, store: true, log: true, clock: true } as const;
+    checkOptions<RegistryOptions>("create registry", options, names);
     this.#maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
     this.#ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, this.#maxTtl), 0);
     if (this.#ttl > this.#maxTtl) {

@@ -29,7 +29,11 @@ Deno.test("connect: what is no address is a TypeError", async () => {
     await assertRejects(() => connect(address), TypeError, "address");
   }
   for (const target of [undefined, null, 5, {}, ["tcp@127.0.0.1:9"], new URL("http://a"), () => {}]) {
-    await assertRejects(() => connect(target as unknown as string), TypeError);
+    await assertRejects(
+      () => connect(target as unknown as string),
+      TypeError,
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or new Regis",
+    );
   }
 });
 
@@ -76,6 +80,22 @@ Deno.test("connect: a server that speaks something else is refused, by either si
   await fails(connect(asTcp), "invalid_argument", `Cannot connect to ${asTcp}`);
   await fails(connect(asHttp), "unavailable", `Cannot connect to ${asHttp}`);
   await fails(connect(`${http.address}/elsewhere`), "unavailable", "405");
+  await fails(
+    connect(asTcp),
+    "invalid_argument",
+    "got HTTP; RPC on an HTTP port has an address with http@ or ws@",
+  );
+  await fails(connect(asHttp), "unavailable", "RPC without HTTP has an address with tcp@");
+  await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "has an address with tcp@ or tls@");
+  await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("web"));
+  const { port } = web.addr;
+  await fails(connect(`tcp@127.0.0.1:${port}`), "invalid_argument", "got HTTP; RPC on an HTTP port has");
+  await fails(
+    connect(`http@127.0.0.1:${port}`),
+    "unavailable",
+    "what Deno.serve answers has an address with ws@",
+  );
+  await fails(connect(`ws@127.0.0.1:${port}`), "unavailable", "hand requests for /_rpc_ on to server.fetch");
   await using nonsense = new RawServer(async (conn) => {
     await conn.write(new TextEncoder().encode("SSH-2.0-OpenSSH_9.6\r\n"));
   });

@@ -127,6 +127,19 @@ Deno.test("RegistryDiscovery: a watch keeps trying until there is a list, ever l
   await watch.return?.();
 });
 
+Deno.test("RegistryDiscovery: failure says what is wrong with the registry, while something is", async () => {
+  const { link, discovery, register } = open();
+  assertEquals(discovery.failure?.message, `The registry at ${REGISTRY_URL} has not answered yet`);
+  const { registry } = link;
+  link.registry = undefined;
+  await register({ address: A });
+  await assertRejects(() => discovery.endpoints(), RpcError);
+  assertEquals(discovery.failure?.message, `Cannot reach registry at ${REGISTRY_URL}: connection refused`);
+  link.registry = registry;
+  await discovery.endpoints();
+  assertEquals(discovery.failure, undefined);
+});
+
 Deno.test("RegistryDiscovery: keeps the last good list while the registry is away, and follows when it is back", async () => {
   const { clock, link, discovery, register } = open();
   await register({ address: A });
@@ -281,7 +294,7 @@ Deno.test("RegistryDiscovery: arguments that make no sense are refused at once",
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { maxListBytes: 0.5 }), RangeError, "maxListBytes");
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { service: "" }), TypeError, "service");
   const wrong = { timeout: "1" } as unknown as RegistryDiscoveryOptions;
-  assertThrows(() => new RegistryDiscovery(REGISTRY_URL, wrong), TypeError, "timeout of type string");
+  assertThrows(() => new RegistryDiscovery(REGISTRY_URL, wrong), TypeError, 'timeout "1"');
 });
 
 Deno.test("RegistryDiscovery: over a network, from an origin alone", async () => {

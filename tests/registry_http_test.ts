@@ -278,7 +278,7 @@ Deno.test("registry: options that make no sense are refused", () => {
     assertThrows(() => new Registry({ ttl }), RangeError, "ttl");
   }
   assertThrows(() => new Registry({ maxTtl: 0 }), RangeError, "maxTtl");
-  assertThrows(() => new Registry({ ttl: "1" as unknown as number }), TypeError, "ttl of type string");
+  assertThrows(() => new Registry({ ttl: "1" as unknown as number }), TypeError, 'ttl "1"');
 });
 
 Deno.test("registry: by Deno.serve, HEAD has the head of GET, and who stalls or breaks off disturbs nobody", async () => {

@@ -143,13 +143,32 @@ export function listenTcp({ hostname, port }: HostAndPort): Listener {
 }
 
 /**
- * Listens on a Unix socket.
+ * Listens on a Unix socket. What is at its path already is left alone, even a socket that nobody listens on: between
+ * looking and removing, another server may have begun to listen there.
  *
- * @throws {Error} If the path cannot be listened on, for one because it exists
+ * @throws {Error} If the path cannot be listened on; if it is taken, the message says by what
  */
-export function listenUnix(address: UnixAddress): Listener {
+export async function listenUnix(address: UnixAddress): Promise<Listener> {
+  const { path } = address;
   const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, address);
-  return new SocketListener(Deno.listen({ transport: "unix", path: address.path }), wrap);
+  try {
+    return new SocketListener(Deno.listen({ transport: "unix", path }), wrap);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(`${error.message}: ${await inTheWay(path)}`, { cause: error });
+  }
+}
+
+/** What is at a path where nobody can listen. Takes no permission that listening would not take. */
+async function inTheWay(path: string): Promise<string> {
+  try {
+    if (!(await Deno.lstat(path)).isSocket) return "what is at that path is no socket, so use another path";
+    (await Deno.connect({ transport: "unix", path })).close();
+    return "a server listens there";
+  } catch (error) {
+    if (!(error instanceof Deno.errors.ConnectionRefused)) return "it could not be found out by whom";
+    return "nobody listens there any more, a process that was killed has left the file behind, so remove it";
+  }
 }
 
 function tcpConn(socket: Deno.TcpConn): Conn {
