@@ -1,7 +1,7 @@
 // What a client and a call can be told, checked and completed in one place.
 
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
-import { checkTimeout } from "../call/call_options.ts";
+import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -11,11 +11,14 @@ import { DEFAULT_CODEC } from "../codec/option.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
+import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { Tally } from "../transport/tally.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
+import { checkFailMode } from "./fail_mode.ts";
+import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
 
 /** Options of `connect`. Times in ms, sizes in bytes. */
 export interface ConnectOptions extends Partial<SessionLimits> {
@@ -55,6 +58,24 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   balancer?: BalancerName | Balancer;
   /**
+   * What is done about a server that fails, for calls that say nothing else.
+   *
+   * @default {"over"}
+   */
+  failMode?: FailMode;
+  /**
+   * How much of what was called may be sent again; false = any number of times.
+   *
+   * @default {a fifth of the calls, and 100 in ten seconds}
+   */
+  retryBudget?: RetryBudgetOptions | false;
+  /**
+   * When servers that fail are set aside, and for how long; false = never.
+   *
+   * @default {after 5 failures in a row, for 1 second at first}
+   */
+  ejection?: EjectionOptions | false;
+  /**
    * What servers may call over the connections of this client, through their handlers' `context.peer`: objects or
    * instances by the name of their service, under the same rules as a server's.
    */
@@ -77,6 +98,9 @@ const NAMES: Names<ConnectOptions> = {
   timeout: true,
   handleTimeout: true,
   balancer: true,
+  failMode: true,
+  retryBudget: true,
+  ejection: true,
   services: true,
   interceptors: true,
   token: true,
@@ -90,13 +114,16 @@ export interface ClientSettings {
   readonly timeout: number;
   readonly connectTimeout: number;
   readonly interceptors: readonly Interceptor[];
+  readonly failMode: FailMode;
+  readonly budget: RetryBudget;
+  readonly ejection: EjectionOptions | false;
 }
 
 /**
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If an option is unknown or of the wrong type, or the codec is unknown
+ * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
   checkOptions("connect", options, NAMES);
@@ -132,6 +159,9 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     timeout: checkTimeout(options.timeout ?? 30_000),
     connectTimeout,
     interceptors: listed("interceptors", options.interceptors),
+    failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
+    budget: new RetryBudget(options.retryBudget),
+    ejection: options.ejection ?? {},
   };
 }
 

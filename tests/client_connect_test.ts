@@ -2,6 +2,8 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../mod.ts";
+import { dialTcp } from "../transport/tcp.ts";
+import { soon } from "./raw_peer.ts";
 import { answerHandshake, freePort, RawServer, readToEnd } from "./service_link.ts";
 import { fails } from "./session_pair.ts";
 
@@ -196,4 +198,27 @@ Deno.test("connect: an empty list is a list, and a call has nowhere to go", asyn
   await using client = await connect(new MultiServers([]));
   const error = await fails(client.call("S.ok"), "unavailable", "No server is known");
   assertEquals(error.notStarted, true);
+});
+
+Deno.test("connect: a dial that is given up just as it succeeds leaves no socket behind", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const stop = new AbortController();
+  const { connect } = Deno;
+  // What happens once in some thousand times: the signal aborts when the socket is there and Deno is about to hand it
+  // over. Deno asks the signal that it was given, and loses the socket if that throws.
+  const unlucky = async (options: Deno.ConnectOptions & { signal?: AbortSignal }) => {
+    const socket = await connect({ hostname: options.hostname, port: options.port });
+    stop.abort(new Error("given up"));
+    options.signal?.throwIfAborted();
+    return socket;
+  };
+  Deno.connect = unlucky as typeof Deno.connect;
+  try {
+    const dialled = dialTcp({ hostname: "127.0.0.1", port: listener.addr.port }, stop.signal);
+    await assertRejects(() => dialled, Error, "given up");
+  } finally {
+    Deno.connect = connect;
+  }
+  using socket = await listener.accept();
+  assertEquals(await soon(socket.read(new Uint8Array(1)), "the end of the connection", 2_000), null);
 });

@@ -95,7 +95,33 @@ class SocketListener<S extends Deno.Conn> implements Listener {
  * @throws {Error} If nobody answers there, or the signal aborts
  */
 export async function dialTcp({ hostname, port }: HostAndPort, signal?: AbortSignal): Promise<Conn> {
-  return tcpConn(await Deno.connect({ hostname, port, signal }));
+  return tcpConn(await connectTcp({ hostname, port }, signal));
+}
+
+/**
+ * Connects to a host and port.
+ *
+ * @throws {Error} If nobody answers there, or the signal aborts
+ */
+export async function connectTcp(
+  { hostname, port }: HostAndPort,
+  signal?: AbortSignal,
+): Promise<Deno.TcpConn> {
+  if (signal === undefined) return await Deno.connect({ hostname, port });
+  signal.throwIfAborted();
+  const cancel = new AbortController();
+  // Deno asks its signal once more when it has the socket, and loses the socket if that throws.
+  cancel.signal.throwIfAborted = () => {};
+  const abort = () => cancel.abort();
+  signal.addEventListener("abort", abort);
+  try {
+    const socket = await Deno.connect({ hostname, port, signal: cancel.signal });
+    if (!signal.aborted) return socket;
+    socket.close();
+    throw signal.reason;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /**

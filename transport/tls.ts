@@ -4,7 +4,7 @@
 import { checkOptions } from "../call/check_options.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
-import { type HostAndPort, SocketConn } from "./tcp.ts";
+import { connectTcp, type HostAndPort, SocketConn } from "./tcp.ts";
 import { dialWebSocket } from "./websocket.ts";
 
 /** What both sides name in ALPN. A side that names nothing may come too, one that names only others may not. */
@@ -87,7 +87,7 @@ export async function dialTls(
   { caCerts, serverName = hostname }: ConnectTlsOptions,
   signal: AbortSignal,
 ): Promise<Conn> {
-  const tcp = await Deno.connect({ hostname, port, signal });
+  const tcp = await connectTcp({ hostname, port }, signal);
   let conn = new SocketConn(tcp, "tcp");
   const stop = () => conn.close();
   signal.addEventListener("abort", stop);
