@@ -9,6 +9,7 @@ import { Inflow } from "../transport/inflow.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { memoryPair } from "../transport/memory.ts";
 import { Session } from "../transport/session.ts";
+import { Tally } from "../transport/tally.ts";
 
 const ITEMS = 1_000;
 const LARGE = new Uint8Array(65_536).fill(7);
@@ -36,6 +37,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
     dialled,
     prefix: new Uint8Array(0),
     limits,
+    tally: new Tally(),
     names: new KeyCache(),
     lookup: dialled ? undefined : (name) => services.find(name),
   });

@@ -40,11 +40,21 @@ export class HeaderReader {
   /** Reads an unsigned integer up to 2^53-1. */
   uint(what: string): number {
     const at = this.at;
-    if (at < this.#limit) {
-      const byte = this.#bytes[at]!;
+    const bytes = this.#bytes;
+    // Every frame has one or two of these: the usual sizes are read without a loop.
+    if (at + 5 <= this.#limit) {
+      const byte = bytes[at]!;
       if (byte < 24) {
         this.at = at + 1;
         return byte;
+      }
+      if (byte === 25) {
+        this.at = at + 3;
+        return bytes[at + 1]! << 8 | bytes[at + 2]!;
+      }
+      if (byte === 26) {
+        this.at = at + 5;
+        return (bytes[at + 1]! << 24 | bytes[at + 2]! << 16 | bytes[at + 3]! << 8 | bytes[at + 4]!) >>> 0;
       }
     }
     return this.#head(0, what);

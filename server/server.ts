@@ -2,13 +2,16 @@
 // Session's; how one comes to be is admission.ts.
 
 import { type Contract, isContract } from "../call/contract.ts";
+import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
 import type { Listener } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
@@ -22,7 +25,10 @@ import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
-  /** The address to connect to, with the port that was chosen. */
+  /**
+   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
+   * machine, clients elsewhere need one that is its own.
+   */
   readonly address: string;
   /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
   close(): Promise<void>;
@@ -79,6 +85,7 @@ export class Server implements AsyncDisposable {
 
   readonly #services: ServiceTable;
   readonly #admission: Admission;
+  readonly #tally: Tally;
   readonly #tls: ServerTlsOptions | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
@@ -90,19 +97,22 @@ export class Server implements AsyncDisposable {
    *
    * @param options Limits and hooks
    * @throws {RangeError} If a number is out of its range
-   * @throws {TypeError} If a codec cannot be registered
+   * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
-    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
+    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls, ...settings } =
+      serverSettings(options);
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#services = new ServiceTable(log);
     this.#tls = tls;
+    this.#tally = new Tally(settings.maxInFlightTotal);
     this.#maxHeld = mostHeld(limits);
     this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
       terms: { codecs, authenticate, answer: { ...limits, handleTimeout } },
       limits,
+      tally: this.#tally,
       lookup: (name) => this.#services.find(name),
       fetch: (request) => Promise.resolve(this.#fetch(request)),
       maxConnections,
@@ -138,7 +148,10 @@ export class Server implements AsyncDisposable {
     const contract = isContract(service) ? service : undefined;
     const target = typeof service === "string" || contract !== undefined ? methods : service;
     if (typeof target !== "object" || target === null) {
-      throw new TypeError("Cannot register service: expected an object with methods");
+      const hint = typeof target === "function"
+        ? ", such as an instance, not the class or function itself"
+        : "";
+      throw new TypeError(`Cannot register service: expected an object with methods${hint}`);
     }
     const name = typeof service === "string" ? service : contract?.name ?? className(target);
     this.#services.register(name, target, contract);
@@ -170,6 +183,7 @@ export class Server implements AsyncDisposable {
    * @throws {Error} If the address is taken or not allowed
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
+    checkOptions<ListenOptions>("listen", options, { reusePort: true });
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
     const listener = await this.#open(parsed, address, options.reusePort);
@@ -197,9 +211,11 @@ export class Server implements AsyncDisposable {
    * the same end.
    *
    * @throws {RangeError} If `grace` is out of its range
+   * @throws {TypeError} If an option is unknown
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
-    const grace = whole("grace", options.grace ?? 10_000, 0, 2_147_483_647);
+    checkOptions("shut down", options, { grace: true });
+    const grace = whole("grace", options.grace ?? 10_000, 0, MAX_DELAY);
     return this.#ending ??= this.#shutdown(grace);
   }
 
@@ -207,7 +223,7 @@ export class Server implements AsyncDisposable {
   async close(): Promise<void> {
     // While shutting down this cuts the grace short.
     const ending = this.#ending ??= this.#stop();
-    this.#closeSessions();
+    this.#closeSessions("The server was closed");
     await ending;
   }
 
@@ -221,7 +237,8 @@ export class Server implements AsyncDisposable {
     const { sessions, accepted, refused } = this.#admission;
     const methods = this.#services.stats();
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
-    return { connections: sessions.size, accepted, refused, inFlight, methods };
+    const limits = this.#tally.stats();
+    return { connections: sessions.size, accepted, refused, inFlight, limits, methods };
   }
 
   async #open(parsed: Address, address: string, reusePort = false): Promise<Listener> {
@@ -241,7 +258,7 @@ export class Server implements AsyncDisposable {
       );
     }
     try {
-      if (transport === "unix") return listenUnix(parsed);
+      if (transport === "unix") return await listenUnix(parsed);
       return transport === "tls" ? await listenTls(parsed, tls!, reusePort) : listenTcp(parsed, reusePort);
     } catch (error) {
       throw located(error, address);
@@ -257,7 +274,8 @@ export class Server implements AsyncDisposable {
   }
 
   async #shutdown(grace: number): Promise<void> {
-    const timer = setTimeout(() => this.#closeSessions(), grace);
+    const late = `The server shut down, after a grace of ${grace} ms`;
+    const timer = setTimeout(() => this.#closeSessions(late), grace);
     for (const session of this.#admission.sessions) session.drain();
     await this.#stop();
     clearTimeout(timer);
@@ -271,8 +289,8 @@ export class Server implements AsyncDisposable {
     this.#listening.clear();
   }
 
-  #closeSessions(): void {
-    const reason = new RpcError("unavailable", "The server was closed");
+  #closeSessions(why: string): void {
+    const reason = new RpcError("unavailable", why);
     for (const session of [...this.#admission.sessions]) session.close(reason);
   }
 

@@ -56,9 +56,9 @@ export class PendingTable<C extends { readonly seq: number }> {
     this.#slots[at] = call;
   }
 
-  /** Numbers of one side are all odd or all even. */
+  /** Numbers of one side are all odd or all even. Those above 2^32 fall into the same slots as their lower bits. */
   #slot(seq: number): number {
-    return Math.floor(seq / 2) % this.#slots.length;
+    return (seq >>> 1) & (this.#slots.length - 1);
   }
 
   #grow(): void {
