@@ -18,10 +18,12 @@
  */
 
 export { Client, connect } from "./client.ts";
-export type { ClientStats, EndpointStats } from "./client.ts";
+export type { ClientStats } from "./client.ts";
+export type { EndpointStats } from "./servers.ts";
 export type { ChannelState } from "./channel.ts";
-export type { CallOptions } from "../call/call_options.ts";
+export type { CallOptions, FailMode } from "../call/call_options.ts";
 export type { ConnectOptions } from "./options.ts";
+export type { RetryBudgetOptions } from "./retry_budget.ts";
 export type { ConnectTlsOptions } from "../transport/tls.ts";
 export type {
   Callable,
@@ -58,3 +60,4 @@ export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata, MetadataInit } from "../call/metadata.ts";
 export type { SessionLimits } from "../transport/limits.ts";
+export type { LimitStats } from "../transport/tally.ts";

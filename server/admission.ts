@@ -13,6 +13,7 @@ import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../transport/outbox.ts";
 import { Session } from "../transport/session.ts";
+import type { Tally } from "../transport/tally.ts";
 import { TlsFailure } from "../transport/tls_conn.ts";
 import { Origins } from "./origins.ts";
 import { RefusalCounts, type RefusalReason } from "./refusals.ts";
@@ -24,6 +25,7 @@ const MAX_LEAVING = 256;
 export interface AdmissionOptions {
   readonly terms: AcceptTerms;
   readonly limits: SessionLimits;
+  readonly tally: Tally;
   readonly lookup: Lookup;
   /** Answers what is asked on an HTTP port beside RPC. */
   readonly fetch: FetchHandler;
@@ -216,7 +218,7 @@ export class Admission implements Sleeper {
   /** Makes a session of an arrival; undefined if it went, was refused already, or wanted no more than an answer. */
   async #enter(arrival: Arrival): Promise<Session | undefined> {
     const { conn, httpPath, origin } = arrival;
-    const { terms, limits, lookup, mapError, log, fetch } = this.#options;
+    const { terms, limits, tally, lookup, mapError, log, fetch } = this.#options;
     const reader = new LineReader(conn);
     if (httpPath !== undefined) {
       const outcome = await acceptHttp(conn, reader, httpPath, fetch);
@@ -231,6 +233,7 @@ export class Admission implements Sleeper {
       dialled: false,
       prefix: reader.rest(),
       limits,
+      tally,
       names: this.#names,
       lookup,
       mapError,

@@ -25,7 +25,7 @@ export function debugPage(request: Request, stats: ServerStats): Response {
 }
 
 function html(stats: ServerStats): string {
-  const { connections, accepted, refused, refusals, acceptErrors, inFlight, methods } = stats;
+  const { connections, accepted, refused, refusals, acceptErrors, inFlight, limits, methods } = stats;
   const services = Map.groupBy(methods, ({ method }) => method.slice(0, method.lastIndexOf(".")));
   return `<!doctype html>
 <html lang="en">
@@ -42,9 +42,8 @@ function html(stats: ServerStats): string {
 </style>
 <h1>RPC services</h1>
 <p>${connections} connections, ${inFlight} calls in flight; ${accepted} connections accepted, ${refused} refused.</p>
-<p>Refused by reason: ${
-    Object.entries(refusals).map(([reason, count]) => `${reason} ${count}`).join(", ")
-  }. Times when nothing could be accepted: ${acceptErrors}.</p>
+<p>Refused by reason: ${listing(refusals)}. Times when nothing could be accepted: ${acceptErrors}.</p>
+<p>Limits met: ${listing(limits)}.</p>
 ${[...services].map(([service, methods]) => serviceTable(service, methods)).join("")}</html>
 `;
 }
@@ -63,6 +62,12 @@ function serviceTable(service: string, methods: MethodStats[]): string {
 ${rows.join("")}</tbody>
 </table>
 `;
+}
+
+/** What was counted at all. */
+function listing(counts: object): string {
+  const met = Object.entries(counts).filter(([, count]) => count > 0);
+  return met.map(([name, count]) => `${name} ${count}`).join(", ") || "none";
 }
 
 function escape(text: string): string {

@@ -21,7 +21,7 @@
  */
 
 export { Server } from "./server.ts";
-export type { Listening, ShutdownOptions } from "./server.ts";
+export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
 export type { Authenticate, ServerOptions } from "./options.ts";
 export type { FetchInfo } from "./upgrade.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
@@ -35,6 +35,7 @@ export type {
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { Refusals } from "./refusals.ts";
 export type { ServerStats } from "./stats.ts";
+export type { LimitStats } from "../transport/tally.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
   AnyMethod,

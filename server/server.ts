@@ -2,13 +2,16 @@
 // Session's; how one comes to be is admission.ts.
 
 import { type Contract, isContract } from "../call/contract.ts";
+import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
-import type { Listener, Trouble } from "../transport/conn.ts";
+import type { Listener, ListeningOptions } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
@@ -22,10 +25,25 @@ import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
-  /** The address to connect to, with the port that was chosen. */
+  /**
+   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
+   * machine, clients elsewhere need one that is its own.
+   */
   readonly address: string;
   /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
   close(): Promise<void>;
+}
+
+/** Options of {@linkcode Server.listen}. */
+export interface ListenOptions {
+  /**
+   * Whether other processes may listen on the same port, so that a server can use several cores: the system gives each
+   * connection to one of them, by its addresses, not by who has least to do (`SO_REUSEPORT`). All of them have to ask
+   * for it. On Linux only, not for Unix sockets, and for `tcp@` and `http@` Deno has to run with `--unstable-net`.
+   *
+   * @default {false}
+   */
+  reusePort?: boolean;
 }
 
 /** Options of {@linkcode Server.shutdown}. */
@@ -67,6 +85,7 @@ export class Server implements AsyncDisposable {
 
   readonly #services: ServiceTable;
   readonly #admission: Admission;
+  readonly #tally: Tally;
   readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
@@ -80,22 +99,27 @@ export class Server implements AsyncDisposable {
    *
    * @param options Limits and hooks
    * @throws {RangeError} If a number is out of its range
-   * @throws {TypeError} If a codec cannot be registered
+   * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
     const settings = serverSettings(options);
-    const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout, handleTimeout, codecs, tls } =
-      settings;
+    const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout } = settings;
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#log = log;
     this.#services = new ServiceTable(log);
-    this.#tls = tls;
+    this.#tls = settings.tls;
+    this.#tally = new Tally(settings.maxInFlightTotal);
     this.#maxHeld = mostHeld(limits);
     this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
-      terms: { codecs, authenticate, answer: { ...limits, handleTimeout } },
+      terms: {
+        codecs: settings.codecs,
+        authenticate,
+        answer: { ...limits, handleTimeout: settings.handleTimeout },
+      },
       limits,
+      tally: this.#tally,
       lookup: (name) => this.#services.find(name),
       fetch: (request) => Promise.resolve(this.#fetch(request)),
       maxConnections,
@@ -132,7 +156,10 @@ export class Server implements AsyncDisposable {
     const contract = isContract(service) ? service : undefined;
     const target = typeof service === "string" || contract !== undefined ? methods : service;
     if (typeof target !== "object" || target === null) {
-      throw new TypeError("Cannot register service: expected an object with methods");
+      const hint = typeof target === "function"
+        ? ", such as an instance, not the class or function itself"
+        : "";
+      throw new TypeError(`Cannot register service: expected an object with methods${hint}`);
     }
     const name = typeof service === "string" ? service : contract?.name ?? className(target);
     this.#services.register(name, target, contract);
@@ -158,18 +185,21 @@ export class Server implements AsyncDisposable {
    * takes a free one.
    *
    * @param address Where to listen; a server may listen in several places
+   * @param options Whether the port is shared
    * @returns Where it listens, with the real port
-   * @throws {TypeError} If that is no address to listen on
+   * @throws {TypeError} If that is no address to listen on, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
-  async listen(address: string): Promise<Listening> {
+  async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
+    checkOptions<ListenOptions>("listen", options, { reusePort: true });
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
     let where = address;
-    const listener = await this.#open(parsed, address, (error, first) => {
+    const trouble = (error: Error, first: boolean) => {
       this.#acceptErrors++;
       if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
-    });
+    };
+    const listener = await this.#open(parsed, address, { trouble, reusePort: options.reusePort });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#ending !== undefined) {
       listener.close();
@@ -195,9 +225,11 @@ export class Server implements AsyncDisposable {
    * the same end.
    *
    * @throws {RangeError} If `grace` is out of its range
+   * @throws {TypeError} If an option is unknown
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
-    const grace = whole("grace", options.grace ?? 10_000, 0, 2_147_483_647);
+    checkOptions("shut down", options, { grace: true });
+    const grace = whole("grace", options.grace ?? 10_000, 0, MAX_DELAY);
     return this.#ending ??= this.#shutdown(grace);
   }
 
@@ -205,7 +237,7 @@ export class Server implements AsyncDisposable {
   async close(): Promise<void> {
     // While shutting down this cuts the grace short.
     const ending = this.#ending ??= this.#stop();
-    this.#closeSessions();
+    this.#closeSessions("The server was closed");
     await ending;
   }
 
@@ -226,11 +258,12 @@ export class Server implements AsyncDisposable {
       refusals: refusals.byReason(),
       acceptErrors: this.#acceptErrors,
       inFlight,
+      limits: this.#tally.stats(),
       methods,
     };
   }
 
-  async #open(parsed: Address, address: string, trouble: Trouble): Promise<Listener> {
+  async #open(parsed: Address, address: string, listening: ListeningOptions): Promise<Listener> {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
@@ -241,9 +274,14 @@ export class Server implements AsyncDisposable {
     if (transport === "tls" && tls === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
+    if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
+      throw new TypeError(
+        `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
+      );
+    }
     try {
-      if (transport === "unix") return listenUnix(parsed, trouble);
-      return transport === "tls" ? await listenTls(parsed, tls!, trouble) : listenTcp(parsed, trouble);
+      if (transport === "unix") return await listenUnix(parsed, listening);
+      return transport === "tls" ? await listenTls(parsed, tls!, listening) : listenTcp(parsed, listening);
     } catch (error) {
       throw located(error, address);
     }
@@ -258,7 +296,8 @@ export class Server implements AsyncDisposable {
   }
 
   async #shutdown(grace: number): Promise<void> {
-    const timer = setTimeout(() => this.#closeSessions(), grace);
+    const late = `The server shut down, after a grace of ${grace} ms`;
+    const timer = setTimeout(() => this.#closeSessions(late), grace);
     for (const session of this.#admission.sessions) session.drain();
     await this.#stop();
     clearTimeout(timer);
@@ -272,8 +311,8 @@ export class Server implements AsyncDisposable {
     this.#listening.clear();
   }
 
-  #closeSessions(): void {
-    const reason = new RpcError("unavailable", "The server was closed");
+  #closeSessions(why: string): void {
+    const reason = new RpcError("unavailable", why);
     for (const session of [...this.#admission.sessions]) session.close(reason);
   }
 

@@ -1,6 +1,7 @@
 // What a server tells of itself: in `stats()` and on its debug page.
 
 import type { MethodStats } from "../call/stats.ts";
+import type { LimitStats } from "../transport/tally.ts";
 import type { Refusals } from "./refusals.ts";
 
 /** What a server has done so far. */
@@ -17,6 +18,8 @@ export interface ServerStats {
   readonly acceptErrors: number;
   /** Calls whose handlers have not returned. */
   readonly inFlight: number;
+  /** How often limits were met. */
+  readonly limits: LimitStats;
   /** Every method, in the order in which they were registered. */
   readonly methods: readonly MethodStats[];
 }

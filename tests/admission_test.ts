@@ -9,6 +9,7 @@ import { type Refusals, Server, type ServerOptions } from "../server/mod.ts";
 import { originOf } from "../server/origins.ts";
 import type { Conn } from "../transport/conn.ts";
 import { sessionLimits } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { enter, open, refused } from "./handshake_live.ts";
 import { bytes, call, dialAndReset, OPTION, RawPeer, soon } from "./raw_peer.ts";
 import { assertLives, portOf, until } from "./wire_harness.ts";
@@ -218,6 +219,7 @@ function admission(options: Partial<AdmissionOptions> = {}): Admission {
   return new Admission({
     terms: { codecs: CodecTable.standard(), answer: { ...limits, handleTimeout: 0 } },
     limits,
+    tally: new Tally(),
     lookup: () => {
       throw new Error("Nothing is served");
     },

@@ -252,6 +252,8 @@ Deno.test("debug page: names services, methods and counts, and escapes what is i
   assertEquals([response.status, response.headers.get("content-type")], [200, "text/html; charset=utf-8"]);
   assertStringIncludes(response.headers.get("content-security-policy")!, "default-src 'none'");
   const page = await response.text();
+  assertStringIncludes(page, "Refused by reason: none.");
+  assertStringIncludes(page, "Limits met: none.");
   assertMatch(page, /<h2>Echo<\/h2>/);
   assertMatch(page, /<td>echo<\/td><td>3<\/td><td>0<\/td>/);
   assertMatch(page, /<h2>Große\.Tiere<\/h2>/);

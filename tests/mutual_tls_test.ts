@@ -240,15 +240,31 @@ Deno.test("mutual tls: options that make no sense are refused, an empty list of 
   for (const clientCaCerts of [[], "text", [1], null] as unknown as string[][]) {
     assertThrows(() => new Server({ tls: { ...server, clientCaCerts } }), TypeError, "tls.clientCaCerts");
   }
-  const listen = (each: string) =>
-    new Server({ tls: { ...server, clientCaCerts: [CLIENT_CA, each] } }).listen("tls@127.0.0.1:0");
-  for (const each of ["", "not a certificate", server.key]) {
-    const error = await assertRejects(() => listen(each), TypeError, "tls.clientCaCerts needs certificates");
+  const served = (each: string) => new Server({ tls: { ...server, clientCaCerts: [CLIENT_CA, each] } });
+  for (const each of ["", "certs/ca.pem"]) {
+    assertThrows(() => served(each), TypeError, "Cannot use tls.clientCaCerts[1]: expected text in PEM");
+  }
+  for (const each of [CLIENT_CA.slice(0, 99), server.key]) {
+    const error = await assertRejects(
+      () => served(each).listen("tls@127.0.0.1:0"),
+      TypeError,
+      "tls.clientCaCerts needs certificates",
+    );
     assert(!Deno.inspect(error).includes("BEGIN"));
   }
   const { cert, key } = identity("client");
   for (const tls of [{ cert }, { key }, { cert, key: 1 }] as ConnectOptions["tls"][]) {
     await assertRejects(() => connect("tls@127.0.0.1:1", { tls }), TypeError, "tls.cert and tls.key");
+  }
+  for (
+    const [name, tls] of Object.entries({ cert: { cert: "client.pem", key }, key: { cert, key: "a secret" } })
+  ) {
+    const error = await assertRejects(
+      () => connect("tls@127.0.0.1:1", { tls }),
+      TypeError,
+      `tls.${name}: expected`,
+    );
+    assert(!Deno.inspect(error).includes("secret"));
   }
   const mixed = { cert, key: pem("client_self.key"), caCerts: [CA] };
   await using at = await open();

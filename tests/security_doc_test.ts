@@ -26,6 +26,7 @@ Deno.test("SECURITY.md: every limit of connections and codecs is in its tables, 
   const declared = new Map([
     ...defaultsIn("transport/limits.ts"),
     ...defaultsIn("server/options.ts"),
+    ...defaultsIn("codec/json.ts"),
     ...defaultsIn("codec/cbor.ts"),
   ]);
   assertEquals(declared.size >= 15, true, "the code's defaults are found");

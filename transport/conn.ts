@@ -40,6 +40,14 @@ export interface Conn {
  */
 export type Trouble = (error: Error, first: boolean) => void;
 
+/** How a listener listens. */
+export interface ListeningOptions {
+  /** Told when nothing can be accepted for a while. */
+  readonly trouble?: Trouble;
+  /** Whether other processes may listen there too; not for Unix sockets. */
+  readonly reusePort?: boolean;
+}
+
 /** What accepts connections. */
 export interface Listener {
   /** The port it listens on, which may have been chosen by the system; 0 where there are none. */

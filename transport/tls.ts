@@ -1,9 +1,10 @@
 // The dialling side of TLS, over Deno's sockets: certificate and name have been checked before there is a Conn, so before
 // a byte of RPC is sent. Also the options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
-import { type HostAndPort, SocketConn } from "./tcp.ts";
+import { connectTcp, type HostAndPort, SocketConn } from "./tcp.ts";
 import { dialWebSocket } from "./websocket.ts";
 
 /** What both sides name in ALPN. A side that names nothing may come too, one that names only others may not. */
@@ -48,16 +49,21 @@ export interface ConnectTlsOptions {
   key?: string;
 }
 
+const SERVER_NAMES: Names<ServerTlsOptions> = { cert: true, key: true, clientCaCerts: true };
+const CONNECT_NAMES: Names<ConnectTlsOptions> = { caCerts: true, serverName: true, cert: true, key: true };
+
 /**
- * Checks what a client trusts.
+ * Checks what a client trusts and shows.
  *
- * @throws {TypeError} If something in it is not text
+ * @throws {TypeError} If something in it is not text, or a certificate not PEM
  */
-export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
+export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions {
+  checkOptions("use tls", tls, CONNECT_NAMES);
   const { caCerts = [], serverName, cert, key } = tls;
   if (!isTexts(caCerts)) {
     throw new TypeError("Cannot use tls.caCerts: expected a list of certificates in PEM");
   }
+  caCerts.forEach((text, i) => checkPem(`tls.caCerts[${i}]`, text));
   if (serverName !== undefined && typeof serverName !== "string") {
     throw new TypeError("Cannot use tls.serverName: expected text");
   }
@@ -65,28 +71,44 @@ export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
   if (typeof cert !== "string" || typeof key !== "string") {
     throw new TypeError("Cannot use tls.cert and tls.key: expected both, as text in PEM");
   }
+  checkPem("tls.cert", cert);
+  checkPem("tls.key", key);
   return { caCerts: [...caCerts], serverName, cert, key };
 }
 
 /**
  * Checks who a server is. What is inside is checked when it listens.
  *
- * @throws {TypeError} If something in it is not text
+ * @throws {TypeError} If something in it is not text in PEM
  */
-export function checkServerTls({ cert, key, clientCaCerts }: ServerTlsOptions): ServerTlsOptions {
+export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
+  checkOptions("use tls", tls, SERVER_NAMES);
+  const { cert, key, clientCaCerts } = tls;
   if (typeof cert !== "string" || typeof key !== "string") {
     throw new TypeError("Cannot use tls: expected cert and key as text in PEM");
   }
+  checkPem("tls.cert", cert);
+  checkPem("tls.key", key);
   if (clientCaCerts === undefined) return { cert, key };
   // An empty list is no wish to let everyone in.
   if (!isTexts(clientCaCerts) || clientCaCerts.length === 0) {
     throw new TypeError("Cannot use tls.clientCaCerts: expected a list of certificates in PEM, one at least");
   }
+  clientCaCerts.forEach((text, i) => checkPem(`tls.clientCaCerts[${i}]`, text));
   return { cert, key, clientCaCerts: [...clientCaCerts] };
 }
 
 function isTexts(list: unknown): boolean {
   return Array.isArray(list) && list.every((each) => typeof each === "string");
+}
+
+/** Catches what is not PEM (RFC 7468), such as the path of a file. It is not quoted: it may be a key all the same. */
+function checkPem(name: string, text: string): void {
+  if (text.includes("-----BEGIN ")) return;
+  throw new TypeError(
+    `Cannot use ${name}: expected text in PEM, which has a line -----BEGIN; of a file, give what ` +
+      "Deno.readTextFile(path) returns",
+  );
 }
 
 /**
@@ -99,7 +121,7 @@ export async function dialTls(
   { caCerts, serverName = hostname }: ConnectTlsOptions,
   signal: AbortSignal,
 ): Promise<Conn> {
-  const tcp = await Deno.connect({ hostname, port, signal });
+  const tcp = await connectTcp({ hostname, port }, signal);
   let conn = new SocketConn(tcp, "tcp");
   const stop = () => conn.close();
   signal.addEventListener("abort", stop);

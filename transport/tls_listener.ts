@@ -7,7 +7,7 @@ import type { TlsOptions, TLSSocket } from "node:tls";
 import type { PeerCertificate } from "../call/dispatch.ts";
 import { formatAddress } from "../discovery/endpoint.ts";
 import { readCertificate } from "./certificate.ts";
-import type { Conn, Listener, Trouble } from "./conn.ts";
+import type { Conn, Listener, ListeningOptions, Trouble } from "./conn.ts";
 import { BACKLOG, type HostAndPort } from "./tcp.ts";
 import { PROTOCOLS, type ServerTlsOptions } from "./tls.ts";
 import { TlsConn, TlsFailure } from "./tls_conn.ts";
@@ -70,20 +70,19 @@ class TlsListener implements Listener {
  * Listens on a host and port over TLS; port 0 takes a free one. A connection is accepted before its TLS handshake,
  * which its first read or write waits for; with `clientCaCerts` that fails unless a good certificate was shown.
  *
- * @param trouble Told when nothing can be accepted for a while
  * @throws {Error} If the address cannot be listened on, or certificate and key are no good
  */
 export async function listenTls(
   { hostname, port }: HostAndPort,
   options: ServerTlsOptions,
-  trouble: Trouble = () => {},
+  { trouble = () => {}, reusePort = false }: ListeningOptions = {},
 ): Promise<Listener> {
   const net = await import("node:net");
   const secured = await securing(options);
   const server = net.createServer({ noDelay: true, allowHalfOpen: true });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: hostname, port, backlog: BACKLOG }, () => {
+    server.listen({ host: hostname, port, backlog: BACKLOG, reusePort }, () => {
       server.off("error", reject);
       resolve();
     });

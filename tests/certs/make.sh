@@ -21,6 +21,7 @@ sign other_ca self $FROM $TO $CA
 sign server ca $FROM $TO $LEAF $HERE
 sign elsewhere ca $FROM $TO $LEAF subjectAltName=DNS:elsewhere.example
 sign expired ca 20200101000000Z 20200201000000Z $LEAF $HERE
+sign self_signed self $FROM $TO $CA $HERE
 # What clients show of themselves, signed by an authority of their own.
 SHOWN="basicConstraints=critical,CA:FALSE extendedKeyUsage=clientAuth"
 ALICE=subjectAltName=URI:spiffe://example.org/alice,email:alice@example.org
