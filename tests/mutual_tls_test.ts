@@ -1,6 +1,6 @@
 // Mutual TLS: who shows no good certificate is not even read from, and handlers know who the others are.
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import tls from "node:tls";
 import { type CallContext, RpcError, Server, type ServerOptions } from "../server/mod.ts";
 import { connect, type ConnectOptions } from "../client/mod.ts";
@@ -184,6 +184,23 @@ Deno.test("mutual tls: a client that shows a certificate checks the server's as 
   const { tls } = showing("client");
   await using client = await connect(at.address, { tls: { ...tls, serverName: "elsewhere.example" } });
   assertEquals(await client.call("Who.am"), ALICE);
+});
+
+Deno.test("mutual tls: what went wrong is named with what to do about it", async () => {
+  await using at = await open();
+  await using other = await open({ tls: identity("self_signed") });
+  await using plain = new Server();
+  const { address } = await plain.listen("tcp@127.0.0.1:0");
+  const client = identity("client");
+  const cases: [string, ConnectOptions["tls"], RegExp][] = [
+    [at.address, { caCerts: [CA] }, /; show the server a certificate by the options tls\.cert and tls\.key$/],
+    [at.address, client, /; trust whoever signed the certificate by the option tls\.caCerts$/],
+    [other.address, client, /; trust whoever signed the certificate by the option tls\.caCerts$/],
+    [address.replace("tcp@", "tls@"), client, /; without TLS the address begins with tcp@ or ws@$/],
+  ];
+  for (const [to, tls, message] of cases) {
+    assertMatch((await assertRejects(() => connect(to, { tls }), RpcError)).message, message);
+  }
 });
 
 Deno.test("mutual tls: a client gives up on a server that is silent in the handshake, and lets go of its socket", async () => {

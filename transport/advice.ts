@@ -30,7 +30,12 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /CaUsedAsEndEntity/,
     "the server's certificate says that it is an authority's; make it with basicConstraints=CA:FALSE",
   ],
-  [/UnknownIssuer/, "trust whoever signed the certificate by the option tls.caCerts"],
+  // The second as Node's sockets say it.
+  [
+    /UnknownIssuer|unable to get local issuer certificate|self-signed certificate/,
+    "trust whoever signed the certificate by the option tls.caCerts",
+  ],
+  [/CertificateRequired/, "show the server a certificate by the options tls.cert and tls.key"],
 ];
 
 /** An error's message with what to do about it, if anybody knows. */
