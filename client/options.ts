@@ -10,6 +10,7 @@ import { DEFAULT_CODEC } from "../codec/option.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
+import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
@@ -59,6 +60,8 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   token?: string;
   /** Whom to trust at addresses with TLS; left out, whomever Deno trusts. */
   tls?: ConnectTlsOptions;
+  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  network?: Network;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -75,7 +78,7 @@ export interface ClientSettings {
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If the codec is unknown or the token is not text
+ * @throws {TypeError} If the codec is unknown, the token is not text or the network is none
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
   const codecs = CodecTable.standard();
@@ -104,6 +107,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
       tls: checkConnectTls(options.tls ?? {}),
+      network: checkNetwork(options.network),
       lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
       log,
     },

@@ -3,6 +3,7 @@
 import type { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
+import { checkNetwork, type Network } from "../transport/conn.ts";
 import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
@@ -41,6 +42,8 @@ export interface ServerOptions extends Partial<SessionLimits> {
   authenticate?: Authenticate;
   /** Who this server is, for addresses with `tls@`. */
   tls?: ServerTlsOptions;
+  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  network?: Network;
   /**
    * Makes an error of a handler's own kind one for its caller. Without it, and where it returns undefined, what is not
    * an `RpcError` arrives as `internal` with a fixed text.
@@ -58,13 +61,14 @@ export interface ServerSettings {
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
   readonly tls: ServerTlsOptions | undefined;
+  readonly network: Network | undefined;
 }
 
 /**
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If a codec cannot be registered
+ * @throws {TypeError} If a codec cannot be registered or the network is none
  */
 export function serverSettings(options: ServerOptions): ServerSettings {
   const codecs = CodecTable.standard();
@@ -76,5 +80,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
     tls: options.tls && checkServerTls(options.tls),
+    network: checkNetwork(options.network),
   };
 }

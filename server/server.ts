@@ -6,7 +6,7 @@ import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
-import type { Listener } from "../transport/conn.ts";
+import type { Listener, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
@@ -68,6 +68,7 @@ export class Server implements AsyncDisposable {
   readonly #services: ServiceTable;
   readonly #admission: Admission;
   readonly #tls: ServerTlsOptions | undefined;
+  readonly #network: Network | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
@@ -78,14 +79,17 @@ export class Server implements AsyncDisposable {
    *
    * @param options Limits and hooks
    * @throws {RangeError} If a number is out of its range
-   * @throws {TypeError} If a codec cannot be registered
+   * @throws {TypeError} If a codec cannot be registered, or a hook or the network is none
    */
   constructor(options: ServerOptions = {}) {
-    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls } = serverSettings(options);
+    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls, network } = serverSettings(
+      options,
+    );
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#services = new ServiceTable(log);
     this.#tls = tls;
+    this.#network = network;
     this.#maxHeld = mostHeld(limits);
     this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
@@ -219,10 +223,12 @@ export class Server implements AsyncDisposable {
       );
     }
     const tls = this.#tls;
-    if (transport === "tls" && tls === undefined) {
+    const network = this.#network;
+    if (transport === "tls" && tls === undefined && network === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
     try {
+      if (network !== undefined) return await network.listen(parsed);
       if (transport === "unix") return listenUnix(parsed);
       return transport === "tls" ? await listenTls(parsed, tls!) : listenTcp(parsed);
     } catch (error) {

@@ -9,7 +9,7 @@ import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import type { CallOptions } from "../mod.ts";
 import { sessionLimits } from "../transport/limits.ts";
-import { memoryPair } from "../transport/memory.ts";
+import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
 import {
   ANSWER,
@@ -455,7 +455,7 @@ function answering(promise: string, test: (open: () => Promise<Answering>) => Pr
 }
 
 function answeringMemory(): Answering {
-  const [near, far] = memoryPair();
+  const [near, far] = connPair();
   const limits = sessionLimits({});
   const session = new Session(near, {
     agreement: {
