@@ -15,7 +15,7 @@ class SimListener implements Listener {
   readonly port: number;
   readonly #waiting: SimConn[] = [];
   readonly #closed: () => void;
-  #accepting: ((conn: Conn | null) => void) | undefined;
+  readonly #accepting: ((conn: Conn | null) => void)[] = [];
   #open = true;
 
   constructor(port: number, closed: () => void) {
@@ -26,13 +26,12 @@ class SimListener implements Listener {
   accept(): Promise<Conn | null> {
     const conn = this.#waiting.shift();
     if (conn !== undefined || !this.#open) return Promise.resolve(conn ?? null);
-    return new Promise((resolve) => this.#accepting = resolve);
+    return new Promise((resolve) => void this.#accepting.push(resolve));
   }
 
   /** Somebody has dialled. */
   take(conn: SimConn): void {
-    const accept = this.#accepting;
-    this.#accepting = undefined;
+    const accept = this.#accepting.shift();
     if (accept !== undefined) accept(conn);
     else this.#waiting.push(conn);
   }
@@ -42,7 +41,7 @@ class SimListener implements Listener {
     this.#open = false;
     this.#closed();
     for (const conn of this.#waiting.splice(0)) conn.close();
-    this.#accepting?.(null);
+    for (const accept of this.#accepting.splice(0)) accept(null);
   }
 }
 

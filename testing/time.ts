@@ -113,10 +113,10 @@ export class SimTime implements Disposable {
    * @throws {TypeError} If time passes already
    * @throws What a timer's callback throws
    */
-  tick(ms: number): Promise<void> {
+  async tick(ms: number): Promise<void> {
     if (!(ms >= 0 && ms < Infinity)) throw new RangeError(`Cannot let ${ms} ms pass: expected 0 or more`);
     const end = this.#now + ms;
-    return this.#run(async () => {
+    await this.#run(async () => {
       for (
         let timer = this.#timers.first;
         timer !== undefined && timer.at <= end;

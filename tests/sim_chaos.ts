@@ -1,0 +1,266 @@
+// Ten minutes of everything going wrong, in simulated time: servers and clients under random faults, and what must
+// hold all the same.
+
+import { assert, assertEquals } from "@std/assert";
+import { type Client, connect, MultiServers, RpcError, Server } from "../mod.ts";
+import type { Simulation } from "../testing/mod.ts";
+
+const SERVERS = ["one", "two", "three"];
+const CLIENTS = ["ada", "bob"];
+const HOSTS = [...SERVERS, ...CLIENTS];
+const addressOf = (host: string) => `tcp@${host}:9000`;
+/** How many calls each client has under way. */
+const CALLERS = 4;
+/** What a call under faults may end with. */
+const EXPECTED: ReadonlySet<string> = new Set([
+  "unavailable",
+  "deadline_exceeded",
+  "canceled",
+  "resource_exhausted",
+]);
+/** The longest that anything may take after the last fault: connect and heartbeat time-outs, and a backoff. */
+export const RECOVERY = 60_000;
+
+/** What is known of one call. */
+interface Record {
+  readonly idempotent: boolean;
+  executions: number;
+  /** Undefined until it is settled. */
+  outcome: "ok" | "failed" | "not started" | undefined;
+}
+
+/** What came of a run. */
+export interface Tally {
+  calls: number;
+  ok: number;
+  failed: number;
+  faults: number;
+}
+
+/** Servers and clients on a bad network. */
+export class Chaos {
+  readonly #sim: Simulation;
+  readonly #servers = new Map<string, Server>();
+  readonly #calls: Record[] = [];
+  #over = false;
+  #faults = 0;
+
+  constructor(sim: Simulation) {
+    this.#sim = sim;
+  }
+
+  /** Lets faults happen for `duration` ms, then checks that everything comes right again. */
+  async run(duration: number): Promise<Tally> {
+    const { network, sleep, time } = this.#sim;
+    for (const host of HOSTS) network.host(host);
+    for (const host of SERVERS) await this.#start(host);
+    const clients = await Promise.all(CLIENTS.map((host) => this.#connect(host)));
+    const callers = clients.flatMap((client) =>
+      Array.from({ length: CALLERS }, () => this.#keepCalling(client))
+    );
+    const end = time.now + duration;
+    while (time.now < end) {
+      await sleep(this.#below(4_000));
+      await this.#fault();
+    }
+    this.#over = true;
+    await Promise.all(callers);
+    await this.#recover(clients);
+    await Promise.all(clients.map((client) => client.close()));
+    await Promise.all([...this.#servers.values()].map((server) => server.shutdown()));
+    // What was sent and no longer waited for arrives meanwhile.
+    await sleep(RECOVERY);
+    this.#check();
+    const count = (outcome: Record["outcome"]) =>
+      this.#calls.filter((call) => call.outcome === outcome).length;
+    const ok = count("ok");
+    return { calls: this.#calls.length, ok, failed: this.#calls.length - ok, faults: this.#faults };
+  }
+
+  #connect(host: string): Promise<Client> {
+    const network = this.#sim.network.host(host);
+    return connect(new MultiServers(SERVERS.map(addressOf)), {
+      network,
+      heartbeatInterval: 5_000 + this.#below(25_000),
+      maxUnsentBytes: 100_000,
+    });
+  }
+
+  async #start(host: string): Promise<void> {
+    const { network, sleep } = this.#sim;
+    const server = new Server({ network: network.host(host), maxInFlight: 16, maxUnsentBytes: 100_000 });
+    server.register("S", {
+      work: async ({ id, ms, text }: { id: number; ms: number; text: string }) => {
+        this.#calls[id]!.executions++;
+        if (ms > 0) await sleep(ms);
+        return { id, text };
+      },
+      count: async function* ({ id, to, ms }: { id: number; to: number; ms: number }) {
+        for (let n = 0; n < to; n++) {
+          if (ms > 0) await sleep(ms);
+          yield [id, n];
+        }
+      },
+    });
+    await server.listen(addressOf(host));
+    this.#servers.set(host, server);
+  }
+
+  async #keepCalling(client: Client): Promise<void> {
+    while (!this.#over) {
+      await this.#sim.sleep(this.#below(1_000));
+      if (this.#chance(0.2)) await this.#stream(client);
+      else await this.#call(client);
+    }
+  }
+
+  async #call(client: Client): Promise<void> {
+    const { time } = this.#sim;
+    const idempotent = this.#chance(0.5);
+    const id = this.#calls.length;
+    const call: Record = { idempotent, executions: 0, outcome: undefined };
+    this.#calls.push(call);
+    const text = "x".repeat(this.#chance(0.1) ? this.#below(50_000) : this.#below(100));
+    const ms = this.#chance(0.5) ? 0 : this.#below(500);
+    const timeout = 200 + this.#below(5_000);
+    const stop = new AbortController();
+    const abort = this.#chance(0.1) ? setTimeout(() => stop.abort(), this.#below(500)) : undefined;
+    const began = time.now;
+    try {
+      const options = { timeout, idempotent, signal: abort === undefined ? undefined : stop.signal };
+      const reply = await client.call("S.work", { id, ms, text }, options);
+      assertEquals(reply, { id, text }, `call ${id} got the wrong answer`);
+      assertEquals(call.outcome, undefined, `call ${id} was settled twice`);
+      call.outcome = "ok";
+    } catch (error) {
+      this.#failed(call, id, error);
+    }
+    clearTimeout(abort);
+    assert(time.now - began <= timeout, `call ${id} took ${time.now - began} ms, and had ${timeout}`);
+  }
+
+  #failed(call: Record, id: number, error: unknown): void {
+    if (!(error instanceof RpcError)) throw error;
+    assert(EXPECTED.has(error.code), `call ${id}: ${error.code}: ${error.message}`);
+    assertEquals(call.outcome, undefined, `call ${id} was settled twice`);
+    call.outcome = error.notStarted ? "not started" : "failed";
+    this.#sim.network.note(`call ${id}: ${error.code}: ${error.message}`);
+  }
+
+  /** Items come in order and without gaps, whatever ends the stream. */
+  async #stream(client: Client): Promise<void> {
+    const { time } = this.#sim;
+    const args = { id: this.#below(1_000_000), to: this.#below(200), ms: this.#below(20) };
+    const timeout = 200 + this.#below(5_000);
+    const began = time.now;
+    const leaveAt = this.#chance(0.2) ? this.#below(50) : Infinity;
+    let next = 0;
+    try {
+      for await (const item of client.stream("S.count", args, { timeout })) {
+        assertEquals(item, [args.id, next++]);
+        if (next > leaveAt) break;
+      }
+      if (next <= leaveAt) assertEquals(next, args.to, "a stream ended early without an error");
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      assert(EXPECTED.has(error.code), `stream: ${error.code}: ${error.message}`);
+    }
+    assert(time.now - began <= timeout, `a stream took ${time.now - began} ms, and had ${timeout}`);
+  }
+
+  /** Something goes wrong, or right again. */
+  async #fault(): Promise<void> {
+    const { network } = this.#sim;
+    const [a, b] = this.#two();
+    this.#faults++;
+    switch (this.#below(9)) {
+      case 0:
+        return network.shape({ delay: [this.#below(20), 20 + this.#below(200)] }, a, b);
+      case 1:
+        return network.shape(
+          { chunk: [1, 1 + this.#below(2_000)], bandwidth: 2_000 + this.#below(100_000) },
+          a,
+          b,
+        );
+      case 2:
+        return network.shape({ refuse: this.#below(2) }, a, b);
+      case 3:
+        return network.stall(a, b);
+      case 4:
+        return network.partition(a, this.#chance(0.5) ? b : undefined);
+      case 5:
+        return void network.cut(a, this.#chance(0.5) ? b : undefined);
+      case 6:
+        return void network.halfOpen(a, b);
+      case 7:
+        return await this.#restart();
+      case 8:
+        return network.heal();
+    }
+  }
+
+  /** A server ends, in good order or not, and another takes its place. */
+  async #restart(): Promise<void> {
+    const host = this.#pick(SERVERS);
+    const server = this.#servers.get(host)!;
+    this.#sim.network.note(`${host} restarts`);
+    if (this.#chance(0.5)) await server.close();
+    else await server.shutdown({ grace: this.#below(5_000) });
+    await this.#start(host);
+  }
+
+  async #recover(clients: readonly Client[]): Promise<void> {
+    const { network, sleep } = this.#sim;
+    network.heal();
+    for (const a of HOSTS) {
+      for (const b of HOSTS) {
+        if (a !== b) network.shape({ delay: 5, chunk: 1e9, bandwidth: Infinity, refuse: 0 }, a, b);
+      }
+    }
+    await sleep(RECOVERY);
+    for (const client of clients) {
+      for (let n = 0; n < 10 * SERVERS.length; n++) {
+        const id = this.#calls.push({ idempotent: false, executions: 0, outcome: "ok" }) - 1;
+        await client.call("S.work", { id, ms: 0, text: "" }, { timeout: 100 });
+      }
+    }
+    for (const [host, server] of this.#servers) {
+      const calls = server.stats().methods.reduce((sum, method) => sum + method.calls, 0);
+      assert(calls > 0, `nothing goes to ${host} after everything has healed`);
+    }
+  }
+
+  #check(): void {
+    const { network, time } = this.#sim;
+    for (const [id, { idempotent, executions, outcome }] of this.#calls.entries()) {
+      assert(outcome !== undefined, `call ${id} was never settled`);
+      if (outcome === "not started") {
+        assertEquals(executions, 0, `call ${id} was started, and said that it was not`);
+      }
+      if (outcome === "ok") assert(executions > 0, `call ${id} was answered and not executed`);
+      if (!idempotent) assert(executions <= 1, `call ${id} was executed ${executions} times`);
+    }
+    for (const [host, server] of this.#servers) {
+      assertEquals([host, server.stats().connections, server.stats().inFlight], [host, 0, 0]);
+    }
+    assertEquals([network.connections, time.timers], [0, 0], "connections or timers are left over");
+  }
+
+  #below(limit: number): number {
+    return Math.floor(this.#sim.random() * limit);
+  }
+
+  #chance(share: number): boolean {
+    return this.#sim.random() < share;
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    return from[this.#below(from.length)]!;
+  }
+
+  /** Two different hosts. */
+  #two(): [string, string] {
+    const a = this.#pick(HOSTS);
+    return [a, this.#pick(HOSTS.filter((host) => host !== a))];
+  }
+}
