@@ -2,6 +2,7 @@
 // a socket does: writes that take a part, back-pressure, an end in its order, a reset that overtakes.
 
 import type { Path, Traveller } from "./path.ts";
+import { Queue } from "./queue.ts";
 
 /** Something under way. */
 interface Piece {
@@ -27,9 +28,9 @@ export class Flow implements Traveller {
   readonly #path: Path;
   readonly #name: string;
   /** What is under way, in order. */
-  #pieces: Piece[] = [];
+  readonly #pieces = new Queue<Piece>();
   /** What has arrived and is not read. */
-  #arrived: Uint8Array<ArrayBuffer>[] = [];
+  readonly #arrived = new Queue<Uint8Array<ArrayBuffer>>();
   /** Bytes of both. */
   #held = 0;
   /** When what is sent next may set out, and the earliest that it may arrive. */
@@ -57,12 +58,12 @@ export class Flow implements Traveller {
       await (this.#readable ??= Promise.withResolvers<void>()).promise;
     }
     if (this.#readError !== undefined) throw this.#readError;
-    const first = this.#arrived[0];
+    const first = this.#arrived.first;
     if (first === undefined) return null;
     const count = Math.min(first.length, into.length);
     into.set(first.subarray(0, count));
     if (count === first.length) this.#arrived.shift();
-    else this.#arrived[0] = first.subarray(count);
+    else this.#arrived.replace(first.subarray(count));
     this.#held -= count;
     this.#wakeWriter();
     return count;
@@ -90,7 +91,7 @@ export class Flow implements Traveller {
   /** Resets the connection: what is under way is lost. */
   reset(error: Error): void {
     if (this.#lost) return;
-    this.#pieces = [];
+    this.#pieces.clear();
     this.#lastAt = this.#freeAt = 0;
     this.#stop();
     this.#send(error);
@@ -100,8 +101,9 @@ export class Flow implements Traveller {
   failRead(error: Error): void {
     if (this.#readError !== undefined) return;
     this.#readError = error;
-    for (const { length } of this.#arrived) this.#held -= length;
-    this.#arrived = [];
+    for (let first = this.#arrived.shift(); first !== undefined; first = this.#arrived.shift()) {
+      this.#held -= first.length;
+    }
     this.#wakeReader();
     this.#wakeWriter();
   }
@@ -156,7 +158,7 @@ export class Flow implements Traveller {
   #deliver(): void {
     this.#stop();
     while (this.#pieces.length > 0 && !this.#lost && !this.#path.stalled) {
-      const { at, what } = this.#pieces[0]!;
+      const { at, what } = this.#pieces.first!;
       const wait = Math.ceil(at - performance.now());
       if (wait > 0) {
         this.#timer = setTimeout(() => this.#deliver(), wait);
