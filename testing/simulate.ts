@@ -96,7 +96,8 @@ const Stream = { Global: 1, Scenario: 2 } as const;
  * @param scenario What to run
  * @param options The seed, and how much simulated time it may take
  * @returns What the scenario returned
- * @throws {SimulationError} If the scenario throws, takes longer than `limit`, or waits for what never comes
+ * @throws {SimulationError} If the scenario throws, leaves a rejection unhandled, takes longer than `limit`, or waits
+ * for what never comes
  * @throws {RangeError} If the seed is no whole number
  * @throws {TypeError} If time is simulated already
  */
@@ -115,9 +116,32 @@ export async function simulate<T>(
     random: seeded(seed, Stream.Scenario),
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   };
+  using unhandled = new Unhandled();
+  const run = (async () => await scenario(simulation))();
   try {
-    return await time.until((async () => await scenario(simulation))(), options);
+    return await time.until(Promise.race([run, unhandled.rejection]), options);
   } catch (error) {
     throw new SimulationError(error, seed, time.now, network.trace);
+  }
+}
+
+/** Rejections that nobody handles: what a scenario does on the side fails it too, with its seed. */
+class Unhandled implements Disposable {
+  /** Rejects with the first of them. */
+  readonly rejection: Promise<never>;
+  readonly #listen: (event: PromiseRejectionEvent) => void;
+
+  constructor() {
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.rejection = promise;
+    this.#listen = (event) => {
+      event.preventDefault();
+      reject(event.reason);
+    };
+    globalThis.addEventListener("unhandledrejection", this.#listen);
+  }
+
+  [Symbol.dispose](): void {
+    globalThis.removeEventListener("unhandledrejection", this.#listen);
   }
 }

@@ -414,6 +414,29 @@ Deno.test("simulate: a failure names the seed, the time and the last events", as
   assert(error.cause instanceof RangeError);
 });
 
+Deno.test("simulate: what fails on the side fails the scenario, with its seed", async () => {
+  const scenario = async ({ sleep }: Simulation) => {
+    const onTheSide = async () => {
+      await sleep(100);
+      throw new RangeError("on the side");
+    };
+    onTheSide();
+    await sleep(10_000);
+  };
+  await assertRejects(
+    () => simulate(scenario, { seed: 3 }),
+    SimulationError,
+    "seed 3 at 0.100 s: on the side",
+  );
+  const late = ({ sleep }: Simulation) => {
+    setTimeout(() => {
+      throw new RangeError("in a timer");
+    }, 50);
+    return sleep(10_000);
+  };
+  await assertRejects(() => simulate(late), SimulationError, "seed 1 at 0.050 s: in a timer");
+});
+
 Deno.test("simulate: a scenario that takes too long or sets time back is an error, and all is put back", async () => {
   const random = Math.random;
   const before = setTimeout;
