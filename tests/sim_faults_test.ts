@@ -58,6 +58,48 @@ Deno.test("faults: both sides of a black hole find it after heartbeatInterval an
     assertEquals([server.stats().inFlight, server.stats().connections], [0, 1]);
   }));
 
+for (const direction of ["up", "down"]) {
+  Deno.test(`faults: a slow ${direction}load that gets on is no silence, however long a ping waits behind it`, () =>
+    simulate(async (sim) => {
+      const { network, time } = sim;
+      network.shape({ bandwidth: 100_000, delay: 20 });
+      const methods = {
+        length: (bytes: Uint8Array) => bytes.length,
+        make: (length: number) => new Uint8Array(length),
+      };
+      const cut: string[] = [];
+      const log = (line: string) => void cut.push(line);
+      await using _server = await serve(sim, methods, { log });
+      await using client = await dial(sim, { timeout: Infinity, log });
+      // 9 MB take 90 s at this rate, longer than the heartbeat's 30 s and 10 s.
+      const results = await Promise.all([1, 2, 3].map(async () => {
+        if (direction === "up") return await client.call("S.length", new Uint8Array(3_000_000));
+        return (await client.call<Uint8Array>("S.make", 3_000_000)).length;
+      }));
+      assertEquals([results, cut], [[3_000_000, 3_000_000, 3_000_000], []]);
+      assert(time.now > 90_000);
+    }));
+}
+
+Deno.test("faults: a black hole is found with much to be written too", () =>
+  simulate(async (sim) => {
+    const { network, time, sleep } = sim;
+    await using _server = await serve(sim, { hang });
+    await using client = await dial(sim);
+    await sleep(1_000);
+    network.halfOpen(["client", "server"]);
+    const call = client.call("S.hang", new Uint8Array(200_000), { timeout: Infinity });
+    await fails(call, "unavailable", "nothing could be written for 10000 ms");
+    assertEquals(time.now, 11_000);
+    // What fits into the system's buffers leaves no more to be written, and is found by the heartbeat.
+    const other = client.call("S.hang", new Uint8Array(50_000), { timeout: Infinity });
+    await sleep(1_000);
+    const began = time.now;
+    network.halfOpen(["client", "server"]);
+    await fails(other, "unavailable", "silent");
+    assert(time.now - began <= 40_000, `${time.now - began} ms`);
+  }));
+
 Deno.test("faults: a deadline passes at its millisecond on both sides, whatever the network does", () =>
   simulate(async (sim) => {
     const { network, time } = sim;

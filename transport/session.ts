@@ -56,6 +56,8 @@ const State = {
 
 /** How often a peer that has ended its side is probed while it is owed answers, in ms. */
 const PROBE = 1_000;
+/** With more than this to be written, in bytes, a ping is taken to be on its way out still. */
+const PING_STUCK = 65_536;
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
 const STALL = 1_000;
 
@@ -81,6 +83,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   #arrivedAt = 0;
   #pingedAt = 0;
   #pings = 0;
+  /** Whether the last ping had not left when it was looked at last. */
+  #pingStuck = false;
   /** When the head of an unfinished frame arrived; 0 = there is none. */
   #frameAt = 0;
   /** Lets the read loop go on, which waits for the writer or for the end. */
@@ -349,6 +353,10 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
       this.#frames.trim();
       writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
     }
+    // A ping behind much that is not written yet has not been heard; whether writes get on is another's question.
+    const stuck = this.#outbox.unsent > PING_STUCK;
+    if (stuck || this.#pingStuck) this.#pingedAt = now;
+    this.#pingStuck = stuck;
     const due = this.#pingedAt + heartbeatTimeout + patience;
     if (now < due) return due;
     this.#cutOff(`the other side has been silent for ${Math.round(now - this.#receivedAt)} ms`);
