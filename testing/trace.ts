@@ -4,7 +4,8 @@
 export class Trace {
   readonly #limit: number;
   readonly #began = performance.now();
-  #lines: string[] = [];
+  #events: string[] = [];
+  #times: number[] = [];
   #dropped = 0;
 
   /** @param limit How many events are kept */
@@ -13,17 +14,20 @@ export class Trace {
   }
 
   add(event: string): void {
-    const seconds = (performance.now() - this.#began) / 1_000;
-    this.#lines.push(`${seconds.toFixed(3)} s  ${event}`);
-    if (this.#lines.length < 2 * this.#limit) return;
-    this.#dropped += this.#lines.length - this.#limit;
-    this.#lines = this.#lines.slice(-this.#limit);
+    this.#times.push(performance.now() - this.#began);
+    if (this.#events.push(event) < 2 * this.#limit) return;
+    this.#dropped += this.#events.length - this.#limit;
+    this.#events = this.#events.slice(-this.#limit);
+    this.#times = this.#times.slice(-this.#limit);
   }
 
   /** The events that are kept, and how many came before them. */
   toString(): string {
-    const lines = this.#lines.slice(-this.#limit);
-    const dropped = this.#dropped + this.#lines.length - lines.length;
+    const from = Math.max(0, this.#events.length - this.#limit);
+    const lines = this.#events.slice(from).map((event, n) =>
+      `${(this.#times[from + n]! / 1_000).toFixed(3)} s  ${event}`
+    );
+    const dropped = this.#dropped + from;
     return (dropped > 0 ? [`(${dropped} earlier events)`, ...lines] : lines).join("\n");
   }
 }
