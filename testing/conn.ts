@@ -41,7 +41,7 @@ export class SimConn implements Conn, FlowReader {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    // As the kernel does: closing over unread input resets, and the peer loses what it had not read yet.
+    // Closing over unread input resets, and the peer loses what it had not read: the worst that a kernel does.
     if (this.#in.unread) this.#out.reset(reset());
     else this.#out.end();
     this.#fail(new Error("Connection closed"));
