@@ -2,13 +2,10 @@
 // hold all the same.
 
 import { assert, assertEquals } from "@std/assert";
-import { type CallContext, type Client, connect, MultiServers, RpcError, Server } from "../mod.ts";
+import { type Client, RpcError } from "../mod.ts";
 import type { Simulation } from "../testing/mod.ts";
+import { Cluster, HOSTS, SERVERS } from "./sim_cluster.ts";
 
-const SERVERS = ["one", "two", "three"];
-const CLIENTS = ["ada", "bob"];
-const HOSTS = [...SERVERS, ...CLIENTS];
-const addressOf = (host: string) => `tcp@${host}:9000`;
 /** How many calls each client has under way. */
 const CALLERS = 4;
 /** What a call under faults may end with. */
@@ -47,7 +44,7 @@ export interface Tally {
 export class Chaos {
   readonly #sim: Simulation;
   readonly #weather: Weather;
-  readonly #servers = new Map<string, Server>();
+  readonly #cluster: Cluster;
   readonly #calls: Record[] = [];
   #over = false;
   #faults = 0;
@@ -55,14 +52,14 @@ export class Chaos {
   constructor(sim: Simulation, weather: Weather) {
     this.#sim = sim;
     this.#weather = weather;
+    this.#cluster = new Cluster(sim, (id) => this.#calls[id]!.executions++);
   }
 
   /** Lets faults happen for `duration` ms, then checks that everything comes right again. */
   async run(duration: number): Promise<Tally> {
-    const { network, sleep, time } = this.#sim;
-    for (const host of HOSTS) network.host(host);
-    for (const host of SERVERS) await this.#start(host);
-    const clients = await Promise.all(CLIENTS.map((host) => this.#connect(host)));
+    const { sleep, time } = this.#sim;
+    await this.#cluster.start();
+    const { clients } = this.#cluster;
     const callers = clients.flatMap((client) =>
       Array.from({ length: CALLERS }, () => this.#keepCalling(client))
     );
@@ -74,8 +71,7 @@ export class Chaos {
     this.#over = true;
     await Promise.all(callers);
     await this.#recover(clients);
-    await Promise.all(clients.map((client) => client.close()));
-    await Promise.all([...this.#servers.values()].map((server) => server.shutdown()));
+    await this.#cluster.stop();
     // What was sent and no longer waited for arrives meanwhile.
     await sleep(RECOVERY);
     this.#check();
@@ -85,49 +81,9 @@ export class Chaos {
     return { calls: this.#calls.length, ok, failed: this.#calls.length - ok, faults: this.#faults };
   }
 
-  #connect(host: string): Promise<Client> {
-    const network = this.#sim.network.host(host);
-    return connect(new MultiServers(SERVERS.map(addressOf)), {
-      network,
-      codecType: this.#chance(0.5) ? "application/cbor" : "application/json",
-      heartbeatInterval: 5_000 + this.#below(25_000),
-      maxUnsentBytes: 100_000,
-      services: { Back: { twice: (n: number) => 2 * n } },
-    });
-  }
-
-  async #start(host: string): Promise<void> {
-    const { network, sleep } = this.#sim;
-    const server = new Server({ network: network.host(host), maxInFlight: 16, maxUnsentBytes: 100_000 });
-    server.register("S", {
-      work: async ({ id, ms, text }: { id: number; ms: number; text: string }) => {
-        this.#calls[id]!.executions++;
-        if (ms > 0) await sleep(ms);
-        return { id, text };
-      },
-      count: async function* ({ id, to, ms }: { id: number; to: number; ms: number }) {
-        for (let n = 0; n < to; n++) {
-          if (ms > 0) await sleep(ms);
-          yield [id, n];
-        }
-      },
-      sum: async (ns: AsyncIterable<number>) => {
-        let sum = 0;
-        for await (const n of ns) sum += n;
-        return sum;
-      },
-      echo: async function* (ns: AsyncIterable<number>) {
-        for await (const n of ns) yield n;
-      },
-      back: (n: number, { peer }: CallContext) => peer.call("Back.twice", n),
-    });
-    await server.listen(addressOf(host));
-    this.#servers.set(host, server);
-  }
-
   async #keepCalling(client: Client): Promise<void> {
     while (!this.#over) {
-      await this.#sim.sleep(this.#below(1_000));
+      await this.#sim.sleep(this.#below(2_000));
       const dice = this.#below(10);
       if (dice < 6) await this.#call(client);
       else if (dice < 8) await this.#download(client);
@@ -152,7 +108,8 @@ export class Chaos {
     const began = time.now;
     try {
       const options = { timeout, idempotent, signal: abort === undefined ? undefined : stop.signal };
-      const reply = await client.call("S.work", { id, ms, text }, options);
+      const method = this.#chance(0.3) ? "S.relay" : "S.work";
+      const reply = await client.call(method, { id, ms, text, idempotent }, options);
       assertEquals(reply, { id, text }, `call ${id} got the wrong answer`);
       assertEquals(call.outcome, undefined, `call ${id} was settled twice`);
       call.outcome = "ok";
@@ -208,7 +165,10 @@ export class Chaos {
     return this.#inTime("a download", async (timeout) => {
       let next = 0;
       for await (const item of client.stream("S.count", args, { timeout })) {
-        assertEquals(item, [args.id, next++]);
+        const [id, n] = item as [number, number];
+        if (id !== args.id || n !== next++) {
+          throw new Error(`A download got item ${n} of ${id} for ${next - 1}`);
+        }
         if (next > leaveAt) return;
       }
       assertEquals(next, args.to, "a stream ended early without an error");
@@ -232,7 +192,9 @@ export class Chaos {
         return;
       }
       let next = 0;
-      for await (const n of client.stream("S.echo", source(), { timeout })) assertEquals(n, next++);
+      for await (const n of client.stream("S.echo", source(), { timeout })) {
+        if (n !== next++) throw new Error(`A conversation got ${n} for ${next - 1}`);
+      }
       assertEquals(next, to, "a conversation ended early without an error");
     }, true);
   }
@@ -257,7 +219,10 @@ export class Chaos {
       case 1:
         return network.shape({ chunk: [1, 20 + this.#below(2_000)], bandwidth }, a, b);
       case 2:
-        return await this.#restart();
+        return await this.#cluster.restart(
+          this.#pick(SERVERS),
+          harsh ? this.#below(2) * this.#below(5_000) : 600_000,
+        );
       case 3:
         return network.stall(a, b);
       case 4:
@@ -273,17 +238,6 @@ export class Chaos {
     }
   }
 
-  /** A server ends, in good order or not, and another takes its place. */
-  async #restart(): Promise<void> {
-    const host = this.#pick(SERVERS);
-    const server = this.#servers.get(host)!;
-    this.#sim.network.note(`${host} restarts`);
-    if (this.#weather === "mild") await server.shutdown({ grace: 600_000 });
-    else if (this.#chance(0.5)) await server.close();
-    else await server.shutdown({ grace: this.#below(5_000) });
-    await this.#start(host);
-  }
-
   async #recover(clients: readonly Client[]): Promise<void> {
     const { network, sleep } = this.#sim;
     network.heal();
@@ -296,10 +250,10 @@ export class Chaos {
     for (const client of clients) {
       for (let n = 0; n < 10 * SERVERS.length; n++) {
         const id = this.#calls.push({ idempotent: false, executions: 0, outcome: "ok" }) - 1;
-        await client.call("S.work", { id, ms: 0, text: "" }, { timeout: 100 });
+        await client.call("S.work", { id, ms: 0, text: "", idempotent: false }, { timeout: 100 });
       }
     }
-    for (const [host, server] of this.#servers) {
+    for (const [host, server] of this.#cluster.servers) {
       const calls = server.stats().methods.reduce((sum, method) => sum + method.calls, 0);
       assert(calls > 0, `nothing goes to ${host} after everything has healed`);
     }
@@ -315,7 +269,7 @@ export class Chaos {
       if (outcome === "ok") assert(executions > 0, `call ${id} was answered and not executed`);
       if (!idempotent) assert(executions <= 1, `call ${id} was executed ${executions} times`);
     }
-    for (const [host, server] of this.#servers) {
+    for (const [host, server] of this.#cluster.servers) {
       assertEquals([host, server.stats().connections, server.stats().inFlight], [host, 0, 0]);
     }
     assertEquals([network.connections, time.timers], [0, 0], "connections or timers are left over");
