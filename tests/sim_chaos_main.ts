@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-console -- it is a program
 // Chaos by hand: many seeds, a line each, and a failing exit code if one of them fails.
 
 import { simulate, SimulationError } from "../testing/mod.ts";
