@@ -1,5 +1,6 @@
 // What one call can be told, on whichever side it is made.
 
+import { shownOption } from "./check_options.ts";
 import type { MetadataInit } from "./metadata.ts";
 
 /** Options of one call. */
@@ -18,12 +19,45 @@ export interface CallOptions {
   key?: string;
   /**
    * Whether the call may be executed more than once: it is then sent again also when the connection was lost after
-   * it had been sent.
+   * it had been sent, and may be sent to several servers at once.
    *
    * @default {false}
    */
   idempotent?: boolean;
+  /**
+   * What a client does about a server that fails. Calls back, of a handler to its caller, have only one server.
+   *
+   * @default {"over"}, unless the client has another
+   */
+  failMode?: FailMode;
 }
+
+/**
+ * What a client does about a server that fails. Whatever it is, a call is sent again only where it is certain that no
+ * handler was started for it, or where it is `idempotent`; and only as far as the client's retry budget goes.
+ *
+ * - `"over"`: goes to another server, up to four times in all
+ * - `"fast"`: passes the error on
+ * - `"same"`: tries the same server again, up to four times in all, with waits between
+ * - `{ backup: 50 }`: sends the call to another server too if there is no answer after 50 ms; the first answer wins, the
+ *   other call is cancelled
+ * - `{ fork: 3 }`: sends the call to three servers at once (2 to 64); the first success wins, the others are cancelled
+ *
+ * The last two are for idempotent calls without streams. Asked for by an option of any other call, they are refused with
+ * a `TypeError`; as the client's own option they leave other calls `"over"`.
+ */
+export type FailMode =
+  | "over"
+  | "fast"
+  | "same"
+  | {
+    /** After how long to send the call once more, in ms from 0. */
+    readonly backup: number;
+  }
+  | {
+    /** To how many servers to send the call at once, 2 to 64. */
+    readonly fork: number;
+  };
 
 /**
  * Checks a call's timeout.
@@ -32,7 +66,9 @@ export interface CallOptions {
  */
 export function checkTimeout(timeout: number): number {
   if (typeof timeout !== "number" || !(timeout >= 0)) {
-    throw new RangeError(`Cannot use timeout ${timeout}: expected ms from 0 to Infinity`);
+    throw new RangeError(
+      `Cannot use timeout ${shownOption(timeout)}: expected a number of ms from 0 to Infinity`,
+    );
   }
   return timeout;
 }

@@ -1,6 +1,7 @@
 // Contracts: a service described once, for the server that answers it and the clients that call it. Here is what a
 // contract is; what a server makes of one is in server/contract_methods.ts, what a client does in client/typed.ts.
 
+import { checkOptions } from "./check_options.ts";
 import type { StandardSchema } from "./standard_schema.ts";
 
 /**
@@ -146,6 +147,7 @@ function describe<Kind extends MethodKind>(kind: Kind) {
   return <ArgsIn, ResultOut, ArgsOut, ResultIn>(
     options: MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> = {},
   ): ContractMethod<Kind, ArgsIn, ResultOut, ArgsOut, ResultIn> => {
+    checkOptions<typeof options>("define method", options, { args: true, result: true, idempotent: true });
     const { args, result, idempotent = false } = options;
     for (const [name, schema] of Object.entries({ args, result })) {
       if (schema !== undefined && typeof schema?.["~standard"]?.validate !== "function") {

@@ -21,8 +21,9 @@ export interface CallContext {
    */
   readonly signal: AbortSignal;
   /**
-   * What is to travel beside the answer: entries set here before the handler returns or throws are sent with its
-   * result or error, under the rules of metadata. A stream's answer carries none.
+   * What is to travel beside the answer, under the rules of metadata: entries set here before the handler returns or
+   * throws are sent with its result or error. A stream's are sent when it ends, so that they may be set until then, in
+   * the generator's last lines or its `finally`; one that is canceled sends none. Callers see them by an interceptor.
    */
   readonly replyMetadata: Map<string, string | Uint8Array>;
 }

@@ -54,6 +54,12 @@ export interface RpcErrorOptions extends ErrorOptions {
    */
   notStarted?: boolean;
   /**
+   * After how long another attempt makes sense, in ms; travels with the error.
+   *
+   * @default {undefined, which says nothing about that}
+   */
+  retryAfter?: number;
+  /**
    * What came beside the error.
    *
    * @default {no entries}
@@ -88,6 +94,8 @@ export class RpcError extends Error {
   readonly remote: boolean;
   /** Whether it is certain that no handler was started for the call. */
   readonly notStarted: boolean;
+  /** After how long another attempt makes sense, in ms, if whoever made the error says so. */
+  readonly retryAfter: number | undefined;
   /** What came beside the error, from the other side's handler or interceptors. */
   readonly metadata: Metadata;
 
@@ -98,6 +106,7 @@ export class RpcError extends Error {
    * @param message For people: what was wrong, and what to do
    * @param options Details, cause, and where the error comes from
    * @throws {TypeError} If the code is not one of the sixteen
+   * @throws {RangeError} If `retryAfter` is negative or not a finite number
    */
   constructor(code: Code, message: string, options: RpcErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -106,8 +115,16 @@ export class RpcError extends Error {
     this.details = options.details;
     this.remote = options.remote ?? false;
     this.notStarted = options.notStarted ?? false;
+    this.retryAfter = checkRetryAfter(options.retryAfter);
     this.metadata = options.metadata ?? NO_METADATA;
   }
+}
+
+function checkRetryAfter(retryAfter: number | undefined): number | undefined {
+  if (retryAfter === undefined || Number.isFinite(retryAfter) && retryAfter >= 0) return retryAfter;
+  throw new RangeError(
+    `Cannot create an RpcError: expected retryAfter in ms of at least 0, got ${retryAfter}`,
+  );
 }
 
 /** Whether something that was thrown is an {@linkcode RpcError}. A proxy may throw even when it is only looked at. */

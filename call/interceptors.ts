@@ -1,5 +1,6 @@
 // Interceptors that most programs want sooner or later. Each is one function that makes one.
 
+import { shownOption } from "./check_options.ts";
 import { RpcError } from "./error.ts";
 import type { Interceptor, Reply } from "./interceptor.ts";
 import type { Log } from "./log.ts";
@@ -87,7 +88,9 @@ export function requireToken(
  */
 export function limitConcurrency(most: number): Interceptor {
   if (!Number.isSafeInteger(most) || most < 1) {
-    throw new RangeError(`Cannot limit concurrency to ${most}: expected a whole number of at least 1`);
+    throw new RangeError(
+      `Cannot limit concurrency to ${shownOption(most)}: expected a whole number of at least 1`,
+    );
   }
   let running = 0;
   return async (call, next): Promise<Reply> => {

@@ -15,6 +15,9 @@ const NAME = /^[a-z0-9_.-]{1,64}$/;
 /** The name by which an Error frame says that no handler was started. */
 export const NOT_STARTED = "not-started";
 
+/** The name by which an Error frame says after how many ms another attempt makes sense: 1 to 9 digits. */
+export const RETRY_AFTER = "rpc-retry-after";
+
 /** Metadata without entries, shared by all calls that carry none. */
 export const NO_METADATA: Metadata = new Map();
 

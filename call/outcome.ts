@@ -14,6 +14,6 @@ export function canceled(method: string, cause: unknown, notStarted = false): Rp
 
 /** The error of a connection as that of one call on it, with what is known about whether the call was started. */
 export function endedWith(reason: RpcError, notStarted: boolean): RpcError {
-  const { cause, remote } = reason;
-  return new RpcError(reason.code, reason.message, { cause, remote, notStarted });
+  const { cause, remote, retryAfter } = reason;
+  return new RpcError(reason.code, reason.message, { cause, remote, notStarted, retryAfter });
 }

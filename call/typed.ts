@@ -4,6 +4,7 @@
 import {
   type Contract,
   type ContractMethod,
+  isContract,
   type MethodKind,
   type StreamsArgs,
   type StreamsResult,
@@ -81,7 +82,11 @@ export type CallResult<Kind extends MethodKind, T> = Kind extends StreamsResult 
   : Promise<T>;
 
 /** Makes the functions of a contract out of what makes calls. */
-export function contractClient<C extends Contract>(client: Calls, { name, methods }: C): ContractClient<C> {
+export function contractClient<C extends Contract>(client: Calls, contract: C): ContractClient<C> {
+  if (!isContract(contract)) {
+    throw new TypeError("Cannot use service: expected its name, or the contract that defineService returned");
+  }
+  const { name, methods } = contract;
   const functions = Object.entries(methods).map(([key, { kind, idempotent }]) => {
     const whole = `${name}.${key}`;
     const terms = (options?: CallOptions) => {

@@ -2,32 +2,33 @@
 
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
-import { attempt } from "./call.ts";
+import type { Answer } from "./call.ts";
 import type { Channel } from "./channel.ts";
+import { Leg } from "./leg.ts";
+import { callServer } from "./one_server.ts";
 import { noServer } from "./retry.ts";
+import type { RetryBudget } from "./retry_budget.ts";
+import { withStop } from "./within.ts";
 
 /**
- * Calls every channel.
+ * Calls every channel. A server that is just leaving, and has not begun the call, is sent it again if it is back at once.
  *
- * @returns One of the results
+ * @returns One of the answers
  * @throws {RpcError} The first error; `unavailable` if there are no channels
  */
-export async function broadcast(channels: readonly Channel[], call: OutgoingCall): Promise<unknown> {
+export async function broadcast(
+  channels: readonly Channel[],
+  call: OutgoingCall,
+  budget: RetryBudget,
+): Promise<Answer> {
   if (channels.length === 0) throw noServer();
   if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
-  const stop = new AbortController();
-  const { signal } = stop;
-  const abort = () => stop.abort(call.signal?.reason);
-  if (call.signal?.aborted) abort();
-  call.signal?.addEventListener("abort", abort);
-  try {
-    const results = await Promise.all(channels.map(async (channel) => {
-      const session = await channel.connectedFor(call, signal);
-      return await attempt(session, call, signal);
+  return await withStop(call.signal, async (signal) => {
+    const answers = await Promise.all(channels.map((channel) => {
+      // Nobody picked it, so no balancer wants to know.
+      const leg = new Leg(channel, undefined, 0);
+      return callServer(call, leg, budget, { signal, again: "if left" });
     }));
-    return results[0];
-  } finally {
-    call.signal?.removeEventListener("abort", abort);
-    stop.abort();
-  }
+    return answers[0]!;
+  });
 }

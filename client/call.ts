@@ -1,9 +1,22 @@
 // When a call of a client may be sent again, and how a further attempt is made.
 
-import type { RpcError } from "../call/error.ts";
+import { RpcError } from "../call/error.ts";
+import type { Metadata } from "../call/metadata.ts";
+import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import type { SessionCall } from "../transport/caller.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import type { Session } from "../transport/session.ts";
+import type { Leg } from "./leg.ts";
+import type { RetryBudget } from "./retry_budget.ts";
+
+/** How often one call is sent at most, on its way from server to server or to the same one. */
+export const MAX_ATTEMPTS = 4;
+
+/** What a call was answered with. */
+export interface Answer {
+  readonly value: unknown;
+  readonly metadata: Metadata | undefined;
+}
 
 /** Whether a call that failed with `error` may be sent again. */
 export function mayRetry(error: RpcError, call: OutgoingCall): boolean {
@@ -11,6 +24,41 @@ export function mayRetry(error: RpcError, call: OutgoingCall): boolean {
   if (call.outflow !== undefined || call.inflow?.begun) return false;
   if (error.code === "unavailable") return error.notStarted || call.idempotent;
   return error.code === "resource_exhausted" && error.notStarted && error.remote;
+}
+
+/** Whether a call that failed with `error` is sent again: whether it may, and the budget has it. */
+export function sendsAgain(error: unknown, call: OutgoingCall, budget: RetryBudget): error is RpcError {
+  if (!(error instanceof RpcError) || !mayRetry(error, call)) return false;
+  // What no server has seen, such as a call to one that leaves or cannot be reached, made no work for any.
+  const costless = error.notStarted && error.code !== "resource_exhausted";
+  return costless || budget.take();
+}
+
+/**
+ * The error of one attempt as that of the whole call: if another attempt may have been started, so may the call.
+ *
+ * @param errors Why attempts failed
+ * @param started How many attempts there were, if some of them have not failed yet
+ */
+export function asWhole(error: RpcError, errors: readonly RpcError[], started = errors.length): RpcError {
+  const surely = errors.length === started && errors.every(({ notStarted }) => notStarted);
+  return error.notStarted && !surely ? endedWith(error, false) : error;
+}
+
+/**
+ * Looks whether a call that is about to be sent is over already.
+ *
+ * @param leg What was picked for it, and is not needed then
+ * @throws {RpcError} If it is over
+ */
+export function checkLive(
+  { method, deadline }: OutgoingCall,
+  signal: AbortSignal | undefined,
+  leg: Leg | undefined,
+): void {
+  if (!signal?.aborted && deadline > performance.now()) return;
+  leg?.leave();
+  throw signal?.aborted ? canceled(method, signal.reason, true) : deadlineExceeded(method, true);
 }
 
 /**
@@ -22,7 +70,7 @@ export function attempt(
   session: Session,
   call: OutgoingCall,
   signal: AbortSignal | undefined,
-): Promise<unknown> {
+): Promise<Answer> {
   const { method, args, deadline, metadata, inflow } = call;
   return new Promise((resolve, fail) => {
     const attempt: SessionCall = {
@@ -34,10 +82,7 @@ export function attempt(
       metadata,
       inflow,
       outflow: undefined,
-      resolve: (result, metadata) => {
-        call.replyMetadata = metadata;
-        resolve(result);
-      },
+      resolve: (value, metadata) => resolve({ value, metadata }),
       reject: (error) => {
         call.outflow ??= attempt.outflow;
         fail(error);

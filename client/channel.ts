@@ -4,9 +4,10 @@
 import { RpcError } from "../call/error.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { Standing } from "../discovery/ejection.ts";
 import { dial, type DialOptions } from "../transport/dial.ts";
 import type { Session } from "../transport/session.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import type { AttemptListener, OutgoingCall } from "../transport/outgoing_call.ts";
 import { within } from "./within.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
@@ -22,9 +23,11 @@ const STEADY = 1_000;
 export type ChannelState = "idle" | "connecting" | "ready" | "failing" | "closed";
 
 /** One endpoint's connection. */
-export class Channel {
+export class Channel implements AttemptListener {
   /** The address it leads to. */
   readonly address: string;
+  /** How the server there stands. */
+  readonly standing: Standing;
   /** The session to call over; undefined while there is none. */
   ready: Session | undefined;
 
@@ -41,8 +44,9 @@ export class Channel {
   /** Why the last attempt failed; undefined once one succeeds. */
   #failure: RpcError | undefined;
 
-  constructor(address: string, options: DialOptions) {
+  constructor(address: string, standing: Standing, options: DialOptions) {
     this.address = address;
+    this.standing = standing;
     this.#options = options;
   }
 
@@ -59,6 +63,17 @@ export class Channel {
     let pending = this.#waiting;
     for (const session of this.#sessions) pending += session.pending;
     return pending;
+  }
+
+  /** An attempt over it is over: tells how the server stands. */
+  done(error?: RpcError): void {
+    if (error === undefined) return this.standing.succeeded();
+    const { code, remote, notStarted } = error;
+    // A server that leaves in good order says so of each call that it has not begun: that is no failure.
+    if (code === "unavailable" && !(remote && notStarted) || code === "deadline_exceeded") {
+      this.standing.failed();
+    } else if (remote && !notStarted) this.standing.succeeded();
+    else this.standing.undecided();
   }
 
   /**
@@ -165,10 +180,12 @@ export class Channel {
       this.#attempt = undefined;
       this.#failure = undefined;
       this.ready = session;
+      this.standing.connected();
       return session;
     } catch (error) {
       this.#attempt = undefined;
       this.#failure = error as RpcError;
+      this.standing.disconnected();
       if (!signal.aborted) this.#dial(this.#backoff.next(LONGEST_WAIT));
       throw error;
     }

@@ -6,7 +6,7 @@ import { ambient } from "../call/ambient.ts";
 import { RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
-import type { Balancer, PickContext } from "../discovery/balancer.ts";
+import type { Balancer } from "../discovery/balancer.ts";
 import { createBalancer } from "../discovery/balancers.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
@@ -14,24 +14,20 @@ import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../transport/call_stream.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
-import { mayRetry } from "./call.ts";
-import { Channel, type ChannelState } from "./channel.ts";
-import type { CallOptions } from "../call/call_options.ts";
+import { type Answer, sendsAgain } from "./call.ts";
+import type { LimitStats } from "../transport/tally.ts";
+import type { CallOptions, FailMode } from "../call/call_options.ts";
+import { failModeOf } from "./fail_mode.ts";
+import type { Leg } from "./leg.ts";
+import { callServer } from "./one_server.ts";
 import { type ClientSettings, clientSettings, type ConnectOptions } from "./options.ts";
-import { retry } from "./retry.ts";
+import { noServer, retry, type Ways } from "./retry.ts";
+import type { RetryBudget } from "./retry_budget.ts";
+import { type EndpointStats, Servers } from "./servers.ts";
+import { backup, fork } from "./spread.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import { Chain, type Make } from "./intercept.ts";
 import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
-
-/** One server as a client sees it. */
-export interface EndpointStats {
-  /** Its address. */
-  readonly address: string;
-  /** How the connection to it stands. */
-  readonly state: ChannelState;
-  /** Calls to it that are not settled. */
-  readonly pending: number;
-}
 
 /** What a client has to do with now. */
 export interface ClientStats {
@@ -39,6 +35,12 @@ export interface ClientStats {
   readonly endpoints: readonly EndpointStats[];
   /** Calls that are not settled. */
   readonly pending: number;
+  /** Calls that were sent again so far, or a second time as a backup: what the retry budget counts. */
+  readonly retries: number;
+  /** Calls that were not, because the retry budget was used up. */
+  readonly refusedRetries: number;
+  /** How often limits were met. */
+  readonly limits: LimitStats;
 }
 
 /** Makes calls. Made by {@linkcode connect}. */
@@ -46,10 +48,9 @@ export class Client implements AsyncDisposable {
   readonly #settings: ClientSettings;
   readonly #defaults: CallDefaults;
   readonly #chain: Chain;
-  readonly #balancer: Balancer;
-  readonly #channels = new Map<string, Channel>();
-  /** Channels of endpoints that have left the list and still finish their calls. */
-  readonly #retired = new Set<Channel>();
+  readonly #servers: Servers;
+  readonly #budget: RetryBudget;
+  readonly #ways: Ways;
   readonly #stop = new AbortController();
   #watching: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -59,12 +60,22 @@ export class Client implements AsyncDisposable {
     ambient.want();
     this.#chain = new Chain(settings.interceptors, settings.timeout);
     this.#settings = settings;
-    this.#balancer = balancer;
+    this.#servers = new Servers(settings.dial, balancer, settings.ejection);
+    this.#budget = settings.budget;
+    this.#ways = {
+      budget: settings.budget,
+      pickLeg: (context) => {
+        if (this.#closing !== undefined) throw closed();
+        return this.#servers.pickLeg(context);
+      },
+    };
     this.#defaults = {
       timeout: settings.timeout,
       again: (call, error) => {
-        if (!mayRetry(error, call)) return false;
-        this.#takeLongWay(call, undefined, error);
+        if (failModeOf(call, settings.failMode) === "fast") return false;
+        if (call.listener === undefined || !sendsAgain(error, call, this.#budget)) return false;
+        const { address } = call.listener;
+        this.#takeLongWay(call, retry(call, this.#ways, undefined, call.signal, { address, error }));
         return true;
       },
     };
@@ -76,11 +87,12 @@ export class Client implements AsyncDisposable {
    * @typeParam T What the method returns; not checked
    * @param method Such as `Arith.sum`
    * @param args The one argument, or an AsyncIterable of them; left out, the method gets null
-   * @param options Timeout, signal, metadata
+   * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
-   * @throws {TypeError} If the method, the signal or the metadata are none, as a rejection
-   * @throws {RangeError} If the timeout is negative or NaN, as a rejection
+   * @throws {TypeError} If the method, the signal, the metadata or the fail mode are none, or the call is not fit for the
+   * fail mode, as a rejection
+   * @throws {RangeError} If the timeout or a number of the fail mode is out of its range, as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
     if (!this.#chain.empty) {
@@ -121,7 +133,10 @@ export class Client implements AsyncDisposable {
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
     if (this.#chain.empty) return this.#stream<T>(method, args, options);
-    const make = (...call: Parameters<Make>) => ({ value: this.#stream(...call), metadata: NO_METADATA });
+    const make = (...call: Parameters<Make>) => {
+      const metadata = new Map<string, string | Uint8Array>();
+      return { value: this.#stream(...call, metadata), metadata };
+    };
     return this.#chain.stream(method, args, options, make) as AsyncGenerator<T>;
   }
 
@@ -178,13 +193,10 @@ export class Client implements AsyncDisposable {
 
   /** What it has to do with now. */
   stats(): ClientStats {
-    const endpoints = [...this.#channels.values()].map(({ address, state, pending }) => ({
-      address,
-      state,
-      pending,
-    }));
-    const retired = [...this.#retired].reduce((sum, { pending }) => sum + pending, 0);
-    return { endpoints, pending: endpoints.reduce((sum, { pending }) => sum + pending, retired) };
+    const { pending } = this.#servers;
+    const { spent: retries, refused: refusedRetries } = this.#budget;
+    const limits = this.#settings.dial.tally.stats();
+    return { endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
   }
 
   /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */
@@ -206,7 +218,7 @@ export class Client implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       this.#watching = (async () => {
         for await (const endpoints of discovery.watch({ signal: this.#stop.signal })) {
-          this.#update(endpoints);
+          this.#servers.update(endpoints);
           resolve(endpoints);
         }
         reject(closed());
@@ -223,7 +235,7 @@ export class Client implements AsyncDisposable {
    * @ignore Use {@linkcode connect}.
    */
   async ready(endpoints: readonly Endpoint[]): Promise<void> {
-    await Promise.all(endpoints.map(({ address }) => this.#channels.get(address)?.connected()));
+    await Promise.all(endpoints.map(({ address }) => this.#servers.channel(address)?.connected()));
   }
 
   /** A call, with what came beside its result. */
@@ -235,8 +247,14 @@ export class Client implements AsyncDisposable {
     });
   }
 
-  #stream<T>(method: string, args: unknown, options: CallOptions | undefined): AsyncIterableIterator<T> {
-    return openStream<T>(method, args, options, this.#defaults, (call) => this.#start(call));
+  #stream<T>(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    metadata?: Map<string, string | Uint8Array>,
+  ): AsyncIterableIterator<T> {
+    const start = (call: OutgoingCall) => this.#start(call);
+    return openStream<T>(method, args, options, this.#defaults, start, undefined, metadata);
   }
 
   #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {
@@ -247,53 +265,49 @@ export class Client implements AsyncDisposable {
         throw new TypeError("Cannot broadcast a stream of arguments: its items can be taken only once");
       }
       call.begin(performance.now());
-      broadcast([...this.#channels.values()], call).then(resolve, reject);
+      broadcast(this.#servers.channels, call, this.#budget).then(({ value }) => resolve(value), reject);
     });
   }
 
   #start(call: OutgoingCall): void {
-    const channel = this.#pick(call);
+    if (this.#closing !== undefined) throw closed();
+    const mode = failModeOf(call, this.#settings.failMode);
+    this.#budget.calls++;
+    const channel = this.#servers.pick(call);
     const session = channel?.ready;
     const now = session?.now() ?? performance.now();
     call.begin(now);
-    if (session === undefined || call.signal?.aborted || call.deadline <= now) {
-      return this.#takeLongWay(call, channel);
+    if (
+      channel === undefined || session === undefined || call.signal?.aborted || call.deadline <= now ||
+      mode !== "over" && mode !== "fast"
+    ) {
+      const leg = channel === undefined ? undefined : this.#servers.leg(channel, now);
+      return this.#takeLongWay(call, this.#make(call, mode, leg));
     }
+    call.listener = this.#servers.listener(channel, now);
     session.call(call);
   }
 
-  /** Waits for a connection, tries other servers. */
-  #takeLongWay(call: OutgoingCall, channel: Channel | undefined, error?: RpcError): void {
-    retry(call, (context) => this.#pick(context), channel, error)
-      .then((result) => call.resolve(result, call.replyMetadata), call.fail);
+  /** Makes a call that needs more than one attempt over a connection that is there. */
+  #make(call: OutgoingCall, mode: FailMode, leg: Leg | undefined): Promise<Answer> {
+    if (mode === "over") return retry(call, this.#ways, leg);
+    if (typeof mode !== "string") {
+      return "backup" in mode
+        ? backup(call, this.#ways, leg, mode.backup)
+        : fork(call, this.#ways, leg, mode.fork);
+    }
+    if (leg === undefined) return Promise.reject(noServer());
+    const again = mode === "fast" ? "never" : "always";
+    return callServer(call, leg, this.#budget, { signal: call.signal, again });
   }
 
-  #pick(context: PickContext): Channel | undefined {
-    if (this.#closing !== undefined) throw closed();
-    const endpoint = this.#balancer.pick(context);
-    return endpoint === undefined ? undefined : this.#channels.get(endpoint.address);
-  }
-
-  #update(endpoints: readonly Endpoint[]): void {
-    const addresses = new Set(endpoints.map(({ address }) => address));
-    for (const [address, channel] of this.#channels) {
-      if (addresses.has(address)) continue;
-      this.#channels.delete(address);
-      this.#retired.add(channel);
-      channel.retire().then(() => this.#retired.delete(channel));
-    }
-    for (const address of addresses) {
-      if (!this.#channels.has(address)) {
-        this.#channels.set(address, new Channel(address, this.#settings.dial));
-      }
-    }
-    this.#balancer.update(endpoints);
+  #takeLongWay(call: OutgoingCall, answer: Promise<Answer>): void {
+    answer.then(({ value, metadata }) => call.settle(value, metadata), call.fail);
   }
 
   async #close(): Promise<void> {
     this.#stop.abort();
-    const channels = [...this.#channels.values(), ...this.#retired];
-    await Promise.all([this.#watching, ...channels.map((channel) => channel.close(closed()))]);
+    await Promise.all([this.#watching, this.#servers.close(closed())]);
   }
 }
 
@@ -328,10 +342,13 @@ export async function connect(target: string | Discovery, options: ConnectOption
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;
   if (typeof discovery?.watch !== "function") {
-    throw new TypeError("Cannot connect: expected an address or a Discovery");
+    throw new TypeError(
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or " +
+        "new RegistryDiscovery(url)",
+    );
   }
   try {
-    const endpoints = await firstList(client.follow(discovery), settings.connectTimeout);
+    const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;
   } catch (error) {
@@ -344,11 +361,16 @@ function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
 }
 
-/** Waits for the first list of servers, not longer than `timeout` ms; 0 = as long as it takes. */
-function firstList<T>(list: Promise<T>, timeout: number): Promise<T> {
+/** Waits for the first list of a discovery, not longer than `timeout` ms; 0 = as long as it takes. */
+function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
   if (timeout === 0) return list;
   return new Promise((resolve, reject) => {
-    const late = () => reject(new RpcError("deadline_exceeded", `No list of servers within ${timeout} ms`));
+    const late = () => {
+      const { failure } = discovery;
+      const why = failure === undefined ? "" : `: ${failure.message}`;
+      const message = `No list of servers within ${timeout} ms${why}`;
+      reject(new RpcError("deadline_exceeded", message, { cause: failure }));
+    };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));
   });

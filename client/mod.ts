@@ -18,10 +18,12 @@
  */
 
 export { Client, connect } from "./client.ts";
-export type { ClientStats, EndpointStats } from "./client.ts";
+export type { ClientStats } from "./client.ts";
+export type { EndpointStats } from "./servers.ts";
 export type { ChannelState } from "./channel.ts";
-export type { CallOptions } from "../call/call_options.ts";
+export type { CallOptions, FailMode } from "../call/call_options.ts";
 export type { ConnectOptions } from "./options.ts";
+export type { RetryBudgetOptions } from "./retry_budget.ts";
 export type { ConnectTlsOptions } from "../transport/tls.ts";
 export type {
   Callable,
@@ -60,3 +62,4 @@ export type { Metadata, MetadataInit } from "../call/metadata.ts";
 export type { SessionLimits } from "../transport/limits.ts";
 export type { Conn, Listener, Network } from "../transport/conn.ts";
 export type { Address, HostAddress, HttpAddress, UnixAddress } from "../discovery/endpoint.ts";
+export type { LimitStats } from "../transport/tally.ts";

@@ -1,6 +1,7 @@
 // What a client and a call can be told, checked and completed in one place.
 
-import { checkTimeout } from "../call/call_options.ts";
+import { checkOptions, listed, type Names } from "../call/check_options.ts";
+import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -10,10 +11,15 @@ import { DEFAULT_CODEC } from "../codec/option.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
+import type { EjectionOptions } from "../discovery/ejection.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { DialOptions } from "../transport/dial.ts";
-import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
+import { checkFailMode } from "./fail_mode.ts";
+import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
 
 /** Options of `connect`. Times in ms, sizes in bytes. */
 export interface ConnectOptions extends Partial<SessionLimits> {
@@ -23,7 +29,10 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    * @default {"application/cbor"}
    */
   codecType?: string;
-  /** Codecs besides `application/cbor` and `application/json`. */
+  /**
+   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
+   * has limits of its own.
+   */
   codecs?: Iterable<Codec>;
   /**
    * How long connecting to a server and the handshake may take together, 0 = no limit.
@@ -50,6 +59,24 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   balancer?: BalancerName | Balancer;
   /**
+   * What is done about a server that fails, for calls that say nothing else.
+   *
+   * @default {"over"}
+   */
+  failMode?: FailMode;
+  /**
+   * How much of what was called may be sent again; false = any number of times.
+   *
+   * @default {a fifth of the calls, and 100 in ten seconds}
+   */
+  retryBudget?: RetryBudgetOptions | false;
+  /**
+   * When servers that fail are set aside, and for how long; false = never.
+   *
+   * @default {after 5 failures in a row, for 1 second at first}
+   */
+  ejection?: EjectionOptions | false;
+  /**
    * What servers may call over the connections of this client, through their handlers' `context.peer`: objects or
    * instances by the name of their service, under the same rules as a server's.
    */
@@ -66,23 +93,45 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   log?: (message: string, error?: unknown) => void;
 }
 
+const NAMES: Names<ConnectOptions> = {
+  ...LIMIT_NAMES,
+  codecType: true,
+  codecs: true,
+  connectTimeout: true,
+  timeout: true,
+  handleTimeout: true,
+  balancer: true,
+  failMode: true,
+  retryBudget: true,
+  ejection: true,
+  services: true,
+  interceptors: true,
+  token: true,
+  tls: true,
+  log: true,
+  network: true,
+};
+
 /** The options of a client with nothing left open. */
 export interface ClientSettings {
   readonly dial: DialOptions;
   readonly timeout: number;
   readonly connectTimeout: number;
   readonly interceptors: readonly Interceptor[];
+  readonly failMode: FailMode;
+  readonly budget: RetryBudget;
+  readonly ejection: EjectionOptions | false;
 }
 
 /**
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If the codec is unknown, the token is not text or the network is none
+ * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
-  const codecs = CodecTable.standard();
-  for (const codec of options.codecs ?? []) codecs.register(codec);
+  checkOptions("connect", options, NAMES);
+  const codecs = CodecTable.standard(listed("codecs", options.codecs));
   const codecType = options.codecType ?? DEFAULT_CODEC;
   const codec = codecs.get(codecType);
   if (codec === undefined) {
@@ -96,23 +145,34 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   }
   const log = sheltered(options.log);
   const services = new ServiceTable(log);
-  for (const [name, methods] of Object.entries(options.services ?? {})) services.register(name, methods);
-  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, 2_147_483_647);
+  for (const [name, methods] of servicesOf(options)) services.register(name, methods);
+  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
     dial: {
       codec,
       limits: sessionLimits(options),
+      tally: new Tally(),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
-      tls: checkConnectTls(options.tls ?? {}),
+      tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
       lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
     connectTimeout,
-    interceptors: [...options.interceptors ?? []],
+    interceptors: listed("interceptors", options.interceptors),
+    failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
+    budget: new RetryBudget(options.retryBudget),
+    ejection: options.ejection ?? {},
   };
+}
+
+function servicesOf({ services = {} }: ConnectOptions): [string, object][] {
+  if (typeof services !== "object" || services === null || Array.isArray(services)) {
+    throw new TypeError("Cannot use services: expected an object with services by their names");
+  }
+  return Object.entries(services);
 }

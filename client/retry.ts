@@ -2,85 +2,139 @@
 // again only where it is certain that no handler was started for it, or where its user says that it may run twice.
 
 import { RpcError } from "../call/error.ts";
-import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { Session } from "../transport/session.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
-import { attempt, mayRetry } from "./call.ts";
+import type { AttemptListener, OutgoingCall } from "../transport/outgoing_call.ts";
+import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, mayRetry, sendsAgain } from "./call.ts";
 import type { Channel } from "./channel.ts";
+import type { Leg } from "./leg.ts";
+import type { RetryBudget } from "./retry_budget.ts";
+import { withStop } from "./within.ts";
 
-/** How often one call is sent at most. */
-const MAX_ATTEMPTS = 4;
+/** What a call needs of its client to be made more than once. */
+export interface Ways {
+  /** How often it may be sent again. */
+  readonly budget: RetryBudget;
+  /** Picks a server. */
+  pickLeg(context: PickContext): Leg | undefined;
+}
+
+/** An attempt at a call that failed before it came here. */
+export interface Failed {
+  /** Where it was made. */
+  readonly address: string;
+  /** Why it failed. */
+  readonly error: RpcError;
+}
 
 /**
  * Makes a call, on as many servers as it takes.
  *
- * @param pick Chooses a channel
- * @param first The channel that was chosen already
- * @param error Why the first attempt, made already, has failed
+ * @param first The server that was picked already
+ * @param signal Ends it
+ * @param failed The first attempt, if it was made already
  * @throws {RpcError} The error of the last server, or of all of them
  */
 export async function retry(
   call: OutgoingCall,
-  pick: (context: PickContext) => Channel | undefined,
-  first: Channel | undefined,
-  error?: RpcError,
-): Promise<unknown> {
-  const errors: RpcError[] = error === undefined ? [] : [error];
+  ways: Ways,
+  first: Leg | undefined,
+  signal: AbortSignal | undefined = call.signal,
+  failed?: Failed,
+): Promise<Answer> {
+  const way = new Way(call, ways, signal, failed);
   try {
-    return await tryServers(call, pick, first, errors);
+    return await way.go(first);
   } catch (error) {
-    if (!(error instanceof RpcError) || !error.notStarted) throw error;
-    // The last attempt was not started, but an earlier one may have been.
-    throw errors.every(({ notStarted }) => notStarted) ? error : endedWith(error, false);
+    throw error instanceof RpcError ? asWhole(error, way.errors) : error;
   }
 }
 
-/** @param errors Why attempts have failed so far; added to */
-async function tryServers(
-  call: OutgoingCall,
-  pick: (context: PickContext) => Channel | undefined,
-  first: Channel | undefined,
-  errors: RpcError[],
-): Promise<unknown> {
-  const { method, key, signal, deadline } = call;
+/** One call on its way from server to server. */
+class Way {
+  /** Why attempts have failed so far. */
+  readonly errors: RpcError[] = [];
+  readonly #call: OutgoingCall;
+  readonly #ways: Ways;
+  readonly #signal: AbortSignal | undefined;
   /** Servers that could not be reached or had no room: not asked again. */
-  const exclude = new Set<string>();
+  readonly #exclude = new Set<string>();
+  /** Servers that have failed the call: asked again if there is no other. */
+  readonly #failed = new Set<string>();
   /** Those of them whose connection takes its time: waited for when there is no other. */
-  const slow: Channel[] = [];
-  let channel = first;
-  for (let attempts = errors.length; attempts < MAX_ATTEMPTS; channel = undefined) {
-    if (signal?.aborted) throw canceled(method, signal.reason, true);
-    if (deadline <= performance.now()) throw deadlineExceeded(method, true);
-    channel ??= pick({ method, key, exclude });
-    // A balancer of the user's own may not care for what is excluded.
-    const more = channel !== undefined && !exclude.has(channel.address);
-    if (!more && slow.length === 0) break;
-    let session: Session;
-    try {
-      if (more && !await channel!.soon(call, signal)) {
-        exclude.add(channel!.address);
-        slow.push(channel!);
-        continue;
-      }
-      [channel, session] = await firstOf(more ? [channel!] : slow.splice(0), call, signal);
-    } catch (error) {
-      if (!(error instanceof RpcError) || signal?.aborted || deadline <= performance.now()) throw error;
-      if (more) exclude.add(channel!.address);
-      errors.push(error);
-      continue;
-    }
-    try {
-      attempts++;
-      return await attempt(session, call, signal);
-    } catch (error) {
-      if (!(error instanceof RpcError) || !mayRetry(error, call)) throw error;
-      // A server that goes away in good order may be back at once; one that is full is not.
-      if (error.code === "resource_exhausted") exclude.add(channel.address);
-      errors.push(error);
-    }
+  #slow: Channel[] = [];
+
+  constructor(call: OutgoingCall, ways: Ways, signal: AbortSignal | undefined, failed: Failed | undefined) {
+    this.#call = call;
+    this.#ways = ways;
+    this.#signal = signal;
+    if (failed === undefined) return;
+    this.errors.push(failed.error);
+    this.#failed.add(failed.address);
   }
-  throw summary(errors, exclude.size);
+
+  async go(first: Leg | undefined): Promise<Answer> {
+    const { errors } = this;
+    for (let attempts = errors.length, next = first; attempts < MAX_ATTEMPTS; next = undefined) {
+      const leg = next ?? this.#pick();
+      checkLive(this.#call, this.#signal, leg);
+      if (leg === undefined && this.#slow.length === 0) break;
+      const reached = await this.#reach(leg);
+      if (reached === undefined) continue;
+      const { channel, session, listener } = reached;
+      try {
+        attempts++;
+        const answer = await attempt(session, this.#call, this.#signal);
+        listener.done();
+        return answer;
+      } catch (error) {
+        listener.done(error as RpcError);
+        if (attempts < MAX_ATTEMPTS && !sendsAgain(error, this.#call, this.#ways.budget)) throw error;
+        if (!(error instanceof RpcError) || !mayRetry(error, this.#call)) throw error;
+        // A server that goes away in good order may be back at once; one that is full is not.
+        if (error.code === "resource_exhausted") this.#exclude.add(channel.address);
+        this.#failed.add(channel.address);
+        errors.push(error);
+      }
+    }
+    throw summary(errors, this.#exclude.size);
+  }
+
+  #pick(): Leg | undefined {
+    const { method, key } = this.#call;
+    const failed = this.#failed.union(this.#exclude);
+    const other = this.#ways.pickLeg({ method, key, exclude: failed });
+    if (other !== undefined || failed.size === this.#exclude.size) return other;
+    return this.#ways.pickLeg({ method, key, exclude: this.#exclude });
+  }
+
+  /** Gets a connection: to the server that was picked, or if there is none, to one that is slow. */
+  async #reach(
+    leg: Leg | undefined,
+  ): Promise<{ channel: Channel; session: Session; listener: AttemptListener } | undefined> {
+    const call = this.#call;
+    try {
+      if (leg === undefined) {
+        const [channel, session] = await firstOf(this.#slow.splice(0), call, this.#signal);
+        return { channel, session, listener: channel };
+      }
+      const { channel } = leg;
+      if (await channel.soon(call, this.#signal)) {
+        return { channel, session: await channel.connectedFor(call, this.#signal), listener: leg };
+      }
+      leg.missed();
+      this.#exclude.add(channel.address);
+      this.#slow.push(channel);
+    } catch (error) {
+      const over = !(error instanceof RpcError) || this.#signal?.aborted;
+      if (over) leg?.leave();
+      else leg?.missed();
+      if (over || call.deadline <= performance.now()) throw error;
+      if (leg !== undefined) this.#exclude.add(leg.channel.address);
+      this.errors.push(error);
+    }
+    return undefined;
+  }
 }
 
 /** The channel that has a session first, and the session; the last error if none gets one. */
@@ -89,12 +143,13 @@ async function firstOf(
   call: OutgoingCall,
   signal: AbortSignal | undefined,
 ): Promise<[Channel, Session]> {
-  const wait = async (
-    channel: Channel,
-  ): Promise<[Channel, Session]> => [channel, await channel.connectedFor(call, signal)];
-  if (channels.length === 1) return await wait(channels[0]!);
   try {
-    return await Promise.any(channels.map(wait));
+    // Those that are not needed any more stop waiting.
+    return await withStop(signal, (stop) => {
+      return Promise.any(channels.map(async (channel): Promise<[Channel, Session]> => {
+        return [channel, await channel.connectedFor(call, stop)];
+      }));
+    });
   } catch (error) {
     throw (error as AggregateError).errors.at(-1);
   }

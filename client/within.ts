@@ -1,10 +1,8 @@
-// Waiting for a promise no longer than a call's deadline or signal allows. For what is off the hot path: connecting.
+// Waiting no longer than a call's deadline or signal allows. For what is off the hot path: connecting, trying again.
 
 import type { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
-
-/** The longest delay that timers take. */
-const MAX_DELAY = 2_147_483_647;
+import { MAX_DELAY } from "../discovery/clock.ts";
 
 /**
  * Waits for `promise`, or until `deadline` or `signal`.
@@ -34,4 +32,35 @@ export function within<T>(
       settle(value);
     }
   });
+}
+
+/**
+ * Waits for some ms, or until `deadline` or `signal`: either way without an error.
+ *
+ * @param deadline On the clock of `performance.now()`; Infinity = none
+ */
+export async function pause(ms: number, deadline: number, signal: AbortSignal | undefined): Promise<void> {
+  const until = Math.min(performance.now() + ms, deadline);
+  await within(new Promise<never>(() => {}), until, signal, "").catch(() => {});
+}
+
+/**
+ * Runs something with a signal that aborts as `outer` does, and when the run is over.
+ *
+ * @param outer Left alone once the run is over
+ */
+export async function withStop<T>(
+  outer: AbortSignal | undefined,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const abort = () => stop.abort(outer?.reason);
+  if (outer?.aborted) abort();
+  outer?.addEventListener("abort", abort);
+  try {
+    return await run(stop.signal);
+  } finally {
+    outer?.removeEventListener("abort", abort);
+    stop.abort();
+  }
 }

@@ -1,6 +1,7 @@
 // The codec of application/cbor, the one that connections use unless told otherwise: joins encoder and decoder
 // and checks their options.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { CborDecoder } from "./cbor_decode.ts";
 import { CborEncoder } from "./cbor_encode.ts";
@@ -17,8 +18,9 @@ export interface CborOptions {
    */
   maxDepth?: number;
   /**
-   * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. An item
-   * takes at most about 120 bytes of memory, besides its text or bytes.
+   * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. A byte string
+   * counts as two, and 16 bytes of a bignum as one more. An item takes at most about 120 bytes of memory, besides its
+   * text or bytes.
    *
    * @default {100_000}
    */
@@ -35,7 +37,23 @@ export interface CborOptions {
    * @default {1024}
    */
   maxKeyBytes?: number;
+  /**
+   * How many keys of a `Map` and elements of a `Set` may be numbers, in one message. A bigint counts as two, one
+   * beyond 64 bits as eight; texts do not count. JavaScript hashes numbers in a way that anyone can foresee: a peer
+   * that sends thousands which collide would keep the process busy for seconds.
+   *
+   * @default {4096}
+   */
+  maxNumericKeys?: number;
 }
+
+const NAMES: Names<CborOptions> = {
+  maxDepth: true,
+  maxItems: true,
+  maxBignumBytes: true,
+  maxKeyBytes: true,
+  maxNumericKeys: true,
+};
 
 /**
  * CBOR (RFC 8949) for values from and to anyone.
@@ -81,14 +99,17 @@ export class CborCodec implements Codec {
    * Makes a codec with these limits.
    *
    * @param options Limits
+   * @throws {TypeError} If an option is unknown
    * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
    */
   constructor(options: CborOptions = {}) {
+    checkOptions("create codec", options, NAMES);
     const limits = {
       maxDepth: limit("maxDepth", options.maxDepth ?? 64, DEEPEST),
       maxItems: limit("maxItems", options.maxItems ?? 100_000),
       maxBignumBytes: limit("maxBignumBytes", options.maxBignumBytes ?? 1024),
       maxKeyBytes: limit("maxKeyBytes", options.maxKeyBytes ?? 1024),
+      maxNumericKeys: limit("maxNumericKeys", options.maxNumericKeys ?? 4096),
     };
     this.#encoder = new CborEncoder(limits.maxDepth);
     this.#decoder = new CborDecoder(limits);

@@ -16,6 +16,7 @@ export interface CborLimits {
   readonly maxItems: number;
   readonly maxBignumBytes: number;
   readonly maxKeyBytes: number;
+  readonly maxNumericKeys: number;
 }
 
 const BYTES = 2;
@@ -43,6 +44,7 @@ export class CborDecoder {
   #at = 0;
   #end = 0;
   #itemsLeft = 0;
+  #numericKeysLeft = 0;
 
   constructor(limits: CborLimits) {
     this.#limits = limits;
@@ -58,6 +60,7 @@ export class CborDecoder {
     this.#start = this.#at = start;
     this.#end = end;
     this.#itemsLeft = this.#limits.maxItems;
+    this.#numericKeysLeft = this.#limits.maxNumericKeys;
     try {
       const value = this.#item(0);
       if (this.#at !== end) {
@@ -149,8 +152,15 @@ export class CborDecoder {
   /** Charges `count` items that were declared, each of which takes a byte at least. */
   #charge(count: number): void {
     if (count > this.#end - this.#at) throw this.#truncated();
+    this.#chargeTime(count);
+  }
+
+  /** Charges what takes the time of `count` items. */
+  #chargeTime(count: number): void {
     this.#itemsLeft -= count;
-    if (this.#itemsLeft < 0) throw this.#error("limit", this.#at, `more than ${this.#limits.maxItems} items`);
+    if (this.#itemsLeft < 0) {
+      throw this.#error("limit", this.#at, `more than ${this.#limits.maxItems} items (maxItems)`);
+    }
   }
 
   /** Whether the item that goes on until a break ends here; if not, one more item is charged. */
@@ -163,15 +173,35 @@ export class CborDecoder {
     return false;
   }
 
+  /**
+   * Charges a key of a Map or an element of a Set, if it is a number: V8 hashes numbers without a secret, and of big
+   * ones only 64 bits, so that a peer can choose any number of them that collide and take quadratic time.
+   */
+  #chargeKey(key: unknown): void {
+    if (typeof key === "number") this.#numericKeysLeft--;
+    // Comparing two big ones takes the longer the more bytes they have, up to maxBignumBytes.
+    else if (typeof key === "bigint") {
+      this.#numericKeysLeft -= key >> 64n === 0n || key >> 64n === -1n ? 2 : 8;
+    } else return;
+    if (this.#numericKeysLeft >= 0) return;
+    const { maxNumericKeys } = this.#limits;
+    throw this.#error("limit", this.#at, `more than ${maxNumericKeys} numbers as keys or in sets`);
+  }
+
   #enter(depth: number): void {
     if (depth < this.#limits.maxDepth) return;
-    throw this.#error("limit", this.#at - 1, `more than ${this.#limits.maxDepth} values within each other`);
+    throw this.#error(
+      "limit",
+      this.#at - 1,
+      `more than ${this.#limits.maxDepth} values within each other (maxDepth)`,
+    );
   }
 
   #byteString(info: number): Uint8Array<ArrayBuffer> {
     if (info === INDEFINITE) return this.#chunkedBytes();
     const length = this.#argument(info);
     const start = this.#take(length);
+    this.#chargeTime(1); // on top of its own: making a Uint8Array takes long
     return new Uint8Array(this.#bytes.subarray(start, start + length));
   }
 
@@ -290,7 +320,7 @@ export class CborDecoder {
   }
 
   #keyTooLong(at: number): CborError {
-    return this.#error("limit", at, `a key is longer than ${this.#limits.maxKeyBytes} bytes`);
+    return this.#error("limit", at, `a key is longer than ${this.#limits.maxKeyBytes} bytes (maxKeyBytes)`);
   }
 
   /** Reads the entries of a map into `map`, of which `read` are there already. */
@@ -306,10 +336,13 @@ export class CborDecoder {
       const start = this.#at;
       const key = this.#key(depth);
       if (typeof key === "object" && key !== null) {
-        const encoding = this.#bytes.subarray(start, this.#at).join();
+        const encoding = this.#bytes.subarray(start, this.#at).toHex();
         if (encodings.has(encoding)) throw this.#duplicate(start);
         encodings.add(encoding);
-      } else if (map.has(key)) throw this.#duplicate(start);
+      } else {
+        this.#chargeKey(key);
+        if (map.has(key)) throw this.#duplicate(start);
+      }
       if (count < 0) this.#charge(1);
       map.set(key, this.#item(depth + 1));
     }
@@ -394,13 +427,16 @@ export class CborDecoder {
     }
     const bytes = this.#byteString(info);
     if (bytes.length > maxBignumBytes) {
-      throw this.#error("limit", head, `an integer is longer than ${maxBignumBytes} bytes`);
+      throw this.#error("limit", head, `an integer is longer than ${maxBignumBytes} bytes (maxBignumBytes)`);
     }
+    // As many bytes as a small item takes time.
+    this.#chargeTime(bytes.length >> 4);
     // By way of hex, since shifting in byte by byte takes quadratic time.
     return bytes.length === 0 ? 0n : BigInt(`0x${bytes.toHex()}`);
   }
 
   #set(head: number, values: unknown[]): Set<unknown> {
+    for (const value of values) this.#chargeKey(value);
     const set = new Set(values);
     if (set.size !== values.length) throw this.#error("invalid", head, "a set holds a value twice");
     return set;

@@ -93,7 +93,13 @@ export function beginItem(out: ByteBuffer, seq: number): void {
   beginFrame(out, 2, Kind.Item, seq);
 }
 
-/** Writes a whole frame whose header is `[kind, n]`: End, Cancel, Ping and Pong. */
+/** Begins an End: `[5, seq, metadata?]`. */
+export function beginEnd(out: ByteBuffer, seq: number, metadata?: Metadata): void {
+  beginFrame(out, metadata === undefined ? 2 : 3, Kind.End, seq);
+  if (metadata !== undefined) writeMetadata(out, metadata);
+}
+
+/** Writes a whole frame whose header is `[kind, n]`: Cancel, Ping, Pong, and an End without metadata. */
 export function writeShort(out: ByteBuffer, kind: number, n: number): void {
   const start = out.length;
   beginFrame(out, 2, kind, n);

@@ -12,6 +12,8 @@ import type { KeyCache } from "./key_cache.ts";
 const SMALL = 512;
 /** The receive buffer of a busy one, unless a single frame needs more. */
 const LARGE = 262_144;
+/** By how much it grows when a read fills it: what waits in the system meanwhile is not seen to wait. */
+const GROWTH = 8;
 
 /**
  * Cuts frames out of a byte stream and reads their headers. The fields hold the frame that `next()` found last;
@@ -26,7 +28,7 @@ export class FrameDecoder {
   method = "";
   /** Call: ms that remain, 0 = no limit. */
   timeout = 0;
-  /** Call, Reply, Error: metadata, if the frame carries some. */
+  /** Call, Reply, Error, End: metadata, if the frame carries some. */
   metadata: Metadata | undefined = undefined;
   /** Error, GoAway: why. */
   code: Code = "unknown";
@@ -75,12 +77,11 @@ export class FrameDecoder {
     if (held === 0) {
       this.#begin = this.#end = 0;
       if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
-    } else if (capacity - this.#end < capacity >> 1) {
-      // Moved to the front when half of the room is used up; into a larger buffer when it fills most of this one.
-      // A long frame gets room as it arrives, not as it is declared.
-      if (held > capacity >> 1) {
-        capacity = Math.max(capacity, this.#wanted, Math.min(capacity * 2, this.#frameEnd() + SMALL));
-      }
+    } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
+      // Moved to the front when half of the room is used up; into a larger buffer when reads fill this one, or what is
+      // held does. A long frame gets room as it arrives, not as it is declared.
+      if (held > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
+      capacity = Math.max(this.bytes.length, this.#wanted, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
       target.set(this.bytes.subarray(this.#begin, this.#end));
       this.bytes = target;
@@ -102,7 +103,7 @@ export class FrameDecoder {
   /** Says that `count` bytes were read into what `space()` gave. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * 2, LARGE);
+    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
   }
 
   /** Goes back to a small buffer as soon as nothing is held: called when the connection has fallen quiet. */
@@ -131,7 +132,7 @@ export class FrameDecoder {
     if (length > this.#maxFrameBytes) {
       throw new RpcError(
         "resource_exhausted",
-        `Cannot decode frame: ${length} bytes are more than ${this.#maxFrameBytes}`,
+        `Cannot decode frame: ${length} bytes are more than ${this.#maxFrameBytes} (maxFrameBytes)`,
       );
     }
     if (length === 0) throw malformed("its length is 0");
@@ -185,6 +186,9 @@ export class FrameDecoder {
         this.#readReason(header);
         break;
       case Kind.End:
+        expectElements(elements, 2, 3);
+        this.metadata = elements === 3 ? header.metadata() : undefined;
+        break;
       case Kind.Cancel:
       case Kind.Ping:
       case Kind.Pong:

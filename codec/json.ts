@@ -1,6 +1,7 @@
 // The codec of application/json, for clients that have no CBOR. JSON.stringify and JSON.parse do the work; what
 // they would change silently is refused, and what a peer may nest and repeat is bounded.
 
+import { checkOptions } from "../call/check_options.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { DEEPEST, limit } from "./limit.ts";
@@ -66,9 +67,11 @@ export class JsonCodec implements Codec {
    * Makes a codec with these limits.
    *
    * @param options Limits
+   * @throws {TypeError} If an option is unknown
    * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
    */
   constructor(options: JsonOptions = {}) {
+    checkOptions<JsonOptions>("create codec", options, { maxDepth: true, maxItems: true });
     this.#maxDepth = limit("maxDepth", options.maxDepth ?? 64, DEEPEST);
     this.#maxItems = limit("maxItems", options.maxItems ?? 100_000);
   }
@@ -128,14 +131,16 @@ export class JsonCodec implements Codec {
       } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
         items++;
         if (++depth > this.#maxDepth) {
-          throw new SyntaxError(`Cannot decode JSON: more than ${this.#maxDepth} values within each other`);
+          throw new SyntaxError(
+            `Cannot decode JSON: more than ${this.#maxDepth} values within each other (maxDepth)`,
+          );
         }
       } else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) {
         depth--;
       }
     }
     if (items > this.#maxItems) {
-      throw new SyntaxError(`Cannot decode JSON: more than ${this.#maxItems} items`);
+      throw new SyntaxError(`Cannot decode JSON: more than ${this.#maxItems} items (maxItems)`);
     }
   }
 }

@@ -40,9 +40,16 @@ export class CodecTable {
     for (const codec of codecs) this.register(codec);
   }
 
-  /** A table of its own with the two standard codecs, `application/cbor` and `application/json`. */
-  static standard(): CodecTable {
-    return new CodecTable([new CborCodec(), new JsonCodec()]);
+  /**
+   * A table of its own with the two standard codecs, `application/cbor` and `application/json`.
+   *
+   * @param codecs Further ones; one of a standard name takes that one's place
+   * @throws {TypeError} If one of them could not be registered
+   */
+  static standard(codecs: Iterable<Codec> = []): CodecTable {
+    const table = new CodecTable([new CborCodec(), new JsonCodec()]);
+    for (const [name, codec] of new CodecTable(codecs).#codecs) table.#codecs.set(name, codec);
+    return table;
   }
 
   /** The names of all codecs, in the order in which they were registered. */
@@ -54,11 +61,14 @@ export class CodecTable {
    * Adds a codec.
    *
    * @param codec Its name is a media type in lower case without parameters (RFC 6838 §4.2)
-   * @throws {TypeError} If its name is none, or is taken
+   * @throws {TypeError} If it is no codec, its name is none, or is taken
    */
   register(codec: Codec): void {
-    const { name } = codec;
-    if (!MEDIA_TYPE.test(name)) {
+    const { name, encode, decode } = Object(codec) as Codec;
+    if (typeof encode !== "function" || typeof decode !== "function") {
+      throw new TypeError("Cannot register codec: expected an object with name, encode and decode");
+    }
+    if (typeof name !== "string" || !MEDIA_TYPE.test(name)) {
       throw new TypeError(`Cannot register codec: ${JSON.stringify(name)} is not a media type in lower case`);
     }
     if (this.#codecs.has(name)) throw new TypeError(`Cannot register codec: ${name} is registered already`);

@@ -41,7 +41,8 @@ export interface Outcome {
  */
 export interface Balancer {
   /**
-   * Takes the servers that there are from now on.
+   * Takes the servers that there are from now on: those of the discovery, without those that are set aside because they
+   * fail. It is run each time that one comes or goes.
    *
    * @param endpoints The whole list, each address once; it will not change afterwards
    */

@@ -4,11 +4,25 @@
 import { type Endpoint, parseAddress } from "./endpoint.ts";
 
 const MAX_ADDRESS_CHARS = 256;
-const MAX_SERVICES = 64;
-const MAX_SERVICE_CHARS = 128;
 const MAX_METADATA_ENTRIES = 32;
-const MAX_METADATA_BYTES = 4096;
 const MAX_WEIGHT = 1_000_000;
+
+/** What an endpoint may say of itself at most. */
+export interface EndpointLimits {
+  /** How many services one endpoint may have. */
+  readonly maxServices: number;
+  /** How many characters (UTF-16 code units) the name of a service or a version may have. */
+  readonly maxNameLength: number;
+  /** How many bytes the names and values of its metadata may have together. */
+  readonly maxMetadataBytes: number;
+}
+
+/** What holds for everybody; a registry may be stricter. */
+export const ENDPOINT_LIMITS: EndpointLimits = Object.freeze({
+  maxServices: 64,
+  maxNameLength: 128,
+  maxMetadataBytes: 4096,
+});
 
 /** Names end up in headers, logs and pages: nothing in them may pretend to be something else. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
@@ -17,21 +31,23 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
  * Checks an endpoint.
  *
  * @param value An address, or an object with the fields of an {@linkcode Endpoint}; other fields are ignored
+ * @param limits Stricter bounds than those that hold for everybody
  * @returns A frozen copy
  * @throws {TypeError} If it is none; the message names the field
  * @throws {RangeError} If something in it is over its bound
  */
-export function toEndpoint(value: unknown): Endpoint {
+export function toEndpoint(value: unknown, limits: EndpointLimits = ENDPOINT_LIMITS): Endpoint {
   if (typeof value === "string") return Object.freeze({ address: checkAddress(value) });
   if (typeof value !== "object" || value === null) {
     throw new TypeError("Cannot take an endpoint: expected an address or an object with an address");
   }
-  const { address, services, weight, metadata } = value as Record<string, unknown>;
+  const { address, services, weight, version, metadata } = value as Record<string, unknown>;
   return Object.freeze({
     address: checkAddress(address),
-    ...(services === undefined ? {} : { services: checkServices(services) }),
+    ...(services === undefined ? {} : { services: checkServices(services, limits) }),
     ...(weight === undefined ? {} : { weight: checkWeight(weight) }),
-    ...(metadata === undefined ? {} : { metadata: checkMetadata(metadata) }),
+    ...(version === undefined ? {} : { version: checkVersion(version, limits) }),
+    ...(metadata === undefined ? {} : { metadata: checkMetadata(metadata, limits) }),
   });
 }
 
@@ -66,29 +82,34 @@ function checkAddress(address: unknown): string {
   return address;
 }
 
-function checkServices(services: unknown): readonly string[] {
+function checkServices(services: unknown, limits: EndpointLimits): readonly string[] {
   if (!Array.isArray(services)) {
     throw new TypeError("Cannot take an endpoint: its services must be an array of names");
   }
-  if (services.length > MAX_SERVICES) {
-    throw new RangeError(`Cannot take an endpoint: it has more than ${MAX_SERVICES} services`);
+  if (services.length > limits.maxServices) {
+    throw new RangeError(`Cannot take an endpoint: it has more than ${limits.maxServices} services`);
   }
-  for (const name of services) {
-    if (typeof name !== "string" || name === "") {
-      throw new TypeError("Cannot take an endpoint: its services must be names that are not empty");
-    }
-    if (name.length > MAX_SERVICE_CHARS) {
-      throw new RangeError(
-        `Cannot take an endpoint: a service's name is longer than ${MAX_SERVICE_CHARS} characters`,
-      );
-    }
-    if (UNPRINTABLE.test(name)) {
-      throw new TypeError(
-        "Cannot take an endpoint: a service's name contains control or invisible characters",
-      );
-    }
+  const names = services.map((name) =>
+    checkText("services must be names that are not empty", "a service's name", name, limits)
+  );
+  return Object.freeze([...new Set(names)]);
+}
+
+function checkVersion(version: unknown, limits: EndpointLimits): string {
+  return checkText("version must be a text that is not empty", "its version", version, limits);
+}
+
+function checkText(must: string, what: string, text: unknown, { maxNameLength }: EndpointLimits): string {
+  if (typeof text !== "string" || text === "") {
+    throw new TypeError(`Cannot take an endpoint: its ${must}`);
   }
-  return Object.freeze([...new Set<string>(services)]);
+  if (text.length > maxNameLength) {
+    throw new RangeError(`Cannot take an endpoint: ${what} is longer than ${maxNameLength} characters`);
+  }
+  if (UNPRINTABLE.test(text)) {
+    throw new TypeError(`Cannot take an endpoint: ${what} contains control or invisible characters`);
+  }
+  return text;
 }
 
 function checkWeight(weight: unknown): number {
@@ -99,7 +120,7 @@ function checkWeight(weight: unknown): number {
   return weight;
 }
 
-function checkMetadata(metadata: unknown): Readonly<Record<string, string>> {
+function checkMetadata(metadata: unknown, limits: EndpointLimits): Readonly<Record<string, string>> {
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
     throw new TypeError("Cannot take an endpoint: its metadata must be an object");
   }
@@ -109,6 +130,7 @@ function checkMetadata(metadata: unknown): Readonly<Record<string, string>> {
       `Cannot take an endpoint: its metadata has more than ${MAX_METADATA_ENTRIES} entries`,
     );
   }
+  const { maxMetadataBytes } = limits;
   let bytes = 0;
   const encoder = new TextEncoder();
   for (const [name, text] of entries) {
@@ -116,12 +138,12 @@ function checkMetadata(metadata: unknown): Readonly<Record<string, string>> {
       throw new TypeError("Cannot take an endpoint: the values of its metadata must be strings");
     }
     // Lengths first: a megabyte of metadata is refused without encoding it.
-    bytes += name.length + text.length > MAX_METADATA_BYTES
-      ? MAX_METADATA_BYTES + 1
+    bytes += name.length + text.length > maxMetadataBytes
+      ? maxMetadataBytes + 1
       : encoder.encode(name + text).length;
-    if (bytes > MAX_METADATA_BYTES) {
+    if (bytes > maxMetadataBytes) {
       throw new RangeError(
-        `Cannot take an endpoint: its metadata is longer than ${MAX_METADATA_BYTES} bytes`,
+        `Cannot take an endpoint: its metadata is longer than ${maxMetadataBytes} bytes`,
       );
     }
   }

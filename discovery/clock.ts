@@ -1,6 +1,8 @@
 // Time as this package uses it: monotonic, and replaceable by a fake one in tests. Used by whatever waits in
 // discovery/ and registry/.
 
+import { shownOption } from "../call/check_options.ts";
+
 /** A source of time that never goes back, and timers on it. */
 export interface Clock {
   /** The time since some fixed instant, in ms. */
@@ -15,8 +17,8 @@ export interface Clock {
   setTimer(callback: () => void, delay: number): () => void;
 }
 
-/** Beyond this, the platform's timers fire at once. */
-const MAX_DELAY = 2 ** 31 - 1;
+/** The longest delay that timers take, in ms: beyond it, the platform's fire at once. */
+export const MAX_DELAY = 2 ** 31 - 1;
 
 /** The real {@linkcode Clock}, which jumps of the wall clock do not touch. */
 export const SYSTEM_CLOCK: Clock = Object.freeze({
@@ -53,7 +55,7 @@ export function sleep(clock: Clock, delay: number, signal: AbortSignal): Promise
  */
 export function checkDuration(name: string, value: unknown, min = 1): number {
   if (typeof value !== "number") {
-    throw new TypeError(`Cannot use ${name} of type ${typeof value}: expected ms`);
+    throw new TypeError(`Cannot use ${name} ${shownOption(value)}: expected a number of ms`);
   }
   if (!(value >= min && value <= MAX_DELAY)) {
     throw new RangeError(`Cannot use ${name} of ${value}: expected ${min} to ${MAX_DELAY} ms`);

@@ -28,6 +28,8 @@ export interface WatchOptions {
  * ```
  */
 export interface Discovery {
+  /** Why there is no list yet, or no newer one; undefined if nothing is wrong. For the error of whoever waits for one. */
+  readonly failure?: Error;
   /**
    * The servers as far as known now.
    *

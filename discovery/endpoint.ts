@@ -13,7 +13,9 @@ export interface Endpoint {
    * @default {1}
    */
   readonly weight?: number;
-  /** Free text by name, such as its zone or version. */
+  /** Which version of its program it runs, as free text of at most 128 characters, such as `1.4.2`. */
+  readonly version?: string;
+  /** Free text by name, such as its zone. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -99,6 +101,7 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     throw new TypeError(`Cannot parse address of type ${typeof text}: ${EXAMPLE}`);
   }
   const at = text.indexOf("@");
+  if (/^https?:\/\//.test(text)) fail(text, `${EXAMPLE}; the URL of a registry is for RegistryDiscovery`);
   if (at < 1) fail(text, EXAMPLE);
   if (UNPRINTABLE.test(text)) fail(text, "it contains a comma, a control or an invisible character");
   const transport = text.slice(0, at);

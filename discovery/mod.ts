@@ -22,9 +22,11 @@
 
 export { type Code, CODES } from "../call/error.ts";
 export type { Balancer, Outcome, PickContext } from "./balancer.ts";
-export { type BalancerName, createBalancer } from "./balancers.ts";
+export { type BalancerName, type BalancerOptions, createBalancer } from "./balancers.ts";
 export type { Clock } from "./clock.ts";
+export type { ConsistentHashOptions } from "./consistent_hash.ts";
 export type { Discovery, WatchOptions } from "./discovery.ts";
+export type { EjectionOptions } from "./ejection.ts";
 export { formatAddress, parseAddress } from "./endpoint.ts";
 export type {
   Address,
@@ -34,7 +36,8 @@ export type {
   ParseAddressOptions,
   UnixAddress,
 } from "./endpoint.ts";
+export type { LeastPendingOptions } from "./least_pending.ts";
 export { MultiServers } from "./multi_servers.ts";
 export type { RandomOptions } from "./random.ts";
 export { RegistryDiscovery, type RegistryDiscoveryOptions } from "./registry_discovery.ts";
-export type { Fetch } from "./registry_request.ts";
+export type { Fetch, RegistryUrl } from "./registry_request.ts";

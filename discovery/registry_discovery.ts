@@ -1,23 +1,43 @@
-// Discovery by asking a registry over HTTP now and then. Given to connect() by users.
+// Discovery by following a registry over HTTP, or by asking it now and then. Given to connect() by users.
 
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import { Backoff, jitter } from "./backoff.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "./clock.ts";
 import type { Discovery, WatchOptions } from "./discovery.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { HeldList } from "./held_list.ts";
+import { type RegistryEvent, registryEvents } from "./registry_events.ts";
+import {
+  askRegistry,
+  type Fetch,
+  type RegistryUrl,
+  tokenHeaders,
+  toRegistryUrls,
+} from "./registry_request.ts";
 import { parseServerList } from "./server_list.ts";
-import { askRegistry, type Fetch, toRegistryUrl } from "./registry_request.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** Options of {@linkcode RegistryDiscovery}. */
 export interface RegistryDiscoveryOptions {
   /**
    * How old the list may grow before the registry is asked again, in ms, 10 or more. While the list is watched,
-   * the registry is asked each time that this has passed, ±10 %.
+   * the registry tells of changes as they happen, over a stream that is opened anew each time that this has passed,
+   * ±10 %; one that cannot stream is asked for its list at these times.
    *
    * @default {10_000}
    */
   refreshInterval?: number;
+  /**
+   * How long servers that have suddenly vanished are kept, in ms, 0 or more: all of them when the list is empty, and
+   * those that are missing when the registry starts over without knowing what it told before, as one that has
+   * restarted does. Longer than servers take to announce themselves again, which is a third of their leases.
+   *
+   * @default {10_000}
+   */
+  holdTime?: number;
+  /** What the registry asks of those who read its list. Left out: nothing is shown. */
+  token?: string;
   /**
    * How long the registry may take to answer, in ms, 1 or more.
    *
@@ -48,12 +68,31 @@ export interface RegistryDiscoveryOptions {
   random?: () => number;
 }
 
+const NAMES: Names<RegistryDiscoveryOptions> = {
+  refreshInterval: true,
+  holdTime: true,
+  token: true,
+  timeout: true,
+  service: true,
+  maxListBytes: true,
+  fetch: true,
+  clock: true,
+  random: true,
+};
+
+/** Changes that come together are handed out together: a thousand servers that start are not a thousand lists. */
+const COALESCE = 10;
+
 /**
  * The servers that a registry lists.
  *
- * The registry's death stops nobody: the last good list is kept while the registry is away, answers nonsense or
- * refuses. An empty list from a registry in good health is taken for what it says. Single entries that are no
- * endpoints are left out. However many ask, there is one request at a time.
+ * While it is watched, it follows the registry's stream of events and knows of a change within milliseconds. A stream
+ * that breaks off is resumed where it was; a registry that cannot stream is polled. Of several URLs one is used at a
+ * time, and the next as soon as it fails; they are those of processes that serve one store.
+ *
+ * The registry's death stops nobody: the last good list is kept for as long as the registry is away, answers nonsense
+ * or refuses. A list that is empty all of a sudden is not believed for `holdTime`. Single entries that are no
+ * endpoints are left out.
  *
  * Nothing is asked before `endpoints()` or a watch wants a list, and nothing is kept running after the last
  * watch has ended, so there is nothing to close.
@@ -72,51 +111,72 @@ export interface RegistryDiscoveryOptions {
  * ```
  */
 export class RegistryDiscovery implements Discovery {
-  readonly #url: URL;
+  readonly #urls: readonly URL[];
+  readonly #headers: Record<string, string>;
   readonly #refreshInterval: number;
   readonly #timeout: number;
   readonly #maxBytes: number;
   readonly #fetch: Fetch;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #list: HeldList;
   readonly #snapshots = new Snapshots({
-    onWatched: () => this.#startPolling(),
-    onUnwatched: () => this.#stopPolling(),
+    onWatched: () => this.#startFollowing(),
+    onUnwatched: () => this.#stopFollowing(),
   });
-  /** The request under way, which all who want a list share. */
-  #asking: { answer: Promise<readonly Endpoint[]>; controller: AbortController } | undefined;
-  /** When the last request ended, with or without success. */
+  /** Which of the URLs is in use: the first is left to chance, so that many clients spread. */
+  #at: number | undefined;
+  /** The revision of the list, if the registry counts them. */
+  #revision: number | undefined;
+  /** The request for the list under way, which all who want one share. */
+  #asking: Promise<readonly Endpoint[]> | undefined;
+  /** When the registry was last asked, with or without success. */
   #askedAt = -Infinity;
-  /** How many `endpoints()` wait for the request. */
-  #callers = 0;
-  #polling: AbortController | undefined;
+  /** Whether there is a stream that tells of changes. */
+  #live = false;
+  #following: AbortController | undefined;
+  /** Whether the list has changed since it was last handed out. */
+  #changed = false;
+  /** Takes back the timer behind which the next list is handed out. */
+  #cancelPublish: (() => void) | undefined;
+  #failure: RpcError | undefined;
 
   /**
    * Does not ask yet.
    *
-   * @param url Where the registry is; of an origin alone, such as `http://10.0.0.1:9999`, the path is
-   * `/_rpc_/registry`
+   * @param url Where the registry is, or a list of where the processes are that serve it; of an origin alone, such as
+   * `http://10.0.0.1:9999`, the path is `/_rpc_/registry`
    * @param options Times and bounds
-   * @throws {TypeError} If the URL is no http or https URL, or an option is of the wrong type
+   * @throws {TypeError} If a URL is no http or https URL, or an option is unknown or of the wrong type
    * @throws {RangeError} If an option is out of its range
    */
-  constructor(url: string | URL, options: RegistryDiscoveryOptions = {}) {
-    this.#url = toRegistryUrl(url);
+  constructor(url: RegistryUrl, options: RegistryDiscoveryOptions = {}) {
+    this.#urls = toRegistryUrls(url);
+    checkOptions("discover servers", options, NAMES);
     if (options.service !== undefined) {
       if (typeof options.service !== "string" || options.service === "") {
         throw new TypeError("Cannot use service: expected the name of a service");
       }
-      this.#url.searchParams.set("service", options.service);
+      for (const url of this.#urls) url.searchParams.set("service", options.service);
     }
+    this.#headers = tokenHeaders(options.token);
     this.#refreshInterval = checkDuration("refreshInterval", options.refreshInterval ?? 10_000, 10);
     this.#timeout = checkDuration("timeout", options.timeout ?? 2_000);
     this.#maxBytes = options.maxListBytes ?? 16 * 1024 * 1024;
     if (!(Number.isSafeInteger(this.#maxBytes) && this.#maxBytes > 0)) {
-      throw new RangeError(`Cannot use maxListBytes of ${this.#maxBytes}: expected a whole number above 0`);
+      const given = shownOption(this.#maxBytes);
+      throw new RangeError(`Cannot use maxListBytes ${given}: expected a whole number above 0`);
     }
     this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
+    this.#list = new HeldList(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
+  }
+
+  /** Why the registry has given no list, or no newer one; undefined if it has. Of several, the last that was tried. */
+  get failure(): RpcError | undefined {
+    if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
+    return new RpcError("unavailable", `The registry at ${this.#url.href} has not answered yet`);
   }
 
   /**
@@ -126,16 +186,15 @@ export class RegistryDiscovery implements Discovery {
    * @throws {RpcError} `unavailable` if there has never been a good list; the message names the URL
    */
   async endpoints(): Promise<readonly Endpoint[]> {
-    const latest = this.#snapshots.latest;
-    if (latest !== undefined && this.#untilStale() > 0) return latest;
-    this.#callers++;
+    const known = this.#snapshots.latest !== undefined;
+    if (known && (this.#live || this.#clock.now() < this.#askedAt + this.#refreshInterval)) {
+      return this.#publish();
+    }
     try {
-      return await this.#ask();
+      return await (this.#asking ??= this.#askAll());
     } catch (error) {
-      if (latest === undefined) throw error;
-      return latest;
-    } finally {
-      this.#callers--;
+      if (!known) throw error;
+      return this.#publish();
     }
   }
 
@@ -149,76 +208,167 @@ export class RegistryDiscovery implements Discovery {
     return this.#snapshots.watch(options.signal);
   }
 
-  #untilStale(): number {
-    return this.#askedAt + this.#refreshInterval - this.#clock.now();
+  get #url(): URL {
+    this.#at ??= Math.min(Math.floor(this.#random() * this.#urls.length), this.#urls.length - 1);
+    return this.#urls[this.#at]!;
   }
 
-  #ask(): Promise<readonly Endpoint[]> {
-    if (this.#asking !== undefined) return this.#asking.answer;
-    const controller = new AbortController();
-    const asking = { controller, answer: this.#exchange(controller.signal) };
-    this.#asking = asking;
-    const settled = () => {
-      // Given up, and perhaps followed by another.
-      if (this.#asking !== asking) return;
+  /** Notes why the one in use is not, unless its stream shows that it is alive after all. */
+  #useNext(failure: RpcError): void {
+    if (!this.#live) this.#failure = failure;
+    this.#at = ((this.#at ?? 0) + 1) % this.#urls.length;
+  }
+
+  /** Hands out the list as of now, and again when what is held in it is let go. */
+  #publish(): readonly Endpoint[] {
+    this.#changed = false;
+    this.#cancelPublish?.();
+    this.#cancelPublish = undefined;
+    this.#snapshots.publish(this.#list.endpoints());
+    const until = this.#list.heldUntil;
+    if (until !== undefined) this.#publishIn(until - this.#clock.now());
+    return this.#snapshots.latest!;
+  }
+
+  /** Hands out the list later, unless it is handed out before. Without a watch that is when somebody asks. */
+  #publishIn(delay: number): void {
+    if (this.#following === undefined) return;
+    this.#cancelPublish?.();
+    this.#cancelPublish = this.#clock.setTimer(() => this.#publish(), delay);
+  }
+
+  /** Asks one registry after the other for its list, until one answers. */
+  async #askAll(): Promise<readonly Endpoint[]> {
+    try {
+      for (let tries = 1;; tries++) {
+        try {
+          return await this.#ask();
+        } catch (error) {
+          this.#useNext(error as RpcError);
+          if (tries === this.#urls.length) throw error;
+        }
+      }
+    } finally {
       this.#asking = undefined;
       this.#askedAt = this.#clock.now();
-    };
-    asking.answer.then(settled, settled);
-    return asking.answer;
+    }
   }
 
-  async #exchange(signal: AbortSignal): Promise<readonly Endpoint[]> {
+  async #ask(signal?: AbortSignal): Promise<readonly Endpoint[]> {
+    const url = this.#url;
     const { status, text } = await askRegistry({
       fetch: this.#fetch,
       clock: this.#clock,
       method: "GET",
-      url: this.#url,
+      url,
+      headers: this.#headers,
       timeout: this.#timeout,
       maxBytes: this.#maxBytes,
       signal,
     });
-    const endpoints = status === 200 ? parseServerList(text) : undefined;
-    if (endpoints === undefined) {
+    const list = status === 200 ? parseServerList(text) : undefined;
+    if (list === undefined) {
       throw new RpcError(
         "unavailable",
-        `Cannot read the list of the registry at ${this.#url.href}: its answer (status ${status}) is no list`,
+        `Cannot read the list of the registry at ${url.href}: its answer (status ${status}) is no list`,
       );
     }
-    if (!signal.aborted) this.#snapshots.publish(endpoints);
-    return endpoints;
+    this.#take({ kind: "list", ...list }, false);
+    return this.#publish();
   }
 
-  #startPolling(): void {
-    const controller = new AbortController();
-    this.#polling = controller;
-    this.#poll(controller.signal);
+  #take(event: Exclude<RegistryEvent, { kind: "open" }>, resuming: boolean): void {
+    const known = this.#revision;
+    this.#failure = undefined;
+    if (event.kind === "list") {
+      // Who was told to go on from a revision, and begins anew or further back, has lost its memory.
+      const wentBack = known !== undefined && event.revision !== undefined && event.revision < known;
+      this.#list.replace(event.endpoints, resuming || wentBack);
+    } else if (known === undefined || event.revision > known) this.#list.change(event.set, event.removed);
+    else return;
+    this.#revision = event.revision;
+    if (event.kind === "list") this.#publish();
+    else if (!this.#changed) {
+      this.#changed = true;
+      this.#publishIn(COALESCE);
+    }
   }
 
-  #stopPolling(): void {
-    this.#polling?.abort();
-    this.#polling = undefined;
-    if (this.#callers > 0) return;
-    // Forgotten first: a watch that begins now must not wait for a request that is being given up.
-    const asking = this.#asking;
-    this.#asking = undefined;
-    asking?.controller.abort(new Error("nobody waits for it any more"));
+  #startFollowing(): void {
+    this.#following = new AbortController();
+    this.#follow(this.#following.signal);
+    if (this.#snapshots.latest !== undefined) this.#publish();
   }
 
-  async #poll(signal: AbortSignal): Promise<void> {
+  #stopFollowing(): void {
+    this.#following?.abort();
+    this.#following = undefined;
+    this.#live = false;
+    this.#cancelPublish?.();
+    this.#cancelPublish = undefined;
+  }
+
+  /** Follows one registry after the other: the next when one is away, and after a while when all are. */
+  async #follow(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.#random);
-    if (this.#snapshots.latest !== undefined) await sleep(this.#clock, this.#untilStale(), signal);
+    let failures = 0;
     while (!signal.aborted) {
-      let wait: number;
       try {
-        await this.#ask();
+        const streams = await this.#stream(signal);
+        failures = 0;
         backoff.reset();
-        wait = jitter(this.#refreshInterval, 0.1, this.#random);
-      } catch {
-        // The registry is away: whoever wants to know why asks endpoints().
-        wait = backoff.next(this.#refreshInterval);
+        if (!streams) await sleep(this.#clock, jitter(this.#refreshInterval, 0.1, this.#random), signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#useNext(error as RpcError);
+        if (++failures % this.#urls.length === 0) {
+          await sleep(this.#clock, backoff.next(this.#refreshInterval), signal);
+        }
       }
-      await sleep(this.#clock, wait, signal);
+    }
+  }
+
+  /** Follows the stream until it is time for another. Returns whether there is one; takes a list if there is not. */
+  async #stream(signal: AbortSignal): Promise<boolean> {
+    const term = new AbortController();
+    const end = () => term.abort();
+    let cancelTimer = () => {};
+    signal.addEventListener("abort", end);
+    const after = this.#revision;
+    const events = registryEvents({
+      fetch: this.#fetch,
+      clock: this.#clock,
+      url: this.#url,
+      headers: { accept: "text/event-stream, application/json", ...this.#headers },
+      after,
+      timeout: this.#timeout,
+      maxBytes: this.#maxBytes,
+      signal: term.signal,
+    });
+    let listed = false;
+    try {
+      for (;;) {
+        const { done, value } = await events.next();
+        if (signal.aborted || done && value) return true;
+        if (done) break;
+        if (value.kind === "open") {
+          this.#live = true;
+          this.#failure = undefined;
+          // Not before: it may take longer to come than it is to last.
+          cancelTimer = this.#clock.setTimer(end, jitter(this.#refreshInterval, 0.1, this.#random));
+          continue;
+        }
+        this.#take(value, after !== undefined && this.#live);
+        listed = true;
+      }
+      if (!listed) await this.#ask(signal);
+      return false;
+    } finally {
+      cancelTimer();
+      signal.removeEventListener("abort", end);
+      await events.return(true);
+      if (!signal.aborted) this.#live = false;
+      this.#askedAt = this.#clock.now();
     }
   }
 }

@@ -10,12 +10,16 @@ const DEFAULT_PATH = "/_rpc_/registry";
  */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
+/** Where a registry is: one URL, or those of several processes that serve the same store. */
+export type RegistryUrl = string | URL | readonly (string | URL)[];
+
 /** What to ask, and within which bounds. */
 export interface RegistryRequest {
   fetch: Fetch;
   clock: Clock;
   method: "GET" | "POST" | "DELETE";
   url: URL;
+  headers?: Record<string, string>;
   /** Sent as JSON. */
   body?: unknown;
   /** In ms, for all of it. */
@@ -33,11 +37,24 @@ export interface RegistryAnswer {
 }
 
 /**
- * Takes the URL of a registry.
+ * Takes the URL of a registry, or several.
  *
- * @throws {TypeError} If it is none
+ * @throws {TypeError} If one is none, or there is none
  */
-export function toRegistryUrl(text: string | URL): URL {
+export function toRegistryUrls(urls: RegistryUrl): readonly URL[] {
+  const all = typeof urls === "string" || urls instanceof URL ? [urls] : [...urls];
+  if (all.length === 0) throw new TypeError("Cannot use no registry URL: expected at least one");
+  return all.map(toRegistryUrl);
+}
+
+/** The headers that show a token, if there is one. */
+export function tokenHeaders(token: string | undefined): Record<string, string> {
+  if (token === undefined) return {};
+  if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return { authorization: `Bearer ${token}` };
+  throw new TypeError("Cannot use token: expected a text of visible ASCII characters");
+}
+
+function toRegistryUrl(text: string | URL): URL {
   const url = URL.parse(String(text));
   if (url === null || url.protocol !== "http:" && url.protocol !== "https:") {
     throw new TypeError(
@@ -71,7 +88,7 @@ export async function askRegistry(request: RegistryRequest): Promise<RegistryAns
   try {
     const response = await request.fetch(url.href, {
       method: request.method,
-      headers: { accept: "application/json" },
+      headers: { accept: "application/json", ...request.headers },
       body: request.body === undefined ? undefined : JSON.stringify(request.body),
       signal: controller.signal,
     });

@@ -122,10 +122,11 @@ export function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): b
   return a.length === b.length && a.every((endpoint, index) => sameEndpoint(endpoint, b[index]!));
 }
 
-function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+/** Whether two endpoints say the same. */
+export function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
   return a === b ||
-    a.address === b.address && a.weight === b.weight && sameServices(a.services, b.services) &&
-      sameMetadata(a.metadata, b.metadata);
+    a.address === b.address && a.weight === b.weight && a.version === b.version &&
+      sameServices(a.services, b.services) && sameMetadata(a.metadata, b.metadata);
 }
 
 function sameServices(a: Endpoint["services"], b: Endpoint["services"]): boolean {

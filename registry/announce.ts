@@ -1,9 +1,10 @@
 // Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
 
+import { checkOptions, type Names } from "../call/check_options.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
-import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import type { Endpoint } from "../discovery/endpoint.ts";
-import { type Fetch, toRegistryUrl } from "../discovery/registry_request.ts";
+import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
+import { type Fetch, type RegistryUrl, tokenHeaders, toRegistryUrls } from "../discovery/registry_request.ts";
 import { Heartbeat } from "./heartbeat.ts";
 
 /** Options of {@linkcode announce}. */
@@ -27,10 +28,17 @@ export interface AnnounceOptions {
    * @default {2_000}
    */
   timeout?: number;
+  /** What the registry asks of those who change its list. Left out: nothing is shown. */
+  token?: string;
   /** Ends the registration, as `close()` does. */
   signal?: AbortSignal;
   /** Told when the registry goes away and when it is back. Nothing is logged by default. */
   log?: (message: string) => void;
+  /**
+   * Told when somebody drains the server at the registry, with the next heartbeat: clients are not told of it any
+   * more, and it may end. Not an error if nothing is done about it.
+   */
+  onDrain?: () => void;
   /**
    * What asks the registry.
    *
@@ -47,6 +55,22 @@ export interface AnnounceOptions {
   random?: () => number;
 }
 
+const NAMES: Names<AnnounceOptions> = {
+  ttl: true,
+  interval: true,
+  timeout: true,
+  token: true,
+  signal: true,
+  log: true,
+  onDrain: true,
+  fetch: true,
+  clock: true,
+  random: true,
+};
+
+/** The addresses that stand for all of a machine's, as URLs write them (RFC 4291 section 2.5.2, RFC 6890). */
+const UNSPECIFIED: ReadonlySet<string> = new Set(["0.0.0.0", "[::]", "[::ffff:0:0]"]);
+
 /** A server on a registry's list, kept there by heartbeats until it is closed. */
 export interface Registration extends AsyncDisposable {
   /** The address that is on the list. */
@@ -56,7 +80,28 @@ export interface Registration extends AsyncDisposable {
    * registry is away, the server leaves the list when its lease runs out. Closing twice is fine.
    */
   close(): Promise<void>;
+  /**
+   * Takes the server off the list, waits 100 ms so that clients which watch know of it, and only then lets the server
+   * shut down: nobody is sent to a server that has stopped accepting.
+   *
+   * @param server What is to shut down, such as a `Server`
+   * @param options Handed on to its `shutdown`
+   */
+  shutdown(server: ShutsDown, options?: { grace?: number }): Promise<void>;
 }
+
+/** What can be shut down in good order, such as a `Server`. */
+export interface ShutsDown {
+  /**
+   * Ends in good order.
+   *
+   * @param options How long calls under way may take to end, in ms
+   */
+  shutdown(options?: { grace?: number }): Promise<void>;
+}
+
+/** How long a registry may take to tell those who watch. */
+const TELL_TIME = 100;
 
 /**
  * Puts a server on a registry's list and keeps it there.
@@ -65,6 +110,10 @@ export interface Registration extends AsyncDisposable {
  * answers or the signal aborts, at intervals that grow from 100 ms to a third of that of heartbeats. Afterwards a
  * registry may go away and come back, empty even: heartbeats go on, and register the server anew. They never
  * overlap.
+ *
+ * Each call is a new incarnation of its address: from then on the registry refuses heartbeats of one before, and
+ * `close()` does not take off one that has come after. Where another has its place, a server goes on trying until
+ * that one is gone.
  *
  * The heartbeats keep the process alive until the registration is closed.
  *
@@ -83,36 +132,51 @@ export interface Registration extends AsyncDisposable {
  * assertEquals((await new RegistryDiscovery(url).endpoints()).length, 1);
  * ```
  *
- * @param registryUrl Where the registry is; of an origin alone, the path is `/_rpc_/registry`
- * @param instance The server: its address as clients reach it, and what else it says of itself
+ * @param registryUrl Where the registry is, or a list of where the processes are that serve it: the next is asked when
+ * one is away; of an origin alone, the path is `/_rpc_/registry`
+ * @param instance The server: its address as clients reach it, which `0.0.0.0` and `[::]` are not, and what else it says
+ * of itself
  * @param options Times, and what ends it
  * @returns The registration
- * @throws {TypeError} If the URL, the instance or an option is not one
+ * @throws {TypeError} If the URL, the instance or an option is not one, or clients cannot reach the address
  * @throws {RangeError} If something in them is out of its range
  * @throws {RpcError} If the registry refuses the server, with the registry's code and reason
  * @throws The signal's reason, if it aborts before the server is registered
  */
 export async function announce(
-  registryUrl: string | URL,
+  registryUrl: RegistryUrl,
   instance: Endpoint,
   options: AnnounceOptions = {},
 ): Promise<Registration> {
+  checkOptions("announce", options, NAMES);
   const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
   }
   const endpoint = toEndpoint(instance);
+  checkReachable(endpoint.address);
+  const clock = options.clock ?? SYSTEM_CLOCK;
+  const log = options.log ?? (() => {});
   const heartbeat = new Heartbeat({
-    url: toRegistryUrl(registryUrl),
+    urls: toRegistryUrls(registryUrl),
+    headers: tokenHeaders(options.token),
     instance: endpoint,
     ttl,
     interval,
     timeout: checkDuration("timeout", options.timeout ?? 2_000),
     fetch: options.fetch ?? ((url, init) => fetch(url, init)),
-    clock: options.clock ?? SYSTEM_CLOCK,
+    clock,
     random: options.random ?? Math.random,
-    log: options.log ?? (() => {}),
+    log,
+    onDrain: () => {
+      try {
+        options.onDrain?.();
+      } catch (error) {
+        // It must not end the heartbeats.
+        log(`announce: onDrain failed: ${error}`);
+      }
+    },
   });
   const { signal } = options;
   await heartbeat.start(signal);
@@ -123,5 +187,24 @@ export async function announce(
   signal?.addEventListener("abort", close);
   // Its abort may have come between the answer and the line above.
   if (signal?.aborted) await close();
-  return { address: endpoint.address, close, [Symbol.asyncDispose]: close };
+  const shutdown = async (server: ShutsDown, options?: { grace?: number }) => {
+    await close();
+    await sleep(clock, TELL_TIME, new AbortController().signal);
+    await server.shutdown(options);
+  };
+  return { address: endpoint.address, close, shutdown, [Symbol.asyncDispose]: close };
+}
+
+/** Refuses what a server can listen on, but no client on another machine can connect to. */
+function checkReachable(text: string): void {
+  const address = parseAddress(text);
+  if (address.transport === "unix") return;
+  const { hostname, transport, port } = address;
+  // The URL parser knows the many ways to write one: 0, 0x0, 0:0::0.
+  const host = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname;
+  if (!UNSPECIFIED.has(host)) return;
+  throw new TypeError(
+    `Cannot announce ${text}: servers listen on ${hostname}, but no client can reach them by it; ` +
+      `give the address of this machine as clients know it, such as ${transport}@10.0.0.7:${port}`,
+  );
 }

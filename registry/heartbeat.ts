@@ -4,7 +4,12 @@ import { type Code, isCode, RpcError } from "../call/error.ts";
 import { Backoff, jitter } from "../discovery/backoff.ts";
 import { type Clock, sleep } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
-import { askRegistry, type Fetch, type RegistryAnswer } from "../discovery/registry_request.ts";
+import {
+  askRegistry,
+  type Fetch,
+  type RegistryAnswer,
+  type RegistryRequest,
+} from "../discovery/registry_request.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** How long close() may take in all, and how much of that may go to a heartbeat under way, in ms. */
@@ -16,7 +21,9 @@ const MAX_REASON = 200;
 
 /** What announce() has checked. */
 export interface HeartbeatOptions {
-  url: URL;
+  /** Of one registry: the next one is asked when one is away. */
+  urls: readonly URL[];
+  headers: Record<string, string>;
   instance: Endpoint;
   ttl: number | undefined;
   interval: number | undefined;
@@ -25,6 +32,15 @@ export interface HeartbeatOptions {
   clock: Clock;
   random: () => number;
   log: (message: string) => void;
+  onDrain: () => void;
+}
+
+/** What the registry says to a heartbeat. */
+interface Answer {
+  ttl: number;
+  incarnation: number | undefined;
+  draining: boolean;
+  created: boolean;
 }
 
 /** A registration that is kept alive until it is closed. */
@@ -37,11 +53,17 @@ export class Heartbeat {
   /** Ends the heartbeat under way. */
   readonly #cutting = new AbortController();
   #interval: number;
+  /** Which of the URLs is in use: the first is left to chance, so that many servers spread. */
+  #at: number;
+  /** Which registration of the address this is, once the registry has said. */
+  #incarnation: number | undefined;
+  #draining = false;
   #running: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
+    this.#at = Math.min(Math.floor(options.random() * options.urls.length), options.urls.length - 1);
     this.#interval = options.interval ?? (options.ttl ? options.ttl / 3 : DEFAULT_INTERVAL);
     this.#backoff = new Backoff(options.random);
   }
@@ -53,7 +75,7 @@ export class Heartbeat {
    * @throws The signal's reason, if it aborts before
    */
   async start(signal: AbortSignal | undefined): Promise<void> {
-    const { clock, log, url } = this.#options;
+    const { clock, log } = this.#options;
     const never = signal ?? new AbortController().signal;
     for (let tries = 0;; tries++) {
       never.throwIfAborted();
@@ -67,7 +89,7 @@ export class Heartbeat {
         await sleep(clock, this.#backoff.next(this.#interval / 3), never);
       }
     }
-    log(`announce: registered ${this.#options.instance.address} at ${url.href}`);
+    log(`announce: registered ${this.#options.instance.address} at ${this.#url.href}`);
     this.#backoff.reset();
     this.#running = this.#run();
   }
@@ -78,7 +100,7 @@ export class Heartbeat {
   }
 
   async #close(): Promise<void> {
-    const { clock, fetch, instance, log, url } = this.#options;
+    const { clock, instance, log } = this.#options;
     const begun = clock.now();
     this.#stopping.abort();
     // A heartbeat that arrived behind the DELETE would put the server back: so it is waited for, for a while.
@@ -86,10 +108,12 @@ export class Heartbeat {
     await this.#running;
     cancelTimer();
     try {
-      const target = new URL(url);
-      target.searchParams.set("address", instance.address);
-      const timeout = Math.max(1, CLOSE_TIMEOUT - (clock.now() - begun));
-      await askRegistry({ fetch, clock, url: target, method: "DELETE", timeout, maxBytes: MAX_ANSWER_BYTES });
+      // Of a newer incarnation, which may have come in the meantime, this is none of its business.
+      await this.#ask({
+        method: "DELETE",
+        headers: this.#names(),
+        timeout: () => Math.max(1, CLOSE_TIMEOUT - (clock.now() - begun)),
+      });
     } catch (error) {
       log(`announce: ${(error as Error).message}; ${instance.address} stays listed until its lease runs out`);
     }
@@ -125,30 +149,85 @@ export class Heartbeat {
 
   /** Registers or renews once. Returns whether the registry did not know the server before. */
   async #beat(signal: AbortSignal): Promise<boolean> {
-    const { fetch, clock, url, timeout, instance, ttl, interval } = this.#options;
-    const body = ttl === undefined ? instance : { ...instance, ttl };
-    const answer = await askRegistry({
-      fetch,
-      clock,
-      method: "POST",
-      url,
-      body,
-      timeout,
-      maxBytes: MAX_ANSWER_BYTES,
-      signal,
-    });
-    const granted = readGrantedTtl(answer, url);
+    const { interval, onDrain } = this.#options;
+    const answer = await this.#renew(signal) ?? await this.#register(signal);
+    this.#incarnation = answer.incarnation;
     // The registry has the last word on the lease, and heartbeats must be well within it.
-    if (granted > 0 && (interval === undefined || interval >= granted)) this.#interval = granted / 3;
-    return answer.status === 201;
+    if (answer.ttl > 0 && (interval === undefined || interval >= answer.ttl)) this.#interval = answer.ttl / 3;
+    const drains = answer.draining && !this.#draining;
+    this.#draining = answer.draining;
+    if (drains) onDrain();
+    return answer.created;
+  }
+
+  /** A heartbeat proper. Undefined if there is nothing to renew. */
+  async #renew(signal: AbortSignal): Promise<Answer | undefined> {
+    if (this.#incarnation === undefined) return undefined;
+    const answer = await this.#ask({ method: "POST", headers: this.#names(), signal });
+    if (answer.status !== 404) return readAnswer(answer, this.#url);
+    this.#incarnation = undefined;
+    return undefined;
+  }
+
+  /** Registers as a new incarnation: heartbeats of one before count no more. */
+  async #register(signal: AbortSignal): Promise<Answer> {
+    const { instance, ttl } = this.#options;
+    const body = { ...instance, incarnation: 0, ...(ttl === undefined ? {} : { ttl }) };
+    return readAnswer(await this.#ask({ method: "POST", body, signal }), this.#url);
+  }
+
+  /** The headers that say which server it is. */
+  #names(): Record<string, string> {
+    const incarnation = this.#incarnation;
+    return {
+      "x-rpc-server": this.#options.instance.address,
+      ...(incarnation === undefined ? {} : { "x-rpc-incarnation": String(incarnation) }),
+    };
+  }
+
+  get #url(): URL {
+    return this.#options.urls[this.#at]!;
+  }
+
+  /** Asks one registry after the other, until one is there. */
+  async #ask(
+    request: Pick<RegistryRequest, "method" | "headers" | "body" | "signal"> & { timeout?: () => number },
+  ): Promise<RegistryAnswer> {
+    const { fetch, clock, urls, headers, timeout } = this.#options;
+    for (let tries = 1;; tries++) {
+      try {
+        const answer = await askRegistry({
+          ...request,
+          fetch,
+          clock,
+          url: this.#url,
+          headers: { ...headers, ...request.headers },
+          timeout: request.timeout?.() ?? timeout,
+          maxBytes: MAX_ANSWER_BYTES,
+        });
+        if (answer.status !== 503 || tries >= urls.length) return answer;
+      } catch (error) {
+        if (tries >= urls.length || request.signal?.aborted) {
+          this.#at = (this.#at + 1) % urls.length;
+          throw error;
+        }
+      }
+      this.#at = (this.#at + 1) % urls.length;
+    }
   }
 }
 
-function readGrantedTtl({ status, text }: RegistryAnswer, url: URL): number {
-  const answer = parseObject(text);
-  const ttl = answer.ttl;
-  if ((status === 200 || status === 201) && typeof ttl === "number" && ttl >= 0) return ttl;
-  const { code, message } = (answer.error ?? {}) as Record<string, unknown>;
+function readAnswer({ status, text }: RegistryAnswer, url: URL): Answer {
+  const { ttl, incarnation, state, error } = parseObject(text);
+  if ((status === 200 || status === 201) && typeof ttl === "number" && ttl >= 0) {
+    return {
+      ttl,
+      incarnation: typeof incarnation === "number" ? incarnation : undefined,
+      draining: state === "draining",
+      created: status === 201,
+    };
+  }
+  const { code, message } = (error ?? {}) as Record<string, unknown>;
   const reason = typeof message === "string"
     ? message.slice(0, MAX_REASON)
     : "its answer is none of a registry's";

@@ -5,6 +5,8 @@ import type { Clock } from "../discovery/clock.ts";
 
 const MAX_BODY_BYTES = 64 * 1024;
 const BODY_TIMEOUT = 5_000;
+/** What a message quotes of what a stranger sent at most. */
+const MAX_QUOTED = 64;
 
 /** A request that will not be served, and what to answer it. */
 export class Refusal extends Error {
@@ -29,6 +31,16 @@ export function answerJson(status: number, value: unknown, headers: Record<strin
   });
 }
 
+/** A refusal of something that does not make sense. */
+export function invalid(message: string): Refusal {
+  return new Refusal(400, "invalid_argument", message);
+}
+
+/** Text of a stranger, for a message. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
+}
+
 /** The answer to a request that is refused. */
 export function answerRefusal({ status, code, message, headers }: Refusal): Response {
   return answerJson(status, { error: { code, message } }, headers);
@@ -47,10 +59,10 @@ export async function readJson(request: Request, clock: Clock): Promise<Record<s
   try {
     value = JSON.parse(text);
   } catch {
-    throw new Refusal(400, "invalid_argument", "Cannot read the body: it is not JSON");
+    throw invalid("Cannot read the body: it is not JSON");
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new Refusal(400, "invalid_argument", "Cannot read the body: expected a JSON object");
+    throw invalid("Cannot read the body: expected a JSON object");
   }
   return value as Record<string, unknown>;
 }
@@ -77,7 +89,7 @@ async function readText(request: Request, clock: Clock): Promise<string> {
   } catch (error) {
     cancel(reader);
     if (error instanceof Refusal) throw error;
-    throw new Refusal(400, "invalid_argument", "Cannot read the body: it broke off");
+    throw invalid("Cannot read the body: it broke off");
   } finally {
     cancelTimer();
   }
@@ -95,7 +107,7 @@ function decode(decoder: TextDecoder, bytes?: Uint8Array): string {
   try {
     return bytes === undefined ? decoder.decode() : decoder.decode(bytes, { stream: true });
   } catch {
-    throw new Refusal(400, "invalid_argument", "Cannot read the body: it is not UTF-8");
+    throw invalid("Cannot read the body: it is not UTF-8");
   }
 }
 

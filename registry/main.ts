@@ -1,16 +1,22 @@
 // The registry as a program: `deno task registry`. Not part of the package's exports.
 
 import { parseArgs } from "@std/cli";
+import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
 
-const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry
+const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry, with a page at /
 
 Usage: deno task registry [options]
 
-  --port PORT  Port to listen on, 0 for any free one (9999)
-  --host HOST  Address to listen on (127.0.0.1: this machine only; 0.0.0.0 for all)
-  --ttl MS     How long a server stays listed after its last heartbeat, 0 for ever (10000)
-  --help       Print this
+  --port PORT      Port to listen on, 0 for any free one (9999)
+  --host HOST      Address to listen on (127.0.0.1: this machine only; 0.0.0.0 for all)
+  --ttl MS         How long a server stays listed after its last heartbeat, 0 for ever (10000)
+  --store STORE    Where the list is kept: memory, or etcd@http://127.0.0.1:2379 to share it with
+                   other registries; the members of a cluster are separated by commas (memory)
+  --protect-reads  Ask for the token to read the list, too
+  --help           Print this
+
+If the variable REGISTRY_TOKEN is set, who changes the list must show it: Authorization: Bearer TOKEN
 `;
 /** How long requests under way may take to end when the program is told to stop, in ms. */
 const STOP_TIMEOUT = 1_000;
@@ -19,6 +25,8 @@ interface Flags {
   port: number;
   host: string;
   ttl: number;
+  store: string;
+  protectReads: boolean;
   help: boolean;
 }
 
@@ -26,9 +34,9 @@ interface Flags {
 function readFlags(args: readonly string[]): Flags {
   const unknown: string[] = [];
   const flags = parseArgs(args, {
-    string: ["port", "host", "ttl"],
-    boolean: ["help"],
-    default: { port: "9999", host: "127.0.0.1", ttl: "10000" },
+    string: ["port", "host", "ttl", "store"],
+    boolean: ["help", "protect-reads"],
+    default: { port: "9999", host: "127.0.0.1", ttl: "10000", store: "memory" },
     unknown: (arg) => void unknown.push(arg),
   });
   const [first] = [...unknown, ...flags._.map(String)];
@@ -38,6 +46,8 @@ function readFlags(args: readonly string[]): Flags {
     port: readNumber("port", flags.port, 65535),
     host: flags.host,
     ttl: readNumber("ttl", flags.ttl, 3_600_000),
+    store: flags.store,
+    protectReads: flags["protect-reads"],
     help: flags.help,
   };
 }
@@ -46,6 +56,31 @@ function readNumber(name: string, text: string, max: number): number {
   const value = Number(text);
   if (/^[0-9]{1,9}$/.test(text) && value <= max) return value;
   throw new Error(`--${name} needs a whole number from 0 to ${max}, not ${JSON.stringify(text)}`);
+}
+
+/** Opens what --store names. Undefined is the registry's own, in memory. */
+function openStore(store: string): EtcdStore | undefined {
+  if (store === "memory") return undefined;
+  if (!store.startsWith("etcd@")) {
+    throw new Error(`--store needs memory or etcd@http://HOST:PORT, not ${JSON.stringify(store)}`);
+  }
+  try {
+    return new EtcdStore(store.slice("etcd@".length).split(","), { log: printError });
+  } catch {
+    throw new Error(`--store needs URLs such as etcd@http://127.0.0.1:2379, not ${JSON.stringify(store)}`);
+  }
+}
+
+function openRegistry({ ttl, protectReads }: Flags, store: EtcdStore | undefined): Registry {
+  const token = Deno.env.get("REGISTRY_TOKEN") || undefined;
+  if (protectReads && token === undefined) {
+    throw new Error("--protect-reads needs the variable REGISTRY_TOKEN");
+  }
+  try {
+    return new Registry({ ttl, store, token, protectReads, log: printError });
+  } catch (error) {
+    throw new Error(`REGISTRY_TOKEN: ${(error as Error).message}`);
+  }
 }
 
 function print(line: string): void {
@@ -94,13 +129,16 @@ function untilStopped(): Promise<void> {
 
 async function main(args: readonly string[]): Promise<void> {
   let flags: Flags;
+  let store: EtcdStore | undefined;
+  let registry: Registry;
   try {
     flags = readFlags(args);
+    if (flags.help) return print(USAGE.trimEnd());
+    store = openStore(flags.store);
+    registry = openRegistry(flags, store);
   } catch (error) {
     exit(2, `${(error as Error).message}; see --help`);
   }
-  if (flags.help) return print(USAGE.trimEnd());
-  const registry = new Registry({ ttl: flags.ttl, log: printError });
   // Heard from the start: a signal just after the line is printed must not kill.
   const stopped = untilStopped();
   const server = listen(registry, flags);
@@ -108,6 +146,7 @@ async function main(args: readonly string[]): Promise<void> {
   await registry.close();
   const timer = setTimeout(() => Deno.exit(0), STOP_TIMEOUT);
   await server.shutdown();
+  await store?.close();
   clearTimeout(timer);
 }
 

@@ -2,7 +2,8 @@
  * The list of servers that are alive: a registry, and what keeps a server on it.
  *
  * {@linkcode Registry} answers HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as a
- * program. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
+ * program. Its list is in memory, or in etcd, where several registries share it: {@linkcode MemoryStore},
+ * {@linkcode EtcdStore}. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
  * `@troodon/rpc/discovery`.
  *
  * @example A registry, a server that announces itself, and who asks for it
@@ -24,8 +25,19 @@
 export { type Code, CODES } from "../call/error.ts";
 export type { Clock } from "../discovery/clock.ts";
 export type { Endpoint } from "../discovery/endpoint.ts";
-export type { Fetch } from "../discovery/registry_request.ts";
-export { announce, type AnnounceOptions, type Registration } from "./announce.ts";
+export type { Fetch, RegistryUrl } from "../discovery/registry_request.ts";
+export { announce, type AnnounceOptions, type Registration, type ShutsDown } from "./announce.ts";
+export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry, type RegistryOptions } from "./registry.ts";
-export type { Grant, Lease, RegistryStore } from "./store.ts";
+export type { StoreLimits } from "./lease_table.ts";
+export type {
+  Grant,
+  InstanceState,
+  Lease,
+  LeaseChange,
+  LeaseEvent,
+  LeaseList,
+  RegistryStore,
+  WatchLeasesOptions,
+} from "./store.ts";

@@ -1,13 +1,19 @@
-// The registry's HTTP interface: who is on the list, registering, taking off. Given to Deno.serve by users and
-// by main.ts.
+// The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
+// Deno.serve by users and by main.ts.
 
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
-import { toEndpoint } from "../discovery/check_endpoint.ts";
+import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import type { Endpoint } from "../discovery/endpoint.ts";
-import { answerJson, answerRefusal, readJson, Refusal } from "./http.ts";
+import { checkToken, refuseForeignPage, TokenGuard } from "./guard.ts";
+import { answerJson, answerRefusal, invalid, quote, readJson, Refusal } from "./http.ts";
+import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
-import type { Lease, RegistryStore } from "./store.ts";
+import { count, metricsText, requestLabels } from "./metrics.ts";
+import { answerPage } from "./page.ts";
+import { checkInstance, readIncarnation, readRevision, readTarget } from "./read_request.ts";
+import type { InstanceState, Lease, RegistryStore } from "./store.ts";
+import { WatchStreams } from "./watch_streams.ts";
 
 /** Options of {@linkcode Registry}. */
 export interface RegistryOptions {
@@ -27,37 +33,93 @@ export interface RegistryOptions {
   maxTtl?: number;
   /** Where leases are kept. A {@linkcode MemoryStore} of its own by default. */
   store?: RegistryStore;
+  /**
+   * Who changes the list must show this, as `Authorization: Bearer TOKEN`. Visible ASCII characters. Left out,
+   * everybody may who can reach the registry.
+   */
+  token?: string;
+  /**
+   * Whether the token is needed to read the list and `/metrics` too.
+   *
+   * @default {false}
+   */
+  protectReads?: boolean;
+  /**
+   * How many services one server may have, 0 to 64.
+   *
+   * @default {64}
+   */
+  maxServicesPerInstance?: number;
+  /**
+   * How many characters the name of a service or a version may have, 1 to 128.
+   *
+   * @default {128}
+   */
+  maxNameLength?: number;
+  /**
+   * How many bytes the metadata of one server may have, names and values together, 0 to 4096.
+   *
+   * @default {4_096}
+   */
+  maxMetadataBytes?: number;
+  /**
+   * How many may watch at the same time, 1 or more.
+   *
+   * @default {10_000}
+   */
+  maxWatchers?: number;
   /** Told of what goes wrong inside. Nothing is logged by default. */
   log?: (message: string) => void;
   /** The time, for tests. The system's monotonic clock by default. */
   clock?: Clock;
 }
 
+const NAMES: Names<RegistryOptions> = {
+  ttl: true,
+  maxTtl: true,
+  store: true,
+  token: true,
+  protectReads: true,
+  maxServicesPerInstance: true,
+  maxNameLength: true,
+  maxMetadataBytes: true,
+  maxWatchers: true,
+  log: true,
+  clock: true,
+};
+
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
-/** Many HTTP implementations refuse a header beyond this. */
-const MAX_LIST_HEADER = 8192;
-const MAX_QUOTED = 64;
-/** Addresses are listed in a header too, which can carry no more than this. */
-const HEADER_SAFE = /^[\x21-\x7e]*$/;
+const STATES: readonly string[] = ["active", "paused", "draining"] satisfies InstanceState[];
 /** The answers to errors that a store rejects with; others are 500. */
-const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map([["resource_exhausted", 429], [
-  "unavailable",
-  503,
-]]);
+const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
+  ["not_found", 404],
+  ["aborted", 409],
+  ["resource_exhausted", 429],
+  ["unavailable", 503],
+]);
 
 /**
  * Keeps the list of servers that are alive, over HTTP at `/_rpc_/registry`. curl is enough to use it:
  *
- * - `GET` (and `HEAD`): the list, as JSON `{ "ttl", "servers": [{ "address", "services", "weight", "metadata",
- *   "ttl", "age", "idle" }] }` with times in ms, where what a server did not say is left out; and as the header
- *   `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 8 KiB is left out whole, and `X-Rpc-Servers-Omitted`
- *   says how many addresses it would have had. `?service=NAME` lists those that say they offer the service.
+ * - `GET` (and `HEAD`): the list, as JSON `{ "revision", "ttl", "servers": [{ "address", "services", "weight",
+ *   "version", "metadata", "ttl", "age", "idle" }] }` with times in ms, where what a server did not say is left
+ *   out; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 8 KiB is left out whole, and
+ *   `X-Rpc-Servers-Omitted` says how many addresses it would have had. `?service=NAME` lists those that say they
+ *   offer the service; `?all` also those that are paused or draining, with `state` and `incarnation`.
+ * - `GET ?watch=REVISION` streams what changes after that revision, as server-sent events that a client may resume
+ *   with `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS] }`, or `list` with a
+ *   whole list where the changes are not known any more. Without a revision the list comes first.
  * - `POST` registers or renews: with the header `X-Rpc-Server: ADDRESS` and no body, which leaves what the
- *   server said of itself before; or with JSON `{ "address", "services", "weight", "metadata", "ttl" }`, all but
- *   the address optional, which replaces it. Answers 201 if the server was not on the list, else 200, with
- *   `{ "address", "ttl", "age" }`.
+ *   server said of itself before; or with JSON `{ "address", "services", "weight", "version", "metadata", "ttl",
+ *   "incarnation" }`, all but the address optional, which replaces it. Answers 201 if the server was not on the list,
+ *   else 200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new one, and the answer has
+ *   `incarnation` and `state`; heartbeats that name it, in JSON or as `X-Rpc-Incarnation`, are answered 404 once it
+ *   is off the list and 409 once another has its place.
+ * - `POST ?state=paused`, `draining` or `active` pauses, drains or resumes the server named as for `DELETE`.
  * - `DELETE` takes off: by the same header, `?address=ADDRESS`, or JSON `{ "address" }`. Answers 204, or 404.
+ *
+ * `/` is a page that shows the list as it changes, `/metrics` has figures for Prometheus.
  *
  * Whatever is refused is answered with JSON `{ "error": { "code", "message" } }`. Changes asked for by web pages
  * of other origins are refused.
@@ -84,32 +146,50 @@ export class Registry {
   readonly fetch: (request: Request) => Promise<Response> = (request) => this.#answer(request);
   readonly #ttl: number;
   readonly #maxTtl: number;
+  readonly #limits: EndpointLimits;
+  readonly #guard: TokenGuard | undefined;
+  readonly #protectReads: boolean;
   readonly #store: RegistryStore;
+  readonly #streams: WatchStreams;
   readonly #log: ((message: string) => void) | undefined;
   readonly #clock: Clock;
+  readonly #requests = new Map<string, number>();
   #closed = false;
 
   /**
    * Does not listen: that is for `Deno.serve`.
    *
-   * @param options Times and the store
-   * @throws {TypeError} If an option is of the wrong type
-   * @throws {RangeError} If a time is out of its range
+   * @param options Times, bounds and the store
+   * @throws {TypeError} If an option is unknown or of the wrong type
+   * @throws {RangeError} If a number is out of its range
    */
   constructor(options: RegistryOptions = {}) {
+    checkOptions("create registry", options, NAMES);
     this.#maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
     this.#ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, this.#maxTtl), 0);
     if (this.#ttl > this.#maxTtl) {
       throw new RangeError(`Cannot use ttl of ${this.#ttl}: expected at most maxTtl, ${this.#maxTtl} ms`);
     }
+    this.#limits = checkLimits(options);
+    this.#guard = options.token === undefined ? undefined : new TokenGuard(checkToken(options.token));
+    this.#protectReads = options.protectReads ?? false;
+    if (this.#protectReads && this.#guard === undefined) {
+      throw new TypeError("Cannot use protectReads without a token");
+    }
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#store = options.store ?? new MemoryStore({ clock: this.#clock });
+    const maxWatchers = checkWhole("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER);
+    this.#streams = new WatchStreams(maxWatchers, this.#clock);
     this.#log = options.log;
   }
 
-  /** Answers every further request with 503. What listens is closed by who made it listen. */
+  /**
+   * Ends all watches and answers every further request with 503. What listens is closed by who made it listen: after
+   * this, since a server that shuts down waits for the watches. A store that was given is closed by who made it.
+   */
   close(): Promise<void> {
     this.#closed = true;
+    this.#streams.close();
     return Promise.resolve();
   }
 
@@ -119,6 +199,12 @@ export class Registry {
   }
 
   async #answer(request: Request): Promise<Response> {
+    const response = await this.#tryAnswer(request);
+    count(this.#requests, requestLabels(request.method, response.status));
+    return response;
+  }
+
+  async #tryAnswer(request: Request): Promise<Response> {
     try {
       return await this.#route(request, new URL(request.url));
     } catch (error) {
@@ -132,133 +218,137 @@ export class Registry {
     }
   }
 
-  #route(request: Request, url: URL): Promise<Response> {
+  #route(request: Request, url: URL): Promise<Response> | Response {
     if (this.#closed) throw new Refusal(503, "unavailable", "The registry is closed");
-    if (url.pathname !== PATH) {
-      throw new Refusal(404, "not_found", `Nothing at ${quote(url.pathname)}: the registry is at ${PATH}`);
-    }
-    switch (request.method) {
-      case "GET":
-      case "HEAD":
-        // Of an answer to HEAD, Deno.serve sends the head alone, with the length of the body.
-        return this.#list(url);
-      case "POST":
-        refuseForeignPage(request, url);
-        return this.#register(request);
-      case "DELETE":
-        refuseForeignPage(request, url);
-        return this.#takeOff(request, url);
+    switch (url.pathname) {
+      case PATH:
+        return this.#routeMethod(request, url);
+      case "/":
+        refuseMethod(request, "GET, HEAD");
+        return answerPage();
+      case "/metrics":
+        refuseMethod(request, "GET, HEAD");
+        return this.#metrics(request);
       default:
-        throw new Refusal(
-          405,
-          "unimplemented",
-          `Cannot ${quote(request.method)} the registry: use ${ALLOW}`,
-          {
-            allow: ALLOW,
-          },
-        );
+        throw new Refusal(404, "not_found", `Nothing at ${quote(url.pathname)}: the registry is at ${PATH}`);
     }
   }
 
-  async #list(url: URL): Promise<Response> {
-    const service = url.searchParams.get("service");
-    const all = await this.#store.list();
-    const leases = service === null
-      ? all
-      : all.filter(({ instance }) => instance.services?.includes(service));
-    const addresses = leases.map(({ instance }) => instance.address).join(",");
-    const headers: Record<string, string> = addresses.length <= MAX_LIST_HEADER
-      ? { "x-rpc-servers": addresses }
-      : { "x-rpc-servers-omitted": String(leases.length) };
-    return answerJson(200, { ttl: this.#ttl, servers: leases.map(toEntry) }, headers);
+  async #routeMethod(request: Request, url: URL): Promise<Response> {
+    refuseMethod(request, ALLOW);
+    // Of an answer to HEAD, Deno.serve sends the head alone, with the length of the body.
+    const reads = request.method === "GET" || request.method === "HEAD";
+    if (!reads) refuseForeignPage(request, url);
+    if (!reads || this.#protectReads) await this.#guard?.check(request);
+    if (reads) return this.#read(request, url);
+    if (request.method === "DELETE") return this.#takeOff(request, url);
+    return url.searchParams.has("state") ? this.#setState(request, url) : this.#register(request);
+  }
+
+  async #read(request: Request, url: URL): Promise<Response> {
+    const listing = new Listing(url.searchParams, this.#ttl);
+    const after = readRevision(request, url);
+    if (after !== undefined && request.method === "GET") {
+      return this.#streams.open({
+        events: (signal) => this.#store.watch({ after: after ?? undefined, signal }),
+        render: (event) => listing.toEvent(event),
+      });
+    }
+    const { headers, value } = listing.toAnswer(await this.#store.list());
+    return answerJson(200, value, headers);
+  }
+
+  async #metrics(request: Request): Promise<Response> {
+    if (this.#protectReads) await this.#guard?.check(request);
+    const text = metricsText(await this.#store.list(), {
+      watchers: this.#streams.size,
+      stalled: this.#streams.stalled,
+      requests: this.#requests,
+    });
+    return new Response(text, {
+      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
+    });
   }
 
   async #register(request: Request): Promise<Response> {
     const address = request.headers.get("x-rpc-server");
     const body = await readJson(request, this.#clock);
     if (address !== null && body !== undefined) {
-      throw new Refusal(
-        400,
-        "invalid_argument",
-        "Cannot register by header and body at once: send one of them",
-      );
+      throw invalid("Cannot register by header and body at once: send one of them");
     }
     if (address === null && body === undefined) {
-      throw new Refusal(
-        400,
-        "invalid_argument",
+      throw invalid(
         "Cannot register nobody: send the header X-Rpc-Server: ADDRESS, or a JSON body with an address",
       );
     }
-    const instance = checkInstance(body ?? { address });
-    const renewed = body === undefined ? await this.#store.renew(instance.address) : undefined;
-    if (renewed !== undefined) return answerJson(200, toAnswer(renewed));
-    const { lease, created } = await this.#store.grant(instance, this.#checkTtl(body?.ttl));
-    return answerJson(created ? 201 : 200, toAnswer(lease));
+    const incarnation = readIncarnation(body?.incarnation ?? request.headers.get("x-rpc-incarnation"));
+    const instance = checkInstance(body ?? { address }, this.#limits);
+    if (body === undefined && incarnation !== 0) {
+      const renewed = await this.#store.renew(instance.address, incarnation);
+      if (renewed !== undefined) return answerJson(200, toAnswer(renewed, incarnation));
+    }
+    const { lease, created } = await this.#store.grant(instance, this.#checkTtl(body?.ttl), incarnation);
+    return answerJson(created ? 201 : 200, toAnswer(lease, incarnation));
   }
 
   async #takeOff(request: Request, url: URL): Promise<Response> {
-    const address = request.headers.get("x-rpc-server") ?? url.searchParams.get("address") ??
-      (await readJson(request, this.#clock))?.address;
-    if (typeof address !== "string") {
-      throw new Refusal(
-        400,
-        "invalid_argument",
-        "Cannot take nobody off: send the header X-Rpc-Server: ADDRESS, ?address=ADDRESS, or a JSON body",
-      );
-    }
-    if (!await this.#store.revoke(address)) {
-      throw new Refusal(404, "not_found", `Cannot take off ${quote(address)}: it is not registered`);
-    }
+    const { address, incarnation } = await readTarget(request, url, this.#clock);
+    if (!await this.#store.revoke(address, incarnation)) throw notRegistered(address);
     return new Response(null, { status: 204, headers: { "cache-control": "no-store" } });
+  }
+
+  async #setState(request: Request, url: URL): Promise<Response> {
+    const state = url.searchParams.get("state")!;
+    if (!STATES.includes(state)) {
+      throw invalid(`Cannot make a server ${quote(state)}: expected active, paused or draining`);
+    }
+    const { address } = await readTarget(request, url, this.#clock);
+    const lease = await this.#store.setState(address, state as InstanceState);
+    if (lease === undefined) throw notRegistered(address);
+    return answerJson(200, toAnswer(lease, lease.incarnation));
   }
 
   #checkTtl(ttl: unknown): number {
     if (ttl === undefined) return this.#ttl;
     if (typeof ttl !== "number" || !(ttl === 0 || ttl >= 1)) {
-      throw new Refusal(
-        400,
-        "invalid_argument",
-        "Cannot register: ttl must be a number of ms, 1 or more, or 0",
-      );
+      throw invalid("Cannot register: ttl must be a number of ms, 1 or more, or 0");
     }
     return Math.min(ttl, this.#maxTtl);
   }
 }
 
-/** Makes what a stranger says of itself an endpoint that the list can hold. */
-function checkInstance(value: Record<string, unknown>): Endpoint {
-  let instance: Endpoint;
-  try {
-    // An address alone would be an endpoint too, but not an object.
-    instance = toEndpoint({ ...value });
-  } catch (error) {
-    throw new Refusal(400, "invalid_argument", (error as Error).message);
-  }
-  if (!HEADER_SAFE.test(instance.address)) {
-    throw new Refusal(400, "invalid_argument", "Cannot register: the address must be ASCII without spaces");
-  }
-  return instance;
+function refuseMethod({ method }: Request, allow: string): void {
+  if (allow.split(", ").includes(method)) return;
+  throw new Refusal(405, "unimplemented", `Cannot ${quote(method)} here: use ${allow}`, { allow });
 }
 
-/**
- * A page in a browser on the same machine or network can send requests here, without seeing the answers; what
- * it may not do is change the list. Browsers say where such a request comes from, curl and servers do not.
- */
-function refuseForeignPage(request: Request, url: URL): void {
-  const origin = request.headers.get("origin");
-  if (origin === null || URL.parse(origin)?.host === url.host) return;
-  throw new Refusal(403, "permission_denied", `Cannot change the registry from a page of ${quote(origin)}`);
+function notRegistered(address: string): Refusal {
+  return new Refusal(404, "not_found", `Cannot find ${quote(address)}: it is not registered`);
 }
 
-function toEntry({ instance, ttl, age, idle }: Lease): Record<string, unknown> {
-  return { ...instance, ttl, age: Math.round(age), idle: Math.round(idle) };
+function toAnswer(
+  { instance, ttl, age, incarnation, state }: Lease,
+  asked: number | undefined,
+): Record<string, unknown> {
+  const answer = { address: instance.address, ttl, age: Math.round(age) };
+  return asked === undefined ? answer : { ...answer, incarnation, state };
 }
 
-function toAnswer({ instance, ttl, age }: Lease): Record<string, unknown> {
-  return { address: instance.address, ttl, age: Math.round(age) };
+function checkLimits(options: RegistryOptions): EndpointLimits {
+  const { maxServices, maxNameLength, maxMetadataBytes } = ENDPOINT_LIMITS;
+  const names = options.maxNameLength ?? maxNameLength;
+  const services = options.maxServicesPerInstance ?? maxServices;
+  const metadata = options.maxMetadataBytes ?? maxMetadataBytes;
+  return {
+    maxServices: checkWhole("maxServicesPerInstance", services, 0, maxServices),
+    maxNameLength: checkWhole("maxNameLength", names, 1, maxNameLength),
+    maxMetadataBytes: checkWhole("maxMetadataBytes", metadata, 0, maxMetadataBytes),
+  };
 }
 
-function quote(text: string): string {
-  return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
+function checkWhole(name: string, value: number, min: number, max: number): number {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw new RangeError(
+    `Cannot use ${name} ${shownOption(value)}: expected a whole number from ${min} to ${max}`,
+  );
 }

@@ -13,11 +13,13 @@ import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../transport/outbox.ts";
 import { Session } from "../transport/session.ts";
+import type { Tally } from "../transport/tally.ts";
 
 /** What decides who comes in, and what for. */
 export interface AdmissionOptions {
   readonly terms: AcceptTerms;
   readonly limits: SessionLimits;
+  readonly tally: Tally;
   readonly lookup: Lookup;
   /** Answers what is asked on an HTTP port beside RPC. */
   readonly fetch: FetchHandler;
@@ -150,7 +152,7 @@ export class Admission implements Sleeper {
   /** Whether a session was made of the Conn. */
   async #enter(arrival: Arrival): Promise<boolean> {
     const { conn, httpPath } = arrival;
-    const { terms, limits, lookup, mapError, log, fetch, maxConnections } = this.#options;
+    const { terms, limits, tally, lookup, mapError, log, fetch, maxConnections } = this.#options;
     if (this.#sessions.size + this.#arriving.size >= maxConnections) {
       const error = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
       await refuse(conn, error);
@@ -166,6 +168,7 @@ export class Admission implements Sleeper {
       dialled: false,
       prefix: reader.rest(),
       limits,
+      tally,
       names: this.#names,
       lookup,
       mapError,

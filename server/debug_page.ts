@@ -24,7 +24,8 @@ export function debugPage(request: Request, stats: ServerStats): Response {
   return new Response(html(stats), { headers: { ...HEADERS, "content-type": "text/html; charset=utf-8" } });
 }
 
-function html({ connections, accepted, refused, inFlight, methods }: ServerStats): string {
+function html({ connections, accepted, refused, inFlight, limits, methods }: ServerStats): string {
+  const met = Object.entries(limits).filter(([, count]) => count > 0);
   const services = Map.groupBy(methods, ({ method }) => method.slice(0, method.lastIndexOf(".")));
   return `<!doctype html>
 <html lang="en">
@@ -41,6 +42,7 @@ function html({ connections, accepted, refused, inFlight, methods }: ServerStats
 </style>
 <h1>RPC services</h1>
 <p>${connections} connections, ${inFlight} calls in flight; ${accepted} connections accepted, ${refused} refused.</p>
+<p>Limits met: ${met.map(([limit, count]) => `${limit} ${count}`).join(", ") || "none"}.</p>
 ${[...services].map(([service, methods]) => serviceTable(service, methods)).join("")}</html>
 `;
 }

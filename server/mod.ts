@@ -34,6 +34,7 @@ export type {
 } from "../call/contract_methods.ts";
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { ServerStats } from "./stats.ts";
+export type { LimitStats } from "../transport/tally.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
   AnyMethod,

@@ -1,10 +1,12 @@
 // What a server can be told, checked and completed in one place.
 
+import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
-import { type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
 /**
@@ -25,6 +27,14 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   maxConnections?: number;
   /**
+   * Calls of all connections together whose handlers may be at work; the call too many is refused with
+   * `resource_exhausted`. A handler that does not heed its `signal` counts until it returns, even if its connection is
+   * gone.
+   *
+   * @default {32_768}
+   */
+  maxInFlightTotal?: number;
+  /**
    * How long a handshake may take, however its bytes come.
    *
    * @default {5_000}
@@ -36,7 +46,10 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * @default {0}
    */
   handleTimeout?: number;
-  /** Codecs besides `application/cbor` and `application/json`. */
+  /**
+   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
+   * has limits of its own.
+   */
   codecs?: Iterable<Codec>;
   /** Decides who may come in; absent, everyone may. */
   authenticate?: Authenticate;
@@ -53,10 +66,25 @@ export interface ServerOptions extends Partial<SessionLimits> {
   log?: (message: string, error?: unknown) => void;
 }
 
+const NAMES: Names<ServerOptions> = {
+  ...LIMIT_NAMES,
+  maxConnections: true,
+  maxInFlightTotal: true,
+  handshakeTimeout: true,
+  handleTimeout: true,
+  codecs: true,
+  authenticate: true,
+  tls: true,
+  mapError: true,
+  log: true,
+  network: true,
+};
+
 /** The options of a server with nothing left open. */
 export interface ServerSettings {
   readonly limits: SessionLimits;
   readonly maxConnections: number;
+  readonly maxInFlightTotal: number;
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
@@ -68,18 +96,19 @@ export interface ServerSettings {
  * Checks and completes the options.
  *
  * @throws {RangeError} If a number is out of its range
- * @throws {TypeError} If a codec cannot be registered or the network is none
+ * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
  */
 export function serverSettings(options: ServerOptions): ServerSettings {
-  const codecs = CodecTable.standard();
-  for (const codec of options.codecs ?? []) codecs.register(codec);
+  checkOptions("create server", options, NAMES);
+  const codecs = CodecTable.standard(listed("codecs", options.codecs));
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
-    handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, 2_147_483_647),
+    maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
+    handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
-    tls: options.tls && checkServerTls(options.tls),
+    tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
   };
 }

@@ -2,13 +2,16 @@
 // Session's; how one comes to be is admission.ts.
 
 import { type Contract, isContract } from "../call/contract.ts";
+import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { sheltered } from "../call/log.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
 import type { Listener, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
@@ -22,7 +25,10 @@ import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
-  /** The address to connect to, with the port that was chosen. */
+  /**
+   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
+   * machine, clients elsewhere need one that is its own.
+   */
   readonly address: string;
   /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
   close(): Promise<void>;
@@ -67,6 +73,7 @@ export class Server implements AsyncDisposable {
 
   readonly #services: ServiceTable;
   readonly #admission: Admission;
+  readonly #tally: Tally;
   readonly #tls: ServerTlsOptions | undefined;
   readonly #network: Network | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
@@ -79,22 +86,23 @@ export class Server implements AsyncDisposable {
    *
    * @param options Limits and hooks
    * @throws {RangeError} If a number is out of its range
-   * @throws {TypeError} If a codec cannot be registered, or a hook or the network is none
+   * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
-    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls, network } = serverSettings(
-      options,
-    );
+    const { limits, maxConnections, handshakeTimeout, handleTimeout, codecs, tls, ...settings } =
+      serverSettings(options);
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#services = new ServiceTable(log);
     this.#tls = tls;
-    this.#network = network;
+    this.#tally = new Tally(settings.maxInFlightTotal);
+    this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
     this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
       terms: { codecs, authenticate, answer: { ...limits, handleTimeout } },
       limits,
+      tally: this.#tally,
       lookup: (name) => this.#services.find(name),
       fetch: (request) => Promise.resolve(this.#fetch(request)),
       maxConnections,
@@ -130,7 +138,10 @@ export class Server implements AsyncDisposable {
     const contract = isContract(service) ? service : undefined;
     const target = typeof service === "string" || contract !== undefined ? methods : service;
     if (typeof target !== "object" || target === null) {
-      throw new TypeError("Cannot register service: expected an object with methods");
+      const hint = typeof target === "function"
+        ? ", such as an instance, not the class or function itself"
+        : "";
+      throw new TypeError(`Cannot register service: expected an object with methods${hint}`);
     }
     const name = typeof service === "string" ? service : contract?.name ?? className(target);
     this.#services.register(name, target, contract);
@@ -188,9 +199,11 @@ export class Server implements AsyncDisposable {
    * the same end.
    *
    * @throws {RangeError} If `grace` is out of its range
+   * @throws {TypeError} If an option is unknown
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
-    const grace = whole("grace", options.grace ?? 10_000, 0, 2_147_483_647);
+    checkOptions("shut down", options, { grace: true });
+    const grace = whole("grace", options.grace ?? 10_000, 0, MAX_DELAY);
     return this.#ending ??= this.#shutdown(grace);
   }
 
@@ -198,7 +211,7 @@ export class Server implements AsyncDisposable {
   async close(): Promise<void> {
     // While shutting down this cuts the grace short.
     const ending = this.#ending ??= this.#stop();
-    this.#closeSessions();
+    this.#closeSessions("The server was closed");
     await ending;
   }
 
@@ -212,7 +225,8 @@ export class Server implements AsyncDisposable {
     const { sessions, accepted, refused } = this.#admission;
     const methods = this.#services.stats();
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
-    return { connections: sessions.size, accepted, refused, inFlight, methods };
+    const limits = this.#tally.stats();
+    return { connections: sessions.size, accepted, refused, inFlight, limits, methods };
   }
 
   async #open(parsed: Address, address: string): Promise<Listener> {
@@ -229,7 +243,7 @@ export class Server implements AsyncDisposable {
     }
     try {
       if (network !== undefined) return await network.listen(parsed);
-      if (transport === "unix") return listenUnix(parsed);
+      if (transport === "unix") return await listenUnix(parsed);
       return transport === "tls" ? await listenTls(parsed, tls!) : listenTcp(parsed);
     } catch (error) {
       throw located(error, address);
@@ -245,7 +259,8 @@ export class Server implements AsyncDisposable {
   }
 
   async #shutdown(grace: number): Promise<void> {
-    const timer = setTimeout(() => this.#closeSessions(), grace);
+    const late = `The server shut down, after a grace of ${grace} ms`;
+    const timer = setTimeout(() => this.#closeSessions(late), grace);
     for (const session of this.#admission.sessions) session.drain();
     await this.#stop();
     clearTimeout(timer);
@@ -259,8 +274,8 @@ export class Server implements AsyncDisposable {
     this.#listening.clear();
   }
 
-  #closeSessions(): void {
-    const reason = new RpcError("unavailable", "The server was closed");
+  #closeSessions(why: string): void {
+    const reason = new RpcError("unavailable", why);
     for (const session of [...this.#admission.sessions]) session.close(reason);
   }
 

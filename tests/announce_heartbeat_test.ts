@@ -31,14 +31,14 @@ function open() {
       log: (line) => lines.push(line),
       ...options,
     });
-  return { clock, link, lines, restart, start, list: () => store.list() };
+  return { clock, link, lines, restart, start, list: async () => (await store.list()).leases };
 }
 
 Deno.test("announce: registers, renews at a third of the lease, and takes off", async () => {
   const { clock, link, start, list } = open();
   const registration = await start({ ttl: 3_000 });
   assertEquals(registration.address, ADDRESS);
-  assertEquals(await list(), [{ instance: INSTANCE, ttl: 3_000, age: 0, idle: 0 }]);
+  assertEquals((await list()).map(({ instance, ttl }) => [instance, ttl]), [[INSTANCE, 3_000]]);
   await clock.advance(999);
   assertEquals(link.methods.length, 1);
   await clock.advance(1);
@@ -260,6 +260,13 @@ Deno.test("announce: arguments that make no sense are refused before anything is
   const { link, start } = open();
   await assertRejects(() => announce("foo", INSTANCE), TypeError, "registry URL");
   await assertRejects(() => start({}, { ...INSTANCE, address: "tcp@127.0.0.1:0" }), TypeError, "port 0");
+  for (const host of ["0.0.0.0", "[::]", "0", "[0:0::0]", "[::ffff:0.0.0.0]"]) {
+    for (const address of [`tcp@${host}:9000`, `ws@${host}:9000/path`]) {
+      const refused = () => start({}, { ...INSTANCE, address });
+      const error = await assertRejects(refused, TypeError, `Cannot announce ${address}: servers listen on `);
+      assertStringIncludes(error.message, `such as ${address.slice(0, address.indexOf("@"))}@10.0.0.7:9000`);
+    }
+  }
   await assertRejects(() => start({}, { ...INSTANCE, weight: -1 }), RangeError, "weight");
   await assertRejects(() => start({ ttl: -1 }), RangeError, "ttl");
   await assertRejects(() => start({ interval: 0 }), RangeError, "interval");

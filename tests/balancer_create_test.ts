@@ -24,7 +24,8 @@ Deno.test("createBalancer names those it knows when it does not know one", () =>
     assertThrows(
       create,
       TypeError,
-      `Cannot create balancer "${name}": expected "random", "round_robin" or a Balancer`,
+      `Cannot create balancer "${name}": expected "random", "round_robin", "weighted_round_robin", ` +
+        `"least_pending", "consistent_hash" or a Balancer`,
     );
   }
   for (const none of [undefined, null, 7, {}, { pick() {} }]) {

@@ -2,22 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { RpcError, Server } from "../server/mod.ts";
+import { Browser, browserPresent, browserSkipped } from "./browser.ts";
 import { soon } from "./raw_peer.ts";
-
-const CHROMIUM = "chromium";
-
-/** Whether there is a browser to test with. */
-async function installed(): Promise<boolean> {
-  try {
-    return (await new Deno.Command(CHROMIUM, { args: ["--version"], stdout: "null", stderr: "null" })
-      .output()).success;
-  } catch {
-    return false;
-  }
-}
-
-const present = await installed();
-const skipped = present ? "" : ` [SKIPPED: ${CHROMIUM} is not installed]`;
 
 /** The client and its test as one file for browsers. */
 async function bundle(): Promise<string> {
@@ -29,33 +15,9 @@ async function bundle(): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** Opens a page in a browser of its own until `done`, and returns what that is. */
-async function browse<T>(url: string, done: Promise<T>): Promise<T> {
-  const directory = await Deno.makeTempDir();
-  const browser = new Deno.Command(CHROMIUM, {
-    args: [
-      ..."--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync".split(" "),
-      "--disable-background-networking",
-      "--disable-component-update",
-      `--user-data-dir=${directory}`,
-      url,
-    ],
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
-  try {
-    return await soon(done, "the browser's report", 30_000);
-  } finally {
-    browser.kill("SIGKILL");
-    await browser.status;
-    // Its children may be about to write something.
-    await Deno.remove(directory, { recursive: true }).catch(() => {});
-  }
-}
-
 Deno.test({
-  name: `browser: a bundled client calls over ws@${skipped}`,
-  ignore: !present,
+  name: `browser: a bundled client calls over ws@${browserSkipped}`,
+  ignore: !browserPresent,
   async fn() {
     await using server = new Server({ authenticate: (token) => token === "from a browser" });
     server.register("Arith", { sum: ({ a, b }: { a: number; b: number }) => a + b });
@@ -86,7 +48,9 @@ Deno.test({
         }
       },
     );
-    const seen = await browse(`http://127.0.0.1:${http.addr.port}/`, report.promise);
+    await using browser = await Browser.start();
+    await browser.open(`http://127.0.0.1:${http.addr.port}/`);
+    const seen = await soon(report.promise, "the browser's report", 30_000);
     assertEquals(seen, {
       deno: false,
       sum: 3,

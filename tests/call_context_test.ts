@@ -90,3 +90,18 @@ Deno.test("context: a handler may keep it, and what it got, beyond its call", as
     assertEquals(signal.aborted, false);
   }
 });
+
+Deno.test("context: what is shown of it in a log is what handlers are told, and no more", async () => {
+  const show = (_: unknown, context: CallContext) => Deno.inspect({ context }, { colors: false });
+  await using link = await Link.open({ show });
+  const shown = await link.call<string>("show", null, { metadata: { zone: "north" }, timeout: Infinity });
+  assertMatch(
+    shown,
+    /CallContext \{\s+method: "S\.show",\s+peer: Peer \{ address: "tcp@127\.0\.0\.1:\d+" \},/,
+  );
+  assertMatch(shown, /metadata: Map\(1\) \{ "zone" => "north" \},\s+deadline: Infinity,/);
+  assertMatch(shown, /signal: AbortSignal \{[^}]*\},\s+replyMetadata: Map\(0\) \{\}\s+\}/);
+  for (const internal of ["session", "target", "seq", "answered", "inflow"]) {
+    assert(!shown.includes(internal), shown);
+  }
+});

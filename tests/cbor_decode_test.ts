@@ -293,8 +293,28 @@ Deno.test("CBOR limits hold to the item", () => {
   refuses("a142616100", "limit", 1, { maxKeyBytes: 2 });
 });
 
+Deno.test("CBOR limits numbers as keys, and charges what takes long to build", () => {
+  decode(codec, encode(codec, new Set(Array(4_096).keys())));
+  decode(codec, encode(codec, new Set(Array.from({ length: 9_000 }, (_, i) => `${i}`))));
+  for (const keys of [[0, 1], [1.5, -1], [2n ** 60n], [2n ** 70n]] as (number | bigint)[][]) {
+    const [map, set] = [new Map(keys.map((key) => [key, 1])), new Set(keys)];
+    const cost = typeof keys[0] === "number" ? keys.length : keys[0]! < 2n ** 64n ? 2 : 8;
+    for (const value of [map, set, [map]]) {
+      decode(new CborCodec({ maxNumericKeys: cost }), encode(codec, value));
+      refuses(encode(codec, value).toHex(), "limit", undefined, { maxNumericKeys: cost - 1 });
+    }
+  }
+  refuses(encode(codec, [new Set([1, 2]), new Set([1, 2])]).toHex(), "limit", undefined, {
+    maxNumericKeys: 3,
+  });
+  // A byte string counts twice, and 32 bytes of a bignum as two more.
+  decode(new CborCodec({ maxItems: 4 }), Uint8Array.fromHex(`c25820${"ff".repeat(32)}`));
+  refuses(`c25820${"ff".repeat(32)}`, "limit", undefined, { maxItems: 3 });
+  refuses("814101", "limit", undefined, { maxItems: 1 });
+});
+
 Deno.test("CborCodec refuses limits that are none, by name", () => {
-  for (const name of ["maxDepth", "maxItems", "maxBignumBytes", "maxKeyBytes"]) {
+  for (const name of ["maxDepth", "maxItems", "maxBignumBytes", "maxKeyBytes", "maxNumericKeys"]) {
     for (const value of [0, -1, 1.5, NaN, Infinity, "1"]) {
       assertThrows(() => new CborCodec({ [name]: value }), RangeError, name);
     }

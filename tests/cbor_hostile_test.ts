@@ -9,6 +9,14 @@ const hex = (text: string) => Uint8Array.fromHex(text.replaceAll(" ", ""));
 const repeated = (text: string, count: number, before = "", after = "") =>
   hex(before + text.replaceAll(" ", "").repeat(count) + after);
 
+function colliding(before: string, count: number, after: string): Uint8Array {
+  const bignums = Array.from(
+    { length: count },
+    (_, i) => `c24c01${(i + 1).toString(16).padStart(6, "0")}${"01".repeat(8)}`,
+  );
+  return hex(before + bignums.map((each) => each + after).join(""));
+}
+
 const HOSTILE: Record<string, Uint8Array> = {
   "bytes of 2^32-1 whose end wraps around": hex(`83 63616263 5afffffffb ${"00".repeat(38)}`),
   "20 nested arrays of 2^25": repeated("9a01ffffff", 20),
@@ -29,6 +37,9 @@ const HOSTILE: Record<string, Uint8Array> = {
   "a million empty byte strings": repeated("40", 1_000_000, "9a000f4240"),
   "a million empty maps": repeated("a0", 1_000_000, "9f", "ff"),
   "a Map of a million keys": repeated("81 00 00", 1_000_000, "ba000f4240"),
+  // V8 hashes the lowest 64 bits of a bigint: all of these collide, and took up to seven seconds.
+  "33000 keys of a Map that collide": colliding("d90103 b980e8", 33_000, "00"),
+  "20000 elements of a Set that collide": colliding("d90102 994e20", 20_000, ""),
   "a break as an item": hex("81ff"),
   "a break as a value": hex("bf6161ff"),
   "a key of a million": hex(`a17a000f4240${"61".repeat(1_000_000)}00`),

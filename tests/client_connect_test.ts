@@ -2,6 +2,8 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../mod.ts";
+import { dialTcp } from "../transport/tcp.ts";
+import { soon } from "./raw_peer.ts";
 import { answerHandshake, freePort, RawServer, readToEnd } from "./service_link.ts";
 import { fails } from "./session_pair.ts";
 
@@ -27,7 +29,11 @@ Deno.test("connect: what is no address is a TypeError", async () => {
     await assertRejects(() => connect(address), TypeError, "address");
   }
   for (const target of [undefined, null, 5, {}, ["tcp@127.0.0.1:9"], new URL("http://a"), () => {}]) {
-    await assertRejects(() => connect(target as unknown as string), TypeError);
+    await assertRejects(
+      () => connect(target as unknown as string),
+      TypeError,
+      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or new Regis",
+    );
   }
 });
 
@@ -74,6 +80,22 @@ Deno.test("connect: a server that speaks something else is refused, by either si
   await fails(connect(asTcp), "invalid_argument", `Cannot connect to ${asTcp}`);
   await fails(connect(asHttp), "unavailable", `Cannot connect to ${asHttp}`);
   await fails(connect(`${http.address}/elsewhere`), "unavailable", "405");
+  await fails(
+    connect(asTcp),
+    "invalid_argument",
+    "got HTTP; RPC on an HTTP port has an address with http@ or ws@",
+  );
+  await fails(connect(asHttp), "unavailable", "RPC without HTTP has an address with tcp@");
+  await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "has an address with tcp@ or tls@");
+  await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("web"));
+  const { port } = web.addr;
+  await fails(connect(`tcp@127.0.0.1:${port}`), "invalid_argument", "got HTTP; RPC on an HTTP port has");
+  await fails(
+    connect(`http@127.0.0.1:${port}`),
+    "unavailable",
+    "what Deno.serve answers has an address with ws@",
+  );
+  await fails(connect(`ws@127.0.0.1:${port}`), "unavailable", "hand requests for /_rpc_ on to server.fetch");
   await using nonsense = new RawServer(async (conn) => {
     await conn.write(new TextEncoder().encode("SSH-2.0-OpenSSH_9.6\r\n"));
   });
@@ -176,4 +198,27 @@ Deno.test("connect: an empty list is a list, and a call has nowhere to go", asyn
   await using client = await connect(new MultiServers([]));
   const error = await fails(client.call("S.ok"), "unavailable", "No server is known");
   assertEquals(error.notStarted, true);
+});
+
+Deno.test("connect: a dial that is given up just as it succeeds leaves no socket behind", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const stop = new AbortController();
+  const { connect } = Deno;
+  // What happens once in some thousand times: the signal aborts when the socket is there and Deno is about to hand it
+  // over. Deno asks the signal that it was given, and loses the socket if that throws.
+  const unlucky = async (options: Deno.ConnectOptions & { signal?: AbortSignal }) => {
+    const socket = await connect({ hostname: options.hostname, port: options.port });
+    stop.abort(new Error("given up"));
+    options.signal?.throwIfAborted();
+    return socket;
+  };
+  Deno.connect = unlucky as typeof Deno.connect;
+  try {
+    const dialled = dialTcp({ hostname: "127.0.0.1", port: listener.addr.port }, stop.signal);
+    await assertRejects(() => dialled, Error, "given up");
+  } finally {
+    Deno.connect = connect;
+  }
+  using socket = await listener.accept();
+  assertEquals(await soon(socket.read(new Uint8Array(1)), "the end of the connection", 2_000), null);
 });

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Client, connect, MultiServers, RpcError, Server } from "../mod.ts";
+import { cbor, frame } from "./raw_peer.ts";
 import { answerHandshake, Fleet, freePort, RawServer, readToEnd } from "./service_link.ts";
 import { fails, until } from "./session_pair.ts";
 
@@ -259,5 +260,26 @@ Deno.test("fail-over: with every server slow to connect, a call goes to the firs
   const call = assertRejects(() => client.call("S.echo", 1, { timeout: 1_500 }), RpcError);
   const timer = setTimeout(gate.resolve, 700);
   assertEquals((await call).notStarted, false, "it was sent to the late one, which does not answer");
+  clearTimeout(timer);
+});
+
+Deno.test("fail-over: a call that has been answered waits for no other server any more", async () => {
+  await using silent = new RawServer();
+  const gate = Promise.withResolvers<void>();
+  await using late = new RawServer(async (conn) => {
+    await gate.promise;
+    await answerHandshake(conn);
+    await conn.read(new Uint8Array(4_096));
+    await conn.write(frame([2, 1], cbor("late")));
+    await readToEnd(conn);
+  });
+  await using client = await connect(new MultiServers([silent.address, late.address]), {
+    connectTimeout: 60_000,
+  });
+  const call = client.call("S.echo", 1);
+  await until(() => silent.accepted.length > 0 && late.accepted.length > 0, "both are dialled");
+  const timer = setTimeout(gate.resolve, 400);
+  assertEquals(await call, "late");
+  assertEquals(client.stats().pending, 0);
   clearTimeout(timer);
 });

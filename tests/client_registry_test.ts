@@ -62,8 +62,15 @@ Deno.test("registry: a client that starts before the registry waits for it", asy
   await fails(
     connect(new RegistryDiscovery(url), { connectTimeout: 80 }),
     "deadline_exceeded",
-    "No list of servers",
+    `No list of servers within 80 ms: Cannot reach registry at ${url}/_rpc_/registry: `,
   );
+  const silent = new RegistryDiscovery(url, {
+    fetch: (_, { signal }) =>
+      new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))),
+  });
+  const unanswered =
+    `No list of servers within 20 ms: The registry at ${url}/_rpc_/registry has not answered yet`;
+  await fails(connect(silent, { connectTimeout: 20 }), "deadline_exceeded", unanswered);
   const connecting = connect(new RegistryDiscovery(url, { refreshInterval: 30 }));
   const starting = start(url, "one");
   await using registry = new Registry();

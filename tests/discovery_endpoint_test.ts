@@ -43,6 +43,7 @@ Deno.test("parseAddress says what is wrong with what is no address", () => {
     ["tcp@a b:1", example],
     ["tcp@user@a:1", example],
     ["tcp://127.0.0.1:1", example],
+    ["http://127.0.0.1:1/_rpc_/registry", `${example}; the URL of a registry is for RegistryDiscovery`],
     ["udp@127.0.0.1:1", "unknown protocol, use one of tcp, tls, unix, http, ws, wss"],
     ["TCP@127.0.0.1:1", "unknown protocol"],
     ["toString@127.0.0.1:1", "unknown protocol"],

@@ -31,12 +31,12 @@ function open(options: RegistryDiscoveryOptions = {}) {
 }
 
 testDiscovery("RegistryDiscovery", async (endpoints) => {
-  const { clock, store, link, discovery, register } = open();
+  const { clock, store, link, discovery, register } = open({ holdTime: 0 });
   await register(...endpoints);
   return {
     discovery,
     async change(endpoints) {
-      for (const { instance } of await store.list()) await store.revoke(instance.address);
+      for (const { instance } of (await store.list()).leases) await store.revoke(instance.address);
       await register(...endpoints);
       await clock.advance(10_000);
     },
@@ -59,13 +59,19 @@ Deno.test("RegistryDiscovery: asks again only when its list has grown old", asyn
 Deno.test("RegistryDiscovery: however many ask, there is one request", async () => {
   const { clock, link, discovery, register } = open();
   await register({ address: A });
-  const watches = Array.from({ length: 10 }, () => discovery.watch()[Symbol.asyncIterator]());
-  const lists = [...watches.map((watch) => watch.next().then(({ value }) => value)), discovery.endpoints()];
-  for (const list of await Promise.all(lists)) assertEquals(list, [{ address: A }]);
+  const asked = await Promise.all(Array.from({ length: 10 }, () => discovery.endpoints()));
+  for (const list of asked) assertEquals(list, [{ address: A }]);
   assertEquals(link.methods.length, 1);
+  const watches = Array.from({ length: 10 }, () => discovery.watch()[Symbol.asyncIterator]());
+  for (const { value } of await Promise.all(watches.map((watch) => watch.next()))) {
+    assertEquals(value, [{ address: A }]);
+  }
+  await settle();
+  assertEquals(link.methods.length, 2);
   await clock.advance(30_000);
-  assertEquals([link.methods.length, link.mostAtOnce], [4, 1]);
+  assertEquals([link.methods.length, link.mostAtOnce], [5, 1]);
   for (const watch of watches) await watch.return?.();
+  await settle();
   assertEquals(clock.timers, 0);
 });
 
@@ -127,6 +133,19 @@ Deno.test("RegistryDiscovery: a watch keeps trying until there is a list, ever l
   await watch.return?.();
 });
 
+Deno.test("RegistryDiscovery: failure says what is wrong with the registry, while something is", async () => {
+  const { link, discovery, register } = open();
+  assertEquals(discovery.failure?.message, `The registry at ${REGISTRY_URL} has not answered yet`);
+  const { registry } = link;
+  link.registry = undefined;
+  await register({ address: A });
+  await assertRejects(() => discovery.endpoints(), RpcError);
+  assertEquals(discovery.failure?.message, `Cannot reach registry at ${REGISTRY_URL}: connection refused`);
+  link.registry = registry;
+  await discovery.endpoints();
+  assertEquals(discovery.failure, undefined);
+});
+
 Deno.test("RegistryDiscovery: keeps the last good list while the registry is away, and follows when it is back", async () => {
   const { clock, link, discovery, register } = open();
   await register({ address: A });
@@ -177,6 +196,8 @@ Deno.test("RegistryDiscovery: nonsense is no list, an empty list is one", async 
     assertEquals(await discovery.endpoints(), [{ address: A }]);
   }
   link.override = () => new Response(good);
+  await clock.advance(10_000);
+  await discovery.endpoints();
   await clock.advance(10_000);
   assertEquals(await discovery.endpoints(), []);
 });
@@ -281,7 +302,7 @@ Deno.test("RegistryDiscovery: arguments that make no sense are refused at once",
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { maxListBytes: 0.5 }), RangeError, "maxListBytes");
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { service: "" }), TypeError, "service");
   const wrong = { timeout: "1" } as unknown as RegistryDiscoveryOptions;
-  assertThrows(() => new RegistryDiscovery(REGISTRY_URL, wrong), TypeError, "timeout of type string");
+  assertThrows(() => new RegistryDiscovery(REGISTRY_URL, wrong), TypeError, 'timeout "1"');
 });
 
 Deno.test("RegistryDiscovery: over a network, from an origin alone", async () => {

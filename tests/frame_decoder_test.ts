@@ -23,7 +23,7 @@ function fields(decoder: FrameDecoder): Record<string, unknown> {
     Object.assign(read, { code: decoder.code, message: decoder.message });
   }
   if (kind === Kind.Credit) Object.assign(read, { items: decoder.items, bytes: decoder.creditBytes });
-  if (kind <= Kind.Error && decoder.metadata !== undefined) {
+  if ((kind <= Kind.Error || kind === Kind.End) && decoder.metadata !== undefined) {
     read.metadata = Object.fromEntries(
       [...decoder.metadata].map((
         [name, value],
@@ -161,11 +161,17 @@ Deno.test("frames: a field of one frame is not left over in the next", () => {
   const metadata: unknown[] = [];
   feed(
     decoder,
-    bytes(frame([2, 1, new Map([["a", "x"]])]), frame([2, 3]), frame([1, 5, "A.b", 0], cbor(1))),
+    bytes(
+      frame([2, 1, new Map([["a", "x"]])]),
+      frame([2, 3]),
+      frame([1, 5, "A.b", 0], cbor(1)),
+      frame([5, 7, new Map([["a", "y"]])]),
+      frame([5, 9]),
+    ),
     () => Infinity,
     () => metadata.push(decoder.metadata?.get("a")),
   );
-  assertEquals(metadata, ["x", undefined, undefined]);
+  assertEquals(metadata, ["x", undefined, undefined, "y", undefined]);
 });
 
 Deno.test("frames: metadata bytes are a copy that later frames do not change", () => {

@@ -5,6 +5,7 @@ import { encodeHex } from "@std/encoding";
 import { ByteBuffer } from "../codec/bytes.ts";
 import {
   beginCall,
+  beginEnd,
   beginError,
   beginItem,
   beginReply,
@@ -54,6 +55,8 @@ Deno.test("frames written: numbers of every width", () => {
     }
     assertEquals(written((out) => writeCredit(out, n, n, n)).header, [7, n, n, n]);
     assertEquals(written((out) => beginReply(out, n), BODY), { header: [2, n], body: BODY });
+    assertEquals(written((out) => beginEnd(out, n), NONE), { header: [5, n], body: NONE });
+    assertEquals(written((out) => beginEnd(out, n, METADATA), NONE).header, [5, n, METADATA]);
     assertEquals(written((out) => beginItem(out, n), BODY), { header: [4, n], body: BODY });
     assertEquals(written((out) => beginCall(out, n, "A.b", n, undefined), BODY).header, [1, n, "A.b", n]);
   }
@@ -109,6 +112,9 @@ Deno.test("frames written: the library reads them back as they were", () => {
   beginItem(out, 7);
   finish(start);
   writeShort(out, Kind.End, 9);
+  start = out.length;
+  beginEnd(out, 9, METADATA);
+  endFrame(out, start);
   writeCredit(out, 11, 32, 131_072);
   writeGoAway(out, 13, "unavailable", "Shutting down");
 
@@ -126,6 +132,9 @@ Deno.test("frames written: the library reads them back as they were", () => {
   assertEquals([decoder.code, decoder.message, decoder.metadata], ["not_found", "No such thing", METADATA]);
   assertEquals(next(), [4, 7, "body"]);
   assertEquals(next(), [5, 9, ""]);
+  assertEquals(decoder.metadata, undefined);
+  assertEquals(next(), [5, 9, ""]);
+  assertEquals(decoder.metadata, METADATA);
   assertEquals(next(), [7, 11, ""]);
   assertEquals([decoder.items, decoder.creditBytes], [32, 131_072]);
   assertEquals(next(), [10, 13, ""]);

@@ -1,7 +1,7 @@
 // Interceptors on both sides: what they see, what they can change, and in what order; and those that come with the
 // library.
 
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   type CallContext,
   type Client,
@@ -247,4 +247,32 @@ Deno.test("limitConcurrency: refuses the call too many, and takes the next when 
   await Promise.all(waiting);
   await client.call("S.wait");
   assertThrows(() => limitConcurrency(0), RangeError, "0");
+});
+
+Deno.test("interceptors: one that returns no reply is named, on either side", async () => {
+  const log: string[] = [];
+  const forgets = [
+    async function forgetful(call, next) {
+      await next(call);
+    },
+    async function forgetful(call, next) {
+      return (await next(call)).value;
+    },
+    async function forgetful(call, next) {
+      return { value: (await next(call)).value };
+    },
+  ] as ((...all: Parameters<Interceptor>) => unknown)[] as Interceptor[];
+  for (const forgetful of forgets) {
+    const message =
+      "Interceptor forgetful returned no reply to S.echo: return what next(call) resolves with, or";
+    await using atClient = await pair([], [forgetful]);
+    await assertRejects(() => atClient.client.call("S.echo", "x"), TypeError, message);
+    await using server = new Server({ log: (_, error) => log.push((error as Error).message) });
+    server.use(forgetful).register("S", SERVICE);
+    const { address } = await server.listen("tcp@127.0.0.1:0");
+    await using client = await connect(address);
+    const error = await assertRejects(() => client.call("S.echo", "x"), RpcError);
+    assertEquals(error.code, "internal");
+    assertStringIncludes(log.pop()!, message);
+  }
 });

@@ -57,7 +57,9 @@ Deno.test("registry: JSON says more, and is listed as it was said", async () => 
   assertEquals(list.status, 200);
   assertEquals(list.headers.get("content-type"), "application/json");
   assertEquals(list.headers.get("cache-control"), "no-store");
+  assertEquals(list.headers.get("x-rpc-revision"), String(list.body.revision));
   assertEquals(list.body, {
+    revision: list.body.revision,
     ttl: 10_000,
     servers: [
       { address: A, ttl: 10_000, age: 5, idle: 5 },
@@ -129,7 +131,7 @@ Deno.test("registry: other methods are 405 with Allow, other paths 404 with the 
       "unimplemented",
     ]);
   }
-  for (const path of ["/", "/_rpc_", "/_rpc_/registry/", "/_rpc_/registry/x", "/_RPC_/registry"]) {
+  for (const path of ["/index.html", "/_rpc_", "/_rpc_/registry/", "/_rpc_/registry/x", "/_RPC_/registry"]) {
     const { status, body } = await ask({}, `http://registry.test${path}`);
     assertEquals([status, body.error.code], [404, "not_found"]);
     assertStringIncludes(body.error.message, `Nothing at "${path}"`);
@@ -144,6 +146,13 @@ Deno.test("registry: a list too long for a header is left out of it whole", asyn
   const { headers, body } = await ask();
   assertEquals([headers.get("X-Rpc-Servers"), headers.get("X-Rpc-Servers-Omitted")], [null, "500"]);
   assertEquals(body.servers.length, 500);
+});
+
+Deno.test("registry: what a store holds that no header can carry is in the list all the same", async () => {
+  const store = new MemoryStore();
+  for (const address of [A, "unix@/tmp/日"]) await store.grant({ address }, 0);
+  const { status, headers, body } = await open({ store }).ask();
+  assertEquals([status, headers.get("X-Rpc-Servers"), body.servers.length], [200, A, 2]);
 });
 
 Deno.test("registry: hostile registrations are refused with a reason, and change nothing", async () => {
@@ -278,7 +287,7 @@ Deno.test("registry: options that make no sense are refused", () => {
     assertThrows(() => new Registry({ ttl }), RangeError, "ttl");
   }
   assertThrows(() => new Registry({ maxTtl: 0 }), RangeError, "maxTtl");
-  assertThrows(() => new Registry({ ttl: "1" as unknown as number }), TypeError, "ttl of type string");
+  assertThrows(() => new Registry({ ttl: "1" as unknown as number }), TypeError, 'ttl "1"');
 });
 
 Deno.test("registry: by Deno.serve, HEAD has the head of GET, and who stalls or breaks off disturbs nobody", async () => {

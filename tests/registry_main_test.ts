@@ -1,12 +1,15 @@
 // The registry as a program: a process of its own, its flags, its output and its end.
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { announce } from "../registry/announce.ts";
+import { Etcd, etcdPresent, etcdSkipped, eventually } from "./etcd_process.ts";
 
 const MAIN = new URL("../registry/main.ts", import.meta.url).pathname;
 
-function command(...args: string[]): Deno.Command {
+function command(args: string[], env: Record<string, string> = {}): Deno.Command {
   return new Deno.Command("deno", {
     args: ["run", "--quiet", "-P=registry", MAIN, ...args],
+    env: { REGISTRY_TOKEN: "", ...env },
     stdout: "piped",
     stderr: "piped",
   });
@@ -14,7 +17,7 @@ function command(...args: string[]): Deno.Command {
 
 /** Runs it to its end. */
 async function run(...args: string[]): Promise<{ code: number; out: string; lines: string[] }> {
-  const { code, stdout, stderr } = await command(...args).output();
+  const { code, stdout, stderr } = await command(args).output();
   const decoder = new TextDecoder();
   const lines = decoder.decode(stderr).split("\n").filter((line) => line.startsWith("registry:"));
   return { code, out: decoder.decode(stdout), lines };
@@ -36,7 +39,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     name: `registry program: says where it listens, serves, and ends with code 0 on ${signal}`,
     ignore: Deno.build.os === "windows",
     async fn() {
-      await using process = command("--port", "0", "--ttl", "5000").spawn();
+      await using process = command(["--port", "0", "--ttl", "5000"]).spawn();
       const stderr = process.stderr.cancel();
       const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
       const line = await readLine(reader);
@@ -64,6 +67,57 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
+Deno.test({
+  name: "registry program: takes its token from the environment, and asks for it",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret" }).spawn();
+    const stderr = process.stderr.cancel();
+    const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const url = (await readLine(reader)).split(" ")[3]!;
+    const ask = async (init: RequestInit) => {
+      const response = await fetch(url, init);
+      await response.body?.cancel();
+      return response.status;
+    };
+    const headers = { authorization: "Bearer secret" };
+    assertEquals([await ask({}), await ask({ headers })], [401, 200]);
+    process.kill("SIGTERM");
+    assertEquals((await process.status).code, 0);
+    await reader.cancel();
+    await stderr;
+  },
+});
+
+Deno.test({
+  name: `registry program: over etcd, one of two is killed and nobody is lost${etcdSkipped}`,
+  ignore: !etcdPresent,
+  async fn() {
+    await using etcd = await Etcd.start();
+    const start = async () => {
+      const process = command(["--port=0", `--store=etcd@${etcd.url}`]).spawn();
+      const stderr = process.stderr.cancel();
+      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      const url = (await readLine(reader)).split(" ")[3]!;
+      const stop = async (signal: Deno.Signal) => {
+        process.kill(signal);
+        await Promise.all([process.status, reader.cancel(), stderr]);
+      };
+      return { url, stop };
+    };
+    const [one, two] = await Promise.all([start(), start()]);
+    const address = "tcp@127.0.0.1:1";
+    const registration = await announce([one.url, two.url], { address }, { ttl: 3_000 });
+    const listed = async () => (await fetch(two.url).then((response) => response.json())).servers.length;
+    await eventually(async () => await listed() === 1, "the other to know");
+    await one.stop("SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, 4_500));
+    assertEquals(await listed(), 1);
+    await registration.close();
+    await two.stop("SIGTERM");
+  },
+});
+
 Deno.test("registry program: flags that make no sense are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "registry: unknown argument --prot; see --help"],
@@ -72,6 +126,12 @@ Deno.test("registry program: flags that make no sense are one line and code 2", 
     [["--port"], 'registry: --port needs a whole number from 0 to 65535, not ""; see --help'],
     [["--ttl=-1"], 'registry: --ttl needs a whole number from 0 to 3600000, not "-1"; see --help'],
     [["--host="], "registry: --host needs an address to listen on; see --help"],
+    [["--store", "x"], 'registry: --store needs memory or etcd@http://HOST:PORT, not "x"; see --help'],
+    [
+      ["--store=etcd@127.0.0.1"],
+      'registry: --store needs URLs such as etcd@http://127.0.0.1:2379, not "etcd@127.0.0.1"; see --help',
+    ],
+    [["--protect-reads"], "registry: --protect-reads needs the variable REGISTRY_TOKEN; see --help"],
   ];
   const results = await Promise.all(bad.map(([args]) => run(...args)));
   for (const [i, { code, out, lines }] of results.entries()) {
@@ -82,7 +142,9 @@ Deno.test("registry program: flags that make no sense are one line and code 2", 
 Deno.test("registry program: --help explains, and ends with code 0", async () => {
   const { code, out } = await run("--help");
   assertEquals(code, 0);
-  for (const flag of ["--port", "--host", "--ttl"]) assertMatch(out, new RegExp(`^ +${flag} `, "m"));
+  for (const flag of ["--port", "--host", "--ttl", "--store", "--protect-reads"]) {
+    assertMatch(out, new RegExp(`^ +${flag} `, "m"));
+  }
 });
 
 Deno.test("registry program: a port in use is one line and code 1", async () => {

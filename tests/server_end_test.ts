@@ -13,7 +13,7 @@ Deno.test("shutdown: thrice at once, with a handler that never returns, ends at 
       return new Promise(() => {});
     },
   });
-  const call = fails(link.call("never"), "unavailable");
+  const call = fails(link.call("never"), "unavailable", "The other side shut down before it answered");
   await until(() => link.counts("never").inFlight === 1, "it runs");
   const began = performance.now();
   const endings = [150, 10_000, 0].map((grace) => link.server.shutdown({ grace }));
@@ -21,6 +21,7 @@ Deno.test("shutdown: thrice at once, with a handler that never returns, ends at 
   const elapsed = performance.now() - began;
   assert(elapsed >= 149 && elapsed < 600, `it took ${elapsed} ms`);
   assertEquals((reasons[0] as RpcError).code, "unavailable");
+  assertEquals((reasons[0] as RpcError).message, "The server shut down, after a grace of 150 ms");
   assertEquals((await call).notStarted, false);
   await link.server.shutdown();
   await link.server.close();

@@ -209,6 +209,9 @@ Deno.test("register: what has nothing to call, no class, or is no object", async
   for (const args of [["S"], ["S", null], ["S", 5], ["S", () => 1], [Base], [5], [null], [undefined], []]) {
     assertThrows(() => register(...args), TypeError, "expected an object with methods");
   }
+  for (const args of [[Base], ["S", () => 1]]) {
+    assertThrows(() => register(...args), TypeError, "such as an instance, not the class or function itself");
+  }
   assertEquals(names(server), []);
 });
 

@@ -54,6 +54,24 @@ testSession("a lost connection settles every call at once, on both sides", async
   }
 });
 
+testSession(
+  "a call that is cut after the other side drained is not told of a lost connection",
+  async (open) => {
+    const waiting = new Patient();
+    await using pair = await open({ methods: { wait: waiting.wait }, callbacks: { wait: waiting.wait } });
+    const cut = fails(pair.call("wait"), "unavailable", "The other side shut down before it answered");
+    // Whoever drains knows why itself.
+    const own = fails(callOver(pair.accepted, "S.wait"), "unavailable", "That was all");
+    await until(() => waiting.started === 2, "both handlers run");
+    pair.accepted.drain();
+    await until(() => !pair.dialled.open, "the other side has heard");
+    pair.accepted.close(REASON);
+    const { remote, notStarted } = await cut;
+    assertEquals([remote, notStarted], [false, false]);
+    await own;
+  },
+);
+
 testSession("calls that had not been sent when the connection was lost say so", async (open) => {
   await using pair = await open({
     methods: { wait: () => new Promise(() => {}) },

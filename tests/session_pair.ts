@@ -14,6 +14,7 @@ import { type SessionLimits, sessionLimits } from "../transport/limits.ts";
 import { Inflow } from "../transport/inflow.ts";
 import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
+import { Tally } from "../transport/tally.ts";
 import { dialTcp, listenTcp } from "../transport/tcp.ts";
 
 /** A Conn that counts what it writes and can be broken. */
@@ -94,7 +95,7 @@ export class Pair implements AsyncDisposable {
       peerMaxInFlight: limits.maxInFlight,
       handleTimeout: 0,
     };
-    const common = { prefix: new Uint8Array(0), limits, names: new KeyCache() };
+    const common = { prefix: new Uint8Array(0), limits, tally: new Tally(), names: new KeyCache() };
     this.dialledConn = new Tap(conns[0]);
     this.acceptedConn = new Tap(conns[1]);
     this.dialled = new Session(this.dialledConn, {
@@ -118,8 +119,13 @@ export class Pair implements AsyncDisposable {
   }
 
   /** As `call`, for an answer that is a stream. */
-  stream<T>(method: string, args?: unknown, options?: CallOptions): CallStream<T> {
-    return streamOver(this.dialled, `S.${method}`, args, options);
+  stream<T>(
+    method: string,
+    args?: unknown,
+    options?: CallOptions,
+    replyMetadata?: Map<string, string | Uint8Array>,
+  ): CallStream<T> {
+    return streamOver(this.dialled, `S.${method}`, args, options, replyMetadata);
   }
 
   /** Whether neither side has anything to do with any call. */
@@ -167,15 +173,20 @@ export function callOver(
   });
 }
 
-/** Calls a method over a session that answers with a stream, as a client does. */
+/**
+ * Calls a method over a session that answers with a stream, as a client does.
+ *
+ * @param replyMetadata Is given what comes beside the answer
+ */
 export function streamOver<T>(
   session: Session,
   method: string,
   args?: unknown,
   options: CallOptions = {},
+  replyMetadata?: Map<string, string | Uint8Array>,
 ): CallStream<T> {
   const { timeout = Infinity, signal, metadata } = options;
-  const inflow = new Inflow();
+  const inflow = new Inflow(replyMetadata);
   return new CallStream<T>(inflow, () => {
     session.call({
       seq: 0,
@@ -186,10 +197,10 @@ export function streamOver<T>(
       metadata: toMetadata(metadata),
       inflow,
       outflow: undefined,
-      resolve(result) {
+      resolve(result, metadata) {
         if (inflow.over) return;
         inflow.push(result, 0);
-        inflow.end();
+        inflow.end(metadata);
       },
       reject: (error) => inflow.fail(error, endsAtOnce(error)),
     });

@@ -126,7 +126,18 @@ Deno.test("tls: a client that says no protocol may come, one that says only othe
 });
 
 const NOT_TRUSTED: [string, string, ConnectOptions, RegExp][] = [
-  ["of an unknown authority", "server", {}, /UnknownIssuer/],
+  [
+    "of an unknown authority",
+    "server",
+    {},
+    /UnknownIssuer; trust whoever signed .* by the option tls\.caCerts$/,
+  ],
+  [
+    "that is an authority's",
+    "self_signed",
+    { tls: { caCerts: [pem("self_signed.pem")] } },
+    /basicConstraints=CA:FALSE$/,
+  ],
   ["of another authority", "server", { tls: { caCerts: [pem("other_ca.pem")] } }, /UnknownIssuer/],
   ["for another name", "elsewhere", TRUST, /not valid for name/],
   [
@@ -195,6 +206,29 @@ Deno.test("tls: a client never speaks plainly, whatever the server says", async 
   await serving;
   const text = new TextDecoder("latin1").decode(Uint8Array.from(heard));
   assert(!text.includes("magicNumber") && !text.includes("secret"));
+});
+
+Deno.test("tls: who takes TLS for plain, or plain for TLS, is told so on both sides", async () => {
+  await using at = await open();
+  const log: string[] = [];
+  await using plain = new Server({ log: (message) => log.push(message) }).register("S", { ok: () => "ok" });
+  const { address } = await plain.listen("tcp@127.0.0.1:0");
+  const cases: [string, RegExp][] = [
+    [at.address.replace("tls@", "tcp@"), /got TLS; a server with TLS has an address with tls@ or wss@$/],
+    [at.address.replace("tls@", "http@"), /got TLS; a server with TLS has an address with tls@ or wss@$/],
+    [
+      at.address.replace("tls@", "wss@"),
+      /NoApplicationProtocol; over TLS, RPC has an address with tls@, and HTTPS one with wss@$/,
+    ],
+    [address.replace("tcp@", "tls@"), /; without TLS the address begins with tcp@ or ws@$/],
+  ];
+  for (const [wrong, message] of cases) {
+    const error = await assertRejects(() => connect(wrong, { ...TRUST, connectTimeout: 5_000 }), RpcError);
+    assertMatch(error.message, message);
+    assert(error.code !== "deadline_exceeded", "it was found out, not waited for");
+  }
+  await until(() => log.length === 1, "the refusal to be logged");
+  assertMatch(log[0]!, /^Refused .* expected one line of JSON, got TLS$/);
 });
 
 Deno.test("tls: silent, plain and aborting clients neither block nor end the listener", async () => {
@@ -341,16 +375,31 @@ Deno.test("tls: listening without a certificate, or with none that is good, says
   await assertRejects(() => listen({}, "ws@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
   await assertRejects(() => listen({}, "wss@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
   const { cert, key } = identity("server");
-  for (const tls of [{ cert: "none", key }, { cert, key: "a secret" }, { cert, key: pem("elsewhere.key") }]) {
+  for (const tls of [{ cert: cert.slice(0, 99), key }, { cert, key: pem("elsewhere.key") }]) {
     const error = await assertRejects(() => listen({ tls }), Error, "Cannot listen on tls@127.0.0.1:0: ");
     assert(!Deno.inspect(error).includes("secret") && !Deno.inspect(error).includes("BEGIN"));
+  }
+  for (
+    const [tls, name] of [[{ cert: "cert.pem", key }, "tls.cert"], [
+      { cert, key: "a secret" },
+      "tls.key",
+    ]] as const
+  ) {
+    const message =
+      `Cannot use ${name}: expected text in PEM, which has a line -----BEGIN; of a file, give what`;
+    assert(!assertThrows(() => new Server({ tls }), TypeError, message).message.includes("secret"));
   }
   // deno-lint-ignore no-explicit-any
   assertThrows(() => new Server({ tls: { cert } as any }), TypeError, "expected cert and key as text");
 });
 
-Deno.test("tls: what a client trusts must be text", async () => {
-  const wrong: unknown[] = [{ caCerts: "text" }, { caCerts: [1] }, { serverName: 1 }];
+Deno.test("tls: what a client trusts must be text in PEM", async () => {
+  const wrong: unknown[] = [
+    { caCerts: "text" },
+    { caCerts: [1] },
+    { serverName: 1 },
+    { caCerts: [CA, "tests/certs/ca.pem"] },
+  ];
   for (const tls of wrong) {
     await assertRejects(
       () => connect("tls@127.0.0.1:1", { tls } as ConnectOptions),

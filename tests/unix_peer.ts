@@ -53,6 +53,14 @@ function exists(): boolean {
   seen.inTheWay = await failure(() => server.listen(address));
   seen.precious = Deno.readTextFileSync(path);
   Deno.removeSync(path);
+  // As a process leaves it that is killed: closing would have removed it.
+  const killed = Deno.listen({ transport: "unix", path });
+  Deno.renameSync(path, `${path}.kept`);
+  killed.close();
+  Deno.renameSync(`${path}.kept`, path);
+  seen.stale = await failure(() => server.listen(address));
+  seen.existsAfterStale = exists();
+  Deno.removeSync(path);
   await server.listen(address);
   seen.existsAgain = exists();
 }

@@ -235,6 +235,17 @@ Deno.test("websocket: shutdown lets what was accepted finish, close() does not w
   }
 });
 
+Deno.test("websocket: a call that the end of the grace cuts is told that the server shut down", async () => {
+  await using at = await open();
+  at.server.register("Slow", { work: () => new Promise(() => {}) });
+  await using client = await connect(at.address);
+  const working = client.call("Slow.work");
+  await until(() => at.server.stats().inFlight === 1, "it runs");
+  const cut = assertRejects(() => working, RpcError, "The other side shut down before it answered");
+  await at.server.shutdown({ grace: 50 });
+  await cut;
+});
+
 Deno.test("websocket: a client that goes away aborts its calls", async () => {
   const aborted = Promise.withResolvers<unknown>();
   await using at = await open();

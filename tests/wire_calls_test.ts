@@ -4,7 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { RpcError } from "../call/error.ts";
 import { bodyOf, bytes, call, cbor, type Frame, frame, seeded, soon } from "./raw_peer.ts";
-import { assertGoAway, assertLives, ECHO, overBoth, pingPong, type Services, until } from "./wire_harness.ts";
+import { assertLives, ECHO, overBoth, pingPong, type Services, until } from "./wire_harness.ts";
 
 const NOT_STARTED = new Map([["not-started", ""]]);
 
@@ -182,29 +182,6 @@ overBoth("calls: so does a call whose time is spent", async (open) => {
   await until(() => wire.stats("Slow.call").inFlight === 0, "all to return");
   await assertLives(peer, 35);
 });
-
-overBoth(
-  "calls: ten times as many refusals as calls may be in flight, without one that ends, are too many",
-  async (open) => {
-    const { services, waiting } = gated();
-    await using wire = await open(services, { maxInFlight: 16 });
-    const { peer } = wire;
-    let seq = -1;
-    const flood = (count: number) =>
-      peer.send(...Array.from({ length: count }, () => call(seq += 2, "Slow.call")));
-    await flood(16 + 160);
-    await peer.frames(160);
-    // One that ends begins the count anew.
-    waiting[0]!.resolve(1);
-    assertEquals((await peer.frame())?.header, [2, 1]);
-    await flood(1 + 160);
-    await peer.frames(160);
-    await flood(1);
-    // The last was not taken up: it may be sent elsewhere.
-    assertEquals(await assertGoAway(peer, "resource_exhausted", seq - 2), []);
-    for (const gate of waiting) gate.resolve(1);
-  },
-);
 
 overBoth(
   "calls: a call is answered with deadline_exceeded when its timeout is spent, and its handler told",

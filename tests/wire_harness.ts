@@ -12,6 +12,7 @@ import type { MethodStats } from "../call/stats.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
+import { type LimitStats, Tally } from "../transport/tally.ts";
 import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
 
 /** What answers: services by name, of methods by name. */
@@ -32,6 +33,8 @@ export interface Wire extends AsyncDisposable {
   /** A further connection. */
   another(): Promise<RawPeer>;
   stats(method: string): MethodStats;
+  /** How often limits were met. */
+  limits(): LimitStats;
   /** Resolves when no connection is left. */
   idle(): Promise<void>;
 }
@@ -54,6 +57,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   for (const [name, methods] of Object.entries(services)) table.register(name, methods);
   const { peerMaxFrameBytes = 4_194_304, handleTimeout = 0 } = options;
   const limits = sessionLimits(options);
+  const tally = new Tally(options.maxInFlightTotal);
   const names = new KeyCache();
   const sessions: Session[] = [];
   const log: string[] = [];
@@ -71,6 +75,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         dialled: false,
         prefix: new Uint8Array(0),
         limits,
+        tally,
         names,
         lookup: (name) => table.find(name),
         log: (message, error) => log.push(`${message} ${error instanceof Error ? error.message : ""}`),
@@ -84,6 +89,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
     peer,
     log,
     another,
+    limits: () => tally.stats(),
     stats: (method) => table.stats().find((each) => each.method === method)!,
     idle,
     async [Symbol.asyncDispose]() {
@@ -94,7 +100,10 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   };
 }
 
-async function openTcp(services: Services, options: WireOptions = {}): Promise<Wire> {
+async function openTcp(
+  services: Services,
+  { peerMaxFrameBytes: maxFrameBytes, ...options }: WireOptions = {},
+): Promise<Wire> {
   const log: string[] = [];
   const server = new Server({
     ...options,
@@ -103,7 +112,6 @@ async function openTcp(services: Services, options: WireOptions = {}): Promise<W
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   const peers: RawPeer[] = [];
-  const { peerMaxFrameBytes: maxFrameBytes } = options;
   const another = async () => {
     const peer = await RawPeer.dial(portOf(address));
     peers.push(peer);
@@ -117,6 +125,7 @@ async function openTcp(services: Services, options: WireOptions = {}): Promise<W
     peer: await another(),
     log,
     another,
+    limits: () => server.stats().limits,
     stats: (method) => server.stats().methods.find((each) => each.method === method)!,
     idle: () => until(() => server.stats().connections === 0, "no connection to be left"),
     async [Symbol.asyncDispose]() {

@@ -1,8 +1,7 @@
 // One timer for everything in a session that has a time: deadlines, heartbeat, stalled frames and writes. Asking for
 // an earlier time is one comparison; whoever is woken looks at what is due and asks again for the next.
 
-/** The longest delay that timers take; a longer one is waited for in parts. */
-const MAX_DELAY = 2_147_483_647;
+import { MAX_DELAY } from "../discovery/clock.ts";
 
 /** Whoever is woken. */
 export interface Sleeper {
@@ -31,6 +30,7 @@ export class Alarm {
     this.#at = at;
     clearTimeout(this.#timer);
     const delay = Math.ceil(at - performance.now());
+    // A longer delay than timers take is waited for in parts.
     this.#timer = setTimeout(() => this.#ring(), Math.min(Math.max(delay, 0), MAX_DELAY));
   }
 

@@ -3,6 +3,7 @@
 import type { CallOptions } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
+import type { Metadata } from "../call/metadata.ts";
 import { Inflow } from "./inflow.ts";
 import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 
@@ -56,6 +57,7 @@ export function endsAtOnce(error: unknown): boolean {
  *
  * @param start Starts the call, when the first item is asked for
  * @param outer The call whose answering this one is part of
+ * @param replyMetadata Is given what came beside the answer, when whoever iterates has come to its end
  * @throws {TypeError | RangeError} If the method or an option is none
  */
 export function openStream<T>(
@@ -65,12 +67,13 @@ export function openStream<T>(
   defaults: CallDefaults,
   start: (call: OutgoingCall) => void,
   outer?: CallContext,
+  replyMetadata?: Map<string, string | Uint8Array>,
 ): CallStream<T> {
-  const inflow = new Inflow();
-  const resolve = (result: unknown) => {
+  const inflow = new Inflow(replyMetadata);
+  const resolve = (result: unknown, metadata?: Metadata) => {
     if (inflow.over) return;
     inflow.push(result, 0);
-    inflow.end();
+    inflow.end(metadata);
   };
   const fail = (error: unknown) => inflow.fail(error as RpcError, endsAtOnce(error));
   const stop = new AbortController();

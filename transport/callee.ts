@@ -4,33 +4,36 @@
 import { ambient } from "../call/ambient.ts";
 import type { Lookup } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
+import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
 import type { Codec } from "../codec/codec.ts";
-import { beginError, beginReply, endFrame, Kind, writeCredit, writeShort } from "../codec/frame.ts";
+import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { writeError } from "./error_frame.ts";
+import type { FloodGauge } from "./flood_gauge.ts";
 import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
 import { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
+import { QueueGate } from "./queue_gate.ts";
 import type { PeerSession } from "./session_peer.ts";
+import type { Tally } from "./tally.ts";
 import { Outflow } from "./outflow.ts";
-
-/** After so many refusals in a row, in multiples of maxInFlight, the other side is told to go. */
-const REFUSALS = 10;
-/** As much of an error's message, in UTF-16 units, as fits in the shortest frame that a peer may insist on. */
-const SHORT_MESSAGE = 64;
-const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
 
 /** What the callee's half of a session is made of. */
 export interface CalleeOptions {
   /** Who answers; absent = nobody. */
   readonly lookup?: Lookup;
-  /** `maxInFlight`: the other side's calls at once; `maxUnsentBytes`: streams wait while more than half of it does. */
-  readonly limits: Pick<SessionLimits, "maxInFlight" | "maxUnsentBytes">;
+  /**
+   * `maxInFlight`: the other side's calls at once; `maxQueueTime`: how long they may wait, in ms; `maxUnsentBytes`:
+   * streams wait while more than half of it does.
+   */
+  readonly limits: Pick<SessionLimits, "maxInFlight" | "maxQueueTime" | "maxUnsentBytes">;
+  /** Counts with all sessions of this server or client, and knows how many handlers are at work in all. */
+  readonly tally: Tally;
   /** `handleTimeout`: ms for one call; 0 = no limit. */
   readonly agreement: Pick<Agreement, "handleTimeout">;
   /** Makes what a handler threw an error for its caller; undefined = it is nobody's business. */
@@ -57,17 +60,21 @@ export class Callee {
   #running: Map<number, IncomingCall> | undefined;
   #owed = 0;
   #lastSeq = 0;
-  #refusals = 0;
+  readonly #gate: QueueGate;
+  readonly #gauge: FloodGauge;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
   /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
   #measured: IncomingCall | undefined;
   #measuredCount = 0;
 
-  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, owner: CalleeOwner) {
+  /** @param gauge Told of calls that are refused, canceled, or answered */
+  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, gauge: FloodGauge, owner: CalleeOwner) {
     this.#outbox = outbox;
     this.#codec = codec;
     this.#options = options;
+    this.#gauge = gauge;
+    this.#gate = new QueueGate(options.limits.maxQueueTime);
     this.#owner = owner;
   }
 
@@ -95,13 +102,11 @@ export class Callee {
   onCall(frame: FrameDecoder, arrived: number): void {
     const { seq, method } = frame;
     if (seq <= this.#lastSeq) throw malformed(`call ${seq} comes after call ${this.#lastSeq}`);
-    const { lookup, limits, agreement } = this.#options;
-    if (this.running >= limits.maxInFlight) return this.#refuseOneTooMany(seq);
-    this.#lastSeq = seq;
+    const { lookup, agreement } = this.#options;
     const deadline = arrived + shortest(frame.timeout, agreement.handleTimeout);
     let call: IncomingCall, args: unknown;
     try {
-      if (deadline <= this.#outbox.now()) throw deadlineExceeded(method);
+      this.#admit(method, arrived, deadline);
       if (lookup === undefined) {
         throw new RpcError("unimplemented", "This side of the connection answers no calls");
       }
@@ -119,6 +124,7 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
+    this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
     if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
     else this.#start(call, args);
@@ -160,7 +166,8 @@ export class Callee {
   onCredit(frame: FrameDecoder): void {
     const call = this.#running?.get(frame.seq);
     // It may come before the handler has said that it streams.
-    if (call !== undefined && !call.answered) this.#outflow(call).credit(frame.items, frame.creditBytes);
+    if (call === undefined || call.answered) this.#gauge.useless();
+    else this.#outflow(call).credit(frame.items, frame.creditBytes);
   }
 
   /** Aborts a call that nobody waits for any more. */
@@ -169,6 +176,7 @@ export class Callee {
     if (call !== undefined) {
       this.#abandon(call, new RpcError("canceled", `Call of ${call.method} was canceled by its caller`));
     }
+    this.#gauge.useless();
   }
 
   /** Answers the calls whose deadline has come, and returns the next deadline. */
@@ -205,6 +213,33 @@ export class Callee {
     if (call === undefined) return;
     this.#measured = undefined;
     call.target.answered(undefined, performance.now() - call.arrived, this.#measuredCount);
+  }
+
+  /**
+   * Lets a call in for which there is room and time.
+   *
+   * @throws {RpcError} Why it is refused
+   */
+  #admit(method: string, arrived: number, deadline: number): void {
+    const { limits, tally } = this.#options;
+    const now = this.#outbox.now();
+    if (deadline <= now) {
+      tally.expired++;
+      throw deadlineExceeded(method);
+    }
+    if (this.running >= limits.maxInFlight) {
+      tally.inFlight++;
+      throw exhausted(`More than ${limits.maxInFlight} calls are in flight`);
+    }
+    if (tally.full) {
+      tally.inFlightTotal++;
+      throw exhausted("Too many calls are in flight on all connections");
+    }
+    if (!this.#gate.admits(now - arrived, deadline - now, now)) {
+      tally.queueTime++;
+      const waited = Math.ceil(now - arrived);
+      throw exhausted(`More is asked for than there is time for: the call has waited ${waited} ms`, waited);
+    }
   }
 
   /** The arguments of a Call: its body, or a stream that is to follow. */
@@ -244,6 +279,7 @@ export class Callee {
   /** Keeps a call that is not answered at once. */
   #keep(call: IncomingCall): void {
     (this.#running ??= new Map()).set(call.seq, call);
+    this.#options.tally.started();
     this.#owed++;
     this.#owner.wakeBy(call.deadline);
   }
@@ -267,10 +303,7 @@ export class Callee {
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
-      if (await flow.send(source)) {
-        writeShort(this.#outbox.open(), Kind.End, call.seq);
-        this.#succeed(call);
-      }
+      if (await flow.send(source)) this.#answer(call, undefined, true);
     } catch (error) {
       this.#fail(call, error);
     }
@@ -316,8 +349,7 @@ export class Callee {
   }
 
   #returned(call: IncomingCall): void {
-    this.#running?.delete(call.seq);
-    this.#refusals = 0;
+    if (this.#running?.delete(call.seq)) this.#options.tally.returned();
     if (call.inflow?.over === false) {
       call.inflow.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
     }
@@ -325,7 +357,9 @@ export class Callee {
     this.#owner.onSettled();
   }
 
-  #answer(call: IncomingCall, value: unknown): void {
+  /** Answers with a value, or with the end of the items that were sent. */
+  #answer(call: IncomingCall, value: unknown, streamed = false): void {
+    // A stream may have been canceled between its last item and here, too.
     if (call.answered) return;
     let metadata: Metadata | undefined;
     try {
@@ -335,7 +369,8 @@ export class Callee {
     }
     const out = this.#outbox.open();
     const start = out.length;
-    beginReply(out, call.seq, metadata);
+    if (streamed) beginEnd(out, call.seq, metadata);
+    else beginReply(out, call.seq, metadata);
     const error = this.#outbox.seal(out, start, value);
     if (error !== undefined) return this.#fail(call, unsendable(error));
     this.#succeed(call);
@@ -343,6 +378,7 @@ export class Callee {
 
   #succeed(call: IncomingCall): void {
     this.#settle(call);
+    this.#gauge.useful();
     const measured = this.#measured;
     if (measured?.target === call.target && measured.arrived === call.arrived) {
       this.#measuredCount++;
@@ -356,6 +392,7 @@ export class Callee {
   #fail(call: IncomingCall, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
+    this.#gauge.useful();
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
@@ -397,31 +434,28 @@ export class Callee {
     if (this.#running?.has(call.seq)) this.#owed--;
   }
 
-  #refuseOneTooMany(seq: number): void {
-    const { maxInFlight } = this.#options.limits;
-    const error = new RpcError("resource_exhausted", `More than ${maxInFlight} calls are in flight`);
-    if (++this.#refusals > REFUSALS * maxInFlight) throw error;
-    this.#lastSeq = seq;
-    this.#refuse(seq, error);
-  }
-
-  /** Answers a call whose handler was not started. */
+  /**
+   * Answers a call whose handler was not started.
+   *
+   * @throws {RpcError} If that happens too often: the call is then not taken up
+   */
   #refuse(seq: number, error: RpcError): void {
-    this.#writeError(seq, error, NOT_STARTED_METADATA);
+    this.#gauge.useless();
+    this.#lastSeq = seq;
+    this.#writeError(seq, error, undefined, true);
   }
 
-  #writeError(seq: number, error: RpcError, metadata?: Metadata): void {
-    const out = this.#outbox.open();
-    const start = out.length;
-    beginError(out, seq, error.code, error.message, metadata);
-    const unsendable = this.#outbox.seal(out, start, error.details);
-    if (unsendable === undefined) return;
-    this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
-    beginError(out, seq, error.code, error.message, metadata);
-    if (this.#outbox.seal(out, start, undefined) === undefined) return;
-    beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), metadata);
-    endFrame(out, start);
+  #writeError(seq: number, error: RpcError, metadata: Metadata | undefined, notStarted = false): void {
+    const unsendable = writeError(this.#outbox, seq, error, metadata, notStarted);
+    if (unsendable !== undefined) {
+      this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
+    }
   }
+}
+
+/** The refusal of a call for which there is no room; `retryAfter` in ms. */
+function exhausted(message: string, retryAfter?: number): RpcError {
+  return new RpcError("resource_exhausted", message, { retryAfter });
 }
 
 /** What the caller is told of a result that cannot be sent. */

@@ -9,6 +9,8 @@ import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { beginCall, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { retryAfterOf } from "./error_frame.ts";
+import type { FloodGauge } from "./flood_gauge.ts";
 import type { Agreement } from "./handshake.ts";
 import type { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
@@ -52,6 +54,7 @@ export interface CallerOptions {
 export class Caller {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
+  readonly #gauge: FloodGauge;
   /** How many calls the other side takes at once. */
   readonly #maxInFlight: number;
   /** While more bytes than this wait to leave, no further call is sent. */
@@ -63,9 +66,11 @@ export class Caller {
   #nextSeq: number;
   #closed = false;
 
-  constructor(outbox: Outbox, codec: Codec, options: CallerOptions) {
+  /** @param gauge Told of answers, and of those that nobody waits for */
+  constructor(outbox: Outbox, codec: Codec, options: CallerOptions, gauge: FloodGauge) {
     this.#outbox = outbox;
     this.#codec = codec;
+    this.#gauge = gauge;
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
@@ -95,9 +100,11 @@ export class Caller {
    * @throws {RpcError} If it comes behind Items
    */
   onReply(frame: FrameDecoder): void {
-    if (this.#sent.get(frame.seq)?.inflow?.begun) throw malformed("a reply comes behind items");
-    const call = this.#take(frame.seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
+    if (call.inflow?.begun) throw malformed("a reply comes behind items");
+    this.#gauge.useful();
+    this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;
     try {
@@ -111,8 +118,9 @@ export class Caller {
 
   /** Settles the call that an Error belongs to. */
   onError(frame: FrameDecoder): void {
-    const call = this.#take(frame.seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
+    this.#forget(call);
     let details: unknown;
     try {
       if (frame.bodyStart < frame.bodyEnd) {
@@ -122,15 +130,17 @@ export class Caller {
       // The error itself is worth more than its details.
     }
     const notStarted = frame.metadata?.has(NOT_STARTED) ?? false;
+    const retryAfter = retryAfterOf(frame.metadata);
     const metadata = ofApplication(frame.metadata);
-    call.reject(new RpcError(frame.code, frame.message, { details, remote: true, notStarted, metadata }));
+    const about = { details, remote: true, notStarted, retryAfter, metadata };
+    call.reject(new RpcError(frame.code, frame.message, about));
   }
 
   /** Takes an Item of an answer. */
   onItem(frame: FrameDecoder): void {
     const { seq, bodyStart, bodyEnd } = frame;
-    const call = this.#sent.get(seq);
-    if (call === undefined) return this.expectUsed(seq);
+    const call = this.#find(seq);
+    if (call === undefined) return;
     const { inflow, method } = call;
     if (inflow === undefined) {
       return this.#abandon(
@@ -151,12 +161,13 @@ export class Caller {
 
   /** Takes the End of an answer. */
   onEnd(frame: FrameDecoder): void {
-    const call = this.#take(frame.seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
+    this.#forget(call);
     if (call.inflow === undefined) {
       call.reject(new RpcError("unimplemented", `${call.method} answers with a stream: use stream()`));
     } else {
-      call.inflow.end();
+      call.inflow.end(frame.metadata);
       call.resolve(undefined);
     }
   }
@@ -164,13 +175,6 @@ export class Caller {
   /** Takes credit for a stream of arguments. */
   onCredit(frame: FrameDecoder): void {
     this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
-  }
-
-  /** Accepts a frame for a call that is over, and no other: a number that was never used is no matter of timing. */
-  expectUsed(seq: number): void {
-    if (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1)) {
-      throw malformed(`call ${seq} was never made`);
-    }
   }
 
   /**
@@ -273,17 +277,13 @@ export class Caller {
     }
   }
 
-  /** The call that an answer belongs to, out of the table; undefined if it is over already. */
-  #take(seq: number): SessionCall | undefined {
+  /** The call that an answer belongs to; undefined if it is over. A number that was never used is no matter of timing. */
+  #find(seq: number): SessionCall | undefined {
     const call = this.#sent.get(seq);
-    if (call === undefined) {
-      this.expectUsed(seq);
-      return undefined;
+    if (call === undefined && (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1))) {
+      throw malformed(`call ${seq} was never made`);
     }
-    this.#sent.delete(seq);
-    if (call.signal !== undefined) this.#signals.remove(call.signal, call);
-    call.outflow?.stop();
-    if (this.#waiting.size > 0) this.#outbox.now();
+    if (call === undefined) this.#gauge.useless();
     return call;
   }
 
@@ -299,12 +299,17 @@ export class Caller {
   }
 
   #settle(call: SessionCall, error: RpcError): void {
+    this.#waiting.delete(call);
+    this.#forget(call);
+    call.reject(error);
+  }
+
+  /** Takes a call out of the table, and all that it holds. */
+  #forget(call: SessionCall): void {
     this.#sent.delete(call.seq);
     call.outflow?.stop();
-    this.#waiting.delete(call);
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Whoever waits gets the room when the turn is over, so there must be one.
     if (this.#waiting.size > 0) this.#outbox.now();
-    call.reject(error);
   }
 }

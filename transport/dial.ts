@@ -6,6 +6,7 @@ import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
+import { advised } from "./advice.ts";
 import type { Conn, Network } from "./conn.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "./http.ts";
@@ -13,6 +14,7 @@ import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
 import { Session, type SessionOptions } from "./session.ts";
+import type { Tally } from "./tally.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
 import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "./tls.ts";
 import { dialWebSocket } from "./websocket.ts";
@@ -21,6 +23,7 @@ import { dialWebSocket } from "./websocket.ts";
 export interface DialOptions {
   readonly codec: Codec;
   readonly limits: SessionLimits;
+  readonly tally: Tally;
   readonly names: KeyCache;
   /** For connecting and the handshake together; 0 = no limit. */
   readonly connectTimeout: number;
@@ -51,7 +54,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, tally, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   const stop = new AbortController();
   let late = false;
@@ -86,6 +89,7 @@ export async function dial(
       dialled: true,
       prefix: reader.rest(),
       limits,
+      tally,
       names,
       lookup,
       log,
@@ -123,5 +127,9 @@ function open(address: Address, { limits, tls, network }: DialOptions, signal: A
 
 function failure(code: RpcError["code"], address: string, message: string, cause: unknown): RpcError {
   const remote = cause instanceof RpcError && cause.remote;
-  return new RpcError(code, `Cannot connect to ${address}: ${message}`, { cause, remote, notStarted: true });
+  return new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
+    cause,
+    remote,
+    notStarted: true,
+  });
 }

@@ -16,6 +16,7 @@ import {
   refusal,
   shown,
 } from "../codec/option.ts";
+import { ANSWER_STARTS, gotInstead } from "./advice.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 
@@ -56,8 +57,9 @@ export async function requestHandshake(
   codec: Codec,
 ): Promise<Agreement> {
   await writeAll(conn, encodeOption(option));
-  const line = await readLine(reader, "the server's answer");
+  const line = await readLine(reader, "the server's answer", ANSWER_STARTS);
   if (line === null) throw refusal("unavailable", "the server ended the connection instead of answering");
+  if (gotInstead(line) !== "") throw notJson(line);
   const answer = decodeAnswer(line, option.codecType);
   return {
     codec,
@@ -134,18 +136,22 @@ async function authenticate(
 async function readLine(
   reader: LineReader,
   what: string,
-  starts?: ReadonlySet<number>,
+  starts: ReadonlySet<number>,
 ): Promise<Uint8Array | null> {
   try {
     const line = await reader.line(MAX_LINE_BYTES, starts);
     return line === null ? null : line.subarray(0, -1);
   } catch (error) {
-    if (error instanceof SyntaxError) throw refusal("invalid_argument", "expected one line of JSON");
+    if (error instanceof SyntaxError) throw notJson(reader.rest());
     if (error instanceof RangeError) {
       throw refusal("resource_exhausted", `${what} is over ${MAX_LINE_BYTES} bytes`);
     }
     throw error;
   }
+}
+
+function notJson(bytes: Uint8Array): RpcError {
+  return refusal("invalid_argument", `expected one line of JSON${gotInstead(bytes)}`);
 }
 
 /** The shorter of two limits in ms, where 0 means none. */

@@ -3,6 +3,7 @@
 // are handed to a fetch handler, one a connection.
 
 import { RpcError } from "../call/error.ts";
+import { ANSWER_STARTS, gotInstead } from "./advice.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 
@@ -84,19 +85,20 @@ export async function requestHttp(conn: Conn, reader: LineReader, path: string, 
   await writeAll(conn, encoder.encode(`CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`));
   let status = "";
   try {
-    status = (await readHead(reader))?.[0] ?? "nothing";
+    status = (await readHead(reader, ANSWER_STARTS))?.[0] ?? "nothing";
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
+    const got = gotInstead(reader.rest());
+    if (got !== "") throw notRpc(path, got);
     status = error.message;
   }
   if (/^HTTP\/1\.[01] 200(?: |$)/.test(status)) return;
-  throw new RpcError(
-    "unavailable",
-    `Cannot connect to RPC at ${path}: expected "200 Connected to RPC", got ${
-      JSON.stringify(status.slice(0, 64))
-    }`,
-    { notStarted: true },
-  );
+  throw notRpc(path, `, got ${JSON.stringify(status.slice(0, 64))}`);
+}
+
+function notRpc(path: string, got: string): RpcError {
+  const message = `Cannot connect to RPC at ${path}: expected "200 Connected to RPC"${got}`;
+  return new RpcError("unavailable", message, { notStarted: true });
 }
 
 /** Whether a method on the RPC path is none that leads to RPC, and the answer that says so. */
@@ -138,7 +140,7 @@ async function handle(
 }
 
 /** The lines of a head up to the empty one; null if the peer went away without a word. */
-async function readHead(reader: LineReader, starts?: ReadonlySet<number>): Promise<string[] | null> {
+async function readHead(reader: LineReader, starts: ReadonlySet<number>): Promise<string[] | null> {
   const lines: string[] = [];
   for (let left = MAX_HEAD_BYTES;;) {
     let line: Uint8Array | null;

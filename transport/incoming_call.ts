@@ -74,6 +74,12 @@ export class IncomingCall implements CallContext {
     return this.#abort.signal;
   }
 
+  /** What is shown of it where it is logged: what handlers are told, and not what the session notes. */
+  [Symbol.for("Deno.customInspect")](inspect: typeof Deno.inspect, options: Deno.InspectOptions): string {
+    const { method, peer, metadata, deadline, signal, replyMetadata } = this;
+    return `CallContext ${inspect({ method, peer, metadata, deadline, signal, replyMetadata }, options)}`;
+  }
+
   /** Tells the handler, and its streams, that nobody waits any more. */
   abort(reason: RpcError): void {
     this.#reason ??= reason;

@@ -1,7 +1,8 @@
 // What arrives of a stream: items that wait for whoever iterates, and the credit that is given for them. Belongs to one
 // call of either side; the session's read loop pushes, the user's loop takes.
 
-import { RpcError } from "../call/error.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
+import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
 
 /** Items that each direction of a stream may send at first. */
@@ -51,6 +52,15 @@ export class Inflow implements AsyncIterableIterator<unknown> {
   /** Nothing more is handed out but what waits. */
   #over = false;
   #error: RpcError | undefined;
+  /** What came beside the end. */
+  #metadata: Metadata | undefined;
+  /** Is given that when whoever iterates has come to the end; undefined = nobody asks. */
+  #replyMetadata: Map<string, string | Uint8Array> | undefined;
+
+  /** @param replyMetadata Is given what came beside the end or the error, when whoever iterates has come to it */
+  constructor(replyMetadata?: Map<string, string | Uint8Array>) {
+    this.#replyMetadata = replyMetadata;
+  }
 
   /** Whether anything has arrived. */
   get begun(): boolean {
@@ -100,11 +110,13 @@ export class Inflow implements AsyncIterableIterator<unknown> {
   /**
    * The sender has said that this was all. What waits can still be taken.
    *
+   * @param metadata What came beside that
    * @throws {RpcError} If it had said so before: a protocol error
    */
-  end(): void {
+  end(metadata?: Metadata): void {
     if (this.#ended) throw malformed("a stream ends twice");
     this.#ended = true;
+    this.#metadata = metadata;
     this.#finish();
   }
 
@@ -113,8 +125,12 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     if (this.#over) return;
     if (atOnce) this.#clear();
     const waiter = this.#waiters.shift();
-    if (waiter === undefined) this.#error = error;
-    else waiter.reject(error);
+    if (waiter === undefined) {
+      this.#error = error;
+    } else {
+      this.#tell(error);
+      waiter.reject(error);
+    }
     this.#finish();
   }
 
@@ -130,18 +146,19 @@ export class Inflow implements AsyncIterableIterator<unknown> {
       this.#taken(size);
       return Promise.resolve({ value, done: false });
     }
+    if (!this.#over) return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
     const error = this.#error;
-    if (error !== undefined) {
-      this.#error = undefined;
-      return Promise.reject(error);
-    }
-    if (this.#over) return Promise.resolve(DONE);
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    this.#tell(error);
+    if (error === undefined) return Promise.resolve(DONE);
+    this.#error = undefined;
+    return Promise.reject(error);
   }
 
   return(): Promise<IteratorResult<unknown>> {
     const early = !this.#over;
     this.#error = undefined;
+    // Whoever leaves does not come to the end, whether that is here already or not.
+    this.#replyMetadata = undefined;
     this.#clear();
     this.#finish();
     if (early) this.#owner?.left();
@@ -154,7 +171,18 @@ export class Inflow implements AsyncIterableIterator<unknown> {
 
   #finish(): void {
     this.#over = true;
+    if (this.#waiters.length === 0) return;
+    this.#tell();
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+  }
+
+  /** Hands over, once, what came beside the end, or beside the error. */
+  #tell(error?: unknown): void {
+    const replyMetadata = this.#replyMetadata;
+    if (replyMetadata === undefined) return;
+    this.#replyMetadata = undefined;
+    const metadata = isRpcError(error) ? error.metadata : ofApplication(this.#metadata);
+    for (const [name, value] of metadata) replyMetadata.set(name, value);
   }
 
   #clear(): void {

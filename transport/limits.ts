@@ -1,5 +1,7 @@
 // What one session allows, with the defaults. Every one is an option of servers and clients.
 
+import { type Names, shownOption } from "../call/check_options.ts";
+
 /** The limits of one connection. Times in ms, sizes in bytes. */
 export interface SessionLimits {
   /**
@@ -44,6 +46,21 @@ export interface SessionLimits {
    * @default {10_000}
    */
   heartbeatTimeout: number;
+  /**
+   * How long calls of the other side may wait for their handler before a queue that stays counts as too much work: when
+   * all have waited longer for a second, those that have are refused with `resource_exhausted`, until none has for
+   * a second. A call that has waited longer than its caller will go on waiting is refused in any case. 0 = no limit.
+   *
+   * @default {100}
+   */
+  maxQueueTime: number;
+  /**
+   * Frames a second that may ask for no work: pings, cancels, refused calls, answers and credit for calls that are over.
+   * Every call that is answered makes up for one. A connection with more is ended with `resource_exhausted`.
+   *
+   * @default {10_240}
+   */
+  maxUselessFrames: number;
 }
 
 const DEFAULTS: Readonly<SessionLimits> = {
@@ -54,10 +71,30 @@ const DEFAULTS: Readonly<SessionLimits> = {
   writeTimeout: 10_000,
   heartbeatInterval: 30_000,
   heartbeatTimeout: 10_000,
+  maxQueueTime: 100,
+  maxUselessFrames: 10_240,
+};
+
+/** The names of the limits, for those who have more options. */
+export const LIMIT_NAMES: Names<SessionLimits> = {
+  maxFrameBytes: true,
+  maxInFlight: true,
+  maxUnsentBytes: true,
+  frameTimeout: true,
+  writeTimeout: true,
+  heartbeatInterval: true,
+  heartbeatTimeout: true,
+  maxQueueTime: true,
+  maxUselessFrames: true,
 };
 
 /** The least that a limit may be, where it is not 1. */
-const LEAST: Partial<SessionLimits> = { maxFrameBytes: 65_536, maxInFlight: 16, heartbeatInterval: 0 };
+const LEAST: Partial<SessionLimits> = {
+  maxFrameBytes: 65_536,
+  maxInFlight: 16,
+  heartbeatInterval: 0,
+  maxQueueTime: 0,
+};
 const MOST: Partial<SessionLimits> = { maxFrameBytes: 0xffffffff };
 
 /**
@@ -93,7 +130,7 @@ export function whole(
 ): number {
   if (!Number.isSafeInteger(value) || value < least || value > most) {
     const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new RangeError(`Cannot use ${name} ${value}: expected a whole number ${range}`);
+    throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number ${range}`);
   }
   return value;
 }

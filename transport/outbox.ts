@@ -82,6 +82,11 @@ export class Outbox {
     return this.#now;
   }
 
+  /** Somebody has asked for the time. */
+  lookedAtClock(now: number): void {
+    this.#now = now;
+  }
+
   /** The buffer to append frames to, which leave when the turn is over. */
   open(): ByteBuffer {
     if (!this.#turning) this.#begin();

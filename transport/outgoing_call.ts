@@ -2,7 +2,7 @@
 // in common.
 
 import { ambient } from "../call/ambient.ts";
-import { type CallOptions, checkTimeout } from "../call/call_options.ts";
+import { type CallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
@@ -10,6 +10,14 @@ import type { PickContext } from "../discovery/balancer.ts";
 import type { SessionCall } from "./caller.ts";
 import type { Inflow } from "./inflow.ts";
 import type { Outflow } from "./outflow.ts";
+
+/** Who hears how an attempt at a call went. */
+export interface AttemptListener {
+  /** Where the attempt is made. */
+  readonly address: string;
+  /** The attempt is over: with an answer, or with an error. */
+  done(error?: RpcError): void;
+}
 
 /** What the calls of one client have in common. */
 export interface CallDefaults {
@@ -34,9 +42,11 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly metadata: Metadata | undefined;
   declare readonly key: string | undefined;
   declare readonly idempotent: boolean;
-  declare readonly resolve: (result: unknown, metadata?: Metadata) => void;
-  /** What came beside the result, of an attempt that was not the first. */
-  declare replyMetadata: Metadata | undefined;
+  declare readonly failMode: FailMode | undefined;
+  /** Who hears how the first attempt went. */
+  listener: AttemptListener | undefined = undefined;
+  /** Settles it with a result, for good. */
+  declare readonly settle: (result: unknown, metadata?: Metadata) => void;
   /** Settles it as failed, for good. */
   declare readonly fail: (error: unknown) => void;
   readonly #defaults: CallDefaults;
@@ -52,7 +62,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     args: unknown,
     options: CallOptions | undefined,
     defaults: CallDefaults,
-    resolve: (result: unknown, metadata?: Metadata) => void,
+    settle: (result: unknown, metadata?: Metadata) => void,
     fail: (error: unknown) => void,
     inflow?: Inflow,
     outer: CallContext | undefined = ambient.current(),
@@ -63,7 +73,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.method = method;
     this.args = args;
     this.#defaults = defaults;
-    this.resolve = resolve;
+    this.settle = settle;
     this.fail = fail;
     this.inflow = inflow;
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
@@ -78,6 +88,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.deadline = outer === undefined ? Infinity : outer.deadline;
     this.key = options?.key;
     this.idempotent = options?.idempotent ?? false;
+    this.failMode = options?.failMode;
   }
 
   /** Starts the clock: every attempt has the same deadline. */
@@ -85,8 +96,15 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.deadline = Math.min(now + this.timeout, this.deadline);
   }
 
+  /** The first attempt was answered. */
+  resolve(result: unknown, metadata?: Metadata): void {
+    this.listener?.done();
+    this.settle(result, metadata);
+  }
+
   /** The first attempt has failed. */
   reject(error: RpcError): void {
+    this.listener?.done(error);
     if (this.#defaults.again?.(this, error) !== true) this.fail(error);
   }
 }

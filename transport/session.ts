@@ -10,12 +10,15 @@ import { malformed } from "../codec/header_reader.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, type Sleeper } from "./alarm.ts";
 import { Callee, type CalleeOwner } from "./callee.ts";
+import { eventLoop, Pace } from "./event_loop.ts";
+import { FloodGauge } from "./flood_gauge.ts";
 import { Caller, type SessionCall } from "./caller.ts";
 import type { Conn } from "./conn.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "./linger.ts";
 import { Outbox, type OutboxOwner, textOf } from "./outbox.ts";
+import type { Tally } from "./tally.ts";
 import { Writer, type WriterOwner } from "./writer.ts";
 
 /** What a session is made of, besides its Conn. Times in ms. */
@@ -28,7 +31,9 @@ export interface SessionOptions {
   readonly prefix: Uint8Array;
   /** What this side allows. */
   readonly limits: SessionLimits;
-  /** Names seen lately, shared by the sessions of one client or server. */
+  /** What the sessions of one client or server count together. */
+  readonly tally: Tally;
+  /** Names seen lately, shared likewise. */
   readonly names: KeyCache;
   /** Who answers the other side's calls; absent = nobody. */
   readonly lookup?: Lookup;
@@ -56,6 +61,8 @@ const State = {
 
 /** How often a peer that has ended its side is probed while it is owed answers, in ms. */
 const PROBE = 1_000;
+/** After a silence of so many ms a call that ran out of time is reason enough to ask whether the peer is there. */
+const SUSPICIOUS = 1_000;
 /** With more than this to be written, in bytes, a ping is taken to be on its way out still. */
 const PING_STUCK = 65_536;
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
@@ -76,6 +83,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   #caller: Caller | undefined;
   readonly #callee: Callee;
   readonly #alarm: Alarm;
+  readonly #gauge: FloodGauge;
+  readonly #pace = new Pace();
 
   #state: number = State.Open;
   #receivedAt: number;
@@ -104,10 +113,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
     this.#writer = new Writer(conn, this);
     this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
-    this.#callee = new Callee(this.#outbox, codec, options, this);
+    this.#gauge = new FloodGauge(limits.maxUselessFrames);
+    this.#callee = new Callee(this.#outbox, codec, options, this.#gauge, this);
     this.#alarm = new Alarm(this);
     this.#receivedAt = this.#outbox.lately;
     if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
+    eventLoop.enter();
     this.closed = this.#run();
   }
 
@@ -200,16 +211,18 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   onAlarm(now: number, late: number): void {
     // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
     const patience = late > STALL ? late : 0;
+    const { pending } = this;
     const deadlines = Math.min(this.#caller?.expire(now) ?? Infinity, this.#callee.expire(now));
-    this.#alarm.by(
-      Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), this.#beat(now, patience)),
-    );
+    const expired = this.pending < pending;
+    const beat = this.#beat(now, patience, expired);
+    this.#alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
     this.#closeIfIdle();
   }
 
   /** The half for calls of this side. */
   #calls(): Caller {
-    return this.#caller ??= new Caller(this.#outbox, this.#options.agreement.codec, this.#options);
+    const { agreement } = this.#options;
+    return this.#caller ??= new Caller(this.#outbox, agreement.codec, this.#options, this.#gauge);
   }
 
   /** Whether `seq` is a number of this side's. */
@@ -224,7 +237,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     await null;
     try {
       for (;;) {
-        while (this.#takeFrames()) await this.#pause();
+        for (let wait; (wait = this.#takeFrames()) !== undefined;) await wait;
         if (this.#state >= State.Closing) break;
         const count = await this.#conn.read(frames.space());
         if (count === null) {
@@ -237,7 +250,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
         this.#arrivedAt = 0;
       }
     } catch (error) {
-      this.#terminate(lost(error));
+      this.#terminate(this.#parted(error));
     }
     // The peer has said its last: what it is owed is finished before this side ends too.
     if (this.#state === State.Draining) await new Promise<void>((resolve) => this.#resume = resolve);
@@ -246,8 +259,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#terminate(lost("it was closed"));
   }
 
-  /** Takes the frames that have arrived. Returns whether it stopped because too much waits to be written. */
-  #takeFrames(): boolean {
+  /** Takes the frames that have arrived. Returns what it is to wait for before it goes on, if not all could be taken. */
+  #takeFrames(): Promise<void> | undefined {
     const frames = this.#frames;
     try {
       while (this.#state < State.Closing && frames.next()) {
@@ -255,16 +268,26 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
         this.#onFrame();
         // Answers are read in any case: two sides that wait for each other to read would wait for ever.
         const answering = frames.kind === Kind.Call || frames.kind === Kind.Ping;
-        if (answering && this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return true;
+        if (answering && this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return this.#pause();
+        const now = this.#pace.step();
+        if (now !== undefined && this.#onTime(now)) return eventLoop.round();
       }
     } catch (error) {
-      this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)));
+      const limit = this.#gauge.over ? "uselessFrames" : "frames";
+      this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)), limit);
     }
     if (frames.partial > 0 && this.#frameAt === 0) {
       this.#frameAt = this.#outbox.now();
       this.#alarm.by(this.#frameAt + this.#limits.frameTimeout);
     }
-    return false;
+    return undefined;
+  }
+
+  /** The clock was looked at between two frames. Returns whether others are to have their turn. */
+  #onTime(now: number): boolean {
+    this.#outbox.lookedAtClock(now);
+    this.#gauge.leak(now);
+    return eventLoop.overdue(now);
   }
 
   #onFrame(): void {
@@ -282,6 +305,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
       case Kind.Cancel:
         return this.#callee.onCancel(frame.seq);
       case Kind.Ping:
+        this.#gauge.useless();
         return writeShort(this.#outbox.open(), Kind.Pong, frame.seq);
       case Kind.GoAway:
         return this.#onGoAway();
@@ -325,7 +349,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     if (!this.#writer.busy) return Infinity;
     const due = this.#writer.progressAt + writeTimeout;
     if (now < due) return due;
-    this.#cutOff(`nothing could be written for ${writeTimeout} ms`);
+    this.#cutOff(`nothing could be written for ${writeTimeout} ms`, "writeTimeout");
     return Infinity;
   }
 
@@ -335,19 +359,25 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     const { frameTimeout } = this.#limits;
     const due = this.#frameAt + frameTimeout + (this.#frames.partial >> 16) * 1_000 + patience;
     if (now < due) return due;
-    this.#violated(new RpcError("deadline_exceeded", "Cannot decode frame: its end did not come in time"));
+    const late = new RpcError("deadline_exceeded", "Cannot decode frame: its end did not come in time");
+    this.#violated(late, "frameTimeout");
     return Infinity;
   }
 
-  /** Pings a silent peer, and gives up on one that stays silent. */
-  #beat(now: number, patience: number): number {
+  /**
+   * Pings a silent peer, and gives up on one that stays silent.
+   *
+   * @param expired Whether calls have been waiting in vain, which makes silence suspicious sooner
+   */
+  #beat(now: number, patience: number, expired: boolean): number {
     const { heartbeatInterval, heartbeatTimeout } = this.#limits;
     if (heartbeatInterval === 0 || this.#state >= State.Closing) return Infinity;
     if (this.#peerEnded) return this.#probe(now);
     if (this.#resume !== undefined) return now + heartbeatInterval;
-    const quiet = this.#receivedAt + heartbeatInterval;
-    if (now < quiet) return quiet;
-    if (this.#pingedAt <= this.#receivedAt) {
+    const pinged = this.#pingedAt > this.#receivedAt;
+    const quiet = this.#receivedAt + (expired ? Math.min(SUSPICIOUS, heartbeatInterval) : heartbeatInterval);
+    if (!pinged && now < quiet) return this.#receivedAt + heartbeatInterval;
+    if (!pinged) {
       this.#pingedAt = now;
       this.#writer.trim();
       this.#frames.trim();
@@ -359,12 +389,14 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#pingStuck = stuck;
     const due = this.#pingedAt + heartbeatTimeout + patience;
     if (now < due) return due;
-    this.#cutOff(`the other side has been silent for ${Math.round(now - this.#receivedAt)} ms`);
+    const silence = Math.round(now - this.#receivedAt);
+    this.#cutOff(`the other side has been silent for ${silence} ms`, "heartbeatTimeout");
     return Infinity;
   }
 
   /** Gives up on a peer that cannot be told any more. */
-  #cutOff(why: string): void {
+  #cutOff(why: string, limit: "writeTimeout" | "heartbeatTimeout"): void {
+    this.#options.tally[limit]++;
     this.#options.log?.(`Cut off ${this.address}: ${why}`);
     this.#terminate(lost(why));
   }
@@ -380,13 +412,19 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#peerEnded = true;
     if (this.#state >= State.Closing) return;
     if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
+    const reason = this.#parted("the other side has ended it");
     this.#state = State.Draining;
-    const reason = lost("the other side has ended it");
     this.#caller?.endAll(reason, false);
     this.#callee.endOfInput(reason);
     this.#options.draining?.();
     if (this.#limits.heartbeatInterval > 0) this.#alarm.by(performance.now() + PROBE);
     this.#closeIfIdle();
+  }
+
+  /** Why nothing comes any more: a peer that said that it goes was not lost. */
+  #parted(cause: unknown): RpcError {
+    if (this.#state !== State.Draining || this.#refusing) return lost(cause);
+    return new RpcError("unavailable", "The other side shut down before it answered", { cause });
   }
 
   #onGoAway(): void {
@@ -403,8 +441,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   }
 
   /** The peer did what the protocol does not allow: it is told, and the connection ends. */
-  #violated(error: RpcError): void {
+  #violated(error: RpcError, limit: "frames" | "frameTimeout" | "uselessFrames"): void {
     if (this.#state >= State.Closing) return;
+    this.#options.tally[limit]++;
     this.#options.log?.(`Closing the connection of ${this.address}`, error);
     const reason = new RpcError("unavailable", `The connection was closed: ${error.message}`, {
       cause: error,
@@ -442,6 +481,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   #terminate(reason: RpcError): void {
     if (this.#state === State.Closed) return;
     this.#state = State.Closed;
+    eventLoop.leave();
     this.#alarm.stop();
     clearTimeout(this.#lingering);
     this.#caller?.endAll(reason, true);

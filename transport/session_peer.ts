@@ -50,6 +50,11 @@ export class SessionPeer implements Peer {
     return serviceClient<S>(this, name);
   }
 
+  /** What is shown of it where it is logged. */
+  [Symbol.for("Deno.customInspect")](inspect: typeof Deno.inspect, options: Deno.InspectOptions): string {
+    return `Peer ${inspect({ address: this.address }, options)}`;
+  }
+
   #start(call: OutgoingCall): void {
     const now = this.#session.now();
     call.begin(now);

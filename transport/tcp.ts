@@ -95,7 +95,33 @@ class SocketListener<S extends Deno.Conn> implements Listener {
  * @throws {Error} If nobody answers there, or the signal aborts
  */
 export async function dialTcp({ hostname, port }: HostAndPort, signal?: AbortSignal): Promise<Conn> {
-  return tcpConn(await Deno.connect({ hostname, port, signal }));
+  return tcpConn(await connectTcp({ hostname, port }, signal));
+}
+
+/**
+ * Connects to a host and port.
+ *
+ * @throws {Error} If nobody answers there, or the signal aborts
+ */
+export async function connectTcp(
+  { hostname, port }: HostAndPort,
+  signal?: AbortSignal,
+): Promise<Deno.TcpConn> {
+  if (signal === undefined) return await Deno.connect({ hostname, port });
+  signal.throwIfAborted();
+  const cancel = new AbortController();
+  // Deno asks its signal once more when it has the socket, and loses the socket if that throws.
+  cancel.signal.throwIfAborted = () => {};
+  const abort = () => cancel.abort();
+  signal.addEventListener("abort", abort);
+  try {
+    const socket = await Deno.connect({ hostname, port, signal: cancel.signal });
+    if (!signal.aborted) return socket;
+    socket.close();
+    throw signal.reason;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /**
@@ -117,13 +143,32 @@ export function listenTcp({ hostname, port }: HostAndPort): Listener {
 }
 
 /**
- * Listens on a Unix socket.
+ * Listens on a Unix socket. What is at its path already is left alone, even a socket that nobody listens on: between
+ * looking and removing, another server may have begun to listen there.
  *
- * @throws {Error} If the path cannot be listened on, for one because it exists
+ * @throws {Error} If the path cannot be listened on; if it is taken, the message says by what
  */
-export function listenUnix(address: UnixAddress): Listener {
+export async function listenUnix(address: UnixAddress): Promise<Listener> {
+  const { path } = address;
   const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, address);
-  return new SocketListener(Deno.listen({ transport: "unix", path: address.path }), wrap);
+  try {
+    return new SocketListener(Deno.listen({ transport: "unix", path }), wrap);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Deno.errors.AddrInUse(`${error.message}: ${await inTheWay(path)}`, { cause: error });
+  }
+}
+
+/** What is at a path where nobody can listen. Takes no permission that listening would not take. */
+async function inTheWay(path: string): Promise<string> {
+  try {
+    if (!(await Deno.lstat(path)).isSocket) return "what is at that path is no socket, so use another path";
+    (await Deno.connect({ transport: "unix", path })).close();
+    return "a server listens there";
+  } catch (error) {
+    if (!(error instanceof Deno.errors.ConnectionRefused)) return "it could not be found out by whom";
+    return "nobody listens there any more, a process that was killed has left the file behind, so remove it";
+  }
 }
 
 function tcpConn(socket: Deno.TcpConn): Conn {

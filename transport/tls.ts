@@ -1,9 +1,10 @@
 // The dialling side of TLS, over Deno's sockets: certificate and name have been checked before there is a Conn, so before
 // a byte of RPC is sent. Also the options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
 
+import { checkOptions } from "../call/check_options.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
-import { type HostAndPort, SocketConn } from "./tcp.ts";
+import { connectTcp, type HostAndPort, SocketConn } from "./tcp.ts";
 import { dialWebSocket } from "./websocket.ts";
 
 /** What both sides name in ALPN. A side that names nothing may come too, one that names only others may not. */
@@ -36,13 +37,15 @@ export interface ConnectTlsOptions {
 /**
  * Checks what a client trusts.
  *
- * @throws {TypeError} If something in it is not text
+ * @throws {TypeError} If something in it is not text, or a certificate not PEM
  */
-export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
+export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions {
+  checkOptions<ConnectTlsOptions>("use tls", tls, { caCerts: true, serverName: true });
   const { caCerts = [], serverName } = tls;
   if (!Array.isArray(caCerts) || !caCerts.every((each) => typeof each === "string")) {
     throw new TypeError("Cannot use tls.caCerts: expected a list of certificates in PEM");
   }
+  caCerts.forEach((text, i) => checkPem(`tls.caCerts[${i}]`, text));
   if (serverName !== undefined && typeof serverName !== "string") {
     throw new TypeError("Cannot use tls.serverName: expected text");
   }
@@ -52,13 +55,26 @@ export function checkConnectTls(tls: ConnectTlsOptions): ConnectTlsOptions {
 /**
  * Checks who a server is. What is inside is checked when it listens.
  *
- * @throws {TypeError} If something in it is not text
+ * @throws {TypeError} If something in it is not text in PEM
  */
-export function checkServerTls({ cert, key }: ServerTlsOptions): ServerTlsOptions {
+export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
+  checkOptions("use tls", tls, { cert: true, key: true });
+  const { cert, key } = tls;
   if (typeof cert !== "string" || typeof key !== "string") {
     throw new TypeError("Cannot use tls: expected cert and key as text in PEM");
   }
+  checkPem("tls.cert", cert);
+  checkPem("tls.key", key);
   return { cert, key };
+}
+
+/** Catches what is not PEM (RFC 7468), such as the path of a file. It is not quoted: it may be a key all the same. */
+function checkPem(name: string, text: string): void {
+  if (text.includes("-----BEGIN ")) return;
+  throw new TypeError(
+    `Cannot use ${name}: expected text in PEM, which has a line -----BEGIN; of a file, give what ` +
+      "Deno.readTextFile(path) returns",
+  );
 }
 
 /**
@@ -71,7 +87,7 @@ export async function dialTls(
   { caCerts, serverName = hostname }: ConnectTlsOptions,
   signal: AbortSignal,
 ): Promise<Conn> {
-  const tcp = await Deno.connect({ hostname, port, signal });
+  const tcp = await connectTcp({ hostname, port }, signal);
   let conn = new SocketConn(tcp, "tcp");
   const stop = () => conn.close();
   signal.addEventListener("abort", stop);

@@ -18,4 +18,5 @@ sign other_ca self 20200101000000Z 21200101000000Z $CA
 sign server ca 20200101000000Z 21200101000000Z $LEAF subjectAltName=DNS:localhost,IP:127.0.0.1
 sign elsewhere ca 20200101000000Z 21200101000000Z $LEAF subjectAltName=DNS:elsewhere.example
 sign expired ca 20200101000000Z 20200201000000Z $LEAF subjectAltName=DNS:localhost,IP:127.0.0.1
+sign self_signed self 20200101000000Z 21200101000000Z $CA subjectAltName=DNS:localhost,IP:127.0.0.1
 rm -f ca.key other_ca.key index.* ca.cnf ext.cnf req.csr ./[0-9A-F]*.pem

@@ -23,11 +23,13 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** How many of `picks` calls each server got, by address. */
+/** How many of `picks` calls, one after the other, each server got, by address. */
 export function count(balancer: Balancer, picks: number, exclude?: ReadonlySet<string>): Map<string, number> {
   const counts = new Map<string, number>();
   for (let i = 0; i < picks; i++) {
-    const address = balancer.pick({ method: METHOD, key: `key ${i}`, exclude })?.address ?? "none";
+    const endpoint = balancer.pick({ method: METHOD, key: `key ${i}`, exclude });
+    if (endpoint !== undefined) balancer.done?.(endpoint, { duration: 1 });
+    const address = endpoint?.address ?? "none";
     counts.set(address, (counts.get(address) ?? 0) + 1);
   }
   return counts;

@@ -8,6 +8,8 @@ export interface StoreSubject extends AsyncDisposable {
   store: RegistryStore;
   /** Lets time pass, in ms. */
   advance(ms: number): Promise<void>;
+  /** How much later than it should a lease may end, in ms. */
+  late: number;
 }
 
 const A = "tcp@127.0.0.1:1";
@@ -15,17 +17,21 @@ const B = "tcp@127.0.0.1:2";
 const TTL = 2_000;
 
 /** Registers the tests. `open` makes an empty store. */
-export function testRegistryStore(name: string, open: () => Promise<StoreSubject>): void {
+export function testRegistryStore(name: string, open: () => Promise<StoreSubject>, ignore = false): void {
   const test = (what: string, run: (subject: StoreSubject) => Promise<void>) =>
-    Deno.test(`${name}: ${what}`, async () => {
-      await using subject = await open();
-      await run(subject);
+    Deno.test({
+      name: `${name}: ${what}`,
+      ignore,
+      async fn() {
+        await using subject = await open();
+        await run(subject);
+      },
     });
   const addresses = async (store: RegistryStore) =>
-    (await store.list()).map(({ instance }) => instance.address);
+    (await store.list()).leases.map(({ instance }) => instance.address);
 
   test("lists who was granted a lease, by address, once each", async ({ store }) => {
-    assertEquals(await store.list(), []);
+    assertEquals((await store.list()).leases, []);
     assertEquals((await store.grant({ address: B }, TTL)).created, true);
     assertEquals((await store.grant({ address: A }, TTL)).created, true);
     assertEquals((await store.grant({ address: A }, TTL)).created, false);
@@ -35,19 +41,18 @@ export function testRegistryStore(name: string, open: () => Promise<StoreSubject
   test("keeps what an instance says, and takes over what it says next", async ({ store }) => {
     const instance = { address: A, services: ["Foo"], weight: 3, metadata: { zone: "z", "__proto__x": "" } };
     await store.grant(instance, TTL);
-    assertEquals((await store.list())[0]?.instance, instance);
+    assertEquals((await store.list()).leases[0]?.instance, instance);
     await store.renew(A);
-    assertEquals((await store.list())[0]?.instance, instance);
+    assertEquals((await store.list()).leases[0]?.instance, instance);
     await store.grant({ address: A, services: ["Bar"] }, TTL);
-    assertEquals((await store.list())[0]?.instance, { address: A, services: ["Bar"] });
+    assertEquals((await store.list()).leases[0]?.instance, { address: A, services: ["Bar"] });
   });
 
-  test("a lease ends when it is not renewed", async ({ store, advance }) => {
+  test("a lease ends when it is not renewed", async ({ store, advance, late }) => {
     await store.grant({ address: A }, TTL);
     await advance(TTL * 0.9);
     assertEquals(await addresses(store), [A]);
-    // A quarter of the lease is what a store may be late.
-    await advance(TTL * 0.35);
+    await advance(TTL * 0.1 + late);
     assertEquals(await addresses(store), []);
     assertEquals(await store.renew(A), undefined);
     assertEquals(await store.revoke(A), false);
@@ -67,16 +72,16 @@ export function testRegistryStore(name: string, open: () => Promise<StoreSubject
 
   test("a lease of 0 never ends by itself", async ({ store, advance }) => {
     await store.grant({ address: A }, 0);
-    await advance(TTL * 10);
+    await advance(TTL * 2);
     assertEquals(await addresses(store), [A]);
     assertEquals(await store.revoke(A), true);
     assertEquals(await addresses(store), []);
   });
 
-  test("another ttl counts from when it is granted", async ({ store, advance }) => {
+  test("another ttl counts from when it is granted", async ({ store, advance, late }) => {
     await store.grant({ address: A }, 0);
     assertEquals((await store.grant({ address: A }, TTL)).lease.ttl, TTL);
-    await advance(TTL * 1.25);
+    await advance(TTL + late);
     assertEquals(await addresses(store), []);
   });
 

@@ -1,0 +1,65 @@
+// What is done about servers that fail: the option, checked, and what it means for one call.
+
+import type { FailMode } from "../call/call_options.ts";
+import { isAsyncIterable } from "../call/streamable.ts";
+import { checkDuration } from "../discovery/clock.ts";
+import { whole } from "../transport/limits.ts";
+import type { OutgoingCall } from "../transport/outgoing_call.ts";
+
+/** The most servers that one call is sent to at once. */
+const MAX_FORK = 64;
+
+/**
+ * Checks a fail mode.
+ *
+ * @throws {TypeError} If it is none
+ * @throws {RangeError} If its number is out of its range
+ */
+export function checkFailMode(mode: FailMode): FailMode {
+  if (mode === "over" || mode === "fast" || mode === "same") return mode;
+  if (typeof mode === "object" && mode !== null) {
+    if ("backup" in mode && !("fork" in mode)) {
+      return { backup: checkDuration("failMode.backup", mode.backup, 0) };
+    }
+    if ("fork" in mode && !("backup" in mode)) {
+      return { fork: whole("failMode.fork", mode.fork, 2, MAX_FORK) };
+    }
+  }
+  throw new TypeError(
+    `Cannot use failMode ${
+      textOf(mode)
+    }: expected "over", "fast", "same", { backup: ms } or { fork: servers }`,
+  );
+}
+
+/**
+ * What is done for one call.
+ *
+ * @param usual The client's own, checked
+ * @throws {TypeError} If the call asks for what it is not fit for
+ */
+export function failModeOf(call: OutgoingCall, usual: FailMode): FailMode {
+  const asked = call.failMode;
+  if (asked === undefined) {
+    return typeof usual === "object" && whyOnce(call) !== undefined ? "over" : usual;
+  }
+  const mode = checkFailMode(asked);
+  const reason = typeof mode === "object" ? whyOnce(call) : undefined;
+  if (reason === undefined) return mode;
+  throw new TypeError(`Cannot use failMode ${textOf(mode)} for ${call.method}: ${reason}`);
+}
+
+/** Why a call cannot be sent to several servers. */
+function whyOnce({ idempotent, inflow, args }: OutgoingCall): string | undefined {
+  if (!idempotent) return "it may be executed once only, since it is not marked idempotent";
+  if (inflow !== undefined || isAsyncIterable(args)) return "it is a stream, which cannot be sent twice";
+  return undefined;
+}
+
+function textOf(mode: unknown): string {
+  try {
+    return JSON.stringify(mode) ?? String(mode);
+  } catch {
+    return `of type ${typeof mode}`;
+  }
+}

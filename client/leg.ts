@@ -1,0 +1,59 @@
+// One server, picked for one attempt at a call, until it is known how that went. Made by the client's Servers; it tells
+// the server's standing and, if that wants to know, the balancer.
+
+import type { Code, RpcError } from "../call/error.ts";
+import type { Outcome } from "../discovery/balancer.ts";
+import type { Endpoint } from "../discovery/endpoint.ts";
+import type { AttemptListener } from "../transport/outgoing_call.ts";
+import type { Channel } from "./channel.ts";
+
+/** Tells a balancer how an attempt went. */
+export type Notify = (endpoint: Endpoint, outcome: Outcome) => void;
+
+/** A server that was picked. */
+export class Leg implements AttemptListener {
+  /** The way to it. */
+  readonly channel: Channel;
+  readonly #notify: Notify | undefined;
+  readonly #began: number;
+  readonly #lastResort: boolean;
+  #over = false;
+
+  /** @param lastResort Whether the server may be one that is set aside */
+  constructor(channel: Channel, notify: Notify | undefined, began: number, lastResort = false) {
+    this.channel = channel;
+    this.#notify = notify;
+    this.#began = began;
+    this.#lastResort = lastResort;
+  }
+
+  /** The server's address. */
+  get address(): string {
+    return this.channel.address;
+  }
+
+  /** The attempt is over. */
+  done(error?: RpcError): void {
+    if (error === undefined && this.#lastResort) this.channel.standing.letIn();
+    this.channel.done(error);
+    this.#end(error?.code);
+  }
+
+  /** There is no connection to it, or not soon enough. */
+  missed(): void {
+    this.channel.standing.failed();
+    this.#end("unavailable");
+  }
+
+  /** There is no attempt after all. */
+  leave(): void {
+    this.channel.standing.undecided();
+    this.#end("canceled");
+  }
+
+  #end(code: Code | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#notify?.(this.channel.standing.endpoint, { code, duration: performance.now() - this.#began });
+  }
+}

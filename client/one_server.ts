@@ -1,0 +1,78 @@
+// A call that stays on one server: for those who fail fast, those who try the same server again, and each server of a
+// broadcast.
+
+import { RpcError } from "../call/error.ts";
+import { Backoff } from "../discovery/backoff.ts";
+import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, sendsAgain } from "./call.ts";
+import type { Leg } from "./leg.ts";
+import type { RetryBudget } from "./retry_budget.ts";
+import { pause } from "./within.ts";
+
+/** The longest wait between two attempts, in ms. */
+const LONGEST_WAIT = 1_000;
+
+/** How a call stays on one server. */
+export interface OneServerOptions {
+  /** Ends the call. */
+  readonly signal: AbortSignal | undefined;
+  /**
+   * When it is sent again, if it may be at all: never; when the server that had the connection left, at once; or that
+   * and when there is no connection, after a while.
+   */
+  readonly again: "never" | "if left" | "always";
+}
+
+/**
+ * Makes a call on one server.
+ *
+ * @throws {RpcError} Why it failed
+ */
+export async function callServer(
+  call: OutgoingCall,
+  leg: Leg,
+  budget: RetryBudget,
+  options: OneServerOptions,
+): Promise<Answer> {
+  const errors: RpcError[] = [];
+  try {
+    return await tryServer(call, leg, budget, options, errors);
+  } catch (error) {
+    throw error instanceof RpcError ? asWhole(error, errors) : error;
+  }
+}
+
+/** @param errors Why attempts have failed; added to */
+async function tryServer(
+  call: OutgoingCall,
+  leg: Leg,
+  budget: RetryBudget,
+  { signal, again }: OneServerOptions,
+  errors: RpcError[],
+): Promise<Answer> {
+  const backoff = new Backoff(Math.random);
+  for (;;) {
+    checkLive(call, signal, leg);
+    let sent = false;
+    try {
+      const session = await leg.channel.connectedFor(call, signal);
+      sent = true;
+      const answer = await attempt(session, call, signal);
+      leg.done();
+      return answer;
+    } catch (error) {
+      report(leg, error, sent, signal);
+      if (!(error instanceof RpcError)) throw error;
+      errors.push(error);
+      const ends = again === "never" || again === "if left" && !sent || errors.length === MAX_ATTEMPTS;
+      if (ends || !sendsAgain(error, call, budget)) throw error;
+    }
+    if (again === "always") await pause(backoff.next(LONGEST_WAIT), call.deadline, signal);
+  }
+}
+
+function report(leg: Leg, error: unknown, sent: boolean, signal: AbortSignal | undefined): void {
+  if (sent) leg.done(error as RpcError);
+  else if (error instanceof RpcError && !signal?.aborted) leg.missed();
+  else leg.leave();
+}

@@ -1,0 +1,158 @@
+// The servers of one client: a channel to each that is in the list, how each stands, and the balancer that picks among
+// them. Owned by a Client.
+
+import type { RpcError } from "../call/error.ts";
+import type { Log } from "../call/log.ts";
+import type { Balancer, PickContext } from "../discovery/balancer.ts";
+import { Ejection, type EjectionOptions } from "../discovery/ejection.ts";
+import type { Endpoint } from "../discovery/endpoint.ts";
+import type { DialOptions } from "../transport/dial.ts";
+import type { AttemptListener } from "../transport/outgoing_call.ts";
+import { Channel, type ChannelState } from "./channel.ts";
+import { Leg, type Notify } from "./leg.ts";
+
+/** One server as a client sees it. */
+export interface EndpointStats {
+  /** Its address. */
+  readonly address: string;
+  /** How the connection to it stands. */
+  readonly state: ChannelState;
+  /** Calls to it that are not settled. */
+  readonly pending: number;
+  /** True while it is set aside because it kept failing; else left out. */
+  readonly ejected?: true;
+}
+
+/** Channels, and the choice between them. */
+export class Servers {
+  readonly #dial: DialOptions;
+  readonly #balancer: Balancer;
+  readonly #ejection: Ejection;
+  /** Tells the balancer how attempts went, if it wants to know. */
+  readonly #notify: Notify | undefined;
+  readonly #channels = new Map<string, Channel>();
+  /** Channels of endpoints that have left the list and still finish their calls. */
+  readonly #retired = new Set<Channel>();
+
+  /** @throws {TypeError | RangeError} If the options of ejection are none */
+  constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false) {
+    this.#dial = dial;
+    this.#balancer = balancer;
+    // Both are run where calls end: what a balancer throws there must not end the connection.
+    const guarded = guard(dial.log);
+    this.#ejection = new Ejection(ejection, (endpoints) => guarded(() => balancer.update(endpoints)));
+    if (typeof balancer.done === "function") {
+      this.#notify = (endpoint, outcome) => guarded(() => balancer.done!(endpoint, outcome));
+    }
+  }
+
+  /** The channels to all of them, those that are set aside included. */
+  get channels(): Channel[] {
+    return [...this.#channels.values()];
+  }
+
+  /** Calls that are not settled. */
+  get pending(): number {
+    let pending = 0;
+    for (const channel of this.#channels.values()) pending += channel.pending;
+    for (const channel of this.#retired) pending += channel.pending;
+    return pending;
+  }
+
+  /** The channel of a server of the list. */
+  channel(address: string): Channel | undefined {
+    return this.#channels.get(address);
+  }
+
+  /** Picks a channel. How the attempt there goes is to be told to {@linkcode listener}. */
+  pick(context: PickContext): Channel | undefined {
+    const endpoint = this.#balancer.pick(context);
+    if (endpoint === undefined) return undefined;
+    const channel = this.#channels.get(endpoint.address);
+    channel?.standing.picked();
+    return channel;
+  }
+
+  /** Who is told how an attempt over `channel`, which was just picked, goes. */
+  listener(channel: Channel, began: number): AttemptListener {
+    return this.#notify === undefined ? channel : this.leg(channel, began);
+  }
+
+  /** An attempt over `channel`, which was just picked. */
+  leg(channel: Channel, began: number): Leg {
+    return new Leg(channel, this.#notify, began);
+  }
+
+  /**
+   * Picks a server that the call does not exclude, for its long way. If the balancer has no other for it, it may choose
+   * among those that are set aside too.
+   */
+  pickLeg(context: PickContext): Leg | undefined {
+    return this.#pickLeg(context, false) ?? this.#lastResort(context);
+  }
+
+  /** Takes the servers that there are from now on. */
+  update(endpoints: readonly Endpoint[]): void {
+    this.#balancer.update(this.#ejection.update(endpoints));
+    const addresses = new Set(endpoints.map(({ address }) => address));
+    for (const [address, channel] of this.#channels) {
+      if (addresses.has(address)) continue;
+      this.#channels.delete(address);
+      this.#retired.add(channel);
+      channel.retire().then(() => this.#retired.delete(channel));
+    }
+    for (const address of addresses) {
+      if (this.#channels.has(address)) continue;
+      this.#channels.set(address, new Channel(address, this.#ejection.standing(address)!, this.#dial));
+    }
+  }
+
+  /** How each of them stands. */
+  stats(): EndpointStats[] {
+    return this.channels.map(({ address, state, pending, standing }) => ({
+      address,
+      state,
+      pending,
+      ...standing.ejected ? { ejected: true } : undefined,
+    }));
+  }
+
+  /** Closes all connections now: calls over them end with `reason`. */
+  async close(reason: RpcError): Promise<void> {
+    this.#ejection.close();
+    const channels = [...this.#channels.values(), ...this.#retired];
+    await Promise.all(channels.map((channel) => channel.close(reason)));
+  }
+
+  #pickLeg(context: PickContext, lastResort: boolean): Leg | undefined {
+    const channel = this.pick(context);
+    if (channel === undefined) return undefined;
+    const leg = new Leg(channel, this.#notify, performance.now(), lastResort);
+    // A balancer of the user's own may not care for what is excluded.
+    if (context.exclude?.has(channel.address) !== true) return leg;
+    leg.leave();
+    return undefined;
+  }
+
+  #lastResort(context: PickContext): Leg | undefined {
+    const { endpoints, pickable } = this.#ejection;
+    if (pickable.length === endpoints.length) return undefined;
+    this.#balancer.update(endpoints);
+    try {
+      return this.#pickLeg(context, true);
+    } finally {
+      this.#balancer.update(this.#ejection.pickable);
+    }
+  }
+}
+
+/** Runs what a user's balancer does; what it throws is logged. */
+function guard(log: Log | undefined): (run: () => void) => void {
+  return (run) => {
+    try {
+      run();
+    } catch (error) {
+      log?.("The balancer failed", error);
+    }
+  };
+}

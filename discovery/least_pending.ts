@@ -1,0 +1,135 @@
+// The balancer that compares two. Made by createBalancer("least_pending").
+
+import type { Code } from "../call/error.ts";
+import type { Balancer, Outcome, PickContext } from "./balancer.ts";
+import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { RandomOptions } from "./random.ts";
+
+/** Options of {@linkcode LeastPendingBalancer}. */
+export interface LeastPendingOptions extends RandomOptions {
+  /**
+   * Time.
+   *
+   * @default {the system's}
+   */
+  clock?: Clock;
+}
+
+/** How far back latency is remembered, in ms: what is this old counts for a third. */
+const MEMORY = 5_000;
+/** The least latency that counts, in ms: that of a server of which nothing is known, while nothing is known of any. */
+const LEAST_LATENCY = 0.01;
+/** How many times the average a call counts that the server did not take: failing fast is not to look like being fast. */
+const PENALTY = 10;
+/** How much one call counts in an average at least. */
+const LEAST_SHARE = 0.02;
+const PENALIZED: ReadonlySet<Code> = new Set(["unavailable", "resource_exhausted", "deadline_exceeded"]);
+
+/** One server, as far as its load is known. */
+class Load {
+  readonly endpoint: Endpoint;
+  /** Calls that it was picked for and that are not over. */
+  pending: number;
+  /** The average of how long its calls took, in ms; -1 = none is known. */
+  latency: number;
+  /** When the latency was brought up to date. */
+  at: number;
+
+  constructor(endpoint: Endpoint, before: Load | undefined) {
+    this.endpoint = endpoint;
+    this.latency = before?.latency ?? -1;
+    this.at = before?.at ?? 0;
+    this.pending = before?.pending ?? 0;
+  }
+
+  /**
+   * About how long a further call would take: those before it and itself, at the latency of late.
+   *
+   * @param usual What a server is taken for of which nothing is known, in ms
+   */
+  cost(now: number, usual: number): number {
+    // What is not asked is taken for faster as time goes by, so that it is asked again some time.
+    const latency = this.latency < 0 ? usual : this.latency * Math.exp((this.at - now) / MEMORY);
+    return (this.pending + 1) * Math.max(latency, LEAST_LATENCY);
+  }
+
+  /** Takes a call into the average that took so long, in ms. */
+  learn(took: number, now: number): void {
+    // The longer ago the last call was, the more this one counts; of many at once, each counts a little.
+    const share = Math.max(1 - Math.exp((this.at - now) / MEMORY), LEAST_SHARE);
+    this.latency = took > this.latency ? took : this.latency + share * (took - this.latency);
+    this.at = now;
+  }
+}
+
+/**
+ * Takes two servers at random and picks the one with less to do: its pending calls, times the average of how long its
+ * calls took of late. A server that is ten times slower gets next to nothing; one that is new is taken to be as fast as
+ * the others are on average.
+ *
+ * Two random choices: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (IEEE TPDS 12, 2001); it
+ * spreads nearly as well as looking at all servers, and many clients do not all run to the same one. The average decays
+ * by time and takes over a slower call at once, as the "peak EWMA" of Finagle
+ * (https://twitter.github.io/finagle/guide/Clients.html#power-of-two-choices-p2c-least-loaded) does.
+ */
+export class LeastPendingBalancer implements Balancer {
+  readonly #random: () => number;
+  readonly #clock: Clock;
+  readonly #byAddress = new Map<string, Load>();
+  #loads: readonly Load[] = [];
+  /** The average over all servers, in ms; -1 = none is known. */
+  #usual = -1;
+  /** The latest time that is known: asking for it at every pick would cost more than the pick. */
+  #now: number;
+
+  constructor(options: LeastPendingOptions = {}) {
+    this.#random = options.random ?? Math.random;
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    this.#now = this.#clock.now();
+  }
+
+  update(endpoints: readonly Endpoint[]): void {
+    this.#loads = endpoints.map((endpoint) => new Load(endpoint, this.#byAddress.get(endpoint.address)));
+    this.#byAddress.clear();
+    for (const load of this.#loads) this.#byAddress.set(load.endpoint.address, load);
+  }
+
+  pick(call: PickContext): Endpoint | undefined {
+    const loads = this.#loads;
+    const exclude = call.exclude;
+    const picked = exclude === undefined || exclude.size === 0
+      ? this.#better(loads)
+      // A copy, for calls that try again: these are few.
+      : this.#better(loads.filter(({ endpoint }) => !exclude.has(endpoint.address)));
+    if (picked === undefined) return undefined;
+    picked.pending++;
+    return picked.endpoint;
+  }
+
+  done(endpoint: Endpoint, { code, duration }: Outcome): void {
+    const load = this.#byAddress.get(endpoint.address);
+    if (load === undefined) return;
+    if (load.pending > 0) load.pending--;
+    // How long it took until somebody gave up says nothing.
+    if (code === "canceled") return;
+    const now = this.#now = this.#clock.now();
+    if (code !== undefined && PENALIZED.has(code)) {
+      load.learn(Math.max(duration, PENALTY * this.#usual), now);
+    } else {
+      load.learn(duration, now);
+      this.#usual += (this.#usual < 0 ? 1 : LEAST_SHARE) * (duration - this.#usual);
+    }
+  }
+
+  /** The better of two. */
+  #better(loads: readonly Load[]): Load | undefined {
+    const count = loads.length;
+    if (count < 2) return loads[0];
+    const one = Math.floor(this.#random() * count);
+    const other = Math.floor(this.#random() * (count - 1));
+    const a = loads[one]!;
+    const b = loads[other < one ? other : other + 1]!;
+    return a.cost(this.#now, this.#usual) <= b.cost(this.#now, this.#usual) ? a : b;
+  }
+}

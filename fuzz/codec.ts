@@ -1,0 +1,148 @@
+// The codecs, told what no encoder wrote: they throw their own error and nothing else, and what they take they write
+// so that it is taken again for the same.
+
+import { assertEquals } from "@std/assert";
+import { ByteBuffer } from "../codec/bytes.ts";
+import { CborCodec } from "../codec/cbor.ts";
+import { CborError } from "../codec/cbor_error.ts";
+import type { Codec } from "../codec/codec.ts";
+import { JsonCodec } from "../codec/json.ts";
+import { type Random, randomText, randomValue } from "../tests/cbor_random.ts";
+import { Mutator } from "./mutate.ts";
+import { described, Finding, type Target } from "./target.ts";
+
+/** How many valid values are mutated. */
+const CORPUS = 1_000;
+/** Most of them are no longer than this in bytes: what goes wrong goes wrong in small values too, only sooner. */
+const SMALL = 80;
+
+/** A codec under test. */
+class CodecTarget implements Target {
+  readonly name: string;
+  readonly atOnce = 1;
+  readonly #codec: Codec;
+  readonly #classify: (error: unknown) => string | undefined;
+  readonly #mutator: Mutator;
+  readonly #first = new ByteBuffer(8_192);
+  readonly #second = new ByteBuffer(8_192);
+
+  /** @param classify The class of an error that decoding may throw, undefined for any other */
+  constructor(
+    name: string,
+    codec: Codec,
+    values: readonly unknown[],
+    classify: (error: unknown) => string | undefined,
+  ) {
+    this.name = name;
+    this.#codec = codec;
+    this.#classify = classify;
+    const corpus = values.map((value) => this.#valid(value));
+    this.#mutator = new Mutator(corpus.filter(({ length }, i) => length <= SMALL || i % 32 === 0));
+  }
+
+  next(random: Random): Uint8Array<ArrayBuffer> {
+    return this.#mutator.next(random);
+  }
+
+  check(bytes: Uint8Array): string {
+    let value: unknown;
+    try {
+      value = this.#codec.decode(bytes, 0, bytes.length);
+    } catch (error) {
+      const outcome = this.#classify(error);
+      if (outcome === undefined) throw new Finding(`Decoding threw ${described(error)}`);
+      return outcome;
+    }
+    try {
+      this.#again(value);
+    } catch (error) {
+      if (error instanceof Finding) throw error;
+      // JSON.parse reads a number beyond all doubles as Infinity.
+      if (this.name === "json" && error instanceof TypeError && error.message.includes("Infinity")) {
+        return "decoded, with a number beyond all";
+      }
+      throw new Finding(`What was decoded cannot be sent on: ${described(error)}`);
+    }
+    return "decoded";
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** What was decoded is written as the same bytes however often it goes to and fro. */
+  #again(value: unknown): void {
+    const [first, second] = [this.#first, this.#second];
+    first.length = second.length = 0;
+    this.#codec.encode(value, first);
+    this.#codec.encode(this.#codec.decode(first.bytes, 0, first.length), second);
+    let same = first.length === second.length;
+    for (let i = 0; same && i < first.length; i++) same = first.bytes[i] === second.bytes[i];
+    // A NaN may have other bits every time.
+    if (!same && !equal(value, this.#codec.decode(second.bytes, 0, second.length))) {
+      throw new Finding("What was decoded changes when it is sent on");
+    }
+  }
+
+  /** A value's encoding, which must decode to the value. */
+  #valid(value: unknown): Uint8Array {
+    const out = new ByteBuffer();
+    this.#codec.encode(value, out);
+    assertEquals(this.#codec.decode(out.bytes, 0, out.length), value);
+    return out.written().slice();
+  }
+}
+
+/** CBOR. */
+export function cborTarget(random: Random): Target {
+  const values = Array.from({ length: CORPUS }, () => randomValue(random, random.below(4)));
+  return new CodecTarget(
+    "cbor",
+    new CborCodec(),
+    values,
+    (error) => error instanceof CborError ? error.code : undefined,
+  );
+}
+
+/** JSON. */
+export function jsonTarget(random: Random): Target {
+  const values = Array.from({ length: CORPUS }, () => randomJson(random, random.below(4)));
+  return new CodecTarget(
+    "json",
+    new JsonCodec(),
+    values,
+    (error) =>
+      error instanceof SyntaxError && error.message.startsWith("Cannot decode JSON: ")
+        ? "refused"
+        : undefined,
+  );
+}
+
+function equal(a: unknown, b: unknown): boolean {
+  try {
+    assertEquals(a, b);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function randomJson(random: Random, depth: number): unknown {
+  switch (random.below(depth > 0 ? 7 : 5)) {
+    case 0:
+      return random.pick([null, true, false]);
+    case 1:
+      return random.below(2 ** 32) * random.pick([1, -0.5, 1e-9, 1e290]) + 0;
+    case 2:
+    case 3:
+      return randomText(random);
+    case 4:
+      return random.below(1_000);
+    case 5:
+      return Array.from({ length: random.below(6) }, () => randomJson(random, depth - 1));
+    default:
+      return Object.fromEntries(
+        Array.from({ length: random.below(6) }, () => [randomText(random), randomJson(random, depth - 1)]),
+      );
+  }
+}

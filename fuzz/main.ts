@@ -1,0 +1,98 @@
+// deno-lint-ignore-file no-console -- what it prints is what it is for
+// `deno task fuzz`: tells every reader of bytes what nobody would write, for some seconds, and says what came of it.
+//   --seconds=30      for all targets together
+//   --seed=N          the same cases again; chosen and printed otherwise
+//   --target=NAME     cbor, json, frames, handshake, server, client or worst; may be given more than once
+//   --case=HEX        runs one case of one target again
+
+import { parseArgs } from "@std/cli";
+import { Random } from "../tests/cbor_random.ts";
+import { cborTarget, jsonTarget } from "./codec.ts";
+import { framesTarget } from "./frames.ts";
+import { handshakeTarget } from "./handshake.ts";
+import { clientTarget } from "./live_client.ts";
+import { serverTarget } from "./live_server.ts";
+import { fuzz, inTime, type Report } from "./run.ts";
+import type { Target } from "./target.ts";
+import { worst } from "./worst.ts";
+
+const TARGETS: Readonly<Record<string, (random: Random) => Target | Promise<Target>>> = {
+  cbor: cborTarget,
+  json: jsonTarget,
+  frames: framesTarget,
+  handshake: handshakeTarget,
+  server: serverTarget,
+  client: clientTarget,
+};
+
+const flags = parseArgs(Deno.args, {
+  string: ["target", "case"],
+  collect: ["target"],
+  default: { seconds: 30, seed: Math.floor(Math.random() * 2 ** 31) },
+});
+const seed = Number(flags.seed);
+const names: string[] = flags.target.length > 0 ? flags.target : [...Object.keys(TARGETS), "worst"];
+const unknown = names.find((name) => name !== "worst" && !Object.hasOwn(TARGETS, name));
+if (unknown !== undefined || !Number.isSafeInteger(seed) || !(Number(flags.seconds) > 0)) {
+  console.error(
+    `Cannot fuzz: expected --target of ${Object.keys(TARGETS).join(", ")} or worst, --seed, --seconds`,
+  );
+  Deno.exit(2);
+}
+// A stack for each of so many errors would be most of the work.
+Reflect.deleteProperty(Error, "stackTraceLimit");
+
+/** Prints a target's report. */
+function print({ target, cases, seconds, memory, outcomes, finding }: Report): void {
+  const rate = Math.round(cases / seconds).toLocaleString("en");
+  const [warm, last] = memory.map((bytes) => Math.round(bytes / 1_048_576));
+  console.log(
+    `${target}: ${cases.toLocaleString("en")} cases, ${rate} a second, ${warm} → ${last} MiB resident`,
+  );
+  const most = [...outcomes].sort(([, a], [, b]) => b - a);
+  for (const [outcome, count] of most.slice(0, 30)) {
+    console.log(`  ${(100 * count / cases).toFixed(2).padStart(6)} %  ${outcome}`);
+  }
+  if (most.length > 30) console.log(`  and ${most.length - 30} outcomes more`);
+  if (finding === undefined) return;
+  const hex = finding.bytes.toHex();
+  console.log(`  FOUND with seed ${seed}: ${finding.message}`);
+  console.log(`  again: deno task fuzz --target=${target} --seed=${seed} --case=${hex}`);
+}
+
+async function again(name: string, hex: string): Promise<boolean> {
+  await using target = await TARGETS[name]!(new Random(seed));
+  try {
+    console.log(await inTime(target, Uint8Array.fromHex(hex)));
+    return true;
+  } catch (error) {
+    console.log(`FOUND: ${error instanceof Error ? error.message : error}`);
+    return false;
+  }
+}
+
+async function runAll(): Promise<boolean> {
+  const each = Number(flags.seconds) / names.filter((name) => name !== "worst").length;
+  console.log(`seed ${seed}`);
+  let good = true;
+  for (const name of names) {
+    if (name === "worst") {
+      good = worst((line) => console.log(line)) && good;
+      continue;
+    }
+    await using target = await TARGETS[name]!(new Random(seed));
+    const report = await fuzz(target, seed, each);
+    print(report);
+    good &&= report.finding === undefined;
+  }
+  return good;
+}
+
+globalThis.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  console.log(`FOUND: a rejection that nobody handles: ${event.reason}`);
+  Deno.exitCode = 1;
+});
+
+const good = flags.case === undefined ? await runAll() : await again(names[0]!, flags.case);
+if (!good) Deno.exitCode = 1;

@@ -1,0 +1,134 @@
+// The streams of server-sent events that are open, one for each GET with ?watch. Owned by the Registry.
+// https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+import type { Clock } from "../discovery/clock.ts";
+import { Refusal } from "./http.ts";
+import type { LeaseEvent } from "./store.ts";
+
+/** How often a stream without events shows that it is alive, in ms. RegistryDiscovery relies on it. */
+const KEEPALIVE_INTERVAL = 5_000;
+/** How many of these in a row may find that the last event is not even taken yet. */
+const MAX_STALLED = 6;
+
+/** What a stream tells, and how. */
+export interface WatchStream {
+  /** What happens, until the signal aborts. */
+  events: (signal: AbortSignal) => AsyncIterable<LeaseEvent>;
+  /** The text of an event, with the empty line at its end. */
+  render: (event: LeaseEvent) => string;
+}
+
+interface Stream {
+  controller: ReadableStreamDefaultController<Uint8Array>;
+  abort: AbortController;
+  stalled: number;
+}
+
+/** All that are open, bounded in number. */
+export class WatchStreams {
+  readonly #max: number;
+  readonly #clock: Clock;
+  readonly #open = new Set<Stream>();
+  #cancelTimer: (() => void) | undefined;
+  /** How many were cut because nobody read them. */
+  stalled = 0;
+
+  constructor(max: number, clock: Clock) {
+    this.#max = max;
+    this.#clock = clock;
+  }
+
+  /** How many are open. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /**
+   * Opens one.
+   *
+   * @throws {Refusal} If there are too many
+   */
+  open({ events, render }: WatchStream): Response {
+    if (this.#open.size >= this.#max) {
+      throw new Refusal(
+        429,
+        "resource_exhausted",
+        `Cannot watch: ${this.#max} watch already, its maxWatchers`,
+      );
+    }
+    const abort = new AbortController();
+    const iterator = events(abort.signal)[Symbol.asyncIterator]();
+    let stream: Stream;
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        stream = { controller, abort, stalled: 0 };
+        this.#add(stream);
+        // Also what makes the head of the answer leave at once.
+        controller.enqueue(encode("retry: 1000\n\n"));
+      },
+      pull: async (controller) => {
+        try {
+          const { done, value } = await iterator.next();
+          if (abort.signal.aborted) return;
+          if (done) this.#end(stream);
+          else controller.enqueue(encode(render(value)));
+        } catch (error) {
+          if (abort.signal.aborted) return;
+          const message = JSON.stringify((error as Error).message);
+          controller.enqueue(encode(`event: unavailable\ndata: {"message":${message}}\n\n`));
+          this.#end(stream);
+        }
+      },
+      cancel: () => this.#remove(stream),
+    });
+    return new Response(body, {
+      // Nothing on the way may hold an event back to compress it.
+      headers: { "content-type": "text/event-stream", "cache-control": "no-store, no-transform" },
+    });
+  }
+
+  /** Ends all of them. */
+  close(): void {
+    for (const stream of [...this.#open]) this.#end(stream);
+  }
+
+  #add(stream: Stream): void {
+    this.#open.add(stream);
+    if (this.#open.size === 1) this.#setTimer();
+  }
+
+  #remove(stream: Stream): void {
+    stream.abort.abort();
+    if (this.#open.delete(stream) && this.#open.size === 0) this.#cancelTimer?.();
+  }
+
+  /** In good order: what is under way still arrives. */
+  #end(stream: Stream): void {
+    if (!this.#open.has(stream)) return;
+    this.#remove(stream);
+    stream.controller.close();
+  }
+
+  #setTimer(): void {
+    this.#cancelTimer = this.#clock.setTimer(() => {
+      for (const stream of [...this.#open]) this.#keepAlive(stream);
+      if (this.#open.size > 0) this.#setTimer();
+    }, KEEPALIVE_INTERVAL);
+  }
+
+  #keepAlive(stream: Stream): void {
+    if ((stream.controller.desiredSize ?? 0) > 0) {
+      stream.stalled = 0;
+      stream.controller.enqueue(encode(":\n\n"));
+      return;
+    }
+    if (++stream.stalled < MAX_STALLED) return;
+    this.stalled++;
+    this.#remove(stream);
+    stream.controller.error(new Error("Nobody reads the stream"));
+  }
+}
+
+function encode(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}

@@ -1,0 +1,272 @@
+// What the clients do: calls of every kind, each with a number of its own, each outcome held against what it may be.
+
+import { type Client, connect, type ConnectOptions, RpcError } from "../mod.ts";
+import type { Code } from "../call/error.ts";
+import type { Random } from "../tests/cbor_random.ts";
+import { type Ledger, Verdict } from "./ledger.ts";
+import { pause } from "./child.ts";
+import { Lateness } from "./meter.ts";
+
+/** How long a call may take that is not meant to run out of time, in ms. */
+const TIMEOUT = 2_000;
+/**
+ * How much earlier than asked for a call may be told that its time is over, in ms: it counts from the beginning of the
+ * turn of the event loop in which it is made, and turns are long here.
+ */
+const EARLY = 150;
+/** What a lost connection, a server that goes away or one that is full may make of any call. */
+const LOSS: ReadonlySet<Code> = new Set(["unavailable", "deadline_exceeded", "resource_exhausted"]);
+
+/** Finds out quickly that a server has gone, and comes back quickly. */
+export const CLIENT: ConnectOptions = {
+  timeout: TIMEOUT,
+  connectTimeout: 1_000,
+  heartbeatInterval: 500,
+  heartbeatTimeout: 1_000,
+};
+
+/** One call, as far as it is decided before it is made. */
+interface Plan {
+  readonly id: number;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+  readonly idempotent: boolean;
+}
+
+/** What came of everything. */
+export interface Tally {
+  calls: number;
+  settled: number;
+  /** Calls that may have been executed. */
+  sent: number;
+  /** Outcomes that can't be, in words; the first few. */
+  readonly wrong: string[];
+  wrongs: number;
+  /** Results and errors by kind. */
+  readonly outcomes: Map<string, number>;
+}
+
+/** A kind of call: makes it, checks the result, and says which codes it may fail with besides those of loss. */
+type Kind = (client: Client, plan: Plan, random: Random) => Promise<unknown>;
+
+/** Thrown for an outcome that cannot be. */
+class Wrong extends Error {}
+
+function expectEqual(got: unknown, wanted: unknown): void {
+  if (got !== wanted) throw new Wrong(`got ${String(got)} for ${String(wanted)}`);
+}
+
+async function* numbered(id: number, count: number) {
+  for (let n = 1; n <= count; n++) yield { id, n };
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  async echo(client, { id, ...options }) {
+    const echo = await client.call<{ id: number; text: string }>(
+      "Soak.echo",
+      { id, text: `call ${id}` },
+      options,
+    );
+    expectEqual(echo.id, id);
+    expectEqual(echo.text, `call ${id}`);
+  },
+  async once(client, { id, ...options }) {
+    expectEqual((await client.call<{ id: number }>("Soak.echo", { id }, options)).id, id);
+  },
+  async big(client, { id, ...options }, random) {
+    const bytes = new Uint8Array(1 + random.below(600_000)).fill(id);
+    const echo = await client.call<{ id: number; bytes: Uint8Array }>("Soak.echo", { id, bytes }, options);
+    expectEqual(echo.id, id);
+    expectEqual(echo.bytes.length, bytes.length);
+    expectEqual(echo.bytes.at(-1), id & 255);
+  },
+  async wait(client, { id, ...options }, random) {
+    const echo = await client.call<{ id: number }>("Soak.wait", { id, ms: random.below(40) }, options);
+    expectEqual(echo.id, id);
+  },
+  async late(client, { id, ...options }) {
+    await client.call("Soak.wait", { id, ms: 10_000 }, options);
+    throw new Wrong("a call that takes ten seconds was answered");
+  },
+  async cancel(client, { id, ...options }, random) {
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), random.below(15));
+    try {
+      await client.call("Soak.wait", { id, ms: 10_000 }, { ...options, signal: stop.signal });
+      throw new Wrong("a call that takes ten seconds was answered");
+    } finally {
+      clearTimeout(timer);
+    }
+  },
+  async fail(client, { id, ...options }, random) {
+    const code = random.pick(["not_found", "aborted", "data_loss", "internal"] as const);
+    try {
+      await client.call("Soak.fail", { id, code }, options);
+    } catch (error) {
+      if (!(error instanceof RpcError) || LOSS.has(error.code)) throw error;
+      expectEqual(error.code, code);
+      expectEqual(error.message, `Call ${id} fails`);
+      return expectEqual((error.details as { id?: number })?.id, id);
+    }
+    throw new Wrong("a call that fails went well");
+  },
+  async missing(client, { id: _, ...options }) {
+    try {
+      await client.call("Soak.missing", null, options);
+    } catch (error) {
+      if (error instanceof RpcError && error.code === "unimplemented") return "never";
+      throw error;
+    }
+    throw new Wrong("a method that is not there answered");
+  },
+  async stream(client, { id, ...options }, random) {
+    const count = random.below(200);
+    let i = 0;
+    for await (const item of client.stream<{ id: number; i: number }>("Soak.up", { id, count }, options)) {
+      expectEqual(item.id, id);
+      expectEqual(item.i, i++);
+    }
+    expectEqual(i, count);
+  },
+  async leave(client, { id, ...options }, random) {
+    const last = random.below(60);
+    let i = 0;
+    for await (
+      const item of client.stream<{ id: number; i: number }>("Soak.up", { id, count: 1e6 }, options)
+    ) {
+      expectEqual(item.id, id);
+      expectEqual(item.i, i++);
+      if (i > last) return;
+    }
+    throw new Wrong("an endless stream ended");
+  },
+  async sum(client, { id, ...options }, random) {
+    const count = 1 + random.below(50);
+    const got = await client.call<{ id: number; sum: number }>("Soak.sum", numbered(id, count), options);
+    expectEqual(got.id, id);
+    expectEqual(got.sum, count * (count + 1) / 2);
+  },
+  async double(client, { id, ...options }, random) {
+    const count = 1 + random.below(30);
+    let n = 0;
+    const items = client.stream<{ id: number; n: number }>("Soak.double", numbered(id, count), options);
+    for await (const item of items) {
+      expectEqual(item.id, id);
+      expectEqual(item.n, 2 * ++n);
+    }
+    expectEqual(n, count);
+  },
+};
+
+/** How often each kind is made, of a hundred. */
+const MIX: readonly (readonly [string, number])[] = [
+  ["echo", 54],
+  ["big", 1],
+  ["wait", 5],
+  ["late", 6],
+  ["cancel", 8],
+  ["fail", 6],
+  ["missing", 3],
+  ["stream", 5],
+  ["leave", 4],
+  ["sum", 5],
+  ["double", 3],
+];
+
+const DECK: readonly string[] = MIX.flatMap(([kind, count]) => Array<string>(count).fill(kind));
+
+/** Makes calls until it is stopped. */
+export class Workload {
+  readonly tally: Tally = { calls: 0, settled: 0, sent: 0, wrong: [], wrongs: 0, outcomes: new Map() };
+  /** How long after their deadline calls were told that it is over. */
+  readonly lateness = new Lateness();
+  readonly #ledger: Ledger;
+  readonly #random: Random;
+  /** A signal that never aborts, shared by many calls. */
+  readonly #shared: AbortSignal;
+  /** What calls wait for while there is a rest. */
+  #rest: PromiseWithResolvers<void> | undefined;
+
+  constructor(ledger: Ledger, random: Random, shared: AbortSignal) {
+    this.#ledger = ledger;
+    this.#random = random;
+    this.#shared = shared;
+  }
+
+  /** Lets the calls under way end, runs `measure`, and goes on. */
+  async pauseFor(measure: () => Promise<void>): Promise<void> {
+    this.#rest = Promise.withResolvers();
+    while (this.tally.settled < this.tally.calls) await pause(5);
+    await measure();
+    this.#rest.resolve();
+    this.#rest = undefined;
+  }
+
+  /** Makes one call after the other while `goesOn`. */
+  async work(client: Client, goesOn: () => boolean, deck: readonly string[] = DECK): Promise<void> {
+    while (goesOn()) await this.#one(client, this.#random.pick(deck));
+  }
+
+  /** Connects, calls once, and closes, again and again. */
+  async comeAndGo(addresses: readonly string[], goesOn: () => boolean): Promise<void> {
+    while (goesOn()) {
+      try {
+        await using client = await connect(this.#random.pick(addresses), CLIENT);
+        await this.#one(client, "echo");
+      } catch (error) {
+        if (!(error instanceof RpcError) || !LOSS.has(error.code)) this.#wrong("connect", error);
+      }
+      await pause(this.#random.below(40));
+    }
+  }
+
+  async #one(client: Client, kind: string): Promise<void> {
+    await this.#rest?.promise;
+    const random = this.#random;
+    const idempotent = kind === "echo" && random.below(4) === 0;
+    const timeout = kind === "late" ? 5 + random.below(60) : TIMEOUT;
+    const signal = random.below(3) === 0 ? this.#shared : undefined;
+    const id = this.#ledger.open();
+    this.tally.calls++;
+    const deadline = performance.now() + timeout;
+    let outcome = "went well";
+    let verdict: number = idempotent ? Verdict.AtLeastOnce : Verdict.Once;
+    try {
+      const never = await KINDS[kind]!(client, { id, timeout, signal, idempotent }, random) === "never";
+      if (never) verdict = Verdict.Never;
+    } catch (error) {
+      outcome = this.#failed(kind, error, deadline);
+      const notStarted = error instanceof RpcError && error.notStarted;
+      verdict = notStarted ? Verdict.Never : idempotent ? Verdict.Any : Verdict.AtMostOnce;
+    }
+    this.tally.settled++;
+    if (verdict !== Verdict.Never) this.tally.sent++;
+    this.#ledger.settle(id, verdict);
+    const { outcomes } = this.tally;
+    outcomes.set(`${kind}: ${outcome}`, (outcomes.get(`${kind}: ${outcome}`) ?? 0) + 1);
+    if (performance.now() > deadline) this.lateness.add(performance.now() - deadline);
+    // Whoever has no server to call does not ask ten thousand times a second.
+    else if (verdict === Verdict.Never && kind !== "missing") await pause(10);
+  }
+
+  /** Looks at an error: returns its code if it may be. */
+  #failed(kind: string, error: unknown, deadline: number): string {
+    if (!(error instanceof RpcError)) return this.#wrong(kind, error);
+    const { code } = error;
+    if (code === "deadline_exceeded" && performance.now() < deadline - EARLY) {
+      return this.#wrong(
+        kind,
+        `told that its time is over ${Math.round(deadline - performance.now())} ms early`,
+      );
+    }
+    if (LOSS.has(code) || code === "canceled" && kind === "cancel") return code;
+    return this.#wrong(kind, error);
+  }
+
+  #wrong(kind: string, error: unknown): string {
+    this.tally.wrongs++;
+    const what = error instanceof RpcError ? `${error.code}: ${error.message}` : String(error);
+    if (this.tally.wrong.length < 10) this.tally.wrong.push(`${kind}: ${what}`);
+    return "WRONG";
+  }
+}
