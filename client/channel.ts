@@ -132,7 +132,7 @@ export class Channel implements AttemptListener {
   async retire(): Promise<void> {
     this.#stop.abort();
     const sessions = [...this.#sessions];
-    for (const session of sessions) session.drain();
+    for (const session of sessions) session.retire();
     await Promise.all([this.#attempt?.catch(() => {}), ...sessions.map((session) => session.closed)]);
   }
 
@@ -176,7 +176,7 @@ export class Channel implements AttemptListener {
         });
       }
       this.#sessions.add(session);
-      if (signal.aborted) session.drain();
+      if (signal.aborted) session.retire();
       this.#attempt = undefined;
       this.#failure = undefined;
       this.ready = session;
