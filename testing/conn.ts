@@ -48,6 +48,13 @@ export class SimConn implements Conn, FlowReader {
     this.#gone();
   }
 
+  /** Closes, and the other side finds the connection lost. */
+  reset(): void {
+    if (this.#closed) return;
+    this.#out.reset(reset());
+    this.close();
+  }
+
   /** This end finds the connection lost. */
   lose(): void {
     this.#fail(reset());

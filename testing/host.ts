@@ -3,7 +3,8 @@
 import { type Address, formatAddress } from "../discovery/endpoint.ts";
 import type { Conn, Listener, Network } from "../transport/conn.ts";
 import { Link } from "./conn.ts";
-import { abortable } from "./path.ts";
+import { carryBody } from "./http_body.ts";
+import { abortable, type Path } from "./path.ts";
 import { type HttpHandler, LAST_PORT, Ports } from "./ports.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -40,8 +41,9 @@ export class SimHost implements Network {
   /** Its name, which stands in addresses. */
   readonly name: string;
   /**
-   * As the global `fetch`, to hosts of the same network. A request and its answer each take the `delay` of their way,
-   * bodies included; stalled and partitioned ways hold them; what cuts connections does not touch them.
+   * As the global `fetch`, to hosts of the same network. A request and the head of its answer each take the `delay` of
+   * their way; stalled and partitioned ways hold them. The body of an answer comes over a connection, with all that
+   * may happen to one, while it lasts: that of a stream of events lasts until one side ends it.
    */
   readonly fetch: (url: string, init?: RequestInit) => Promise<Response>;
   readonly #wiring: Wiring;
@@ -78,17 +80,9 @@ export class SimHost implements Network {
       throw new Deno.errors.ConnectionRefused(`Connection refused by ${there.to}:${port}`);
     }
     trace.add(`${name} ${there.to}:${port} accepts`);
-    const here = formatAddress({ transport: "tcp", hostname: this.name, port: this.#ports.next() });
-    const link: Link = new Link(
-      name,
-      there,
-      back,
-      [here, formatAddress(address)],
-      () => this.#wiring.links.delete(link),
-    );
-    this.#wiring.links.add(link);
-    listener.take(link.ends[1]);
-    return link.ends[0];
+    const { ends } = this.#link(name, there, back, formatAddress(address));
+    listener.take(ends[1]);
+    return ends[0];
   }
 
   /**
@@ -133,11 +127,33 @@ export class SimHost implements Network {
     trace.add(`${this.name} asks ${text}`);
     await there.cross(there.drawDelay(), signal);
     const handler = there.drawRefusal() ? undefined : ports.handlers.get(Number(port || 80));
-    const response = await abortable(Promise.resolve(handler?.(request)), signal);
+    const answer = Promise.resolve(handler?.(request));
+    const response = await abortable(answer, signal).catch((error) => {
+      // Nobody will read it.
+      answer.then((late) => late?.body?.cancel()).catch(() => {});
+      throw error;
+    });
+    let body: ReadableStream<Uint8Array> | null = null;
+    if (response?.body) {
+      const name = this.#wiring.nextName();
+      trace.add(`${name} ${there.to} answers ${this.name}`);
+      // It sets out with the head.
+      body = carryBody(response.body, this.#link(name, there, back, `tcp@${there.to}:${port || 80}`), signal);
+    }
     await back.cross(back.drawDelay(), signal);
     trace.add(`${this.name} asked ${text}: ${response?.status ?? "refused"}`);
     if (response === undefined) throw new TypeError(`Cannot fetch ${url}: connection refused`);
-    return response;
+    const { status, statusText, headers } = response;
+    return new Response(body, { status, statusText, headers });
+  }
+
+  /** Makes a connection, which the network knows of until both ends are closed. */
+  #link(name: string, there: Path, back: Path, address: string): Link {
+    const here = formatAddress({ transport: "tcp", hostname: this.name, port: this.#ports.next() });
+    const { links } = this.#wiring;
+    const link: Link = new Link(name, there, back, [here, address], () => links.delete(link));
+    links.add(link);
+    return link;
   }
 
   #wayTo(hostname: string) {

@@ -83,6 +83,7 @@ export class Cluster {
     await Promise.all(this.clients.map((client) => client.close()));
     await Promise.all(SERVERS.map((host) => this.#stop(host, 10_000)));
     this.#hub?.[Symbol.dispose]();
+    await this.#registry.close();
   }
 
   async #stop(host: string, grace: number): Promise<void> {
@@ -140,7 +141,10 @@ export class Cluster {
       echo: async function* (ns: AsyncIterable<number>) {
         for await (const n of ns) yield n;
       },
-      back: (n: number, { peer }: CallContext) => peer.call("Back.twice", n),
+      back: async (n: number, { peer }: CallContext) => {
+        await sleep(n % 500);
+        return await peer.call("Back.twice", n);
+      },
     };
   }
 }

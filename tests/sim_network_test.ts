@@ -261,30 +261,6 @@ Deno.test("simulated network: dials are refused where nobody listens, by a share
     assertEquals(network.connections, 0);
   }));
 
-Deno.test("simulated network: HTTP takes its time, waits for partitions and ends with its signal", () =>
-  simulate(async ({ network, time, sleep }) => {
-    const [a, b] = [network.host("a"), network.host("b")];
-    network.shape({ delay: 50 });
-    const echo = async (request: Request) => new Response(`${request.method} ${await request.text()}`);
-    using _web = b.serve(80, echo);
-    assertThrows(() => b.serve(80, echo), Deno.errors.AddrInUse);
-    assertThrows(() => b.serve(0, echo), RangeError, "port 0");
-    const answer = await a.fetch("http://b/", { method: "POST", body: "hello" });
-    assertEquals([await answer.text(), time.now], ["POST hello", 100]);
-    await assertRejects(() => a.fetch("http://b:81/"), TypeError, "refused");
-    await assertRejects(() => a.fetch("https://b/"), TypeError, "only http");
-    network.stall("b", "a");
-    const held = a.fetch("http://b/");
-    const late = assertRejects(
-      () => a.fetch("http://b/", { signal: AbortSignal.timeout(500) }),
-      DOMException,
-    );
-    await late;
-    await sleep(1_000);
-    network.heal();
-    assertEquals(await (await held).text(), "GET ");
-  }));
-
 Deno.test("simulated network: wrong arguments are refused", () => {
   const network = new SimNetwork();
   network.host("a");
