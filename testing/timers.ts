@@ -64,7 +64,9 @@ export class Timers {
   /** Takes a timer back. Returns whether it is one of these, rung or not. */
   remove(timer: unknown): boolean {
     const id = Number(timer);
-    this.#live.delete(id);
+    // Another time's timer may have the same number.
+    const own = !(timer instanceof SimTimer) || this.#live.get(id) === timer;
+    if (own) this.#live.delete(id);
     return id >= FIRST_ID;
   }
 

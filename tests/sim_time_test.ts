@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { SimTime } from "../testing/mod.ts";
+import { eventLoop } from "../transport/event_loop.ts";
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -171,4 +172,28 @@ Deno.test("simulated time: wrong arguments are refused", async () => {
     await assertRejects(() => time.tick(ms), RangeError, "0 or more");
   }
   assertThrows(() => setTimeout("code" as unknown as () => void, 1), TypeError, "expected a function");
+});
+
+Deno.test("simulated time: sessions that outlive it, as a failure leaves them, do not keep later ones waiting", async () => {
+  for (const _ of [1, 2]) {
+    using time = new SimTime();
+    assertEquals(eventLoop.overdue(time.now), false);
+    eventLoop.round();
+  }
+  assertEquals(eventLoop.overdue(performance.now() + 3_600_000), false);
+  await eventLoop.round();
+});
+
+Deno.test("simulated time: a timer of another time takes back none of this", async () => {
+  let old: ReturnType<typeof setTimeout>;
+  {
+    using _time = new SimTime();
+    old = setTimeout(() => {}, 1_000);
+  }
+  using time = new SimTime();
+  let rung = 0;
+  setTimeout(() => rung++, 1_000);
+  clearTimeout(old);
+  await time.tick(1_000);
+  assertEquals(rung, 1);
 });
