@@ -1,160 +1,142 @@
 // deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task bench`: calls a second beside the raw socket and, where `go` is installed, beside Go's net/rpc, and the
-// memory of an idle connection. What counts are the ratios within one run; absolute figures belong to one machine and
-// one hour. Client and server are processes of their own, on one core where `taskset` is installed: what is measured
-// is then what one call costs both sides together, whatever else the machine is doing on the others.
+// `deno task bench`: this library beside the raw socket and beside other RPC systems. docs/PERFORMANCE.md says how it
+// measures and how its figures are to be read.
 
-import { parseArgs } from "@std/cli";
+import { drawChart } from "./chart.ts";
+import { type Flags, readFlags, USAGE } from "./flags.ts";
+import { measure } from "./measure.ts";
+import { type Contestant, prepare, Ready } from "./peers.ts";
+import { type Cores, findCores } from "./process.ts";
+import { render, replaceBetween, type Row, summarize, type Summary } from "./report.ts";
+import { loadOf, type Workload } from "./workloads.ts";
 
-interface Peer {
-  readonly name: string;
-  readonly server: readonly string[];
-  readonly client: (port: number, outstanding: number) => readonly string[];
+/** How long a load runs at least before it is measured, in s: until then the compiler is at work. */
+const LEAST_WARM = 0.8;
+/** What the chart does not say by itself. */
+const LEGEND = "Dashed: the limits, cut off at ▸";
+/** Memory is measured in every third round: it does not vary as times do, and takes longer. */
+const IDLE_SHARE = 3;
+
+/** Prints why the bench cannot go on, and ends it. */
+function exit(code: number, message: string): never {
+  console.error(`bench: ${message}`);
+  Deno.exit(code);
 }
 
-const WORKLOADS = [
-  { name: "one call in flight", outstanding: 1 },
-  { name: "128 calls outstanding", outstanding: 128 },
-] as const;
+/** A line that the next one takes the place of, where somebody watches. */
+function progress(text: string): void {
+  if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+}
 
-const flags = parseArgs(Deno.args, { default: { rounds: 5 } });
-const rounds = Number(flags.rounds);
-const worker = new URL("worker.ts", import.meta.url).pathname;
-const deno = ["deno", "run", "--allow-net=127.0.0.1", "--allow-sys=systemMemoryInfo", worker];
-const pinned = await succeeds("taskset", ["-c", "1", "true"]) ? ["taskset", "-c", "1"] : [];
+/** Finds out who can be measured; the others are named at once. */
+async function prepareAll(
+  contestants: readonly Contestant[],
+  folder: string,
+): Promise<Map<Contestant, Ready>> {
+  const ready = new Map<Contestant, Ready>();
+  for (const contestant of contestants) {
+    progress(`getting ready: ${contestant.title}`);
+    const outcome = await prepare(contestant, folder);
+    if (outcome instanceof Ready) {
+      ready.set(contestant, outcome);
+    } else {
+      progress("");
+      console.log(`left out: ${contestant.title}, ${outcome}`);
+    }
+  }
+  return ready;
+}
 
-const peers: Peer[] = [denoPeer("raw socket", "raw"), denoPeer("this library", "rpc")];
-const netrpc = await buildNetRpc();
-if (netrpc !== undefined) {
-  peers.push({
-    name: "Go net/rpc",
-    server: [netrpc, "server"],
-    client: (port, outstanding) => [netrpc, "client", String(port), String(outstanding)],
+/** Measures a workload: everyone in turn, so that what disturbs a round disturbs all of them. */
+async function run(
+  workload: Workload,
+  ready: ReadonlyMap<Contestant, Ready>,
+  flags: Flags,
+  cores: Cores,
+): Promise<Row[]> {
+  const { seconds } = flags;
+  const load = loadOf({ ...workload.load, seconds, warm: Math.max(seconds, LEAST_WARM) });
+  const rounds = load.kind === "idle" ? Math.ceil(flags.rounds / IDLE_SHARE) : flags.rounds;
+  const taking = [...ready].filter(([{ name, role }]) => role !== "limit" || workload.limits.includes(name));
+  const rows = taking.map(([contestant, ready]) => {
+    return {
+      contestant,
+      ready,
+      samples: [] as Row["samples"][number][],
+      missing: undefined as string | undefined,
+    };
   });
-}
-
-function denoPeer(name: string, kind: string): Peer {
-  return {
-    name,
-    server: [...deno, "server", kind],
-    client: (port, outstanding) => [...deno, "client", kind, String(port), String(outstanding)],
-  };
-}
-
-async function succeeds(command: string, args: string[]): Promise<boolean> {
-  try {
-    return (await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output()).success;
-  } catch {
-    return false;
-  }
-}
-
-/** Builds netrpc.go into a temporary folder; undefined where there is no Go. */
-async function buildNetRpc(): Promise<string | undefined> {
-  if (!await succeeds("go", ["version"])) return undefined;
-  const program = `${await Deno.makeTempDir({ prefix: "bench-" })}/netrpc`;
-  const source = new URL("netrpc.go", import.meta.url).pathname;
-  return await succeeds("go", ["build", "-o", program, source]) ? program : undefined;
-}
-
-/** A process that talks in lines. */
-class Process {
-  readonly #child: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<string>;
-  readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
-  #rest = "";
-
-  constructor(command: readonly string[]) {
-    const [program, ...args] = [...pinned, ...command];
-    this.#child = new Deno.Command(program!, { args, stdin: "piped", stdout: "piped" }).spawn();
-    this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    this.#stdin = this.#child.stdin.getWriter();
-  }
-
-  async line(): Promise<string> {
-    while (!this.#rest.includes("\n")) {
-      const { value, done } = await this.#lines.read();
-      if (done) throw new Error("A bench process ended early");
-      this.#rest += value;
-    }
-    const end = this.#rest.indexOf("\n");
-    const line = this.#rest.slice(0, end);
-    this.#rest = this.#rest.slice(end + 1);
-    return line;
-  }
-
-  async ask(): Promise<string> {
-    await this.#stdin.write(new Uint8Array([10]));
-    return await this.line();
-  }
-
-  async stop(): Promise<void> {
-    await this.#stdin.close().catch(() => {});
-    try {
-      this.#child.kill();
-    } catch {
-      // It has ended already.
-    }
-    await this.#lines.cancel();
-    await this.#child.status;
-  }
-}
-
-async function callsPerSecond(peer: Peer, outstanding: number): Promise<number> {
-  const server = new Process(peer.server);
-  const client = new Process(peer.client(Number(await server.line()), outstanding));
-  const calls = Number(await client.line());
-  await client.stop();
-  await server.stop();
-  return calls;
-}
-
-/** Resident bytes of the server for each of 2 000 idle connections, the first 1 000 not counted. */
-async function idleBytes(kind: string): Promise<number> {
-  const server = new Process([...deno, "server", kind]);
-  const port = await server.line();
-  const idle = async (count: number) => {
-    const process = new Process([...deno, "idle", kind, port, String(count)]);
-    await process.line();
-    return process;
-  };
-  const warm = await idle(1_000);
-  const before = Number(await server.ask());
-  const counted = await idle(2_000);
-  const after = Number(await server.ask());
-  for (const process of [warm, counted, server]) await process.stop();
-  return (after - before) / 2_000;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
-}
-
-function spread(values: readonly number[]): string {
-  return `±${((Math.max(...values) - Math.min(...values)) / median(values) * 50).toFixed(0)} %`;
-}
-
-console.log(
-  `${rounds} rounds, ${pinned.length > 0 ? "both sides on one core" : "not pinned: no taskset here"}\n`,
-);
-for (const { name, outstanding } of WORKLOADS) {
-  const results = new Map(peers.map((peer) => [peer, [] as number[]]));
   for (let round = 0; round < rounds; round++) {
-    for (const [peer, values] of results) values.push(await callsPerSecond(peer, outstanding));
+    for (const row of rows) {
+      if (row.missing !== undefined) continue;
+      progress(`${workload.name}, round ${round + 1} of ${rounds}: ${row.contestant.title}`);
+      try {
+        const sample = await measure(row.ready, workload, load, cores);
+        if (sample === undefined) row.missing = "it has no such thing";
+        else row.samples.push(sample);
+      } catch (error) {
+        row.missing = `it failed: ${(error as Error).message}`;
+        row.samples.length = 0;
+      }
+    }
   }
-  console.log(name);
-  const ours = [...results.values()][1]!;
-  for (const [peer, values] of results) {
-    const ratio = median(ours.map((calls, round) => calls / values[round]!));
-    const figure = Math.round(median(values)).toLocaleString("en").padStart(11);
-    const beside = values === ours ? "" : `this library makes ${ratio.toFixed(2)} times as many`;
-    console.log(`  ${peer.name.padEnd(14)}${figure} calls/s ${spread(values).padEnd(7)} ${beside}`);
+  progress("");
+  return rows;
+}
+
+/** Asks before anything is measured, not after minutes. */
+function checkWritable(file: string | undefined): void {
+  if (file === undefined) return;
+  if (Deno.permissions.querySync({ name: "write", path: file }).state !== "granted") {
+    exit(2, `cannot write ${file}: files are written in docs/ or /tmp; see --help`);
   }
-  console.log();
 }
-console.log("memory of the server for each idle connection");
-for (const [name, kind] of [["raw socket", "raw"], ["this library", "rpc"]] as const) {
-  console.log(`  ${name.padEnd(14)}${(await idleBytes(kind) / 1024).toFixed(1).padStart(11)} KiB`);
+
+async function main(args: readonly string[]): Promise<void> {
+  let flags: Flags;
+  try {
+    flags = readFlags(args);
+  } catch (error) {
+    exit(2, `${(error as Error).message}; see --help`);
+  }
+  if (flags.help) return console.log(USAGE.trimEnd());
+  for (const file of [flags.json, flags.chart, flags.tables]) checkWritable(file);
+  const cores = await findCores();
+  const { rounds, seconds } = flags;
+  const { os, arch } = Deno.build;
+  const machine = `Deno ${Deno.version.deno}, ${os} ${arch}, ${navigator.hardwareConcurrency} cores`;
+  const pinned = cores.shared.length > 0 ? "" : "; processes not pinned";
+  const caption = `${rounds} ${
+    rounds === 1 ? "round" : "rounds"
+  } of ${seconds} s, medians; ${machine}${pinned}`;
+  const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "bench-" });
+  const summaries: Summary[] = [];
+  try {
+    const ready = await prepareAll(flags.contestants, folder);
+    console.log(`${caption}.\n`);
+    for (const workload of flags.workloads) {
+      const summary = summarize(workload, await run(workload, ready, flags, cores));
+      summaries.push(summary);
+      console.log(render(summary));
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+  if (flags.json !== undefined) {
+    const { deno, v8 } = Deno.version;
+    const figures = { date: new Date(), deno, v8, os, arch, cores, rounds, seconds, workloads: summaries };
+    await Deno.writeTextFile(flags.json, JSON.stringify(figures, null, 2) + "\n");
+  }
+  if (flags.chart !== undefined) {
+    await Deno.writeTextFile(flags.chart, drawChart(summaries, `${caption}. ${LEGEND}`));
+  }
+  if (flags.tables !== undefined) {
+    const text = [`${caption}.\n`, ...summaries.map(render)].join("\n");
+    const page = await Deno.readTextFile(flags.tables);
+    await Deno.writeTextFile(flags.tables, replaceBetween(page, "bench", text));
+  }
+  const failed = summaries.find(({ results }) => results.some(({ role, rate }) => role === "ours" && !rate));
+  if (failed !== undefined) exit(1, `this library could not be measured in ${failed.workload}`);
 }
-if (netrpc === undefined) console.log("\nGo's net/rpc was left out: `go` is not installed");
+
+await main(Deno.args);

@@ -1,28 +1,45 @@
-// Go's net/rpc for the bench: `netrpc server` prints PORT; `netrpc client PORT OUTSTANDING` prints calls a second.
+// Go's net/rpc for the bench, with gob as it comes: the same two sides as side.ts, which says how they talk.
+//
+//	netrpc server LOAD
+//	netrpc client LOAD PORT
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/rpc"
 	"os"
-	"strconv"
+	"sort"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-const (
-	warm = 500 * time.Millisecond
-	run  = 1500 * time.Millisecond
-)
+const warmConnections = 100
 
-type Args struct{ A, B int }
-type Reply struct{ Sum int }
+type Load struct {
+	Kind                           string
+	Connections, Outstanding, Idle int
+	Bytes                          int
+	Warm, Seconds                  float64
+}
+
+type Addends struct{ A, B int }
+type Sum struct{ Sum int }
 type Arith struct{}
 
-func (Arith) Sum(args Args, reply *Reply) error {
+func (Arith) Sum(args Addends, reply *Sum) error {
 	reply.Sum = args.A + args.B
+	return nil
+}
+
+func (Arith) Echo(args []byte, reply *[]byte) error {
+	*reply = args
 	return nil
 }
 
@@ -33,43 +50,165 @@ func check(err error) {
 	}
 }
 
-func main() {
-	if os.Args[1] == "server" {
-		check(rpc.Register(Arith{}))
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+func say(what map[string]any) {
+	line, err := json.Marshal(what)
+	check(err)
+	fmt.Println(string(line))
+}
+
+func cpu() float64 {
+	var usage syscall.Rusage
+	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}
+
+func rss() int {
+	var total, resident int
+	statm, err := os.ReadFile("/proc/self/statm")
+	check(err)
+	_, err = fmt.Sscan(string(statm), &total, &resident)
+	check(err)
+	return resident * os.Getpagesize()
+}
+
+func serve() {
+	check(rpc.Register(Arith{}))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(err)
+	go rpc.Accept(listener)
+	say(map[string]any{"port": listener.Addr().(*net.TCPAddr).Port})
+	for stdin := bufio.NewScanner(os.Stdin); stdin.Scan(); {
+		say(map[string]any{"cpu": cpu(), "rss": rss()})
+	}
+}
+
+func open(port string, count int) []*rpc.Client {
+	clients := make([]*rpc.Client, count)
+	for i := range clients {
+		client, err := rpc.Dial("tcp", "127.0.0.1:"+port)
 		check(err)
-		fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-		rpc.Accept(listener)
+		clients[i] = client
+	}
+	return clients
+}
+
+func sum(client *rpc.Client, i int) {
+	var reply Sum
+	check(client.Call("Arith.Sum", Addends{i, 7}, &reply))
+	if reply.Sum != i+7 {
+		check(fmt.Errorf("wrong answer: %d + 7 came out as %d", i, reply.Sum))
+	}
+}
+
+// Echoes with the number of the call at both ends.
+func echo(client *rpc.Client, i int, body []byte, whole bool) {
+	binary.BigEndian.PutUint32(body, uint32(i))
+	binary.BigEndian.PutUint32(body[len(body)-4:], uint32(i))
+	var reply []byte
+	check(client.Call("Arith.Echo", body, &reply))
+	ends := len(reply) == len(body) && bytes.Equal(reply[:4], body[:4]) &&
+		bytes.Equal(reply[len(reply)-4:], body[len(body)-4:])
+	if !ends || whole && !bytes.Equal(reply, body) {
+		check(fmt.Errorf("wrong answer: an echo is not what was sent"))
+	}
+}
+
+func beIdle(load Load, port string) {
+	stdin := bufio.NewScanner(os.Stdin)
+	var held []*rpc.Client
+	grow := func(count int) {
+		for _, client := range open(port, count) {
+			sum(client, 1)
+			held = append(held, client)
+		}
+	}
+	grow(warmConnections)
+	say(map[string]any{"began": true})
+	stdin.Scan()
+	grow(load.Connections)
+	say(map[string]any{"calls": len(held)})
+	stdin.Scan()
+}
+
+// One slot of the closed loop; every eighth call is timed where many are in flight, as on the other side.
+func keepCalling(client *rpc.Client, first int, load Load, begin, end time.Time, calls *int64) (times []float64) {
+	every := 1
+	if load.Connections*load.Outstanding > 8 {
+		every = 8
+	}
+	body := make([]byte, load.Bytes)
+	for i := first; ; i++ {
+		since := time.Now()
+		if load.Kind == "echo" {
+			echo(client, i, body, i == first)
+		} else {
+			sum(client, i)
+		}
+		now := time.Now()
+		if now.After(end) {
+			return
+		}
+		if now.After(begin) {
+			atomic.AddInt64(calls, 1)
+			if i%every == 0 && since.After(begin) {
+				times = append(times, float64(now.Sub(since).Nanoseconds())/1000)
+			}
+		}
+	}
+}
+
+func call(load Load, port string) {
+	if load.Kind == "stream" {
+		say(map[string]any{"unsupported": true})
 		return
 	}
-	client, err := rpc.Dial("tcp", "127.0.0.1:"+os.Args[2])
-	check(err)
-	outstanding, err := strconv.Atoi(os.Args[3])
-	check(err)
+	clients := open(port, load.Connections)
+	warm := time.Duration(load.Warm * float64(time.Second))
+	length := time.Duration(load.Seconds * float64(time.Second))
 	begin := time.Now().Add(warm)
-	end := begin.Add(run)
+	end := begin.Add(length)
 	var calls int64
+	var before float64
+	time.AfterFunc(warm, func() {
+		before = cpu()
+		say(map[string]any{"began": true})
+	})
 	var all sync.WaitGroup
-	for worker := 0; worker < outstanding; worker++ {
+	var lock sync.Mutex
+	var times []float64
+	for i := 0; i < len(clients)*load.Outstanding; i++ {
+		i := i
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			for i := 0; ; i++ {
-				var reply Reply
-				check(client.Call("Arith.Sum", Args{i, 2}, &reply))
-				if reply.Sum != i+2 {
-					panic("wrong sum")
-				}
-				now := time.Now()
-				if now.After(end) {
-					return
-				}
-				if now.After(begin) {
-					atomic.AddInt64(&calls, 1)
-				}
-			}
+			mine := keepCalling(clients[i%len(clients)], i, load, begin, end, &calls)
+			lock.Lock()
+			times = append(times, mine...)
+			lock.Unlock()
 		}()
 	}
 	all.Wait()
-	fmt.Println(float64(calls) / run.Seconds())
+	used := cpu() - before
+	sort.Float64s(times)
+	at := func(share float64) any {
+		if len(times) == 0 {
+			return nil
+		}
+		return times[int(share*float64(len(times)-1))]
+	}
+	say(map[string]any{
+		"calls": calls, "seconds": length.Seconds(), "cpu": used, "p50": at(0.5), "p99": at(0.99),
+	})
+}
+
+func main() {
+	var load Load
+	check(json.Unmarshal([]byte(os.Args[2]), &load))
+	if os.Args[1] == "server" {
+		serve()
+	} else if load.Kind == "idle" {
+		beIdle(load, os.Args[3])
+	} else {
+		call(load, os.Args[3])
+	}
 }

@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- what it prints is what it is for
 // What a registry of 5 000 servers costs: its processor time under their heartbeats, how long lists take meanwhile, how
-// soon a watch knows, and how soon a dead server is gone. `deno task bench-registry` runs it, with a process each for
+// soon a watch knows, and how soon a dead server is gone. `deno task bench:registry` runs it, with a process each for
 // the registry, the servers and who asks, and exits with 0 only if every figure is what was promised.
 
 import { cpuUsage } from "node:process";

@@ -21,7 +21,7 @@
  */
 
 export { Server } from "./server.ts";
-export type { Listening, ShutdownOptions } from "./server.ts";
+export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
 export type { Authenticate, ServerOptions } from "./options.ts";
 export type { FetchInfo } from "./upgrade.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";

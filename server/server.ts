@@ -34,6 +34,18 @@ export interface Listening extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Options of {@linkcode Server.listen}. */
+export interface ListenOptions {
+  /**
+   * Whether other processes may listen on the same port, so that a server can use several cores: the system gives each
+   * connection to one of them, by its addresses, not by who has least to do (`SO_REUSEPORT`). All of them have to ask
+   * for it. On Linux only, not for Unix sockets, and for `tcp@` and `http@` Deno has to run with `--unstable-net`.
+   *
+   * @default {false}
+   */
+  reusePort?: boolean;
+}
+
 /** Options of {@linkcode Server.shutdown}. */
 export interface ShutdownOptions {
   /**
@@ -167,14 +179,16 @@ export class Server implements AsyncDisposable {
    * takes a free one.
    *
    * @param address Where to listen; a server may listen in several places
+   * @param options Whether the port is shared
    * @returns Where it listens, with the real port
-   * @throws {TypeError} If that is no address to listen on
+   * @throws {TypeError} If that is no address to listen on, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
-  async listen(address: string): Promise<Listening> {
+  async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
+    checkOptions<ListenOptions>("listen", options, { reusePort: true });
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
-    const listener = await this.#open(parsed, address);
+    const listener = await this.#open(parsed, address, options.reusePort);
     if (this.#ending !== undefined) {
       listener.close();
       throw new TypeError("Cannot listen: the server is closed");
@@ -229,7 +243,7 @@ export class Server implements AsyncDisposable {
     return { connections: sessions.size, accepted, refused, inFlight, limits, methods };
   }
 
-  async #open(parsed: Address, address: string): Promise<Listener> {
+  async #open(parsed: Address, address: string, reusePort = false): Promise<Listener> {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
@@ -241,10 +255,15 @@ export class Server implements AsyncDisposable {
     if (transport === "tls" && tls === undefined && network === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
+    if (reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
+      throw new TypeError(
+        `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
+      );
+    }
     try {
       if (network !== undefined) return await network.listen(parsed);
       if (transport === "unix") return await listenUnix(parsed);
-      return transport === "tls" ? await listenTls(parsed, tls!) : listenTcp(parsed);
+      return transport === "tls" ? await listenTls(parsed, tls!, reusePort) : listenTcp(parsed, reusePort);
     } catch (error) {
       throw located(error, address);
     }

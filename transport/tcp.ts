@@ -136,10 +136,16 @@ export async function dialUnix(address: UnixAddress): Promise<Conn> {
 /**
  * Listens on a host and port over TCP; port 0 takes a free one.
  *
+ * @param reusePort Whether other processes may listen there too
+ * @throws {TypeError} If it is to be shared, and Deno runs without `--unstable-net`
  * @throws {Error} If the address cannot be listened on
  */
-export function listenTcp({ hostname, port }: HostAndPort): Listener {
-  return new SocketListener(Deno.listen({ hostname, port, tcpBacklog: BACKLOG }), tcpConn);
+export function listenTcp({ hostname, port }: HostAndPort, reusePort = false): Listener {
+  // Asked without the flag, Deno (2.9) ends the process. The flag is known by another function that needs it.
+  if (reusePort && !("listenDatagram" in Deno)) {
+    throw new TypeError("reusePort needs Deno to run with --unstable-net");
+  }
+  return new SocketListener(Deno.listen({ hostname, port, tcpBacklog: BACKLOG, reusePort }), tcpConn);
 }
 
 /**

@@ -121,11 +121,13 @@ class TlsListener implements Listener {
  * Listens on a host and port over TLS; port 0 takes a free one. A connection is accepted before its TLS handshake,
  * which its first read or write waits for.
  *
+ * @param reusePort Whether other processes may listen there too
  * @throws {Error} If the address cannot be listened on, or certificate and key are no good
  */
 export async function listenTls(
   { hostname, port }: HostAndPort,
   { cert, key }: ServerTlsOptions,
+  reusePort = false,
 ): Promise<Listener> {
   const net = await import("node:net");
   const tls = await import("node:tls");
@@ -134,7 +136,7 @@ export async function listenTls(
   const server = net.createServer({ noDelay: true, allowHalfOpen: true });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: hostname, port, backlog: BACKLOG }, resolve);
+    server.listen({ host: hostname, port, backlog: BACKLOG, reusePort }, resolve);
   });
   // Running out of files, for instance: it goes on when there are some.
   server.on("error", () => {});

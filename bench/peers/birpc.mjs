@@ -1,0 +1,31 @@
+// birpc over a WebSocket, with JSON: its documented set-up. It has no streams.
+
+import { createBirpc } from "npm:birpc@4.2.0";
+import { fromBase64, toBase64 } from "./base64.mjs";
+import { dialWebSocket, listenWebSocket } from "./ws.mjs";
+
+const functions = {
+  sum: ({ a, b }) => ({ sum: a + b }),
+  echo: (text) => toBase64(fromBase64(text)),
+};
+
+function channel(socket) {
+  return {
+    post: (message) => socket.send(message),
+    on: (take) => socket.addEventListener("message", ({ data }) => take(data)),
+    serialize: JSON.stringify,
+    deserialize: JSON.parse,
+  };
+}
+
+export function serve() {
+  return listenWebSocket((socket) => createBirpc(functions, channel(socket)));
+}
+
+export async function connect(port) {
+  const remote = createBirpc({}, channel(await dialWebSocket(port)));
+  return {
+    sum: async (a, b) => (await remote.sum({ a, b })).sum,
+    echo: async (bytes) => fromBase64(await remote.echo(toBase64(bytes))),
+  };
+}

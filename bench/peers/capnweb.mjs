@@ -1,0 +1,44 @@
+// Cap'n Web over a WebSocket. Bytes and streams are its own; a stream is a ReadableStream. Its client has the WebSocket
+// of `ws`: it sends two messages a call, and Deno's own (2.9) lets the second wait for 40 ms, since it does not set
+// TCP_NODELAY.
+
+import { newWebSocketRpcSession, RpcTarget } from "npm:capnweb@0.12.0";
+import { WebSocket } from "npm:ws@8.23.0";
+import { byteItems } from "./items.mjs";
+import { dialWebSocket, listenWebSocket } from "./ws.mjs";
+
+class Api extends RpcTarget {
+  sum({ a, b }) {
+    return { sum: a + b };
+  }
+
+  echo(bytes) {
+    return bytes;
+  }
+
+  stream(count, size) {
+    const items = byteItems(size);
+    let i = 0;
+    return new ReadableStream({
+      pull(controller) {
+        if (i === count) controller.close();
+        else controller.enqueue(items[i++ % items.length]);
+      },
+    });
+  }
+}
+
+export function serve() {
+  return listenWebSocket((socket) => newWebSocketRpcSession(socket, new Api()));
+}
+
+export async function connect(port) {
+  const api = newWebSocketRpcSession(await dialWebSocket(port, WebSocket));
+  return {
+    sum: async (a, b) => (await api.sum({ a, b })).sum,
+    echo: async (bytes) => await api.echo(bytes),
+    async stream(count, size, take) {
+      for await (const item of await api.stream(count, size)) take(item[0], item.length);
+    },
+  };
+}

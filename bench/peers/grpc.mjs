@@ -1,0 +1,70 @@
+// @grpc/grpc-js with protobuf, its definition given as an object. Each client has a connection of its own.
+
+import grpc from "npm:@grpc/grpc-js@1.14.7";
+import loader from "npm:@grpc/proto-loader@0.8.1";
+import { byteItems } from "./items.mjs";
+
+const message = (fields) => ({
+  fields: Object.fromEntries(fields.map(([name, type], i) => [name, { type, id: i + 1 }])),
+});
+const definition = loader.fromJSON({
+  nested: {
+    bench: {
+      nested: {
+        Addends: message([["a", "double"], ["b", "double"]]),
+        Sum: message([["sum", "double"]]),
+        Body: message([["bytes", "bytes"]]),
+        Wanted: message([["count", "uint32"], ["size", "uint32"]]),
+        Arith: {
+          methods: {
+            sum: { requestType: "Addends", responseType: "Sum" },
+            echo: { requestType: "Body", responseType: "Body" },
+            stream: { requestType: "Wanted", responseType: "Body", responseStream: true },
+          },
+        },
+      },
+    },
+  },
+}, { defaults: true });
+const { Arith } = grpc.loadPackageDefinition(definition).bench;
+
+async function stream(call) {
+  const { count, size } = call.request;
+  const items = byteItems(size).map((bytes) => ({ bytes }));
+  for (let i = 0; i < count; i++) {
+    if (!call.write(items[i % items.length])) await new Promise((resolve) => call.once("drain", resolve));
+  }
+  call.end();
+}
+
+export function serve() {
+  const server = new grpc.Server();
+  server.addService(Arith.service, {
+    sum: ({ request: { a, b } }, reply) => reply(null, { sum: a + b }),
+    echo: ({ request: { bytes } }, reply) => reply(null, { bytes }),
+    stream,
+  });
+  return new Promise((resolve, reject) => {
+    const done = (error, port) => error ? reject(error) : resolve(port);
+    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), done);
+  });
+}
+
+export async function connect(port) {
+  const options = { "grpc.use_local_subchannel_pool": 1 };
+  const client = new Arith(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), options);
+  const wait = (start) =>
+    new Promise((resolve, reject) => start((error, reply) => error ? reject(error) : resolve(reply)));
+  await wait((done) => client.waitForReady(Date.now() + 10_000, done));
+  return {
+    sum: async (a, b) => (await wait((done) => client.sum({ a, b }, done))).sum,
+    echo: async (bytes) => (await wait((done) => client.echo({ bytes }, done))).bytes,
+    stream: (count, size, take) =>
+      new Promise((resolve, reject) => {
+        client.stream({ count, size })
+          .on("data", ({ bytes }) => take(bytes[0], bytes.length))
+          .on("error", reject)
+          .on("end", resolve);
+      }),
+  };
+}

@@ -1,0 +1,47 @@
+// The raw socket with the interface that any client has: a promise for each call, found again by its number. What is
+// left of the difference to it is a protocol's own.
+
+import type { PeerClient } from "../peer.ts";
+import { open, writeEcho, writeSum } from "./socket.ts";
+
+export { serve } from "./socket.ts";
+
+export async function connect(port: number): Promise<PeerClient> {
+  const sums = new Map<number, (sum: number) => void>();
+  const echoes = new Map<number, (bytes: Uint8Array) => void>();
+  let seq = 0;
+  let flushing = false;
+  const wire = await open(port, (_kind, seq, { bytes, view }, at, length) => {
+    const resolve = sums.get(seq);
+    if (resolve !== undefined) {
+      sums.delete(seq);
+      return resolve(view.getFloat64(at));
+    }
+    const echoed = echoes.get(seq)!;
+    echoes.delete(seq);
+    echoed(bytes.slice(at, at + length));
+  });
+  /** What is called in one turn leaves in one write. */
+  const flush = () => {
+    if (flushing) return;
+    flushing = true;
+    queueMicrotask(() => {
+      flushing = false;
+      wire.flush();
+    });
+  };
+  return {
+    sum: (a, b) =>
+      new Promise((resolve) => {
+        sums.set(++seq, resolve);
+        writeSum(wire, seq, a, b);
+        flush();
+      }),
+    echo: (bytes) =>
+      new Promise((resolve) => {
+        echoes.set(++seq, resolve);
+        writeEcho(wire, seq, bytes);
+        flush();
+      }),
+  };
+}

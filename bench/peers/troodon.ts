@@ -1,0 +1,49 @@
+// This library, as a user would use it: a plain object as the service, calls by name, streams by iteration.
+
+import { connect as dial, Server } from "../../mod.ts";
+import type { PeerClient } from "../peer.ts";
+import type { Load } from "../workloads.ts";
+import { byteItems } from "./items.mjs";
+
+type Addends = { a: number; b: number };
+
+async function* stream({ count, size }: { count: number; size: number }): AsyncGenerator<Uint8Array> {
+  const items = byteItems(size);
+  for (let i = 0; i < count; i++) yield items[i % items.length]!;
+}
+
+/** Keeps the core busy. */
+function addUp(count: number): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += i % 7;
+  return sum;
+}
+
+export async function serve({ methods, limits, work, sharedPort }: Load): Promise<number> {
+  const server = new Server(limits);
+  const sum = work === 0
+    ? ({ a, b }: Addends) => ({ sum: a + b })
+    : ({ a, b }: Addends) => ({ sum: a + b, work: addUp(work) });
+  const sums = Array.from({ length: methods }, (_, i) => [sumName(i), sum]);
+  server.register("Arith", { ...Object.fromEntries(sums), echo: (bytes: Uint8Array) => bytes, stream });
+  const { address } = await server.listen(`tcp@127.0.0.1:${sharedPort}`, { reusePort: sharedPort > 0 });
+  return Number(address.slice(address.lastIndexOf(":") + 1));
+}
+
+export async function connect(port: number, { methods, limits }: Load): Promise<PeerClient> {
+  const client = await dial(`tcp@127.0.0.1:${port}`, limits);
+  const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
+  return {
+    sum: async (a, b) => (await client.call<{ sum: number }>(names[a % methods]!, { a, b })).sum,
+    echo: (bytes) => client.call<Uint8Array>("Arith.echo", bytes),
+    async stream(count, size, take) {
+      for await (const item of client.stream<Uint8Array>("Arith.stream", { count, size })) {
+        take(item[0]!, item.length);
+      }
+    },
+  };
+}
+
+function sumName(i: number): string {
+  return i === 0 ? "sum" : `sum${i}`;
+}

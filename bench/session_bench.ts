@@ -1,0 +1,108 @@
+// Two sessions over memory: all that a call costs but sockets and clients. `deno bench bench/session_bench.ts`.
+
+import { ServiceTable } from "../call/service.ts";
+import { CborCodec } from "../codec/cbor.ts";
+import { KeyCache } from "../codec/key_cache.ts";
+import { CallStream } from "../transport/call_stream.ts";
+import type { Conn } from "../transport/conn.ts";
+import { Inflow } from "../transport/inflow.ts";
+import { sessionLimits } from "../transport/limits.ts";
+import { connPair } from "../testing/conn.ts";
+import { Session } from "../transport/session.ts";
+import { Tally } from "../transport/tally.ts";
+
+const ITEMS = 1_000;
+const LARGE = new Uint8Array(65_536).fill(7);
+const item = new Uint8Array(100).fill(7);
+
+const services = new ServiceTable();
+services.register("S", {
+  sum: ({ a, b }: { a: number; b: number }) => ({ sum: a + b }),
+  later: ({ a, b }: { a: number; b: number }) => Promise.resolve({ sum: a + b }),
+  echo: (value: unknown) => value,
+  async *items() {
+    for (let i = 0; i < ITEMS; i++) yield item;
+  },
+});
+
+function sessionOn(conn: Conn, dialled: boolean): Session {
+  const limits = sessionLimits({});
+  return new Session(conn, {
+    agreement: {
+      codec: new CborCodec(),
+      peerMaxFrameBytes: limits.maxFrameBytes,
+      peerMaxInFlight: limits.maxInFlight,
+      handleTimeout: 0,
+    },
+    dialled,
+    prefix: new Uint8Array(0),
+    limits,
+    tally: new Tally(),
+    names: new KeyCache(),
+    lookup: dialled ? undefined : (name) => services.find(name),
+  });
+}
+
+const [here, there] = connPair();
+const caller = sessionOn(here, true);
+sessionOn(there, false);
+
+function call(method: string, args: unknown): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    caller.call({
+      seq: 0,
+      method,
+      args,
+      deadline: Infinity,
+      signal: undefined,
+      metadata: undefined,
+      inflow: undefined,
+      outflow: undefined,
+      resolve,
+      reject,
+    });
+  });
+}
+
+function stream(method: string): CallStream<Uint8Array> {
+  const inflow = new Inflow();
+  return new CallStream(inflow, () => {
+    caller.call({
+      seq: 0,
+      method,
+      args: null,
+      deadline: Infinity,
+      signal: undefined,
+      metadata: undefined,
+      inflow,
+      outflow: undefined,
+      resolve() {},
+      reject: (error) => inflow.fail(error, false),
+    });
+  });
+}
+
+async function sum(method: string, i: number): Promise<void> {
+  const { sum } = await call(method, { a: i, b: 2 }) as { sum: number };
+  if (sum !== i + 2) throw new Error(`Wrong answer: ${i} + 2 came out as ${sum}`);
+}
+
+const many = Array.from({ length: 128 }, (_, i) => i);
+Deno.bench("128 calls, one after the other", async () => {
+  for (const i of many) await sum("S.sum", i);
+});
+Deno.bench("128 calls at once", async () => {
+  await Promise.all(many.map((i) => sum("S.sum", i)));
+});
+Deno.bench("128 calls at once, of a handler that returns a promise", async () => {
+  await Promise.all(many.map((i) => sum("S.later", i)));
+});
+Deno.bench("64 KiB there and back", async () => {
+  const { length } = await call("S.echo", LARGE) as Uint8Array;
+  if (length !== LARGE.length) throw new Error(`Wrong answer: ${length} bytes came back`);
+});
+Deno.bench("a stream of 1,000 items", async () => {
+  let count = 0;
+  for await (const _ of stream("S.items")) count++;
+  if (count !== ITEMS) throw new Error(`Wrong stream: ${count} items came of ${ITEMS}`);
+});
