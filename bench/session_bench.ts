@@ -7,7 +7,7 @@ import { CallStream } from "../transport/call_stream.ts";
 import type { Conn } from "../transport/conn.ts";
 import { Inflow } from "../transport/inflow.ts";
 import { sessionLimits } from "../transport/limits.ts";
-import { memoryPair } from "../transport/memory.ts";
+import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
 import { Tally } from "../transport/tally.ts";
 
@@ -43,7 +43,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
   });
 }
 
-const [here, there] = memoryPair();
+const [here, there] = connPair();
 const caller = sessionOn(here, true);
 sessionOn(there, false);
 

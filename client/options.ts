@@ -13,6 +13,7 @@ import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
 import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
+import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { reachOf } from "../transport/secure.ts";
@@ -101,6 +102,8 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   secure?: boolean;
   /** Whom to trust at addresses with TLS; left out, whomever Deno trusts. */
   tls?: ConnectTlsOptions;
+  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  network?: Network;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -122,6 +125,7 @@ const NAMES: Names<ConnectOptions> = {
   secure: true,
   tls: true,
   log: true,
+  network: true,
 };
 
 /** The options of a client with nothing left open. */
@@ -170,6 +174,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       token,
       reach: reachOf(options),
       tls: checkConnectTls(options.tls),
+      network: checkNetwork(options.network),
       lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
       log,
     },

@@ -5,6 +5,7 @@ import type { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
+import { checkNetwork, type Network } from "../transport/conn.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
@@ -68,6 +69,8 @@ export interface ServerOptions extends Partial<SessionLimits> {
   authenticate?: Authenticate;
   /** Who this server is, for addresses with `tls@`. */
   tls?: ServerTlsOptions;
+  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  network?: Network;
   /**
    * Makes an error of a handler's own kind one for its caller. Without it, and where it returns undefined, what is not
    * an `RpcError` arrives as `internal` with a fixed text.
@@ -89,6 +92,7 @@ const NAMES: Names<ServerOptions> = {
   tls: true,
   mapError: true,
   log: true,
+  network: true,
 };
 
 /** The options of a server with nothing left open. */
@@ -101,6 +105,7 @@ export interface ServerSettings {
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
   readonly tls: ServerTlsOptions | undefined;
+  readonly network: Network | undefined;
 }
 
 /**
@@ -122,5 +127,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
+    network: checkNetwork(options.network),
   };
 }

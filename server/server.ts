@@ -8,7 +8,7 @@ import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
-import type { Listener, ListeningOptions } from "../transport/conn.ts";
+import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
 import { Tally } from "../transport/tally.ts";
@@ -88,6 +88,7 @@ export class Server implements AsyncDisposable {
   readonly #tally: Tally;
   readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
+  readonly #network: Network | undefined;
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
@@ -110,6 +111,7 @@ export class Server implements AsyncDisposable {
     this.#services = new ServiceTable(log);
     this.#tls = settings.tls;
     this.#tally = new Tally(settings.maxInFlightTotal);
+    this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
     this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
     this.#admission = new Admission({
@@ -271,7 +273,8 @@ export class Server implements AsyncDisposable {
       );
     }
     const tls = this.#tls;
-    if (transport === "tls" && tls === undefined) {
+    const network = this.#network;
+    if (transport === "tls" && tls === undefined && network === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
     if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
@@ -280,6 +283,7 @@ export class Server implements AsyncDisposable {
       );
     }
     try {
+      if (network !== undefined) return await network.listen(parsed);
       if (transport === "unix") return await listenUnix(parsed, listening);
       return transport === "tls" ? await listenTls(parsed, tls!, listening) : listenTcp(parsed, listening);
     } catch (error) {

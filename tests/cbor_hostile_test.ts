@@ -61,7 +61,8 @@ for (const [name, message] of Object.entries(HOSTILE)) {
     assertThrows(() => decode(codec, message), CborError);
     const ms = performance.now() - start;
     const after = Deno.memoryUsage();
-    assert(ms < 50, `${ms} ms`);
+    // 5 to 30 ms on a quiet machine (`deno task fuzz --target=worst` measures it); without a limit it would be seconds.
+    assert(ms < 250, `${ms} ms`);
     const grown = after.heapUsed + after.external - heap.heapUsed - heap.external;
     assert(grown < 32 << 20, `${grown} bytes`);
   });

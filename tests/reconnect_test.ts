@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect, MultiServers, Server } from "../mod.ts";
+import { type Conn, simulate } from "../testing/mod.ts";
 import { answerHandshake, freePort, RawServer, readToEnd } from "./service_link.ts";
 import { fails, Patient, until } from "./session_pair.ts";
 
@@ -51,41 +52,54 @@ Deno.test("reconnect: while the server is away calls fail at once, and name it",
   await again.server.close();
 });
 
-/** The gaps between attempts in the first `ms` after the client was told of the server. */
-async function gaps(serve: (conn: Deno.Conn) => Promise<void>, ms: number): Promise<number[]> {
-  await using raw = new RawServer(serve);
-  await using client = await connect(new MultiServers([raw.address]));
-  await client.call("S.ok", null, { timeout: 50 }).catch(() => {});
-  await new Promise((resolve) => setTimeout(resolve, ms));
-  await client.close();
-  const attempts = raw.accepted.length;
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assertEquals(raw.accepted.length, attempts, "it went on after close()");
-  return raw.accepted.slice(1).map((at, n) => at - raw.accepted[n]!);
+/** A client that is tried for ten simulated minutes on a server that drops whoever comes, and the gaps between. */
+function gaps(serve: (conn: Conn) => Promise<void>): Promise<number[]> {
+  return simulate(async ({ network, time, sleep }) => {
+    const attempts: number[] = [];
+    const listener = network.host("flapping").listen({ transport: "tcp", hostname: "flapping", port: 1 });
+    const accepting = (async () => {
+      for (let conn = await listener.accept(); conn !== null; conn = await listener.accept()) {
+        attempts.push(time.now);
+        serve(conn);
+      }
+    })();
+    const client = await connect(new MultiServers(["tcp@flapping:1"]), { network: network.host("client") });
+    await client.call("S.ok", null, { timeout: 50 }).catch(() => {});
+    await sleep(600_000);
+    await client.close();
+    const { length } = attempts;
+    await sleep(60_000);
+    assertEquals(attempts.length, length, "it went on after close()");
+    listener.close();
+    await accepting;
+    return attempts.slice(1).map((at, n) => at - attempts[n]!);
+  });
 }
 
-// 100, 160, 256, 410 ms, each ±20 %: after 1.2 s the fifth or sixth attempt has been made.
+// 100 ms, then 1.6 times as long each time up to 10 s, ±20 %; timers round up to a whole ms.
 function assertGrowing(waits: number[]): void {
-  assert(waits.length >= 3 && waits.length <= 5, `${waits.length + 1} attempts`);
+  assert(waits.length > 50 && waits.length < 100, `${waits.length + 1} attempts`);
   for (const [n, wait] of waits.entries()) {
-    const expected = 100 * 1.6 ** n;
+    const expected = Math.min(100 * 1.6 ** n, 10_000);
     assert(
-      wait > expected * 0.78 && wait < expected * 1.2 + 150,
-      `wait ${n} was ${wait} ms of about ${expected}`,
+      wait >= Math.floor(expected * 0.8) && wait <= Math.ceil(expected * 1.2),
+      `wait ${n} was ${wait} ms`,
     );
   }
+  const late = waits.slice(15);
+  assert(Math.max(...late) - Math.min(...late) > 2_000, "they are in step");
 }
 
 Deno.test("reconnect: a server that accepts and drops is tried ever less often", async () => {
-  assertGrowing(await gaps((conn) => Promise.resolve(conn.close()), 1_200));
+  assertGrowing(await gaps((conn) => Promise.resolve(conn.close())));
 });
 
 Deno.test("reconnect: one that shakes hands and drops, too", async () => {
-  const flap = async (conn: Deno.Conn) => {
+  const flap = async (conn: Conn) => {
     await answerHandshake(conn);
     conn.close();
   };
-  assertGrowing(await gaps(flap, 1_200));
+  assertGrowing(await gaps(flap));
 });
 
 Deno.test("reconnect: one that shakes hands and says GoAway, too", async () => {
@@ -108,7 +122,7 @@ Deno.test("reconnect: one that shakes hands and says GoAway, too", async () => {
       await answerHandshake(conn);
       await conn.write(goAway);
       await readToEnd(conn);
-    }, 1_200),
+    }),
   );
 });
 

@@ -4,6 +4,7 @@ import { ANSWER } from "./raw_peer.ts";
 import { connect, type ConnectOptions } from "../client/mod.ts";
 import type { Client } from "../client/client.ts";
 import { Server, type ServerOptions } from "../server/mod.ts";
+import type { Conn } from "../transport/conn.ts";
 
 /** What a link is made with. */
 export interface LinkOptions {
@@ -121,7 +122,7 @@ function close(resource: { close(): void }): void {
 }
 
 /** Reads a connection to its end, and ends it. */
-export async function readToEnd(conn: Deno.Conn): Promise<void> {
+export async function readToEnd(conn: Pick<Conn, "read" | "close">): Promise<void> {
   const chunk = new Uint8Array(4_096);
   while (await conn.read(chunk) !== null);
   conn.close();
@@ -134,7 +135,7 @@ export function freePort(): number {
 }
 
 /** Reads a client's option and answers it as a server would. */
-export async function answerHandshake(conn: Deno.Conn): Promise<void> {
+export async function answerHandshake(conn: Pick<Conn, "read" | "write">): Promise<void> {
   const chunk = new Uint8Array(4_096);
   for (let read = 0; read === 0 || chunk[read - 1] !== 10;) {
     const count = await conn.read(chunk.subarray(read));

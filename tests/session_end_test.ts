@@ -1,6 +1,7 @@
 // How connections end, and what becomes of the calls on them: every one is settled once, at once, with a reason.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
+import type { CallContext } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { callOver, fails, Patient, testSession, until } from "./session_pair.ts";
 
@@ -113,6 +114,72 @@ testSession("drain() lets every call that was taken up finish, and takes no more
   assertEquals(pair.accepted.running, 100);
   gate.resolve("done");
   assertEquals(await Promise.all(calls), Array(100).fill("done"));
+  await Promise.all([pair.dialled.closed, pair.accepted.closed]);
+});
+
+/** Handlers that call back twice: when they begin, and when they are let go. */
+function twice() {
+  const gate = Promise.withResolvers<void>();
+  const ask = async (n: number, { peer }: CallContext) => {
+    const first = await peer.call("S.double", n);
+    await gate.promise;
+    return [first, await peer.call("S.double", n + 1)];
+  };
+  const shown: number[] = [];
+  const double = (n: number) => (shown.push(n), 2 * n);
+  return { gate, shown, methods: { ask }, callbacks: { double } };
+}
+
+testSession(
+  "retire() lets calls that were made finish, and their handlers call back until then",
+  async (open) => {
+    const { gate, shown, methods, callbacks } = twice();
+    await using pair = await open({ methods, callbacks });
+    const calls = [1, 3, 5].map((n) => pair.call("ask", n));
+    await until(() => shown.length === 3, "all handlers run");
+    pair.dialled.retire();
+    pair.dialled.retire();
+    const refused = await fails(pair.call("echo", 1), "unavailable");
+    assertEquals([refused.notStarted, pair.dialled.open, pair.accepted.open], [true, false, true]);
+    gate.resolve();
+    assertEquals(await Promise.all(calls), [[2, 4], [6, 8], [10, 12]]);
+    await Promise.all([pair.dialled.closed, pair.accepted.closed]);
+  },
+);
+
+testSession(
+  "retire() ends the connection too when the last call is left, or runs out of time",
+  async (open) => {
+    for (const options of [{ signal: new AbortController() }, { timeout: 20 }]) {
+      const waiting = new Patient();
+      await using pair = await open({ methods: { wait: waiting.wait } });
+      const { signal: stop, timeout } = options;
+      const call = fails(
+        pair.call("wait", null, { signal: stop?.signal, timeout }),
+        stop ? "canceled" : "deadline_exceeded",
+      );
+      await until(() => waiting.started === 1, "the handler runs");
+      pair.dialled.retire();
+      const began = performance.now();
+      stop?.abort();
+      await call;
+      await Promise.all([pair.dialled.closed, pair.accepted.closed]);
+      assertLess(performance.now() - began, 1_000);
+    }
+  },
+);
+
+testSession("drain() lets the handlers of calls that were taken up call back", async (open) => {
+  const { gate, shown, methods, callbacks } = twice();
+  await using pair = await open({ methods, callbacks });
+  const calls = [1, 3, 5].map((n) => pair.call("ask", n));
+  await until(() => shown.length === 3, "all handlers run");
+  pair.accepted.drain();
+  await until(() => !pair.dialled.open, "the other side hears of it");
+  // That the other side leaves as well changes nothing.
+  pair.dialled.retire();
+  gate.resolve();
+  assertEquals(await Promise.all(calls), [[2, 4], [6, 8], [10, 12]]);
   await Promise.all([pair.dialled.closed, pair.accepted.closed]);
 });
 

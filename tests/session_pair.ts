@@ -12,7 +12,7 @@ import { ServiceTable } from "../call/service.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type SessionLimits, sessionLimits } from "../transport/limits.ts";
 import { Inflow } from "../transport/inflow.ts";
-import { memoryPair } from "../transport/memory.ts";
+import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
 import { Tally } from "../transport/tally.ts";
 import { dialTcp, listenTcp } from "../transport/tcp.ts";
@@ -212,7 +212,7 @@ export type Open = (options?: PairOptions) => Promise<Pair>;
 
 /** Registers a test of two sessions over each transport. */
 export function testSession(promise: string, test: (open: Open) => Promise<void>): void {
-  const transports = { memory: () => Promise.resolve(memoryPair()), tcp: tcpPair };
+  const transports = { memory: () => Promise.resolve(connPair()), tcp: tcpPair };
   for (const [name, connect] of Object.entries(transports)) {
     Deno.test(`session over ${name}: ${promise}`, () => {
       return test(async (options = {}) => new Pair(await connect(), options));

@@ -7,7 +7,7 @@ import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import type { CallOptions } from "../mod.ts";
 import { sessionLimits } from "../transport/limits.ts";
-import { memoryPair } from "../transport/memory.ts";
+import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
 import { Tally } from "../transport/tally.ts";
 import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
@@ -29,7 +29,7 @@ export function answering(promise: string, test: (open: () => Promise<Answering>
 }
 
 function answeringMemory(): Answering {
-  const [near, far] = memoryPair();
+  const [near, far] = connPair();
   const limits = sessionLimits({});
   const session = new Session(near, {
     agreement: {

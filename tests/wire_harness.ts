@@ -10,7 +10,7 @@ import { Server } from "../server/server.ts";
 import { ServiceTable } from "../call/service.ts";
 import type { MethodStats } from "../call/stats.ts";
 import { sessionLimits } from "../transport/limits.ts";
-import { memoryPair } from "../transport/memory.ts";
+import { connPair } from "../testing/conn.ts";
 import { Session } from "../transport/session.ts";
 import { type LimitStats, Tally } from "../transport/tally.ts";
 import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
@@ -62,7 +62,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   const sessions: Session[] = [];
   const log: string[] = [];
   const another = () => {
-    const [near, far] = memoryPair();
+    const [near, far] = connPair();
     const agreement = {
       codec: new CborCodec(),
       peerMaxFrameBytes,

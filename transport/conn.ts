@@ -1,5 +1,7 @@
-// The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, tls.ts,
-// websocket.ts and memory.ts make them.
+// The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, tls.ts and websocket.ts make them of
+// sockets; a Network makes them of something else.
+
+import type { Address } from "../discovery/endpoint.ts";
 
 import type { PeerCertificate } from "../call/dispatch.ts";
 
@@ -58,7 +60,42 @@ export interface Listener {
   close(): void;
 }
 
+/**
+ * What connections are made of in the place of sockets: an option of servers and clients. `@troodon/rpc/testing` has
+ * one that is simulated.
+ */
+export interface Network {
+  /**
+   * Makes a connection to whoever listens on an address. Whatever the address asks for besides bytes (TLS, WebSocket
+   * frames) is the network's task; of an `http@` address, CONNECT is not.
+   *
+   * @param address The address, taken apart
+   * @param signal Gives up
+   * @throws {Error} If nobody answers there, or the signal aborts
+   */
+  dial(address: Address, signal: AbortSignal): Promise<Conn>;
+  /**
+   * Listens on an address; port 0 takes a free one.
+   *
+   * @param address The address, taken apart
+   * @throws {Error} If the address cannot be listened on
+   */
+  listen(address: Address): Listener | Promise<Listener>;
+}
+
 /** Writes all of `bytes`. */
 export async function writeAll(conn: Conn, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   while (bytes.length > 0) bytes = bytes.subarray(await conn.write(bytes));
+}
+
+/**
+ * Checks the option `network`.
+ *
+ * @throws {TypeError} If it is none
+ */
+export function checkNetwork(network: Network | undefined): Network | undefined {
+  if (network === undefined || typeof network?.dial === "function" && typeof network.listen === "function") {
+    return network;
+  }
+  throw new TypeError("Cannot use network: expected an object with dial and listen");
 }

@@ -7,7 +7,7 @@ import type { Codec } from "../codec/codec.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
 import { advised } from "./advice.ts";
-import type { Conn } from "./conn.ts";
+import type { Conn, Network } from "./conn.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "./http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
@@ -37,6 +37,8 @@ export interface DialOptions {
   /** Who answers the server's calls; absent = nobody. */
   readonly lookup?: Lookup;
   readonly tls: ConnectTlsOptions;
+  /** Absent = sockets. */
+  readonly network?: Network;
   readonly log?: (message: string, error?: unknown) => void;
 }
 
@@ -114,7 +116,8 @@ export async function dial(
   }
 }
 
-function open(address: Address, { limits, tls }: DialOptions, signal: AbortSignal): Promise<Conn> {
+function open(address: Address, { limits, tls, network }: DialOptions, signal: AbortSignal): Promise<Conn> {
+  if (network !== undefined) return network.dial(address, signal);
   switch (address.transport) {
     case "tcp":
     case "http":

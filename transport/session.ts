@@ -51,18 +51,22 @@ export interface SessionOptions {
 const State = {
   /** Calls both ways. */
   Open: 0,
-  /** No new calls; those taken up are finished. */
-  Draining: 1,
+  /** Makes no new calls here, and drains once those made are over; until then it takes those of the other side. */
+  Leaving: 1,
+  /** No new calls but calls back; those taken up are finished. */
+  Draining: 2,
   /** Nothing is owed any more: what is written leaves, what comes is thrown away. */
-  Closing: 2,
+  Closing: 3,
   /** Over. */
-  Closed: 3,
+  Closed: 4,
 } as const;
 
 /** How often a peer that has ended its side is probed while it is owed answers, in ms. */
 const PROBE = 1_000;
 /** After a silence of so many ms a call that ran out of time is reason enough to ask whether the peer is there. */
 const SUSPICIOUS = 1_000;
+/** With more than this to be written, in bytes, a ping is taken to be on its way out still. */
+const PING_STUCK = 65_536;
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
 const STALL = 1_000;
 
@@ -90,6 +94,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   #arrivedAt = 0;
   #pingedAt = 0;
   #pings = 0;
+  /** Whether the last ping had not left when it was looked at last. */
+  #pingStuck = false;
   /** When the head of an unfinished frame arrived; 0 = there is none. */
   #frameAt = 0;
   /** Lets the read loop go on, which waits for the writer or for the end. */
@@ -97,6 +103,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   #peerEnded = false;
   /** GoAway has been sent: later calls of the other side get no answer. */
   #refusing = false;
+  /** The other side takes no more calls, or cannot answer them. */
+  #refused = false;
   #lingering: ReturnType<typeof setTimeout> | undefined;
 
   /** Takes a Conn over and begins to read it. */
@@ -150,22 +158,37 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
 
   /** Calls a method of the other side. A call that finds no room waits for it. */
   call(call: SessionCall): void {
-    if (this.#state !== State.Open) {
-      call.reject(new RpcError("unavailable", "The connection takes no more calls", { notStarted: true }));
-      return;
-    }
+    if (this.#state !== State.Open) return refuse(call);
     this.#alarm.by(call.deadline);
     this.#calls().call(call);
   }
 
+  /** @ignore For handlers: a call back is part of an answer, so a drain of this side does not keep it from being made. */
+  callBack(call: SessionCall): void {
+    if (!this.#sends) return refuse(call);
+    this.#alarm.by(call.deadline);
+    this.#calls().call(call);
+  }
+
+  /**
+   * Makes no more calls, lets those that were made finish, then drains. Not at once: a handler that answers one of them
+   * may have to call back first.
+   */
+  retire(): void {
+    if (this.#state !== State.Open) return;
+    this.#state = State.Leaving;
+    const reason = new RpcError("unavailable", "The connection is being drained");
+    this.#caller?.endUnstarted(reason, Infinity);
+    this.#options.draining?.();
+    this.#closeIfIdle();
+  }
+
   /** Lets the calls taken up so far finish, takes no more, then closes. */
   drain(): void {
-    if (this.#state !== State.Open) return;
+    if (this.#state >= State.Draining) return;
     this.#state = State.Draining;
     this.#refusing = true;
-    const reason = new RpcError("unavailable", "The connection is being drained");
-    writeGoAway(this.#outbox.open(), this.#callee.lastSeq, reason.code, reason.message);
-    this.#caller?.endUnstarted(reason, Infinity);
+    writeGoAway(this.#outbox.open(), this.#callee.lastSeq, "unavailable", "The connection is being drained");
     this.#options.draining?.();
     this.#closeIfIdle();
   }
@@ -191,14 +214,16 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** @ignore For the outbox. */
   onTurn(now: number): void {
     this.#callee.measure();
-    if (this.#state === State.Open) this.#caller?.fill();
+    if (this.#sends) this.#caller?.fill();
+    // A call that was left has ended with this turn.
+    if (this.#state === State.Leaving) this.#closeIfIdle();
     if (this.#writer.busy) this.#alarm.by(now + this.#limits.writeTimeout);
   }
 
   /** @ignore For the writer. */
   onProgress(): void {
     if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
-    if (this.#state === State.Open) this.#caller?.fill();
+    if (this.#sends) this.#caller?.fill();
     this.#outbox.resume();
     if (!this.#peerEnded) this.#goOn();
   }
@@ -218,6 +243,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     const beat = this.#beat(now, patience, expired);
     this.#alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
     this.#closeIfIdle();
+  }
+
+  /** Whether calls of this side can still be sent, be they only calls back. */
+  get #sends(): boolean {
+    return this.#state < State.Closing && !this.#refused;
   }
 
   /** The half for calls of this side. */
@@ -277,6 +307,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
       const limit = this.#gauge.over ? "uselessFrames" : "frames";
       this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)), limit);
     }
+    if (this.#state === State.Leaving) this.#closeIfIdle();
     if (frames.partial > 0 && this.#frameAt === 0) {
       this.#frameAt = this.#outbox.now();
       this.#alarm.by(this.#frameAt + this.#limits.frameTimeout);
@@ -384,6 +415,10 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
       this.#frames.trim();
       writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
     }
+    // A ping behind much that is not written yet has not been heard; whether writes get on is another's question.
+    const stuck = this.#outbox.unsent > PING_STUCK;
+    if (stuck || this.#pingStuck) this.#pingedAt = now;
+    this.#pingStuck = stuck;
     const due = this.#pingedAt + heartbeatTimeout + patience;
     if (now < due) return due;
     const silence = Math.round(now - this.#receivedAt);
@@ -406,7 +441,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
 
   /** The peer has ended its side: it sends no more, and may still read. */
   #onEnd(): void {
-    this.#peerEnded = true;
+    this.#peerEnded = this.#refused = true;
     if (this.#state >= State.Closing) return;
     if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
     const reason = this.#parted("the other side has ended it");
@@ -426,7 +461,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
 
   #onGoAway(): void {
     const { seq: lastSeq, code, message } = this.#frames;
-    if (this.#state === State.Open) this.#state = State.Draining;
+    this.#refused = true;
+    if (this.#state < State.Draining) this.#state = State.Draining;
     const reason = new RpcError("unavailable", message, { remote: true });
     this.#caller?.endUnstarted(reason, lastSeq);
     if (code !== "unavailable") {
@@ -452,9 +488,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   }
 
   #closeIfIdle(): void {
-    if (this.#state === State.Draining && this.#callee.owed === 0 && this.pending === 0) {
-      this.#linger();
-    }
+    if (this.pending > 0) return;
+    if (this.#state === State.Leaving) this.drain();
+    else if (this.#state === State.Draining && this.#callee.owed === 0) this.#linger();
   }
 
   /**
@@ -488,6 +524,10 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#goOn();
     this.#options.ended?.(reason);
   }
+}
+
+function refuse(call: SessionCall): void {
+  call.reject(new RpcError("unavailable", "The connection takes no more calls", { notStarted: true }));
 }
 
 /** The reason of a connection that is gone. */

@@ -17,8 +17,8 @@ export interface PeerSession {
   readonly certificate: PeerCertificate | undefined;
   /** The time, as deadlines are counted. */
   now(): number;
-  /** Calls a method of the other side. */
-  call(call: SessionCall): void;
+  /** Calls a method of the other side, to answer a call of its. */
+  callBack(call: SessionCall): void;
 }
 
 /** As a client's, but for sending again: there is only this one connection. */
@@ -66,6 +66,6 @@ export class SessionPeer implements Peer {
     call.begin(now);
     if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
     else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));
-    else this.#session.call(call);
+    else this.#session.callBack(call);
   }
 }
