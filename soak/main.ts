@@ -11,7 +11,7 @@ import { Random } from "../tests/cbor_random.ts";
 import { pause } from "./child.ts";
 import { Cluster } from "./cluster.ts";
 import { Ledger } from "./ledger.ts";
-import { countedSignal, descriptors, LoopLag, type Memory, memory, Slope } from "./meter.ts";
+import { countedSignal, LoopLag, type Memory, memory, Slope, sockets } from "./meter.ts";
 import { type Figure, report } from "./report.ts";
 import { CLIENT, Workload } from "./workload.ts";
 
@@ -102,12 +102,12 @@ async function kill(): Promise<void> {
 async function run(): Promise<Figure[]> {
   const began = performance.now();
   await cluster.start();
-  // The first connection of a process makes the runtime open descriptors of its own.
+  // The first connection of a process makes the runtime open some of its own.
   await (await connect(cluster.survivor.address)).close();
   await pause(300);
   const before = {
-    client: await descriptors(Deno.pid),
-    server: await descriptors(cluster.survivor.child.pid),
+    client: await sockets(Deno.pid),
+    server: await sockets(cluster.survivor.child.pid),
   };
   using loop = new LoopLag();
   if (!flags.json) console.log(`seed ${seed}, ${flags.kill ? `${calls} calls` : `${seconds} s`}`);
@@ -119,8 +119,8 @@ async function run(): Promise<Figure[]> {
     left = await askSurvivor();
   }
   const after = {
-    client: await descriptors(Deno.pid),
-    server: await descriptors(cluster.survivor.child.pid),
+    client: await sockets(Deno.pid),
+    server: await sockets(cluster.survivor.child.pid),
   };
   await cluster.close();
   return report({
@@ -135,7 +135,7 @@ async function run(): Promise<Figure[]> {
       client: { heap: slopes.client.heap.fit(), rss: slopes.client.rss.fit() },
       server: { heap: slopes.server.heap.fit(), rss: slopes.server.rss.fit() },
     },
-    descriptors: { before, after },
+    sockets: { before, after },
     left: { ...left, listeners: shared.listeners(), unhandled },
   });
 }

@@ -100,10 +100,14 @@ export async function memory(): Promise<Memory> {
   return { heap: heapUsed, rss };
 }
 
-/** How many descriptors a process has open. */
-export async function descriptors(pid: number): Promise<number> {
-  const { stdout } = await new Deno.Command("ls", { args: [`/proc/${pid}/fd`], stderr: "null" }).output();
-  return new TextDecoder().decode(stdout).trim().split("\n").length;
+/**
+ * How many sockets a process has open. Not all of its descriptors: the pipes of the program that lists them come and go
+ * with it.
+ */
+export async function sockets(pid: number): Promise<number> {
+  const args = ["-l", `/proc/${pid}/fd`];
+  const { stdout } = await new Deno.Command("ls", { args, stderr: "null" }).output();
+  return new TextDecoder().decode(stdout).split("\n").filter((line) => line.includes(" socket:")).length;
 }
 
 /** A signal that knows how many listeners it has. */

@@ -25,7 +25,7 @@ export interface Measured {
   readonly lateness: Lateness;
   readonly loop: Lateness;
   readonly slopes: Readonly<Record<"client" | "server", Readonly<Record<"heap" | "rss", Fit>>>>;
-  readonly descriptors: Readonly<Record<"before" | "after", { client: number; server: number }>>;
+  readonly sockets: Readonly<Record<"before" | "after", { client: number; server: number }>>;
   readonly left: { connections: number; inFlight: number; listeners: number; unhandled: number };
 }
 
@@ -62,7 +62,7 @@ export function report(measured: Measured): Figure[] {
   ];
 }
 
-function soaked({ lateness, loop, slopes, descriptors, left }: Measured): Figure[] {
+function soaked({ lateness, loop, slopes, sockets, left }: Measured): Figure[] {
   // What the process does to itself is not the library's: it is taken off.
   const late = Math.max(0, lateness.max - loop.max);
   const settledLate = `max ${lateness.max.toFixed(0)} ms, p99.9 ${
@@ -78,8 +78,8 @@ function soaked({ lateness, loop, slopes, descriptors, left }: Measured): Figure
     { name: "late event loop", value: `max ${loop.max.toFixed(0)} ms, p99.9 ${loop.percentile(0.999)} ms` },
     memory("client", slopes.client),
     memory("server", slopes.server),
-    opened("client", descriptors.before.client, descriptors.after.client),
-    opened("server", descriptors.before.server, descriptors.after.server),
+    opened("client", sockets.before.client, sockets.after.client),
+    opened("server", sockets.before.server, sockets.after.server),
     {
       name: "left on the server",
       value: left.connections + left.inFlight,
@@ -105,7 +105,7 @@ function memory(side: string, { heap, rss }: Readonly<Record<"heap" | "rss", Fit
 
 function opened(side: string, before: number, after: number): Figure {
   return {
-    name: `descriptors of the ${side}`,
+    name: `sockets of the ${side}`,
     value: `${before} → ${after}`,
     promise: "no more",
     kept: after <= before,

@@ -73,7 +73,7 @@ function measured(changed: Partial<Measured>): Measured {
     lateness: new Lateness(),
     loop: new Lateness(),
     slopes: { client: flat, server: flat },
-    descriptors: { before: { client: 9, server: 9 }, after: { client: 9, server: 9 } },
+    sockets: { before: { client: 9, server: 9 }, after: { client: 9, server: 9 } },
     left: { connections: 0, inFlight: 0, listeners: 0, unhandled: 0 },
     ...changed,
   };
@@ -96,8 +96,8 @@ Deno.test("soak: the report says which promise was broken", () => {
     ],
   );
   assertEquals(
-    broken({ descriptors: { before: { client: 9, server: 9 }, after: { client: 9, server: 10 } } }),
-    ["descriptors of the server"],
+    broken({ sockets: { before: { client: 9, server: 9 }, after: { client: 9, server: 10 } } }),
+    ["sockets of the server"],
   );
   assertEquals(broken({ left: { connections: 1, inFlight: 0, listeners: 2, unhandled: 1 } }), [
     "left on the server",
