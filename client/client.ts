@@ -3,7 +3,7 @@
 
 import type { Contract } from "../call/contract.ts";
 import { ambient } from "../call/ambient.ts";
-import { RpcError } from "../call/error.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
@@ -52,6 +52,8 @@ export class Client implements AsyncDisposable {
   readonly #budget: RetryBudget;
   readonly #ways: Ways;
   readonly #stop = new AbortController();
+  /** What fails calls that no server could be reached for, in the next turn of the event loop. */
+  readonly #failing = new Set<() => void>();
   #watching: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -302,11 +304,31 @@ export class Client implements AsyncDisposable {
   }
 
   #takeLongWay(call: OutgoingCall, answer: Promise<Answer>): void {
-    answer.then(({ value, metadata }) => call.settle(value, metadata), call.fail);
+    answer.then(({ value, metadata }) => call.settle(value, metadata), (error) => {
+      const unreached = isRpcError(error) && error.code === "unavailable" && error.notStarted &&
+        !error.remote;
+      if (unreached && this.#closing === undefined) this.#failNextTurn(call, error);
+      else call.fail(error);
+    });
+  }
+
+  /**
+   * While no server can be reached, calls fail without waiting for anything: whoever makes them again and again would keep
+   * the event loop from timers and sockets, and so from ever reaching one.
+   */
+  #failNextTurn(call: OutgoingCall, error: RpcError): void {
+    const fail = () => {
+      clearTimeout(timer);
+      this.#failing.delete(fail);
+      call.fail(error);
+    };
+    const timer = setTimeout(fail, 0);
+    this.#failing.add(fail);
   }
 
   async #close(): Promise<void> {
     this.#stop.abort();
+    for (const fail of this.#failing) fail();
     await Promise.all([this.#watching, this.#servers.close(closed())]);
   }
 }

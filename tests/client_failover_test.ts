@@ -283,3 +283,17 @@ Deno.test("fail-over: a call that has been answered waits for no other server an
   assertEquals(client.stats().pending, 0);
   clearTimeout(timer);
 });
+
+Deno.test("fail-over: calls made again and again while no server can be reached leave the event loop to others", async () => {
+  const server = new Server().register("S", { ok: () => "ok" });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(new MultiServers([address]));
+  assertEquals(await client.call("S.ok"), "ok");
+  await server.close();
+  let rung = false;
+  const timer = setTimeout(() => rung = true, 20);
+  const late = performance.now() + 10_000;
+  while (!rung && performance.now() < late) await client.call("S.ok").catch(() => {});
+  clearTimeout(timer);
+  assert(rung, "the timer never came");
+});
