@@ -60,9 +60,14 @@ export class Node implements AsyncDisposable {
     return /RPC at tcp@([^,]+)/.exec(this.lines)![1]!;
   }
 
+  /** Sends it a signal. */
+  tell(signal: Deno.Signal): void {
+    this.#process.kill(signal);
+  }
+
   /** Ends it, and waits until it has. */
   async end(signal: Deno.Signal): Promise<Deno.CommandStatus> {
-    this.#process.kill(signal);
+    this.tell(signal);
     const [status] = await Promise.all([this.#process.status, this.#reading]);
     return status;
   }

@@ -113,7 +113,7 @@ export function readFlags(args: readonly string[]): Flags {
 
 function readPlace(name: string, text: string): Place {
   const place = read(`tcp@${/^[0-9]+$/.test(text) ? `127.0.0.1:${text}` : text}`, { listen: true });
-  if (place !== undefined && "port" in place) return place;
+  if (place !== undefined && "port" in place) return { hostname: place.hostname, port: place.port };
   throw new Error(`--${name} needs PORT or HOST:PORT, such as 127.0.0.1:8080, not ${JSON.stringify(text)}`);
 }
 

@@ -117,10 +117,16 @@ async function readBody(request: Request): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
-  for await (const chunk of request.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_BODY) throw tooLarge;
-    text += decoder.decode(chunk, { stream: true });
+  try {
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > MAX_BODY) throw tooLarge;
+      text += decoder.decode(chunk, { stream: true });
+    }
+  } catch (error) {
+    if (error === tooLarge) throw error;
+    // Its sender has gone, or this node is told to end: Deno takes away what has not arrived by then.
+    throw new HttpError(503, "The request had not arrived in time. Try again", { "retry-after": "1" });
   }
   return text + decoder.decode();
 }

@@ -96,9 +96,14 @@ interface Web {
 }
 
 function listen({ hostname, port }: Place, handler: (request: Request) => Promise<Response>): Web {
-  const web = Deno.serve({ hostname, port, onListen: () => {} }, handler);
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return { url: `http://${host}:${web.addr.port}/`, shutdown: () => web.shutdown() };
+  try {
+    const web = Deno.serve({ hostname, port, onListen: () => {} }, handler);
+    return { url: `http://${host}:${web.addr.port}/`, shutdown: () => web.shutdown() };
+  } catch (error) {
+    const why = error instanceof Deno.errors.AddrInUse ? "the port is in use" : (error as Error).message;
+    throw new Error(`cannot listen on ${host}:${port}: ${why}`);
+  }
 }
 
 /** Rejects when a registration does, unless that was on purpose. */
