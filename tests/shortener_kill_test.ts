@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Registry } from "../mod.ts";
 import { eventually } from "./etcd_process.ts";
-import { folder, follow, Node, put } from "./shortener_process.ts";
+import { folder, follow, lastingPort, Node, put } from "./shortener_process.ts";
 
 /** A master that is killed and started again in the same place. */
 class Phoenix implements AsyncDisposable {
@@ -12,13 +12,14 @@ class Phoenix implements AsyncDisposable {
   /** Resolves when it is up. */
   up: Promise<unknown> = Promise.resolve();
 
-  private constructor(node: Node, file: string) {
+  private constructor(node: Node, args: string[]) {
     this.#node = node;
-    this.#args = ["--http", node.url.slice("http://".length), "--rpc", node.rpc, "--file", file];
+    this.#args = args;
   }
 
   static async start(file: string): Promise<Phoenix> {
-    return new Phoenix(await Node.start("--http", "0", "--rpc", "0", "--file", file), file);
+    const args = ["--http", lastingPort(), "--rpc", lastingPort(), "--file", file];
+    return new Phoenix(await Node.start(...args), args);
   }
 
   get url(): string {
@@ -164,20 +165,13 @@ Deno.test("shortener: replicas serve what they have while the master is away, an
 
 Deno.test("shortener: a replica starts without its master, and finds it later", async () => {
   await using dir = await folder();
-  let rpc: string;
-  {
-    await using master = await Phoenix.start(dir.file);
-    rpc = master.rpc;
-  }
-  await using replica = await Node.start("--http", "0", "--master", rpc);
+  const rpc = lastingPort();
+  await using replica = await Node.start("--http", "0", "--master", `127.0.0.1:${rpc}`);
   assertEquals(await put(replica.url, "https://example.com/"), undefined);
   assertEquals(await follow(replica.url, "1000"), 503);
   await using _master = await Node.start("--http", "0", "--rpc", rpc, "--file", dir.file);
-  await eventually(
-    async () => await put(replica.url, "https://example.com/") === "1000",
-    "the master",
-    20_000,
-  );
+  await reached(replica.url);
+  assertEquals(await follow(replica.url, "1000"), "https://example.com/back");
 });
 
 Deno.test("shortener: by the registry, a replica finds the master, and the one that comes in its place", async () => {

@@ -10,6 +10,22 @@ export async function folder() {
   return { file: `${path}/urls.db`, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
+/**
+ * A port for what is killed and comes back: a free one below those that the system hands out, so that nobody gets it
+ * meanwhile.
+ */
+export function lastingPort(): string {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return String(port);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}
+
 function command(args: readonly string[]): Deno.Command {
   return new Deno.Command("deno", {
     args: ["run", "--quiet", "-P=shortener", MAIN, ...args],
