@@ -12,7 +12,7 @@ const ROUNDS = 9;
 const ROUND = 1_000;
 const GOAL = 0.7;
 
-/** How a URL that redirects is found in what a process prints. */
+/** Starts a process, and reads from the line that it prints where it is. */
 async function start(permissions: string[], script: string, args: string[]) {
   const process = new Deno.Command("deno", {
     args: ["run", "--quiet", "--allow-net=127.0.0.1", ...permissions, script, ...args],
