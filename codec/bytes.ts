@@ -1,6 +1,9 @@
 // A growable run of bytes that encoders append to. A connection's send buffer is one, so that a message
 // is written once, where it leaves from: copying a small message costs more than encoding it.
 
+const NOTHING = new Uint8Array(0);
+const SMALLEST = 256;
+
 /** Bytes that grow at the end. Encoders write at `length` after `reserve`, or use `append`. */
 export class ByteBuffer {
   /** The storage; what counts is `bytes[0]` up to `bytes[length - 1]`. Replaced when it grows. */
@@ -14,7 +17,7 @@ export class ByteBuffer {
    * @param capacity Bytes to begin with
    */
   constructor(capacity = 1024) {
-    this.bytes = new Uint8Array(capacity);
+    this.bytes = capacity === 0 ? NOTHING : new Uint8Array(capacity);
   }
 
   /** Makes room for `count` more bytes behind `length`; `bytes` may be another array afterwards. */
@@ -24,7 +27,7 @@ export class ByteBuffer {
   }
 
   #grow(count: number): void {
-    const grown = new Uint8Array(Math.max(this.length + count, this.bytes.length * 2));
+    const grown = new Uint8Array(Math.max(this.length + count, this.bytes.length * 2, SMALLEST));
     grown.set(this.bytes.subarray(0, this.length));
     this.bytes = grown;
   }

@@ -76,7 +76,8 @@ export class Writer {
 
   #send(): void {
     const batch = this.out;
-    this.out = this.#spare ?? new ByteBuffer(SMALL);
+    // Empty, until something is appended while the write is under way: most connections never need a second one.
+    this.out = this.#spare ?? new ByteBuffer(0);
     this.#spare = undefined;
     this.#batch = batch;
     this.#sending = batch.length;
@@ -94,7 +95,8 @@ export class Writer {
     } else {
       batch.length = 0;
       this.#batch = undefined;
-      this.#spare = batch;
+      if (this.out.bytes.length === 0) this.out = batch;
+      else this.#spare = batch;
       if (this.out.length > 0) {
         this.progressAt = performance.now();
         this.#send();
