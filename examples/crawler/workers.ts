@@ -1,7 +1,7 @@
 // The workers of a crawl: follows the list of them, keeps a connection to each, and takes a job from the scheduler
 // whenever one of them is ready. A worker that is lost gives its jobs back and is tried again.
 
-import { type Client, connect, type Discovery, RpcError } from "@troodon/rpc";
+import { type Client, connect, type ConnectOptions, type Discovery, RpcError } from "@troodon/rpc";
 import { PageWorker } from "./contract.ts";
 import { pause } from "./program.ts";
 import type { Job, Scheduler } from "./scheduler.ts";
@@ -30,12 +30,17 @@ export interface WorkersOptions {
   readonly log: (line: string) => void;
 }
 
-/** A hung worker is noticed within this time, in ms. */
-const HEARTBEAT = { heartbeatInterval: 2_000, heartbeatTimeout: 3_000 };
 /** How long a worker may take to say that it is there, and the waits between attempts, in ms. */
 const HELLO_TIMEOUT = 3_000;
 const FIRST_WAIT = 100;
 const LONGEST_WAIT = 5_000;
+/** A worker that hangs is noticed after 5 s. What it did not do goes to another, which is not for the library to choose. */
+const CONNECTION: ConnectOptions = {
+  connectTimeout: HELLO_TIMEOUT,
+  heartbeatInterval: 2_000,
+  heartbeatTimeout: 3_000,
+  failMode: "fast",
+};
 
 /**
  * Errors that are about the job. All others are about the worker: gone, hung, overloaded, going away.
@@ -56,6 +61,7 @@ export class Workers {
   readonly #options: WorkersOptions;
   readonly #members = new Map<string, Member>();
   readonly #gone = new Set<Promise<void>>();
+  #ended = false;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
@@ -63,7 +69,7 @@ export class Workers {
 
   get stats(): WorkerStats[] {
     return [...this.#members].map(([address, { state, slots, busy, done, leave }]) => {
-      return { address, state: leave.signal.aborted ? "leaving" : state, slots, busy, done };
+      return { address, state: leave.signal.aborted && !this.#ended ? "leaving" : state, slots, busy, done };
     });
   }
 
@@ -74,6 +80,7 @@ export class Workers {
       for (const address of listed) this.#join(address, signal);
       for (const [address, { leave }] of this.#members) if (!listed.has(address)) leave.abort();
     }
+    this.#ended = true;
     for (const { leave } of this.#members.values()) leave.abort();
     await Promise.all(this.#gone);
   }
@@ -97,7 +104,7 @@ export class Workers {
     const left = member.leave.signal;
     for (let wait = FIRST_WAIT; !left.aborted; wait = Math.min(wait * 2, LONGEST_WAIT)) {
       try {
-        await using client = await connect(address, { ...HEARTBEAT, failMode: "fast" });
+        await using client = await connect(address, CONNECTION);
         const worker = workerOf(client);
         member.slots = await worker.slots(undefined, { timeout: HELLO_TIMEOUT, signal: left });
         log(`worker ${address} is ready, ${member.slots} pages at once`);
