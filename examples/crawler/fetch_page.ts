@@ -1,0 +1,170 @@
+// One page from the web, with bounds on everything a site decides: time, bytes, type, encoding. Used by workers.
+
+import type { PageJob, PageResult, RobotsResult } from "./contract.ts";
+import { parsePage } from "./parse.ts";
+import { PRODUCT } from "./robots.ts";
+import { normalizeUrl } from "./url.ts";
+
+const USER_AGENT = `${PRODUCT}/1.0 (+https://jsr.io/@troodon/rpc)`;
+/** What is read of a robots.txt: as much as RFC 9309 section 2.5 asks for. */
+const ROBOTS_BYTES = 512_000;
+/** Redirects that are followed for a robots.txt (RFC 9309 section 2.3.1.2). */
+const ROBOTS_HOPS = 5;
+/** The longest `Retry-After` that is heeded, in ms. */
+const MAX_RETRY_AFTER = 60_000;
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** As far as it was read. */
+  readonly body: Uint8Array<ArrayBuffer>;
+  /** Whether there was more than that. */
+  readonly cut: boolean;
+}
+
+interface Ask {
+  readonly url: string;
+  readonly accept: string;
+  readonly timeout: number;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+  /** Whether an answer is worth reading. */
+  readonly wanted: (status: number, headers: Headers) => boolean;
+}
+
+/** Fetches and parses a page. Rejects only if `signal` aborts: what goes wrong with the page is the result. */
+export async function fetchPage(
+  { url, timeout, maxBytes }: PageJob,
+  signal: AbortSignal,
+): Promise<PageResult> {
+  let answer: Answer;
+  const accept = "text/html, application/xhtml+xml";
+  const wanted = (status: number, headers: Headers) => status < 300 && isHtml(headers);
+  try {
+    answer = await get({ url, accept, timeout, maxBytes, signal, wanted });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return { kind: "failed", why: reasonOf(error), again: true };
+  }
+  const { status, headers, body, cut } = answer;
+  if (status >= 300 && status < 400) {
+    const to = normalizeUrl(headers.get("location") ?? "", url);
+    if (headers.has("location") && to !== undefined) return { kind: "redirect", to };
+    return { kind: "failed", why: `HTTP ${status} to nowhere`, again: false };
+  }
+  if (status >= 400) {
+    const again = status >= 500 || status === 429 || status === 408;
+    return { kind: "failed", why: `HTTP ${status}`, again, retryAfter: retryAfterOf(headers) };
+  }
+  if (!isHtml(headers)) return { kind: "skipped", why: `no HTML: ${typeOf(headers) || "type unknown"}` };
+  if (cut) return { kind: "skipped", why: `longer than ${maxBytes} bytes` };
+  return { kind: "page", ...parsePage(decode(body, headers), url) };
+}
+
+/** Fetches an origin's robots.txt. Rejects only if `signal` aborts. */
+export async function fetchRobots(
+  { origin, timeout }: { origin: string; timeout: number },
+  signal: AbortSignal,
+): Promise<RobotsResult> {
+  let url = new URL("/robots.txt", origin).href;
+  const wanted = (status: number) => status < 300;
+  try {
+    for (let hop = 0; hop <= ROBOTS_HOPS; hop++) {
+      const answer = await get({
+        url,
+        accept: "text/plain",
+        timeout,
+        maxBytes: ROBOTS_BYTES,
+        signal,
+        wanted,
+      });
+      const { status, headers, body } = answer;
+      if (status >= 500 || status === 429) return { why: `robots.txt: HTTP ${status}` };
+      const next = status >= 300 && status < 400 && normalizeUrl(headers.get("location") ?? "", url);
+      if (!next) return { text: status < 300 ? new TextDecoder().decode(body) : "" };
+      url = next;
+    }
+    return { text: "" };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return { why: `robots.txt: ${reasonOf(error)}` };
+  }
+}
+
+/** One request, whose redirects are not followed. */
+async function get({ url, accept, timeout, maxBytes, signal, wanted }: Ask): Promise<Answer> {
+  const stop = new AbortController();
+  const cancel = () => stop.abort(signal.reason);
+  const timer = setTimeout(() => stop.abort(new Error(`no answer within ${timeout} ms`)), timeout);
+  signal.addEventListener("abort", cancel);
+  try {
+    if (signal.aborted) cancel();
+    const headers = { accept, "user-agent": USER_AGENT };
+    const response = await fetch(url, { redirect: "manual", headers, signal: stop.signal });
+    const { status } = response;
+    if (wanted(status, response.headers) && !(Number(response.headers.get("content-length")) > maxBytes)) {
+      return { status, headers: response.headers, ...await read(response.body, maxBytes) };
+    }
+    await response.body?.cancel();
+    return { status, headers: response.headers, body: new Uint8Array(), cut: true };
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+/** Reads as much as is wanted. What a small body unpacks to counts, not its own size. */
+async function read(stream: Response["body"], maxBytes: number): Promise<Pick<Answer, "body" | "cut">> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  // Leaving the loop cancels the stream.
+  for await (const chunk of stream ?? []) {
+    chunks.push(chunk.subarray(0, maxBytes - length));
+    length += chunk.length;
+    if (length > maxBytes) break;
+  }
+  const body = new Uint8Array(Math.min(length, maxBytes));
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.length;
+  }
+  return { body, cut: length > maxBytes };
+}
+
+function typeOf(headers: Headers): string {
+  return (headers.get("content-type") ?? "").split(";", 1)[0]!.trim().toLowerCase().slice(0, 60);
+}
+
+function isHtml(headers: Headers): boolean {
+  return ["text/html", "application/xhtml+xml"].includes(typeOf(headers));
+}
+
+/** The text of a page: in the encoding that its header names, or else a <meta> at its beginning, or else UTF-8. */
+function decode(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
+  const begin = new TextDecoder("latin1").decode(body.subarray(0, 1_024));
+  const label = /charset\s*=\s*["']?([\w-]+)/i.exec(headers.get("content-type") ?? "")?.[1] ??
+    /<meta[^>]+charset\s*=\s*["']?([\w-]+)/i.exec(begin)?.[1] ?? "utf-8";
+  let decoder: TextDecoder;
+  try {
+    decoder = new TextDecoder(label);
+  } catch {
+    decoder = new TextDecoder(); // an encoding that nobody knows
+  }
+  return decoder.decode(body);
+}
+
+/** Retry-After in ms: seconds, or a date (RFC 9110 section 10.2.3). */
+function retryAfterOf(headers: Headers): number | undefined {
+  const value = headers.get("retry-after");
+  if (value === null) return undefined;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
+  return ms > 0 ? Math.min(ms, MAX_RETRY_AFTER) : undefined;
+}
+
+/** Why fetch failed: the last part of what its cause says, which is without the URL. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.slice(message.lastIndexOf("): ") + 1).replace(/^: /, "").slice(0, 200);
+}

@@ -1,0 +1,100 @@
+// The item saver as a program: serves ItemSaver over RPC and the search page over HTTP.
+
+import { RpcError, Server } from "@troodon/rpc";
+import { type Item, ItemSaver } from "./contract.ts";
+import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
+import { searchPage } from "./search_page.ts";
+import { Store } from "./store.ts";
+import { normalizeUrl } from "./url.ts";
+
+const USAGE = `
+Store pages, and search them
+
+Usage: deno run -P=crawler-saver examples/crawler/saver.ts [options]
+
+  --file FILE     Where pages are kept, :memory: to forget them (crawler.db)
+  --port PORT     Port to listen on, 0 for any free one (0)
+  --host HOST     Address to listen on (127.0.0.1)
+  --http PORT     Port of the search page, on the same address, 0 for any free one (0)
+  --registry URL  Where to announce it, so that engines find it
+  --help          Print this
+`;
+
+interface Settings {
+  readonly file: string;
+  readonly port: number;
+  readonly host: string;
+  readonly http: number;
+  readonly registry: string | undefined;
+}
+
+/** A server that stores; it does not listen yet. */
+export function saverServer(store: Store): Server {
+  return new Server({ log: printError }).register(ItemSaver, {
+    save: (item) => store.save(checkItem(item)),
+    count: () => store.count(),
+    search: ({ query, limit, offset }) => {
+      if (typeof query !== "string" || !within(limit, 100) || !within(offset, 10_000)) {
+        throw new RpcError(
+          "invalid_argument",
+          "Cannot search: expected words, a limit up to 100 and an offset",
+        );
+      }
+      return store.search(query, limit, offset);
+    },
+  });
+}
+
+/** What is stored is shown to people: URLs are such that a click does no harm. */
+function checkItem({ url, title, text, depth }: Item): Item {
+  if (typeof url !== "string" || normalizeUrl(url) !== url) {
+    throw new RpcError("invalid_argument", "Cannot save page: expected a normalised http or https URL");
+  }
+  if (typeof title !== "string" || typeof text !== "string" || !within(depth, 1_000_000)) {
+    throw new RpcError("invalid_argument", "Cannot save page: expected title and text, and its depth");
+  }
+  return { url, title, text, depth };
+}
+
+function within(value: unknown, max: number): boolean {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max;
+}
+
+function read(args: readonly string[]): Settings | "help" {
+  const flags = new Flags(args, { values: ["file", "port", "host", "http", "registry"] });
+  if (flags.has("help")) return "help";
+  if (flags.rest.length > 0) throw new Error(`unknown argument ${flags.rest[0]}`);
+  return {
+    file: flags.text("file") ?? "crawler.db",
+    port: flags.number("port", 0, 0, 65_535),
+    host: flags.text("host") ?? "127.0.0.1",
+    http: flags.number("http", 0, 0, 65_535),
+    registry: flags.text("registry"),
+  };
+}
+
+async function run({ file, port, host, http, registry }: Settings): Promise<void> {
+  const stop = stopSignal();
+  using store = open(file);
+  const web = Deno.serve(
+    { hostname: host, port: http, onListen: () => {} },
+    (request) => searchPage(store, request),
+  );
+  const server = saverServer(store);
+  const { address } = await server.listen(`tcp@${host}:${port}`);
+  const name = host.includes(":") ? `[${host}]` : host;
+  print(`saver: listening on ${address}, search at http://${name}:${web.addr.port}/`);
+  await serveUntil(stop, server, address, ItemSaver.name, registry);
+  // A browser may hold its connection for long: what it asks for has been answered by then.
+  await Promise.race([web.shutdown(), new Promise((resolve) => setTimeout(resolve, 500))]);
+}
+
+function open(file: string): Store {
+  try {
+    return new Store(file);
+  } catch (error) {
+    throw new Error(`cannot open ${file}: ${(error as Error).message}`);
+  }
+}
+
+if (import.meta.main) await runProgram("saver", USAGE, () => read(Deno.args), run);
