@@ -1,12 +1,12 @@
 // The cache example seen from outside: what its HTTP and RPC sides answer to bad input, its page, its flags, its speed.
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { connect, MultiServers, RpcError } from "@troodon/rpc";
+import { connect, MultiServers, RpcError, Server } from "@troodon/rpc";
 import { front } from "../examples/cache/front.ts";
 import { Group } from "../examples/cache/group.ts";
 import { startNode } from "../examples/cache/node.ts";
 import { Peers } from "../examples/cache/peers.ts";
-import { ask, cacheCommand, Cluster } from "./cache_process.ts";
+import { ask, cacheCommand, Cluster, until } from "./cache_process.ts";
 import { fails } from "./session_pair.ts";
 
 const fail = (code: RpcError["code"]) => () => Promise.reject(new RpcError(code, "No such luck"));
@@ -100,10 +100,20 @@ Deno.test("cache: bad input by RPC is refused, and the peer goes on", async () =
   assertEquals((await ask(node.url, "words", "b")).text, "b");
 });
 
-Deno.test("cache: a peer whose answers are no values is done without", async () => {
-  await using peers = await Peers.follow("tcp@127.0.0.1:1", new MultiServers(["tcp@127.0.0.1:2"]));
+Deno.test("cache: a peer whose answers are no values, or that is not there, is done without", async () => {
+  let asked = 0;
+  await using rogue = new Server().register("Cache", {
+    get: () => [null, 7, {}, { value: "text" }, { value: [1] }][asked++ % 5],
+  });
+  const { address } = await rogue.listen("tcp@127.0.0.1:0");
+  const absent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const servers = new MultiServers([address, `tcp@127.0.0.1:${absent.addr.port}`]);
+  absent.close();
+  await using peers = await Peers.follow("tcp@127.0.0.1:1", servers);
   const group = new Group("words", (key) => new TextEncoder().encode(key), { peers });
-  for (let i = 0; i < 20; i++) assertEquals((await group.get(String(i))).from, "getter");
+  await until(() => peers.list.length === 2, "the peers to be known");
+  for (let i = 0; i < 40; i++) assertEquals((await group.get(String(i))).from, "getter");
+  assertEquals([asked > 5 && asked < 40, group.stats().peerFailures], [true, 40]);
 });
 
 Deno.test("cache: flags that make no sense are one line and code 2; --help explains them all", async () => {
@@ -190,17 +200,14 @@ Deno.test("cache: a hit costs no more than as much again as a bare Deno.serve", 
   await using cluster = await Cluster.start(1);
   const url = cluster.urls[0]!;
   await ask(url, "squares", "12");
-  // In turn, and the best of each: what else the machine does must not decide.
+  // In turn, and the best of each, for as long as it takes: what else the machine does must not decide.
   let [hits, bares] = [0, 0];
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 3 || round < 20 && hits < bares / 2; round++) {
     bares = Math.max(bares, await rate(bareUrl, "/", 200));
     hits = Math.max(hits, await rate(url, "/api?group=squares&key=12", 200));
   }
-  assertEquals(
-    hits / bares >= 0.5,
-    true,
-    `${Math.round(hits)} hits a second, ${Math.round(bares)} bare answers`,
-  );
+  const figures = `${Math.round(hits)} hits a second, ${Math.round(bares)} bare answers`;
+  assertEquals(hits >= bares / 2, true, figures);
   bare.kill();
   await lines.cancel();
 });

@@ -142,8 +142,8 @@ function rig(getter: Getter, options: GroupOptions & { peer?: (key: string) => P
   return { group, loaded, asked };
 }
 
-async function codeOf(promise: Promise<unknown>): Promise<string> {
-  return (await assertRejects(() => promise, RpcError)).code;
+async function codeOf(got: unknown): Promise<string> {
+  return (await assertRejects(async () => await got, RpcError)).code;
 }
 
 Deno.test("cache: a miss is loaded once, then found; what is not there is asked for again", async () => {
@@ -165,7 +165,7 @@ Deno.test("cache: a getter that fails is no secret's leak and no lasting harm", 
     if (fails) throw key === "busy" ? new RpcError("unavailable", "Too busy") : new Error("password is 123");
     return text("fine");
   }, { log: (line) => log.push(line) });
-  const error = await assertRejects(() => group.get("a"), RpcError);
+  const error = await assertRejects(async () => await group.get("a"), RpcError);
   assertEquals([error.code, error.message], ["internal", 'Cannot load "a" of g: its getter failed']);
   assertEquals(log.length === 1 && log[0]!.includes("password is 123"), true);
   assertEquals(await codeOf(group.get("busy")), "unavailable");
@@ -176,7 +176,11 @@ Deno.test("cache: a getter that fails is no secret's leak and no lasting harm", 
 
 Deno.test("cache: a value that is too long is refused, and part of a larger buffer is copied out of it", async () => {
   const { group } = rig((key) => key === "long" ? bytes(MAX_VALUE_BYTES + 1) : bytes(1_000).subarray(0, 10));
-  const error = await assertRejects(() => group.get("long"), RpcError, `${MAX_VALUE_BYTES + 1} bytes`);
+  const error = await assertRejects(
+    async () => await group.get("long"),
+    RpcError,
+    `${MAX_VALUE_BYTES + 1} bytes`,
+  );
   assertEquals(error.code, "internal");
   assertEquals((await group.get("part")).value.buffer.byteLength, 10);
 });
@@ -261,4 +265,18 @@ Deno.test("cache: groups refuse names and times that are none", () => {
   }
   assertThrows(() => new Group("g", text, { ttl: 0 }), RangeError, "Cannot use ttl 0");
   assertThrows(() => new Group("g", text, { hotTtl: NaN }), RangeError, "Cannot use hotTtl NaN");
+});
+
+Deno.test("cache: the example uses the public API alone", async () => {
+  const folder = new URL("../examples/cache/", import.meta.url);
+  const imported = new Set<string>();
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!name.endsWith(".ts")) continue;
+    const source = await Deno.readTextFile(new URL(name, folder));
+    for (const [, specifier] of source.matchAll(/ from "([^"]+)"/g)) imported.add(specifier!);
+  }
+  assertEquals([...imported].filter((specifier) => !specifier.startsWith("./")).sort(), [
+    "@std/cli",
+    "@troodon/rpc",
+  ]);
 });

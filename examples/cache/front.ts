@@ -2,7 +2,7 @@
 
 import { type Code, RpcError } from "@troodon/rpc";
 import { checkKey } from "./contract.ts";
-import type { Group, GroupStats, Source } from "./group.ts";
+import type { Got, Group, GroupStats, Source } from "./group.ts";
 
 /** What the figures are of. */
 export interface Shown {
@@ -67,7 +67,10 @@ function split(url: string): [path: string, query: string] {
   return mark < 0 ? [url.slice(begin), ""] : [url.slice(begin, mark), url.slice(mark + 1)];
 }
 
-async function answerValue(groups: ReadonlyMap<string, Group>, query: URLSearchParams): Promise<Response> {
+function answerValue(
+  groups: ReadonlyMap<string, Group>,
+  query: URLSearchParams,
+): Response | Promise<Response> {
   const name = query.get("group") ?? "";
   const group = groups.get(name);
   if (group === undefined) {
@@ -78,13 +81,21 @@ async function answerValue(groups: ReadonlyMap<string, Group>, query: URLSearchP
     return refuse(404, "not_found", `Cannot find the group ${quote(name)}: there are ${known}`);
   }
   try {
-    const { value, from } = await group.get(checkKey(query.get("key")));
-    return new Response(value, { headers: HEADERS[from] });
+    const got = group.get(checkKey(query.get("key")));
+    return got instanceof Promise ? got.then(answerGot, answerError) : answerGot(got);
   } catch (error) {
-    if (!(error instanceof RpcError)) throw error;
-    const status = STATUS.get(error.code) ?? 502;
-    return refuse(status, error.code, error.message, status === 503 ? { "retry-after": "1" } : {});
+    return answerError(error);
   }
+}
+
+function answerGot({ value, from }: Got): Response {
+  return new Response(value, { headers: HEADERS[from] });
+}
+
+function answerError(error: unknown): Response {
+  if (!(error instanceof RpcError)) throw error;
+  const status = STATUS.get(error.code) ?? 502;
+  return refuse(status, error.code, error.message, status === 503 ? { "retry-after": "1" } : {});
 }
 
 function refuse(status: number, code: Code, message: string, headers: Record<string, string> = {}): Response {

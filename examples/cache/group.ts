@@ -122,11 +122,11 @@ export class Group {
   }
 
   /**
-   * Gets a value: from here, from the peer that it belongs to, or from the getter.
+   * Gets a value: from here, which takes no promise, or else from the peer that it belongs to or from the getter.
    *
-   * @throws {RpcError} `not_found` if there is no such value; else why it could not be loaded
+   * @throws {RpcError} `not_found` if there is no such value; else why it could not be loaded: as a rejection
    */
-  async get(key: string): Promise<Got> {
+  get(key: string): Got | Promise<Got> {
     this.#count.gets++;
     const main = this.#main.get(key);
     if (main !== undefined) {
@@ -140,9 +140,9 @@ export class Group {
     }
     const peers = this.#peers;
     if (peers?.ownerOf(this.name, key) !== undefined) {
-      return await this.#fetches.run(key, () => this.#fetch(key, peers));
+      return this.#fetches.run(key, () => this.#fetch(key, peers));
     }
-    return { value: await this.#load(key, this.#main, this.#ttl), from: "getter" };
+    return this.#load(key, this.#main, this.#ttl).then((value) => ({ value, from: "getter" }));
   }
 
   /**
