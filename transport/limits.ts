@@ -49,9 +49,10 @@ export interface SessionLimits {
   /**
    * How long calls of the other side may wait for their handler before a queue that stays counts as too much work: when
    * all have waited longer for a second, those that have are refused with `resource_exhausted`, until none has for
-   * a second. A call that has waited longer than its caller will go on waiting is refused in any case. 0 = no limit.
+   * a second. A call that has waited for over 100 ms, and longer than its caller will go on waiting, is refused in
+   * any case. 0 = no limit.
    *
-   * @default {100}
+   * @default {5_000}
    */
   maxQueueTime: number;
   /**
@@ -71,7 +72,7 @@ const DEFAULTS: Readonly<SessionLimits> = {
   writeTimeout: 10_000,
   heartbeatInterval: 30_000,
   heartbeatTimeout: 10_000,
-  maxQueueTime: 100,
+  maxQueueTime: 5_000,
   maxUselessFrames: 10_240,
 };
 

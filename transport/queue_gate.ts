@@ -4,6 +4,8 @@
 
 /** How long calls must have been late, or early, before that counts, in ms. */
 const INTERVAL = 1_000;
+/** A wait of no more than this, in ms, is nobody's fault. */
+const LONG = 100;
 
 /** Decides for the calls of one connection, in the order in which they came. */
 export class QueueGate {
@@ -25,6 +27,8 @@ export class QueueGate {
    * @param now The time
    */
   admits(wait: number, left: number, now: number): boolean {
+    // Whose caller has less time left than it has waited is likely to be answered in vain.
+    if (wait > LONG && wait > left && this.#target < Infinity) return false;
     if (wait <= this.#target) {
       if (this.#refusing && now - this.#lateAt > INTERVAL) this.#refusing = false;
       if (!this.#refusing) this.#lateAt = 0;
@@ -32,7 +36,6 @@ export class QueueGate {
     }
     if (!this.#refusing && this.#lateAt > 0) this.#refusing = now - this.#lateAt > INTERVAL;
     if (this.#refusing || this.#lateAt === 0) this.#lateAt = now;
-    // Whose caller has less time left than it has waited is likely to be answered in vain.
-    return !this.#refusing && wait <= left;
+    return !this.#refusing;
   }
 }
