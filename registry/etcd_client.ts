@@ -118,17 +118,9 @@ export class EtcdClient {
     from: number,
     signal: AbortSignal,
   ): AsyncGenerator<EtcdChange, void, undefined> {
-    const { fetch, clock, timeout } = this.#options;
-    const controller = new AbortController();
-    const onAbort = () => controller.abort(signal.reason);
-    signal.addEventListener("abort", onAbort);
-    if (signal.aborted) onAbort();
-    const cancelTimer = clock.setTimer(
-      () => controller.abort(new Error(`no answer within ${timeout} ms`)),
-      timeout,
-    );
+    const request = this.#begin(signal, () => signal.reason);
     try {
-      const response = await fetch(this.#href("watch"), {
+      const response = await this.#options.fetch(this.#href("watch"), {
         method: "POST",
         body: JSON.stringify({
           create_request: {
@@ -137,11 +129,11 @@ export class EtcdClient {
             start_revision: String(from),
           },
         }),
-        signal: controller.signal,
+        signal: request.signal,
       });
       for await (const message of messagesOf(response)) {
         const result = (message.result ?? {}) as Answer;
-        if (result.created === true) cancelTimer();
+        if (result.created === true) request.answered();
         if (Number(result.compact_revision ?? 0) > 0) throw new Compacted();
         if (message.error !== undefined || result.canceled === true) {
           throw new Error("the watch was canceled");
@@ -155,9 +147,7 @@ export class EtcdClient {
       if (cause instanceof Compacted) throw cause;
       throw away(this.#url, cause);
     } finally {
-      cancelTimer();
-      signal.removeEventListener("abort", onAbort);
-      controller.abort();
+      request.end();
     }
   }
 
@@ -189,20 +179,12 @@ export class EtcdClient {
   }
 
   async #askOne(path: string, body: unknown, allowed: readonly number[]): Promise<Answer> {
-    const { fetch, clock, timeout, signal } = this.#options;
-    const controller = new AbortController();
-    const onAbort = () => controller.abort(new Error("the store is closed"));
-    signal.addEventListener("abort", onAbort);
-    if (signal.aborted) onAbort();
-    const cancelTimer = clock.setTimer(
-      () => controller.abort(new Error(`no answer within ${timeout} ms`)),
-      timeout,
-    );
+    const request = this.#begin(this.#options.signal, () => new Error("the store is closed"));
     try {
-      const response = await fetch(this.#href(path), {
+      const response = await this.#options.fetch(this.#href(path), {
         method: "POST",
         body: JSON.stringify(body),
-        signal: controller.signal,
+        signal: request.signal,
       });
       let answer: Answer = {};
       for await (const message of messagesOf(response)) answer = message;
@@ -211,9 +193,28 @@ export class EtcdClient {
         `${String(answer.error ?? "no reason given").slice(0, 200)} (status ${response.status})`,
       );
     } finally {
-      cancelTimer();
-      signal.removeEventListener("abort", onAbort);
+      request.end();
     }
+  }
+
+  /** What ends one request: `outer`, the time for an answer unless it has come, and its end. */
+  #begin(
+    outer: AbortSignal,
+    reason: () => unknown,
+  ): { readonly signal: AbortSignal; readonly answered: () => void; readonly end: () => void } {
+    const { clock, timeout } = this.#options;
+    const controller = new AbortController();
+    const onAbort = () => controller.abort(reason());
+    outer.addEventListener("abort", onAbort);
+    if (outer.aborted) onAbort();
+    const late = () => controller.abort(new Error(`no answer within ${timeout} ms`));
+    const answered = clock.setTimer(late, timeout);
+    const end = () => {
+      answered();
+      outer.removeEventListener("abort", onAbort);
+      controller.abort();
+    };
+    return { signal: controller.signal, answered, end };
   }
 }
 
