@@ -280,7 +280,13 @@ export class CborDecoder {
       const key = this.#textKey();
       if (key === "__proto__") throw this.#error("invalid", at, "the key __proto__ is refused");
       if (count < 0) this.#charge(1);
-      object[key] = this.#item(depth + 1);
+      const value = this.#item(depth + 1);
+      // V8 remembers, for each place in the code, which name was stored there; messages on a connection are much alike,
+      // so the first names are often the same ones. Where they are not, this is as slow as a single place would be.
+      if (read === 0) object[key] = value;
+      else if (read === 1) object[key] = value;
+      else if (read === 2) object[key] = value;
+      else object[key] = value;
     }
     if (read > 1 && propertyCount(object) !== read && Object.keys(object).length !== read) {
       throw this.#duplicate(head);
