@@ -2,6 +2,8 @@
 // on for seconds while timers and other sockets wait for their turn. Sessions ask here, now and then, whether it is time
 // to let the others in.
 
+import { type Deferred, deferred } from "../call/deferred.ts";
+
 /** How long sessions may keep the event loop to themselves, in ms, and by how much more a timer may be late. */
 const SLICE = 8;
 const LATENESS = 2;
@@ -15,7 +17,7 @@ class EventLoop {
   /** What set the timer: where a test simulates time, it never comes once that is over. */
   #setBy: typeof setTimeout | undefined;
   #watchedSince = 0;
-  #round: PromiseWithResolvers<void> | undefined;
+  #round: Deferred<void> | undefined;
 
   /** A session begins. */
   enter(): void {
@@ -44,7 +46,7 @@ class EventLoop {
 
   /** Resolves when it has come round; every session that waits goes on then. */
   round(): Promise<void> {
-    return (this.#round ??= Promise.withResolvers<void>()).promise;
+    return (this.#round ??= deferred<void>()).promise;
   }
 
   #cameRound(): void {
