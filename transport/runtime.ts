@@ -5,7 +5,7 @@
 import type { Address } from "../discovery/endpoint.ts";
 
 /** The oldest Deno that will do: before, a connection that was closed during a read or a write leaked its socket. */
-const OLDEST_DENO = [2, 9, 5] as const;
+export const OLDEST_DENO = "2.9.5";
 
 /**
  * Checks that an address can be dialled at all by this runtime.
@@ -46,17 +46,13 @@ export function webSocketClass(): typeof WebSocket {
 export function adviceForOldDeno(): string | undefined {
   if (typeof Deno === "undefined") return undefined;
   return tooOld(Deno.version.deno)
-    ? `Deno ${Deno.version.deno} leaks sockets of connections that are closed; use ${
-      OLDEST_DENO.join(".")
-    } or later`
+    ? `Deno ${Deno.version.deno} leaks sockets of connections that are closed; use ${OLDEST_DENO} or later`
     : undefined;
 }
 
 /** Whether a version of Deno, such as `2.9.4` or `2.10.0-rc.1`, is too old. */
 export function tooOld(version: string): boolean {
-  const numbers = version.split(/[.+-]/).map(Number);
-  for (const [i, least] of OLDEST_DENO.entries()) {
-    if (numbers[i] !== least) return numbers[i]! < least;
-  }
-  return false;
+  const [numbers, oldest] = [version, OLDEST_DENO].map((each) => each.split(/[.+-]/, 3).map(Number));
+  const differs = oldest!.findIndex((least, i) => numbers![i] !== least);
+  return differs >= 0 && numbers![differs]! < oldest![differs]!;
 }
