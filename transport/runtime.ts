@@ -1,6 +1,6 @@
 // What the runtime has, be it Deno, Node or a browser, and what to do about what it has not. Asked when something is
-// dialled or listened on, never by loading a file, since that must work everywhere. Used by dial.ts, websocket.ts and
-// servers.
+// dialled or listened on, never by loading a file, since that must work everywhere. Used by dial.ts, tls_dial.ts,
+// websocket.ts and servers.
 
 import type { Address } from "../discovery/endpoint.ts";
 
@@ -40,6 +40,16 @@ export function webSocketClass(): typeof WebSocket {
     "there is no WebSocket here; with Node 20 start it as node --experimental-websocket, " +
       'or set globalThis.WebSocket = (await import("ws")).WebSocket before',
   );
+}
+
+/**
+ * One of Node's modules, which Deno has too. Not by `import`: bundlers for browsers look for what is imported, and fail.
+ *
+ * @typeParam T Its type
+ */
+export function nodeModule<T>(name: string): T {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): T } };
+  return process.getBuiltinModule(name);
 }
 
 /** What to tell whoever runs a Deno that is too old; undefined if it is not, or is none. */
