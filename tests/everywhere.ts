@@ -30,7 +30,8 @@ export interface Where {
 
 export type Seen = Record<string, unknown>;
 
-const TOKEN = "from everywhere";
+/** Asked for by the server and by the registry. */
+export const TOKEN = "from-everywhere";
 
 /** Makes every kind of call. */
 export async function everywhere({ host, registry }: Where): Promise<Seen> {
@@ -45,7 +46,11 @@ export async function everywhere({ host, registry }: Where): Promise<Seen> {
     list: await fromList(address),
     json: await within(address, { codecType: "application/json" }, inJson),
     refused: await failure(connect(address, { token: "no" })),
-    found: await within(new RegistryDiscovery(registry), {}, (client) => client.call("Echo.echo", "found")),
+    found: await within(
+      new RegistryDiscovery(registry, { token: TOKEN }),
+      {},
+      (client) => client.call("Echo.echo", "found"),
+    ),
     closed: await afterClose(address),
   };
 }

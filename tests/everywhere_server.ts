@@ -2,7 +2,7 @@
 // web pages read its list.
 
 import { type CallContext, Registry, RpcError, Server } from "../mod.ts";
-import { Shapes } from "./everywhere.ts";
+import { Shapes, TOKEN } from "./everywhere.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0, onListen: () => {} } as const;
 
@@ -38,7 +38,8 @@ export class Everywhere implements AsyncDisposable {
     this.#stack.use(rpc);
     this.#stack.defer(() => this.#server.close());
     this.host = `127.0.0.1:${rpc.addr.port}`;
-    const registry = new Registry();
+    // The token makes browsers ask before they send it.
+    const registry = new Registry({ token: TOKEN, protectReads: true });
     const http = this.#stack.use(Deno.serve(LOCAL, readableFromAnywhere(registry)));
     this.#stack.use(registry);
     this.registry = `http://127.0.0.1:${http.addr.port}`;
@@ -46,7 +47,7 @@ export class Everywhere implements AsyncDisposable {
 
   /** Puts the server on the registry's list. */
   async list(): Promise<void> {
-    const headers = { "x-rpc-server": `ws@${this.host}` };
+    const headers = { "x-rpc-server": `ws@${this.host}`, authorization: `Bearer ${TOKEN}` };
     const response = await fetch(`${this.registry}/_rpc_/registry`, { method: "POST", headers });
     await response.body?.cancel();
   }
@@ -56,7 +57,7 @@ export class Everywhere implements AsyncDisposable {
   }
 
   #create(): Server {
-    const server = new Server({ authenticate: (token) => token === "from everywhere" });
+    const server = new Server({ authenticate: (token) => token === TOKEN });
     server.register(Shapes, {
       square: (n) => n * n,
       upTo: (to) => Array.from({ length: to }, (_, i) => i + 1),
