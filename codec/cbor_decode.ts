@@ -5,6 +5,7 @@
 import { CborError, type CborErrorCode } from "./cbor_error.ts";
 import { dateOfSeconds, parseDateTime } from "./date_time.ts";
 import { half } from "./half.ts";
+import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { decodeText } from "./text.ts";
@@ -342,7 +343,7 @@ export class CborDecoder {
       const start = this.#at;
       const key = this.#key(depth);
       if (typeof key === "object" && key !== null) {
-        const encoding = this.#bytes.subarray(start, this.#at).toHex();
+        const encoding = toHex(this.#bytes.subarray(start, this.#at));
         if (encodings.has(encoding)) throw this.#duplicate(start);
         encodings.add(encoding);
       } else {
@@ -438,7 +439,7 @@ export class CborDecoder {
     // As many bytes as a small item takes time.
     this.#chargeTime(bytes.length >> 4);
     // By way of hex, since shifting in byte by byte takes quadratic time.
-    return bytes.length === 0 ? 0n : BigInt(`0x${bytes.toHex()}`);
+    return bytes.length === 0 ? 0n : BigInt(`0x${toHex(bytes)}`);
   }
 
   #set(head: number, values: unknown[]): Set<unknown> {

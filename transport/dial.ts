@@ -14,6 +14,7 @@ import { requestHttp } from "./http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
+import { checkDialable } from "./runtime.ts";
 import { isWithin, type Reach } from "./secure.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { Tally } from "./tally.ts";
@@ -122,6 +123,7 @@ export async function dial(
 
 function open(address: Address, { limits, tls, network }: DialOptions, signal: AbortSignal): Promise<Conn> {
   if (network !== undefined) return network.dial(address, signal);
+  checkDialable(address.transport, tls);
   switch (address.transport) {
     case "tcp":
     case "http":

@@ -2,6 +2,8 @@
 // on for seconds while timers and other sockets wait for their turn. Sessions ask here, now and then, whether it is time
 // to let the others in.
 
+import { type Deferred, deferred } from "../call/deferred.ts";
+
 /** How long sessions may keep the event loop to themselves, in ms, before they ask whether it comes round. */
 const SLICE = 8;
 /** How long that may take to be answered, in ms. */
@@ -22,7 +24,7 @@ class EventLoop {
   #setBy: typeof setTimeout | undefined;
   #askedAt = 0;
   #cameRoundAt = 0;
-  #round: PromiseWithResolvers<void> | undefined;
+  #round: Deferred<void> | undefined;
 
   /** A session begins. */
   enter(): void {
@@ -53,7 +55,7 @@ class EventLoop {
 
   /** Resolves when it has come round; every session that waits goes on then. */
   round(): Promise<void> {
-    return (this.#round ??= Promise.withResolvers<void>()).promise;
+    return (this.#round ??= deferred<void>()).promise;
   }
 
   #cameRound(): void {
