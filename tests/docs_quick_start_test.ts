@@ -1,7 +1,7 @@
 // docs/QUICK_START.md as a newcomer follows it: every file is written as it stands there, every line is typed, and what is
 // printed is held against the page. Only the port is another one, so that nobody is disturbed.
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blocksOf, readText } from "./markdown.ts";
 import { freePort, Shell } from "./docs_shell.ts";
 
@@ -30,6 +30,11 @@ async function follow(blocks: readonly Block[]): Promise<{ printed: number }> {
         else assertEquals(await shell.run(code), expected, code);
       }
     }
+    // The one mistake that the page says is found, and no other.
+    const wrong = (await Deno.readTextFile(`${shell.folder}/client.ts`)).replace('greet("Ada")', "greet(42)");
+    await Deno.writeTextFile(`${shell.folder}/wrong.ts`, wrong);
+    const found = await shell.run("NO_COLOR=1 deno check *.ts 2>&1 | grep '^TS'");
+    assertMatch(found, /^TS2345 \[ERROR\]: Argument of type 'number' is not assignable[^\n]+\n$/);
     return { printed };
   } finally {
     await shell[Symbol.asyncDispose]();

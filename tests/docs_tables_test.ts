@@ -1,6 +1,8 @@
-// docs/LIMITS.md says which limits there are: its tables are held against what the code says of itself.
+// Tables of the documentation that list what the code has: held against what it says of itself.
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { CODES } from "../call/error.ts";
+import { type BalancerName, createBalancer } from "../discovery/balancers.ts";
 import { readText } from "./markdown.ts";
 
 /** What the options of each section are declared in. */
@@ -39,4 +41,34 @@ Deno.test("LIMITS.md: every option that is a limit is in its tables, with its de
 
 Deno.test("SECURITY.md: it leads to the limits", () => {
   assertMatch(readText("SECURITY.md"), /\]\(docs\/LIMITS\.md\)/);
+});
+
+/** The first column of a table, by its heading. */
+function columnOf(text: string, heading: string): string[] {
+  const [, rows = ""] = new RegExp(`^\\| ${heading} .*\\n\\|[ :|-]+\\n((?:\\|.*\\n)+)`, "m").exec(text) ?? [];
+  return Array.from(rows.matchAll(/^\| `"?(\w+)"?` /gm), ([, name]) => name!);
+}
+
+Deno.test("ERRORS.md: its table has every code, in their order", () => {
+  assertEquals(columnOf(readText("docs/ERRORS.md"), "code"), [...CODES]);
+});
+
+Deno.test("BALANCING.md: its table has balancers that there are, and all of them", () => {
+  const names = columnOf(readText("docs/BALANCING.md"), "`balancer`");
+  for (const name of names) createBalancer(name as BalancerName);
+  const [, list = ""] = /export type BalancerName =([^;]+);/.exec(readText("discovery/balancers.ts")) ?? [];
+  assertEquals(names.sort(), Array.from(list.matchAll(/"(\w+)"/g), ([, name]) => name!).sort());
+});
+
+Deno.test("SERVICES.md: its table has what a handler is told", () => {
+  const [, fields = ""] = /export interface CallContext \{([^]*?)\n\}/.exec(readText("call/dispatch.ts")) ??
+    [];
+  const declared = Array.from(fields.matchAll(/^ {2}readonly (\w+)\??:/gm), ([, name]) => name!);
+  assertEquals(columnOf(readText("docs/SERVICES.md"), "in the context").sort(), declared.sort());
+});
+
+Deno.test("README.md and QUICK_START.md: they name the oldest Deno that will do, as CONTRIBUTING.md does", () => {
+  const oldest = /Deno (\d+\.\d+\.\d+) is the oldest/.exec(readText("CONTRIBUTING.md"))?.[1];
+  assertMatch(readText("docs/QUICK_START.md"), new RegExp(`${oldest} or later`));
+  assertMatch(readText("README.md"), new RegExp(`${oldest} or later`));
 });
