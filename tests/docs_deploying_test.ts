@@ -5,7 +5,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect } from "../client/client.ts";
 import { RegistryDiscovery } from "../discovery/registry_discovery.ts";
 import { Registry } from "../registry/registry.ts";
-import { freePort, Shell } from "./docs_shell.ts";
+import { freePort, missing, Shell } from "./docs_shell.ts";
 import { blocksOf, readText } from "./markdown.ts";
 
 const PAGE = readText("docs/DEPLOYING.md");
@@ -95,16 +95,11 @@ Deno.test("docs: what the container's file of DEPLOYING.md runs does run", async
   assertMatch(found.get("FROM")!, /:2\.9\.6$/);
 });
 
-const verifies = await (async () => {
-  const command = new Deno.Command("sh", { args: ["-c", "command -v systemd-analyze"], stdout: "null" });
-  return (await command.output()).success;
-})();
+const unverified = await missing("systemd-analyze");
 
 Deno.test({
-  name: `docs: systemd takes the unit of DEPLOYING.md${
-    verifies ? "" : " [SKIPPED: systemd-analyze is missing]"
-  }`,
-  ignore: !verifies,
+  name: `docs: systemd takes the unit of DEPLOYING.md${unverified}`,
+  ignore: unverified !== "",
   async fn() {
     await using at = await setUp();
     // What it starts and where must be there.
@@ -119,4 +114,28 @@ Deno.test("docs: the unit of DEPLOYING.md waits for longer than the program does
   const [, grace] = /grace: ([\d_]+) \}\);\nDeno\.exit/.exec(PAGE) ?? [];
   const [, timeout] = /^TimeoutStopSec=(\d+)$/m.exec(PAGE) ?? [];
   assert(Number(timeout) * 1_000 > Number(grace!.replaceAll("_", "")));
+});
+
+const noCurl = await missing("curl");
+
+Deno.test({
+  name:
+    `docs: the rolling restart of DEPLOYING.md takes one server after the other, and waits for each${noCurl}`,
+  ignore: noCurl !== "",
+  async fn() {
+    await using at = await setUp();
+    const loop = blocksOf(PAGE).find(({ info, code }) =>
+      info === "sh" && code.includes("systemctl restart")
+    )!.code;
+    // In the place of ssh: notes whom it was told to restart, who then announces itself.
+    const address = `{\\"address\\":\\"tcp@$1:9000\\"}`;
+    const announced = `curl -s -o /dev/null -d "${address}" ${at.registry}/_rpc_/registry`;
+    await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> told\n${announced}\n`, {
+      mode: 0o755,
+    });
+    const lines = loop.replaceAll("http://10.0.0.2:9999", at.registry);
+    await at.shell.run(`PATH="$PWD:$PATH"\n${lines}`);
+    const told = await Deno.readTextFile(`${at.folder}/told`);
+    assertEquals(told, ["7", "8", "9"].map((host) => `10.0.0.${host} systemctl restart worker\n`).join(""));
+  },
 });

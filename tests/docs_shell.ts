@@ -9,6 +9,13 @@ export function freePort(): number {
   return listener.addr.port;
 }
 
+/** What the name of a test says where a command is missing that it needs; nothing where it is there. */
+export async function missing(command: string): Promise<string> {
+  const { success } = await new Deno.Command("sh", { args: ["-c", `command -v ${command}`], stdout: "null" })
+    .output();
+  return success ? "" : ` [SKIPPED: ${command} is not installed]`;
+}
+
 /** Runs lines one after the other. */
 export class Shell implements AsyncDisposable {
   /** Where the next line runs. */
