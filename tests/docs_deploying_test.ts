@@ -7,6 +7,7 @@ import { RegistryDiscovery } from "../discovery/registry_discovery.ts";
 import { Registry } from "../registry/registry.ts";
 import { freePort, missing, Shell } from "./docs_shell.ts";
 import { blocksOf, readText } from "./markdown.ts";
+import { testOnPosix } from "./platform.ts";
 
 const PAGE = readText("docs/DEPLOYING.md");
 
@@ -52,7 +53,7 @@ async function until(what: () => Promise<boolean>): Promise<void> {
   while (!await what());
 }
 
-Deno.test("docs: the program of DEPLOYING.md is well, found, and ends in good order", async () => {
+testOnPosix("docs: the program of DEPLOYING.md is well, found, and ends in good order", async () => {
   await using at = await setUp();
   const unit = at.here(blockOf("ini"));
   const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
@@ -81,7 +82,7 @@ Deno.test("docs: the program of DEPLOYING.md is well, found, and ends in good or
   assertEquals((await process.status).code, 0);
 });
 
-Deno.test("docs: what the container's file of DEPLOYING.md runs does run", async () => {
+testOnPosix("docs: what the container's file of DEPLOYING.md runs does run", async () => {
   await using at = await setUp();
   const lines = at.here(blockOf("dockerfile")).trim().split("\n");
   const found = new Map(lines.map((line) => [line.split(" ", 1)[0]!, line.slice(line.indexOf(" ") + 1)]));

@@ -9,7 +9,6 @@ const TO_COME: readonly string[] = [
   "docs/CLI.md",
   "docs/CONFORMANCE.md",
   "docs/MONITORING.md",
-  "docs/RUNTIMES.md",
   "docs/TELEMETRY.md",
 ];
 

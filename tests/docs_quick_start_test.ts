@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blocksOf, readText } from "./markdown.ts";
 import { freePort, Shell } from "./docs_shell.ts";
+import { testOnPosix } from "./platform.ts";
 
 const PAGE = readText("docs/QUICK_START.md");
 const { tasks } = JSON.parse(readText("deno.json")) as { tasks: Record<string, unknown> };
@@ -44,7 +45,7 @@ async function follow(blocks: readonly Block[]): Promise<number> {
 
 const skipped = hasCommand ? "" : ", but for the command line [SKIPPED: there is no task rpc yet]";
 
-Deno.test(`docs: the quick start does what it says, line by line${skipped}`, async () => {
+testOnPosix(`docs: the quick start does what it says, line by line${skipped}`, async () => {
   const blocks = blocksOf(PAGE.replaceAll("127.0.0.1:9000", `127.0.0.1:${freePort()}`));
   const expected = blocks.filter(({ info }) => info === "text").length;
   const left = hasCommand ? 0 : blocks.filter(({ code }) => code.includes(" rpc ")).length;
