@@ -127,8 +127,7 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    if (ambient.wanted) this.#startWithin(call, args);
-    else this.#start(call, args);
+    this.#start(call, args);
   }
 
   /**
@@ -256,15 +255,10 @@ export class Callee {
     }
   }
 
-  /** Not in `onCall`: a function made there would have every call keep its variables in the heap. */
-  #startWithin(call: IncomingCall, args: unknown): void {
-    ambient.run(call, () => this.#start(call, args));
-  }
-
   #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
-      result = call.target.start(args, call);
+      result = ambient.wanted ? startWithin(call, args) : call.target.start(args, call);
       if (isThenable(result)) {
         this.#keep(call);
         return this.#follow(call, result);
@@ -309,7 +303,7 @@ export class Callee {
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
-      if (await flow.send(source)) this.#answer(call, undefined, true);
+      if (await ambient.run(call, () => flow.send(source))) this.#answer(call, undefined, true);
     } catch (error) {
       this.#fail(call, error);
     }
@@ -457,6 +451,14 @@ export class Callee {
       this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
     }
   }
+}
+
+/**
+ * Starts a handler where what it calls finds the call that it is part of. The handler alone: what a session does from
+ * there on, such as writing the answer, is not, and would keep the call.
+ */
+function startWithin(call: IncomingCall, args: unknown): unknown {
+  return ambient.run(call, () => call.target.start(args, call));
 }
 
 /** The refusal of a call for which there is no room; `retryAfter` in ms. */
