@@ -2,11 +2,14 @@
 // who is shown what, and writes the answers; read-only. Owned by a Server.
 
 import type { Log } from "../call/log.ts";
+import { clientMetricsText } from "./client_metrics.ts";
 import { pageOf } from "./debug_page.ts";
-import { METRICS_TYPE, metricsText } from "./metrics.ts";
+import { metricsText } from "./metrics.ts";
+import { METRICS_TYPE } from "./metrics_text.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import { type PageElement, toHtml } from "./page_tree.ts";
+import type { Shown } from "./shown.ts";
 import type { ServerSnapshot, ServerStats } from "./stats.ts";
 import type { ShowTo, Visibility } from "./visibility.ts";
 
@@ -32,13 +35,15 @@ export interface MonitoringSource {
 /** Answers those who look. */
 export class Monitoring {
   readonly #source: MonitoringSource;
+  readonly #shown: Shown;
   readonly #showTo: false | ShowTo;
   readonly #log: Log | undefined;
   #policy: Promise<string> | undefined;
 
   /** @param showTo Who is shown what; false = there is nothing to ask for */
-  constructor(source: MonitoringSource, showTo: false | ShowTo, log: Log | undefined) {
+  constructor(source: MonitoringSource, shown: Shown, showTo: false | ShowTo, log: Log | undefined) {
     this.#source = source;
+    this.#shown = shown;
     this.#showTo = showTo;
     this.#log = log;
   }
@@ -59,7 +64,8 @@ export class Monitoring {
     }
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === METRICS_PATH) {
-      const text = metricsText(this.#source.stats(), await eventLoopDelay());
+      const text = metricsText(this.#source.stats(), await eventLoopDelay()) +
+        clientMetricsText(this.#shown.told());
       return new Response(text, { headers: { ...HEADERS, "content-type": METRICS_TYPE } });
     }
     const stats = visibility === true ? this.#source.snapshot() : this.#source.stats();

@@ -60,7 +60,10 @@ export function told(name: string, stats: unknown): Content {
     figures.length === 0
       ? undefined
       : element("dl", {}, ...figures.map(([name, value]) => figure(name, text(value)))),
-    ...lists.map(([list, items]) => toldTable(`${words(list)} of ${name}`, items)),
+    ...lists.map(([list, items]) => [
+      toldTable(`${words(list)} of ${name}`, items),
+      items.at(-1) instanceof Object ? undefined : element("p", { class: "rest" }, "and more"),
+    ]),
   ];
 }
 

@@ -120,7 +120,7 @@ export class Server implements AsyncDisposable {
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
     this.#shown = new Shown(log);
-    this.#monitoring = new Monitoring(this, settings.monitoring, log);
+    this.#monitoring = new Monitoring(this, this.#shown, settings.monitoring, log);
     this.fetch = (request, info) =>
       Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request, askerOf(info)));
     this.#admission = new Admission({
@@ -259,7 +259,7 @@ export class Server implements AsyncDisposable {
 
   /**
    * Shows what something else in this process tells of itself on the page at `/debug/rpc` and in {@linkcode snapshot},
-   * such as the clients that its handlers call with.
+   * such as the clients that its handlers call with. Figures of clients are in the metrics, too.
    *
    * @example
    * ```ts

@@ -58,16 +58,26 @@ export class Shown {
     };
   }
 
-  /** What all of them tell. */
+  /** What each of them tells, as it tells it; undefined if it fails. */
+  told(): [name: string, stats: unknown][] {
+    return Array.from(this.#sources, ([name, source]) => [name, this.#safely(name, () => source.stats())]);
+  }
+
+  /** What all of them tell, as plain data. */
   stats(): ShownStats[] {
-    return Array.from(this.#sources, ([name, source]) => {
-      try {
-        return { name, stats: new Copy().of(source.stats(), 0) };
-      } catch (error) {
-        this.#log?.(`The stats of ${JSON.stringify(name)} cannot be shown`, error);
-        return { name, stats: undefined };
-      }
-    });
+    return this.told().map(([name, stats]) => ({
+      name,
+      stats: this.#safely(name, () => new Copy().of(stats, 0)),
+    }));
+  }
+
+  #safely(name: string, tell: () => unknown): unknown {
+    try {
+      return tell();
+    } catch (error) {
+      this.#log?.(`The stats of ${JSON.stringify(name)} cannot be shown`, error);
+      return undefined;
+    }
   }
 }
 

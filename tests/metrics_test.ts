@@ -3,8 +3,9 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Latency } from "../call/latency.ts";
-import { connect, RpcError, Server, type ServerStats } from "../mod.ts";
+import { connect, MultiServers, RpcError, Server, type ServerStats } from "../mod.ts";
 import { metricsText } from "../server/metrics.ts";
+import { Fleet, freePort } from "./service_link.ts";
 import { fails, Patient } from "./session_pair.ts";
 import { until } from "./wire_harness.ts";
 
@@ -171,6 +172,65 @@ Deno.test("metrics: counters end in _total, and others do not", async () => {
   }
 });
 
+/** A client whose servers are one that works, one that is set aside, and one that is not there. */
+async function clientOf(server: Server) {
+  const fleet = await Fleet.open(2, (index) => ({
+    ok: () => {
+      if (index === 1) throw new RpcError("unavailable", "Not now");
+    },
+  }));
+  const addresses = [...fleet.addresses, `tcp@127.0.0.1:${freePort()}`];
+  const client = await connect(new MultiServers(addresses), {
+    ejection: { failures: 1, firstTime: 60_000, share: 0.4 },
+  });
+  for (let n = 0; n < 6; n++) await client.call("S.ok", null, { idempotent: true }).catch(() => {});
+  const state = () => client.stats().endpoints.map(({ state }) => state).join();
+  await until(() => state() === "ready,ready,failing", "all to stand as they do");
+  const shown = server.show('the "shop"', client);
+  return {
+    client,
+    async [Symbol.asyncDispose]() {
+      shown[Symbol.dispose]();
+      await client.close();
+      await fleet[Symbol.asyncDispose]();
+    },
+  };
+}
+
+Deno.test("metrics: clients that are shown, by what they tell; of what else is shown, nothing", async () => {
+  await using server = new Server();
+  const before = (await metricsOf(server)).size;
+  server.show("cache", { stats: () => ({ entries: 5, endpoints: [null] }) });
+  assertEquals((await metricsOf(server)).size, before);
+  await using of = await clientOf(server);
+  const metrics = await metricsOf(server);
+  const value = (name: string, labels = {}) =>
+    valueOf(metrics, `rpc_client_${name}`, { client: 'the "shop"', ...labels });
+  assertEquals(value("endpoints", { state: "ready" }), 2);
+  assertEquals(value("endpoints", { state: "failing" }), 1);
+  assertEquals(value("endpoints", { state: "connecting" }), 0);
+  assertEquals([value("endpoints_ejected"), value("calls_pending")], [1, 0]);
+  const { retries, refusedRetries } = of.client.stats();
+  assert(retries > 0);
+  assertEquals([value("retries_total"), value("retries_refused_total")], [retries, refusedRetries]);
+  assertEquals(value("limits_met_total", { limit: "heartbeat_timeout" }), 0);
+});
+
+const ROOT = new URL("..", import.meta.url);
+
+Deno.test("docs: docs/MONITORING.md lists every metric, with its kind and its labels, and no other", async () => {
+  await using at = await busy();
+  await using _of = await clientOf(at.server);
+  const text = await Deno.readTextFile(new URL("docs/MONITORING.md", ROOT));
+  const rows = text.matchAll(/^\| `(rpc_[a-z_]+)` +\| (counter|gauge|histogram) +\| (.*?) *\|/gm);
+  const documented = Array.from(rows, ([, name, type, labels]) => [name, type, labels!.replaceAll("`", "")]);
+  const told = Array.from(await metricsOf(at.server), ([name, { type, samples }]) => {
+    const labels = new Set(samples.flatMap(({ labels }) => Object.keys(labels)));
+    return [name, type, [...labels].filter((label) => label !== "le").join(", ")];
+  });
+  assertEquals(documented, told);
+});
+
 /** The histogram that comes of durations in ms. */
 function histogram(durations: readonly number[]): [le: string, calls: number][] {
   const latency = new Latency();
@@ -213,22 +273,55 @@ Deno.test({
   ignore: !present,
   async fn() {
     await using at = await busy();
+    await using _of = await clientOf(at.server);
     const text = await (await at.server.fetch(new Request("http://x/metrics"))).text();
-    const check = async (input: string) => {
-      const tool = new Deno.Command(PROMTOOL, {
-        args: ["check", "metrics"],
-        stdin: "piped",
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn();
-      const writer = tool.stdin.getWriter();
-      await writer.write(new TextEncoder().encode(input));
-      await writer.close();
-      const { code, stdout, stderr } = await tool.output();
-      return [code, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr)] as const;
-    };
-    assertEquals(await check(text), [0, ""]);
-    const [code] = await check(text.replace("_total counter", "_total thing"));
+    assertEquals(await promtool(["check", "metrics"], text), [0, ""]);
+    const [code] = await promtool(["check", "metrics"], text.replace("_total counter", "_total thing"));
     assert(code !== 0, "it does look");
   },
 });
+
+Deno.test({
+  name: `docs: Prometheus's own tool takes what docs/MONITORING.md says to it${skipped}`,
+  ignore: !present,
+  async fn() {
+    const text = await Deno.readTextFile(new URL("docs/MONITORING.md", ROOT));
+    const [config = "", rules = ""] = Array.from(text.matchAll(/```yaml\n([^]*?)```/g), ([, yaml]) => yaml);
+    for (
+      const [what, yaml, answer] of [["config", config, /SUCCESS/], [
+        "rules",
+        rules,
+        /SUCCESS: 7 rules/,
+      ]] as const
+    ) {
+      const file = await Deno.makeTempFile();
+      try {
+        await Deno.writeTextFile(file, yaml);
+        const [code, said] = await promtool(["check", what, file]);
+        assertMatch(said, answer);
+        assertEquals(code, 0, said);
+      } finally {
+        await Deno.remove(file);
+      }
+    }
+    // Names in expressions are of metrics that there are.
+    await using at = await busy();
+    await using _of = await clientOf(at.server);
+    const known = [...(await metricsOf(at.server)).keys()];
+    const named = new Set(text.match(/\brpc_(server|client)_[a-z_]+/g));
+    assertEquals(
+      [...named].map((name) => name.replace(/_bucket$/, "")).filter((name) => !known.includes(name)),
+      [],
+    );
+  },
+});
+
+/** Runs it: its exit code, and all that it says. */
+async function promtool(args: string[], input = ""): Promise<[code: number, said: string]> {
+  const tool = new Deno.Command(PROMTOOL, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
+  const writer = tool.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { code, stdout, stderr } = await tool.output();
+  return [code, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr)];
+}
