@@ -186,7 +186,9 @@ function activitySections({ calls, streams, peers, shown, inFlight }: ServerSnap
       (list) => table("Connections, oldest first", PEER_COLUMNS, list.map(peerRow)),
       peers.list.length,
     ),
-    ...shown.map(({ name, stats }) => section(name, told(name, stats), note("Times in ms."))),
+    ...shown.map(({ name, stats }) =>
+      section(name, told(name, stats), note("As it tells itself; times in ms."))
+    ),
   ];
 }
 
@@ -295,7 +297,7 @@ function peerRow(peer: PeerSnapshot): Row {
     state,
     cells: [
       foreign(address),
-      [transport, small(codec.replace("application/", ""))],
+      `${transport}, ${codec.replace("application/", "")}`,
       duration(age),
       duration(silence),
       count(calls),

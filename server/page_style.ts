@@ -38,6 +38,7 @@ dl > div { background: var(--tile); border: 1px solid var(--line); border-radius
 dt { color: var(--soft); font-size: .85rem }
 dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere }
 section:not(.summary) dd { font-size: 1rem }
+dl + table { margin-top: .8rem }
 .summary { display: flex; flex-wrap: wrap; gap: 1rem; align-items: stretch; justify-content: space-between; margin-top: 1.2rem }
 .history { margin: 0; flex: 1 1 14rem; max-width: 26rem; min-width: 12rem }
 .history svg { display: block; width: 100%; height: 3.2rem; border-bottom: 1px solid var(--line) }
@@ -77,13 +78,14 @@ tr[data-state="abandoned"] th, tr[data-state="failing"] th, tr[data-state="eject
   thead { display: none }
   table, tbody { display: block }
   tbody tr {
-    display: grid; grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .1rem .8rem;
+    display: grid; grid-template-columns: repeat(auto-fill, minmax(4.7rem, 1fr)); gap: .1rem .8rem;
     padding: .6rem 0; border-bottom: 1px solid var(--line);
   }
   tbody th, td:has(> bdi, > .histogram) { grid-column: 1 / -1 }
   tbody th, td { border: 0; padding: 0; min-width: 0 }
   td.n { text-align: left; white-space: normal }
   td::before { content: attr(data-label); display: block; color: var(--soft); font-size: .8rem; line-height: 1.2 }
+  td:has(> small) { grid-column: span 2 }
   td:empty, td:has(> .rate:empty) { display: none }
   .histogram { width: 100%; max-width: 26rem; height: auto }
 }

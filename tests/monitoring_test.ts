@@ -53,6 +53,9 @@ Deno.test("monitoring: without the option, this machine sees everything, others 
   for (const name of ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"]) {
     assertEquals(await seen(server, page("localhost", { [name]: "x" }), "127.0.0.1"), "figures", name);
   }
+  const unix = { remoteAddr: { transport: "unix", path: "" } } as const;
+  const overUnix = await server.fetch(new Request("http://any.example/debug/rpc?as=json"), unix);
+  assertEquals("peers" in await overUnix.json(), true, "a Unix socket is of this machine");
   // On an `http@` address, too.
   const port = portOf(at.address);
   const raw = async (host: string) => {
