@@ -80,7 +80,8 @@ function small(content: Content): Content {
 
 function trouble({ accepted, refused, refusals, acceptErrors, limits }: ServerStats): PageElement {
   const ever = Object.values(limits).some((times) => times > 0);
-  const state = (bad: boolean) => element("span", { class: bad ? "warn" : "" }, bad ? "●" : "○");
+  const state = (bad: boolean) =>
+    element("span", { class: bad ? "warn" : undefined, "aria-hidden": "true" }, bad ? "●" : "○");
   return section(
     "Limits and refusals",
     element(

@@ -265,8 +265,9 @@ export class Server implements AsyncDisposable {
    * ```ts
    * import { connect, Server } from "@troodon/rpc";
    *
-   * await using store = await new Server().register("Store", { get: () => "x" }).listen("tcp@127.0.0.1:0");
-   * await using client = await connect(store.address);
+   * await using store = new Server().register("Store", { get: () => "x" });
+   * const { address } = await store.listen("tcp@127.0.0.1:0");
+   * await using client = await connect(address);
    *
    * await using server = new Server().register("Front", { get: () => client.call("Store.get") });
    * using _shown = server.show("Store's client", client);
