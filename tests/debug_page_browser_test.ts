@@ -297,6 +297,18 @@ Deno.test({
         true,
         `${width} px: ${await page.evaluate("document.documentElement.scrollWidth")}`,
       );
+      // What screen readers are told: tables are tables, also where they are cards, and pictures have words.
+      const { nodes } = await page.send("Accessibility.getFullAXTree") as {
+        nodes: { ignored: boolean; role: { value: string }; name?: { value: string } }[];
+      };
+      const named = (role: string) =>
+        nodes.filter((node) => !node.ignored && node.role.value === role).map(({ name }) =>
+          name?.value ?? ""
+        );
+      assertEquals(named("table").slice(0, 2), ["Methods of Shop", "Calls in flight, oldest first"]);
+      assertEquals(named("rowheader").slice(0, 3), ["order", "wait", "ticks"]);
+      assertEquals([named("cell").length > 20, named("button")], [true, ["Pause"]]);
+      assertMatch(named("image").join(), /^Latency of Shop\.order: half of the calls within /);
     }
     assertEquals(page.complaints, []);
   },
