@@ -60,6 +60,7 @@ export class Monitoring {
       return new Response("The page is read-only\n", { status: 405, headers: { allow: "GET, HEAD" } });
     }
     const visibility = await this.#visibility(request, peer);
+    if (visibility instanceof Response) return visibility;
     if (visibility === false) {
       return new Response("This is not shown to you\n", { status: 403, headers: HEADERS });
     }
@@ -81,11 +82,14 @@ export class Monitoring {
     });
   }
 
-  async #visibility(request: Request, peer: string): Promise<Visibility> {
+  async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
     try {
       const visibility = this.#showTo && await this.#showTo(request, peer);
+      if (visibility === true || visibility === "figures" || visibility instanceof Response) {
+        return visibility;
+      }
       // Whatever else a function returns is not meant to let anybody in.
-      return visibility === true || visibility === "figures" ? visibility : false;
+      return false;
     } catch (error) {
       this.#log?.("The option monitoring failed, so nothing is shown", error);
       return false;

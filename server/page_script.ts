@@ -7,6 +7,8 @@ export const PAGE_SCRIPT = `
 "use strict";
 const EVERY = 1000;
 const LONGEST_HISTORY = 120;
+/** Without the name and password that may stand in the page's own. */
+const ADDRESS = location.origin + location.pathname + "?as=page";
 const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
 let paused = false;
@@ -24,7 +26,7 @@ async function refresh() {
   const asked = asking = new AbortController();
   const late = setTimeout(() => asked.abort(new Error("no answer")), 10 * EVERY);
   try {
-    const response = await fetch("?as=page", { cache: "no-store", signal: asked.signal });
+    const response = await fetch(ADDRESS, { cache: "no-store", signal: asked.signal });
     if (!response.ok) throw new Error("status " + response.status);
     const page = await response.json();
     if (asked !== asking || paused) return;

@@ -12,7 +12,7 @@ export interface ServerStats {
   readonly uptime: number;
   /** Connections that are open. */
   readonly connections: number;
-  /** Connections whose handshake is not done. */
+  /** Connections whose handshake is not done; on an `http@` address, whoever asks for something else is one of them. */
   readonly handshakes: number;
   /** Connections accepted since the start. */
   readonly accepted: number;

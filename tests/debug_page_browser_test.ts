@@ -251,6 +251,34 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    `debug page: in a browser, it asks for a password where the server does, and goes on with it${browserSkipped}`,
+  ignore: !browserPresent,
+  async fn() {
+    const ask = { status: 401, headers: { "www-authenticate": 'Basic realm="rpc"' } };
+    const right = `Basic ${btoa("ops:secret")}`;
+    await using server = new Server({
+      monitoring: ({ headers }) =>
+        headers.get("authorization") === right || new Response("Who are you?", ask),
+    });
+    server.register("Shop", { order: () => 1 });
+    const { address } = await server.listen("http@127.0.0.1:0");
+    await using client = await connect(address);
+    await using browser = await Browser.start();
+    const page = await browser.open(`http://ops:secret@127.0.0.1:${portOf(address)}/debug/rpc`);
+    await page.until(`document.getElementById("status")?.textContent === "live"`);
+    await client.call("Shop.order");
+    await page.until(`${cell("Methods of Shop", "Calls")} === "1"`);
+    assertEquals(await page.text("#status"), "live");
+    const other = await browser.open(`http://ops:wrong@localhost:${portOf(address)}/debug/rpc`);
+    await other.until(
+      `document.body?.textContent.includes("Who are you?") || location.protocol === "chrome-error:"`,
+    );
+    assertEquals(page.complaints, []);
+  },
+});
+
+Deno.test({
   name: `debug page: in a browser, it is readable in light and dark, and fits a phone${browserSkipped}`,
   ignore: !browserPresent,
   async fn() {

@@ -91,6 +91,7 @@ Deno.test("monitoring: the option decides, for all or for each request", async (
     [() => Promise.resolve("figures" as const), "figures"],
     [({ headers }) => headers.get("authorization") === "Bearer right", true],
     [() => false, 403],
+    [() => new Response("Who are you?", { status: 401, headers: { "www-authenticate": "Basic" } }), 401],
     [() => "yes" as unknown as boolean, 403],
     [() => Promise.reject(new Error("broken")), 403],
   ];
