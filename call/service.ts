@@ -25,6 +25,8 @@ class ServiceMethod implements Method {
   readonly #interceptors: readonly Interceptor[];
   #calls = 0;
   #errors = 0;
+  /** Made for the first of them. */
+  #codes: Map<Code, number> | undefined;
   #inFlight = 0;
   readonly #latency = new Latency();
 
@@ -43,7 +45,7 @@ class ServiceMethod implements Method {
   }
 
   answered(code: Code | undefined, elapsed: number, count: number): void {
-    if (code !== undefined) this.#errors += count;
+    if (code !== undefined) this.#failed(code, count);
     this.#latency.record(elapsed, count);
   }
 
@@ -56,9 +58,16 @@ class ServiceMethod implements Method {
       method: this.name,
       calls: this.#calls,
       errors: this.#errors,
+      errorCodes: Object.fromEntries(this.#codes ?? []),
       inFlight: this.#inFlight,
       latency: this.#latency.summary(),
     };
+  }
+
+  #failed(code: Code, count: number): void {
+    this.#errors += count;
+    const codes = this.#codes ??= new Map();
+    codes.set(code, (codes.get(code) ?? 0) + count);
   }
 }
 

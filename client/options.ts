@@ -109,6 +109,9 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   log?: (message: string, error?: unknown) => void;
 }
 
+/** The balancer of clients that name none. */
+export const DEFAULT_BALANCER = "round_robin";
+
 const NAMES: Names<ConnectOptions> = {
   ...LIMIT_NAMES,
   codecType: true,
@@ -137,6 +140,8 @@ export interface ClientSettings {
   readonly interceptors: readonly Interceptor[];
   readonly failMode: FailMode;
   readonly budget: RetryBudget;
+  /** What the balancer is called. */
+  readonly balancer: string;
   readonly ejection: EjectionOptions | false;
 }
 
@@ -185,8 +190,16 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     interceptors: listed("interceptors", options.interceptors),
     failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
     budget: new RetryBudget(options.retryBudget),
+    balancer: balancerName(options.balancer),
     ejection: options.ejection ?? {},
   };
+}
+
+/** The name of a balancer, or of the class of one's own. */
+function balancerName(balancer: BalancerName | Balancer = DEFAULT_BALANCER): string {
+  if (typeof balancer === "string") return balancer;
+  const name: unknown = balancer?.constructor?.name;
+  return typeof name === "string" && name !== "" && name !== "Object" ? name : "custom";
 }
 
 function servicesOf({ services = {} }: ConnectOptions): [string, object][] {

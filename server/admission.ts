@@ -82,6 +82,11 @@ export class Admission implements Sleeper {
     return this.#sessions;
   }
 
+  /** How many are in a handshake. */
+  get handshakes(): number {
+    return this.#waiting.size;
+  }
+
   /** Handshakes that succeeded so far. */
   get accepted(): number {
     return this.#accepted;

@@ -8,6 +8,7 @@ import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
+import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
 
 /**
  * Decides whether a client may come in.
@@ -76,6 +77,25 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * an `RpcError` arrives as `internal` with a fixed text.
    */
   mapError?: (error: unknown) => RpcError | undefined;
+  /**
+   * Who is shown what at `/debug/rpc` and `/metrics`, where {@linkcode Server.fetch} or an `http@` address serves them:
+   * `true`, everything; `"figures"`, names of methods, counts and latencies, but not who is connected, what is being
+   * called, nor what `show` was given; `false`, nothing. A function decides for each request; by `Authorization`, for one.
+   *
+   * Left out, requests from this machine are shown everything, all others the figures. A proxy on this machine that says
+   * nothing of whom it forwards for makes everyone one of this machine.
+   *
+   * @example Everything, for whoever has the token
+   * ```ts
+   * import { oneOfTokens, Server } from "@troodon/rpc";
+   *
+   * const isRight = oneOfTokens(["secret"]);
+   * new Server({
+   *   monitoring: (request) => isRight(request.headers.get("authorization")?.replace(/^Bearer /, "")),
+   * });
+   * ```
+   */
+  monitoring?: Visibility | ShowTo;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -91,6 +111,7 @@ const NAMES: Names<ServerOptions> = {
   authenticate: true,
   tls: true,
   mapError: true,
+  monitoring: true,
   log: true,
   network: true,
 };
@@ -106,6 +127,7 @@ export interface ServerSettings {
   readonly codecs: CodecTable;
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
+  readonly monitoring: false | ShowTo;
 }
 
 /**
@@ -128,5 +150,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     codecs,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
+    monitoring: checkVisibility(options.monitoring),
   };
 }

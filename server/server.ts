@@ -18,11 +18,13 @@ import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
 import type { ServiceHandlers } from "../call/contract_methods.ts";
-import { DEBUG_PATH, debugPage } from "./debug_page.ts";
+import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
 import { ServiceTable } from "../call/service.ts";
-import type { ServerStats } from "./stats.ts";
-import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
+import { Shown, type StatsSource } from "./shown.ts";
+import { activity } from "./snapshot.ts";
+import type { ServerSnapshot, ServerStats } from "./stats.ts";
+import { askerOf, asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -75,9 +77,10 @@ export interface ShutdownOptions {
  */
 export class Server implements AsyncDisposable {
   /**
-   * Answers HTTP requests: `/debug/rpc` with a page of services, methods, counts and latencies (JSON if that is what
-   * the request accepts), `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`, everything else with an
-   * error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
+   * Answers HTTP requests: `/debug/rpc` with a page of what the server does (JSON if that is what the request accepts),
+   * `/metrics` with the figures for Prometheus, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
+   * everything else with an error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
+   * The option `monitoring` says who is shown what.
    *
    * Pages of any origin may open a WebSocket to where they can reach: `authenticate`, or look at the `Origin` of a
    * request before it is handed on, if that is not for everyone.
@@ -90,6 +93,9 @@ export class Server implements AsyncDisposable {
   readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
   readonly #network: Network | undefined;
+  readonly #monitoring: Monitoring;
+  readonly #shown: Shown;
+  readonly #began = performance.now();
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
@@ -114,7 +120,10 @@ export class Server implements AsyncDisposable {
     this.#tally = new Tally(settings.maxInFlightTotal);
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
-    this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
+    this.#shown = new Shown(log);
+    this.#monitoring = new Monitoring(this, this.#shown, settings.monitoring, log);
+    this.fetch = (request, info) =>
+      Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request, askerOf(info)));
     this.#admission = new Admission({
       terms: {
         codecs: settings.codecs,
@@ -124,7 +133,7 @@ export class Server implements AsyncDisposable {
       limits,
       tally: this.#tally,
       lookup: (name) => this.#services.find(name),
-      fetch: (request) => Promise.resolve(this.#fetch(request)),
+      fetch: (request, peer) => this.#fetch(request, peer),
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
@@ -251,18 +260,53 @@ export class Server implements AsyncDisposable {
     return this.close();
   }
 
-  /** What it has done so far. */
+  /**
+   * Shows what something else in this process tells of itself on the page at `/debug/rpc` and in {@linkcode snapshot},
+   * such as the clients that its handlers call with. Figures of clients are in the metrics, too.
+   *
+   * @example
+   * ```ts
+   * import { connect, Server } from "@troodon/rpc";
+   *
+   * await using store = new Server().register("Store", { get: () => "x" });
+   * const { address } = await store.listen("tcp@127.0.0.1:0");
+   * await using client = await connect(address);
+   *
+   * await using server = new Server().register("Front", { get: () => client.call("Store.get") });
+   * using _shown = server.show("Store's client", client);
+   * ```
+   *
+   * @param name What it is called; what was shown under that name before is not any more
+   * @param source A `Client`, or whatever else has `stats()`
+   * @returns Takes it off again when disposed of
+   * @throws {TypeError} If the name is none, or there is no `stats()`
+   */
+  show(name: string, source: StatsSource): Disposable {
+    return this.#shown.add(name, source);
+  }
+
+  /** What it is doing now: {@linkcode stats}, with its oldest calls and streams, its connections, and what it shows. */
+  snapshot(): ServerSnapshot {
+    return { ...this.stats(), ...activity(this.#admission.sessions), shown: this.#shown.stats() };
+  }
+
+  /** What it has done so far: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
-    const { sessions, accepted, refusals } = this.#admission;
+    const { sessions, handshakes, accepted, refusals } = this.#admission;
     const methods = this.#services.stats();
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
+    let unsentBytes = 0;
+    for (const { unsent } of sessions) unsentBytes += unsent;
     return {
+      uptime: performance.now() - this.#began,
       connections: sessions.size,
+      handshakes,
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
       acceptErrors: this.#acceptErrors,
       inFlight,
+      unsentBytes,
       limits: this.#tally.stats(),
       methods,
     };
@@ -323,11 +367,12 @@ export class Server implements AsyncDisposable {
     for (const session of [...this.#admission.sessions]) session.close(reason);
   }
 
-  #fetch(request: Request): Response {
+  #fetch(request: Request, peer: string): Response | Promise<Response> {
     const { pathname } = new URL(request.url);
-    if (pathname === DEBUG_PATH) return debugPage(request, this.stats());
+    if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, peer);
     if (pathname === RPC_PATH) return methodNotAllowed();
-    return new Response(`Nothing is served at ${pathname}; see ${DEBUG_PATH}\n`, { status: 404 });
+    const see = this.#monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
+    return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
 
   /** The answer that opens a WebSocket; undefined if the request asks for something else. */

@@ -89,6 +89,11 @@ export class Callee {
     return this.#running?.size ?? 0;
   }
 
+  /** These calls, oldest first. */
+  get calls(): Iterable<IncomingCall> {
+    return this.#running?.values() ?? [];
+  }
+
   /** Calls that are still owed an answer. */
   get owed(): number {
     return this.#owed;

@@ -12,12 +12,14 @@ import { Alarm, type AlarmClock, type Sleeper } from "./alarm.ts";
 import { Callee, type CalleeOwner } from "./callee.ts";
 import { eventLoop, Pace } from "./event_loop.ts";
 import { FloodGauge } from "./flood_gauge.ts";
+import type { IncomingCall } from "./incoming_call.ts";
 import { Caller, type SessionCall } from "./caller.ts";
 import type { Conn } from "./conn.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "./linger.ts";
 import { Outbox, type OutboxOwner, textOf } from "./outbox.ts";
+import type { SessionState, SessionStats } from "./session_stats.ts";
 import type { Tally } from "./tally.ts";
 import { Writer, type WriterOwner } from "./writer.ts";
 
@@ -63,6 +65,9 @@ const State = {
   Closed: 4,
 } as const;
 
+/** What these are called. */
+const STATES: readonly SessionState[] = ["open", "leaving", "draining", "closing", "closed"];
+
 /** How often a peer that has ended its side is probed while it is owed answers, in ms. */
 const PROBE = 1_000;
 /** After a silence of so many ms a call that ran out of time is reason enough to ask whether the peer is there. */
@@ -89,6 +94,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   readonly #alarm: Alarm;
   readonly #gauge: FloodGauge;
   readonly #pace = new Pace();
+  readonly #began: number;
 
   #state: number = State.Open;
   #receivedAt: number;
@@ -122,7 +128,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#gauge = new FloodGauge(limits.maxUselessFrames);
     this.#callee = new Callee(this.#outbox, codec, options, this.#gauge, this);
     this.#alarm = new Alarm(this, options.clock);
-    this.#receivedAt = this.#outbox.lately;
+    this.#receivedAt = this.#began = this.#outbox.lately;
     if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
     eventLoop.enter();
     this.closed = this.#run();
@@ -151,6 +157,33 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** The other side's calls whose handlers have not returned. */
   get running(): number {
     return this.#callee.running;
+  }
+
+  /** The calls of which `running` is the number, oldest first. */
+  get calls(): Iterable<IncomingCall> {
+    return this.#callee.calls;
+  }
+
+  /** Bytes that have not left. */
+  get unsent(): number {
+    return this.#outbox.unsent;
+  }
+
+  /** How it stands. */
+  stats(): SessionStats {
+    const { lastSeq } = this.#callee;
+    const now = performance.now();
+    return {
+      address: this.address,
+      state: STATES[this.#state]!,
+      codec: this.#options.agreement.codec.name,
+      age: now - this.#began,
+      silence: now - this.#receivedAt,
+      calls: Math.ceil(lastSeq / 2),
+      inFlight: this.running,
+      callsBack: this.pending,
+      unsentBytes: this.unsent,
+    };
   }
 
   /** The time in this turn of the event loop, in ms: what deadlines are counted from. */
