@@ -8,7 +8,6 @@ import { anchorsOf, blocksOf, linksOf, markdownFiles, readText } from "./markdow
 const TO_COME: readonly string[] = [
   "docs/CLI.md",
   "docs/CONFORMANCE.md",
-  "docs/MONITORING.md",
   "docs/TELEMETRY.md",
 ];
 
