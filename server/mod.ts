@@ -36,6 +36,15 @@ export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { Refusals } from "./refusals.ts";
 export type { ServerStats } from "./stats.ts";
 export type { LimitStats } from "../transport/tally.ts";
+export { Reflection } from "../call/reflection.ts";
+export type {
+  DescribeRequest,
+  MethodDescription,
+  ReportedStats,
+  SchemaDescription,
+  ServiceDescription,
+  StatsRequest,
+} from "../call/reflection.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
   AnyMethod,
