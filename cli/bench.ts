@@ -100,6 +100,7 @@ async function run(invocation: Invocation): Promise<void> {
   try {
     await opened[0]!.call(method, args, callOptions(invocation));
   } catch (error) {
+    signal.throwIfAborted();
     const shown = await advised(error, method, opened[0]!);
     if (!(shown instanceof RpcError) || shown.code === "unimplemented") throw shown;
   }

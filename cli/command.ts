@@ -1,20 +1,8 @@
 // What a command is to the rest of the program: what it takes, what it says of itself, what it does. One table of these
 // (commands.ts) is what run.ts, the help and the completions are made of.
 
-import type { Flags } from "./flags.ts";
+import type { Flag, Flags } from "./flags.ts";
 import type { Shell } from "./shell.ts";
-
-/** A flag of a command. */
-export interface Flag {
-  /** Its name, without the dashes. */
-  readonly name: string;
-  /** What stands for its value in the help, such as `MS`; `FILE` is completed as one. Left out: it takes none. */
-  readonly value?: string;
-  /** One line of help. */
-  readonly help: string;
-  /** What its value may be, for the completions. */
-  readonly choices?: readonly string[];
-}
 
 /** A command line that was read. */
 export interface Invocation {

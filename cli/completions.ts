@@ -1,6 +1,7 @@
 // The command `completions`: what shells need to complete command lines, made of the table of commands.
 
-import type { Command, Flag } from "./command.ts";
+import type { Command } from "./command.ts";
+import type { Flag } from "./flags.ts";
 import { UsageError } from "./usage_error.ts";
 
 const SHELLS = ["bash", "zsh", "fish"];

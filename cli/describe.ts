@@ -4,7 +4,7 @@ import { RpcError } from "../call/error.ts";
 import type { MethodDescription, SchemaDescription, ServiceDescription } from "../call/reflection.ts";
 import type { Command, Invocation } from "./command.ts";
 import { kindOf, repeats } from "./kinds.ts";
-import { reflected } from "./reflected.ts";
+import { readServices, reflected } from "./reflected.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
 import { printable } from "./text.ts";
@@ -48,10 +48,15 @@ async function first(
   let failure: unknown;
   for (const { address } of servers) {
     try {
-      return await reflected(address, invocation, (reflection) => reflection.describe({ name }, options));
+      const told = await reflected(
+        address,
+        invocation,
+        (reflection) => reflection.describe({ name }, options),
+      );
+      return readServices([told])[0]!;
     } catch (error) {
       invocation.signal.throwIfAborted();
-      // What one server does not know, another may; a server that cannot be reached is not asked further.
+      // What one server does not know, another may, and that is a better answer than that one is away.
       if (!(failure instanceof RpcError && failure.code === "not_found")) failure = error;
     }
   }

@@ -1,14 +1,24 @@
 // The command line, taken apart: flags and operands of one command. Not by @std/cli, whose parseArgs takes a negative
 // number for a flag, and an empty value for a missing one.
 
-import type { Flag } from "./command.ts";
 import { nearest } from "./nearest.ts";
 import { UsageError } from "./usage_error.ts";
 
-const UNITS: ReadonlyMap<string, number> = new Map([["", 1], ["ms", 1], ["s", 1_000], ["m", 60_000], [
-  "h",
-  3_600_000,
-]]);
+/** A flag of a command. */
+export interface Flag {
+  /** Its name, without the dashes. */
+  readonly name: string;
+  /** What stands for its value in the help, such as `MS`; `FILE` is completed as one. Left out: it takes none. */
+  readonly value?: string;
+  /** One line of help. */
+  readonly help: string;
+  /** What its value may be, for the completions. */
+  readonly choices?: readonly string[];
+}
+
+const UNITS: ReadonlyMap<string, number> = new Map(
+  Object.entries({ "": 1, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }),
+);
 
 /** What was given by flags. */
 export class Flags {

@@ -1,6 +1,7 @@
 // What the program says of itself, made of the table of commands.
 
-import type { Command, Flag } from "./command.ts";
+import type { Command } from "./command.ts";
+import type { Flag } from "./flags.ts";
 
 const ABOUT = `Speaks to RPC servers from the command line
 

@@ -42,7 +42,9 @@ export class Histogram {
     let left = Math.max(1, Math.ceil(this.#count * percent / 100));
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       left -= this.#counts[bucket]!;
-      if (left <= 0) return Math.min(2 ** (bucket / PER_OCTAVE) / 1_000, this.#max);
+      if (left > 0) continue;
+      // The last bucket has no upper end.
+      return bucket === BUCKETS - 1 ? this.#max : Math.min(2 ** (bucket / PER_OCTAVE) / 1_000, this.#max);
     }
     return this.#max;
   }

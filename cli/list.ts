@@ -5,7 +5,7 @@ import { RpcError } from "../call/error.ts";
 import type { Command, Invocation } from "./command.ts";
 import { Advised } from "./advice.ts";
 import { kindOf, repeats } from "./kinds.ts";
-import { reflected } from "./reflected.ts";
+import { readServices, reflected } from "./reflected.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
 import { columns, printable } from "./text.ts";
@@ -59,7 +59,9 @@ async function ask(
   invocation: Invocation,
 ): Promise<ServiceDescription[]> {
   const options = callOptions(invocation);
-  const all = await reflected(address, invocation, (reflection) => reflection.list(undefined, options));
+  const all = readServices(
+    await reflected(address, invocation, (reflection) => reflection.list(undefined, options)),
+  );
   if (wanted === undefined) return all.filter(({ name }) => !name.startsWith(RESERVED));
   const services = all.filter(({ name }) => name === wanted);
   // Of several servers, not each needs to offer it.

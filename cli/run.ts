@@ -2,9 +2,9 @@
 
 import { RpcError } from "../call/error.ts";
 import { adviceOn, Advised } from "./advice.ts";
-import type { Command, Flag } from "./command.ts";
+import type { Command } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
-import { readArgs } from "./flags.ts";
+import { type Flag, readArgs } from "./flags.ts";
 import { commandHelp, usage } from "./help.ts";
 import { nearest } from "./nearest.ts";
 import { printValue } from "./print_value.ts";

@@ -36,7 +36,11 @@ export class Interrupted extends Error {
   /** What the program ends with: 128 and the number of the signal. */
   readonly code: number;
 
-  /** @param code What the program is to end with, such as 130 for SIGINT */
+  /**
+   * Says that the user wants to stop.
+   *
+   * @param code What the program is to end with, such as 130 for SIGINT
+   */
   constructor(code: number) {
     super("Interrupted");
     this.code = code;

@@ -10,8 +10,8 @@ import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
 import { RegistryDiscovery } from "../discovery/registry_discovery.ts";
-import type { Flag, Invocation } from "./command.ts";
-import type { Flags } from "./flags.ts";
+import type { Invocation } from "./command.ts";
+import type { Flag, Flags } from "./flags.ts";
 import type { Shell } from "./shell.ts";
 import { UsageError } from "./usage_error.ts";
 

@@ -65,6 +65,7 @@ async function run(invocation: Invocation): Promise<void> {
     if (screen === undefined) await print(server, invocation);
     else await screen.draw(all);
     // The first report has no rates yet.
+    if (server.reports <= count) return;
     if ([...all.values()].every(({ reports, trouble }) => reports > count || trouble)) stop.abort();
   };
   const follow = (server: Followed) => {
