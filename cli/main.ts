@@ -5,6 +5,27 @@
  * deno run -N jsr:@troodon/rpc/cli call localhost:9000 Arith.sum '{"a": 1, "b": 2}'
  * ```
  *
+ * @example The commands, in a program of one's own
+ * ```ts
+ * import { run, type Shell } from "@troodon/rpc/cli";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * let printed = "";
+ * const shell: Shell = {
+ *   stdin: new ReadableStream(),
+ *   signal: new AbortController().signal,
+ *   out: async (text) => void await (printed += text),
+ *   err: async (text) => void await (printed += text),
+ *   size: () => undefined,
+ *   errIsTerminal: () => false,
+ *   readTextFile: (path) => Deno.readTextFile(path),
+ *   env: () => undefined,
+ * };
+ * const code = await run(["call", "tcp@127.0.0.1:1", "Arith.sum"], shell);
+ * console.log(code); // 1
+ * assertStringIncludes(printed, "Cannot connect to tcp@127.0.0.1:1");
+ * ```
+ *
  * @module
  */
 

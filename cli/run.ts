@@ -27,27 +27,6 @@ const GLOBAL_FLAGS: readonly Flag[] = [
 /**
  * Runs a command line.
  *
- * @example The commands, in a program of one's own
- * ```ts
- * import { run, type Shell } from "@troodon/rpc/cli";
- * import { assertStringIncludes } from "@std/assert";
- *
- * let printed = "";
- * const shell: Shell = {
- *   stdin: new ReadableStream(),
- *   signal: new AbortController().signal,
- *   out: async (text) => void await (printed += text),
- *   err: async (text) => void await (printed += text),
- *   size: () => undefined,
- *   errIsTerminal: () => false,
- *   readTextFile: (path) => Deno.readTextFile(path),
- *   env: () => undefined,
- * };
- * const code = await run(["call", "tcp@127.0.0.1:1", "Arith.sum"], shell);
- * console.log(code); // 1
- * assertStringIncludes(printed, "Cannot connect to tcp@127.0.0.1:1");
- * ```
- *
  * @param args The words behind the program's name
  * @param shell What it reads from and writes to
  * @returns The exit code: 0, 1 if what was asked for failed, 2 if the command line is wrong, 128 and the signal's number

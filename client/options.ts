@@ -1,5 +1,6 @@
 // What a client and a call can be told, checked and completed in one place.
 
+import { AlarmClock } from "../transport/alarm.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
@@ -168,6 +169,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       codec,
       limits: sessionLimits(options),
       tally: new Tally(),
+      clock: new AlarmClock(),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),

@@ -12,6 +12,7 @@ import { type Address, formatAddress, parseAddress } from "../discovery/endpoint
 import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { adviceForOldDeno } from "../transport/runtime.ts";
 import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
@@ -209,6 +210,8 @@ export class Server implements AsyncDisposable {
       this.#acceptErrors++;
       if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
     };
+    const advice = adviceForOldDeno();
+    if (advice !== undefined) this.#log?.(advice);
     const listener = await this.#open(parsed, address, { trouble, reusePort: options.reusePort });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#ending !== undefined) {

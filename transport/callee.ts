@@ -2,7 +2,7 @@
 // them. A call stays in the table until its handler has returned, even when its caller has long been answered.
 
 import { ambient } from "../call/ambient.ts";
-import type { Lookup } from "../call/dispatch.ts";
+import type { Lookup, Method } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
@@ -64,8 +64,9 @@ export class Callee {
   readonly #gauge: FloodGauge;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
-  /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
-  #measured: IncomingCall | undefined;
+  /** Calls answered in this turn, of one method and one arrival: measured together when it ends. */
+  #measured: Method | undefined;
+  #measuredSince = 0;
   #measuredCount = 0;
 
   /** @param gauge Told of calls that are refused, canceled, or answered */
@@ -126,7 +127,7 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
+    if (ambient.wanted) this.#startWithin(call, args);
     else this.#start(call, args);
   }
 
@@ -209,10 +210,10 @@ export class Callee {
 
   /** Tells methods how long the calls took that were answered in this turn, which is over. */
   measure(): void {
-    const call = this.#measured;
-    if (call === undefined) return;
+    const method = this.#measured;
+    if (method === undefined) return;
     this.#measured = undefined;
-    call.target.answered(undefined, performance.now() - call.arrived, this.#measuredCount);
+    method.answered(undefined, performance.now() - this.#measuredSince, this.#measuredCount);
   }
 
   /**
@@ -253,6 +254,11 @@ export class Callee {
         `Cannot decode the arguments of ${frame.method}: ${textOf(error)}`,
       );
     }
+  }
+
+  /** Not in `onCall`: a function made there would have every call keep its variables in the heap. */
+  #startWithin(call: IncomingCall, args: unknown): void {
+    ambient.run(call, () => this.#start(call, args));
   }
 
   #start(call: IncomingCall, args: unknown): void {
@@ -379,12 +385,12 @@ export class Callee {
   #succeed(call: IncomingCall): void {
     this.#settle(call);
     this.#gauge.useful();
-    const measured = this.#measured;
-    if (measured?.target === call.target && measured.arrived === call.arrived) {
+    if (this.#measured === call.target && this.#measuredSince === call.arrived) {
       this.#measuredCount++;
     } else {
       this.measure();
-      this.#measured = call;
+      this.#measured = call.target;
+      this.#measuredSince = call.arrived;
       this.#measuredCount = 1;
     }
   }

@@ -8,7 +8,7 @@ import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { Alarm, type Sleeper } from "./alarm.ts";
+import { Alarm, type AlarmClock, type Sleeper } from "./alarm.ts";
 import { Callee, type CalleeOwner } from "./callee.ts";
 import { eventLoop, Pace } from "./event_loop.ts";
 import { FloodGauge } from "./flood_gauge.ts";
@@ -33,6 +33,8 @@ export interface SessionOptions {
   readonly limits: SessionLimits;
   /** What the sessions of one client or server count together. */
   readonly tally: Tally;
+  /** Wakes them, likewise. */
+  readonly clock: AlarmClock;
   /** Names seen lately, shared likewise. */
   readonly names: KeyCache;
   /** Who answers the other side's calls; absent = nobody. */
@@ -119,7 +121,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
     this.#gauge = new FloodGauge(limits.maxUselessFrames);
     this.#callee = new Callee(this.#outbox, codec, options, this.#gauge, this);
-    this.#alarm = new Alarm(this);
+    this.#alarm = new Alarm(this, options.clock);
     this.#receivedAt = this.#outbox.lately;
     if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
     eventLoop.enter();
