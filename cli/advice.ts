@@ -3,7 +3,7 @@
 import { RpcError } from "../call/error.ts";
 import { Reflection, RESERVED, type ServiceDescription } from "../call/reflection.ts";
 import type { Client } from "../client/client.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../call/nearest.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** A call that failed, with lines for whoever made it. */

@@ -1,7 +1,7 @@
 // The command line, taken apart: flags and operands of one command. Not by @std/cli, whose parseArgs takes a negative
 // number for a flag, and an empty value for a missing one.
 
-import { nearest } from "./nearest.ts";
+import { nearest } from "../call/nearest.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** A flag of a command. */

@@ -6,7 +6,7 @@ import type { Command } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { type Flag, readArgs } from "./flags.ts";
 import { commandHelp, usage } from "./help.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../call/nearest.ts";
 import { printValue } from "./print_value.ts";
 import { Interrupted, OutputClosed, type Shell } from "./shell.ts";
 import { printable } from "./text.ts";

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import config from "../deno.json" with { type: "json" };
 import { COMMANDS } from "../cli/commands.ts";
 import { readArgs } from "../cli/flags.ts";
-import { nearest } from "../cli/nearest.ts";
+import { nearest } from "../call/nearest.ts";
 import { columns } from "../cli/text.ts";
 import { cli } from "./cli_shell.ts";
 
@@ -109,7 +109,8 @@ Deno.test("cli: durations have units, and a least", () => {
 Deno.test("cli: what is nearest to a name, if anything is near", () => {
   assertEquals(nearest("lsit", ["list", "top"]), "list");
   assertEquals(nearest("Arith.summ", ["Arith.sum", "Arith.sub"]), "Arith.sum");
-  assertEquals(nearest("x", ["list", "top"]), undefined);
+  assertEquals(nearest("ls", ["list", "top"]), "list");
+  assertEquals(nearest("x", ["list", "top", "ca"]), undefined);
   assertEquals(nearest("a".repeat(100_000), ["b".repeat(100_000)]), undefined);
 });
 

@@ -1,9 +1,9 @@
-// What somebody may have meant who misspelt a name.
+// What somebody may have meant who misspelt a name: an option, or what is typed on the command line.
 
 /** The one of `names` that is nearest to `text`, if any is near enough to be meant. */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const wanted = text.toLowerCase();
-  const mostEdits = Math.max(1, Math.floor(wanted.length / 3));
+  const mostEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
   let found: string | undefined;
   let fewest = mostEdits + 1;
   for (const name of names) {
