@@ -23,6 +23,7 @@ export const bench: Command = {
   about: `So many callers at once each make one call after the other; all pass the same argument. The
 time of a call is from its start to its answer, as its caller sees it. Methods that answer with one
 value only. The first call is made alone: if the server does not know the method, nothing more is done.
+The exit code is 1 if no call went well.
 
 It calls for real: a method that changes something changes it very often.`,
   flags: [
@@ -82,7 +83,7 @@ class Outcome {
   }
 }
 
-async function run(invocation: Invocation): Promise<void> {
+async function run(invocation: Invocation): Promise<number> {
   const { operands: [address = "", name = "", json], flags, shell, signal } = invocation;
   const target = readTarget(address);
   const { method, service } = readMethod(name);
@@ -118,16 +119,19 @@ async function run(invocation: Invocation): Promise<void> {
     }
   };
   const callers = Array.from({ length: concurrency }, (_, i) => caller(opened[i % connections]!));
-  const progress = showProgress(outcome, duration, invocation);
+  const working = Promise.all([...callers, showProgress(outcome, duration, invocation)]);
+  // What goes wrong before the end is thrown at the end.
+  working.catch(() => {});
   await sleep(SYSTEM_CLOCK, duration, signal);
   outcome.end();
   // Ends the calls that are still under way, and so their callers.
   await clients.disposeAsync();
-  await Promise.all([...callers, progress]);
+  await working;
   const report = flags.has("json")
     ? printValue(reportAsJson(method, outcome))
     : reportAsText(outcome).join("\n");
   await shell.out(`${report}\n`);
+  return outcome.latency.count === 0 && outcome.failed > 0 ? 1 : 0;
 }
 
 /** Tells a terminal how it goes, in one line that is written over. */

@@ -191,7 +191,7 @@ async function connectOptions(flags: Flags, shell: Shell): Promise<ConnectOption
     : undefined;
   return {
     codecType: readCodec(flags.text("codec") ?? "cbor"),
-    connectTimeout: Math.min(readTimeout(flags), 10_000),
+    connectTimeout: Math.ceil(Math.min(readTimeout(flags), 10_000)),
     tls,
     token,
     interceptors: token === undefined ? [] : [sendToken(() => token)],

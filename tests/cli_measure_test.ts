@@ -99,6 +99,16 @@ Deno.test("cli bench: errors by code, with the first message of each", async () 
   assertMatch(out, /\nresource_exhausted: \d+, such as: Too many, 2\n$/);
 });
 
+Deno.test("cli bench: if no call goes well the code is 1, and a method that streams is told at once", async () => {
+  await using server = await CliServer.open();
+  const failing = await cli(["bench", server.address, "Numbers.root", "-1", "--duration", "50"]);
+  assertEquals(failing.code, 1);
+  assertMatch(failing.out, /^(\d+) calls in 0\.\d\d s, \1 errors\ninvalid_argument: \1, such as: /);
+  const streaming = await cli(["bench", server.address, "Numbers.upTo", "3", "--duration", "1h"]);
+  assertEquals([streaming.code, streaming.out], [1, ""]);
+  assertStringIncludes(streaming.err, "Numbers.upTo answers with a stream");
+});
+
 Deno.test("cli bench: a method that is unknown is not called again and again", async () => {
   await using server = await CliServer.open();
   const { code, err } = await cli(["bench", server.address, "Numbers.rot", "--duration", "1h"]);
