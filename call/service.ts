@@ -9,6 +9,7 @@ import type { Log } from "./log.ts";
 import { contractHandlers } from "./contract_methods.ts";
 import { intercepted } from "./intercept.ts";
 import { Latency } from "./latency.ts";
+import { RESERVED } from "./reflection.ts";
 import type { MethodStats } from "./stats.ts";
 
 /** The functions of a plain object, by the names that they are called by. */
@@ -71,9 +72,17 @@ class ServiceMethod implements Method {
   }
 }
 
+/** A service as it was registered. */
+export interface Service {
+  readonly name: string;
+  /** Its methods, by the names that they have in it. */
+  readonly methods: readonly string[];
+  readonly contract: Contract | undefined;
+}
+
 /** The services of one server. */
 export class ServiceTable {
-  readonly #services = new Set<string>();
+  readonly #services = new Map<string, Service>();
   /** By whole name, such as `Arith.sum`: one look-up a call. */
   readonly #methods = new Map<string, ServiceMethod>();
   readonly #interceptors: Interceptor[] = [];
@@ -90,17 +99,34 @@ export class ServiceTable {
     this.#interceptors.push(interceptor);
   }
 
-  /** Names of services, in the order in which they were registered. */
-  get names(): string[] {
-    return [...this.#services];
+  /** The services by name, in the order in which they were registered. */
+  get services(): ReadonlyMap<string, Service> {
+    return this.#services;
   }
 
   /**
    * Registers the methods of an object: all, or those of a contract.
    *
-   * @throws {TypeError} If the name is none or is taken, nothing of the object can be called, or the contract is not kept
+   * @throws {TypeError} If the name is none, is taken or reserved, nothing of the object can be called, or the contract
+   *   is not kept
    */
   register(name: string, target: object, contract?: Contract): void {
+    if (name.startsWith(RESERVED)) {
+      throw new TypeError(
+        `Cannot register service ${
+          quoted(name)
+        }: names that begin with "${RESERVED}" are for built-in services`,
+      );
+    }
+    this.#register(name, target, contract);
+  }
+
+  /** Registers a service of the library's own, which its figures leave out. */
+  registerBuiltIn(contract: Contract, target: object): void {
+    this.#register(contract.name, target, contract);
+  }
+
+  #register(name: string, target: object, contract: Contract | undefined): void {
     if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
       throw new TypeError(
         `Cannot register service ${
@@ -118,7 +144,7 @@ export class ServiceTable {
         `Cannot register service "${name}": it has no methods that can be called from outside`,
       );
     }
-    this.#services.add(name);
+    this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
       this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors));
@@ -149,9 +175,10 @@ export class ServiceTable {
     );
   }
 
-  /** What every method has done, in the order in which they were registered. */
+  /** What every method has done, in the order in which they were registered; built-in ones are not counted. */
   stats(): MethodStats[] {
-    return [...this.#methods.values()].map((method) => method.stats());
+    const methods = [...this.#methods.values()].filter(({ name }) => !name.startsWith(RESERVED));
+    return methods.map((method) => method.stats());
   }
 }
 

@@ -182,7 +182,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       reach: reachOf(options),
       tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
-      lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
+      lookup: services.services.size > 0 ? (name) => services.find(name) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),

@@ -46,6 +46,15 @@ export type {
 export type { FlowStats, SessionState, SessionStats } from "../transport/session_stats.ts";
 export type { ShowTo, Visibility } from "./visibility.ts";
 export type { LimitStats } from "../transport/tally.ts";
+export { Reflection } from "../call/reflection.ts";
+export type {
+  DescribeRequest,
+  MethodDescription,
+  ReportedStats,
+  SchemaDescription,
+  ServiceDescription,
+  StatsRequest,
+} from "../call/reflection.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
   AnyMethod,

@@ -68,6 +68,14 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * anywhere; what this throws goes to `log`, so it should not name one either.
    */
   authenticate?: Authenticate;
+  /**
+   * Whether the built-in service `rpc.Reflection` is answered, to whoever may call at all: it tells the names of services
+   * and methods, their schemas, and what `stats()` returns. See `Reflection`; the command line needs it for `list`,
+   * `describe` and `top`.
+   *
+   * @default {true}
+   */
+  reflection?: boolean;
   /** Who this server is, for addresses with `tls@`. */
   tls?: ServerTlsOptions;
   /** What connections are made of in the place of sockets, such as a simulated network for tests. */
@@ -109,6 +117,7 @@ const NAMES: Names<ServerOptions> = {
   handleTimeout: true,
   codecs: true,
   authenticate: true,
+  reflection: true,
   tls: true,
   mapError: true,
   monitoring: true,
@@ -125,6 +134,7 @@ export interface ServerSettings {
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
+  readonly reflection: boolean;
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
   readonly monitoring: false | ShowTo;
@@ -139,6 +149,10 @@ export interface ServerSettings {
 export function serverSettings(options: ServerOptions): ServerSettings {
   checkOptions("create server", options, NAMES);
   const codecs = CodecTable.standard(listed("codecs", options.codecs));
+  const { reflection = true } = options;
+  if (typeof reflection !== "boolean") {
+    throw new TypeError("Cannot use reflection: expected true or false");
+  }
   const perPeer = options.maxConnectionsPerPeer ?? Infinity;
   return {
     limits: sessionLimits(options),
@@ -148,6 +162,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
+    reflection,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),

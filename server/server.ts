@@ -4,6 +4,7 @@
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
+import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
@@ -20,6 +21,7 @@ import { Admission } from "./admission.ts";
 import type { ServiceHandlers } from "../call/contract_methods.ts";
 import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
+import { reflection } from "./reflection.ts";
 import { ServiceTable } from "../call/service.ts";
 import { Shown, type StatsSource } from "./shown.ts";
 import { activity } from "./snapshot.ts";
@@ -100,6 +102,8 @@ export class Server implements AsyncDisposable {
   readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
   #acceptErrors = 0;
+  /** Aborts when it begins to end. */
+  readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
 
   /**
@@ -116,6 +120,10 @@ export class Server implements AsyncDisposable {
     const log = sheltered(options.log);
     this.#log = log;
     this.#services = new ServiceTable(log);
+    if (settings.reflection) {
+      const handlers = reflection(this.#services, () => this.stats(), this.#stopping.signal);
+      this.#services.registerBuiltIn(Reflection, handlers);
+    }
     this.#tls = settings.tls;
     this.#tally = new Tally(settings.maxInFlightTotal);
     this.#network = settings.network;
@@ -152,8 +160,8 @@ export class Server implements AsyncDisposable {
    * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
    * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
    * @returns This server
-   * @throws {TypeError} If the name is none or is taken, there is nothing to call, a method of the contract has no
-   *   handler, or a handler no method
+   * @throws {TypeError} If the name is none, is taken or begins with `rpc.`, there is nothing to call, a method of the
+   *   contract has no handler, or a handler no method
    */
   register<S extends string | Contract>(service: S, methods: ServiceHandlers<S>): this;
   /**
@@ -347,6 +355,7 @@ export class Server implements AsyncDisposable {
   }
 
   async #shutdown(grace: number): Promise<void> {
+    this.#stopping.abort();
     const late = `The server shut down, after a grace of ${grace} ms`;
     const timer = setTimeout(() => this.#closeSessions(late), grace);
     for (const session of this.#admission.sessions) session.drain();
@@ -356,6 +365,7 @@ export class Server implements AsyncDisposable {
 
   /** Stops accepting, and waits for the end of every connection. */
   async #stop(): Promise<void> {
+    this.#stopping.abort();
     for (const listener of this.#listening.keys()) listener.close();
     await Promise.all([...this.#listening.values(), this.#admission.close()]);
     await Promise.all([...this.#admission.sessions].map(({ closed }) => closed));
