@@ -4,8 +4,11 @@
 
 import { type Deferred, deferred } from "../call/deferred.ts";
 
-/** How long sessions may keep the event loop to themselves, in ms, before they ask whether it comes round. */
-const SLICE = 8;
+/**
+ * How long sessions may keep the event loop to themselves, in ms, before they ask whether it comes round: longer, the
+ * more often it did.
+ */
+const SLICE = [8, 32] as const;
 /** How long that may take to be answered, in ms. */
 const LATENESS = 2;
 /** So many frames, at most, are taken between two looks at the clock. */
@@ -24,6 +27,7 @@ class EventLoop {
   #setBy: typeof setTimeout | undefined;
   #askedAt = 0;
   #cameRoundAt = 0;
+  #slice: number = SLICE[0];
   #round: Deferred<void> | undefined;
 
   /** A session begins. */
@@ -44,7 +48,7 @@ class EventLoop {
       if (this.#setBy === setTimeout) return now - this.#askedAt > LATENESS;
       // Whoever waits belongs to that time.
       this.#round = undefined;
-    } else if (Math.abs(now - this.#cameRoundAt) < SLICE) {
+    } else if (Math.abs(now - this.#cameRoundAt) < this.#slice) {
       return false;
     }
     this.#askedAt = now;
@@ -59,7 +63,9 @@ class EventLoop {
   }
 
   #cameRound(): void {
-    this.#cameRoundAt = performance.now();
+    const now = performance.now();
+    this.#slice = now - this.#askedAt > LATENESS ? SLICE[0] : Math.min(this.#slice * 2, SLICE[1]);
+    this.#cameRoundAt = now;
     this.#timer = undefined;
     this.#round?.resolve();
     this.#round = undefined;
