@@ -82,3 +82,33 @@ Deno.test("alarms: a time further away than timers can wait is waited for", asyn
   await time.tick(10_000);
   assertEquals(rung, [[1, at]]);
 });
+
+Deno.test("alarms: one that throws keeps none of the others from ringing, then or later", async () => {
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const thrown = Promise.withResolvers<unknown>();
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    thrown.resolve(event.error);
+  };
+  addEventListener("error", onError);
+  try {
+    const now = performance.now();
+    const failure = new Error("its owner fails");
+    const faulty = new Alarm({
+      onAlarm() {
+        throw failure;
+      },
+    }, clock);
+    faulty.by(now);
+    const rings = Promise.withResolvers<void>();
+    const other = new Alarm({ onAlarm: () => rings.resolve() }, clock);
+    other.by(now);
+    noting(clock, 1, rung).by(now);
+    assertEquals(await thrown.promise, failure);
+    await rings.promise;
+    assertEquals(rung.map(([name]) => name), [1]);
+  } finally {
+    removeEventListener("error", onError);
+  }
+});

@@ -2,7 +2,9 @@
 // told.
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { ambient } from "../call/ambient.ts";
 import { type CallContext, type Client, connect, detach, RpcError, Server } from "../mod.ts";
+import { until } from "./session_pair.ts";
 
 /** Three servers in a row, a → b → c, of which each calls the next: what c is told, and how it ends. */
 async function row(handlers: {
@@ -126,4 +128,30 @@ Deno.test("inherit: calls side by side do not take each other's context", async 
     const metadata = { traceparent: `trace-${i}` };
     assertEquals(await servers.client.call("S.a", null, { metadata }), `trace-${i}`);
   }));
+});
+
+Deno.test("inherit: what ends a call runs within that call, also when another call's time set the timer", async () => {
+  await using server = new Server({ handleTimeout: 100 }).register("S", {
+    // It sets the timer that all of the server's connections share.
+    first: (_: unknown, { peer }: CallContext) => peer.call("C.never", null, { timeout: 50 }).catch(() => {}),
+    second: (_: unknown, { signal }: CallContext) =>
+      new Promise<void>((resolve) =>
+        signal.addEventListener("abort", () => {
+          aborted.resolve(ambient.current()?.metadata.get("traceparent"));
+          resolve();
+        })
+      ),
+  });
+  const aborted = Promise.withResolvers<unknown>();
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const never = Promise.withResolvers<void>();
+  await using one = await connect(address, { services: { C: { never: () => never.promise } } });
+  await using two = await connect(address);
+  const first = one.call("S.first", null, { metadata: { traceparent: "of the first" } });
+  await until(() => server.stats().inFlight === 1, "the first runs");
+  const second = two.call("S.second", null, { metadata: { traceparent: "of the second" } });
+  await assertRejects(() => second, RpcError, "S.second");
+  assertEquals(await aborted.promise, "of the second");
+  await first;
+  never.resolve();
 });

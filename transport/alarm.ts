@@ -1,6 +1,7 @@
 // When sessions are woken: for deadlines, heartbeats, stalled frames and writes. Each has one alarm, and all alarms of a
 // server or a client share one timer: a timer takes more memory than all else that an idle connection has to remember.
 
+import { ambient } from "../call/ambient.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 
 /** Whoever is woken. */
@@ -23,8 +24,7 @@ export class AlarmClock {
 
   /** @ignore For an alarm, whose time has become an earlier one. */
   earlier(alarm: Alarm): void {
-    if (alarm.slot < 0) alarm.slot = this.#heap.push(alarm) - 1;
-    this.#rise(alarm);
+    this.#add(alarm);
     this.#arm();
   }
 
@@ -52,7 +52,8 @@ export class AlarmClock {
     this.#due = first.at;
     // A longer delay than timers take is waited for in parts.
     const delay = Math.min(Math.max(Math.ceil(first.at - performance.now()), 0), MAX_DELAY);
-    this.#timer = setTimeout(() => this.#ring(), delay);
+    // Whichever call made it earlier: what rings is nobody's, and must not take that call's context along.
+    this.#timer = ambient.run(undefined, () => setTimeout(() => this.#ring(), delay));
   }
 
   #ring(): void {
@@ -63,8 +64,19 @@ export class AlarmClock {
       this.remove(first);
       due.push(first);
     }
-    for (const alarm of due) alarm.ring(now);
-    this.#arm();
+    let next = 0;
+    try {
+      while (next < due.length) due[next++]!.ring(now);
+    } finally {
+      // One that throws keeps none of the others from ringing.
+      for (const alarm of due.slice(next)) this.#add(alarm);
+      this.#arm();
+    }
+  }
+
+  #add(alarm: Alarm): void {
+    if (alarm.slot < 0) alarm.slot = this.#heap.push(alarm) - 1;
+    this.#rise(alarm);
   }
 
   #put(alarm: Alarm, slot: number): void {

@@ -350,7 +350,7 @@ export class Callee {
   /** Answers with an error while the handler is still at work. */
   #giveUp(call: IncomingCall, error: RpcError): void {
     this.#fail(call, error);
-    call.abort(error);
+    abortWithin(call, error);
   }
 
   #returned(call: IncomingCall): void {
@@ -430,7 +430,7 @@ export class Callee {
       this.#settle(call);
       call.target.answered(reason.code, performance.now() - call.arrived, 1);
     }
-    call.abort(reason);
+    abortWithin(call, reason);
     this.#owner.onSettled();
   }
 
@@ -464,6 +464,11 @@ export class Callee {
  */
 function startWithin(call: IncomingCall, args: unknown): unknown {
   return ambient.run(call, () => call.target.start(args, call));
+}
+
+/** Tells a handler that nobody waits any more: what listens to its signal is part of its call, whatever led here. */
+function abortWithin(call: IncomingCall, reason: RpcError): void {
+  ambient.run(call, () => call.abort(reason));
 }
 
 /** The refusal of a call for which there is no room; `retryAfter` in ms. */

@@ -1,5 +1,5 @@
 // One connection after its handshake: calls both ways over one Conn. Owns the Conn, the only read loop, the only
-// writer and the one timer; its two halves, Caller and Callee, own the calls. Everything ends in one place,
+// writer and the alarm; its two halves, Caller and Callee, own the calls. Everything ends in one place,
 // `#terminate`. Made by the client's channels and by servers.
 
 import type { Lookup, PeerCertificate } from "../call/dispatch.ts";
