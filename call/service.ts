@@ -2,7 +2,7 @@
 // table that finds them. Owned by a server, or by a client that answers calls.
 
 import type { Contract } from "./contract.ts";
-import type { CallContext, Handler, Method } from "./dispatch.ts";
+import type { CallContext, Handler, Method, MethodWatcher } from "./dispatch.ts";
 import { type Code, RpcError } from "./error.ts";
 import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
@@ -21,6 +21,7 @@ const LONGEST_NAME = 64;
 /** A handler and its book-keeping. */
 class ServiceMethod implements Method {
   readonly name: string;
+  readonly watcher: MethodWatcher | undefined;
   readonly #handler: Handler;
   readonly #interceptors: readonly Interceptor[];
   #calls = 0;
@@ -29,8 +30,14 @@ class ServiceMethod implements Method {
   readonly #latency = new Latency();
 
   /** @param interceptors Those of the server, which may still become more */
-  constructor(name: string, handler: Handler, interceptors: readonly Interceptor[]) {
+  constructor(
+    name: string,
+    handler: Handler,
+    interceptors: readonly Interceptor[],
+    watcher: MethodWatcher | undefined,
+  ) {
     this.name = name;
+    this.watcher = watcher;
     this.#handler = handler;
     this.#interceptors = interceptors;
   }
@@ -45,6 +52,7 @@ class ServiceMethod implements Method {
   answered(code: Code | undefined, elapsed: number, count: number): void {
     if (code !== undefined) this.#errors += count;
     this.#latency.record(elapsed, count);
+    this.watcher?.answered(code, elapsed, count);
   }
 
   returned(): void {
@@ -69,10 +77,15 @@ export class ServiceTable {
   readonly #methods = new Map<string, ServiceMethod>();
   readonly #interceptors: Interceptor[] = [];
   readonly #log: Log | undefined;
+  readonly #watch: ((method: string) => MethodWatcher) | undefined;
 
-  /** @param log Told of what goes wrong in the checks of contracts */
-  constructor(log?: Log) {
+  /**
+   * @param log Told of what goes wrong in the checks of contracts
+   * @param watch Makes who watches the calls of a method; absent = nobody does
+   */
+  constructor(log?: Log, watch?: (method: string) => MethodWatcher) {
     this.#log = log;
+    this.#watch = watch;
   }
 
   /** Puts an interceptor around every handler, inside of those before it. */
@@ -112,7 +125,7 @@ export class ServiceTable {
     this.#services.add(name);
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors));
+      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, this.#watch?.(whole)));
     }
   }
 

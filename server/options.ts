@@ -6,6 +6,8 @@ import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
+import { type Watchers, watchers } from "../telemetry/watchers.ts";
+import type { TelemetryOptions } from "../telemetry/options.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 
@@ -72,6 +74,12 @@ export interface ServerOptions extends Partial<SessionLimits> {
   /** What connections are made of in the place of sockets, such as a simulated network for tests. */
   network?: Network;
   /**
+   * What is told to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
+   *
+   * @default {true}
+   */
+  telemetry?: boolean | TelemetryOptions;
+  /**
    * Makes an error of a handler's own kind one for its caller. Without it, and where it returns undefined, what is not
    * an `RpcError` arrives as `internal` with a fixed text.
    */
@@ -93,6 +101,7 @@ const NAMES: Names<ServerOptions> = {
   mapError: true,
   log: true,
   network: true,
+  telemetry: true,
 };
 
 /** The options of a server with nothing left open. */
@@ -106,6 +115,7 @@ export interface ServerSettings {
   readonly codecs: CodecTable;
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
+  readonly watchers: Watchers | undefined;
 }
 
 /**
@@ -128,5 +138,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     codecs,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
+    watchers: watchers(options.telemetry),
   };
 }

@@ -108,7 +108,7 @@ export class Server implements AsyncDisposable {
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#log = log;
-    this.#services = new ServiceTable(log);
+    this.#services = new ServiceTable(log, settings.watchers?.answered);
     this.#tls = settings.tls;
     this.#tally = new Tally(settings.maxInFlightTotal);
     this.#network = settings.network;

@@ -8,8 +8,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   codec: ["call"],
   discovery: ["call"],
   transport: ["call", "codec", "discovery"],
-  server: ["call", "codec", "discovery", "transport"],
-  client: ["call", "codec", "discovery", "transport"],
+  telemetry: ["call"],
+  server: ["call", "codec", "discovery", "transport", "telemetry"],
+  client: ["call", "codec", "discovery", "transport", "telemetry"],
   registry: ["call", "codec", "discovery"],
   testing: ["call", "codec", "discovery", "transport"],
 };

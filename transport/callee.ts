@@ -7,6 +7,7 @@ import { isRpcError, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
+import type { AnswerWatch } from "../call/watch.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -126,7 +127,9 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
+    const watch = call.target.watcher?.begin(call);
+    if (watch !== undefined) this.#startWatched(call, args, watch);
+    else if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
     else this.#start(call, args);
   }
 
@@ -255,6 +258,11 @@ export class Callee {
     }
   }
 
+  #startWatched(call: IncomingCall, args: unknown, watch: AnswerWatch): void {
+    call.watch = watch;
+    watch.run(() => ambient.run(call, () => this.#start(call, args)));
+  }
+
   #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
@@ -378,6 +386,7 @@ export class Callee {
 
   #succeed(call: IncomingCall): void {
     this.#settle(call);
+    call.watch?.end();
     this.#gauge.useful();
     const measured = this.#measured;
     if (measured?.target === call.target && measured.arrived === call.arrived) {
@@ -399,6 +408,7 @@ export class Callee {
       this.#options.log?.(`Handler of ${call.method} failed`, reason);
     }
     call.target.answered(error.code, performance.now() - call.arrived, 1);
+    call.watch?.end(error);
     let metadata: Metadata | undefined;
     try {
       metadata = call.takeReplyMetadata();
@@ -424,6 +434,7 @@ export class Callee {
     if (!call.answered) {
       this.#settle(call);
       call.target.answered(reason.code, performance.now() - call.arrived, 1);
+      call.watch?.end(reason);
     }
     call.abort(reason);
     this.#owner.onSettled();

@@ -4,6 +4,7 @@
 import type { CallContext, Method, Peer } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
+import type { AnswerWatch } from "../call/watch.ts";
 import type { Inflow } from "./inflow.ts";
 import type { Outflow } from "./outflow.ts";
 import { type PeerSession, SessionPeer } from "./session_peer.ts";
@@ -29,6 +30,8 @@ export class IncomingCall implements CallContext {
   declare readonly seq: number;
   declare readonly target: Method;
   declare readonly arrived: number;
+  /** Who watches it; set before its handler is started, or not at all. */
+  declare watch?: AnswerWatch;
 
   constructor(
     method: string,
@@ -49,7 +52,7 @@ export class IncomingCall implements CallContext {
   }
 
   get peer(): Peer {
-    return this.#peer ??= new SessionPeer(this.session, this);
+    return this.#peer ??= new SessionPeer(this.session, this, this.target.watcher?.back);
   }
 
   get replyMetadata(): Map<string, string | Uint8Array> {

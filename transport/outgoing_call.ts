@@ -5,6 +5,7 @@ import { ambient } from "../call/ambient.ts";
 import { type CallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
+import type { CallWatch, CallWatcher } from "../call/watch.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { SessionCall } from "./caller.ts";
@@ -23,6 +24,8 @@ export interface AttemptListener {
 export interface CallDefaults {
   /** ms for calls that name no timeout; Infinity = none. */
   readonly timeout: number;
+  /** Who watches them; absent = nobody. */
+  readonly watcher?: CallWatcher;
   /** Takes a call that failed if it may be sent again, and returns whether it does. */
   readonly again?: (call: OutgoingCall, error: RpcError) => boolean;
 }
@@ -39,16 +42,18 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly args: unknown;
   declare readonly timeout: number;
   declare readonly signal: AbortSignal | undefined;
-  declare readonly metadata: Metadata | undefined;
+  declare metadata: Metadata | undefined;
   declare readonly key: string | undefined;
   declare readonly idempotent: boolean;
   declare readonly failMode: FailMode | undefined;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
   /** Settles it with a result, for good. */
-  declare readonly settle: (result: unknown, metadata?: Metadata) => void;
+  declare settle: (result: unknown, metadata?: Metadata) => void;
   /** Settles it as failed, for good. */
-  declare readonly fail: (error: unknown) => void;
+  declare fail: (error: unknown) => void;
+  /** Who watches it; set when it is made, or not at all. */
+  declare watch?: CallWatch;
   readonly #defaults: CallDefaults;
 
   /**
@@ -89,11 +94,17 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.key = options?.key;
     this.idempotent = options?.idempotent ?? false;
     this.failMode = options?.failMode;
+    if (defaults.watcher !== undefined) this.watch = defaults.watcher.watch(this, outer);
   }
 
-  /** Starts the clock: every attempt has the same deadline. */
-  begin(now: number): void {
+  /**
+   * Starts the clock: every attempt has the same deadline.
+   *
+   * @param address Where the first attempt is made, as far as that is known
+   */
+  begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
+    this.watch?.begin(now, address);
   }
 
   /** The first attempt was answered. */

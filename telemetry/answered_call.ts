@@ -1,0 +1,98 @@
+// The calls that are answered here: a span around each, in whose context the handler runs, and their durations. Asked by
+// service tables for who watches a method, and then by sessions.
+
+import type { Context, Histogram, Span } from "@opentelemetry/api";
+import type { CallContext, MethodWatcher } from "../call/dispatch.ts";
+import type { Code, RpcError } from "../call/error.ts";
+import type { AnswerWatch, CallWatcher } from "../call/watch.ts";
+import {
+  addPlace,
+  type Attributes,
+  attributesOf,
+  durations,
+  ERROR,
+  failureThere,
+  Places,
+  SERVER,
+} from "./conventions.ts";
+import type { TelemetrySettings } from "./options.ts";
+import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
+
+/** Watches the calls that one server answers, or one client. */
+export class AnsweredCalls {
+  readonly #otel: Otel;
+  readonly #traces: number;
+  readonly #back: CallWatcher;
+  readonly #durations: Histogram | undefined;
+  readonly #places = new Places();
+
+  /** @param back Watches the calls that handlers make back to their callers */
+  constructor(otel: Otel, { traces, metrics }: TelemetrySettings, back: CallWatcher) {
+    this.#otel = otel;
+    this.#traces = traces;
+    this.#back = back;
+    if (metrics && otel.meter !== undefined) this.#durations = durations(otel.meter, "server");
+  }
+
+  /** Who watches the calls of one method. */
+  of(method: string): MethodWatcher {
+    const attributes = attributesOf(method);
+    return {
+      back: this.#back,
+      begin: (call) => this.#begin(call),
+      answered: (code, elapsed, count) => this.#record(attributes, code, elapsed / 1_000, count),
+    };
+  }
+
+  #begin(call: CallContext): AnswerWatch | undefined {
+    const otel = this.#otel;
+    if (otel.tracer === undefined) return undefined;
+    const sent = call.metadata.size === 0 ? ROOT : otel.extract(call.metadata);
+    if (this.#traces < 1 && spanOf(sent) === undefined && Math.random() >= this.#traces) {
+      // Not to be part of whatever was going on where somebody listened or connected.
+      if (sent === ROOT && spanOf(otel.active()) === undefined) return undefined;
+      return new AnsweredCall(otel, sent, undefined);
+    }
+    const attributes = attributesOf(call.method);
+    addPlace(attributes, "network.peer", this.#places.of(call.peer.address));
+    const span = otel.tracer.startSpan(call.method, { kind: SERVER, attributes }, sent);
+    return new AnsweredCall(otel, withSpan(sent, span), span);
+  }
+
+  /** @param seconds How long each of `count` calls took: the API takes them one by one */
+  #record(attributes: Attributes, code: Code | undefined, seconds: number, count: number): void {
+    const durations = this.#durations;
+    if (durations === undefined) return;
+    const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
+    for (let i = 0; i < count; i++) durations.record(seconds, all);
+  }
+}
+
+/** One call. */
+export class AnsweredCall implements AnswerWatch {
+  /** In which its handler runs. */
+  readonly context: Context;
+  readonly #otel: Otel;
+  readonly #span: Span | undefined;
+
+  constructor(otel: Otel, context: Context, span: Span | undefined) {
+    this.#otel = otel;
+    this.context = context;
+    this.#span = span;
+  }
+
+  run<R>(answer: () => R): R {
+    return this.#otel.run(this.context, answer);
+  }
+
+  end(error?: RpcError): void {
+    const span = this.#span;
+    if (span === undefined) return;
+    if (error !== undefined) {
+      const failure = failureThere(error.code);
+      span.setAttributes(failure);
+      if ("error.type" in failure) span.setStatus({ code: ERROR });
+    }
+    span.end();
+  }
+}
