@@ -41,9 +41,9 @@ export interface CallWatch {
 /** Watches the calls that are made by one client, or back to one caller. */
 export interface CallWatcher {
   /**
-   * Begins to watch a call that has just been made and not yet been sent.
+   * Begins to watch a call that has just been made and not yet been sent; undefined = nobody needs to.
    *
    * @param outer The context of the call whose answering it is part of
    */
-  watch(call: WatchedCall, outer: object | undefined): CallWatch;
+  watch(call: WatchedCall, outer: object | undefined): CallWatch | undefined;
 }

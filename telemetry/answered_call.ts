@@ -5,16 +5,7 @@ import type { Context, Histogram, Span } from "@opentelemetry/api";
 import type { CallContext, MethodWatcher } from "../call/dispatch.ts";
 import type { Code, RpcError } from "../call/error.ts";
 import type { AnswerWatch, CallWatcher } from "../call/watch.ts";
-import {
-  addPlace,
-  type Attributes,
-  attributesOf,
-  durations,
-  ERROR,
-  failureThere,
-  Places,
-  SERVER,
-} from "./conventions.ts";
+import { type Attributes, AttributeSets, durations, ERROR, failureThere, SERVER } from "./conventions.ts";
 import type { TelemetrySettings } from "./options.ts";
 import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
 
@@ -24,7 +15,7 @@ export class AnsweredCalls {
   readonly #traces: number;
   readonly #back: CallWatcher;
   readonly #durations: Histogram | undefined;
-  readonly #places = new Places();
+  readonly #attributes = new AttributeSets("network.peer");
 
   /** @param back Watches the calls that handlers make back to their callers */
   constructor(otel: Otel, { traces, metrics }: TelemetrySettings, back: CallWatcher) {
@@ -36,7 +27,7 @@ export class AnsweredCalls {
 
   /** Who watches the calls of one method. */
   of(method: string): MethodWatcher {
-    const attributes = attributesOf(method);
+    const attributes = this.#attributes.of(method, "");
     return {
       back: this.#back,
       begin: (call) => this.#begin(call),
@@ -53,8 +44,7 @@ export class AnsweredCalls {
       if (sent === ROOT && spanOf(otel.active()) === undefined) return undefined;
       return new AnsweredCall(otel, sent, undefined);
     }
-    const attributes = attributesOf(call.method);
-    addPlace(attributes, "network.peer", this.#places.of(call.peer.address));
+    const attributes = this.#attributes.of(call.method, call.peer.address);
     const span = otel.tracer.startSpan(call.method, { kind: SERVER, attributes }, sent);
     return new AnsweredCall(otel, withSpan(sent, span), span);
   }

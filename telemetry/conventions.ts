@@ -28,11 +28,6 @@ const SERVER_ERRORS: ReadonlySet<string> = new Set<Code>([
   "data_loss",
 ]);
 
-/** What every span and measurement of a method has. */
-export function attributesOf(method: string): Attributes {
-  return { "rpc.system.name": SYSTEM, "rpc.method": method };
-}
-
 /** What a call that failed has beside that, for the side that made it. */
 export function failureHere(error: unknown): Attributes {
   if (isRpcError(error)) return { "rpc.status_code": error.code, "error.type": error.code };
@@ -45,43 +40,50 @@ export function failureThere(code: Code): Attributes {
   return SERVER_ERRORS.has(code) ? { ...status, "error.type": code } : status;
 }
 
-/** An address as a pair of attributes, of which Unix sockets have only the first. */
-export interface Place {
-  /** A name or an IP address, or a path. */
-  readonly host: string;
-  /** Of what has one. */
-  readonly port: number | undefined;
-}
+/** How many sets of attributes are kept. */
+const MOST_SETS = 1_024;
 
-/** Adds a place to `attributes`, as `${prefix}.address` and `${prefix}.port`. */
-export function addPlace(
-  attributes: Attributes,
-  prefix: "server" | "network.peer",
-  { host, port }: Place,
-): void {
-  attributes[`${prefix}.address`] = host;
-  if (port !== undefined) attributes[`${prefix}.port`] = port;
-}
+/** What spans and measurements of a method have that is the same for all calls to or from one address. */
+export class AttributeSets {
+  readonly #prefix: "server" | "network.peer";
+  /** By address, then by method. */
+  readonly #sets = new Map<string, Map<string, Attributes>>();
+  #size = 0;
 
-/** How many addresses are remembered. */
-const MOST_PLACES = 256;
+  /** @param prefix What the address is of */
+  constructor(prefix: "server" | "network.peer") {
+    this.#prefix = prefix;
+  }
 
-/** Addresses such as `tcp@127.0.0.1:50312` taken apart, once each. */
-export class Places {
-  readonly #known = new Map<string, Place>();
+  /**
+   * The attributes, which are not to be changed.
+   *
+   * @param address Empty = none
+   */
+  of(method: string, address: string): Attributes {
+    return this.#sets.get(address)?.get(method) ?? this.#add(method, address);
+  }
 
-  /** The place that an address names. */
-  of(address: string): Place {
-    let place = this.#known.get(address);
-    if (place !== undefined) return place;
+  /** The attributes of an address alone. */
+  place(address: string): Attributes {
     const [, host, port] = /^[a-z]+@(.*?)(?::(\d+)(?:\/.*)?)?$/.exec(address) ?? [];
-    place = {
-      host: host?.replace(/^\[(.*)\]$/, "$1") ?? address,
-      port: port === undefined ? undefined : Number(port),
-    };
-    if (this.#known.size >= MOST_PLACES) this.#known.clear();
-    this.#known.set(address, place);
-    return place;
+    if (host === undefined) return {};
+    const name = { [`${this.#prefix}.address`]: host.replace(/^\[(.*)\]$/, "$1") };
+    return port === undefined ? name : { ...name, [`${this.#prefix}.port`]: Number(port) };
+  }
+
+  #add(method: string, address: string): Attributes {
+    // Addresses come and go, and a client may call whatever it likes.
+    if (this.#size >= MOST_SETS) {
+      this.#sets.clear();
+      this.#size = 0;
+    }
+    this.#size++;
+    const set = { "rpc.system.name": SYSTEM, "rpc.method": method, ...this.place(address) };
+    const sets = this.#sets.get(address);
+    if (sets === undefined) this.#sets.set(address, new Map([[method, set]]));
+    else sets.set(method, set);
+    return set;
   }
 }
 

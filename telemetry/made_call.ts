@@ -5,18 +5,9 @@ import type { Context, Histogram, Span } from "@opentelemetry/api";
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
 import type { AnswerWatch, CallWatch, CallWatcher, WatchedCall } from "../call/watch.ts";
 import { AnsweredCall } from "./answered_call.ts";
-import {
-  addPlace,
-  type Attributes,
-  attributesOf,
-  CLIENT,
-  durations,
-  ERROR,
-  failureHere,
-  Places,
-} from "./conventions.ts";
+import { type Attributes, AttributeSets, CLIENT, durations, ERROR, failureHere } from "./conventions.ts";
 import type { TelemetrySettings } from "./options.ts";
-import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
+import { type Otel, spanOf, withSpan } from "./otel.ts";
 
 /** What an event is called that tells of an attempt after which there was another. */
 const ATTEMPT_FAILED = "rpc.attempt.failed";
@@ -26,7 +17,7 @@ export class MadeCalls implements CallWatcher {
   readonly otel: Otel;
   /** Where durations are recorded. */
   readonly durations: Histogram | undefined;
-  readonly places: Places = new Places();
+  readonly attributes: AttributeSets = new AttributeSets("server");
   readonly #traces: number;
 
   constructor(otel: Otel, { traces, metrics }: TelemetrySettings) {
@@ -35,21 +26,18 @@ export class MadeCalls implements CallWatcher {
     if (metrics && otel.meter !== undefined) this.durations = durations(otel.meter, "client");
   }
 
-  watch(call: WatchedCall, outer: object | undefined): CallWatch {
-    return new MadeCall(this, call, this.#parent(call, outer));
-  }
-
-  /** Starts the span of a call, unless chance is against it. */
-  start(method: string, attributes: Attributes, parent: Context): Span | undefined {
-    const { tracer } = this.otel;
-    if (tracer === undefined) return undefined;
-    if (this.#traces < 1 && spanOf(parent) === undefined && Math.random() >= this.#traces) return undefined;
-    return tracer.startSpan(method, { kind: CLIENT, attributes }, parent);
+  watch(call: WatchedCall, outer: object | undefined): CallWatch | undefined {
+    let parent: Context | undefined;
+    if (this.otel.tracer !== undefined) {
+      const around = this.#around(call, outer);
+      if (this.#traces === 1 || spanOf(around) !== undefined || Math.random() < this.#traces) parent = around;
+    }
+    if (parent === undefined && this.durations === undefined) return undefined;
+    return new MadeCall(this, call, parent);
   }
 
   /** What a call is part of: what is going on here, the answer that it is made for, or what its metadata say. */
-  #parent({ metadata }: WatchedCall, outer: { watch?: AnswerWatch } | undefined): Context {
-    if (this.otel.tracer === undefined) return ROOT;
+  #around({ metadata }: WatchedCall, outer: { watch?: AnswerWatch } | undefined): Context {
     const active = this.otel.active();
     if (spanOf(active) !== undefined) return active;
     const answering = outer?.watch;
@@ -66,7 +54,8 @@ export class MadeCalls implements CallWatcher {
 class MadeCall implements CallWatch {
   readonly #calls: MadeCalls;
   readonly #call: WatchedCall;
-  readonly #parent: Context;
+  /** What its span is part of; undefined = it has none. */
+  readonly #parent: Context | undefined;
   #span: Span | undefined;
   #began: number | undefined;
   /** Where it is made, and what its span says about that. */
@@ -75,7 +64,7 @@ class MadeCall implements CallWatch {
   /** The last attempt that failed: told when there is another. */
   #failed: { readonly address: string; readonly error: unknown; readonly at: number } | undefined;
 
-  constructor(calls: MadeCalls, call: WatchedCall, parent: Context) {
+  constructor(calls: MadeCalls, call: WatchedCall, parent: Context | undefined) {
     this.#calls = calls;
     this.#call = call;
     this.#parent = parent;
@@ -93,8 +82,11 @@ class MadeCall implements CallWatch {
   begin(now: number, address: string | undefined): void {
     this.#began = now;
     this.#address = this.#told = address;
-    const span = this.#span = this.#calls.start(this.#call.method, this.#attributes(), this.#parent);
-    if (span !== undefined) this.#send(span);
+    const parent = this.#parent;
+    if (parent === undefined) return;
+    const options = { kind: CLIENT, attributes: this.#attributes() };
+    const span = this.#span = this.#calls.otel.tracer!.startSpan(this.#call.method, options, parent);
+    this.#send(withSpan(parent, span), span);
   }
 
   answeredAt(address: string): void {
@@ -109,22 +101,19 @@ class MadeCall implements CallWatch {
   }
 
   /** Sends along which span is the call's. */
-  #send(span: Span): void {
+  #send(context: Context, span: Span): void {
     const call = this.#call;
     const before = call.metadata;
     const metadata: Map<string, string | Uint8Array> = new Map(before);
     // What belongs to another trace is not to be sent with this one.
-    if (traceOf(before) !== undefined && traceOf(before) !== span.spanContext().traceId) {
-      metadata.delete("tracestate");
-    }
-    this.#calls.otel.inject(withSpan(this.#parent, span), metadata);
+    const trace = traceOf(before);
+    if (trace !== undefined && trace !== span.spanContext().traceId) metadata.delete("tracestate");
+    this.#calls.otel.inject(context, metadata);
     if (metadata.size > 0 && metadata.size <= MAX_METADATA_ENTRIES) call.metadata = metadata;
   }
 
   #attributes(): Attributes {
-    const attributes = attributesOf(this.#call.method);
-    if (this.#address !== undefined) addPlace(attributes, "server", this.#calls.places.of(this.#address));
-    return attributes;
+    return this.#calls.attributes.of(this.#call.method, this.#address ?? "");
   }
 
   /** The attempt that failed was not the last. */
@@ -132,8 +121,7 @@ class MadeCall implements CallWatch {
     const failed = this.#failed;
     if (failed === undefined) return;
     this.#failed = undefined;
-    const attributes = failureHere(failed.error);
-    addPlace(attributes, "server", this.#calls.places.of(failed.address));
+    const attributes = { ...failureHere(failed.error), ...this.#calls.attributes.place(failed.address) };
     this.#span?.addEvent(ATTEMPT_FAILED, attributes, failed.at);
   }
 
@@ -145,18 +133,18 @@ class MadeCall implements CallWatch {
     this.#began = undefined;
     const { durations } = this.#calls;
     if (durations !== undefined) {
-      durations.record((performance.now() - began) / 1_000, { ...this.#attributes(), ...failure });
+      const attributes = this.#attributes();
+      const all = failure === undefined ? attributes : { ...attributes, ...failure };
+      durations.record((performance.now() - began) / 1_000, all);
     }
     const span = this.#span;
     if (span === undefined) return;
     // Watches may be told of attempts that were given up when the call is over.
     this.#span = undefined;
-    if (failure !== undefined) span.setStatus({ code: ERROR });
-    if (this.#address !== this.#told && this.#address !== undefined) {
-      const place: Attributes = failure ?? {};
-      addPlace(place, "server", this.#calls.places.of(this.#address));
-      span.setAttributes(place);
-    } else if (failure !== undefined) span.setAttributes(failure);
+    if (this.#address !== undefined && this.#address !== this.#told) {
+      span.setAttributes(this.#calls.attributes.place(this.#address));
+    }
+    if (failure !== undefined) span.setAttributes(failure).setStatus({ code: ERROR });
     span.end();
   }
 }

@@ -48,12 +48,12 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly failMode: FailMode | undefined;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
+  /** Who watches it. */
+  watch: CallWatch | undefined = undefined;
   /** Settles it with a result, for good. */
   declare settle: (result: unknown, metadata?: Metadata) => void;
   /** Settles it as failed, for good. */
   declare fail: (error: unknown) => void;
-  /** Who watches it; set when it is made, or not at all. */
-  declare watch?: CallWatch;
   readonly #defaults: CallDefaults;
 
   /**
