@@ -38,7 +38,7 @@ export class AnsweredCalls {
   #begin(call: CallContext): AnswerWatch | undefined {
     const otel = this.#otel;
     if (otel.tracer === undefined) return undefined;
-    const sent = call.metadata.size === 0 ? ROOT : otel.extract(call.metadata);
+    const sent = call.metadata.size === 0 ? ROOT : otel.extract(ROOT, call.metadata);
     if (this.#traces < 1 && spanOf(sent) === undefined && Math.random() >= this.#traces) {
       // Not to be part of whatever was going on where somebody listened or connected.
       if (sent === ROOT && spanOf(otel.active()) === undefined) return undefined;

@@ -44,9 +44,7 @@ export class MadeCalls implements CallWatcher {
     if (answering instanceof AnsweredCall && spanOf(answering.context) !== undefined) {
       return answering.context;
     }
-    if (metadata === undefined) return active;
-    const sent = this.otel.extract(metadata);
-    return spanOf(sent) === undefined ? active : sent;
+    return metadata === undefined ? active : this.otel.extract(active, metadata);
   }
 }
 

@@ -96,9 +96,9 @@ export class Otel {
     return this.#contexts === undefined ? fn() : this.#contexts.with(context, fn);
   }
 
-  /** The context of whoever sent `metadata`. */
-  extract(metadata: ReadonlyMap<string, string | Uint8Array>): Context {
-    return this.#propagator?.extract(ROOT, metadata, GETTER) ?? ROOT;
+  /** A context that is part of that of whoever sent `metadata`, and else of `context`. */
+  extract(context: Context, metadata: ReadonlyMap<string, string | Uint8Array>): Context {
+    return this.#propagator?.extract(context, metadata, GETTER) ?? context;
   }
 
   /** Puts what tells others of a context into `metadata`. */
