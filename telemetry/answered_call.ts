@@ -1,11 +1,12 @@
 // The calls that are answered here: a span around each, in whose context the handler runs, and their durations. Asked by
 // service tables for who watches a method, and then by sessions.
 
-import type { Context, Histogram, Span } from "@opentelemetry/api";
+import type { Context, Span } from "@opentelemetry/api";
 import type { CallContext, MethodWatcher } from "../call/dispatch.ts";
-import type { Code, RpcError } from "../call/error.ts";
+import type { RpcError } from "../call/error.ts";
 import type { AnswerWatch, CallWatcher } from "../call/watch.ts";
-import { type Attributes, AttributeSets, durations, ERROR, failureThere, SERVER } from "./conventions.ts";
+import { AttributeSets, ERROR, failureThere, SERVER } from "./conventions.ts";
+import { type Measure, measureOf } from "./measures.ts";
 import type { TelemetrySettings } from "./options.ts";
 import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
 
@@ -14,7 +15,7 @@ export class AnsweredCalls {
   readonly #otel: Otel;
   readonly #traces: number;
   readonly #back: CallWatcher;
-  readonly #durations: Histogram | undefined;
+  readonly #measure: Measure | undefined;
   readonly #attributes = new AttributeSets("network.peer");
 
   /** @param back Watches the calls that handlers make back to their callers */
@@ -22,7 +23,7 @@ export class AnsweredCalls {
     this.#otel = otel;
     this.#traces = traces;
     this.#back = back;
-    if (metrics && otel.meter !== undefined) this.#durations = durations(otel.meter, "server");
+    this.#measure = measureOf(otel.meter, metrics, "server");
   }
 
   /** Who watches the calls of one method. */
@@ -31,7 +32,10 @@ export class AnsweredCalls {
     return {
       back: this.#back,
       begin: (call) => this.#begin(call),
-      answered: (code, elapsed, count) => this.#record(attributes, code, elapsed / 1_000, count),
+      answered: (code, elapsed, count) => {
+        const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
+        this.#measure?.add(all, elapsed, count);
+      },
     };
   }
 
@@ -47,14 +51,6 @@ export class AnsweredCalls {
     const attributes = this.#attributes.of(call.method, call.peer.address);
     const span = otel.tracer.startSpan(call.method, { kind: SERVER, attributes }, sent);
     return new AnsweredCall(otel, withSpan(sent, span), span);
-  }
-
-  /** @param seconds How long each of `count` calls took: the API takes them one by one */
-  #record(attributes: Attributes, code: Code | undefined, seconds: number, count: number): void {
-    const durations = this.#durations;
-    if (durations === undefined) return;
-    const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
-    for (let i = 0; i < count; i++) durations.record(seconds, all);
   }
 }
 

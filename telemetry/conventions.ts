@@ -1,7 +1,7 @@
 // Names and values as OpenTelemetry's semantic conventions have them for RPC, version 1.45.0:
 // https://opentelemetry.io/docs/specs/semconv/rpc/
 
-import type { AttributeValue, Histogram, Meter } from "@opentelemetry/api";
+import type { AttributeValue } from "@opentelemetry/api";
 import { type Code, isRpcError } from "../call/error.ts";
 
 /** Named values of a span or a measurement. */
@@ -14,9 +14,6 @@ export const ERROR = 2;
 
 /** `rpc.system.name`. */
 const SYSTEM = "troodon";
-
-/** The boundaries that the conventions advise, in s. */
-const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 
 /** Codes that say that a server has failed, not its caller: as gRPC's conventions have it. */
 const SERVER_ERRORS: ReadonlySet<string> = new Set<Code>([
@@ -85,13 +82,4 @@ export class AttributeSets {
     else sets.set(method, set);
     return set;
   }
-}
-
-/** The histogram of one side's durations. */
-export function durations(meter: Meter, side: "client" | "server"): Histogram {
-  return meter.createHistogram(`rpc.${side}.call.duration`, {
-    description: `How long ${side === "client" ? "outgoing" : "incoming"} calls take`,
-    unit: "s",
-    advice: { explicitBucketBoundaries: BOUNDARIES },
-  });
 }

@@ -1,11 +1,12 @@
 // The calls that one client makes, or a server back to its callers: a span around each, which goes along with it, and its
 // duration. Asked by OutgoingCall.
 
-import type { Context, Histogram, Span } from "@opentelemetry/api";
+import type { Context, Span } from "@opentelemetry/api";
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
 import type { AnswerWatch, CallWatch, CallWatcher, WatchedCall } from "../call/watch.ts";
 import { AnsweredCall } from "./answered_call.ts";
-import { type Attributes, AttributeSets, CLIENT, durations, ERROR, failureHere } from "./conventions.ts";
+import { type Attributes, AttributeSets, CLIENT, ERROR, failureHere } from "./conventions.ts";
+import { type Measure, measureOf } from "./measures.ts";
 import type { TelemetrySettings } from "./options.ts";
 import { type Otel, spanOf, withSpan } from "./otel.ts";
 
@@ -15,15 +16,14 @@ const ATTEMPT_FAILED = "rpc.attempt.failed";
 /** Watches the calls of one client or server. */
 export class MadeCalls implements CallWatcher {
   readonly otel: Otel;
-  /** Where durations are recorded. */
-  readonly durations: Histogram | undefined;
+  readonly measure: Measure | undefined;
   readonly attributes: AttributeSets = new AttributeSets("server");
   readonly #traces: number;
 
   constructor(otel: Otel, { traces, metrics }: TelemetrySettings) {
     this.otel = otel;
     this.#traces = traces;
-    if (metrics && otel.meter !== undefined) this.durations = durations(otel.meter, "client");
+    this.measure = measureOf(otel.meter, metrics, "client");
   }
 
   watch(call: WatchedCall, outer: object | undefined): CallWatch | undefined {
@@ -32,7 +32,7 @@ export class MadeCalls implements CallWatcher {
       const around = this.#around(call, outer);
       if (this.#traces === 1 || spanOf(around) !== undefined || Math.random() < this.#traces) parent = around;
     }
-    if (parent === undefined && this.durations === undefined) return undefined;
+    if (parent === undefined && this.measure === undefined) return undefined;
     return new MadeCall(this, call, parent);
   }
 
@@ -129,11 +129,12 @@ class MadeCall implements CallWatch {
     // It was never begun, or is over.
     if (began === undefined) return;
     this.#began = undefined;
-    const { durations } = this.#calls;
-    if (durations !== undefined) {
+    const { measure } = this.#calls;
+    if (measure !== undefined) {
       const attributes = this.#attributes();
       const all = failure === undefined ? attributes : { ...attributes, ...failure };
-      durations.record((performance.now() - began) / 1_000, all);
+      // The clock of whoever sent it may be somewhat ahead.
+      measure.add(all, Math.max(0, measure.now() - began), 1);
     }
     const span = this.#span;
     if (span === undefined) return;

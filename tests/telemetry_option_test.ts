@@ -162,6 +162,44 @@ Deno.test("telemetry: every call is counted once, also those that are answered t
   assertEquals(await it.client.call("S.names"), 0);
 });
 
+Deno.test("telemetry: totals are the same calls, told together", async () => {
+  const totals = { traces: 0, metrics: "totals" } as const;
+  await using it = await link({
+    ...ECHO,
+    fail: () => {
+      throw new RpcError("internal", "x");
+    },
+  }, { server: { telemetry: totals }, client: { telemetry: totals } });
+  const began = performance.now();
+  await Promise.all(Array.from({ length: 100 }, (_, i) => it.client.call("S.echo", i)));
+  await assertRejects(() => it.client.call("S.fail"), RpcError);
+  const took = (performance.now() - began) / 1_000;
+  // Closing waits for the end of the server's turn.
+  await it.client.close();
+  await it.server.close();
+  const place = { "server.address": "127.0.0.1", "server.port": it.port };
+  for (const [side, at] of [["client", place], ["server", {}]] as const) {
+    const system = { "rpc.system.name": "troodon", ...at };
+    const failure = { "rpc.status_code": "internal", "error.type": "internal" };
+    const of = (name: string, method: string) =>
+      it.recorder.added.filter((each) =>
+        each.name === `troodon.${side}.${name}` && each.attributes["rpc.method"] === method
+      );
+    const sum = (told: { value: number }[]) => told.reduce((sum, { value }) => sum + value, 0);
+    const calls = of("calls", "S.echo");
+    assertEquals([sum(calls), calls[0]!.unit], [100, "{call}"]);
+    assert(calls.length <= 10, `told ${calls.length} times`);
+    assertEquals(calls[0]!.attributes, { ...system, "rpc.method": "S.echo" });
+    assertEquals(of("calls", "S.fail").map(({ value, attributes }) => [value, attributes]), [
+      [1, { ...system, "rpc.method": "S.fail", ...failure }],
+    ]);
+    const time = of("time", "S.echo");
+    assert(time.length === calls.length && time[0]!.unit === "s");
+    assert(sum(time) >= 0 && sum(time) <= 100 * took, `${sum(time)} s for 100 calls in ${took} s`);
+  }
+  assertEquals(it.recorder.durations, []);
+});
+
 Deno.test("telemetry: metrics: false records no durations, and traces go on", async () => {
   await using it = await link(ECHO, {
     server: { telemetry: { metrics: false } },
@@ -177,7 +215,7 @@ Deno.test("telemetry: options that are wrong are refused, by servers and clients
     [{ traces: 1.5 }, RangeError, "Cannot use telemetry.traces 1.5: expected a share from 0 to 1"],
     [{ traces: NaN }, RangeError, "telemetry.traces NaN"],
     [{ traces: "1" }, RangeError, 'telemetry.traces "1"'],
-    [{ metrics: 1 }, TypeError, "Cannot use telemetry.metrics 1: expected true or false"],
+    [{ metrics: 1 }, TypeError, 'Cannot use telemetry.metrics 1: expected true, false or "totals"'],
     [{ trace: 1 }, TypeError, 'unknown option "trace"; did you mean "traces"?'],
     ["yes", TypeError, "Cannot use telemetry: expected an object with options"],
     [null, TypeError, "Cannot use telemetry"],

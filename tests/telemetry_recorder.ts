@@ -148,11 +148,10 @@ export function activeBaggage(): unknown {
   return context.active().getValue(BAGGAGE);
 }
 
-/** What was recorded of a duration. */
-export interface Duration {
+/** What an instrument was told. */
+export interface Measured {
   readonly name: string;
   readonly unit: string | undefined;
-  /** s. */
   readonly value: number;
   readonly attributes: Attributes;
 }
@@ -175,7 +174,9 @@ export class Recorder implements Disposable {
   readonly spans: RecordedSpan[] = [];
   /** How many were started. */
   started = 0;
-  readonly durations: Duration[] = [];
+  readonly durations: Measured[] = [];
+  /** What was added to counters, each time. */
+  readonly added: Measured[] = [];
   /** The advice that came with the instruments. */
   readonly boundaries = new Map<string, readonly number[] | undefined>();
   readonly scopes = new Set<string>();
@@ -242,6 +243,10 @@ export class Recorder implements Disposable {
   // deno-lint-ignore no-explicit-any -- of a meter there is but what is asked for
   #meter(): any {
     return {
+      createCounter: (name: string, { unit }: { unit?: string }) => ({
+        add: (value: number, attributes: Attributes) =>
+          this.added.push({ name, unit, value, attributes: { ...attributes } }),
+      }),
       createHistogram: (
         name: string,
         options: { unit?: string; advice?: { explicitBucketBoundaries?: number[] } },

@@ -1,0 +1,96 @@
+// What is measured of calls: the duration of each, as the conventions have it, or sums, which are told once for all calls
+// that end together. Made once for each side of a server or client.
+
+import type { Counter, Histogram, Meter } from "@opentelemetry/api";
+import type { Attributes } from "./conventions.ts";
+
+/** Which calls: those that are made, or those that are answered. */
+export type Side = "client" | "server";
+
+/** Takes what is measured. */
+export interface Measure {
+  /** The time in ms, on the clock of `performance.now()`, as precise as it is needed. */
+  now(): number;
+  /** Calls have ended that took `ms` each. */
+  add(attributes: Attributes, ms: number, count: number): void;
+}
+
+/** The boundaries that the conventions advise, in s. */
+const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+
+/** A histogram of durations. The API takes them one by one. */
+export class Durations implements Measure {
+  readonly #histogram: Histogram;
+
+  constructor(meter: Meter, side: Side) {
+    this.#histogram = meter.createHistogram(`rpc.${side}.call.duration`, {
+      description: `How long ${side === "client" ? "outgoing" : "incoming"} calls take`,
+      unit: "s",
+      advice: { explicitBucketBoundaries: BOUNDARIES },
+    });
+  }
+
+  now(): number {
+    return performance.now();
+  }
+
+  add(attributes: Attributes, ms: number, count: number): void {
+    for (let i = 0; i < count; i++) this.#histogram.record(ms / 1_000, attributes);
+  }
+}
+
+/** How many calls there were and how long they took together. What ends together is told together. */
+export class Totals implements Measure {
+  readonly #calls: Counter;
+  readonly #time: Counter;
+  /** By attributes, which are the same object for calls of the same kind. */
+  #open = new Map<Attributes, { count: number; ms: number }>();
+  #now: number | undefined;
+
+  constructor(meter: Meter, side: Side) {
+    const which = side === "client" ? "outgoing" : "incoming";
+    this.#calls = meter.createCounter(`troodon.${side}.calls`, {
+      description: `How many ${which} calls have ended`,
+      unit: "{call}",
+    });
+    this.#time = meter.createCounter(`troodon.${side}.time`, {
+      description: `How long ${which} calls took, all together`,
+      unit: "s",
+    });
+  }
+
+  now(): number {
+    return this.#now ??= performance.now();
+  }
+
+  add(attributes: Attributes, ms: number, count: number): void {
+    if (this.#open.size === 0) queueMicrotask(() => this.#tell());
+    const sum = this.#open.get(attributes);
+    if (sum === undefined) {
+      this.#open.set(attributes, { count, ms: ms * count });
+    } else {
+      sum.count += count;
+      sum.ms += ms * count;
+    }
+  }
+
+  #tell(): void {
+    this.#now = undefined;
+    const open = this.#open;
+    this.#open = new Map();
+    for (const [attributes, { count, ms }] of open) {
+      this.#calls.add(count, attributes);
+      this.#time.add(ms / 1_000, attributes);
+    }
+  }
+}
+
+/** What is to be measured; undefined = nothing. */
+export function measureOf(
+  meter: Meter | undefined,
+  metrics: boolean | "totals",
+  side: Side,
+): Measure | undefined {
+  if (meter === undefined || metrics === false) return undefined;
+  return metrics === "totals" ? new Totals(meter, side) : new Durations(meter, side);
+}
