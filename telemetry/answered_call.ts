@@ -23,7 +23,7 @@ export class AnsweredCalls {
     this.#otel = otel;
     this.#traces = traces;
     this.#back = back;
-    this.#measure = measureOf(otel.meter, metrics, "server");
+    this.#measure = measureOf(otel, metrics, "server");
   }
 
   /** Who watches the calls of one method. */
@@ -34,14 +34,14 @@ export class AnsweredCalls {
       begin: (call) => this.#begin(call),
       answered: (code, elapsed, count) => {
         const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
-        this.#measure?.add(all, elapsed, count);
+        this.#otel.guard(() => this.#measure?.add(all, elapsed, count));
       },
     };
   }
 
   #begin(call: CallContext): AnswerWatch | undefined {
     const otel = this.#otel;
-    if (otel.tracer === undefined) return undefined;
+    if (!otel.traces) return undefined;
     const sent = call.metadata.size === 0 ? ROOT : otel.extract(ROOT, call.metadata);
     if (this.#traces < 1 && spanOf(sent) === undefined && Math.random() >= this.#traces) {
       // Not to be part of whatever was going on where somebody listened or connected.
@@ -49,8 +49,8 @@ export class AnsweredCalls {
       return new AnsweredCall(otel, sent, undefined);
     }
     const attributes = this.#attributes.of(call.method, call.peer.address);
-    const span = otel.tracer.startSpan(call.method, { kind: SERVER, attributes }, sent);
-    return new AnsweredCall(otel, withSpan(sent, span), span);
+    const span = otel.start(call.method, { kind: SERVER, attributes }, sent);
+    return new AnsweredCall(otel, span === undefined ? sent : withSpan(sent, span), span);
   }
 }
 
@@ -73,12 +73,15 @@ export class AnsweredCall implements AnswerWatch {
 
   end(error?: RpcError): void {
     const span = this.#span;
-    if (span === undefined) return;
-    if (error !== undefined) {
-      const failure = failureThere(error.code);
-      span.setAttributes(failure);
-      if ("error.type" in failure) span.setStatus({ code: ERROR });
-    }
-    span.end();
+    if (span !== undefined) this.#otel.guard(() => end(span, error));
   }
+}
+
+function end(span: Span, error: RpcError | undefined): void {
+  if (error !== undefined) {
+    const failure = failureThere(error.code);
+    span.setAttributes(failure);
+    if ("error.type" in failure) span.setStatus({ code: ERROR });
+  }
+  span.end();
 }

@@ -23,12 +23,12 @@ export class MadeCalls implements CallWatcher {
   constructor(otel: Otel, { traces, metrics }: TelemetrySettings) {
     this.otel = otel;
     this.#traces = traces;
-    this.measure = measureOf(otel.meter, metrics, "client");
+    this.measure = measureOf(otel, metrics, "client");
   }
 
   watch(call: WatchedCall, outer: object | undefined): CallWatch | undefined {
     let parent: Context | undefined;
-    if (this.otel.tracer !== undefined) {
+    if (this.otel.traces) {
       const around = this.#around(call, outer);
       if (this.#traces === 1 || spanOf(around) !== undefined || Math.random() < this.#traces) parent = around;
     }
@@ -83,8 +83,8 @@ class MadeCall implements CallWatch {
     const parent = this.#parent;
     if (parent === undefined) return;
     const options = { kind: CLIENT, attributes: this.#attributes() };
-    const span = this.#span = this.#calls.otel.tracer!.startSpan(this.#call.method, options, parent);
-    this.#send(withSpan(parent, span), span);
+    const span = this.#span = this.#calls.otel.start(this.#call.method, options, parent);
+    if (span !== undefined) this.#send(withSpan(parent, span), span);
   }
 
   answeredAt(address: string): void {
@@ -120,7 +120,7 @@ class MadeCall implements CallWatch {
     if (failed === undefined) return;
     this.#failed = undefined;
     const attributes = { ...failureHere(failed.error), ...this.#calls.attributes.place(failed.address) };
-    this.#span?.addEvent(ATTEMPT_FAILED, attributes, failed.at);
+    this.#calls.otel.guard(() => this.#span?.addEvent(ATTEMPT_FAILED, attributes, failed.at));
   }
 
   /** @param failure What is to be said of how it failed */
@@ -134,17 +134,18 @@ class MadeCall implements CallWatch {
       const attributes = this.#attributes();
       const all = failure === undefined ? attributes : { ...attributes, ...failure };
       // The clock of whoever sent it may be somewhat ahead.
-      measure.add(all, Math.max(0, measure.now() - began), 1);
+      this.#calls.otel.guard(() => measure.add(all, Math.max(0, measure.now() - began), 1));
     }
     const span = this.#span;
     if (span === undefined) return;
     // Watches may be told of attempts that were given up when the call is over.
     this.#span = undefined;
-    if (this.#address !== undefined && this.#address !== this.#told) {
-      span.setAttributes(this.#calls.attributes.place(this.#address));
-    }
-    if (failure !== undefined) span.setAttributes(failure).setStatus({ code: ERROR });
-    span.end();
+    const moved = this.#address === this.#told ? undefined : this.#address;
+    this.#calls.otel.guard(() => {
+      if (moved !== undefined) span.setAttributes(this.#calls.attributes.place(moved));
+      if (failure !== undefined) span.setAttributes(failure).setStatus({ code: ERROR });
+      span.end();
+    });
   }
 }
 

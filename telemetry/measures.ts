@@ -3,6 +3,7 @@
 
 import type { Counter, Histogram, Meter } from "@opentelemetry/api";
 import type { Attributes } from "./conventions.ts";
+import type { Otel } from "./otel.ts";
 
 /** Which calls: those that are made, or those that are answered. */
 export type Side = "client" | "server";
@@ -46,8 +47,10 @@ export class Totals implements Measure {
   /** By attributes, which are the same object for calls of the same kind. */
   #open = new Map<Attributes, { count: number; ms: number }>();
   #now: number | undefined;
+  readonly #otel: Otel;
 
-  constructor(meter: Meter, side: Side) {
+  constructor(otel: Otel, meter: Meter, side: Side) {
+    this.#otel = otel;
     const which = side === "client" ? "outgoing" : "incoming";
     this.#calls = meter.createCounter(`troodon.${side}.calls`, {
       description: `How many ${which} calls have ended`,
@@ -64,7 +67,7 @@ export class Totals implements Measure {
   }
 
   add(attributes: Attributes, ms: number, count: number): void {
-    if (this.#open.size === 0) queueMicrotask(() => this.#tell());
+    if (this.#open.size === 0) queueMicrotask(() => this.#otel.guard(() => this.#tell()));
     const sum = this.#open.get(attributes);
     if (sum === undefined) {
       this.#open.set(attributes, { count, ms: ms * count });
@@ -87,10 +90,11 @@ export class Totals implements Measure {
 
 /** What is to be measured; undefined = nothing. */
 export function measureOf(
-  meter: Meter | undefined,
+  otel: Otel,
   metrics: boolean | "totals",
   side: Side,
 ): Measure | undefined {
+  const { meter } = otel;
   if (meter === undefined || metrics === false) return undefined;
-  return metrics === "totals" ? new Totals(meter, side) : new Durations(meter, side);
+  return metrics === "totals" ? new Totals(otel, meter, side) : new Durations(meter, side);
 }

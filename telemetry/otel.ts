@@ -6,9 +6,11 @@
 import type {
   Context,
   ContextManager,
+  DiagLogger,
   Meter,
   MeterProvider,
   Span,
+  SpanOptions,
   TextMapPropagator,
   Tracer,
   TracerProvider,
@@ -25,6 +27,7 @@ interface Registered {
   readonly metrics?: MeterProvider;
   readonly context?: ContextManager;
   readonly propagation?: TextMapPropagator;
+  readonly diag?: DiagLogger;
 }
 
 /** A context of OpenTelemetry that holds one value more than another. */
@@ -67,23 +70,44 @@ export function withSpan(context: Context, span: Span): Context {
 
 /** OpenTelemetry as it was registered when this was made. */
 export class Otel {
-  /** Makes spans; undefined if nobody wants any. */
-  readonly tracer: Tracer | undefined;
+  readonly #tracer: Tracer | undefined;
   /** Makes instruments; undefined if nobody wants metrics. */
   readonly meter: Meter | undefined;
   readonly #contexts: ContextManager | undefined;
   readonly #propagator: TextMapPropagator | undefined;
+  readonly #diag: DiagLogger | undefined;
 
   constructor() {
     const registered = (globalThis as { [REGISTERED]?: Registered })[REGISTERED];
-    const { trace, metrics, context, propagation } = registered ?? {};
+    const { trace, metrics, context, propagation, diag } = registered ?? {};
     // The API's own provider is there as soon as anybody has asked for it, and has a tracer when there is an SDK.
-    this.tracer = trace?.getDelegateTracer === undefined
+    this.#tracer = trace?.getDelegateTracer === undefined
       ? trace?.getTracer(SCOPE)
       : trace.getDelegateTracer(SCOPE);
     this.meter = metrics?.getMeter(SCOPE);
     this.#contexts = context;
     this.#propagator = propagation;
+    this.#diag = diag;
+  }
+
+  /** Whether anybody wants spans. */
+  get traces(): boolean {
+    return this.#tracer !== undefined;
+  }
+
+  /** Runs what somebody has registered: what it throws is for OpenTelemetry's own log, and no call fails by it. */
+  guard<T>(run: () => T): T | undefined {
+    try {
+      return run();
+    } catch (error) {
+      this.#diag?.error(`${SCOPE}: telemetry failed`, error);
+      return undefined;
+    }
+  }
+
+  /** Starts a span; undefined if nobody wants any, or it cannot be started. */
+  start(name: string, options: SpanOptions, context: Context): Span | undefined {
+    return this.guard(() => this.#tracer?.startSpan(name, options, context));
   }
 
   /** The context of what is going on here. */
@@ -98,12 +122,12 @@ export class Otel {
 
   /** A context that is part of that of whoever sent `metadata`, and else of `context`. */
   extract(context: Context, metadata: ReadonlyMap<string, string | Uint8Array>): Context {
-    return this.#propagator?.extract(context, metadata, GETTER) ?? context;
+    return this.guard(() => this.#propagator?.extract(context, metadata, GETTER)) ?? context;
   }
 
   /** Puts what tells others of a context into `metadata`. */
   inject(context: Context, metadata: Map<string, string | Uint8Array>): void {
-    this.#propagator?.inject(context, metadata, SETTER);
+    this.guard(() => this.#propagator?.inject(context, metadata, SETTER));
   }
 }
 

@@ -26,7 +26,7 @@ export function watchers(option: boolean | TelemetryOptions | undefined): Watche
   const settings = checkTelemetry(option);
   if (settings === undefined) return undefined;
   const otel = new Otel();
-  if (otel.tracer === undefined && (otel.meter === undefined || settings.metrics === false)) return undefined;
+  if (!otel.traces && (otel.meter === undefined || settings.metrics === false)) return undefined;
   const made = new MadeCalls(otel, settings);
   const answered = new AnsweredCalls(otel, settings, made);
   return { made, answered: (method) => answered.of(method) };

@@ -1,7 +1,7 @@
 // What telemetry costs nothing for: it is off, not registered, not sampled. And the durations of calls.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { metrics, SpanKind, trace } from "@opentelemetry/api";
+import { diag, metrics, SpanKind, trace } from "@opentelemetry/api";
 import {
   type CallContext,
   connect,
@@ -208,6 +208,27 @@ Deno.test("telemetry: metrics: false records no durations, and traces go on", as
   await it.client.call("S.echo");
   await it.recorder.ended(2);
   assertEquals([it.recorder.durations.length, it.recorder.boundaries.size], [0, 0]);
+});
+
+Deno.test("telemetry: what an SDK throws fails no call, and is told to OpenTelemetry's own log", async () => {
+  const told: unknown[] = [];
+  const log = () => {};
+  diag.setLogger({ error: (...args) => told.push(args), warn: log, info: log, debug: log, verbose: log });
+  try {
+    const broken = new Error("The sampler is broken");
+    await using it = await link(ECHO, {
+      recorder: {
+        sample() {
+          throw broken;
+        },
+      },
+    });
+    assertEquals([await it.client.call("S.echo", 1), await it.client.call("S.names")], [1, 0]);
+    assertEquals(told.length, 4);
+    assertEquals(told[0], ["@troodon/rpc: telemetry failed", broken]);
+  } finally {
+    diag.disable();
+  }
 });
 
 Deno.test("telemetry: options that are wrong are refused, by servers and clients", async () => {
