@@ -1,5 +1,7 @@
 // What is measured: the six workloads, and the form in which a client process is told its load.
 
+import type { TelemetryOptions } from "../telemetry/options.ts";
+
 /** What a client process does, and what its server has to offer for it; travels as JSON. */
 export interface Load {
   /** `sum`: small calls. `echo`: byte strings there and back. `stream`: items from the server. `idle`: nothing. */
@@ -22,6 +24,11 @@ export interface Load {
   readonly sharedPort: number;
   /** What this library's server and client are given as options: none, except where scale is measured. */
   readonly limits: Readonly<Record<string, number>>;
+  /** This library's option `telemetry`, likewise; absent = its default. */
+  readonly telemetry: {
+    readonly server?: boolean | TelemetryOptions;
+    readonly client?: boolean | TelemetryOptions;
+  };
   /** How long the load runs before it is measured, in s. */
   readonly warm: number;
   /** How long it is measured, in s. */
@@ -60,6 +67,7 @@ export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
     work: 0,
     sharedPort: 0,
     limits: {},
+    telemetry: {},
     warm: 1,
     seconds: 1,
     ...load,

@@ -12,15 +12,11 @@ export interface AnswerWatch {
   end(error?: RpcError): void;
 }
 
-/** A call that is made here, as much of it as a watcher needs; it takes the places of what it wants to see first. */
+/** A call that is made here, as much of it as a watcher needs. */
 export interface WatchedCall {
   readonly method: string;
-  /** What is sent along. */
+  /** What is sent along: a watcher may put others in their place until the call is sent. */
   metadata: Metadata | undefined;
-  /** Settles it with a result, for good. */
-  settle: (result: unknown, metadata?: Metadata) => void;
-  /** Settles it as failed, for good. */
-  fail: (error: unknown) => void;
 }
 
 /** One call that is made here, as it is watched. */
@@ -36,6 +32,10 @@ export interface CallWatch {
   answeredAt(address: string): void;
   /** An attempt of it failed, or could not be made. There may be others. */
   failedAt(address: string, error: unknown): void;
+  /** It has its result. */
+  end(): void;
+  /** It has failed for good, or could not even begin. */
+  failed(error: unknown): void;
 }
 
 /** Watches the calls that are made by one client, or back to one caller. */

@@ -270,7 +270,7 @@ export class Client implements AsyncDisposable {
       call.begin(performance.now());
       broadcast(this.#servers.channels, call, this.#budget).then(
         ({ value }) => call.settle(value),
-        call.fail,
+        (error) => call.fail(error),
       );
     });
   }

@@ -46,6 +46,8 @@ export class AttributeSets {
   /** By address, then by method. */
   readonly #sets = new Map<string, Map<string, Attributes>>();
   #size = 0;
+  /** What was asked for last, which is often what is asked for next. */
+  #last: { readonly method: string; readonly address: string; readonly set: Attributes } | undefined;
 
   /** @param prefix What the address is of */
   constructor(prefix: "server" | "network.peer") {
@@ -58,7 +60,11 @@ export class AttributeSets {
    * @param address Empty = none
    */
   of(method: string, address: string): Attributes {
-    return this.#sets.get(address)?.get(method) ?? this.#add(method, address);
+    const last = this.#last;
+    if (last !== undefined && last.method === method && last.address === address) return last.set;
+    const set = this.#sets.get(address)?.get(method) ?? this.#add(method, address);
+    this.#last = { method, address, set };
+    return set;
   }
 
   /** The attributes of an address alone. */

@@ -66,15 +66,6 @@ class MadeCall implements CallWatch {
     this.#calls = calls;
     this.#call = call;
     this.#parent = parent;
-    const { settle, fail } = call;
-    call.settle = (result, metadata) => {
-      this.#end();
-      settle(result, metadata);
-    };
-    call.fail = (error) => {
-      this.#end(failureHere(error));
-      fail(error);
-    };
   }
 
   begin(now: number, address: string | undefined): void {
@@ -96,6 +87,14 @@ class MadeCall implements CallWatch {
     this.#tellFailed();
     this.#address = address;
     this.#failed = { address, error, at: Date.now() };
+  }
+
+  end(): void {
+    this.#end(undefined);
+  }
+
+  failed(error: unknown): void {
+    this.#end(failureHere(error));
   }
 
   /** Sends along which span is the call's. */
@@ -124,7 +123,7 @@ class MadeCall implements CallWatch {
   }
 
   /** @param failure What is to be said of how it failed */
-  #end(failure?: Attributes): void {
+  #end(failure: Attributes | undefined): void {
     const began = this.#began;
     // It was never begun, or is over.
     if (began === undefined) return;

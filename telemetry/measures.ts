@@ -40,12 +40,20 @@ export class Durations implements Measure {
   }
 }
 
+interface Sum {
+  readonly attributes: Attributes;
+  count: number;
+  ms: number;
+}
+
 /** How many calls there were and how long they took together. What ends together is told together. */
 export class Totals implements Measure {
   readonly #calls: Counter;
   readonly #time: Counter;
   /** By attributes, which are the same object for calls of the same kind. */
-  #open = new Map<Attributes, { count: number; ms: number }>();
+  #open = new Map<Attributes, Sum>();
+  /** The sum that was added to last, which is often the next one too. */
+  #last: Sum | undefined;
   #now: number | undefined;
   readonly #otel: Otel;
 
@@ -67,21 +75,26 @@ export class Totals implements Measure {
   }
 
   add(attributes: Attributes, ms: number, count: number): void {
-    if (this.#open.size === 0) queueMicrotask(() => this.#otel.guard(() => this.#tell()));
-    const sum = this.#open.get(attributes);
-    if (sum === undefined) {
-      this.#open.set(attributes, { count, ms: ms * count });
-    } else {
-      sum.count += count;
-      sum.ms += ms * count;
+    let sum = this.#last;
+    if (sum?.attributes !== attributes) {
+      sum = this.#last = this.#open.get(attributes) ?? this.#begin(attributes);
     }
+    sum.count += count;
+    sum.ms += ms * count;
+  }
+
+  #begin(attributes: Attributes): Sum {
+    if (this.#open.size === 0) queueMicrotask(() => this.#otel.guard(() => this.#tell()));
+    const sum = { attributes, count: 0, ms: 0 };
+    this.#open.set(attributes, sum);
+    return sum;
   }
 
   #tell(): void {
-    this.#now = undefined;
+    this.#now = this.#last = undefined;
     const open = this.#open;
     this.#open = new Map();
-    for (const [attributes, { count, ms }] of open) {
+    for (const { attributes, count, ms } of open.values()) {
       this.#calls.add(count, attributes);
       this.#time.add(ms / 1_000, attributes);
     }

@@ -50,13 +50,13 @@ export class OutgoingCall implements SessionCall, PickContext {
   listener: AttemptListener | undefined = undefined;
   /** Who watches it. */
   watch: CallWatch | undefined = undefined;
-  /** Settles it with a result, for good. */
-  declare settle: (result: unknown, metadata?: Metadata) => void;
-  /** Settles it as failed, for good. */
-  declare fail: (error: unknown) => void;
+  declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
+  declare readonly onError: (error: unknown) => void;
   readonly #defaults: CallDefaults;
 
   /**
+   * @param onResult Told the result, once, unless it fails
+   * @param onError Told why it failed, once
    * @param inflow Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
    * @throws {TypeError} If the method is not text, or the signal or the metadata are none
@@ -67,8 +67,8 @@ export class OutgoingCall implements SessionCall, PickContext {
     args: unknown,
     options: CallOptions | undefined,
     defaults: CallDefaults,
-    settle: (result: unknown, metadata?: Metadata) => void,
-    fail: (error: unknown) => void,
+    onResult: (result: unknown, metadata?: Metadata) => void,
+    onError: (error: unknown) => void,
     inflow?: Inflow,
     outer: CallContext | undefined = ambient.current(),
   ) {
@@ -78,8 +78,8 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.method = method;
     this.args = args;
     this.#defaults = defaults;
-    this.settle = settle;
-    this.fail = fail;
+    this.onResult = onResult;
+    this.onError = onError;
     this.inflow = inflow;
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
@@ -105,6 +105,18 @@ export class OutgoingCall implements SessionCall, PickContext {
   begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
     this.watch?.begin(now, address);
+  }
+
+  /** Settles it with a result, for good. */
+  settle(result: unknown, metadata?: Metadata): void {
+    this.watch?.end();
+    this.onResult(result, metadata);
+  }
+
+  /** Settles it as failed, for good. */
+  fail(error: unknown): void {
+    this.watch?.failed(error);
+    this.onError(error);
   }
 
   /** The first attempt was answered. */
