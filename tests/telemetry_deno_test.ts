@@ -99,17 +99,21 @@ class Collector implements AsyncDisposable {
   }
 }
 
+function spawn(env: Record<string, string>, ...args: string[]): Deno.ChildProcess {
+  return new Deno.Command("deno", {
+    args: ["run", "--allow-net=127.0.0.1", "tests/telemetry_process.ts", ...args],
+    cwd: new URL("..", import.meta.url),
+    env,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+}
+
 /** Both programs to their end; what the client printed. */
 async function run(collector: Collector, more: Record<string, string> = {}): Promise<unknown> {
   const start = (service: string, ...args: string[]) =>
-    new Deno.Command("deno", {
-      args: ["run", "--allow-net=127.0.0.1", "tests/telemetry_process.ts", ...args],
-      cwd: new URL("..", import.meta.url),
-      env: { ...collector.env, OTEL_SERVICE_NAME: service, ...more },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
+    spawn({ ...collector.env, OTEL_SERVICE_NAME: service, ...more }, ...args);
   const server = start("shop", "server");
   const out = server.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const address = (await soon(out.read(), "the server's address", 30_000)).value!.trim();
@@ -174,6 +178,21 @@ Deno.test("telemetry: with OTEL_DENO=true the traces of two programs are one, an
       assertEquals([explicitBounds[0], explicitBounds.at(-1), explicitBounds.length], [0.005, 10, 14]);
     }
   }
+});
+
+Deno.test("telemetry: calls do not become part of the requests to a registry, whose spans Deno leaves behind", async () => {
+  await using collector = new Collector();
+  const program = spawn(collector.env, "alone");
+  await program.stdin.close();
+  const { code, stdout } = await soon(program.output(), "its end", 30_000);
+  assertEquals([code, new TextDecoder().decode(stdout)], [0, "anybody there?\n"]);
+  const [made, answered] = collector.spans.toSorted((a, b) => b.kind - a.kind);
+  assertEquals(collector.spans.length, 2);
+  assertEquals([made!.name, made!.parentSpanId ?? "", answered!.parentSpanId], [
+    "Echo.echo",
+    "",
+    made!.spanId,
+  ]);
 });
 
 Deno.test("telemetry: the sampler that the environment names is heeded, and durations come all the same", async () => {
