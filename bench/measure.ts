@@ -52,9 +52,9 @@ export async function measure(
   const [serverCores, clientCores] = workload.apart
     ? [cores.server, cores.client]
     : [cores.shared, cores.shared];
-  await using server = new Process(ready.server(load), serverCores, ready.env);
+  await using server = new Process(ready.server(load), serverCores);
   const { port } = await server.next<{ port: number }>();
-  await using client = new Process(ready.client(load, port), clientCores, ready.env);
+  await using client = new Process(ready.client(load, port), clientCores);
   return await inTime(load, [server, client], () => {
     return load.kind === "idle" ? idle(server, client, load) : calls([server], client, workload.factor);
   });

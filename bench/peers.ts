@@ -56,23 +56,11 @@ const DENO = [
 /** Whoever can be measured here, with the commands of both sides. */
 export class Ready {
   readonly contestant: Contestant;
-  /** Variables that its processes get beside those of this one. */
-  readonly env: Readonly<Record<string, string>>;
   readonly #command: readonly string[];
 
-  constructor(
-    contestant: Contestant,
-    command: readonly string[],
-    env: Readonly<Record<string, string>> = {},
-  ) {
+  constructor(contestant: Contestant, command: readonly string[]) {
     this.contestant = contestant;
-    this.env = env;
     this.#command = command;
-  }
-
-  /** The same with other variables. */
-  with(env: Readonly<Record<string, string>>): Ready {
-    return new Ready(this.contestant, this.#command, env);
   }
 
   server(load: Load): string[] {

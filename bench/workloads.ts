@@ -1,7 +1,5 @@
 // What is measured: the six workloads, and the form in which a client process is told its load.
 
-import type { TelemetryOptions } from "../telemetry/options.ts";
-
 /** What a client process does, and what its server has to offer for it; travels as JSON. */
 export interface Load {
   /** `sum`: small calls. `echo`: byte strings there and back. `stream`: items from the server. `idle`: nothing. */
@@ -24,11 +22,6 @@ export interface Load {
   readonly sharedPort: number;
   /** What this library's server and client are given as options: none, except where scale is measured. */
   readonly limits: Readonly<Record<string, number>>;
-  /** This library's option `telemetry`, likewise; absent = its default. */
-  readonly telemetry: {
-    readonly server?: boolean | TelemetryOptions;
-    readonly client?: boolean | TelemetryOptions;
-  };
   /** How long the load runs before it is measured, in s. */
   readonly warm: number;
   /** How long it is measured, in s. */
@@ -67,7 +60,6 @@ export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
     work: 0,
     sharedPort: 0,
     limits: {},
-    telemetry: {},
     warm: 1,
     seconds: 1,
     ...load,

@@ -34,7 +34,7 @@ export class AnsweredCalls {
       begin: (call) => this.#begin(call),
       answered: (code, elapsed, count) => {
         const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
-        this.#otel.guard(() => this.#measure?.add(all, elapsed, count));
+        this.#measure?.add(all, elapsed, count);
       },
     };
   }

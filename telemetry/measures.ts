@@ -12,7 +12,7 @@ export type Side = "client" | "server";
 export interface Measure {
   /** The time in ms, on the clock of `performance.now()`, as precise as it is needed. */
   now(): number;
-  /** Calls have ended that took `ms` each. */
+  /** Calls have ended that took `ms` each. Never throws. */
   add(attributes: Attributes, ms: number, count: number): void;
 }
 
@@ -21,9 +21,11 @@ const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.
 
 /** A histogram of durations. The API takes them one by one. */
 export class Durations implements Measure {
+  readonly #otel: Otel;
   readonly #histogram: Histogram;
 
-  constructor(meter: Meter, side: Side) {
+  constructor(otel: Otel, meter: Meter, side: Side) {
+    this.#otel = otel;
     this.#histogram = meter.createHistogram(`rpc.${side}.call.duration`, {
       description: `How long ${side === "client" ? "outgoing" : "incoming"} calls take`,
       unit: "s",
@@ -36,7 +38,9 @@ export class Durations implements Measure {
   }
 
   add(attributes: Attributes, ms: number, count: number): void {
-    for (let i = 0; i < count; i++) this.#histogram.record(ms / 1_000, attributes);
+    this.#otel.guard(() => {
+      for (let i = 0; i < count; i++) this.#histogram.record(ms / 1_000, attributes);
+    });
   }
 }
 
@@ -109,5 +113,5 @@ export function measureOf(
 ): Measure | undefined {
   const { meter } = otel;
   if (meter === undefined || metrics === false) return undefined;
-  return metrics === "totals" ? new Totals(otel, meter, side) : new Durations(meter, side);
+  return metrics === "totals" ? new Totals(otel, meter, side) : new Durations(otel, meter, side);
 }

@@ -19,8 +19,8 @@ function addUp(count: number): number {
   return sum;
 }
 
-export async function serve({ methods, limits, telemetry, work, sharedPort }: Load): Promise<number> {
-  const server = new Server({ ...limits, telemetry: telemetry.server });
+export async function serve({ methods, limits, work, sharedPort }: Load): Promise<number> {
+  const server = new Server(limits);
   const sum = work === 0
     ? ({ a, b }: Addends) => ({ sum: a + b })
     : ({ a, b }: Addends) => ({ sum: a + b, work: addUp(work) });
@@ -30,8 +30,8 @@ export async function serve({ methods, limits, telemetry, work, sharedPort }: Lo
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
-export async function connect(port: number, { methods, limits, telemetry }: Load): Promise<PeerClient> {
-  const client = await dial(`tcp@127.0.0.1:${port}`, { ...limits, telemetry: telemetry.client });
+export async function connect(port: number, { methods, limits }: Load): Promise<PeerClient> {
+  const client = await dial(`tcp@127.0.0.1:${port}`, limits);
   const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
   return {
     sum: async (a, b) => (await client.call<{ sum: number }>(names[a % methods]!, { a, b })).sum,
