@@ -2,6 +2,7 @@
 // duration. Asked by OutgoingCall.
 
 import type { Context, Span } from "@opentelemetry/api";
+import { isRpcError } from "../call/error.ts";
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
 import type { AnswerWatch, CallWatch, CallWatcher, WatchedCall } from "../call/watch.ts";
 import { AnsweredCall } from "./answered_call.ts";
@@ -56,9 +57,9 @@ class MadeCall implements CallWatch {
   readonly #parent: Context | undefined;
   #span: Span | undefined;
   #began: number | undefined;
-  /** Where it is made, and what its span says about that. */
+  /** Where it was made at first, and where it was answered. */
   #address: string | undefined;
-  #told: string | undefined;
+  #answeredAt: string | undefined;
   /** The last attempt that failed: told when there is another. */
   #failed: { readonly address: string; readonly error: unknown; readonly at: number } | undefined;
 
@@ -70,22 +71,23 @@ class MadeCall implements CallWatch {
 
   begin(now: number, address: string | undefined): void {
     this.#began = now;
-    this.#address = this.#told = address;
+    this.#address = address;
     const parent = this.#parent;
     if (parent === undefined) return;
-    const options = { kind: CLIENT, attributes: this.#attributes() };
+    const options = { kind: CLIENT, attributes: this.#attributes(address) };
     const span = this.#span = this.#calls.otel.start(this.#call.method, options, parent);
     if (span !== undefined) this.#send(withSpan(parent, span), span);
   }
 
   answeredAt(address: string): void {
-    this.#address = address;
+    this.#answeredAt = address;
     this.#tellFailed();
   }
 
   failedAt(address: string, error: unknown): void {
+    // One that was given up, for its user or since another was faster, has not failed.
+    if (isRpcError(error) && error.code === "canceled" && !error.remote) return;
     this.#tellFailed();
-    this.#address = address;
     this.#failed = { address, error, at: Date.now() };
   }
 
@@ -109,8 +111,8 @@ class MadeCall implements CallWatch {
     if (metadata.size > 0 && metadata.size <= MAX_METADATA_ENTRIES) call.metadata = metadata;
   }
 
-  #attributes(): Attributes {
-    return this.#calls.attributes.of(this.#call.method, this.#address ?? "");
+  #attributes(address: string | undefined): Attributes {
+    return this.#calls.attributes.of(this.#call.method, address ?? "");
   }
 
   /** The attempt that failed was not the last. */
@@ -128,9 +130,10 @@ class MadeCall implements CallWatch {
     // It was never begun, or is over.
     if (began === undefined) return;
     this.#began = undefined;
+    const address = (failure === undefined ? this.#answeredAt : this.#failed?.address) ?? this.#address;
     const { measure } = this.#calls;
     if (measure !== undefined) {
-      const attributes = this.#attributes();
+      const attributes = this.#attributes(address);
       const all = failure === undefined ? attributes : { ...attributes, ...failure };
       // The clock of whoever sent it may be somewhat ahead.
       measure.add(all, Math.max(0, measure.now() - began), 1);
@@ -139,9 +142,10 @@ class MadeCall implements CallWatch {
     if (span === undefined) return;
     // Watches may be told of attempts that were given up when the call is over.
     this.#span = undefined;
-    const moved = this.#address === this.#told ? undefined : this.#address;
     this.#calls.otel.guard(() => {
-      if (moved !== undefined) span.setAttributes(this.#calls.attributes.place(moved));
+      if (address !== undefined && address !== this.#address) {
+        span.setAttributes(this.#calls.attributes.place(address));
+      }
       if (failure !== undefined) span.setAttributes(failure).setStatus({ code: ERROR });
       span.end();
     });

@@ -317,6 +317,30 @@ Deno.test("telemetry: the last attempt that fails is no event but what the span 
   assertEquals([client.events.length, client.attributes["error.type"]], [3, "unavailable"]);
 });
 
+Deno.test("telemetry: a broadcast that fails says where, and the servers that were given up for it do not count", async () => {
+  using recorder = new Recorder();
+  const gate = Promise.withResolvers<void>();
+  const handlers = [() => 1, () => gate.promise, () => {
+    throw new RpcError("internal", "x");
+  }];
+  await using stack = new AsyncDisposableStack();
+  const addresses = await Promise.all(handlers.map(async (all) => {
+    const server = stack.use(new Server().register("S", { all }));
+    return (await server.listen("tcp@127.0.0.1:0")).address;
+  }));
+  await using client = await connect(new MultiServers(addresses));
+  await assertRejects(() => client.broadcast("S.all"), RpcError);
+  gate.resolve();
+  const spans = await recorder.ended(4);
+  assertEquals(tree(spans), ["CLIENT S.all", "  SERVER S.all", "  SERVER S.all", "  SERVER S.all"]);
+  const { attributes, events } = recorder.of(SpanKind.CLIENT)[0]!;
+  assertEquals([attributes["error.type"], `tcp@127.0.0.1:${attributes["server.port"]}`], [
+    "internal",
+    addresses[2],
+  ]);
+  assertEquals(events, []);
+});
+
 Deno.test("telemetry: backup requests and broadcasts have one span, and a child on every server", async () => {
   using recorder = new Recorder();
   const gate = Promise.withResolvers<void>();
@@ -333,5 +357,8 @@ Deno.test("telemetry: backup requests and broadcasts have one span, and a child 
   gate.resolve();
   const spans = await recorder.ended(recorder.started - 3);
   assertEquals(tree(spans)[0], "CLIENT S.who");
-  assertEquals(recorder.of(SpanKind.CLIENT).length, 1);
+  const [made, ...others] = recorder.of(SpanKind.CLIENT);
+  assertEquals(others, []);
+  // Who was given up has not failed, and is not where the answer came from.
+  assertEquals([made!.events, `tcp@127.0.0.1:${made!.attributes["server.port"]}`], [[], addresses[1]]);
 });
