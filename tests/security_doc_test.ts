@@ -8,10 +8,12 @@ function read(path: string): string {
   return Deno.readTextFileSync(new URL(path, ROOT));
 }
 
-/** The options that a file declares, each with the default that its documentation names. */
+/** The options that a file declares, each with the default that its documentation names; switches are no limits. */
 function defaultsIn(path: string): Map<string, string> {
   const found = read(path).matchAll(/@default \{(.*?)\}\n\s*\*\/\n\s*(\w+)\??:/g);
-  return new Map([...found].map(([, value, name]) => [name!, value!]));
+  return new Map(
+    [...found].filter(([, value]) => value !== "true").map(([, value, name]) => [name!, value!]),
+  );
 }
 
 /** The rows of a table: the option's name and its default. */

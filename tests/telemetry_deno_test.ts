@@ -201,3 +201,36 @@ Deno.test("telemetry: the sampler that the environment names is heeded, and dura
   assertEquals(collector.spans, []);
   assertEquals(new Set(collector.metrics.map(({ service }) => service)), new Set(["visitor", "shop"]));
 });
+
+Deno.test("telemetry: the collector among the examples prints a trace as a tree, and durations", async () => {
+  const collector = new Deno.Command("deno", {
+    args: ["run", "-P=collector", "examples/collector.ts", "0"],
+    cwd: new URL("..", import.meta.url),
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const out = collector.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  const until = async (pattern: RegExp) => {
+    for (let found = pattern.exec(text);; found = pattern.exec(text)) {
+      if (found !== null) return found;
+      text += (await soon(out.read(), `${pattern} in ${text}`, 30_000)).value ?? "";
+    }
+  };
+  const [, url] = await until(/^Listening on (http\S+)$/m);
+  const program = spawn({
+    OTEL_DENO: "true",
+    OTEL_SERVICE_NAME: "alone",
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_EXPORTER_OTLP_ENDPOINT: url!,
+  }, "alone");
+  await program.stdin.close();
+  assertEquals((await program.output()).code, 0);
+  await until(
+    /^trace [0-9a-f]{32}\n {2}CLIENT Echo\.echo \d+\.\d ms alone\n {4}SERVER Echo\.echo \d+\.\d ms alone$/m,
+  );
+  await until(/^rpc\.server\.call\.duration Echo\.echo 1 calls, mean \d+\.\d\d ms alone$/m);
+  collector.kill();
+  await out.cancel();
+  await collector.status;
+});
