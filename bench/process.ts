@@ -55,13 +55,18 @@ export class Process implements AsyncDisposable {
   /**
    * @param command A program and its arguments
    * @param cores Where it may run; empty = anywhere
+   * @param env Variables that it gets beside those of this process
    */
-  constructor(command: readonly string[], cores: readonly number[]) {
+  constructor(
+    command: readonly string[],
+    cores: readonly number[],
+    env: Readonly<Record<string, string>> = {},
+  ) {
     const pin = cores.length > 0 ? ["taskset", "-c", cores.join(",")] : [];
     const [program, ...args] = [...pin, ...command];
     this.#child = new Deno.Command(program!, {
       args,
-      env: { NO_COLOR: "1" },
+      env: { NO_COLOR: "1", ...env },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

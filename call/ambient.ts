@@ -3,18 +3,28 @@
 
 import type { CallContext } from "./dispatch.ts";
 
+interface Hooks {
+  readonly AsyncLocalStorage: (new () => Storage) & { snapshot(): <R>(fn: () => R) => R };
+}
+
 interface Storage {
   run<R>(store: CallContext | undefined, fn: () => R): R;
   getStore(): CallContext | undefined;
 }
 
 /** Node's AsyncLocalStorage, which Deno has too; where there is none, such as in a browser, nothing is inherited. */
-function findStorage(): Storage | undefined {
-  const { process } = globalThis as {
-    process?: { getBuiltinModule?(name: string): { AsyncLocalStorage: new () => Storage } | undefined };
-  };
-  const hooks = process?.getBuiltinModule?.("node:async_hooks");
-  return hooks === undefined ? undefined : new hooks.AsyncLocalStorage();
+function findHooks(): Hooks | undefined {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): Hooks | undefined } };
+  return process?.getBuiltinModule?.("node:async_hooks");
+}
+
+/**
+ * Runs a function that may leave its caller in another asynchronous context than it found, and goes back to that one. With
+ * OTEL_DENO=true Deno's `fetch` does so (2.9.6): whatever comes behind it would be part of the request's span.
+ */
+export function contained<R>(fn: () => R): R {
+  const hooks = findHooks();
+  return hooks === undefined ? fn() : hooks.AsyncLocalStorage.snapshot()(fn);
 }
 
 /**
@@ -26,7 +36,9 @@ class Ambient {
 
   /** Somebody will ask from now on. */
   want(): void {
-    this.#storage ??= findStorage();
+    if (this.#storage !== undefined) return;
+    const hooks = findHooks();
+    if (hooks !== undefined) this.#storage = new hooks.AsyncLocalStorage();
   }
 
   /** The call that is being answered here, if any. */

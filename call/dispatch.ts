@@ -4,6 +4,7 @@ import type { CallOptions } from "./call_options.ts";
 import type { Code } from "./error.ts";
 import type { Metadata } from "./metadata.ts";
 import type { ServiceClient } from "./typed.ts";
+import type { AnswerWatch, CallWatcher } from "./watch.ts";
 
 /** What a handler is told about the call that it answers. */
 export interface CallContext {
@@ -87,6 +88,8 @@ export type Handler = (args: any, context: CallContext) => unknown;
 
 /** One method as a session calls it: the handler and its book-keeping. */
 export interface Method {
+  /** Who watches its calls; absent = nobody. */
+  readonly watcher?: MethodWatcher;
   /** Starts the handler. */
   start(args: unknown, context: CallContext): unknown;
   /**
@@ -99,6 +102,16 @@ export interface Method {
   answered(code: Code | undefined, elapsed: number, count: number): void;
   /** Is told that a handler has returned, once for every `start`. */
   returned(): void;
+}
+
+/** Watches the calls of one method. */
+export interface MethodWatcher {
+  /** Watches the calls that its handlers make back to their callers. */
+  readonly back: CallWatcher;
+  /** Begins to watch one call, before its handler is started; undefined = nobody needs to. */
+  begin(call: CallContext): AnswerWatch | undefined;
+  /** Is told of answers as {@linkcode Method.answered} is. */
+  answered(code: Code | undefined, elapsed: number, count: number): void;
 }
 
 /**

@@ -34,7 +34,11 @@ function isReserved(name: string): boolean {
 /** What applications see of metadata that has arrived: all but the protocol's own. */
 export function ofApplication(metadata: Metadata | undefined): Metadata {
   if (metadata === undefined) return NO_METADATA;
-  return new Map([...metadata].filter(([name]) => !isReserved(name)));
+  for (const name of metadata.keys()) {
+    if (isReserved(name)) return new Map([...metadata].filter(([name]) => !isReserved(name)));
+  }
+  // Mostly there is nothing to leave out, and a copy would cost as much as all the rest.
+  return metadata;
 }
 
 /**

@@ -2,7 +2,7 @@
 // table that finds them. Owned by a server, or by a client that answers calls.
 
 import type { Contract } from "./contract.ts";
-import type { CallContext, Handler, Method } from "./dispatch.ts";
+import type { CallContext, Handler, Method, MethodWatcher } from "./dispatch.ts";
 import { type Code, RpcError } from "./error.ts";
 import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
@@ -22,6 +22,7 @@ const LONGEST_NAME = 64;
 /** A handler and its book-keeping. */
 class ServiceMethod implements Method {
   readonly name: string;
+  readonly watcher: MethodWatcher | undefined;
   readonly #handler: Handler;
   readonly #interceptors: readonly Interceptor[];
   #calls = 0;
@@ -32,8 +33,14 @@ class ServiceMethod implements Method {
   readonly #latency = new Latency();
 
   /** @param interceptors Those of the server, which may still become more */
-  constructor(name: string, handler: Handler, interceptors: readonly Interceptor[]) {
+  constructor(
+    name: string,
+    handler: Handler,
+    interceptors: readonly Interceptor[],
+    watcher: MethodWatcher | undefined,
+  ) {
     this.name = name;
+    this.watcher = watcher;
     this.#handler = handler;
     this.#interceptors = interceptors;
   }
@@ -48,6 +55,7 @@ class ServiceMethod implements Method {
   answered(code: Code | undefined, elapsed: number, count: number): void {
     if (code !== undefined) this.#failed(code, count);
     this.#latency.record(elapsed, count);
+    this.watcher?.answered(code, elapsed, count);
   }
 
   returned(): void {
@@ -87,10 +95,15 @@ export class ServiceTable {
   readonly #methods = new Map<string, ServiceMethod>();
   readonly #interceptors: Interceptor[] = [];
   readonly #log: Log | undefined;
+  readonly #watch: ((method: string) => MethodWatcher) | undefined;
 
-  /** @param log Told of what goes wrong in the checks of contracts */
-  constructor(log?: Log) {
+  /**
+   * @param log Told of what goes wrong in the checks of contracts
+   * @param watch Makes who watches the calls of a method; absent = nobody does
+   */
+  constructor(log?: Log, watch?: (method: string) => MethodWatcher) {
     this.#log = log;
+    this.#watch = watch;
   }
 
   /** Puts an interceptor around every handler, inside of those before it. */
@@ -147,7 +160,7 @@ export class ServiceTable {
     this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors));
+      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, this.#watch?.(whole)));
     }
   }
 

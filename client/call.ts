@@ -82,9 +82,13 @@ export function attempt(
       metadata,
       inflow,
       outflow: undefined,
-      resolve: (value, metadata) => resolve({ value, metadata }),
+      resolve: (value, metadata) => {
+        call.watch?.answeredAt(session.address);
+        resolve({ value, metadata });
+      },
       reject: (error) => {
         call.outflow ??= attempt.outflow;
+        call.watch?.failedAt(session.address, error);
         fail(error);
       },
     };

@@ -75,6 +75,7 @@ export class Client implements AsyncDisposable {
     };
     this.#defaults = {
       timeout: settings.timeout,
+      watcher: settings.watcher,
       again: (call, error) => {
         if (failModeOf(call, settings.failMode) === "fast") return false;
         if (call.listener === undefined || !sendsAgain(error, call, this.#budget)) return false;
@@ -270,7 +271,10 @@ export class Client implements AsyncDisposable {
         throw new TypeError("Cannot broadcast a stream of arguments: its items can be taken only once");
       }
       call.begin(performance.now());
-      broadcast(this.#servers.channels, call, this.#budget).then(({ value }) => resolve(value), reject);
+      broadcast(this.#servers.channels, call, this.#budget).then(
+        ({ value }) => call.settle(value),
+        (error) => call.fail(error),
+      );
     });
   }
 
@@ -281,7 +285,7 @@ export class Client implements AsyncDisposable {
     const channel = this.#servers.pick(call);
     const session = channel?.ready;
     const now = session?.now() ?? performance.now();
-    call.begin(now);
+    call.begin(now, channel?.address);
     if (
       channel === undefined || session === undefined || call.signal?.aborted || call.deadline <= now ||
       mode !== "over" && mode !== "fast"

@@ -62,6 +62,7 @@ async function tryServer(
       return answer;
     } catch (error) {
       report(leg, error, sent, signal);
+      if (!sent) call.watch?.failedAt(leg.address, error);
       if (!(error instanceof RpcError)) throw error;
       errors.push(error);
       const ends = again === "never" || again === "if left" && !sent || errors.length === MAX_ATTEMPTS;

@@ -16,6 +16,9 @@ import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { DialOptions } from "../transport/dial.ts";
+import type { CallWatcher } from "../call/watch.ts";
+import type { TelemetryOptions } from "../telemetry/options.ts";
+import { watchers } from "../telemetry/watchers.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { reachOf } from "../transport/secure.ts";
 import { Tally } from "../transport/tally.ts";
@@ -105,6 +108,12 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   tls?: ConnectTlsOptions;
   /** What connections are made of in the place of sockets, such as a simulated network for tests. */
   network?: Network;
+  /**
+   * What is told to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
+   *
+   * @default {true}
+   */
+  telemetry?: boolean | TelemetryOptions;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -130,12 +139,14 @@ const NAMES: Names<ConnectOptions> = {
   tls: true,
   log: true,
   network: true,
+  telemetry: true,
 };
 
 /** The options of a client with nothing left open. */
 export interface ClientSettings {
   readonly dial: DialOptions;
   readonly timeout: number;
+  readonly watcher: CallWatcher | undefined;
   readonly connectTimeout: number;
   readonly interceptors: readonly Interceptor[];
   readonly failMode: FailMode;
@@ -166,7 +177,8 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     throw new TypeError("Cannot use token: expected text");
   }
   const log = sheltered(options.log);
-  const services = new ServiceTable(log);
+  const watch = watchers(options.telemetry);
+  const services = new ServiceTable(log, watch?.answered);
   for (const [name, methods] of servicesOf(options)) services.register(name, methods);
   const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
@@ -186,6 +198,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
+    watcher: watch?.made,
     connectTimeout,
     interceptors: listed("interceptors", options.interceptors),
     failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),

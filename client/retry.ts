@@ -70,6 +70,7 @@ class Way {
     this.#signal = signal;
     if (failed === undefined) return;
     this.errors.push(failed.error);
+    call.watch?.failedAt(failed.address, failed.error);
     this.#failed.add(failed.address);
   }
 
@@ -130,7 +131,10 @@ class Way {
       if (over) leg?.leave();
       else leg?.missed();
       if (over || call.deadline <= performance.now()) throw error;
-      if (leg !== undefined) this.#exclude.add(leg.channel.address);
+      if (leg !== undefined) {
+        this.#exclude.add(leg.channel.address);
+        call.watch?.failedAt(leg.channel.address, error);
+      }
       this.errors.push(error);
     }
     return undefined;

@@ -11,6 +11,7 @@ import { type RegistryEvent, registryEvents } from "./registry_events.ts";
 import {
   askRegistry,
   type Fetch,
+  globalFetch,
   type RegistryUrl,
   tokenHeaders,
   toRegistryUrls,
@@ -167,7 +168,7 @@ export class RegistryDiscovery implements Discovery {
       const given = shownOption(this.#maxBytes);
       throw new RangeError(`Cannot use maxListBytes ${given}: expected a whole number above 0`);
     }
-    this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
+    this.#fetch = options.fetch ?? globalFetch;
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
     this.#list = new HeldList(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));

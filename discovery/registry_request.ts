@@ -1,5 +1,6 @@
 // One HTTP exchange with a registry, bounded in time and size. Used by RegistryDiscovery and by announce().
 
+import { contained } from "../call/ambient.ts";
 import { RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 
@@ -9,6 +10,9 @@ const DEFAULT_PATH = "/_rpc_/registry";
  * The part of the global `fetch` that is needed here, so that another may take its place. It must heed the signal.
  */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** The global one, whichever that is when it is asked. */
+export const globalFetch: Fetch = (url, init) => contained(() => fetch(url, init));
 
 /** Where a registry is: one URL, or those of several processes that serve the same store. */
 export type RegistryUrl = string | URL | readonly (string | URL)[];

@@ -4,7 +4,13 @@ import { checkOptions, type Names } from "../call/check_options.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
-import { type Fetch, type RegistryUrl, tokenHeaders, toRegistryUrls } from "../discovery/registry_request.ts";
+import {
+  type Fetch,
+  globalFetch,
+  type RegistryUrl,
+  tokenHeaders,
+  toRegistryUrls,
+} from "../discovery/registry_request.ts";
 import { Heartbeat } from "./heartbeat.ts";
 
 /** Options of {@linkcode announce}. */
@@ -165,7 +171,7 @@ export async function announce(
     ttl,
     interval,
     timeout: checkDuration("timeout", options.timeout ?? 2_000),
-    fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+    fetch: options.fetch ?? globalFetch,
     clock,
     random: options.random ?? Math.random,
     log,

@@ -6,7 +6,7 @@ import { RpcError } from "../call/error.ts";
 import { sheltered } from "../call/log.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
-import type { Fetch } from "../discovery/registry_request.ts";
+import { type Fetch, globalFetch } from "../discovery/registry_request.ts";
 import { sameEndpoint } from "../discovery/snapshots.ts";
 import { EtcdClient } from "./etcd_client.ts";
 import { EtcdMirror, type EtcdRecord, parseRecord } from "./etcd_mirror.ts";
@@ -101,7 +101,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
     const { signal } = this.#closing;
     this.#client = new EtcdClient({
       urls: checkUrls(url),
-      fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+      fetch: options.fetch ?? globalFetch,
       clock,
       timeout: checkDuration("timeout", options.timeout ?? 2_000),
       signal,

@@ -82,5 +82,6 @@ export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { SessionLimits } from "../transport/limits.ts";
+export type { TelemetryOptions } from "../telemetry/options.ts";
 export type { Conn, Listener, Network } from "../transport/conn.ts";
 export type { Address, HostAddress, HttpAddress, UnixAddress } from "../discovery/endpoint.ts";

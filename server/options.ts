@@ -6,6 +6,8 @@ import type { Codec } from "../codec/codec.ts";
 import { CodecTable } from "../codec/table.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
+import { type Watchers, watchers } from "../telemetry/watchers.ts";
+import type { TelemetryOptions } from "../telemetry/options.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
@@ -81,6 +83,12 @@ export interface ServerOptions extends Partial<SessionLimits> {
   /** What connections are made of in the place of sockets, such as a simulated network for tests. */
   network?: Network;
   /**
+   * What is told to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
+   *
+   * @default {true}
+   */
+  telemetry?: boolean | TelemetryOptions;
+  /**
    * Makes an error of a handler's own kind one for its caller. Without it, and where it returns undefined, what is not
    * an `RpcError` arrives as `internal` with a fixed text.
    */
@@ -123,6 +131,7 @@ const NAMES: Names<ServerOptions> = {
   monitoring: true,
   log: true,
   network: true,
+  telemetry: true,
 };
 
 /** The options of a server with nothing left open. */
@@ -138,6 +147,7 @@ export interface ServerSettings {
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
   readonly monitoring: false | ShowTo;
+  readonly watchers: Watchers | undefined;
 }
 
 /**
@@ -166,5 +176,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),
+    watchers: watchers(options.telemetry),
   };
 }

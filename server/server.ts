@@ -119,7 +119,7 @@ export class Server implements AsyncDisposable {
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#log = log;
-    this.#services = new ServiceTable(log);
+    this.#services = new ServiceTable(log, settings.watchers?.answered);
     if (settings.reflection) {
       const handlers = reflection(this.#services, () => this.stats(), this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers);

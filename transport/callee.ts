@@ -132,6 +132,7 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
+    call.watch = call.target.watcher?.begin(call);
     this.#start(call, args);
   }
 
@@ -263,7 +264,9 @@ export class Callee {
   #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
-      result = ambient.wanted ? startWithin(call, args) : call.target.start(args, call);
+      result = ambient.wanted || call.watch !== undefined
+        ? startWithin(call, args)
+        : call.target.start(args, call);
       if (isThenable(result)) {
         this.#keep(call);
         return this.#follow(call, result);
@@ -308,7 +311,7 @@ export class Callee {
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
-      if (await ambient.run(call, () => flow.send(source))) this.#answer(call, undefined, true);
+      if (await within(call, () => flow.send(source))) this.#answer(call, undefined, true);
     } catch (error) {
       this.#fail(call, error);
     }
@@ -383,6 +386,7 @@ export class Callee {
 
   #succeed(call: IncomingCall): void {
     this.#settle(call);
+    call.watch?.end();
     this.#gauge.useful();
     if (this.#measured === call.target && this.#measuredSince === call.arrived) {
       this.#measuredCount++;
@@ -404,6 +408,7 @@ export class Callee {
       this.#options.log?.(`Handler of ${call.method} failed`, reason);
     }
     call.target.answered(error.code, performance.now() - call.arrived, 1);
+    call.watch?.end(error);
     let metadata: Metadata | undefined;
     try {
       metadata = call.takeReplyMetadata();
@@ -429,6 +434,7 @@ export class Callee {
     if (!call.answered) {
       this.#settle(call);
       call.target.answered(reason.code, performance.now() - call.arrived, 1);
+      call.watch?.end(reason);
     }
     abortWithin(call, reason);
     this.#owner.onSettled();
@@ -458,17 +464,22 @@ export class Callee {
   }
 }
 
+/** Runs what is part of answering a call where what that calls in turn finds it, and whoever watches it does. */
+function within<R>(call: IncomingCall, run: () => R): R {
+  return call.watch === undefined ? ambient.run(call, run) : call.watch.run(() => ambient.run(call, run));
+}
+
 /**
- * Starts a handler where what it calls finds the call that it is part of. The handler alone: what a session does from
- * there on, such as writing the answer, is not, and would keep the call.
+ * Starts a handler within its call. The handler alone: what a session does from there on, such as writing the answer, is
+ * no part of that, and would keep the call.
  */
 function startWithin(call: IncomingCall, args: unknown): unknown {
-  return ambient.run(call, () => call.target.start(args, call));
+  return within(call, () => call.target.start(args, call));
 }
 
 /** Tells a handler that nobody waits any more: what listens to its signal is part of its call, whatever led here. */
 function abortWithin(call: IncomingCall, reason: RpcError): void {
-  ambient.run(call, () => call.abort(reason));
+  within(call, () => call.abort(reason));
 }
 
 /** The refusal of a call for which there is no room; `retryAfter` in ms. */

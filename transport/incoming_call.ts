@@ -4,6 +4,7 @@
 import type { CallContext, Method, Peer } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
+import type { AnswerWatch } from "../call/watch.ts";
 import type { Inflow } from "./inflow.ts";
 import type { Outflow } from "./outflow.ts";
 import { type PeerSession, SessionPeer } from "./session_peer.ts";
@@ -16,6 +17,8 @@ export class IncomingCall implements CallContext {
   inflow: Inflow | undefined;
   /** Sends the answer, where that is a stream. */
   outflow: Outflow | undefined;
+  /** Who watches it. */
+  watch: AnswerWatch | undefined;
   #peer: Peer | undefined;
   #replyMetadata: Map<string, string | Uint8Array> | undefined;
   #abort: AbortController | undefined;
@@ -49,7 +52,7 @@ export class IncomingCall implements CallContext {
   }
 
   get peer(): Peer {
-    return this.#peer ??= new SessionPeer(this.session, this);
+    return this.#peer ??= new SessionPeer(this.session, this, this.target.watcher?.back);
   }
 
   get replyMetadata(): Map<string, string | Uint8Array> {

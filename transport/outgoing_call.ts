@@ -5,6 +5,7 @@ import { ambient } from "../call/ambient.ts";
 import { type CallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
+import type { CallWatch, CallWatcher } from "../call/watch.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { SessionCall } from "./caller.ts";
@@ -23,6 +24,8 @@ export interface AttemptListener {
 export interface CallDefaults {
   /** ms for calls that name no timeout; Infinity = none. */
   readonly timeout: number;
+  /** Who watches them; absent = nobody. */
+  readonly watcher?: CallWatcher;
   /** Takes a call that failed if it may be sent again, and returns whether it does. */
   readonly again?: (call: OutgoingCall, error: RpcError) => boolean;
 }
@@ -39,19 +42,21 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly args: unknown;
   declare readonly timeout: number;
   declare readonly signal: AbortSignal | undefined;
-  declare readonly metadata: Metadata | undefined;
+  declare metadata: Metadata | undefined;
   declare readonly key: string | undefined;
   declare readonly idempotent: boolean;
   declare readonly failMode: FailMode | undefined;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
-  /** Settles it with a result, for good. */
-  declare readonly settle: (result: unknown, metadata?: Metadata) => void;
-  /** Settles it as failed, for good. */
-  declare readonly fail: (error: unknown) => void;
+  /** Who watches it. */
+  watch: CallWatch | undefined = undefined;
+  declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
+  declare readonly onError: (error: unknown) => void;
   readonly #defaults: CallDefaults;
 
   /**
+   * @param onResult Told the result, once, unless it fails
+   * @param onError Told why it failed, once
    * @param inflow Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
    * @throws {TypeError} If the method is not text, or the signal or the metadata are none
@@ -62,8 +67,8 @@ export class OutgoingCall implements SessionCall, PickContext {
     args: unknown,
     options: CallOptions | undefined,
     defaults: CallDefaults,
-    settle: (result: unknown, metadata?: Metadata) => void,
-    fail: (error: unknown) => void,
+    onResult: (result: unknown, metadata?: Metadata) => void,
+    onError: (error: unknown) => void,
     inflow?: Inflow,
     outer: CallContext | undefined = ambient.current(),
   ) {
@@ -73,8 +78,8 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.method = method;
     this.args = args;
     this.#defaults = defaults;
-    this.settle = settle;
-    this.fail = fail;
+    this.onResult = onResult;
+    this.onError = onError;
     this.inflow = inflow;
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
@@ -89,11 +94,29 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.key = options?.key;
     this.idempotent = options?.idempotent ?? false;
     this.failMode = options?.failMode;
+    if (defaults.watcher !== undefined) this.watch = defaults.watcher.watch(this, outer);
   }
 
-  /** Starts the clock: every attempt has the same deadline. */
-  begin(now: number): void {
+  /**
+   * Starts the clock: every attempt has the same deadline.
+   *
+   * @param address Where the first attempt is made, as far as that is known
+   */
+  begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
+    this.watch?.begin(now, address);
+  }
+
+  /** Settles it with a result, for good. */
+  settle(result: unknown, metadata?: Metadata): void {
+    this.watch?.end();
+    this.onResult(result, metadata);
+  }
+
+  /** Settles it as failed, for good. */
+  fail(error: unknown): void {
+    this.watch?.failed(error);
+    this.onError(error);
   }
 
   /** The first attempt was answered. */

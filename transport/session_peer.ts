@@ -4,6 +4,7 @@
 import type { CallOptions } from "../call/call_options.ts";
 import type { CallContext, Peer, PeerCertificate } from "../call/dispatch.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
+import type { CallWatcher } from "../call/watch.ts";
 import { type ServiceClient, serviceClient } from "../call/typed.ts";
 import { openStream } from "./call_stream.ts";
 import type { SessionCall } from "./caller.ts";
@@ -28,10 +29,13 @@ const DEFAULTS: CallDefaults = { timeout: 30_000 };
 export class SessionPeer implements Peer {
   readonly #session: PeerSession;
   readonly #outer: CallContext;
+  readonly #defaults: CallDefaults;
 
-  constructor(session: PeerSession, outer: CallContext) {
+  /** @param watcher Watches the calls back; absent = nobody does */
+  constructor(session: PeerSession, outer: CallContext, watcher?: CallWatcher) {
     this.#session = session;
     this.#outer = outer;
+    this.#defaults = watcher === undefined ? DEFAULTS : { ...DEFAULTS, watcher };
   }
 
   get address(): string {
@@ -43,13 +47,14 @@ export class SessionPeer implements Peer {
   }
 
   call<T>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
+    const defaults = this.#defaults;
     return new Promise<unknown>((resolve, reject) => {
-      this.#start(new OutgoingCall(method, args, options, DEFAULTS, resolve, reject, undefined, this.#outer));
+      this.#start(new OutgoingCall(method, args, options, defaults, resolve, reject, undefined, this.#outer));
     }) as Promise<T>;
   }
 
   stream<T>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
-    return openStream<T>(method, args, options, DEFAULTS, (call) => this.#start(call), this.#outer);
+    return openStream<T>(method, args, options, this.#defaults, (call) => this.#start(call), this.#outer);
   }
 
   service<S>(name: string): ServiceClient<S> {
@@ -63,7 +68,7 @@ export class SessionPeer implements Peer {
 
   #start(call: OutgoingCall): void {
     const now = this.#session.now();
-    call.begin(now);
+    call.begin(now, this.#session.address);
     if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
     else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));
     else this.#session.callBack(call);

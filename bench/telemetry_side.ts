@@ -1,0 +1,57 @@
+// deno-lint-ignore-file no-console -- what it prints is how it talks to the driver
+// What telemetry.ts measures in a process of its own, since the environment is a process's: small calls of a client and a
+// server without telemetry and of others with it, in turn, both sides in this process. Prints the CPU time of each round.
+//   telemetry_side.ts WAY ROUNDS     WAY is JSON: the option `telemetry` of both sides
+
+import process from "node:process";
+import { type Client, connect, Server, type TelemetryOptions } from "../mod.ts";
+
+/** Calls in flight over the one connection. */
+const OUTSTANDING = 128;
+/** Calls of one round: some tens of ms. */
+const CALLS = 20_000;
+const WARM_CALLS = 100_000;
+/** How long exporters have between two rounds to finish what the last one has left, in ms. */
+const PAUSE = 40;
+
+type Option = boolean | TelemetryOptions;
+
+async function open(server: Option | undefined, client: Option | undefined): Promise<Client> {
+  const services = new Server({ telemetry: server }).register("Arith", {
+    sum: ({ a, b }: { a: number; b: number }) => ({ sum: a + b }),
+  });
+  const { address } = await services.listen("tcp@127.0.0.1:0");
+  return await connect(address, { telemetry: client });
+}
+
+async function run(client: Client, calls: number): Promise<void> {
+  let left = calls;
+  const one = async () => {
+    while (left-- > 0) {
+      const { sum } = await client.call<{ sum: number }>("Arith.sum", { a: left, b: 2 });
+      if (sum < 0) throw new Error(`Wrong answer: ${sum}`);
+    }
+  };
+  await Promise.all(Array.from({ length: OUTSTANDING }, one));
+}
+
+/** µs of CPU time for each call, all threads. */
+async function measure(client: Client): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  const before = process.cpuUsage();
+  await run(client, CALLS);
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / CALLS;
+}
+
+const [way, rounds] = Deno.args;
+const { server, client }: { server?: Option; client?: Option } = JSON.parse(way!);
+const off = { client: await open(false, false), samples: [] as number[] };
+const on = { client: await open(server, client), samples: [] as number[] };
+for (const { client } of [off, on]) await run(client, WARM_CALLS);
+for (let round = 0; round < Number(rounds); round++) {
+  // Whoever comes second may find things left by the first.
+  for (const each of round % 2 === 0 ? [off, on] : [on, off]) each.samples.push(await measure(each.client));
+}
+console.log(JSON.stringify({ off: off.samples, on: on.samples }));
+Deno.exit();

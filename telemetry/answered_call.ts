@@ -1,0 +1,87 @@
+// The calls that are answered here: a span around each, in whose context the handler runs, and their durations. Asked by
+// service tables for who watches a method, and then by sessions.
+
+import type { Context, Span } from "@opentelemetry/api";
+import type { CallContext, MethodWatcher } from "../call/dispatch.ts";
+import type { RpcError } from "../call/error.ts";
+import type { AnswerWatch, CallWatcher } from "../call/watch.ts";
+import { AttributeSets, ERROR, failureThere, SERVER } from "./conventions.ts";
+import { type Measure, measureOf } from "./measures.ts";
+import type { TelemetrySettings } from "./options.ts";
+import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
+
+/** Watches the calls that one server answers, or one client. */
+export class AnsweredCalls {
+  readonly #otel: Otel;
+  readonly #traces: number;
+  readonly #back: CallWatcher;
+  readonly #measure: Measure | undefined;
+  readonly #attributes = new AttributeSets("network.peer");
+
+  /** @param back Watches the calls that handlers make back to their callers */
+  constructor(otel: Otel, { traces, metrics }: TelemetrySettings, back: CallWatcher) {
+    this.#otel = otel;
+    this.#traces = traces;
+    this.#back = back;
+    this.#measure = measureOf(otel, metrics, "server");
+  }
+
+  /** Who watches the calls of one method. */
+  of(method: string): MethodWatcher {
+    const attributes = this.#attributes.of(method, "");
+    return {
+      back: this.#back,
+      begin: (call) => this.#begin(call),
+      answered: (code, elapsed, count) => {
+        const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
+        this.#measure?.add(all, elapsed, count);
+      },
+    };
+  }
+
+  #begin(call: CallContext): AnswerWatch | undefined {
+    const otel = this.#otel;
+    if (!otel.traces) return undefined;
+    const sent = call.metadata.size === 0 ? ROOT : otel.extract(ROOT, call.metadata);
+    if (this.#traces < 1 && spanOf(sent) === undefined && Math.random() >= this.#traces) {
+      // Not to be part of whatever was going on where somebody listened or connected.
+      if (sent === ROOT && spanOf(otel.active()) === undefined) return undefined;
+      return new AnsweredCall(otel, sent, undefined);
+    }
+    const attributes = this.#attributes.of(call.method, call.peer.address);
+    const span = otel.start(call.method, { kind: SERVER, attributes }, sent);
+    return new AnsweredCall(otel, span === undefined ? sent : withSpan(sent, span), span);
+  }
+}
+
+/** One call. */
+export class AnsweredCall implements AnswerWatch {
+  /** In which its handler runs. */
+  readonly context: Context;
+  readonly #otel: Otel;
+  readonly #span: Span | undefined;
+
+  constructor(otel: Otel, context: Context, span: Span | undefined) {
+    this.#otel = otel;
+    this.context = context;
+    this.#span = span;
+  }
+
+  run<R>(answer: () => R): R {
+    return this.#otel.run(this.context, answer);
+  }
+
+  end(error?: RpcError): void {
+    const span = this.#span;
+    if (span !== undefined) this.#otel.guard(() => end(span, error));
+  }
+}
+
+function end(span: Span, error: RpcError | undefined): void {
+  if (error !== undefined) {
+    const failure = failureThere(error.code);
+    span.setAttributes(failure);
+    if ("error.type" in failure) span.setStatus({ code: ERROR });
+  }
+  span.end();
+}
