@@ -3,7 +3,7 @@
 
 import { encode, type Json } from "./cbor.ts";
 import { type Frame, framed, shown, writeHeader } from "./header.ts";
-import { checkAnswer, checkOption, checkRefusal, type Line, parseLine } from "./lines.ts";
+import { checkAnswer, checkOption, checkRefusal, isCode, type Line, parseLine } from "./lines.ts";
 import { match } from "./match.ts";
 import {
   type Conversation,
@@ -300,7 +300,7 @@ class Player implements Findings {
     const frame = await this.#wire.frame(expected);
     this.#trace.push(`came ${typeof frame === "string" ? frame : shown(frame)}`);
     if (typeof frame === "string") throw new Failure(`${frame}, expected ${expected}`);
-    this.#checkNumber(frame);
+    this.#check(frame);
     if (frame.header[0] === 7) this.#granted += frame.header[2] as number;
     const reasons: string[] = [];
     for (const patterns of [missing, allow]) {
@@ -324,8 +324,9 @@ class Player implements Findings {
     );
   }
 
-  /** The numbers of the calls of an implementation are its own, and rise. */
-  #checkNumber({ header: [kind, seq] }: Frame): void {
+  /** What holds for every frame: codes are of the sixteen, and the numbers of an implementation's calls rise. */
+  #check({ header: [kind, seq, code] }: Frame): void {
+    if ((kind === 3 || kind === 10) && !isCode(code as string)) throw new Failure(`the unknown code ${code}`);
     if (kind !== 1) return;
     const parity = this.#bench.role === "server" ? 0 : 1;
     if (Number(seq) % 2 !== parity || Number(seq) <= this.#called) {

@@ -37,7 +37,7 @@ export class ClientProcess implements ClientControl {
    */
   static async start(command: string): Promise<ClientProcess> {
     const process = new Deno.Command("sh", {
-      args: ["-c", `exec ${command}`],
+      args: ["-c", command],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -84,7 +84,11 @@ export class ClientProcess implements ClientControl {
 }
 
 function featuresIn(line: string): string[] {
-  const { features } = JSON.parse(line);
-  if (Array.isArray(features)) return features;
+  try {
+    const { features } = JSON.parse(line);
+    if (Array.isArray(features)) return features.map(String);
+  } catch {
+    // Said below.
+  }
   throw new TypeError(`Cannot test client: expected {"features": […]} as its first line, got ${line}`);
 }

@@ -123,10 +123,15 @@ async function outcomeOf(
   }
 }
 
-/** Asks a server what it has; a part of that can be seen from its answer alone. */
+/**
+ * Asks a server what it has; a part of that can be seen from its answer alone.
+ *
+ * @throws {Failure} If it does not say: then nothing else could be asked
+ */
 async function featuresOf(open: Bench["open"]): Promise<ReadonlySet<string>> {
   const features = new Set<string>();
-  await play(
+  const trace: string[] = [];
+  const asked = play(
     {
       id: "features",
       section: "",
@@ -137,7 +142,7 @@ async function featuresOf(open: Bench["open"]): Promise<ReadonlySet<string>> {
       ],
     },
     { role: "server", open },
-    [],
+    trace,
     ({ variables, maxInFlight, heartbeatInterval }) => {
       const said = variables.get("$features");
       for (const feature of Array.isArray(said) ? said : []) features.add(String(feature));
@@ -145,6 +150,16 @@ async function featuresOf(open: Bench["open"]): Promise<ReadonlySet<string>> {
       if (heartbeatInterval > 0 && heartbeatInterval <= LONGEST_SILENCE) features.add("heartbeat");
     },
   );
+  try {
+    await asked;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure(
+      `Cannot test server: expected an answer to Conformance.features, got ${error.message}\n${
+        trace.join("\n")
+      }`,
+    );
+  }
   return features;
 }
 

@@ -2,9 +2,12 @@
 // what CDDL cannot say.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { decodeFirst, type Item } from "../conformance/cbor.ts";
+import { decodeFirst, type Item, type Json } from "../conformance/cbor.ts";
+import type { Outgoing, Step } from "../conformance/script.ts";
 import answers from "../docs/vectors/answers.json" with { type: "json" };
 import frames from "../docs/vectors/frames.json" with { type: "json" };
+import client from "../docs/vectors/client.json" with { type: "json" };
+import server from "../docs/vectors/server.json" with { type: "json" };
 import handshake from "../docs/vectors/handshake.json" with { type: "json" };
 import { Cddl, Float } from "./cddl.ts";
 import { lineOf, type LineVector } from "./handshake_vectors.ts";
@@ -100,6 +103,33 @@ Deno.test("CDDL: no bad line is one, but for the codec, the length and a byte or
     [],
   );
 });
+
+Deno.test("CDDL: every header that conversations send is one", () => {
+  let count = 0;
+  for (const conversation of [...server.conversations, ...client.conversations]) {
+    for (const { send } of conversation.steps as unknown as Step[]) {
+      for (const { header } of [send ?? []].flat() as Outgoing[]) {
+        if (header === undefined) continue;
+        count++;
+        assert(cddl.matches("header", sent(header)), `${conversation.id}: ${JSON.stringify(header)}`);
+      }
+    }
+  }
+  assert(count > 300, `${count}`);
+});
+
+/** A header of a conversation as CDDL sees it: variables are numbers of calls. */
+function sent(header: readonly Json[]): unknown[] {
+  return header.map((field) => {
+    if (typeof field === "string" && field.startsWith("$")) return 1;
+    if (typeof field !== "object" || field === null) return field;
+    return new Map(
+      Object.entries(field).map((
+        [name, value],
+      ) => [name, typeof value === "object" ? new Uint8Array(0) : value]),
+    );
+  });
+}
 
 Deno.test("CDDL: what is read here is read as RFC 8610 has it", () => {
   const small = new Cddl('a = [1, ? b] b = "x" / 2..3 ; a comment\nc = { k: a, ? l: bstr, * tstr => b }');
