@@ -42,8 +42,8 @@ const ANSWER: Line = {
   maxInFlight: 1024,
   heartbeatInterval: 0,
 };
-/** Beyond this a peer that refuses need not read. */
-const MOST_SENT = 1_048_576;
+/** What is sent at most where a refusal is expected, well within what a side that refuses must read. */
+const MOST_SENT = 524_288;
 /** The numbers of the runner's own Pings. */
 const FIRST_PING = 4_000_000;
 
@@ -115,8 +115,7 @@ class Player implements Findings {
       await this.#ends([]);
     } else {
       const closed = this.#tell({ do: "close" });
-      const leaving = [6, 10].map((kind) => kind === 6 ? [6, null] : [10, null, null, null]);
-      await this.#ends(leaving.map((header) => ({ header })), true);
+      await this.#ends([{ header: [6, null] }, { header: [10, null, null, null] }], true);
       await closed;
     }
   }
@@ -177,6 +176,7 @@ class Player implements Findings {
     if (step.reconnect) {
       this.#wire[Symbol.dispose]();
       this.#next = -1;
+      this.#called = this.#granted = 0;
       await this.#open();
       return await this.#handshake();
     }
@@ -207,9 +207,8 @@ class Player implements Findings {
       whole.set(part, at);
       at += part.length;
     }
-    // Who refuses at the head need not read the rest, and who does not would be found out by this much.
-    const sent = step.send !== undefined && this.#refusedSoon() ? whole.subarray(0, MOST_SENT / 2) : whole;
-    await this.#wire.send(sent, step.cut);
+    // Who refuses a long frame at its head reads no more than 1 MiB of it. Who does not refuse would wait for the rest.
+    await this.#wire.send(this.#refusedSoon() ? whole.subarray(0, MOST_SENT) : whole, step.cut);
   }
 
   /** Whether this conversation ends with GoAway. */
