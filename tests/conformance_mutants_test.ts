@@ -10,7 +10,7 @@ import type { Item } from "./raw_peer.ts";
 import { portOf } from "./wire_harness.ts";
 
 /** How long a case waits for what a broken implementation never sends, in ms. */
-const PATIENCE = 700;
+const PATIENCE = 300;
 const NONE: Passing[] = [];
 
 /** A change of frames of one kind. */
