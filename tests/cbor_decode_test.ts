@@ -12,8 +12,9 @@ import {
   Tagged,
 } from "../codec/mod.ts";
 import { CborError } from "../codec/cbor_error.ts";
+import { repeated } from "../conformance/script.ts";
 import { APPENDIX_A, NO_LONGER_WELL_FORMED } from "./cbor_appendix_a.ts";
-import malformed from "./vectors/malformed_cbor.json" with { type: "json" };
+import vectors from "../docs/vectors/cbor.json" with { type: "json" };
 
 const codec = new CborCodec();
 const fromHex = (hex: string) => decode(codec, Uint8Array.fromHex(hex.replaceAll(" ", "")));
@@ -36,12 +37,24 @@ Deno.test("CBOR decodes all of RFC 8949 appendix A and re-encodes it", () => {
   refuses(NO_LONGER_WELL_FORMED, "malformed", 0);
 });
 
-Deno.test("CBOR refuses 549 malformed items and every prefix of well-formed ones", () => {
-  const items = [...malformed.qcbor, ...malformed.prefixes];
-  assertEquals(items.length, 549);
-  for (const hex of items) assertThrows(() => fromHex(hex), CborError, undefined, hex);
+Deno.test("CBOR refuses 482 malformed items and every prefix of well-formed ones", () => {
+  assertEquals(vectors.malformed.length, 482);
+  for (const hex of vectors.malformed) assertThrows(() => fromHex(hex), CborError, undefined, hex);
   for (const [hex] of APPENDIX_A) {
     for (let end = 0; end < hex.length; end += 2) refuses(hex.slice(0, end), "truncated");
+  }
+});
+
+Deno.test("CBOR takes every published value, refuses what is published as refused, and holds the limits", () => {
+  for (const { hex } of vectors.values) {
+    const value = fromHex(hex);
+    assertEquals(decode(codec, encode(codec, value)), value, hex);
+  }
+  for (const { name, hex } of vectors.refused) assertThrows(() => fromHex(hex), CborError, undefined, name);
+  for (const { name, refused, repeat } of vectors.limits) {
+    const message = repeated(repeat);
+    if (refused) assertThrows(() => decode(codec, message), CborError, undefined, name);
+    else decode(codec, message);
   }
 });
 

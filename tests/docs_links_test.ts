@@ -4,11 +4,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { anchorsOf, blocksOf, linksOf, markdownFiles, readText } from "./markdown.ts";
 
-/** Pages that the index announces and that are not written yet. Take one off when it is there. */
-const TO_COME: readonly string[] = [
-  "docs/CONFORMANCE.md",
-];
-
 const INDEX = "docs/README.md";
 
 function exists(path: string): boolean {
@@ -32,7 +27,7 @@ function brokenIn(file: string): string[] {
   const broken: string[] = [];
   for (const link of linksOf(readText(file))) {
     const target = resolve(file, link);
-    if (target === undefined || TO_COME.includes(target.path)) continue;
+    if (target === undefined) continue;
     const { path, anchor } = target;
     if (!exists(path)) broken.push(`${file}: ${link}: there is no ${path}`);
     else if (anchor !== "" && !anchorsOf(readText(path)).has(anchor)) {
@@ -50,12 +45,6 @@ function pagesFrom(file: string): string[] {
 
 Deno.test("docs: every relative link and every anchor leads somewhere", () => {
   assertEquals(markdownFiles().flatMap(brokenIn), []);
-});
-
-Deno.test("docs: what is announced as to come is not there yet", () => {
-  assertEquals(TO_COME.filter(exists), [], "take these off TO_COME in tests/docs_links_test.ts");
-  const index = readText(INDEX);
-  for (const path of TO_COME) assert(index.includes(path.slice("docs/".length)), `${INDEX} names ${path}`);
 });
 
 Deno.test("docs: the index has every page, and the README leads to the index", () => {

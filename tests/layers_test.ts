@@ -53,6 +53,12 @@ Deno.test("layers: a folder imports only from itself and from lower ones, and na
   }
 });
 
+Deno.test("layers: what judges by the protocol shares nothing with the library", async () => {
+  const modules = (await Promise.all(["conformance/run.ts", "conformance/process.ts"].map(modulesOf))).flat();
+  const folders = new Set(modules.map(({ specifier }) => folderOf(specifier)));
+  assertEquals([...folders].sort(), ["conformance", "docs"]);
+});
+
 Deno.test("layers: no file of the library imports in a circle", async () => {
   const imports = new Map<string, string[]>();
   for (

@@ -305,7 +305,16 @@ Deno.test("outflow: one that runs out of credit for good fails, and lets go of i
   const sent = flow.send(up.items());
   flow.dry(new RpcError("unavailable", "No credit comes any more"));
   const error = await sent.catch((error) => error);
-  assertEquals([error.code, up.produced, up.finished], ["unavailable", FIRST_ITEMS, true]);
+  // It was asked once more: it might have been over.
+  assertEquals([error.code, up.produced, up.finished], ["unavailable", FIRST_ITEMS + 1, true]);
+});
+
+Deno.test("outflow: one whose credit is just enough comes to its end, though no more will be given", async () => {
+  const up = new Counted((i) => i, FIRST_ITEMS);
+  const flow = new Outflow({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
+  const sent = flow.send(up.items());
+  flow.dry(new RpcError("unavailable", "No credit comes any more"));
+  assertEquals([await sent, up.produced], [true, FIRST_ITEMS]);
 });
 
 Deno.test("outflow: waits while the connection has no room, and takes nothing meanwhile", async () => {

@@ -222,3 +222,24 @@ answering(
     await assertTold(at.peer, [6, 3]);
   },
 );
+
+answering("answered: who was told GoAway ends as soon as its last call is settled", async (open_) => {
+  for (const settle of ["reply", "error", "end", "leave"]) {
+    await using at = await open_();
+    const leaving = new AbortController();
+    const streams = settle === "end";
+    const calling = streams
+      ? at.stream("Far.away").next()
+      : at.call("Far.away", null, { signal: leaving.signal }).catch(({ code }) => code);
+    await at.peer.frame();
+    await at.peer.send(frame([10, 1, "unavailable", "Leaving"]));
+    if (settle === "leave") leaving.abort();
+    else {await at.peer.send(
+        settle === "reply" ? frame([2, 1]) : streams ? end(1) : frame([3, 1, "aborted", "no"]),
+      );}
+    await calling;
+    // The peer has not ended its side, and says nothing more.
+    const rest = (await at.peer.rest()).map(({ header }) => header);
+    assertEquals(rest, settle === "leave" ? [[6, 1]] : [], settle);
+  }
+});

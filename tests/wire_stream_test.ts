@@ -179,6 +179,19 @@ overBoth("wire: after a half-close a stream goes on while it has credit, then fa
 });
 
 overBoth(
+  "wire: after a half-close a stream ends whose credit is just enough: an End needs none",
+  async (open_) => {
+    await using wire = await open_({
+      Feed: { full: () => Array.from({ length: 64 }, (_, i) => i).values() },
+    });
+    await wire.peer.send(call(1, "Feed.full"));
+    await wire.peer.end();
+    const frames = await wire.peer.rest();
+    assertEquals([frames.length, frames.at(-1)?.header], [65, [5, 1]]);
+  },
+);
+
+overBoth(
   "wire: after a half-close arguments fail that had not ended, behind what had come",
   async (open_) => {
     const feed = new Feed();

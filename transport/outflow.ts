@@ -77,7 +77,7 @@ export class Outflow {
     };
   }
 
-  /** No credit comes any more: it fails with `reason` when it runs out. */
+  /** No credit comes any more: it fails with `reason` at the first item for which there is none. */
   dry(reason: RpcError): void {
     this.#dry = reason;
     this.resume();
@@ -118,11 +118,9 @@ export class Outflow {
 
   async #sendAll(iterator: Source): Promise<boolean> {
     while (!this.#stopped) {
-      if (!this.#hasRoom()) {
-        if (this.#dry !== undefined && !this.#hasCredit()) {
-          this.stop();
-          throw this.#dry;
-        }
+      // Without hope of credit it is asked all the same whether it is over: an End needs none.
+      const dry = this.#hasCredit() ? undefined : this.#dry;
+      if (dry === undefined && !this.#hasRoom()) {
         this.#owner.streaming(-1);
         await new Promise<void>((resolve) => this.#wake = resolve);
         this.#owner.streaming(1);
@@ -136,6 +134,10 @@ export class Outflow {
         return !this.#stopped;
       }
       if (this.#stopped) break;
+      if (dry !== undefined) {
+        this.stop();
+        throw dry;
+      }
       const length = this.#owner.writeItem(value);
       if (length === undefined) this.stop();
       else this.#spend(length);

@@ -243,7 +243,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#callee.measure();
     if (this.#sends) this.#caller?.fill();
     // A call that was left has ended with this turn.
-    if (this.#state === State.Leaving) this.#closeIfIdle();
+    if (this.#state !== State.Open) this.#closeIfIdle();
     if (this.#writer.busy) this.#alarm.by(now + this.#limits.writeTimeout);
   }
 
@@ -334,7 +334,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
       const limit = this.#gauge.over ? "uselessFrames" : "frames";
       this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)), limit);
     }
-    if (this.#state === State.Leaving) this.#closeIfIdle();
+    if (this.#state !== State.Open) this.#closeIfIdle();
     if (frames.partial > 0 && this.#frameAt === 0) {
       this.#frameAt = this.#outbox.now();
       this.#alarm.by(this.#frameAt + this.#limits.frameTimeout);

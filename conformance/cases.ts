@@ -1,0 +1,174 @@
+// All cases, as conversations: those that are written as such in docs/vectors, and one for each line, frame and body of
+// the other vectors.
+
+import client from "../docs/vectors/client.json" with { type: "json" };
+import cbor from "../docs/vectors/cbor.json" with { type: "json" };
+import frames from "../docs/vectors/frames.json" with { type: "json" };
+import handshake from "../docs/vectors/handshake.json" with { type: "json" };
+import server from "../docs/vectors/server.json" with { type: "json" };
+import answers from "../docs/vectors/answers.json" with { type: "json" };
+import type { Json } from "./cbor.ts";
+import type { Conversation, Outgoing, Repeat, Role, Step } from "./script.ts";
+
+/** A vector's bytes, in one of their forms. */
+interface Bytes {
+  readonly hex?: string;
+  readonly line?: string;
+  readonly repeat?: Repeat | { before: string; unit: string; times: number; after: string };
+  readonly lf?: boolean;
+}
+
+/** Every case for a role. */
+export function casesOf(role: Role): Conversation[] {
+  const own = (role === "server" ? server : client).conversations as unknown as Conversation[];
+  const made = role === "server"
+    ? [...handshakes(), ...own, ...badFrames(role), ...goodBodies(), ...badBodies(role), ...longBodies()]
+    : [...serverLines(), ...own, ...badFrames(role), ...badBodies(role)];
+  const last = (each: Conversation) => each.needs?.includes("drain") ? 1 : 0;
+  return made.sort((a, b) => last(a) - last(b));
+}
+
+function idOf(group: string, name: string): string {
+  return `${group}/${name.toLowerCase().replaceAll(/[^a-z0-9^]+/g, "-").replaceAll(/^-|-$/g, "")}`;
+}
+
+/** A line with its LF. Texts of a repetition are text, not hex. */
+function lineOf({ hex, line, repeat, lf }: Bytes): Outgoing {
+  if (hex !== undefined) return { hex };
+  if (line !== undefined) return { text: `${line}\n` };
+  const { before, unit, times, after } = repeat!;
+  return { text: `${before}${unit.repeat(times)}${after}${lf === false ? "" : "\n"}` };
+}
+
+function handshakes(): Conversation[] {
+  const accepted = handshake.accepted.map((vector): Conversation => ({
+    id: idOf("option", vector.name),
+    section: "How a line is judged",
+    about: `an option to be accepted: ${vector.name}`,
+    ...vector.option.codecType === "application/json" && { needs: ["json"] },
+    raw: true,
+    steps: [{ send: lineOf(vector) }, { answers: {} }],
+  }));
+  const refused = handshake.refused.map((vector): Conversation => ({
+    id: idOf("option", vector.name),
+    section: "How a line is judged",
+    about: `an option to be refused: ${vector.name}`,
+    raw: true,
+    steps: [{ send: lineOf(vector) }, { refuses: vector.code }],
+  }));
+  return [...accepted, ...refused];
+}
+
+function serverLines(): Conversation[] {
+  const accepted = answers.accepted.map((vector): Conversation => ({
+    id: idOf("answer", vector.name),
+    section: "How a line is judged",
+    about: `an answer to be accepted: ${vector.name}`,
+    raw: true,
+    steps: [{ asks: {} }, { send: lineOf(vector) }, { settles: "connect", result: null }],
+  }));
+  const refusals = answers.refusals.map((vector): Conversation => ({
+    id: idOf("answer", vector.name),
+    section: "Handshake",
+    about: `a refusal: ${vector.name}`,
+    raw: true,
+    steps: [{ asks: {} }, { send: lineOf(vector) }, {
+      settles: "connect",
+      error: { code: vector.code, notStarted: true },
+    }, {
+      ends: true,
+    }],
+  }));
+  const wrong = answers.wrong.map((vector): Conversation => ({
+    id: idOf("answer", vector.name),
+    section: "How a line is judged",
+    about: `an answer that no client may accept: ${vector.name}`,
+    raw: true,
+    steps: [{ asks: {} }, { send: lineOf(vector) }, { settles: "connect", error: {} }, { ends: true }],
+  }));
+  return [...accepted, ...refusals, ...wrong];
+}
+
+/** Frames that break the protocol. A client is sent them while it waits for an answer. */
+function badFrames(role: Role): Conversation[] {
+  const generated = frames.generated.filter(({ code }) => code !== null);
+  return [...frames.malformed, ...generated].map((vector): Conversation => {
+    const sent: Outgoing = "repeat" in vector ? { repeat: vector.repeat } : { hex: vector.hex };
+    const before: Step[] = [
+      { do: { do: "call", method: "A.b", args: 1 }, as: "a" },
+      { expect: { header: [1, "$a", "A.b", null], value: 1 } },
+    ];
+    const after: Step[] = [{ settles: "a", error: { code: "unavailable", notStarted: false } }];
+    return {
+      id: idOf("frame", vector.name),
+      section: "Protocol errors",
+      about: `a frame to be answered with GoAway: ${vector.name}`,
+      steps: [
+        ...role === "client" ? before : [],
+        { send: sent },
+        { goaway: vector.code!, lastSeq: 0, ...role === "client" && { allow: [{ header: [6, null] }] } },
+        ...role === "client" ? after : [],
+      ],
+    };
+  });
+}
+
+/** Bodies that every decoder takes. What JSON could say too, but for its form, comes back from echo as it was. */
+function goodBodies(): Conversation[] {
+  return cbor.values.map(({ hex, value }): Conversation => {
+    const notation = value as Json;
+    const common = !/"(tag|simple|map)":/.test(JSON.stringify(notation));
+    return {
+      id: `cbor/${hex}`,
+      section: "CBOR",
+      about: "a body that every decoder takes",
+      needs: common ? [] : ["values"],
+      steps: [
+        { send: { header: [1, "$next", "Conformance.echo", 0], body: hex } },
+        { expect: common ? { header: [2, 1], notation } : { header: [2, 1], anyBody: true } },
+      ],
+    };
+  });
+}
+
+/** Long bodies, within a limit and beyond it. */
+function longBodies(): Conversation[] {
+  return cbor.limits.map(({ name, refused, repeat }): Conversation => ({
+    id: idOf("cbor", `limit ${name}`),
+    section: "CBOR",
+    about: `a body ${refused ? "beyond" : "within"} the limits: ${name}`,
+    needs: ["limits"],
+    steps: [
+      { send: { header: [1, "$next", "Conformance.length", 0], repeat } },
+      {
+        expect: refused
+          ? { header: [3, 1, "invalid_argument", null, { "not-started": "" }] }
+          : { header: [2, 1], value: "$length" },
+      },
+    ],
+  }));
+}
+
+/** Bodies that no decoder takes: each fails its call alone. */
+function badBodies(role: Role): Conversation[] {
+  const bodies: { id: string; why: string; sent: Outgoing }[] = [
+    ...cbor.malformed.map((hex) => ({ id: hex, why: "not well-formed", hex })),
+    ...cbor.refused.map(({ name, hex }) => ({ id: name, why: name, hex })),
+  ].map(({ id, why, hex }) => ({ id: idOf("cbor", `bad ${id}`), why, sent: { body: hex } }));
+  return bodies.map(({ id, why, sent }): Conversation => ({
+    id,
+    section: "Bad bodies",
+    about: `a body that no decoder takes: ${why}`,
+    steps: role === "server"
+      ? [
+        { send: { header: [1, "$next", "Conformance.echo", 0], ...sent } },
+        { expect: { header: [3, 1, "invalid_argument", null, { "not-started": "" }] } },
+      ]
+      : [
+        { do: { do: "call", method: "A.b", args: 1 }, as: "a" },
+        { expect: { header: [1, "$a", "A.b", null], value: 1 } },
+        { send: { header: [2, "$a"], ...sent } },
+        { settles: "a", error: { code: "data_loss", notStarted: false } },
+      ],
+  }));
+}

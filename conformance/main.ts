@@ -1,0 +1,99 @@
+// deno-lint-ignore-file no-console -- what it prints is what it is for
+// `deno task conformance`: holds servers and clients against the protocol, by all that docs/vectors has. See
+// docs/CONFORMANCE.md.
+
+import { parseArgs } from "@std/cli";
+import { casesOf } from "./cases.ts";
+import { conformanceServer } from "./service.ts";
+import { OwnClient } from "./client.ts";
+import { ClientProcess } from "./process.ts";
+import { checkClient, checkServer, isAskedFor, type Outcome, PATIENCE, type RunOptions } from "./run.ts";
+
+const HELP = `Holds an implementation against the protocol (docs/CONFORMANCE.md).
+
+  deno task conformance                        this library's own server and client
+  deno task conformance 127.0.0.1:9000         the server there, which offers the service Conformance
+  deno task conformance --client 'COMMAND'     the client that COMMAND starts, told by lines of JSON
+
+  --filter TEXT      only cases whose id contains TEXT
+  --list             names the cases and runs none
+  --json             prints one JSON array of outcomes
+  --patience MS      how long anything is waited for (${PATIENCE})
+  --verbose          prints every case, not only those that fail
+
+The exit code is 0 if no case failed, 1 if one did, 2 if none could be run.`;
+
+const args = parseArgs(Deno.args, {
+  boolean: ["help", "list", "json", "verbose"],
+  string: ["client", "filter", "patience", "_"],
+  unknown: (flag) => {
+    if (!flag.startsWith("-")) return true;
+    console.error(`Unknown flag ${flag}\n\n${HELP}`);
+    Deno.exit(2);
+  },
+});
+
+/** The runs that the arguments ask for. */
+function runs(options: RunOptions): (() => Promise<Outcome[]>)[] {
+  const [address] = args._.map(String);
+  if (args.client !== undefined) {
+    return [async () => {
+      await using client = await ClientProcess.start(args.client!);
+      return await checkClient(client, options);
+    }];
+  }
+  if (address !== undefined) return [() => checkAddress(address, options)];
+  return [async () => {
+    await using server = conformanceServer();
+    return await checkAddress((await server.listen("tcp@127.0.0.1:0")).address, options);
+  }, async () => {
+    await using client = new OwnClient();
+    return await checkClient(client, options);
+  }];
+}
+
+async function checkAddress(address: string, options: RunOptions): Promise<Outcome[]> {
+  const [, hostname, port] = /^(?:tcp@)?\[?([^\]]+)\]?:(\d+)$/.exec(address) ?? [];
+  if (hostname === undefined) throw new TypeError(`Cannot connect to "${address}": expected host:port`);
+  return await checkServer(hostname, Number(port), options);
+}
+
+function print({ id, role, outcome, section, about, reason, trace = [] }: Outcome): void {
+  if (outcome === "passed" && !args.verbose || outcome === "skipped" && !args.verbose) return;
+  console.log(`${outcome.padEnd(7)} ${role} ${id}${reason === undefined ? "" : `: ${reason}`}`);
+  if (outcome !== "failed") return;
+  console.log(`        must: ${about} (docs/PROTOCOL.md, "${section}")`);
+  for (const line of trace) console.log(`        ${line}`);
+}
+
+async function main(): Promise<number> {
+  if (args.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (args.list) {
+    for (const role of ["server", "client"] as const) {
+      for (const { id, about } of casesOf(role)) {
+        if (isAskedFor(id, args.filter)) console.log(`${role} ${id}: ${about}`);
+      }
+    }
+    return 0;
+  }
+  const patience = args.patience === undefined ? PATIENCE : Number(args.patience);
+  if (!(patience > 0)) throw new RangeError(`Cannot wait for ${args.patience} ms: expected a number above 0`);
+  const all: Outcome[] = [];
+  for (const run of runs({ filter: args.filter, patience, onOutcome: args.json ? undefined : print })) {
+    all.push(...await run());
+  }
+  const count = (outcome: Outcome["outcome"]) => all.filter((each) => each.outcome === outcome).length;
+  if (args.json) console.log(JSON.stringify(all, null, 1));
+  else console.log(`${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped`);
+  return count("failed") > 0 ? 1 : count("passed") > 0 ? 0 : 2;
+}
+
+try {
+  Deno.exit(await main());
+} catch (error) {
+  console.error((error as Error).message);
+  Deno.exit(2);
+}
