@@ -61,6 +61,15 @@ export interface AnnounceOptions {
   random?: () => number;
 }
 
+/** What a server says of itself: of a misspelt name nobody would ever know. */
+const INSTANCE_NAMES: Names<Endpoint> = {
+  address: true,
+  services: true,
+  weight: true,
+  version: true,
+  metadata: true,
+};
+
 const NAMES: Names<AnnounceOptions> = {
   ttl: true,
   interval: true,
@@ -161,6 +170,7 @@ export async function announce(
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
   }
   const endpoint = toEndpoint(instance);
+  checkOptions("announce", instance, INSTANCE_NAMES);
   checkReachable(endpoint.address);
   const clock = options.clock ?? SYSTEM_CLOCK;
   const log = options.log ?? (() => {});

@@ -303,3 +303,8 @@ Deno.test("announce: over a network, in real time, with a registry that restarts
   assertEquals(await listed(), 0);
   await second.server.shutdown();
 });
+
+Deno.test("announce: a misspelt field of the instance is refused with the name that was meant", async () => {
+  const instance = { address: "tcp@10.0.0.1:1", servces: ["Jobs"] };
+  await assertRejects(() => announce("http://127.0.0.1:1", instance), TypeError, '"services"');
+});

@@ -257,7 +257,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** @ignore For the writer. */
   onWriteFailed(error: unknown): void {
-    this.#terminate(lost(error));
+    this.#terminate(this.#lost(error));
   }
 
   /** @ignore For the alarm: looks at everything that has a time, and asks to be woken for the next. */
@@ -314,7 +314,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     if (this.#state === State.Draining) await new Promise<void>((resolve) => this.#resume = resolve);
     if (this.#state === State.Closing && !this.#peerEnded) await discard(this.#conn, LINGER_BYTES);
     if (this.#state === State.Closing) await this.#writer.flushed();
-    this.#terminate(lost("it was closed"));
+    this.#terminate(this.#lost("it was closed"));
   }
 
   /** Takes the frames that have arrived. Returns what it is to wait for before it goes on, if not all could be taken. */
@@ -446,14 +446,14 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   #cutOff(why: string, limit: "writeTimeout" | "heartbeatTimeout"): void {
     this.#options.tally[limit]++;
     this.#options.log?.(`Cut off ${this.address}: ${why}`);
-    this.#terminate(lost(why));
+    this.#terminate(this.#lost(why));
   }
 
   /** The peer has ended its side: it sends no more, and may still read. */
   #onEnd(): void {
     this.#peerEnded = this.#refused = true;
     if (this.#state >= State.Closing) return;
-    if (this.#frames.partial > 0) return this.#terminate(lost("it ended inside a frame"));
+    if (this.#frames.partial > 0) return this.#terminate(this.#lost("it ended inside a frame"));
     const reason = this.#parted("the other side has ended it");
     this.#state = State.Draining;
     this.#caller?.endAll(reason, false);
@@ -463,9 +463,16 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#closeIfIdle();
   }
 
+  /** The reason of a connection that is gone. */
+  #lost(cause: unknown): RpcError {
+    return new RpcError("unavailable", `The connection to ${this.address} was lost: ${textOf(cause)}`, {
+      cause,
+    });
+  }
+
   /** Why nothing comes any more: a peer that said that it goes was not lost. */
   #parted(cause: unknown): RpcError {
-    if (this.#state !== State.Draining || this.#refusing) return lost(cause);
+    if (this.#state !== State.Draining || this.#refusing) return this.#lost(cause);
     return new RpcError("unavailable", "The other side shut down before it answered", { cause });
   }
 
@@ -514,9 +521,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#state = State.Closing;
     this.#writer.flushed().then(async () => {
       if (this.#state !== State.Closing) return;
-      this.#lingering = setTimeout(() => this.#terminate(lost("the other side did not end it")), LINGER_MS);
+      this.#lingering = setTimeout(
+        () => this.#terminate(this.#lost("the other side did not end it")),
+        LINGER_MS,
+      );
       await this.#conn.closeWrite(fault);
-    }).catch(() => this.#terminate(lost("it could not be ended")));
+    }).catch(() => this.#terminate(this.#lost("it could not be ended")));
     this.#goOn();
   }
 
@@ -538,9 +548,4 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
 function refuse(call: SessionCall): void {
   call.reject(new RpcError("unavailable", "The connection takes no more calls", { notStarted: true }));
-}
-
-/** The reason of a connection that is gone. */
-function lost(cause: unknown): RpcError {
-  return new RpcError("unavailable", `The connection was lost: ${textOf(cause)}`, { cause });
 }
