@@ -1,5 +1,6 @@
 // Two sessions over memory: all that a call costs but sockets and clients. `deno bench bench/session_bench.ts`.
 
+import { AlarmClock } from "../transport/alarm.ts";
 import { ServiceTable } from "../call/service.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
@@ -38,6 +39,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
     prefix: new Uint8Array(0),
     limits,
     tally: new Tally(),
+    clock: new AlarmClock(),
     names: new KeyCache(),
     lookup: dialled ? undefined : (name) => services.find(name),
   });

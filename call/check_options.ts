@@ -1,6 +1,8 @@
 // Options as they are handed in: an object with names that are known. What is misspelt would otherwise be left out in
 // silence. Used wherever options are taken once; those of single calls are not looked at here.
 
+import { nearest } from "./nearest.ts";
+
 /** The names of an `XOptions` interface: the compiler sees to it that none is missing. */
 export type Names<Options> = Readonly<Record<keyof Options, true>>;
 
@@ -49,26 +51,8 @@ export function listed<T>(name: string, items: Iterable<T> | undefined): T[] {
 }
 
 function suggestion(name: string, known: readonly string[]): string {
-  const most = Math.max(2, Math.floor(name.length / 3));
-  const near = known
-    .map((each) => ({ each, far: distance(name.toLowerCase(), each.toLowerCase()) }))
-    .filter(({ far }) => far <= most)
-    .sort((a, b) => a.far - b.far)[0];
-  if (near !== undefined) return `did you mean "${near.each}"?`;
+  const near = nearest(name, known);
+  if (near !== undefined) return `did you mean "${near}"?`;
   const more = known.length > MOST_LISTED ? ", …" : "";
   return `known are ${known.slice(0, MOST_LISTED).join(", ")}${more}`;
-}
-
-/** How many letters have to be put in, taken out or changed to make one text the other (Levenshtein, 1965). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

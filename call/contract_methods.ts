@@ -15,7 +15,7 @@ import type { CallContext, Handler } from "./dispatch.ts";
 import { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import type { StandardResult, StandardSchema } from "./standard_schema.ts";
-import { isAsyncIterable, type Streamable } from "./streamable.ts";
+import { isAsyncIterable, isStreamable, type Streamable } from "./streamable.ts";
 import { type Issue, issuesOf, textOfIssues } from "./issues.ts";
 
 /**
@@ -236,11 +236,16 @@ function andThen<T, R>(value: T | PromiseLike<T>, next: (value: T) => R): R | Pr
   return isThenable(value) ? Promise.resolve(value as PromiseLike<T>).then(next) : next(value as T);
 }
 
+/** An iterable's items as a generator, which a session takes for a stream. */
+function* itemsOf(items: Iterable<unknown>): Generator<unknown, void, undefined> {
+  yield* items;
+}
+
 /** What a handler returned for a stream, as a session takes it: an array is data there. */
 function streamOf(value: unknown): Streamable | undefined {
   if (isAsyncIterable(value)) return value;
   if (typeof value !== "object" || value === null || !(Symbol.iterator in value)) return undefined;
-  return Iterator.from(value as Iterable<unknown>);
+  return isStreamable(value) ? value : itemsOf(value as Iterable<unknown>);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

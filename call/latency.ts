@@ -25,16 +25,48 @@ export class Latency {
 
   /** What was recorded, in ms. Percentiles are the upper ends of their buckets. */
   summary(): LatencySummary {
-    const mean = this.#count === 0 ? 0 : this.#sum / this.#count;
-    return { mean, p50: this.#quantile(0.5), p99: this.#quantile(0.99), max: this.#max };
+    const count = this.#count;
+    const sum = this.#sum;
+    const max = this.#max;
+    const spans = this.#spans();
+    const quantile = (q: number) => Math.min(endOf(spans, count * q), max);
+    return {
+      mean: count === 0 ? 0 : sum / count,
+      p50: quantile(0.5),
+      p99: quantile(0.99),
+      max,
+      count,
+      sum,
+      spans,
+    };
   }
 
-  #quantile(q: number): number {
-    let left = this.#count * q;
-    for (const [bucket, count] of this.#counts.entries()) {
-      left -= count;
-      if (left <= 0) return Math.min(2 ** (bucket / PER_OCTAVE) / 1_000, this.#max);
+  #spans(): [number, number][] {
+    const spans: [number, number][] = [];
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const calls = this.#counts[bucket]!;
+      if (calls === 0) continue;
+      const end = upperEnd(bucket);
+      // The last one has no end of its own.
+      spans.push([bucket < BUCKETS - 1 ? end : Math.max(end, this.#max), calls]);
     }
-    return this.#max;
+    return spans;
   }
+}
+
+/** The end of the span in which the first `some` calls are complete; 0 if there are none. */
+function endOf(spans: readonly (readonly [number, number])[], some: number): number {
+  let left = some;
+  let end = 0;
+  for (const [upTo, calls] of spans) {
+    end = upTo;
+    left -= calls;
+    if (left <= 0) break;
+  }
+  return end;
+}
+
+/** The longest duration in a bucket, in ms. Each octave ends at a power of two in µs. */
+function upperEnd(bucket: number): number {
+  return 2 ** (bucket / PER_OCTAVE) / 1_000;
 }

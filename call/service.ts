@@ -9,6 +9,7 @@ import type { Log } from "./log.ts";
 import { contractHandlers } from "./contract_methods.ts";
 import { intercepted } from "./intercept.ts";
 import { Latency } from "./latency.ts";
+import { RESERVED } from "./reflection.ts";
 import type { MethodStats } from "./stats.ts";
 
 /** The functions of a plain object, by the names that they are called by. */
@@ -26,6 +27,8 @@ class ServiceMethod implements Method {
   readonly #interceptors: readonly Interceptor[];
   #calls = 0;
   #errors = 0;
+  /** Made for the first of them. */
+  #codes: Map<Code, number> | undefined;
   #inFlight = 0;
   readonly #latency = new Latency();
 
@@ -50,7 +53,7 @@ class ServiceMethod implements Method {
   }
 
   answered(code: Code | undefined, elapsed: number, count: number): void {
-    if (code !== undefined) this.#errors += count;
+    if (code !== undefined) this.#failed(code, count);
     this.#latency.record(elapsed, count);
     this.watcher?.answered(code, elapsed, count);
   }
@@ -64,15 +67,30 @@ class ServiceMethod implements Method {
       method: this.name,
       calls: this.#calls,
       errors: this.#errors,
+      errorCodes: Object.fromEntries(this.#codes ?? []),
       inFlight: this.#inFlight,
       latency: this.#latency.summary(),
     };
   }
+
+  #failed(code: Code, count: number): void {
+    this.#errors += count;
+    const codes = this.#codes ??= new Map();
+    codes.set(code, (codes.get(code) ?? 0) + count);
+  }
+}
+
+/** A service as it was registered. */
+export interface Service {
+  readonly name: string;
+  /** Its methods, by the names that they have in it. */
+  readonly methods: readonly string[];
+  readonly contract: Contract | undefined;
 }
 
 /** The services of one server. */
 export class ServiceTable {
-  readonly #services = new Set<string>();
+  readonly #services = new Map<string, Service>();
   /** By whole name, such as `Arith.sum`: one look-up a call. */
   readonly #methods = new Map<string, ServiceMethod>();
   readonly #interceptors: Interceptor[] = [];
@@ -94,17 +112,39 @@ export class ServiceTable {
     this.#interceptors.push(interceptor);
   }
 
-  /** Names of services, in the order in which they were registered. */
-  get names(): string[] {
-    return [...this.#services];
+  /** The services by name, in the order in which they were registered. */
+  get services(): ReadonlyMap<string, Service> {
+    return this.#services;
   }
 
   /**
    * Registers the methods of an object: all, or those of a contract.
    *
-   * @throws {TypeError} If the name is none or is taken, nothing of the object can be called, or the contract is not kept
+   * @throws {TypeError} If the name is none, is taken or reserved, nothing of the object can be called, or the contract
+   *   is not kept
    */
   register(name: string, target: object, contract?: Contract): void {
+    if (name.startsWith(RESERVED)) {
+      throw new TypeError(
+        `Cannot register service ${
+          quoted(name)
+        }: names that begin with "${RESERVED}" are for built-in services`,
+      );
+    }
+    this.#register(name, target, contract, this.#watch);
+  }
+
+  /** Registers a service of the library's own, which its figures leave out and nobody watches. */
+  registerBuiltIn(contract: Contract, target: object): void {
+    this.#register(contract.name, target, contract);
+  }
+
+  #register(
+    name: string,
+    target: object,
+    contract: Contract | undefined,
+    watch?: (method: string) => MethodWatcher,
+  ): void {
     if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
       throw new TypeError(
         `Cannot register service ${
@@ -122,10 +162,10 @@ export class ServiceTable {
         `Cannot register service "${name}": it has no methods that can be called from outside`,
       );
     }
-    this.#services.add(name);
+    this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, this.#watch?.(whole)));
+      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, watch?.(whole)));
     }
   }
 
@@ -153,9 +193,10 @@ export class ServiceTable {
     );
   }
 
-  /** What every method has done, in the order in which they were registered. */
+  /** What every method has done, in the order in which they were registered; built-in ones are not counted. */
   stats(): MethodStats[] {
-    return [...this.#methods.values()].map((method) => method.stats());
+    const methods = [...this.#methods.values()].filter(({ name }) => !name.startsWith(RESERVED));
+    return methods.map((method) => method.stats());
   }
 }
 

@@ -20,7 +20,7 @@ import type { CallOptions, FailMode } from "../call/call_options.ts";
 import { failModeOf } from "./fail_mode.ts";
 import type { Leg } from "./leg.ts";
 import { callServer } from "./one_server.ts";
-import { type ClientSettings, clientSettings, type ConnectOptions } from "./options.ts";
+import { type ClientSettings, clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./options.ts";
 import { noServer, retry, type Ways } from "./retry.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { type EndpointStats, Servers } from "./servers.ts";
@@ -31,6 +31,8 @@ import { type ContractClient, contractClient, type ServiceClient, serviceClient 
 
 /** What a client has to do with now. */
 export interface ClientStats {
+  /** Who chooses the servers: the name of the balancer, or that of its class; `custom` if it has none. */
+  readonly balancer: string;
   /** The servers that calls may go to. */
   readonly endpoints: readonly EndpointStats[];
   /** Calls that are not settled. */
@@ -199,7 +201,8 @@ export class Client implements AsyncDisposable {
     const { pending } = this.#servers;
     const { spent: retries, refused: refusedRetries } = this.#budget;
     const limits = this.#settings.dial.tally.stats();
-    return { endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
+    const { balancer } = this.#settings;
+    return { balancer, endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
   }
 
   /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */
@@ -364,7 +367,7 @@ export class Client implements AsyncDisposable {
  */
 export async function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
   const settings = clientSettings(options);
-  const client = new Client(settings, createBalancer(options.balancer ?? "round_robin"));
+  const client = new Client(settings, createBalancer(options.balancer ?? DEFAULT_BALANCER));
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;
   if (typeof discovery?.watch !== "function") {

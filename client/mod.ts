@@ -33,6 +33,15 @@ export type {
   ServiceClient,
   ServiceMethod,
 } from "../call/typed.ts";
+export { Reflection } from "../call/reflection.ts";
+export type {
+  DescribeRequest,
+  MethodDescription,
+  ReportedStats,
+  SchemaDescription,
+  ServiceDescription,
+  StatsRequest,
+} from "../call/reflection.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
   AnyMethod,
@@ -52,6 +61,7 @@ export type {
   StandardSchema,
   StandardSchemaProps,
 } from "../call/standard_schema.ts";
+export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, sendToken } from "../call/interceptors.ts";
 export type { CallContext, Handler, Peer, PeerCertificate } from "../call/dispatch.ts";

@@ -1,5 +1,6 @@
 // What a client and a call can be told, checked and completed in one place.
 
+import { AlarmClock } from "../transport/alarm.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
@@ -117,6 +118,9 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   log?: (message: string, error?: unknown) => void;
 }
 
+/** The balancer of clients that name none. */
+export const DEFAULT_BALANCER = "round_robin";
+
 const NAMES: Names<ConnectOptions> = {
   ...LIMIT_NAMES,
   codecType: true,
@@ -147,6 +151,8 @@ export interface ClientSettings {
   readonly interceptors: readonly Interceptor[];
   readonly failMode: FailMode;
   readonly budget: RetryBudget;
+  /** What the balancer is called. */
+  readonly balancer: string;
   readonly ejection: EjectionOptions | false;
 }
 
@@ -180,6 +186,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       codec,
       limits: sessionLimits(options),
       tally: new Tally(),
+      clock: new AlarmClock(),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
@@ -187,7 +194,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       reach: reachOf(options),
       tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
-      lookup: services.names.length > 0 ? (name) => services.find(name) : undefined,
+      lookup: services.services.size > 0 ? (name) => services.find(name) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
@@ -196,8 +203,16 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     interceptors: listed("interceptors", options.interceptors),
     failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
     budget: new RetryBudget(options.retryBudget),
+    balancer: balancerName(options.balancer),
     ejection: options.ejection ?? {},
   };
+}
+
+/** The name of a balancer, or of the class of one's own. */
+function balancerName(balancer: BalancerName | Balancer = DEFAULT_BALANCER): string {
+  if (typeof balancer === "string") return balancer;
+  const name: unknown = balancer?.constructor?.name;
+  return typeof name === "string" && name !== "" && name !== "Object" ? name : "custom";
 }
 
 function servicesOf({ services = {} }: ConnectOptions): [string, object][] {

@@ -103,7 +103,7 @@ class Way {
 
   #pick(): Leg | undefined {
     const { method, key } = this.#call;
-    const failed = this.#failed.union(this.#exclude);
+    const failed = new Set([...this.#failed, ...this.#exclude]);
     const other = this.#ways.pickLeg({ method, key, exclude: failed });
     if (other !== undefined || failed.size === this.#exclude.size) return other;
     return this.#ways.pickLeg({ method, key, exclude: this.#exclude });

@@ -4,7 +4,7 @@
 import type { RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
-import { Ejection, type EjectionOptions } from "../discovery/ejection.ts";
+import { Ejection, type EjectionOptions, type Standing } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import type { AttemptListener } from "../transport/outgoing_call.ts";
@@ -19,8 +19,21 @@ export interface EndpointStats {
   readonly state: ChannelState;
   /** Calls to it that are not settled. */
   readonly pending: number;
+  /** Its share of the calls beside others', for balancers that weigh. */
+  readonly weight: number;
+  /** Failures since the last success. Enough of them set it aside. */
+  readonly failures: number;
   /** True while it is set aside because it kept failing; else left out. */
   readonly ejected?: true;
+  /**
+   * What its being set aside has come to: `out`, it gets no calls; `due`, the next call is its trial; `trial`, that call
+   * is under way. Left out unless it is set aside.
+   */
+  readonly ejection?: "out" | "due" | "trial";
+  /**
+   * After how many ms it is tried again, while it is `out`: 0 if it only waits for a connection.
+   */
+  readonly trialIn?: number;
 }
 
 /** Channels, and the choice between them. */
@@ -113,7 +126,9 @@ export class Servers {
       address,
       state,
       pending,
-      ...standing.ejected ? { ejected: true } : undefined,
+      weight: standing.endpoint.weight ?? 1,
+      failures: standing.failures,
+      ...ejectionOf(standing),
     }));
   }
 
@@ -144,6 +159,12 @@ export class Servers {
       this.#balancer.update(this.#ejection.pickable);
     }
   }
+}
+
+/** What is told of a server that is set aside. */
+function ejectionOf({ state, trialIn }: Standing): Partial<EndpointStats> {
+  if (state === "in" || state === "gone") return {};
+  return { ejected: true, ejection: state, ...trialIn === undefined ? {} : { trialIn: Math.round(trialIn) } };
 }
 
 /** Runs what a user's balancer does; what it throws is logged. */

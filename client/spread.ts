@@ -1,6 +1,7 @@
 // A call that is sent to several servers: after a while, in case the first is slow, or at once. Only for calls that may be
 // executed more than once.
 
+import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
@@ -82,7 +83,7 @@ class Race {
     this.#signal = signal;
     this.#isFinal = isFinal;
     this.#ways = { budget: ways.budget, pickLeg: (context) => this.#pickOther(ways, context) };
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const { promise, resolve, reject } = deferred<Answer>();
     this.answer = promise;
     this.#resolve = resolve;
     this.#reject = reject;

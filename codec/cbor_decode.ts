@@ -5,6 +5,7 @@
 import { CborError, type CborErrorCode } from "./cbor_error.ts";
 import { dateOfSeconds, parseDateTime } from "./date_time.ts";
 import { half } from "./half.ts";
+import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { decodeText } from "./text.ts";
@@ -280,7 +281,13 @@ export class CborDecoder {
       const key = this.#textKey();
       if (key === "__proto__") throw this.#error("invalid", at, "the key __proto__ is refused");
       if (count < 0) this.#charge(1);
-      object[key] = this.#item(depth + 1);
+      const value = this.#item(depth + 1);
+      // V8 remembers, for each place in the code, which name was stored there; messages on a connection are much alike,
+      // so the first names are often the same ones. Where they are not, this is as slow as a single place would be.
+      if (read === 0) object[key] = value;
+      else if (read === 1) object[key] = value;
+      else if (read === 2) object[key] = value;
+      else object[key] = value;
     }
     if (read > 1 && propertyCount(object) !== read && Object.keys(object).length !== read) {
       throw this.#duplicate(head);
@@ -336,7 +343,7 @@ export class CborDecoder {
       const start = this.#at;
       const key = this.#key(depth);
       if (typeof key === "object" && key !== null) {
-        const encoding = this.#bytes.subarray(start, this.#at).toHex();
+        const encoding = toHex(this.#bytes.subarray(start, this.#at));
         if (encodings.has(encoding)) throw this.#duplicate(start);
         encodings.add(encoding);
       } else {
@@ -432,7 +439,7 @@ export class CborDecoder {
     // As many bytes as a small item takes time.
     this.#chargeTime(bytes.length >> 4);
     // By way of hex, since shifting in byte by byte takes quadratic time.
-    return bytes.length === 0 ? 0n : BigInt(`0x${bytes.toHex()}`);
+    return bytes.length === 0 ? 0n : BigInt(`0x${toHex(bytes)}`);
   }
 
   #set(head: number, values: unknown[]): Set<unknown> {

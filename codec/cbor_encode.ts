@@ -2,6 +2,7 @@
 // call, so that a getter or proxy in the value may encode with the same codec.
 
 import type { ByteBuffer } from "./bytes.ts";
+import { fromHex } from "./hex.ts";
 import { Refusal, unknownClass } from "./refusal.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { encodeText } from "./text.ts";
@@ -271,7 +272,7 @@ function finish(out: ByteBuffer, start: number, major: number, count: number): v
 function bignum(out: ByteBuffer, negative: boolean, argument: bigint): void {
   byte(out, negative ? TAG | 3 : TAG | 2);
   const hex = argument.toString(16);
-  byteString(out, Uint8Array.fromHex(hex.length % 2 === 0 ? hex : `0${hex}`));
+  byteString(out, fromHex(hex.length % 2 === 0 ? hex : `0${hex}`));
 }
 
 function byteString(out: ByteBuffer, value: Uint8Array): void {

@@ -49,6 +49,12 @@ const State = {
   Gone: 4,
 } as const;
 
+/** What these are called where they are shown. */
+const WORDS = ["in", "out", "due", "trial", "gone"] as const;
+
+/** How a server stands with its ejection, in a word. */
+export type StandingState = typeof WORDS[number];
+
 const FACTOR = 2;
 const JITTER = 0.2;
 
@@ -67,6 +73,8 @@ export class Standing {
   /** When it was let in. */
   #since = 0;
   #connected = true;
+  /** When the time is over for which it was set aside last. */
+  #until = 0;
   #cancelTimer: (() => void) | undefined;
 
   constructor(endpoint: Endpoint, ejection: Ejection) {
@@ -77,6 +85,21 @@ export class Standing {
   /** Whether it is set aside. */
   get ejected(): boolean {
     return this.#state !== State.In && this.#state !== State.Gone;
+  }
+
+  /** How it stands, in a word. */
+  get state(): StandingState {
+    return WORDS[this.#state]!;
+  }
+
+  /** Failures since the last success, for which it may yet be set aside. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** After how many ms it is tried again, if it is set aside for a time: 0 if that is over, and there is no connection. */
+  get trialIn(): number | undefined {
+    return this.#state === State.Out ? Math.max(0, this.#until - this.#ejection.clock.now()) : undefined;
   }
 
   /** Whether the balancer may pick it. */
@@ -147,6 +170,7 @@ export class Standing {
     this.#time = jitter(Math.min(firstTime * FACTOR ** this.#times, longestTime), JITTER, random);
     this.#times++;
     this.#failures = 0;
+    this.#until = clock.now() + this.#time;
     this.#enter(State.Out);
     this.#cancelTimer = clock.setTimer(() => {
       this.#cancelTimer = undefined;

@@ -108,14 +108,21 @@ export async function askRegistry(request: RegistryRequest): Promise<RegistryAns
 
 async function readText(response: Response, maxBytes: number): Promise<string> {
   if (response.body === null) return "";
+  const reader = response.body.getReader();
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let bytes = 0;
   let text = "";
-  // Leaving the loop by a throw cancels the body, which frees the connection.
-  for await (const chunk of response.body) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw new Error(`its answer is longer than ${maxBytes} bytes`);
-    text += decoder.decode(chunk, { stream: true });
+  try {
+    // By a reader: not every browser can iterate over a stream.
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return text + decoder.decode();
+      bytes += value.length;
+      if (bytes > maxBytes) throw new Error(`its answer is longer than ${maxBytes} bytes`);
+      text += decoder.decode(value, { stream: true });
+    }
+  } finally {
+    // Frees the connection if the rest is not wanted.
+    reader.cancel().catch(() => {});
   }
-  return text + decoder.decode();
 }

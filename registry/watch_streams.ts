@@ -21,6 +21,8 @@ export interface WatchStream {
 interface Stream {
   controller: ReadableStreamDefaultController<Uint8Array>;
   abort: AbortController;
+  /** Lets go of the watch. */
+  leave: () => void;
   stalled: number;
 }
 
@@ -58,10 +60,12 @@ export class WatchStreams {
     }
     const abort = new AbortController();
     const iterator = events(abort.signal)[Symbol.asyncIterator]();
+    // Aborting alone reaches a watch that waits for a change, not one whose last event was handed out.
+    const leave = () => void iterator.return?.().catch(() => {});
     let stream: Stream;
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
-        stream = { controller, abort, stalled: 0 };
+        stream = { controller, abort, leave, stalled: 0 };
         this.#add(stream);
         // Also what makes the head of the answer leave at once.
         controller.enqueue(encode("retry: 1000\n\n"));
@@ -99,6 +103,7 @@ export class WatchStreams {
 
   #remove(stream: Stream): void {
     stream.abort.abort();
+    stream.leave();
     if (this.#open.delete(stream) && this.#open.size === 0) this.#cancelTimer?.();
   }
 

@@ -4,7 +4,7 @@
 import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { Alarm, type Sleeper } from "../transport/alarm.ts";
+import { Alarm, AlarmClock, type Sleeper } from "../transport/alarm.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../transport/handshake.ts";
 import { acceptHttp, type FetchHandler } from "../transport/http.ts";
@@ -64,7 +64,8 @@ export class Admission implements Sleeper {
   readonly #leaving = new Set<Arrival>();
   readonly #sessions = new Set<Session>();
   readonly #origins: Origins;
-  readonly #alarm: Alarm = new Alarm(this);
+  readonly #clock = new AlarmClock();
+  readonly #alarm: Alarm = new Alarm(this, this.#clock);
   #accepted = 0;
   #closed = false;
 
@@ -79,6 +80,11 @@ export class Admission implements Sleeper {
   /** The connections whose handshake is done. */
   get sessions(): ReadonlySet<Session> {
     return this.#sessions;
+  }
+
+  /** How many are in a handshake. */
+  get handshakes(): number {
+    return this.#waiting.size;
   }
 
   /** Handshakes that succeeded so far. */
@@ -234,6 +240,7 @@ export class Admission implements Sleeper {
       prefix: reader.rest(),
       limits,
       tally,
+      clock: this.#clock,
       names: this.#names,
       lookup,
       mapError,

@@ -34,8 +34,27 @@ export type {
 } from "../call/contract_methods.ts";
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { Refusals } from "./refusals.ts";
-export type { ServerStats } from "./stats.ts";
+export type { ShownStats, StatsSource } from "./shown.ts";
+export type {
+  CallSnapshot,
+  Excerpt,
+  PeerSnapshot,
+  ServerSnapshot,
+  ServerStats,
+  StreamSnapshot,
+} from "./stats.ts";
+export type { FlowStats, SessionState, SessionStats } from "../transport/session_stats.ts";
+export type { ShowTo, Visibility } from "./visibility.ts";
 export type { LimitStats } from "../transport/tally.ts";
+export { Reflection } from "../call/reflection.ts";
+export type {
+  DescribeRequest,
+  MethodDescription,
+  ReportedStats,
+  SchemaDescription,
+  ServiceDescription,
+  StatsRequest,
+} from "../call/reflection.ts";
 export { defineService, method, unchecked } from "../call/contract.ts";
 export type {
   AnyMethod,

@@ -10,6 +10,7 @@ import { type Watchers, watchers } from "../telemetry/watchers.ts";
 import type { TelemetryOptions } from "../telemetry/options.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
+import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
 
 /**
  * Decides whether a client may come in.
@@ -69,6 +70,14 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * anywhere; what this throws goes to `log`, so it should not name one either.
    */
   authenticate?: Authenticate;
+  /**
+   * Whether the built-in service `rpc.Reflection` is answered, to whoever may call at all: it tells the names of services
+   * and methods, their schemas, and what `stats()` returns. See `Reflection`; the command line needs it for `list`,
+   * `describe` and `top`.
+   *
+   * @default {true}
+   */
+  reflection?: boolean;
   /** Who this server is, for addresses with `tls@`. */
   tls?: ServerTlsOptions;
   /** What connections are made of in the place of sockets, such as a simulated network for tests. */
@@ -84,6 +93,25 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * an `RpcError` arrives as `internal` with a fixed text.
    */
   mapError?: (error: unknown) => RpcError | undefined;
+  /**
+   * Who is shown what at `/debug/rpc` and `/metrics`, where {@linkcode Server.fetch} or an `http@` address serves them:
+   * `true`, everything; `"figures"`, names of methods, counts and latencies, but not who is connected, what is being
+   * called, nor what `show` was given; `false`, nothing. A function decides for each request; by `Authorization`, for one.
+   *
+   * Left out, requests from this machine are shown everything, all others the figures. A proxy on this machine that says
+   * nothing of whom it forwards for makes everyone one of this machine.
+   *
+   * @example Everything, for whoever has the token
+   * ```ts
+   * import { oneOfTokens, Server } from "@troodon/rpc";
+   *
+   * const isRight = oneOfTokens(["secret"]);
+   * new Server({
+   *   monitoring: (request) => isRight(request.headers.get("authorization")?.replace(/^Bearer /, "")),
+   * });
+   * ```
+   */
+  monitoring?: Visibility | ShowTo;
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -97,8 +125,10 @@ const NAMES: Names<ServerOptions> = {
   handleTimeout: true,
   codecs: true,
   authenticate: true,
+  reflection: true,
   tls: true,
   mapError: true,
+  monitoring: true,
   log: true,
   network: true,
   telemetry: true,
@@ -113,9 +143,11 @@ export interface ServerSettings {
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
+  readonly reflection: boolean;
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
   readonly watchers: Watchers | undefined;
+  readonly monitoring: false | ShowTo;
 }
 
 /**
@@ -127,6 +159,10 @@ export interface ServerSettings {
 export function serverSettings(options: ServerOptions): ServerSettings {
   checkOptions("create server", options, NAMES);
   const codecs = CodecTable.standard(listed("codecs", options.codecs));
+  const { reflection = true } = options;
+  if (typeof reflection !== "boolean") {
+    throw new TypeError("Cannot use reflection: expected true or false");
+  }
   const perPeer = options.maxConnectionsPerPeer ?? Infinity;
   return {
     limits: sessionLimits(options),
@@ -136,8 +172,10 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,
+    reflection,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
     watchers: watchers(options.telemetry),
+    monitoring: checkVisibility(options.monitoring),
   };
 }

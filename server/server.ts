@@ -4,6 +4,7 @@
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
+import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
@@ -11,17 +12,21 @@ import { type Address, formatAddress, parseAddress } from "../discovery/endpoint
 import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { adviceForOldDeno } from "../transport/runtime.ts";
 import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
 import type { ServiceHandlers } from "../call/contract_methods.ts";
-import { DEBUG_PATH, debugPage } from "./debug_page.ts";
+import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
+import { reflection } from "./reflection.ts";
 import { ServiceTable } from "../call/service.ts";
-import type { ServerStats } from "./stats.ts";
-import { asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
+import { Shown, type StatsSource } from "./shown.ts";
+import { activity } from "./snapshot.ts";
+import type { ServerSnapshot, ServerStats } from "./stats.ts";
+import { askerOf, asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -74,9 +79,10 @@ export interface ShutdownOptions {
  */
 export class Server implements AsyncDisposable {
   /**
-   * Answers HTTP requests: `/debug/rpc` with a page of services, methods, counts and latencies (JSON if that is what
-   * the request accepts), `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`, everything else with an
-   * error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
+   * Answers HTTP requests: `/debug/rpc` with a page of what the server does (JSON if that is what the request accepts),
+   * `/metrics` with the figures for Prometheus, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
+   * everything else with an error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
+   * The option `monitoring` says who is shown what.
    *
    * Pages of any origin may open a WebSocket to where they can reach: `authenticate`, or look at the `Origin` of a
    * request before it is handed on, if that is not for everyone.
@@ -89,10 +95,15 @@ export class Server implements AsyncDisposable {
   readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
   readonly #network: Network | undefined;
+  readonly #monitoring: Monitoring;
+  readonly #shown: Shown;
+  readonly #began = performance.now();
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
   readonly #listening = new Map<Listener, Promise<void>>();
   #acceptErrors = 0;
+  /** Aborts when it begins to end. */
+  readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
 
   /**
@@ -109,11 +120,18 @@ export class Server implements AsyncDisposable {
     const log = sheltered(options.log);
     this.#log = log;
     this.#services = new ServiceTable(log, settings.watchers?.answered);
+    if (settings.reflection) {
+      const handlers = reflection(this.#services, () => this.stats(), this.#stopping.signal);
+      this.#services.registerBuiltIn(Reflection, handlers);
+    }
     this.#tls = settings.tls;
     this.#tally = new Tally(settings.maxInFlightTotal);
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
-    this.fetch = (request, info) => Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request));
+    this.#shown = new Shown(log);
+    this.#monitoring = new Monitoring(this, this.#shown, settings.monitoring, log);
+    this.fetch = (request, info) =>
+      Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request, askerOf(info)));
     this.#admission = new Admission({
       terms: {
         codecs: settings.codecs,
@@ -123,7 +141,7 @@ export class Server implements AsyncDisposable {
       limits,
       tally: this.#tally,
       lookup: (name) => this.#services.find(name),
-      fetch: (request) => Promise.resolve(this.#fetch(request)),
+      fetch: (request, peer) => this.#fetch(request, peer),
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
@@ -142,8 +160,8 @@ export class Server implements AsyncDisposable {
    * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
    * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
    * @returns This server
-   * @throws {TypeError} If the name is none or is taken, there is nothing to call, a method of the contract has no
-   *   handler, or a handler no method
+   * @throws {TypeError} If the name is none, is taken or begins with `rpc.`, there is nothing to call, a method of the
+   *   contract has no handler, or a handler no method
    */
   register<S extends string | Contract>(service: S, methods: ServiceHandlers<S>): this;
   /**
@@ -201,6 +219,8 @@ export class Server implements AsyncDisposable {
       this.#acceptErrors++;
       if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
     };
+    const advice = adviceForOldDeno();
+    if (advice !== undefined) this.#log?.(advice);
     const listener = await this.#open(parsed, address, { trouble, reusePort: options.reusePort });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#ending !== undefined) {
@@ -248,18 +268,53 @@ export class Server implements AsyncDisposable {
     return this.close();
   }
 
-  /** What it has done so far. */
+  /**
+   * Shows what something else in this process tells of itself on the page at `/debug/rpc` and in {@linkcode snapshot},
+   * such as the clients that its handlers call with. Figures of clients are in the metrics, too.
+   *
+   * @example
+   * ```ts
+   * import { connect, Server } from "@troodon/rpc";
+   *
+   * await using store = new Server().register("Store", { get: () => "x" });
+   * const { address } = await store.listen("tcp@127.0.0.1:0");
+   * await using client = await connect(address);
+   *
+   * await using server = new Server().register("Front", { get: () => client.call("Store.get") });
+   * using _shown = server.show("Store's client", client);
+   * ```
+   *
+   * @param name What it is called; what was shown under that name before is not any more
+   * @param source A `Client`, or whatever else has `stats()`
+   * @returns Takes it off again when disposed of
+   * @throws {TypeError} If the name is none, or there is no `stats()`
+   */
+  show(name: string, source: StatsSource): Disposable {
+    return this.#shown.add(name, source);
+  }
+
+  /** What it is doing now: {@linkcode stats}, with its oldest calls and streams, its connections, and what it shows. */
+  snapshot(): ServerSnapshot {
+    return { ...this.stats(), ...activity(this.#admission.sessions), shown: this.#shown.stats() };
+  }
+
+  /** What it has done so far: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
-    const { sessions, accepted, refusals } = this.#admission;
+    const { sessions, handshakes, accepted, refusals } = this.#admission;
     const methods = this.#services.stats();
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
+    let unsentBytes = 0;
+    for (const { unsent } of sessions) unsentBytes += unsent;
     return {
+      uptime: performance.now() - this.#began,
       connections: sessions.size,
+      handshakes,
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
       acceptErrors: this.#acceptErrors,
       inFlight,
+      unsentBytes,
       limits: this.#tally.stats(),
       methods,
     };
@@ -300,6 +355,7 @@ export class Server implements AsyncDisposable {
   }
 
   async #shutdown(grace: number): Promise<void> {
+    this.#stopping.abort();
     const late = `The server shut down, after a grace of ${grace} ms`;
     const timer = setTimeout(() => this.#closeSessions(late), grace);
     for (const session of this.#admission.sessions) session.drain();
@@ -309,6 +365,7 @@ export class Server implements AsyncDisposable {
 
   /** Stops accepting, and waits for the end of every connection. */
   async #stop(): Promise<void> {
+    this.#stopping.abort();
     for (const listener of this.#listening.keys()) listener.close();
     await Promise.all([...this.#listening.values(), this.#admission.close()]);
     await Promise.all([...this.#admission.sessions].map(({ closed }) => closed));
@@ -320,11 +377,12 @@ export class Server implements AsyncDisposable {
     for (const session of [...this.#admission.sessions]) session.close(reason);
   }
 
-  #fetch(request: Request): Response {
+  #fetch(request: Request, peer: string): Response | Promise<Response> {
     const { pathname } = new URL(request.url);
-    if (pathname === DEBUG_PATH) return debugPage(request, this.stats());
+    if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, peer);
     if (pathname === RPC_PATH) return methodNotAllowed();
-    return new Response(`Nothing is served at ${pathname}; see ${DEBUG_PATH}\n`, { status: 404 });
+    const see = this.#monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
+    return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
 
   /** The answer that opens a WebSocket; undefined if the request asks for something else. */

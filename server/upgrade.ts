@@ -1,4 +1,4 @@
-// A WebSocket request as a Conn: what Server.fetch does with one on the path of RPC.
+// A WebSocket request as a Conn: what Server.fetch does with one on the path of RPC. And where requests come from.
 
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "../transport/conn.ts";
@@ -35,6 +35,14 @@ export function upgrade(
     if (error instanceof TypeError) return undefined;
     throw error;
   }
+}
+
+/** Where a request comes from, such as `tcp@127.0.0.1:50312`; `unknown` if nobody said. */
+export function askerOf(info: FetchInfo | undefined): string {
+  const address = info?.remoteAddr;
+  if (address === undefined) return "unknown";
+  if ("hostname" in address) return formatAddress({ ...address, transport: "tcp" });
+  return address.transport === "unix" ? `unix@${address.path}` : "unknown";
 }
 
 function peerOf({ url }: Request, info: FetchInfo | undefined): string {

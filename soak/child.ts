@@ -11,9 +11,9 @@ export class Child {
 
   /** @param script A file of this folder */
   constructor(script: string, args: readonly string[]) {
-    const path = new URL(script, import.meta.url).pathname;
+    const { href } = new URL(script, import.meta.url);
     this.#child = new Deno.Command("deno", {
-      args: ["run", "-q", "--v8-flags=--expose-gc", "-P=soak-peer", path, ...args],
+      args: ["run", "-q", "--v8-flags=--expose-gc", "-P=soak-peer", href, ...args],
       stdin: "piped",
       stdout: "piped",
     }).spawn();

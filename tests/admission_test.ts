@@ -13,6 +13,7 @@ import { Tally } from "../transport/tally.ts";
 import { enter, open, refused } from "./handshake_live.ts";
 import { bytes, call, dialAndReset, OPTION, RawPeer, soon } from "./raw_peer.ts";
 import { assertLives, portOf, until } from "./wire_harness.ts";
+import { testOnLinux } from "./platform.ts";
 
 /** Dials from one of this machine's own addresses; resolves with what ends it. */
 async function dialFrom(localAddress: string, port: number): Promise<net.Socket> {
@@ -59,32 +60,35 @@ Deno.test("admission: who was refused takes nobody's place while it goes", async
   for (const peer of lingering) peer.close();
 });
 
-Deno.test("admission: with maxConnectionsPerPeer one address cannot take the places of another", async () => {
-  await using at = await open({ maxConnections: 8, maxConnectionsPerPeer: 2 });
-  using first = await enter(at.port);
-  {
-    using second = await enter(at.port);
-    using third = await at.dial();
-    const { code, message } = await refused(third);
-    assertEquals([code, message], ["resource_exhausted", "More than 2 connections from one address"]);
-    await assertLives(first, 1);
-    await assertLives(second, 1);
-  }
-  const others = await Promise.all([1, 2].map(() => dialFrom("127.0.0.2", at.port)));
-  const heard = Promise.all(others.map((socket) => new Promise((resolve) => socket.once("data", resolve))));
-  for (const socket of others) socket.write(OPTION);
-  for (const answer of await heard) assertEquals(JSON.parse(`${answer}`).version, 1);
-  for (const socket of others) socket.destroy();
-  // There is room again where one has gone, also where it was refused or never said a word.
-  for (let i = 0; i < 5; i++) {
-    await until(() => at.server.stats().connections === 1, "the others to be gone");
-    using peer = await at.dial();
-    await peer.send(i % 2 === 0 ? "nonsense\n" : OPTION);
-    const answer = JSON.parse((await peer.line())!);
-    assertEquals(i % 2 === 0 ? answer.error.code : answer.version, i % 2 === 0 ? "invalid_argument" : 1);
-  }
-  assertEquals(at.server.stats().refusals.maxConnectionsPerPeer, 1);
-});
+testOnLinux(
+  "admission: with maxConnectionsPerPeer one address cannot take the places of another",
+  async () => {
+    await using at = await open({ maxConnections: 8, maxConnectionsPerPeer: 2 });
+    using first = await enter(at.port);
+    {
+      using second = await enter(at.port);
+      using third = await at.dial();
+      const { code, message } = await refused(third);
+      assertEquals([code, message], ["resource_exhausted", "More than 2 connections from one address"]);
+      await assertLives(first, 1);
+      await assertLives(second, 1);
+    }
+    const others = await Promise.all([1, 2].map(() => dialFrom("127.0.0.2", at.port)));
+    const heard = Promise.all(others.map((socket) => new Promise((resolve) => socket.once("data", resolve))));
+    for (const socket of others) socket.write(OPTION);
+    for (const answer of await heard) assertEquals(JSON.parse(`${answer}`).version, 1);
+    for (const socket of others) socket.destroy();
+    // There is room again where one has gone, also where it was refused or never said a word.
+    for (let i = 0; i < 5; i++) {
+      await until(() => at.server.stats().connections === 1, "the others to be gone");
+      using peer = await at.dial();
+      await peer.send(i % 2 === 0 ? "nonsense\n" : OPTION);
+      const answer = JSON.parse((await peer.line())!);
+      assertEquals(i % 2 === 0 ? answer.error.code : answer.version, i % 2 === 0 ? "invalid_argument" : 1);
+    }
+    assertEquals(at.server.stats().refusals.maxConnectionsPerPeer, 1);
+  },
+);
 
 Deno.test("admission: what an address counts as", () => {
   const origins: [string, string | undefined][] = [
@@ -339,10 +343,9 @@ async function* linesOf(stdout: ReadableStream<Uint8Array>): AsyncGenerator<stri
 }
 
 for (const transport of ["tcp", "tls"] as const) {
-  Deno.test({
-    name: `admission: a server that runs out of files goes on when there are some (${transport})`,
-    ignore: Deno.build.os !== "linux",
-    async fn() {
+  testOnLinux(
+    `admission: a server that runs out of files goes on when there are some (${transport})`,
+    async () => {
       const script = new URL("./full_server.ts", import.meta.url).pathname;
       const certs = new URL("./certs", import.meta.url).pathname;
       const limited =
@@ -382,5 +385,5 @@ for (const transport of ["tcp", "tls"] as const) {
         await lines.return(undefined);
       }
     },
-  });
+  );
 }

@@ -2,6 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { ask, CacheProcess, Cluster, statsOf, until } from "./cache_process.ts";
+import { testOnPosix } from "./platform.ts";
 
 const square = (key: number) => ({ status: 200, text: `${BigInt(key) ** 2n}\n` });
 
@@ -16,23 +17,26 @@ async function askAll(urls: readonly string[], keys: readonly number[]): Promise
 
 const range = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 
-Deno.test("cache: 1000 who ask three peers for one cold key are one load; the registry's death is nobody's", async () => {
-  await using cluster = await Cluster.start(3);
-  const { urls } = cluster;
-  await askAll(urls, Array(1_000).fill(12));
-  assertEquals(await cluster.sum("squares", "loads"), 1);
-  assertEquals(await cluster.sum("squares", "gets"), 1_000);
-  // Two peers have a copy now, for a while.
-  assertEquals(new Set(await askAll(urls, [12, 12, 12])), new Set(["main", "hot"]));
-  assertEquals((await ask(urls[0]!, "scores", "Tom")).text, "630\n");
-  for (const url of urls) assertEquals((await ask(url, "scores", "Tim")).status, 404);
-  await cluster.close();
-  await askAll(urls, range(100, 1_000));
-  assertEquals(await cluster.sum("squares", "loads"), 101);
-  assertEquals((await statsOf(urls[0]!)).peers.length, 3);
-});
+testOnPosix(
+  "cache: 1000 who ask three peers for one cold key are one load; the registry's death is nobody's",
+  async () => {
+    await using cluster = await Cluster.start(3);
+    const { urls } = cluster;
+    await askAll(urls, Array(1_000).fill(12));
+    assertEquals(await cluster.sum("squares", "loads"), 1);
+    assertEquals(await cluster.sum("squares", "gets"), 1_000);
+    // Two peers have a copy now, for a while.
+    assertEquals(new Set(await askAll(urls, [12, 12, 12])), new Set(["main", "hot"]));
+    assertEquals((await ask(urls[0]!, "scores", "Tom")).text, "630\n");
+    for (const url of urls) assertEquals((await ask(url, "scores", "Tim")).status, 404);
+    await cluster.close();
+    await askAll(urls, range(100, 1_000));
+    assertEquals(await cluster.sum("squares", "loads"), 101);
+    assertEquals((await statsOf(urls[0]!)).peers.length, 3);
+  },
+);
 
-Deno.test("cache: a fifth peer loads a fifth of the keys anew, the others none", async () => {
+testOnPosix("cache: a fifth peer loads a fifth of the keys anew, the others none", async () => {
   await using cluster = await Cluster.start(4);
   const keys = range(3_000);
   await askAll(cluster.urls, keys);
@@ -56,7 +60,7 @@ Deno.test("cache: a fifth peer loads a fifth of the keys anew, the others none",
   assertEquals(await cluster.sum("squares", "peerFailures"), 0);
 });
 
-Deno.test("cache: a peer is killed under load: no errors, and no other's keys move", async () => {
+testOnPosix("cache: a peer is killed under load: no errors, and no other's keys move", async () => {
   await using cluster = await Cluster.start(3);
   const keys = range(300);
   await askAll(cluster.urls, keys);
@@ -93,7 +97,7 @@ Deno.test("cache: a peer is killed under load: no errors, and no other's keys mo
   assertEquals(from.filter((source) => source === "main").length >= before, true);
 });
 
-Deno.test("cache: a peer that hangs is done without, and asked again when it is back", async () => {
+testOnPosix("cache: a peer that hangs is done without, and asked again when it is back", async () => {
   await using cluster = await Cluster.start(2);
   const [url] = cluster.urls;
   await askAll([url!], range(50));
@@ -111,23 +115,26 @@ Deno.test("cache: a peer that hangs is done without, and asked again when it is 
   );
 });
 
-Deno.test("cache: a peer serves before there is a registry, and finds the others when there is", async () => {
-  const probe = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = probe.addr;
-  probe.close();
-  await using cluster = new Cluster(port);
-  const registryUrl = `http://127.0.0.1:${port}`;
-  const urls = await Promise.all([cluster.add(registryUrl), cluster.add(registryUrl)]);
-  for (const url of urls) await askAll([url], range(20));
-  assertEquals(await cluster.sum("squares", "loads"), 40);
-  cluster.open();
-  await cluster.known(2);
-  for (const url of urls) await askAll([url], range(20, 100));
-  assertEquals(await cluster.sum("squares", "loads"), 60);
-});
+testOnPosix(
+  "cache: a peer serves before there is a registry, and finds the others when there is",
+  async () => {
+    const probe = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = probe.addr;
+    probe.close();
+    await using cluster = new Cluster(port);
+    const registryUrl = `http://127.0.0.1:${port}`;
+    const urls = await Promise.all([cluster.add(registryUrl), cluster.add(registryUrl)]);
+    for (const url of urls) await askAll([url], range(20));
+    assertEquals(await cluster.sum("squares", "loads"), 40);
+    cluster.open();
+    await cluster.known(2);
+    for (const url of urls) await askAll([url], range(20, 100));
+    assertEquals(await cluster.sum("squares", "loads"), 60);
+  },
+);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
-  Deno.test(`cache: without flags a registry and three peers run, until ${signal}`, async () => {
+  testOnPosix(`cache: without flags a registry and three peers run, until ${signal}`, async () => {
     await using all = new CacheProcess();
     await all.printed(/--registry http:\S+\n/);
     const urls = [...all.out.matchAll(/^peer: +(\S+) \(process \d+\)$/mg)].map(([, url]) => url!);

@@ -8,6 +8,7 @@ import { startNode } from "../examples/cache/node.ts";
 import { Peers } from "../examples/cache/peers.ts";
 import { ask, cacheCommand, Cluster, until } from "./cache_process.ts";
 import { fails } from "./session_pair.ts";
+import { testOnPosix } from "./platform.ts";
 
 const fail = (code: RpcError["code"]) => () => Promise.reject(new RpcError(code, "No such luck"));
 
@@ -116,7 +117,7 @@ Deno.test("cache: a peer whose answers are no values, or that is not there, is d
   assertEquals([asked > 5 && asked < 40, group.stats().peerFailures], [true, 40]);
 });
 
-Deno.test("cache: flags that make no sense are one line and code 2; --help explains them all", async () => {
+testOnPosix("cache: flags that make no sense are one line and code 2; --help explains them all", async () => {
   const bad: [string[], string][] = [
     [["--htp", "x"], "unknown argument --htp"],
     [["x"], "unknown argument x"],
@@ -147,7 +148,7 @@ Deno.test("cache: flags that make no sense are one line and code 2; --help expla
   }
 });
 
-Deno.test("cache: a peer that cannot start says why, with code 1", async () => {
+testOnPosix("cache: a peer that cannot start says why, with code 1", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const registry = "--registry=http://127.0.0.1:1";
   const bad: [string, RegExp][] = [
@@ -183,7 +184,7 @@ async function rate(url: string, path: string, ms: number): Promise<number> {
   return count / (performance.now() - began) * 1_000;
 }
 
-Deno.test("cache: a hit costs no more than as much again as a bare Deno.serve", async () => {
+testOnPosix("cache: a hit costs no more than as much again as a bare Deno.serve", async () => {
   const code = `const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} },
     () => new Response("144\\n")); console.log(server.addr.port)`;
   await using bare = new Deno.Command("deno", {

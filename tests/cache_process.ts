@@ -3,7 +3,7 @@
 import { Registry } from "@troodon/rpc";
 import type { GroupStats } from "../examples/cache/group.ts";
 
-const MAIN = new URL("../examples/cache/main.ts", import.meta.url).pathname;
+const MAIN = new URL("../examples/cache/main.ts", import.meta.url).href;
 
 /** What a peer says of itself at /stats. */
 export interface PeerStats {

@@ -17,8 +17,11 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     wait: waiting.wait,
   }).register("B", { later: () => Promise.resolve("ok") });
   const { address } = await server.listen("tcp@127.0.0.1:0");
-  assertEquals(server.stats(), {
+  const { uptime, ...stats } = server.stats();
+  assert(uptime >= 0 && uptime < 10_000, `${uptime} ms`);
+  assertEquals(stats, {
     connections: 0,
+    handshakes: 0,
     accepted: 0,
     refused: 0,
     refusals: {
@@ -35,13 +38,15 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     },
     acceptErrors: 0,
     inFlight: 0,
+    unsentBytes: 0,
     limits: new Tally().stats(),
     methods: ["A.ok", "A.fail", "A.wait", "B.later"].map((method) => ({
       method,
       calls: 0,
       errors: 0,
+      errorCodes: {},
       inFlight: 0,
-      latency: { mean: 0, p50: 0, p99: 0, max: 0 },
+      latency: { mean: 0, p50: 0, p99: 0, max: 0, count: 0, sum: 0, spans: [] },
     })),
   });
   {
@@ -67,7 +72,8 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     });
     const { limits: _, ...rest } = one.stats();
     assertEquals(rest, {
-      endpoints: [{ address, state: "ready", pending: 4 }],
+      balancer: "round_robin",
+      endpoints: [{ address, state: "ready", pending: 4, weight: 1, failures: 0 }],
       pending: 4,
       retries: 0,
       refusedRetries: 0,
@@ -86,6 +92,7 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     [4, 4, 0],
     [3, 0, 0],
   ]);
+  assertEquals(methods.map(({ errorCodes }) => errorCodes), [{}, { aborted: 5 }, { canceled: 4 }, {}]);
 });
 
 Deno.test("stats of a server: how long calls took", async () => {

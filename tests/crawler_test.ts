@@ -11,8 +11,9 @@ import { Site } from "../examples/crawler/site.ts";
 import { Store } from "../examples/crawler/store.ts";
 import { workerServer } from "../examples/crawler/worker.ts";
 import { eventually } from "./etcd_process.ts";
+import { testOnPosix } from "./platform.ts";
 
-const MAIN = new URL("../examples/crawler/main.ts", import.meta.url).pathname;
+const MAIN = new URL("../examples/crawler/main.ts", import.meta.url).href;
 const never = new AbortController().signal;
 
 const OPTIONS: CrawlOptions = {
@@ -37,61 +38,65 @@ async function addressOf(child: Child): Promise<string> {
   return /tcp@[^ ,]+/.exec(await child.started)![0];
 }
 
-Deno.test("crawler: every page is stored exactly once, with a worker killed and one that joins half way", async () => {
-  const dir = await Deno.makeTempDir();
-  const file = `${dir}/pages.db`;
-  await using site = new Site({ pages: 3_000, slow: 200 });
-  {
-    await using registry = new Registry();
-    await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
-    const url = `http://127.0.0.1:${web.addr.port}/_rpc_/registry`;
-    await using stack = new AsyncDisposableStack();
-    stack.defer(() => registry.close());
-    const start = () => stack.use(startChild("worker.ts", ["--registry", url]));
-    const saverProcess = stack.use(startChild("saver.ts", ["--registry", url, "--file", file]));
-    const workers = [start(), start(), start()];
-    await Promise.all([saverProcess, ...workers].map(({ started }) => started));
-    await using saver = await connect(new RegistryDiscovery(url, { service: ItemSaver.name }));
-    const engine = new Engine(new RegistryDiscovery(url, { service: PageWorker.name }), saver, OPTIONS);
-    const crawl = engine.crawl([site.url], never);
+testOnPosix(
+  "crawler: every page is stored exactly once, with a worker killed and one that joins half way",
+  async () => {
+    const dir = await Deno.makeTempDir();
+    const file = `${dir}/pages.db`;
+    await using site = new Site({ pages: 3_000, slow: 200 });
+    {
+      await using registry = new Registry();
+      await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+      const url = `http://127.0.0.1:${web.addr.port}/_rpc_/registry`;
+      await using stack = new AsyncDisposableStack();
+      stack.defer(() => registry.close());
+      const start = () => stack.use(startChild("worker.ts", ["--registry", url]));
+      const saverProcess = stack.use(startChild("saver.ts", ["--registry", url, "--file", file]));
+      const workers = [start(), start(), start()];
+      await Promise.all([saverProcess, ...workers].map(({ started }) => started));
+      await using saver = await connect(new RegistryDiscovery(url, { service: ItemSaver.name }));
+      const engine = new Engine(new RegistryDiscovery(url, { service: PageWorker.name }), saver, OPTIONS);
+      const crawl = engine.crawl([site.url], never);
 
-    const [victim] = workers as [Child];
-    const address = await addressOf(victim);
-    const statsOf = (address: string) => engine.progress.workers.find((worker) => worker.address === address);
-    await eventually(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
-    // Stopped, it takes pages and does not answer: once it has all it can take, it dies over them.
-    victim.process.kill("SIGSTOP");
-    await eventually(() => Promise.resolve(statsOf(address)?.busy === 4), "the victim to be busy");
-    victim.process.kill("SIGKILL");
-    const late = start();
-    const lateAddress = await addressOf(late);
-    const progress = await crawl;
+      const [victim] = workers as [Child];
+      const address = await addressOf(victim);
+      const statsOf = (address: string) =>
+        engine.progress.workers.find((worker) => worker.address === address);
+      await eventually(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
+      // Stopped, it takes pages and does not answer: once it has all it can take, it dies over them.
+      victim.process.kill("SIGSTOP");
+      await eventually(() => Promise.resolve(statsOf(address)?.busy === 4), "the victim to be busy");
+      victim.process.kill("SIGKILL");
+      const late = start();
+      const lateAddress = await addressOf(late);
+      const progress = await crawl;
 
-    const stored = site.pages.size;
-    assertEquals([progress.pages, progress.queued, progress.running], [stored, 0, 0]);
-    assertEquals([progress.givenBack, progress.disallowed], [4, 1]);
-    const reasons = [...progress.reasons].filter(([why]) => why !== "HTTP 404").toSorted();
-    assertEquals(reasons, [
-      ["HTTP 500", 1],
-      ["longer than 1048576 bytes", 1],
-      ["more than 10 redirects", 1],
-      ["no HTML: image/png", 1],
-      ["no answer within 1000 ms", 1],
-    ]);
-    const done = new Map(progress.workers.map(({ address, done }) => [address, done]));
-    assertGreaterOrEqual(done.get(lateAddress) ?? 0, 100);
-    // What was given back may have been asked for twice, and nothing else.
-    assertEquals(repeats(site.hits) <= 4, true, `${repeats(site.hits)} pages were asked for twice`);
-    assertEquals([site.hits.get("/private/diary"), site.hits.get("/robots.txt")], [undefined, 1]);
-  }
-  // The saver has ended: what is in its file is what counts.
-  const db = new DatabaseSync(file);
-  const rows = db.prepare("SELECT url, saves FROM pages").all() as { url: string; saves: number }[];
-  db.close();
-  assertEquals(new Set(rows.map(({ url }) => url)), site.pages);
-  assertEquals(rows.filter(({ saves }) => saves !== 1), []);
-  await Deno.remove(dir, { recursive: true });
-});
+      const stored = site.pages.size;
+      assertEquals([progress.pages, progress.queued, progress.running], [stored, 0, 0]);
+      assertEquals([progress.givenBack, progress.disallowed], [4, 1]);
+      const reasons = [...progress.reasons].filter(([why]) => why !== "HTTP 404").toSorted();
+      assertEquals(reasons, [
+        ["HTTP 500", 1],
+        ["longer than 1048576 bytes", 1],
+        ["more than 10 redirects", 1],
+        ["no HTML: image/png", 1],
+        ["no answer within 1000 ms", 1],
+      ]);
+      const done = new Map(progress.workers.map(({ address, done }) => [address, done]));
+      assertGreaterOrEqual(done.get(lateAddress) ?? 0, 100);
+      // What was given back may have been asked for twice, and nothing else.
+      assertEquals(repeats(site.hits) <= 4, true, `${repeats(site.hits)} pages were asked for twice`);
+      assertEquals([site.hits.get("/private/diary"), site.hits.get("/robots.txt")], [undefined, 1]);
+    }
+    // The saver has ended: what is in its file is what counts.
+    const db = new DatabaseSync(file);
+    const rows = db.prepare("SELECT url, saves FROM pages").all() as { url: string; saves: number }[];
+    db.close();
+    assertEquals(new Set(rows.map(({ url }) => url)), site.pages);
+    assertEquals(rows.filter(({ saves }) => saves !== 1), []);
+    await Deno.remove(dir, { recursive: true });
+  },
+);
 
 /** A site of slow pages, all linked from the first. */
 function slowSite(pages: number, ms: number) {
@@ -217,46 +222,52 @@ async function readUntil(reader: ReadableStreamDefaultReader<string>, wanted: Re
   return text;
 }
 
-Deno.test("crawler program: one command crawls its own site, is searched, and ends in good order", async () => {
-  await using process = main("--workers=2", "--timeout=800").spawn();
-  const errors = process.stderr.cancel();
-  const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const text = await readUntil(reader, /until Ctrl-C\n/);
-  assertMatch(text, /crawler: 514 pages, 0 queued, 0 running, 13 errors, .* \d+ pages\/s; workers/);
-  const search = /search at (\S+)/.exec(text)![1]!;
-  const found = await (await fetch(`${search}?q=number17`)).text();
-  assertMatch(found, /<mark>number17<\/mark>/);
-  assertStringIncludes(found, "514 pages are stored");
-  process.kill("SIGINT");
-  assertEquals((await process.status).code, 0);
-  await reader.cancel();
-  await errors;
-  // The saver has ended with it.
-  const gone = await fetch(search).then((response) => response.body?.cancel(), () => "gone");
-  assertEquals(gone, "gone");
-});
+testOnPosix(
+  "crawler program: one command crawls its own site, is searched, and ends in good order",
+  async () => {
+    await using process = main("--workers=2", "--timeout=800").spawn();
+    const errors = process.stderr.cancel();
+    const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const text = await readUntil(reader, /until Ctrl-C\n/);
+    assertMatch(text, /crawler: 514 pages, 0 queued, 0 running, 13 errors, .* \d+ pages\/s; workers/);
+    const search = /search at (\S+)/.exec(text)![1]!;
+    const found = await (await fetch(`${search}?q=number17`)).text();
+    assertMatch(found, /<mark>number17<\/mark>/);
+    assertStringIncludes(found, "514 pages are stored");
+    process.kill("SIGINT");
+    assertEquals((await process.status).code, 0);
+    await reader.cancel();
+    await errors;
+    // The saver has ended with it.
+    const gone = await fetch(search).then((response) => response.body?.cancel(), () => "gone");
+    assertEquals(gone, "gone");
+  },
+);
 
-Deno.test("crawler program: takes lists of workers, of which one is away, and ends when it is done", async () => {
-  await using site = new Site({ pages: 50, slow: 1 });
-  await using stack = new AsyncDisposableStack();
-  const workers = [0, 1].map(() => stack.use(startChild("worker.ts", [])));
-  const saver = stack.use(startChild("saver.ts", ["--file", ":memory:"]));
-  const away = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const nobody = `127.0.0.1:${away.addr.port}`;
-  away.close();
-  const hosts = [...(await Promise.all(workers.map(addressOf))).map((address) => address.slice(4)), nobody];
-  const at = await addressOf(saver);
-  const flags = ["--worker-hosts", hosts.join(), "--itemsaver-host", at, "--delay=0", "--timeout=500"];
-  const { code, stdout } = await main(...flags, "--retries=1", site.url).output();
-  const text = new TextDecoder().decode(stdout);
-  assertEquals(code, 0);
-  assertMatch(text, new RegExp(`crawler: ${site.pages.size} pages, 0 queued`));
-  assertMatch(text, /worker tcp@\S+ is away: /);
-  await using client = await connect(at);
-  assertEquals(await client.service(ItemSaver).count(), site.pages.size);
-});
+testOnPosix(
+  "crawler program: takes lists of workers, of which one is away, and ends when it is done",
+  async () => {
+    await using site = new Site({ pages: 50, slow: 1 });
+    await using stack = new AsyncDisposableStack();
+    const workers = [0, 1].map(() => stack.use(startChild("worker.ts", [])));
+    const saver = stack.use(startChild("saver.ts", ["--file", ":memory:"]));
+    const away = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const nobody = `127.0.0.1:${away.addr.port}`;
+    away.close();
+    const hosts = [...(await Promise.all(workers.map(addressOf))).map((address) => address.slice(4)), nobody];
+    const at = await addressOf(saver);
+    const flags = ["--worker-hosts", hosts.join(), "--itemsaver-host", at, "--delay=0", "--timeout=500"];
+    const { code, stdout } = await main(...flags, "--retries=1", site.url).output();
+    const text = new TextDecoder().decode(stdout);
+    assertEquals(code, 0);
+    assertMatch(text, new RegExp(`crawler: ${site.pages.size} pages, 0 queued`));
+    assertMatch(text, /worker tcp@\S+ is away: /);
+    await using client = await connect(at);
+    assertEquals(await client.service(ItemSaver).count(), site.pages.size);
+  },
+);
 
-Deno.test("crawler program: flags that make no sense are one line and code 2", async () => {
+testOnPosix("crawler program: flags that make no sense are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--wrokers", "1"], "unknown argument --wrokers"],
     [["--workers", "0"], '--workers needs a whole number from 1 to 64, not "0"'],

@@ -282,3 +282,31 @@ Deno.test("ejection: options that are none are refused by their name", () => {
   for (const [options, name] of wrong) assertThrows(() => new Rig(2, options), RangeError, name);
   assertThrows(() => new Rig(2, { firstTime: "1" as unknown as number }), TypeError, "ejection.firstTime");
 });
+
+Deno.test("ejection: each server tells in a word how it stands, and when it is tried again", async () => {
+  const rig = new Rig(4);
+  const two = rig.standing(2);
+  const told = () => [two.state, two.failures, two.trialIn];
+  assertEquals(told(), ["in", 0, undefined]);
+  rig.fail(2, 4);
+  assertEquals(told(), ["in", 4, undefined]);
+  two.succeeded();
+  assertEquals(told(), ["in", 0, undefined]);
+  rig.fail(2, 5);
+  assertEquals(told(), ["out", 0, 1_000]);
+  await rig.clock.advance(400);
+  assertEquals(told(), ["out", 0, 600]);
+  await rig.clock.advance(600);
+  assertEquals(told(), ["due", 0, undefined]);
+  two.picked();
+  assertEquals(told(), ["trial", 0, undefined]);
+  two.failed();
+  assertEquals(told(), ["out", 0, 2_000], "twice as long");
+  two.disconnected();
+  await rig.clock.advance(5_000);
+  assertEquals(told(), ["out", 0, 0], "only a connection is missing");
+  two.connected();
+  assertEquals(told(), ["due", 0, undefined]);
+  rig.update(3, 4);
+  assertEquals(told(), ["gone", 0, undefined]);
+});

@@ -1,4 +1,4 @@
-// RPC on a port that also speaks HTTP: the ways in, everything that is not one, and the debug page.
+// RPC on a port that also speaks HTTP: the ways in, and everything that is not one.
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../call/error.ts";
@@ -226,76 +226,4 @@ Deno.test("http: a client is told why a server refuses it", async () => {
   const error = await assertRejects(() => connect(at.address, { token: "wrong" }), RpcError);
   assertEquals(error.code, "unauthenticated");
   await (await connect(at.address, { token: "right" })).close();
-});
-
-const ODD = `<img src=x onerror="alert('1')">&amp;`;
-
-/** A server whose methods have been called. */
-async function called() {
-  const server = new Server();
-  server.register("Echo", { echo: (value: unknown) => value, [ODD]: () => 1 });
-  server.register("Große.Tiere", {
-    fail: () => {
-      throw new Error("a secret");
-    },
-  });
-  const { address } = await server.listen("http@127.0.0.1:0");
-  await using client = await connect(address);
-  for (let i = 0; i < 3; i++) await client.call("Echo.echo", { secret: "argument" });
-  await assertRejects(() => client.call("Große.Tiere.fail"), RpcError);
-  return server;
-}
-
-Deno.test("debug page: names services, methods and counts, and escapes what is in a name", async () => {
-  await using server = await called();
-  const response = await server.fetch(new Request("http://x/debug/rpc"));
-  assertEquals([response.status, response.headers.get("content-type")], [200, "text/html; charset=utf-8"]);
-  assertStringIncludes(response.headers.get("content-security-policy")!, "default-src 'none'");
-  const page = await response.text();
-  assertStringIncludes(page, "Refused by reason: none.");
-  assertStringIncludes(page, "Limits met: none.");
-  assertMatch(page, /<h2>Echo<\/h2>/);
-  assertMatch(page, /<td>echo<\/td><td>3<\/td><td>0<\/td>/);
-  assertMatch(page, /<h2>Große\.Tiere<\/h2>/);
-  assertMatch(page, /<td>fail<\/td><td>1<\/td><td>1<\/td>/);
-  assert(!page.includes("<img") && !page.includes('onerror="'), "a name is never markup");
-  assertStringIncludes(page, "onerror=");
-  assert(!page.includes("secret"), "arguments are never shown");
-});
-
-Deno.test("debug page: JSON for whoever asks for it", async () => {
-  await using server = await called();
-  const response = await server.fetch(
-    new Request("http://x/debug/rpc", { headers: { accept: "application/json" } }),
-  );
-  assertEquals(response.headers.get("content-type"), "application/json");
-  const stats = await response.json();
-  assertEquals(stats.methods.map(({ method }: { method: string }) => method), [
-    "Echo.echo",
-    `Echo.${ODD}`,
-    "Große.Tiere.fail",
-  ]);
-  const [{ calls, errors, inFlight, latency }] = stats.methods;
-  assertEquals([calls, errors, inFlight], [3, 0, 0]);
-  assert(latency.p50 > 0 && latency.p50 <= latency.max);
-  assertEquals(stats.accepted, 1);
-});
-
-Deno.test("debug page: is read-only, and the rest is not found", async () => {
-  const server = new Server();
-  const ask = (path: string, init?: RequestInit) => server.fetch(new Request(`http://x${path}`, init));
-  assertEquals((await ask("/debug/rpc", { method: "HEAD" })).status, 200);
-  const post = await ask("/debug/rpc", { method: "POST" });
-  assertEquals([post.status, post.headers.get("allow")], [405, "GET, HEAD"]);
-  const rpc = await ask("/_rpc_");
-  assertEquals([rpc.status, rpc.headers.get("allow")], [405, "CONNECT, GET"]);
-  assertEquals((await ask("/debug/rpc/")).status, 404);
-  await server.close();
-});
-
-Deno.test("debug page: fetch serves under Deno.serve", async () => {
-  await using server = await called();
-  await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, server.fetch);
-  const response = await fetch(`http://127.0.0.1:${http.addr.port}/debug/rpc`);
-  assertStringIncludes(await response.text(), "<h2>Echo</h2>");
 });

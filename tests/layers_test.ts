@@ -1,6 +1,7 @@
 // Who may import whom, held against what the files import. The folders are the architecture only as long as this holds.
 
 import { assertEquals } from "@std/assert";
+import { deno, type Module, ROOT as PACKAGE } from "./package.ts";
 
 /** Each folder may import from itself and from those named. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -13,24 +14,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ["call", "codec", "discovery", "transport", "telemetry"],
   registry: ["call", "codec", "discovery"],
   testing: ["call", "codec", "discovery", "transport"],
+  cli: ["call", "codec", "discovery", "client", "registry"],
 };
 
-interface Module {
-  readonly specifier: string;
-  readonly dependencies?: readonly {
-    readonly specifier: string;
-    readonly code?: { readonly specifier?: string };
-    readonly type?: { readonly specifier?: string };
-  }[];
-}
-
-const ROOT = new URL("..", import.meta.url).href;
+const ROOT = PACKAGE.href;
 
 /** What `deno info` knows of a module and everything it imports, type imports included. */
 async function modulesOf(entry: string): Promise<Module[]> {
-  const command = new Deno.Command("deno", { args: ["info", "--json", new URL(entry, ROOT).pathname] });
-  const { stdout } = await command.output();
-  return JSON.parse(new TextDecoder().decode(stdout)).modules;
+  return JSON.parse((await deno("info", "--json", entry)).stdout).modules;
 }
 
 function folderOf(specifier: string): string | undefined {
@@ -38,7 +29,7 @@ function folderOf(specifier: string): string | undefined {
 }
 
 Deno.test("layers: a folder imports only from itself and from lower ones, and names files", async () => {
-  const entries = ["mod.ts", "registry/main.ts", "testing/mod.ts"];
+  const entries = ["mod.ts", "registry/main.ts", "testing/mod.ts", "cli/main.ts"];
   const modules = (await Promise.all(entries.map(modulesOf))).flat();
   const wrong: string[] = [];
   for (const { specifier, dependencies = [] } of modules) {
@@ -68,6 +59,7 @@ Deno.test("layers: no file of the library imports in a circle", async () => {
     const { specifier, dependencies = [] } of [
       ...await modulesOf("mod.ts"),
       ...await modulesOf("testing/mod.ts"),
+      ...await modulesOf("cli/main.ts"),
     ]
   ) {
     if (folderOf(specifier) === undefined) continue;

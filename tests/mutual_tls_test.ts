@@ -75,6 +75,24 @@ Deno.test("mutual tls: handlers know who calls: subject, alternative names, fing
   assertEquals(await client.call("Who.echo", large), large);
 });
 
+Deno.test("mutual tls: a snapshot of the server names the client, and so does its page, to its own machine alone", async () => {
+  await using at = await open();
+  await using _client = await connect(at.address, showing("client"));
+  const { subject, alternativeNames } = ALICE;
+  const [peer] = at.server.snapshot().peers.list;
+  assertEquals([peer!.transport, peer!.certificate], ["tls", { subject, alternativeNames }]);
+  const page = async (hostname: string) => {
+    const remoteAddr = { transport: "tcp", hostname, port: 1 } as const;
+    const response = await at.server.fetch(new Request("http://localhost/debug/rpc"), { remoteAddr });
+    return await response.text();
+  };
+  assertMatch(
+    await page("127.0.0.1"),
+    /<bdi>CN=Troodon test client, URI:spiffe:\/\/example\.org\/alice, email:/,
+  );
+  assert(!(await page("10.0.0.7")).includes("alice"));
+});
+
 Deno.test("mutual tls: without it nobody has a certificate, whatever a client would show", async () => {
   await using at = await open({ tls: identity("server") });
   await using client = await connect(at.address, showing("client"));

@@ -86,6 +86,7 @@ Deno.test("options: all that are known are taken", async () => {
     handleTimeout: 0,
     codecs: [],
     authenticate: () => true,
+    reflection: false,
     tls: undefined,
     mapError: () => undefined,
     log: () => {},

@@ -154,7 +154,7 @@ Deno.test("reconnect: calls that wait for the connection all use the one that is
 Deno.test({
   name: "reconnect: a server that is killed fails the calls in flight within a second",
   async fn() {
-    const script = new URL("./hold_server.ts", import.meta.url).pathname;
+    const script = new URL("./hold_server.ts", import.meta.url).href;
     const process = new Deno.Command("deno", {
       args: ["run", "--quiet", "--allow-net=127.0.0.1", script],
       stdout: "piped",

@@ -3,8 +3,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { announce } from "../registry/announce.ts";
 import { Etcd, etcdPresent, etcdSkipped, eventually } from "./etcd_process.ts";
+import { testOnPosix } from "./platform.ts";
 
-const MAIN = new URL("../registry/main.ts", import.meta.url).pathname;
+const MAIN = new URL("../registry/main.ts", import.meta.url).href;
 
 function command(args: string[], env: Record<string, string> = {}): Deno.Command {
   return new Deno.Command("deno", {
@@ -35,10 +36,9 @@ async function readLine(reader: ReadableStreamDefaultReader<string>): Promise<st
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.test({
-    name: `registry program: says where it listens, serves, and ends with code 0 on ${signal}`,
-    ignore: Deno.build.os === "windows",
-    async fn() {
+  testOnPosix(
+    `registry program: says where it listens, serves, and ends with code 0 on ${signal}`,
+    async () => {
       await using process = command(["--port", "0", "--ttl", "5000"]).spawn();
       const stderr = process.stderr.cancel();
       const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
@@ -64,29 +64,25 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
       stalled.close();
       await stderr;
     },
-  });
+  );
 }
 
-Deno.test({
-  name: "registry program: takes its token from the environment, and asks for it",
-  ignore: Deno.build.os === "windows",
-  async fn() {
-    await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret" }).spawn();
-    const stderr = process.stderr.cancel();
-    const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    const url = (await readLine(reader)).split(" ")[3]!;
-    const ask = async (init: RequestInit) => {
-      const response = await fetch(url, init);
-      await response.body?.cancel();
-      return response.status;
-    };
-    const headers = { authorization: "Bearer secret" };
-    assertEquals([await ask({}), await ask({ headers })], [401, 200]);
-    process.kill("SIGTERM");
-    assertEquals((await process.status).code, 0);
-    await reader.cancel();
-    await stderr;
-  },
+testOnPosix("registry program: takes its token from the environment, and asks for it", async () => {
+  await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret" }).spawn();
+  const stderr = process.stderr.cancel();
+  const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const url = (await readLine(reader)).split(" ")[3]!;
+  const ask = async (init: RequestInit) => {
+    const response = await fetch(url, init);
+    await response.body?.cancel();
+    return response.status;
+  };
+  const headers = { authorization: "Bearer secret" };
+  assertEquals([await ask({}), await ask({ headers })], [401, 200]);
+  process.kill("SIGTERM");
+  assertEquals((await process.status).code, 0);
+  await reader.cancel();
+  await stderr;
 });
 
 Deno.test({

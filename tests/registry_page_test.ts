@@ -4,6 +4,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MemoryStore } from "../registry/memory_store.ts";
 import { Registry } from "../registry/registry.ts";
 import { Browser, browserPresent, browserSkipped } from "./browser.ts";
+import { brightness, contrast } from "./colors.ts";
 
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
@@ -163,20 +164,3 @@ Deno.test({
     await page.until(`document.querySelectorAll("tr[data-state=paused]").length === 1`);
   },
 });
-
-function channels(color: string): number[] {
-  return color.match(/[\d.]+/g)!.slice(0, 3).map((channel) => {
-    const part = Number(channel) / 255;
-    return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  });
-}
-
-function brightness(color: string): number {
-  const [red = 0, green = 0, blue = 0] = channels(color);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-}
-
-function contrast(one: string, other: string): number {
-  const [dark = 0, light = 0] = [brightness(one), brightness(other)].sort((a, b) => a - b);
-  return (light + 0.05) / (dark + 0.05);
-}

@@ -305,3 +305,16 @@ Deno.test("registry watch: of a browser that went away nothing is left", async (
     "the registry to notice",
   );
 });
+
+Deno.test("registry watch: whoever leaves when the last event has just been handed out leaves nothing behind", async () => {
+  const clock = new FakeClock();
+  await using registry = new Registry({ clock, store: new MemoryStore({ clock }) });
+  await registry.fetch(new Request(REGISTRY_URL, { method: "POST", headers: { "x-rpc-server": A } }));
+  const response = await registry.fetch(new Request(`${REGISTRY_URL}?watch`));
+  const reader = response.body!.getReader();
+  await reader.read(); // the time to wait before another attempt
+  await settle(); // the list is on its way, and nobody reads it
+  await reader.cancel();
+  await settle();
+  assertEquals(clock.timers, 0);
+});

@@ -3,6 +3,7 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../client/mod.ts";
 import { Server } from "../server/mod.ts";
+import { testOnLinux, testOnPosix } from "./platform.ts";
 
 const ROOT = new URL("..", import.meta.url);
 
@@ -13,36 +14,35 @@ function tlsServer(name: string): Server {
   return server.register("Who", { name: () => name });
 }
 
-Deno.test({
-  name: "reusePort: two servers share a port over TLS, if both ask for it",
-  ignore: Deno.build.os !== "linux",
-  async fn() {
-    await using one = tlsServer("one");
-    await using two = tlsServer("two");
-    await using three = tlsServer("three");
-    const { address } = await one.listen("tls@127.0.0.1:0", { reusePort: true });
-    await two.listen(address, { reusePort: true });
-    await assertRejects(() => three.listen(address), Error, `Cannot listen on ${address}`);
+testOnLinux("reusePort: two servers share a port over TLS, if both ask for it", async () => {
+  await using one = tlsServer("one");
+  await using two = tlsServer("two");
+  await using three = tlsServer("three");
+  const { address } = await one.listen("tls@127.0.0.1:0", { reusePort: true });
+  await two.listen(address, { reusePort: true });
+  await assertRejects(() => three.listen(address), Error, `Cannot listen on ${address}`);
 
-    const caCerts = [Deno.readTextFileSync(new URL("tests/certs/ca.pem", ROOT))];
-    const names = new Set<string>();
-    // Each connection goes to either with the same chance: all of 64 to one of them happens once in 2^63.
-    for (let i = 0; i < 64; i++) {
-      await using client = await connect(address, { tls: { caCerts } });
-      names.add(await client.call<string>("Who.name"));
-    }
-    assertEquals([...names].sort(), ["one", "two"]);
-  },
+  const caCerts = [Deno.readTextFileSync(new URL("tests/certs/ca.pem", ROOT))];
+  const names = new Set<string>();
+  // Each connection goes to either with the same chance: all of 64 to one of them happens once in 2^63.
+  for (let i = 0; i < 64; i++) {
+    await using client = await connect(address, { tls: { caCerts } });
+    names.add(await client.call<string>("Who.name"));
+  }
+  assertEquals([...names].sort(), ["one", "two"]);
 });
 
-Deno.test("reusePort: what cannot be shared is refused with the reason", async () => {
+testOnPosix("reusePort: what cannot be shared is refused with the reason", async () => {
   await using server = new Server();
   await assertRejects(
     () => server.listen("unix@/tmp/none.sock", { reusePort: true }),
     TypeError,
     "Cannot listen on unix@/tmp/none.sock: only ports can be shared, and on Linux alone (reusePort)",
   );
-  if (Deno.build.os !== "linux") return;
+});
+
+testOnLinux("reusePort: without --unstable-net it is refused, and says what to do", async () => {
+  await using server = new Server();
   for (const address of ["tcp@127.0.0.1:0", "http@127.0.0.1:0"]) {
     const error = await assertRejects(() => server.listen(address, { reusePort: true }), TypeError);
     assertEquals(
@@ -52,10 +52,9 @@ Deno.test("reusePort: what cannot be shared is refused with the reason", async (
   }
 });
 
-Deno.test({
-  name: "reusePort: the example serves one port with two processes over TCP, and stops in good order",
-  ignore: Deno.build.os !== "linux",
-  async fn() {
+testOnLinux(
+  "reusePort: the example serves one port with two processes over TCP, and stops in good order",
+  async () => {
     const parent = new Deno.Command("deno", {
       args: ["run", "-P=cores", "examples/cores.ts", "--processes", "2"],
       cwd: ROOT,
@@ -78,4 +77,4 @@ Deno.test({
     await reader.cancel();
     await assertRejects(() => connect(address));
   },
-});
+);

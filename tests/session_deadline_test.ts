@@ -226,9 +226,10 @@ testSession("a handler that ends just as time runs out gives one outcome, 4 000 
   let done = 0, late = 0;
   let settled = 0;
   const call = async (n: number) => {
-    const timeout = 3 + n % 10;
+    // A few have time to spare: on a machine that is busy with other things none else may be done in time.
+    const timeout = n % 50 === 0 ? 1_000 : 3 + n % 10;
     try {
-      assertEquals(await pair.call("spin", timeout - 1, { timeout }), "done");
+      assertEquals(await pair.call("spin", Math.min(timeout - 1, 12), { timeout }), "done");
       done++;
     } catch (error) {
       assert(error instanceof RpcError && error.code === "deadline_exceeded", String(error));

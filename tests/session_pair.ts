@@ -1,5 +1,6 @@
 // Two sessions that talk to each other, over memory and over TCP: every promise of a session is tested over both.
 
+import { AlarmClock } from "../transport/alarm.ts";
 import { assertEquals, fail } from "@std/assert";
 import type { Handler } from "../call/dispatch.ts";
 import { type Code, RpcError } from "../call/error.ts";
@@ -95,7 +96,13 @@ export class Pair implements AsyncDisposable {
       peerMaxInFlight: limits.maxInFlight,
       handleTimeout: 0,
     };
-    const common = { prefix: new Uint8Array(0), limits, tally: new Tally(), names: new KeyCache() };
+    const common = {
+      prefix: new Uint8Array(0),
+      limits,
+      tally: new Tally(),
+      clock: new AlarmClock(),
+      names: new KeyCache(),
+    };
     this.dialledConn = new Tap(conns[0]);
     this.acceptedConn = new Tap(conns[1]);
     this.dialled = new Session(this.dialledConn, {

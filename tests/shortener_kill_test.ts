@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Registry } from "../mod.ts";
 import { eventually } from "./etcd_process.ts";
 import { folder, follow, lastingPort, Node, put } from "./shortener_process.ts";
+import { testOnPosix } from "./platform.ts";
 
 /** A master that is killed and started again in the same place. */
 class Phoenix implements AsyncDisposable {
@@ -116,54 +117,60 @@ async function lost(url: string, acknowledged: ReadonlyMap<string, string>): Pro
   return wrong;
 }
 
-Deno.test("shortener: nothing acknowledged is lost when the master is killed 20 times under load", async () => {
-  await using dir = await folder();
-  await using master = await Phoenix.start(dir.file);
-  const load = new Load([master.url], 16, () => master.up);
-  for (let kill = 0; kill < 20; kill++) {
-    await load.more(1 + Math.floor(Math.random() * 200));
-    await master.killed();
-  }
-  await load.more(1);
-  await load.stop();
-  assert(load.refused >= 20, `only ${load.refused} writes met a kill`);
-  assertEquals(await lost(master.url, load.acknowledged), []);
-});
+testOnPosix(
+  "shortener: nothing acknowledged is lost when the master is killed 20 times under load",
+  async () => {
+    await using dir = await folder();
+    await using master = await Phoenix.start(dir.file);
+    const load = new Load([master.url], 16, () => master.up);
+    for (let kill = 0; kill < 20; kill++) {
+      await load.more(1 + Math.floor(Math.random() * 200));
+      await master.killed();
+    }
+    await load.more(1);
+    await load.stop();
+    assert(load.refused >= 20, `only ${load.refused} writes met a kill`);
+    assertEquals(await lost(master.url, load.acknowledged), []);
+  },
+);
 
-Deno.test("shortener: replicas serve what they have while the master is away, and write when it is back", async () => {
-  await using dir = await folder();
-  await using master = await Phoenix.start(dir.file);
-  await using one = await Node.start("--http", "0", "--master", master.rpc);
-  await using two = await Node.start("--http", "0", "--master", `tcp@${master.rpc}`);
-  const load = new Load([one.url, two.url], 8, () => Promise.resolve());
-  await load.more(200);
-  for (let kill = 0; kill < 3; kill++) {
+testOnPosix(
+  "shortener: replicas serve what they have while the master is away, and write when it is back",
+  async () => {
+    await using dir = await folder();
+    await using master = await Phoenix.start(dir.file);
+    await using one = await Node.start("--http", "0", "--master", master.rpc);
+    await using two = await Node.start("--http", "0", "--master", `tcp@${master.rpc}`);
+    const load = new Load([one.url, two.url], 8, () => Promise.resolve());
+    await load.more(200);
+    for (let kill = 0; kill < 3; kill++) {
+      await master.killed(async () => {
+        const known = await put(one.url, "https://example.com/away");
+        assertEquals(known, undefined);
+        const refusedBefore = load.refused;
+        for (const [key, long] of [...load.acknowledged].slice(0, 50)) {
+          // Whichever wrote it has it. The other has it, or says that it cannot know now.
+          const both = await Promise.all([one, two].map(({ url }) => follow(url, key)));
+          assert(both.includes(long), `${key}: ${both}`);
+          assertEquals(both.filter((got) => got !== long && got !== 503), []);
+        }
+        assertEquals(await follow(one.url, "zzzz"), 503);
+        assertEquals(await follow(one.url, "no/key"), 404);
+        await eventually(() => Promise.resolve(load.refused > refusedBefore), "writes to be refused");
+      });
+      await load.more(100);
+    }
+    await load.stop();
+    for (const { url } of [one, two]) await reached(url);
+    for (const { url } of [master, one, two]) assertEquals(await lost(url, load.acknowledged), []);
+    // By now each has them all in memory.
     await master.killed(async () => {
-      const known = await put(one.url, "https://example.com/away");
-      assertEquals(known, undefined);
-      const refusedBefore = load.refused;
-      for (const [key, long] of [...load.acknowledged].slice(0, 50)) {
-        // Whichever wrote it has it. The other has it, or says that it cannot know now.
-        const both = await Promise.all([one, two].map(({ url }) => follow(url, key)));
-        assert(both.includes(long), `${key}: ${both}`);
-        assertEquals(both.filter((got) => got !== long && got !== 503), []);
-      }
-      assertEquals(await follow(one.url, "zzzz"), 503);
-      assertEquals(await follow(one.url, "no/key"), 404);
-      await eventually(() => Promise.resolve(load.refused > refusedBefore), "writes to be refused");
+      for (const { url } of [one, two]) assertEquals(await lost(url, load.acknowledged), []);
     });
-    await load.more(100);
-  }
-  await load.stop();
-  for (const { url } of [one, two]) await reached(url);
-  for (const { url } of [master, one, two]) assertEquals(await lost(url, load.acknowledged), []);
-  // By now each has them all in memory.
-  await master.killed(async () => {
-    for (const { url } of [one, two]) assertEquals(await lost(url, load.acknowledged), []);
-  });
-});
+  },
+);
 
-Deno.test("shortener: a replica starts without its master, and finds it later", async () => {
+testOnPosix("shortener: a replica starts without its master, and finds it later", async () => {
   await using dir = await folder();
   const rpc = lastingPort();
   await using replica = await Node.start("--http", "0", "--master", `127.0.0.1:${rpc}`);
@@ -174,26 +181,29 @@ Deno.test("shortener: a replica starts without its master, and finds it later", 
   assertEquals(await follow(replica.url, "1000"), "https://example.com/back");
 });
 
-Deno.test("shortener: by the registry, a replica finds the master, and the one that comes in its place", async () => {
-  await using dir = await folder();
-  await using registry = new Registry({ ttl: 1_000 });
-  await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
-  const url = `http://127.0.0.1:${web.addr.port}`;
-  const start = () => Node.start("--http", "0", "--rpc", "0", "--file", dir.file, "--registry", url);
-  await using replica = await Node.start("--http", "0", "--registry", url);
-  assertEquals(await put(replica.url, "https://example.com/0"), undefined);
-  const keys = new Map<string, string>();
-  for (const end of ["SIGKILL", "SIGTERM"] as const) {
-    await using master = await start();
-    const long = `https://example.com/${end}`;
-    let key: string | undefined;
-    await eventually(async () => (key = await put(replica.url, long)) !== undefined, "a master");
-    keys.set(key!, long);
-    await master.end(end);
+testOnPosix(
+  "shortener: by the registry, a replica finds the master, and the one that comes in its place",
+  async () => {
+    await using dir = await folder();
+    await using registry = new Registry({ ttl: 1_000 });
+    await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+    const url = `http://127.0.0.1:${web.addr.port}`;
+    const start = () => Node.start("--http", "0", "--rpc", "0", "--file", dir.file, "--registry", url);
+    await using replica = await Node.start("--http", "0", "--registry", url);
     assertEquals(await put(replica.url, "https://example.com/0"), undefined);
-  }
-  await using master = await start();
-  assertEquals(keys.size, 2);
-  assertEquals(await lost(replica.url, keys), []);
-  assertEquals(await lost(master.url, keys), []);
-});
+    const keys = new Map<string, string>();
+    for (const end of ["SIGKILL", "SIGTERM"] as const) {
+      await using master = await start();
+      const long = `https://example.com/${end}`;
+      let key: string | undefined;
+      await eventually(async () => (key = await put(replica.url, long)) !== undefined, "a master");
+      keys.set(key!, long);
+      await master.end(end);
+      assertEquals(await put(replica.url, "https://example.com/0"), undefined);
+    }
+    await using master = await start();
+    assertEquals(keys.size, 2);
+    assertEquals(await lost(replica.url, keys), []);
+    assertEquals(await lost(master.url, keys), []);
+  },
+);

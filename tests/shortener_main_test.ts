@@ -4,6 +4,7 @@ import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@
 import { readFlags } from "../examples/shortener/flags.ts";
 import { eventually } from "./etcd_process.ts";
 import { folder, follow, Node, put, run } from "./shortener_process.ts";
+import { testOnPosix } from "./platform.ts";
 
 Deno.test("shortener flags: say what kind of node is asked for", () => {
   const http = { hostname: "127.0.0.1", port: 8080 };
@@ -65,7 +66,7 @@ Deno.test("shortener flags: what makes no sense is said with what would", () => 
   }
 });
 
-Deno.test("shortener program: --help explains, and what it cannot do is one line and a code", async () => {
+testOnPosix("shortener program: --help explains, and what it cannot do is one line and a code", async () => {
   await using dir = await folder();
   await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
   const web = master.url.slice("http://".length);
@@ -93,24 +94,27 @@ Deno.test("shortener program: --help explains, and what it cannot do is one line
   assertMatch(denied.error, /^shortener: cannot open \/nowhere\/a\.db: Requires \w+ access to .*\n$/);
 });
 
-Deno.test("shortener program: without flags, one command starts a master and two replicas, and ends them", async () => {
-  await using dir = await folder();
-  await using all = await Node.start("--http", "0", "--file", dir.file);
-  await eventually(() => Promise.resolve(all.lines.includes("Ctrl-C")), "all of them");
-  const urls = [...all.lines.matchAll(/(master|replica) at (http:\/\/[^/]+)\//g)].map(([, , url]) => url!);
-  assertEquals(urls.length, 3);
-  const key = await put(urls[1]!, "https://example.com/");
-  for (const url of urls) assertEquals(await follow(url, key!), "https://example.com/");
-  assertEquals((await all.end("SIGTERM")).code, 0);
-  // Nobody listens there any more.
-  for (const url of urls) {
-    const port = Number(new URL(url).port);
-    Deno.listen({ hostname: "127.0.0.1", port }).close();
-  }
-});
+testOnPosix(
+  "shortener program: without flags, one command starts a master and two replicas, and ends them",
+  async () => {
+    await using dir = await folder();
+    await using all = await Node.start("--http", "0", "--file", dir.file);
+    await eventually(() => Promise.resolve(all.lines.includes("Ctrl-C")), "all of them");
+    const urls = [...all.lines.matchAll(/(master|replica) at (http:\/\/[^/]+)\//g)].map(([, , url]) => url!);
+    assertEquals(urls.length, 3);
+    const key = await put(urls[1]!, "https://example.com/");
+    for (const url of urls) assertEquals(await follow(url, key!), "https://example.com/");
+    assertEquals((await all.end("SIGTERM")).code, 0);
+    // Nobody listens there any more.
+    for (const url of urls) {
+      const port = Number(new URL(url).port);
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+    }
+  },
+);
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.test(`shortener program: ${signal} lets a write that is under way finish`, async () => {
+  testOnPosix(`shortener program: ${signal} lets a write that is under way finish`, async () => {
     await using dir = await folder();
     await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
     await using replica = await Node.start("--http", "0", "--master", master.rpc, "--host", "sho.rt");
@@ -133,20 +137,28 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
-Deno.test("shortener program: a request that has half arrived when a node ends is told to try again", async () => {
-  await using dir = await folder();
-  await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(master.url).port) });
-  const head = "POST /add HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\n";
-  await conn.write(new TextEncoder().encode(`${head}content-length: 40\r\n\r\nurl=https://exa`));
-  // An answer on a later connection says that the node has seen the one before.
-  assertEquals(await follow(master.url, "none"), 404);
-  const ended = master.end("SIGTERM");
-  const buffer = new Uint8Array(1_000);
-  const answer = new TextDecoder().decode(buffer.subarray(0, await conn.read(buffer) ?? 0));
-  assertStringIncludes(answer, "HTTP/1.1 503 Service Unavailable");
-  conn.close();
-  assertEquals([(await ended).code, master.lines.includes("cannot answer")], [0, false]);
+/** Deno 2.9.6 takes away what has not arrived when a server shuts down; the one before waits for it. */
+const takesAway = Deno.version.deno !== "2.9.5" && Deno.build.os !== "windows";
+
+Deno.test({
+  name: "shortener program: a request that has half arrived when a node ends is told to try again" +
+    (takesAway ? "" : " [SKIPPED: Windows, or Deno 2.9.5, which waits for such requests]"),
+  ignore: !takesAway,
+  async fn() {
+    await using dir = await folder();
+    await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(master.url).port) });
+    const head = "POST /add HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    await conn.write(new TextEncoder().encode(`${head}content-length: 40\r\n\r\nurl=https://exa`));
+    // An answer on a later connection says that the node has seen the one before.
+    assertEquals(await follow(master.url, "none"), 404);
+    const ended = master.end("SIGTERM");
+    const buffer = new Uint8Array(1_000);
+    const answer = new TextDecoder().decode(buffer.subarray(0, await conn.read(buffer) ?? 0));
+    assertStringIncludes(answer, "HTTP/1.1 503 Service Unavailable");
+    conn.close();
+    assertEquals([(await ended).code, master.lines.includes("cannot answer")], [0, false]);
+  },
 });
 
 async function refuses(url: string): Promise<boolean> {

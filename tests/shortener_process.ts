@@ -2,7 +2,7 @@
 
 import { eventually } from "./etcd_process.ts";
 
-const MAIN = new URL("../examples/shortener/main.ts", import.meta.url).pathname;
+const MAIN = new URL("../examples/shortener/main.ts", import.meta.url).href;
 
 /** A folder for the master's file. */
 export async function folder() {

@@ -3,15 +3,15 @@
 
 import { assertEquals } from "@std/assert";
 import { context, propagation, SpanKind, trace } from "npm:@opentelemetry/api@1.9.1";
-import { AsyncLocalStorageContextManager } from "npm:@opentelemetry/context-async-hooks@2.12.1";
-import { W3CTraceContextPropagator } from "npm:@opentelemetry/core@2.12.1";
+import { AsyncLocalStorageContextManager } from "npm:@opentelemetry/context-async-hooks@2.12.0";
+import { W3CTraceContextPropagator } from "npm:@opentelemetry/core@2.12.0";
 import {
   BasicTracerProvider,
   InMemorySpanExporter,
   ParentBasedSampler,
   SimpleSpanProcessor,
   TraceIdRatioBasedSampler,
-} from "npm:@opentelemetry/sdk-trace-base@2.12.1";
+} from "npm:@opentelemetry/sdk-trace-base@2.12.0";
 import { connect, Server } from "../mod.ts";
 
 /** Spans of a call that makes another, with a sampler. */

@@ -1,11 +1,11 @@
 // RPC over Unix sockets: a process of its own does it, with the permissions that it needs and no others.
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { testOnPosix } from "./platform.ts";
 
-Deno.test({
-  name: "unix: calls go through, the socket's file goes when it is closed, a path in use is refused",
-  ignore: Deno.build.os === "windows",
-  async fn() {
+testOnPosix(
+  "unix: calls go through, the socket's file goes when it is closed, a path in use is refused",
+  async () => {
     const directory = await Deno.makeTempDir();
     const path = `${directory}/rpc.sock`;
     try {
@@ -16,7 +16,7 @@ Deno.test({
           `--allow-net=unix:${path}`,
           `--allow-read=${directory}`,
           `--allow-write=${directory}`,
-          new URL("./unix_peer.ts", import.meta.url).pathname,
+          new URL("./unix_peer.ts", import.meta.url).href,
           path,
         ],
       }).output();
@@ -52,4 +52,4 @@ Deno.test({
       await Deno.remove(directory, { recursive: true });
     }
   },
-});
+);

@@ -1,4 +1,4 @@
-// RPC over WebSockets: the Conn on both sides, what it refuses, and how it ends. Browsers are browser_test.ts.
+// RPC over WebSockets: the Conn on both sides, what it refuses, and how it ends. Browsers are everywhere_test.ts.
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { type CallContext, RpcError, Server, type ServerOptions } from "../server/mod.ts";

@@ -1,5 +1,6 @@
 // The library's calling side and a peer that answers it by hand, over memory and over TCP.
 
+import { AlarmClock } from "../transport/alarm.ts";
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../call/error.ts";
 import { connect } from "../client/mod.ts";
@@ -42,6 +43,7 @@ function answeringMemory(): Answering {
     prefix: new Uint8Array(0),
     limits,
     tally: new Tally(),
+    clock: new AlarmClock(),
     names: new KeyCache(),
   });
   const peer = new RawPeer(far);

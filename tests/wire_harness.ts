@@ -1,6 +1,7 @@
 // Puts raw peers in front of the answering side, over memory and over TCP, so that one test says the same of both.
 // Over memory there is a Session alone; over TCP a whole server, and the peer has the handshake behind it already.
 
+import { AlarmClock } from "../transport/alarm.ts";
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../call/error.ts";
 import { CborCodec } from "../codec/cbor.ts";
@@ -58,6 +59,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   const { peerMaxFrameBytes = 4_194_304, handleTimeout = 0 } = options;
   const limits = sessionLimits(options);
   const tally = new Tally(options.maxInFlightTotal);
+  const clock = new AlarmClock();
   const names = new KeyCache();
   const sessions: Session[] = [];
   const log: string[] = [];
@@ -76,6 +78,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         prefix: new Uint8Array(0),
         limits,
         tally,
+        clock,
         names,
         lookup: (name) => table.find(name),
         log: (message, error) => log.push(`${message} ${error instanceof Error ? error.message : ""}`),

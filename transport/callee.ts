@@ -2,12 +2,11 @@
 // them. A call stays in the table until its handler has returned, even when its caller has long been answered.
 
 import { ambient } from "../call/ambient.ts";
-import type { Lookup } from "../call/dispatch.ts";
+import type { Lookup, Method } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
-import type { AnswerWatch } from "../call/watch.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -65,8 +64,9 @@ export class Callee {
   readonly #gauge: FloodGauge;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
-  /** Calls answered in this turn of the same method and arrival: measured together when it ends. */
-  #measured: IncomingCall | undefined;
+  /** Calls answered in this turn, of one method and one arrival: measured together when it ends. */
+  #measured: Method | undefined;
+  #measuredSince = 0;
   #measuredCount = 0;
 
   /** @param gauge Told of calls that are refused, canceled, or answered */
@@ -87,6 +87,11 @@ export class Callee {
   /** Calls whose handlers have not returned. */
   get running(): number {
     return this.#running?.size ?? 0;
+  }
+
+  /** These calls, oldest first. */
+  get calls(): Iterable<IncomingCall> {
+    return this.#running?.values() ?? [];
   }
 
   /** Calls that are still owed an answer. */
@@ -127,10 +132,8 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    const watch = call.target.watcher?.begin(call);
-    if (watch !== undefined) this.#startWatched(call, args, watch);
-    else if (ambient.wanted) ambient.run(call, () => this.#start(call, args));
-    else this.#start(call, args);
+    call.watch = call.target.watcher?.begin(call);
+    this.#start(call, args);
   }
 
   /**
@@ -212,10 +215,10 @@ export class Callee {
 
   /** Tells methods how long the calls took that were answered in this turn, which is over. */
   measure(): void {
-    const call = this.#measured;
-    if (call === undefined) return;
+    const method = this.#measured;
+    if (method === undefined) return;
     this.#measured = undefined;
-    call.target.answered(undefined, performance.now() - call.arrived, this.#measuredCount);
+    method.answered(undefined, performance.now() - this.#measuredSince, this.#measuredCount);
   }
 
   /**
@@ -258,15 +261,12 @@ export class Callee {
     }
   }
 
-  #startWatched(call: IncomingCall, args: unknown, watch: AnswerWatch): void {
-    call.watch = watch;
-    watch.run(() => ambient.run(call, () => this.#start(call, args)));
-  }
-
   #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
-      result = call.target.start(args, call);
+      result = ambient.wanted || call.watch !== undefined
+        ? startWithin(call, args)
+        : call.target.start(args, call);
       if (isThenable(result)) {
         this.#keep(call);
         return this.#follow(call, result);
@@ -311,7 +311,7 @@ export class Callee {
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
-      if (await flow.send(source)) this.#answer(call, undefined, true);
+      if (await within(call, () => flow.send(source))) this.#answer(call, undefined, true);
     } catch (error) {
       this.#fail(call, error);
     }
@@ -388,12 +388,12 @@ export class Callee {
     this.#settle(call);
     call.watch?.end();
     this.#gauge.useful();
-    const measured = this.#measured;
-    if (measured?.target === call.target && measured.arrived === call.arrived) {
+    if (this.#measured === call.target && this.#measuredSince === call.arrived) {
       this.#measuredCount++;
     } else {
       this.measure();
-      this.#measured = call;
+      this.#measured = call.target;
+      this.#measuredSince = call.arrived;
       this.#measuredCount = 1;
     }
   }
@@ -462,6 +462,20 @@ export class Callee {
       this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
     }
   }
+}
+
+/**
+ * Starts a handler where what it calls finds the call that it is part of. The handler alone: what a session does from
+ * there on, such as writing the answer, is not, and would keep the call.
+ */
+function startWithin(call: IncomingCall, args: unknown): unknown {
+  return within(call, () => call.target.start(args, call));
+}
+
+/** Runs what is a call's own in its context, and in that of whoever watches it. */
+function within<R>(call: IncomingCall, run: () => R): R {
+  const { watch } = call;
+  return watch === undefined ? ambient.run(call, run) : watch.run(() => ambient.run(call, run));
 }
 
 /** The refusal of a call for which there is no room; `retryAfter` in ms. */

@@ -1,6 +1,7 @@
 // From an address to a Session on the dialling side: connect, by TLS, WebSocket or through HTTP if the address asks for
 // it, shake hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
+import type { AlarmClock } from "./alarm.ts";
 import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -13,6 +14,7 @@ import { requestHttp } from "./http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
+import { checkDialable } from "./runtime.ts";
 import { isWithin, type Reach } from "./secure.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { Tally } from "./tally.ts";
@@ -26,6 +28,8 @@ export interface DialOptions {
   readonly codec: Codec;
   readonly limits: SessionLimits;
   readonly tally: Tally;
+  /** Wakes the client's sessions. */
+  readonly clock: AlarmClock;
   readonly names: KeyCache;
   /** For connecting and the handshake together; 0 = no limit. */
   readonly connectTimeout: number;
@@ -62,7 +66,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, tally, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, tally, clock, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
   const stop = new AbortController();
@@ -99,6 +103,7 @@ export async function dial(
       prefix: reader.rest(),
       limits,
       tally,
+      clock,
       names,
       lookup,
       log,
@@ -118,6 +123,7 @@ export async function dial(
 
 function open(address: Address, { limits, tls, network }: DialOptions, signal: AbortSignal): Promise<Conn> {
   if (network !== undefined) return network.dial(address, signal);
+  checkDialable(address.transport, tls);
   switch (address.transport) {
     case "tcp":
     case "http":

@@ -2,20 +2,29 @@
 // on for seconds while timers and other sockets wait for their turn. Sessions ask here, now and then, whether it is time
 // to let the others in.
 
-/** How long sessions may keep the event loop to themselves, in ms, and by how much more a timer may be late. */
+import { type Deferred, deferred } from "../call/deferred.ts";
+
+/** How long sessions may keep the event loop to themselves, in ms, before they ask whether it comes round. */
 const SLICE = 8;
+/** How long that may take to be answered, in ms. */
 const LATENESS = 2;
 /** So many frames, at most, are taken between two looks at the clock. */
 const LONGEST_STRIDE = 16;
 
-/** Watches the event loop while sessions are busy, by a timer: if that comes late, everything else does. */
+/**
+ * Watches the event loop while sessions are busy, by a timer that is due at once: if that comes late, everything else
+ * does. (What `setImmediate` calls does not: it does not wait for the sockets.) It is set now and then only. A system
+ * that has to wake up within milliseconds programs its clock anew whenever it waits for a socket, and a call that is
+ * alone paid for that with a microsecond on each side.
+ */
 class EventLoop {
   #sessions = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** What set the timer: where a test simulates time, it never comes once that is over. */
   #setBy: typeof setTimeout | undefined;
-  #watchedSince = 0;
-  #round: PromiseWithResolvers<void> | undefined;
+  #askedAt = 0;
+  #cameRoundAt = 0;
+  #round: Deferred<void> | undefined;
 
   /** A session begins. */
   enter(): void {
@@ -32,22 +41,25 @@ class EventLoop {
   /** Whether the event loop has not come round for longer than sessions may keep it. */
   overdue(now: number): boolean {
     if (this.#timer !== undefined) {
-      if (this.#setBy === setTimeout) return now - this.#watchedSince > SLICE + LATENESS;
+      if (this.#setBy === setTimeout) return now - this.#askedAt > LATENESS;
       // Whoever waits belongs to that time.
       this.#round = undefined;
+    } else if (Math.abs(now - this.#cameRoundAt) < SLICE) {
+      return false;
     }
-    this.#watchedSince = now;
+    this.#askedAt = now;
     this.#setBy = setTimeout;
-    this.#timer = setTimeout(() => this.#cameRound(), SLICE);
+    this.#timer = setTimeout(() => this.#cameRound(), 0);
     return false;
   }
 
   /** Resolves when it has come round; every session that waits goes on then. */
   round(): Promise<void> {
-    return (this.#round ??= Promise.withResolvers<void>()).promise;
+    return (this.#round ??= deferred<void>()).promise;
   }
 
   #cameRound(): void {
+    this.#cameRoundAt = performance.now();
     this.#timer = undefined;
     this.#round?.resolve();
     this.#round = undefined;

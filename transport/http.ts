@@ -27,6 +27,8 @@ const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
 const REASONS: ReadonlyMap<number, string> = new Map([
   [200, "OK"],
   [400, "Bad Request"],
+  [401, "Unauthorized"],
+  [403, "Forbidden"],
   [404, "Not Found"],
   [405, "Method Not Allowed"],
   [431, "Request Header Fields Too Large"],
@@ -35,8 +37,8 @@ const REASONS: ReadonlyMap<number, string> = new Map([
 
 const encoder = new TextEncoder();
 
-/** Answers what is asked on an HTTP port beside RPC. */
-export type FetchHandler = (request: Request) => Response | Promise<Response>;
+/** Answers what is asked on an HTTP port beside RPC; `peer` is where that comes from. */
+export type FetchHandler = (request: Request, peer: string) => Response | Promise<Response>;
 
 /**
  * The accepting side: reads a request and answers it.
@@ -73,7 +75,7 @@ export async function acceptHttp(
     await writeAll(conn, encoder.encode(answer));
     return "rpc";
   }
-  const response = await handle(head, path, handler);
+  const response = await handle(head, path, (request) => handler(request, conn.peer));
   await respond(conn, response, method === "HEAD");
   return response.status < 400 ? "answered" : "refused";
 }
@@ -125,7 +127,7 @@ class HttpError extends Error {
 async function handle(
   { method, target, headers }: Head,
   path: string,
-  handler: FetchHandler,
+  handler: (request: Request) => Response | Promise<Response>,
 ): Promise<Response> {
   if (target.split("?", 1)[0] === path) return methodNotAllowed();
   // Of these, `Request` takes none; a body is not read, since nothing on this port takes one.

@@ -4,6 +4,7 @@
 import { isRpcError, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
+import type { FlowStats } from "./session_stats.ts";
 
 /** Items that each direction of a stream may send at first. */
 export const FIRST_ITEMS = 64;
@@ -40,6 +41,9 @@ export class Inflow implements AsyncIterableIterator<unknown> {
   /** What the other side may still send. */
   #itemCredit = FIRST_ITEMS;
   #byteCredit = FIRST_BYTES;
+  /** All credit that was given. */
+  #itemsGiven = FIRST_ITEMS;
+  #bytesGiven = FIRST_BYTES;
   /** What its credit is filled up to. */
   #itemWindow = FIRST_ITEMS;
   #byteWindow = FIRST_BYTES;
@@ -70,6 +74,20 @@ export class Inflow implements AsyncIterableIterator<unknown> {
   /** Whether nothing more is wanted or expected. */
   get over(): boolean {
     return this.#over;
+  }
+
+  /** How it stands. */
+  stats(): FlowStats {
+    const waiting = this.#items.length - this.#head;
+    const idle = this.#over ? "nothing" : this.#waiters.length > 0 ? "peer" : "handler";
+    return {
+      items: this.#itemsGiven - this.#itemCredit,
+      bytes: this.#bytesGiven - this.#byteCredit,
+      itemCredit: this.#itemCredit,
+      byteCredit: this.#byteCredit,
+      waiting,
+      waitsFor: waiting > 0 ? "handler" : idle,
+    };
   }
 
   /** Says whom this works for: known when its call is sent. */
@@ -216,6 +234,8 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     }
     this.#itemCredit += items;
     this.#byteCredit += bytes;
+    this.#itemsGiven += items;
+    this.#bytesGiven += bytes;
     this.#owner?.grant(items, bytes);
   }
 }

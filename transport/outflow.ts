@@ -5,6 +5,7 @@ import type { RpcError } from "../call/error.ts";
 import type { Streamable } from "../call/streamable.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { FIRST_BYTES, FIRST_ITEMS } from "./inflow.ts";
+import type { FlowStats } from "./session_stats.ts";
 
 /** Whoever an outflow works for. */
 export interface OutflowOwner {
@@ -25,6 +26,9 @@ export class Outflow {
   readonly #owner: OutflowOwner;
   #items = FIRST_ITEMS;
   #bytes = FIRST_BYTES;
+  /** All credit that there has been. */
+  #itemsGiven = FIRST_ITEMS;
+  #bytesGiven = FIRST_BYTES;
   #stopped = false;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
@@ -45,6 +49,8 @@ export class Outflow {
   credit(items: number, bytes: number): void {
     this.#items += items;
     this.#bytes += bytes;
+    this.#itemsGiven += items;
+    this.#bytesGiven += bytes;
     if (this.#items > Number.MAX_SAFE_INTEGER || this.#bytes > Number.MAX_SAFE_INTEGER) {
       throw malformed("the credit of a stream is above 2^53-1");
     }
@@ -56,6 +62,19 @@ export class Outflow {
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
+  }
+
+  /** How it stands. */
+  stats(): FlowStats {
+    const stalled = this.#wake !== undefined;
+    return {
+      items: this.#itemsGiven - this.#items,
+      bytes: this.#bytesGiven - this.#bytes,
+      itemCredit: this.#items,
+      byteCredit: this.#bytes,
+      waiting: 0,
+      waitsFor: this.#stopped ? "nothing" : !stalled ? "handler" : this.#hasCredit() ? "room" : "credit",
+    };
   }
 
   /** No credit comes any more: it fails with `reason` when it runs out. */

@@ -37,8 +37,11 @@ export function isWithin(reach: Reach, address: Address): boolean {
   return reach === "local" && isLoopback(address.hostname);
 }
 
-function isLoopback(hostname: string): boolean {
+/** Whether a host, an IPv6 address without its brackets, is this machine as it calls itself. */
+export function isLoopback(hostname: string): boolean {
   // Canonical, whatever way it was written.
   const { hostname: host } = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}`);
-  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+  // The last is an IPv4 address as sockets for both kinds show it.
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host) ||
+    /^\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\]$/.test(host);
 }

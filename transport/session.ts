@@ -8,16 +8,19 @@ import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { Alarm, type Sleeper } from "./alarm.ts";
+import { Alarm, type AlarmClock, type Sleeper } from "./alarm.ts";
 import { Callee, type CalleeOwner } from "./callee.ts";
 import { eventLoop, Pace } from "./event_loop.ts";
 import { FloodGauge } from "./flood_gauge.ts";
+import type { IncomingCall } from "./incoming_call.ts";
 import { Caller, type SessionCall } from "./caller.ts";
 import type { Conn } from "./conn.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "./linger.ts";
+import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Outbox, type OutboxOwner, textOf } from "./outbox.ts";
+import type { SessionState, SessionStats } from "./session_stats.ts";
 import type { Tally } from "./tally.ts";
 import { Writer, type WriterOwner } from "./writer.ts";
 
@@ -33,6 +36,8 @@ export interface SessionOptions {
   readonly limits: SessionLimits;
   /** What the sessions of one client or server count together. */
   readonly tally: Tally;
+  /** Wakes them, likewise. */
+  readonly clock: AlarmClock;
   /** Names seen lately, shared likewise. */
   readonly names: KeyCache;
   /** Who answers the other side's calls; absent = nobody. */
@@ -61,17 +66,14 @@ const State = {
   Closed: 4,
 } as const;
 
-/** How often a peer that has ended its side is probed while it is owed answers, in ms. */
-const PROBE = 1_000;
-/** After a silence of so many ms a call that ran out of time is reason enough to ask whether the peer is there. */
-const SUSPICIOUS = 1_000;
-/** With more than this to be written, in bytes, a ping is taken to be on its way out still. */
-const PING_STUCK = 65_536;
+/** What these are called. */
+const STATES: readonly SessionState[] = ["open", "leaving", "draining", "closing", "closed"];
+
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
 const STALL = 1_000;
 
 /** Calls both ways over one connection. */
-export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
+export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, HeartbeatOwner {
   /** Resolves when the connection is closed and nothing of it is left. Never rejects. */
   readonly closed: Promise<void>;
 
@@ -87,15 +89,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   readonly #alarm: Alarm;
   readonly #gauge: FloodGauge;
   readonly #pace = new Pace();
+  readonly #heart: Heartbeat;
+  readonly #began: number;
 
   #state: number = State.Open;
-  #receivedAt: number;
   /** When the calls came that are being read; 0 = not asked yet. */
   #arrivedAt = 0;
-  #pingedAt = 0;
-  #pings = 0;
-  /** Whether the last ping had not left when it was looked at last. */
-  #pingStuck = false;
   /** When the head of an unfinished frame arrived; 0 = there is none. */
   #frameAt = 0;
   /** Lets the read loop go on, which waits for the writer or for the end. */
@@ -119,9 +118,10 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
     this.#gauge = new FloodGauge(limits.maxUselessFrames);
     this.#callee = new Callee(this.#outbox, codec, options, this.#gauge, this);
-    this.#alarm = new Alarm(this);
-    this.#receivedAt = this.#outbox.lately;
-    if (limits.heartbeatInterval > 0) this.#alarm.by(this.#receivedAt + limits.heartbeatInterval);
+    this.#alarm = new Alarm(this, options.clock);
+    this.#heart = new Heartbeat(limits, this.#outbox, this);
+    this.#began = this.#outbox.lately;
+    this.#alarm.by(this.#heart.due);
     eventLoop.enter();
     this.closed = this.#run();
   }
@@ -149,6 +149,33 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** The other side's calls whose handlers have not returned. */
   get running(): number {
     return this.#callee.running;
+  }
+
+  /** The calls of which `running` is the number, oldest first. */
+  get calls(): Iterable<IncomingCall> {
+    return this.#callee.calls;
+  }
+
+  /** Bytes that have not left. */
+  get unsent(): number {
+    return this.#outbox.unsent;
+  }
+
+  /** How it stands. */
+  stats(): SessionStats {
+    const { lastSeq } = this.#callee;
+    const now = performance.now();
+    return {
+      address: this.address,
+      state: STATES[this.#state]!,
+      codec: this.#options.agreement.codec.name,
+      age: now - this.#began,
+      silence: now - this.#heart.receivedAt,
+      calls: Math.ceil(lastSeq / 2),
+      inFlight: this.running,
+      callsBack: this.pending,
+      unsentBytes: this.unsent,
+    };
   }
 
   /** The time in this turn of the event loop, in ms: what deadlines are counted from. */
@@ -277,7 +304,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
         }
         frames.filled(count);
         // A little early at worst: to ask for the time here would cost each call as much as its decoding.
-        this.#receivedAt = this.#outbox.lately;
+        this.#heart.receivedAt = this.#outbox.lately;
         this.#arrivedAt = 0;
       }
     } catch (error) {
@@ -366,7 +393,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
   /** Waits until the writer has caught up: a peer that does not read is not read from. */
   async #pause(): Promise<void> {
     await new Promise<void>((resolve) => this.#resume = resolve);
-    this.#receivedAt = performance.now();
+    this.#heart.receivedAt = performance.now();
   }
 
   #goOn(): void {
@@ -396,34 +423,23 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     return Infinity;
   }
 
-  /**
-   * Pings a silent peer, and gives up on one that stays silent.
-   *
-   * @param expired Whether calls have been waiting in vain, which makes silence suspicious sooner
-   */
+  /** Looks after the peer, as far as anything of it is waited for. */
   #beat(now: number, patience: number, expired: boolean): number {
-    const { heartbeatInterval, heartbeatTimeout } = this.#limits;
-    if (heartbeatInterval === 0 || this.#state >= State.Closing) return Infinity;
-    if (this.#peerEnded) return this.#probe(now);
-    if (this.#resume !== undefined) return now + heartbeatInterval;
-    const pinged = this.#pingedAt > this.#receivedAt;
-    const quiet = this.#receivedAt + (expired ? Math.min(SUSPICIOUS, heartbeatInterval) : heartbeatInterval);
-    if (!pinged && now < quiet) return this.#receivedAt + heartbeatInterval;
-    if (!pinged) {
-      this.#pingedAt = now;
-      this.#writer.trim();
-      this.#frames.trim();
-      writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
-    }
-    // A ping behind much that is not written yet has not been heard; whether writes get on is another's question.
-    const stuck = this.#outbox.unsent > PING_STUCK;
-    if (stuck || this.#pingStuck) this.#pingedAt = now;
-    this.#pingStuck = stuck;
-    const due = this.#pingedAt + heartbeatTimeout + patience;
-    if (now < due) return due;
-    const silence = Math.round(now - this.#receivedAt);
+    if (this.#state >= State.Closing) return Infinity;
+    if (this.#peerEnded) return this.#heart.probe(now);
+    // While it is not read from, its silence says nothing.
+    return this.#resume !== undefined ? this.#heart.later(now) : this.#heart.check(now, patience, expired);
+  }
+
+  /** @ignore For the heartbeat. */
+  onQuiet(): void {
+    this.#writer.trim();
+    this.#frames.trim();
+  }
+
+  /** @ignore For the heartbeat. */
+  onSilent(silence: number): void {
     this.#cutOff(`the other side has been silent for ${silence} ms`, "heartbeatTimeout");
-    return Infinity;
   }
 
   /** Gives up on a peer that cannot be told any more. */
@@ -431,12 +447,6 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#options.tally[limit]++;
     this.#options.log?.(`Cut off ${this.address}: ${why}`);
     this.#terminate(lost(why));
-  }
-
-  /** Writes to a peer that has ended its side: one that is gone, and not only silent, resets the connection. */
-  #probe(now: number): number {
-    writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
-    return now + PROBE;
   }
 
   /** The peer has ended its side: it sends no more, and may still read. */
@@ -449,7 +459,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner {
     this.#caller?.endAll(reason, false);
     this.#callee.endOfInput(reason);
     this.#options.draining?.();
-    if (this.#limits.heartbeatInterval > 0) this.#alarm.by(performance.now() + PROBE);
+    this.#alarm.by(this.#heart.firstProbe(performance.now()));
     this.#closeIfIdle();
   }
 

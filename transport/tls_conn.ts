@@ -3,6 +3,7 @@
 
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { type Deferred, deferred } from "../call/deferred.ts";
 import type { PeerCertificate } from "../call/dispatch.ts";
 import type { Conn } from "./conn.ts";
 
@@ -25,7 +26,7 @@ export class TlsConn implements Conn {
   readonly #below: Socket;
   #socket: TLSSocket | undefined;
   /** Resolves when there is a socket, or none will be. */
-  #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
+  #opening: Deferred<void> | undefined = deferred();
   /** What was taken from the socket and is not read yet. */
   #rest: Uint8Array | null = null;
   #ended = false;

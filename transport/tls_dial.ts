@@ -5,6 +5,7 @@ import type { PeerCertificate } from "node:tls";
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import type { HostAndPort } from "./tcp.ts";
+import { nodeModule } from "./runtime.ts";
 import { type ConnectTlsOptions, PROTOCOLS } from "./tls.ts";
 import { TlsConn } from "./tls_conn.ts";
 
@@ -19,8 +20,8 @@ export async function dialShowing(
   { caCerts = [], serverName = hostname, cert, key }: ConnectTlsOptions,
   signal: AbortSignal,
 ): Promise<Conn> {
-  const net = await import("node:net");
-  const tls = await import("node:tls");
+  const net = nodeModule<typeof import("node:net")>("node:net");
+  const tls = nodeModule<typeof import("node:tls")>("node:tls");
   signal.throwIfAborted();
   const options = {
     host: hostname,

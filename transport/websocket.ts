@@ -3,6 +3,7 @@
 
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
+import { webSocketClass } from "./runtime.ts";
 
 /** The longest message sent. */
 const MESSAGE_BYTES = 65_536;
@@ -184,7 +185,7 @@ export class WebSocketConn implements Conn {
  *
  * @param maxHeld Bytes that may wait to be read
  * @param options What else the constructor takes, where it takes more than browsers' do
- * @throws {Error} If there is none, or the signal aborts
+ * @throws {Error} If there is none, the runtime has no WebSockets, or the signal aborts
  */
 export async function dialWebSocket(
   { transport, hostname, port, path }: HttpAddress,
@@ -194,7 +195,8 @@ export async function dialWebSocket(
 ): Promise<Conn> {
   const host = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   const url = `${transport}://${host}${path}`;
-  const socket = options === undefined ? new WebSocket(url) : new WebSocket(url, options);
+  const Socket = webSocketClass();
+  const socket = options === undefined ? new Socket(url) : new Socket(url, options);
   const conn = new WebSocketConn(socket, `${transport}@${host}`, maxHeld);
   const stop = () => conn.close();
   signal.addEventListener("abort", stop);

@@ -1,6 +1,7 @@
 // The only writer of a connection. What is appended to `out` within one turn of the event loop leaves in one write;
 // what is appended while a write is under way leaves in the next. Two buffers that swap, no copy between.
 
+import { type Deferred, deferred } from "../call/deferred.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import type { Conn } from "./conn.ts";
 
@@ -28,7 +29,7 @@ export class Writer {
   #batch: ByteBuffer | undefined;
   /** Bytes of it that have not left. */
   #sending = 0;
-  #idle: PromiseWithResolvers<void> | undefined;
+  #idle: Deferred<void> | undefined;
   #stopped = false;
 
   constructor(conn: Conn, owner: WriterOwner) {
@@ -57,7 +58,7 @@ export class Writer {
   flushed(): Promise<void> {
     if (this.#stopped || this.unsent === 0) return Promise.resolve();
     this.flush(performance.now());
-    return (this.#idle ??= Promise.withResolvers<void>()).promise;
+    return (this.#idle ??= deferred<void>()).promise;
   }
 
   /** Forgets what waits. A write under way ends with its connection. */

@@ -18,10 +18,10 @@ export interface Child extends AsyncDisposable {
  * @param script Such as `worker.ts`
  */
 export function startChild(script: "worker.ts" | "saver.ts", args: readonly string[]): Child {
-  const path = new URL(script, import.meta.url).pathname;
+  const { href } = new URL(script, import.meta.url);
   const permissions = `-P=crawler-${script.slice(0, -".ts".length)}`;
   const process = new Deno.Command("deno", {
-    args: ["run", "-q", permissions, path, ...args],
+    args: ["run", "-q", permissions, href, ...args],
     stdin: "null",
     stdout: "piped",
   }).spawn();

@@ -1,0 +1,35 @@
+// What somebody may have meant who misspelt a name: an option, or what is typed on the command line.
+
+/** The one of `names` that is nearest to `text`, if any is near enough to be meant. */
+export function nearest(text: string, names: readonly string[]): string | undefined {
+  const wanted = text.toLowerCase();
+  const mostEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
+  let found: string | undefined;
+  let fewest = mostEdits + 1;
+  for (const name of names) {
+    const edits = distance(wanted, name.toLowerCase());
+    if (edits < fewest) [found, fewest] = [name, edits];
+  }
+  return found;
+}
+
+/** How many letters to add, leave out, change or swap with their neighbours (optimal string alignment). */
+function distance(a: string, b: string): number {
+  // Names are short; what a server lists may not be.
+  if (a.length > 200 || b.length > 200) return Infinity;
+  let above: number[] = [];
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      let least = Math.min(change, row[j]! + 1, next[j - 1]! + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        least = Math.min(least, above[j - 2]! + 1);
+      }
+      next.push(least);
+    }
+    [above, row] = [row, next];
+  }
+  return row[b.length]!;
+}

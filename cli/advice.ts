@@ -1,0 +1,70 @@
+// What to do about a call that failed, where the command line has an answer to that: a flag, a name that was meant.
+
+import { RpcError } from "../call/error.ts";
+import { Reflection, RESERVED, type ServiceDescription } from "../call/reflection.ts";
+import type { Client } from "../client/client.ts";
+import { nearest } from "../call/nearest.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** A call that failed, with lines for whoever made it. */
+export class Advised extends Error {
+  override readonly name = "Advised";
+  readonly error: RpcError;
+  readonly lines: readonly string[];
+
+  constructor(error: RpcError, lines: readonly string[]) {
+    super(error.message, { cause: error });
+    this.error = error;
+    this.lines = lines;
+  }
+}
+
+/** How long a server may take to say what there is instead, in ms. */
+const PATIENCE = 2_000;
+/** More names help nobody. */
+const MOST_NAMES = 40;
+
+/** What the library calls an option, and what it is here. */
+const FLAGS: readonly (readonly [RegExp, string])[] = [
+  [/tls\.caCerts/, "Here that is --ca FILE"],
+  [/tls\.cert/, "Here that is --cert FILE --key FILE"],
+  [/secure: false/, "Here that is --insecure"],
+];
+
+/** A line about an error, if there is anything to do about it. */
+export function adviceOn({ code, message }: RpcError): string | undefined {
+  const [, flag] = FLAGS.find(([pattern]) => pattern.test(message)) ?? [];
+  if (flag !== undefined) return flag;
+  if (code === "unauthenticated") return "Show a token by --token TOKEN or the variable RPC_TOKEN";
+  if (code === "deadline_exceeded") return "Give it more time by --timeout, such as --timeout 2m or none";
+  return undefined;
+}
+
+/**
+ * The error to show for a call that failed: of a method that the server does not know, with what could have been meant
+ * instead, if the server tells what it offers.
+ */
+export async function advised(error: unknown, method: string, client: Client): Promise<unknown> {
+  // The codec or the metadata refuse what was typed in.
+  if (error instanceof TypeError) return new UsageError(error.message);
+  if (!(error instanceof RpcError && error.code === "unimplemented" && error.remote)) return error;
+  try {
+    const services = await client.service(Reflection).list(undefined, { timeout: PATIENCE });
+    return new Advised(error, instead(method, services.filter(({ name }) => !name.startsWith(RESERVED))));
+  } catch {
+    return error;
+  }
+}
+
+/** What could have been meant by a name that is none of a server's methods. */
+function instead(method: string, services: readonly ServiceDescription[]): string[] {
+  const names = services.flatMap(({ methods }) => methods.map(({ method }) => method));
+  // Then it is another thing that is not implemented.
+  if (names.includes(method)) return [];
+  const close = nearest(method, names);
+  const own = services.find(({ name }) => method.startsWith(`${name}.`))?.methods.map(({ method }) => method);
+  const shown = own ?? names;
+  const more = shown.length > MOST_NAMES ? `, … (${shown.length - MOST_NAMES} more, see rpc list)` : "";
+  const meant = close === undefined ? [] : [`Did you mean ${close}?`];
+  return [...meant, `The server has ${shown.slice(0, MOST_NAMES).join(", ") || "no method at all"}${more}`];
+}

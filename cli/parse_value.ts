@@ -1,0 +1,130 @@
+// JSON text as the value that it stands for: what print_value.ts prints, and what people type. A mistake is shown where
+// it is.
+
+import { Simple, Tagged } from "../codec/tagged.ts";
+import { explainJson } from "./explain_json.ts";
+import { isSpecial, TYPED_ARRAYS } from "./print_value.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** Deeper values are refused: no codec carries them. */
+const DEEPEST = 1_000;
+
+/**
+ * The value that a JSON text stands for.
+ *
+ * @param what What the text is, for the message
+ * @throws {UsageError} If it is no JSON, or an object with a name that begins with `$` stands for nothing
+ */
+export function parseValue(text: string, what: string): unknown {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    // The most frequent mistake: shells take the quotes away.
+    const hint = /^\p{L}[\p{L}\p{N} .,!?-]*$/u.test(text)
+      ? `\nText needs quotes of its own: '"${text}"'`
+      : "";
+    throw new UsageError(`${what} is no JSON: ${explainJson(text, error as Error)}${hint}`);
+  }
+  try {
+    return fromJson(json, 0);
+  } catch (error) {
+    throw new UsageError(`${what} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+function fromJson(json: unknown, depth: number): unknown {
+  if (typeof json !== "object" || json === null) return json;
+  if (depth > DEEPEST) throw new Error(`values are not taken that are nested more than ${DEEPEST} deep`);
+  const inner = (each: unknown) => fromJson(each, depth + 1);
+  if (Array.isArray(json)) return json.map(inner);
+  if (!isSpecial(json)) return objectFrom(json, inner);
+  const [[name, content]] = Object.entries(json) as [[string, unknown]];
+  const read = READERS.get(name);
+  if (read === undefined) {
+    const known = [...READERS.keys()].join(", ");
+    throw new Error(
+      `there is no ${name}; {"$object": {"${name}": …}} is an object of that form; known are ${known}`,
+    );
+  }
+  return read(content, inner, name);
+}
+
+type Inner = (json: unknown) => unknown;
+
+/** What the forms stand for that begin with `$`. */
+const READERS: ReadonlyMap<string, (content: unknown, inner: Inner, name: string) => unknown> = new Map([
+  ["$bytes", (content) => decoded("$bytes", content, "base64", (text) => Uint8Array.fromBase64(text))],
+  ["$hex", (content) => decoded("$hex", content, "hex digits", (text) => Uint8Array.fromHex(text))],
+  ["$date", dateFrom],
+  ["$bigint", (content) => decoded("$bigint", content, "digits", (text) => bigintFrom(text))],
+  ["$number", (content) => numberFrom("$number", content)],
+  ["$map", (content, inner) => {
+    const entries = listFrom("$map", content).map((entry) => {
+      const [key, value, ...more] = listFrom("an entry of $map", entry);
+      if (value === undefined || more.length > 0) throw new Error("$map needs pairs: [[key, value], …]");
+      return [inner(key), inner(value)] as const;
+    });
+    return new Map(entries);
+  }],
+  ["$set", (content, inner) => new Set(listFrom("$set", content).map(inner))],
+  ["$tag", (content, inner) => {
+    const [tag, value, ...more] = listFrom("$tag", content);
+    if (value === undefined || more.length > 0) throw new Error("$tag needs a pair: [number, value]");
+    return new Tagged(inner(tag) as number, inner(value));
+  }],
+  ["$simple", (content) => new Simple(content as number)],
+  ["$object", (content, inner) => {
+    if (typeof content === "object" && content !== null && !Array.isArray(content)) {
+      return objectFrom(content, inner);
+    }
+    throw new Error("$object needs an object");
+  }],
+  ...[...TYPED_ARRAYS.keys()].map((name) => [name, typedArrayFrom] as const),
+]);
+
+/** The same names as own properties, `__proto__` too: that is for the codec to refuse. */
+function objectFrom(json: object, inner: Inner): object {
+  return Object.fromEntries(Object.entries(json).map(([key, each]) => [key, inner(each)]));
+}
+
+function decoded<T>(name: string, content: unknown, expected: string, decode: (text: string) => T): T {
+  try {
+    if (typeof content === "string") return decode(content);
+  } catch {
+    // As what is no text at all.
+  }
+  throw new Error(`${name} needs ${expected} as text, not ${JSON.stringify(content)?.slice(0, 60)}`);
+}
+
+function dateFrom(content: unknown): Date {
+  const date = new Date(typeof content === "string" || typeof content === "number" ? content : NaN);
+  if (!Number.isNaN(date.getTime())) return date;
+  throw new Error(`$date needs a time such as "2026-01-31T12:00:00Z", not ${JSON.stringify(content)}`);
+}
+
+function bigintFrom(text: string): bigint {
+  if (!/^-?[0-9]+$/.test(text)) throw new Error("It has other characters than digits");
+  return BigInt(text);
+}
+
+function numberFrom(name: string, content: unknown): number {
+  const text = String(content);
+  if (typeof content === "number" || /^(?:NaN|-?Infinity|-0)$/.test(text)) return Number(content);
+  throw new Error(`${name} needs a number, "NaN", "Infinity", "-Infinity" or "-0"`);
+}
+
+function listFrom(name: string, content: unknown): unknown[] {
+  if (Array.isArray(content)) return content;
+  throw new Error(`${name} needs a list`);
+}
+
+function typedArrayFrom(content: unknown, _: Inner, name: string): unknown {
+  const elements = listFrom(name, content);
+  const array = new (TYPED_ARRAYS.get(name)!)(elements.length);
+  const element: (each: unknown) => number | bigint = name.startsWith("$Big")
+    ? (each: unknown) => decoded(name, each, "digits", bigintFrom)
+    : (each: unknown) => numberFrom(name, each);
+  array.set(elements.map(element) as never);
+  return array;
+}

@@ -1,0 +1,119 @@
+// The command `ping`: whether servers answer, and how soon. Each ping is a connection of its own: what is measured is
+// connecting with the handshake, then one round trip of the protocol. The latter is a call of a method that no server
+// has: whatever a server allows, it answers that, without starting anything.
+
+import { RpcError } from "../call/error.ts";
+import { RESERVED } from "../call/reflection.ts";
+import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { Command, Invocation } from "./command.ts";
+import { printValue } from "./print_value.ts";
+import { callOptions, CONNECT_FLAGS, listServers, openServer, readTarget, SERVICE_FLAG } from "./target.ts";
+import { columns, milliseconds, printable } from "./text.ts";
+
+const NO_METHOD = `${RESERVED}Ping.ping`;
+
+/** Pings servers. */
+export const ping: Command = {
+  name: "ping",
+  summary: "Measures how soon a server answers",
+  operands: "ADDRESS",
+  about:
+    `Each ping makes a connection and measures two times in ms: connecting with the handshake (and TLS), and
+one round trip of the protocol after that. Every server answers, whatever it offers, unless it does not
+let this client in. Of a registry, every server that it lists is pinged. The exit code is 1 if a ping
+was not answered.`,
+  flags: [
+    { name: "count", value: "N", help: "How many pings; 0 = until Ctrl-C (4)" },
+    { name: "interval", value: "TIME", help: "How long from one to the next (1s)" },
+    ...CONNECT_FLAGS,
+    SERVICE_FLAG,
+    { name: "json", help: "Print JSON, one line for each ping" },
+  ],
+  examples: [
+    ["ping localhost:9000", "Four pings, a second apart"],
+    ["ping tls@api.example.com:9000 --count 1 --timeout 2s", "Whether it is there, for a health check"],
+    ["ping http://127.0.0.1:9999 --service Echo", "All servers that offer Echo"],
+  ],
+  run,
+};
+
+/** The times of one ping, in ms. */
+interface Times {
+  readonly handshake: number;
+  readonly roundTrip: number;
+}
+
+async function run(invocation: Invocation): Promise<number> {
+  const { operands: [address = ""], flags, shell, signal } = invocation;
+  const count = flags.count("count", 4, 0, 999_999_999) || Infinity;
+  const interval = flags.duration("interval", 1_000, 10);
+  const servers = await listServers(readTarget(address), invocation);
+  const times: Times[] = [];
+  let sent = 0;
+  for (let round = 0; round < count && !signal.aborted; round++) {
+    if (round > 0) await sleep(SYSTEM_CLOCK, interval, signal);
+    for (const { address } of servers) {
+      const answered = await pingOnce(address, invocation);
+      // One that the user interrupted says nothing of the server.
+      if (signal.aborted) break;
+      sent++;
+      if (answered !== undefined) times.push(answered);
+    }
+  }
+  if (!flags.has("json")) await shell.out(`${summary(sent, times).join("\n")}\n`);
+  return times.length === sent ? 0 : 1;
+}
+
+/** Pings a server, and prints what comes of it. */
+async function pingOnce(address: string, invocation: Invocation): Promise<Times | undefined> {
+  const { flags, shell, signal } = invocation;
+  try {
+    const times = await measure(address, invocation);
+    const { handshake, roundTrip } = times;
+    await shell.out(
+      flags.has("json")
+        ? `${printValue({ address, handshake, roundTrip })}\n`
+        : `${printable(address)}  handshake ${milliseconds(handshake)} ms  round trip ${
+          milliseconds(roundTrip)
+        } ms\n`,
+    );
+    return times;
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    if (!(error instanceof RpcError)) throw error;
+    const { code, message } = error;
+    await shell.out(
+      flags.has("json")
+        ? `${printValue({ address, error: { code, message } })}\n`
+        : `${printable(address)}  ${code}: ${printable(message)}\n`,
+    );
+    return undefined;
+  }
+}
+
+async function measure(address: string, invocation: Invocation): Promise<Times> {
+  const began = performance.now();
+  await using client = await openServer(address, invocation);
+  const connected = performance.now();
+  try {
+    await client.call(NO_METHOD, null, { ...callOptions(invocation), failMode: "fast" });
+  } catch (error) {
+    if (!(error instanceof RpcError && error.code === "unimplemented" && error.remote)) throw error;
+  }
+  return { handshake: connected - began, roundTrip: performance.now() - connected };
+}
+
+function summary(sent: number, times: readonly Times[]): string[] {
+  const head = `${sent} sent, ${times.length} answered`;
+  if (times.length === 0) return [head];
+  const row = (name: string, all: readonly number[]) => {
+    const mean = all.reduce((sum, ms) => sum + ms, 0) / all.length;
+    return [name, ...[Math.min(...all), mean, Math.max(...all)].map(milliseconds)];
+  };
+  const rows = [
+    ["ms", "min", "mean", "max"],
+    row("handshake", times.map(({ handshake }) => handshake)),
+    row("round trip", times.map(({ roundTrip }) => roundTrip)),
+  ];
+  return [head, ...columns(rows, 1)];
+}

@@ -1,0 +1,89 @@
+// Values as JSON text. What JSON has not is written as an object with one name that begins with `$`; docs/CLI.md has
+// the table. Whatever is printed can be typed in again (parse_value.ts) and is then the same value.
+
+import { Simple, Tagged } from "../codec/tagged.ts";
+
+/** The typed arrays that are written with their elements, by name. Bytes have a form of their own. */
+export const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayClass> = new Map<string, TypedArrayClass>([
+  ["$Int8Array", Int8Array],
+  ["$Int16Array", Int16Array],
+  ["$Int32Array", Int32Array],
+  ["$BigInt64Array", BigInt64Array],
+  ["$Uint8ClampedArray", Uint8ClampedArray],
+  ["$Uint16Array", Uint16Array],
+  ["$Uint32Array", Uint32Array],
+  ["$BigUint64Array", BigUint64Array],
+  ["$Float16Array", Float16Array],
+  ["$Float32Array", Float32Array],
+  ["$Float64Array", Float64Array],
+]);
+
+/** As much of a typed array's class as is used here. */
+export interface TypedArrayClass {
+  new (length: number): ArrayLike<number | bigint> & { set(elements: never): void };
+}
+
+/**
+ * Prints a value as JSON text.
+ *
+ * @param indent Whether over several lines, rather than in one
+ */
+export function printValue(value: unknown, indent = false): string {
+  const text = JSON.stringify(toJson(value), null, indent ? 2 : 0);
+  // JSON escapes controls below space; these reach a terminal as well.
+  return text.replace(/[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+/** Whether an object of JSON stands for something else. */
+export function isSpecial(object: object): boolean {
+  const keys = Object.keys(object);
+  return keys.length === 1 && keys[0]!.startsWith("$");
+}
+
+/** What JSON.stringify is to be given for a value. */
+function toJson(value: unknown): unknown {
+  switch (typeof value) {
+    case "undefined":
+      return null;
+    case "bigint":
+      return { $bigint: String(value) };
+    case "number":
+      return isPlainNumber(value) ? value : { $number: numberText(value) };
+    case "object":
+      return value === null ? null : objectToJson(value);
+    default:
+      return value;
+  }
+}
+
+function objectToJson(value: object): unknown {
+  if (Array.isArray(value)) return value.map(toJson);
+  if (value instanceof Uint8Array) return { $bytes: value.toBase64() };
+  if (value instanceof Date) return { $date: value.toISOString() };
+  if (value instanceof Map) return { $map: [...value].map((entry) => entry.map(toJson)) };
+  if (value instanceof Set) return { $set: [...value].map(toJson) };
+  if (value instanceof Tagged) return { $tag: [toJson(value.tag), toJson(value.value)] };
+  if (value instanceof Simple) return { $simple: value.number };
+  for (const [name, array] of TYPED_ARRAYS) {
+    if (value instanceof array) return { [name]: Array.from(value, elementToJson) };
+  }
+  // Of what is left out JSON says nothing either.
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
+  const object = Object.fromEntries(entries.map(([key, each]) => [key, toJson(each)]));
+  return isSpecial(object) ? { $object: object } : object;
+}
+
+function elementToJson(element: number | bigint): unknown {
+  if (typeof element === "bigint") return String(element);
+  return isPlainNumber(element) ? element : numberText(element);
+}
+
+function isPlainNumber(value: number): boolean {
+  return Number.isFinite(value) && !Object.is(value, -0);
+}
+
+function numberText(value: number): string {
+  return Object.is(value, -0) ? "-0" : String(value);
+}

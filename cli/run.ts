@@ -1,0 +1,144 @@
+// A command line, from its words to the exit code. Called by main.ts, and by tests with a shell of their own.
+
+import { RpcError } from "../call/error.ts";
+import { adviceOn, Advised } from "./advice.ts";
+import type { Command } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import { type Flag, readArgs } from "./flags.ts";
+import { commandHelp, usage } from "./help.ts";
+import { nearest } from "../call/nearest.ts";
+import { printValue } from "./print_value.ts";
+import { Interrupted, OutputClosed, type Shell } from "./shell.ts";
+import { printable } from "./text.ts";
+import { UsageError } from "./usage_error.ts";
+import { VERSION } from "./version.ts";
+
+/** Codes that the program ends with, besides 0 and those of signals. */
+const FAILED = 1;
+const WRONG_USAGE = 2;
+/** As of a program that SIGPIPE ends. */
+const OUTPUT_CLOSED = 141;
+
+const GLOBAL_FLAGS: readonly Flag[] = [
+  { name: "help", help: "Print this" },
+  { name: "version", help: "Print the version" },
+];
+
+/**
+ * Runs a command line.
+ *
+ * @param args The words behind the program's name
+ * @param shell What it reads from and writes to
+ * @returns The exit code: 0, 1 if what was asked for failed, 2 if the command line is wrong, 128 and the signal's number
+ * if the user interrupted, 141 if nobody reads the output any more
+ */
+export async function run(args: readonly string[], shell: Shell): Promise<number> {
+  const [name, ...rest] = args;
+  const command = COMMANDS.find((command) => command.name === name);
+  try {
+    if (command !== undefined) return await runCommand(command, rest, shell);
+    return await runWithout(args, shell);
+  } catch (error) {
+    return await explain(error, command, rest, shell);
+  }
+}
+
+async function runCommand(command: Command, args: readonly string[], shell: Shell): Promise<number> {
+  const { operands, flags } = readArgs(args, [...command.flags, ...GLOBAL_FLAGS]);
+  if (flags.has("help")) {
+    await shell.out(commandHelp(command));
+    return 0;
+  }
+  if (flags.has("version")) return await printVersion(shell);
+  const expected = command.operands.split(" ").filter((operand) => operand !== "");
+  const missing = expected.find((operand, i) => i >= operands.length && !operand.startsWith("["));
+  if (missing !== undefined) {
+    throw new UsageError(`${missing} is missing: rpc ${command.name} ${command.operands}`);
+  }
+  if (operands.length > expected.length) {
+    throw new UsageError(
+      `${
+        JSON.stringify(operands[expected.length])
+      } is one word too many: rpc ${command.name} ${command.operands}`,
+    );
+  }
+  const code = await command.run({ operands, flags, shell, signal: shell.signal }) ?? 0;
+  shell.signal.throwIfAborted();
+  return code;
+}
+
+/** Runs a command line that begins with no command. */
+async function runWithout(args: readonly string[], shell: Shell): Promise<number> {
+  const [name, topic] = args;
+  if (name === undefined) {
+    await shell.err(usage(COMMANDS));
+    return WRONG_USAGE;
+  }
+  if (name === "--version") return await printVersion(shell);
+  if (name === "help" || name === "--help" || name === "-h") {
+    const about = COMMANDS.find((command) => command.name === topic);
+    if (topic !== undefined && about === undefined) throw unknownCommand(topic);
+    await shell.out(about === undefined ? usage(COMMANDS) : commandHelp(about));
+    return 0;
+  }
+  if (name.startsWith("-")) throw new UsageError(`a command comes first, then ${name}`);
+  throw unknownCommand(name);
+}
+
+async function printVersion(shell: Shell): Promise<number> {
+  await shell.out(`rpc ${VERSION} (@troodon/rpc)\n`);
+  return 0;
+}
+
+function unknownCommand(name: string): UsageError {
+  const names = COMMANDS.map((command) => command.name);
+  const close = nearest(name, names);
+  const hint = close === undefined ? `there is ${names.join(", ")}` : `did you mean ${close}?`;
+  return new UsageError(`unknown command ${JSON.stringify(name)}; ${hint}`);
+}
+
+/** Says why it failed, and returns the exit code. */
+async function explain(
+  error: unknown,
+  command: Command | undefined,
+  args: readonly string[],
+  shell: Shell,
+): Promise<number> {
+  // Whatever fails because the user interrupted is no failure.
+  if (shell.signal.aborted) {
+    const { reason } = shell.signal;
+    return reason instanceof Interrupted ? reason.code : FAILED;
+  }
+  if (error instanceof OutputClosed) return OUTPUT_CLOSED;
+  const help = command === undefined ? "rpc --help" : `rpc ${command.name} --help`;
+  if (error instanceof UsageError) {
+    await shell.err(`rpc: ${lines(error.message)}\nSee ${help}\n`);
+    return WRONG_USAGE;
+  }
+  const failure = error instanceof Advised ? error.error : error;
+  if (failure instanceof RpcError) {
+    const advice = error instanceof Advised ? error.lines : [adviceOn(failure) ?? []].flat();
+    await shell.err(args.includes("--json") ? errorAsJson(failure) : errorAsText(failure, advice));
+    return FAILED;
+  }
+  await shell.err(`rpc: ${lines(error instanceof Error ? error.stack ?? error.message : String(error))}\n`);
+  return FAILED;
+}
+
+function errorAsJson({ code, message, details }: RpcError): string {
+  return `${printValue({ error: { code, message, details } })}\n`;
+}
+
+function errorAsText({ code, message, details }: RpcError, advice: readonly string[]): string {
+  const about = [
+    `rpc: ${code}: ${lines(message)}`,
+    ...details === undefined ? [] : [`details: ${printValue(details)}`],
+    ...advice.map(printable),
+  ];
+  return `${about.join("\n")}\n`;
+}
+
+/** Text in lines that are each printable. */
+function lines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}

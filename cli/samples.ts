@@ -1,0 +1,103 @@
+// What a server reports of itself, as figures to show: two reports and the time between them give rates. What a server
+// sends is not taken for what it should be.
+
+import type { MethodStats } from "../call/stats.ts";
+import type { ReportedStats } from "../call/reflection.ts";
+
+/** What one server has last reported. */
+export interface Sample {
+  /** When it arrived, on the clock of `performance.now()`. */
+  readonly at: number;
+  readonly stats: ReportedStats;
+}
+
+/** One method between two reports. Times in ms, of the calls between the two but for `max`. */
+export interface Row {
+  readonly method: string;
+  readonly calls: number;
+  readonly errors: number;
+  readonly inFlight: number;
+  readonly callsPerSecond: number;
+  readonly errorsPerSecond: number;
+  /** Undefined if there was no call. */
+  readonly mean: number | undefined;
+  /** Half of the calls took no longer; undefined if there was none, or the server tells no spans of time. */
+  readonly p50: number | undefined;
+  readonly p99: number | undefined;
+  /** Since the server's start. */
+  readonly max: number;
+}
+
+/** A report that is one; undefined if it is not. */
+export function readStats(stats: unknown): ReportedStats | undefined {
+  if (typeof stats !== "object" || stats === null) return undefined;
+  const { connections, inFlight, methods } = stats as Partial<Record<keyof ReportedStats, unknown>>;
+  if (!areNumbers(connections, inFlight) || !Array.isArray(methods) || !methods.every(isMethodStats)) {
+    return undefined;
+  }
+  return stats as ReportedStats;
+}
+
+function isMethodStats(stats: Partial<MethodStats> | null | undefined): boolean {
+  const { method, calls, errors, inFlight, latency } = stats ?? {};
+  return typeof method === "string" && areNumbers(calls, errors, inFlight) &&
+    areNumbers(latency?.mean, latency?.max) && areSpans(latency?.spans);
+}
+
+function areSpans(spans: unknown): boolean {
+  return spans === undefined ||
+    Array.isArray(spans) && spans.every((span) => Array.isArray(span) && areNumbers(span[0], span[1]));
+}
+
+function areNumbers(...values: unknown[]): boolean {
+  return values.every((value) => typeof value === "number");
+}
+
+/** Every method, those that are called most first. */
+export function rowsOf(now: Sample, before: Sample | undefined): Row[] {
+  const seconds = before === undefined ? NaN : (now.at - before.at) / 1_000;
+  const known = new Map(before?.stats.methods.map((stats) => [stats.method, stats]));
+  const rows = now.stats.methods.map((stats) => rowOf(stats, known.get(stats.method), seconds));
+  return rows.sort((a, b) => b.callsPerSecond - a.callsPerSecond || a.method.localeCompare(b.method));
+}
+
+function rowOf(
+  { method, calls, errors, inFlight, latency }: MethodStats,
+  before: MethodStats | undefined,
+  seconds: number,
+): Row {
+  // A server that has started anew counts from zero; a method that is new has had all its calls since.
+  const old = before === undefined || before.calls > calls ? undefined : before;
+  const since = calls - (old?.calls ?? 0);
+  const spent = latency.mean * calls - (old === undefined ? 0 : old.latency.mean * old.calls);
+  const perSecond = (count: number) => Number.isNaN(seconds) ? 0 : count / seconds;
+  // Of what was counted before the first report nobody knows when it was.
+  const spans = Number.isNaN(seconds) ? [] : spansSince(latency.spans ?? [], old?.latency.spans ?? []);
+  return {
+    method,
+    calls,
+    errors,
+    inFlight,
+    callsPerSecond: perSecond(since),
+    errorsPerSecond: perSecond(errors - (old?.errors ?? 0)),
+    mean: since > 0 && !Number.isNaN(seconds) ? Math.max(0, spent / since) : undefined,
+    p50: quantile(spans, 0.5),
+    p99: quantile(spans, 0.99),
+    max: latency.max,
+  };
+}
+
+type Spans = MethodStats["latency"]["spans"];
+
+/** What was counted between two reports. */
+function spansSince(now: Spans, before: Spans): Spans {
+  const counted = new Map(before);
+  return now.map(([upTo, calls]) => [upTo, calls - (counted.get(upTo) ?? 0)]);
+}
+
+/** Within what time a share of the calls was done: the upper end of a span. */
+function quantile(spans: Spans, share: number): number | undefined {
+  const sum = spans.reduce((sum, [, calls]) => sum + calls, 0);
+  let left = sum * share;
+  return sum > 0 ? spans.find(([, calls]) => (left -= calls) <= 0)?.[0] : undefined;
+}

@@ -1,0 +1,215 @@
+// Whom a command speaks to: an address, or the servers that a registry lists; and how, by the flags that all commands
+// have which connect. Used by every command that makes calls.
+
+import { sendToken } from "../call/interceptors.ts";
+import { RpcError } from "../call/error.ts";
+import type { CallOptions } from "../call/call_options.ts";
+import { type Client, connect } from "../client/client.ts";
+import type { ConnectOptions } from "../client/options.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
+import { MultiServers } from "../discovery/multi_servers.ts";
+import { RegistryDiscovery } from "../discovery/registry_discovery.ts";
+import type { Invocation } from "./command.ts";
+import type { Flag, Flags } from "./flags.ts";
+import type { Shell } from "./shell.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** The flags of every command that connects. */
+export const CONNECT_FLAGS: readonly Flag[] = [
+  { name: "timeout", value: "TIME", help: "How long a call may take, such as 500, 2s or none (30s)" },
+  { name: "token", value: "TOKEN", help: "Shown to the server: in the handshake and with each call" },
+  { name: "metadata", value: "NAME=VALUE", help: "Sent beside the arguments; may be given several times" },
+  {
+    name: "codec",
+    value: "CODEC",
+    help: "How values travel: cbor or json (cbor)",
+    choices: ["cbor", "json"],
+  },
+  { name: "ca", value: "FILE", help: "Certificates in PEM to trust, besides those that Deno trusts" },
+  { name: "cert", value: "FILE", help: "Certificate in PEM to show to servers that ask for one" },
+  { name: "key", value: "FILE", help: "The private key that belongs to --cert" },
+  { name: "server-name", value: "NAME", help: "What the certificate is for, if not the host of the address" },
+  { name: "insecure", help: "Show the token also to servers that are reached without TLS" },
+  { name: "registry-token", value: "TOKEN", help: "Shown to a registry that asks for one to read its list" },
+];
+
+/** The flag of commands that speak to all servers of a registry. */
+export const SERVICE_FLAG: Flag = {
+  name: "service",
+  value: "NAME",
+  help: "Of a registry, only the servers that offer this",
+};
+
+/** Whom the first operand names. */
+export type Target =
+  | { readonly kind: "server"; readonly address: string }
+  | { readonly kind: "registry"; readonly url: string };
+
+/**
+ * Reads an address, with or without `tcp@`, or the URL of a registry.
+ *
+ * @throws {UsageError} If it is neither
+ */
+export function readTarget(text: string): Target {
+  if (/^https?:\/\//.test(text)) return { kind: "registry", url: text };
+  const address = /^[^@/]+:[0-9]+$/.test(text) ? `tcp@${text}` : text;
+  try {
+    parseAddress(address);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  return { kind: "server", address };
+}
+
+/**
+ * Reads the name of a method.
+ *
+ * @returns It, and its service
+ * @throws {UsageError} If it has no dot
+ */
+export function readMethod(method: string): { method: string; service: string } {
+  const dot = method.lastIndexOf(".");
+  if (dot > 0 && dot < method.length - 1) return { method, service: method.slice(0, dot) };
+  throw new UsageError(
+    `METHOD needs the name of a service and of a method with a dot between, such as Arith.sum, not ${
+      JSON.stringify(method)
+    }`,
+  );
+}
+
+/** How calls are made. */
+export function callOptions({ flags, signal }: Invocation): CallOptions & { metadata: Map<string, string> } {
+  return { timeout: readTimeout(flags), metadata: readMetadata(flags), signal };
+}
+
+/** How long one call may take, in ms. */
+function readTimeout(flags: Flags): number {
+  return flags.text("timeout") === "none" ? Infinity : flags.duration("timeout", 30_000);
+}
+
+/** What is sent beside the arguments. */
+function readMetadata(flags: Flags): Map<string, string> {
+  const metadata = new Map<string, string>();
+  for (const text of flags.all("metadata")) {
+    const [, name, value] = /^([^=]+)=([^]*)$/.exec(text) ?? [];
+    if (name === undefined) {
+      throw new UsageError(`--metadata needs NAME=VALUE, not ${JSON.stringify(text)}`);
+    }
+    metadata.set(name, value!);
+  }
+  return metadata;
+}
+
+/** A client of one server. */
+export async function openServer(address: string, { flags, shell, signal }: Invocation): Promise<Client> {
+  return await open(address, await connectOptions(flags, shell), signal);
+}
+
+/**
+ * A client of whoever offers a service: of the server at an address, or of those that a registry lists.
+ *
+ * @throws {RpcError} If there is no such server
+ */
+export async function openService(target: Target, service: string, invocation: Invocation): Promise<Client> {
+  if (target.kind === "server") return await openServer(target.address, invocation);
+  const { flags, shell, signal } = invocation;
+  const options = await connectOptions(flags, shell);
+  const offering = discoverAt(target.url, flags, service);
+  if ((await interruptible(offering.endpoints(), signal)).length > 0) {
+    return await open(offering, options, signal);
+  }
+  // Who registers by hand often leaves out what is offered.
+  const all = await interruptible(discoverAt(target.url, flags).endpoints(), signal);
+  const silent = all.filter(({ services }) => services === undefined);
+  if (silent.length > 0) return await open(new MultiServers(silent), options, signal);
+  const services = [...new Set(all.flatMap(({ services }) => services ?? []))].sort();
+  const known = services.length === 0 ? "" : `; those that are listed offer ${services.join(", ")}`;
+  throw new RpcError(
+    "unavailable",
+    `The registry at ${target.url} lists no server that offers ${service}${known}`,
+  );
+}
+
+/**
+ * Every server that is meant: the one at an address, or those that a registry lists, of `--service` if that is given.
+ *
+ * @throws {RpcError} If the registry does not answer, or lists none
+ */
+export async function listServers(
+  target: Target,
+  { flags, signal }: Invocation,
+): Promise<readonly Endpoint[]> {
+  const service = flags.text("service");
+  if (target.kind === "server") {
+    if (service !== undefined) throw new UsageError("--service is for the URL of a registry");
+    return [{ address: target.address }];
+  }
+  const servers = await interruptible(discoverAt(target.url, flags, service).endpoints(), signal);
+  if (servers.length > 0) return servers;
+  const which = service === undefined ? "no server" : `no server that offers ${service}`;
+  throw new RpcError("unavailable", `The registry at ${target.url} lists ${which}`);
+}
+
+/** What a registry lists, as it is: nothing is held on to that it does not list any more. */
+export function discoverAt(url: string, flags: Flags, service = flags.text("service")): RegistryDiscovery {
+  try {
+    return new RegistryDiscovery(url, { service, token: flags.text("registry-token"), holdTime: 0 });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** Waits for something, until the user interrupts. */
+export function interruptible<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
+async function open(to: string | Discovery, options: ConnectOptions, signal: AbortSignal): Promise<Client> {
+  const connecting = connect(to, options);
+  try {
+    return await interruptible(connecting, signal);
+  } catch (error) {
+    // Nobody waits for one that is late.
+    connecting.then((client) => client.close(), () => {});
+    if (error instanceof TypeError || error instanceof RangeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+async function connectOptions(flags: Flags, shell: Shell): Promise<ConnectOptions> {
+  const token = flags.text("token") ?? (shell.env("RPC_TOKEN") || undefined);
+  const [ca, cert, key] = await Promise.all(["ca", "cert", "key"].map((name) => readPem(name, flags, shell)));
+  const serverName = flags.text("server-name");
+  const tls = [ca, cert, key, serverName].some((option) => option !== undefined)
+    ? { ...ca && { caCerts: [ca] }, ...serverName && { serverName }, ...cert && { cert }, ...key && { key } }
+    : undefined;
+  return {
+    codecType: readCodec(flags.text("codec") ?? "cbor"),
+    connectTimeout: Math.ceil(Math.min(readTimeout(flags), 10_000)),
+    tls,
+    token,
+    interceptors: token === undefined ? [] : [sendToken(() => token)],
+    ...flags.has("insecure") && { secure: false },
+  };
+}
+
+function readCodec(codec: string): string {
+  if (codec === "cbor" || codec === "json") return `application/${codec}`;
+  throw new UsageError(`--codec needs cbor or json, not ${JSON.stringify(codec)}`);
+}
+
+async function readPem(name: string, flags: Flags, shell: Shell): Promise<string | undefined> {
+  const path = flags.text(name);
+  if (path === undefined) return undefined;
+  try {
+    return await shell.readTextFile(path);
+  } catch (error) {
+    throw new UsageError(`--${name}: cannot read ${path}: ${(error as Error).message}`);
+  }
+}

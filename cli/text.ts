@@ -1,0 +1,40 @@
+// Text for people: figures with their units, columns, and nothing that a peer could use to write over a terminal.
+
+/** Text of somebody else's for a terminal: controls and what changes the direction of writing are shown as escapes. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
+    return `\\u{${character.charCodeAt(0).toString(16)}}`;
+  });
+}
+
+/** A duration of ms with three digits that count, such as `0.34`, `12.5`, `1234`. */
+export function milliseconds(ms: number): string {
+  return ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0);
+}
+
+/** A rate a second: whole numbers, but for small ones. */
+export function rate(perSecond: number): string {
+  return perSecond.toFixed(perSecond < 10 && perSecond % 1 !== 0 ? 1 : 0);
+}
+
+/**
+ * Rows as lines of columns, two spaces apart.
+ *
+ * @param rows Cells, as many in each row
+ * @param left How many columns from the left are aligned there; figures are aligned at the right
+ */
+export function columns(rows: readonly (readonly string[])[], left = Infinity): string[] {
+  const shown = rows.map((row) => row.map(printable));
+  const widths = shown[0]?.map((_, column) => Math.max(...shown.map((row) => row[column]!.length))) ?? [];
+  return shown.map((row) => {
+    const cells = row.map((cell, column) =>
+      column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
+    );
+    return cells.join("  ").trimEnd();
+  });
+}
+
+/** The word for a number of things. */
+export function plural(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,199 @@
+// The command `top`: what servers are doing, as they report it. On a terminal one screen that is drawn over; elsewhere a
+// table, or JSON, for each report.
+
+import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { Discovery } from "../discovery/discovery.ts";
+import type { Command, Invocation } from "./command.ts";
+import type { Shell } from "./shell.ts";
+import { Followed } from "./followed.ts";
+import { printValue } from "./print_value.ts";
+import { type Row, rowsOf } from "./samples.ts";
+import { CONNECT_FLAGS, discoverAt, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
+import { columns, milliseconds, plural, printable, rate } from "./text.ts";
+
+/** What the screen is drawn with: another page without a cursor, from its corner, and back. */
+const ENTER = "\x1b[?1049h\x1b[?25l";
+const LEAVE = "\x1b[?25h\x1b[?1049l";
+const HOME = "\x1b[H";
+const CLEAR_LINE = "\x1b[K";
+const CLEAR_REST = "\x1b[J";
+/** Reports that come within so many ms are drawn together. */
+const DRAW_TOGETHER = 50;
+
+/** Looks at servers. */
+export const top: Command = {
+  name: "top",
+  summary: "Shows what servers are doing: calls, errors, latencies by method",
+  operands: "ADDRESS",
+  about:
+    `Rates and times are those since the last report, but for the maximum, which is since the server's start.
+On a terminal the table is drawn anew with each report; elsewhere it is printed for each, from the second
+on, and --count ends it. Of a registry, every server that it lists is shown, as they come and go. Ends by
+Ctrl-C.`,
+  flags: [
+    { name: "interval", value: "TIME", help: "How long from one report to the next (1s)" },
+    { name: "count", value: "N", help: "End after so many tables of each server; 0 = never (0)" },
+    ...CONNECT_FLAGS,
+    SERVICE_FLAG,
+    { name: "json", help: "Print JSON, one line for each report, with all that the server told" },
+  ],
+  examples: [
+    ["top localhost:9000", "A server"],
+    ["top http://127.0.0.1:9999 --interval 5s", "All servers of a registry"],
+    ["top localhost:9000 --count 1 --json", "One report with rates, for programs"],
+  ],
+  run,
+};
+
+async function run(invocation: Invocation): Promise<void> {
+  const { operands: [address = ""], flags, shell } = invocation;
+  const target = readTarget(address);
+  const interval = flags.duration("interval", 1_000, 100);
+  const count = flags.count("count", 0, 0, 999_999_999) || Infinity;
+  // A registry that does not answer is an error here, not something to wait for.
+  await listServers(target, invocation);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([invocation.signal, stop.signal]);
+  const screen = shell.size() === undefined || flags.has("json") ? undefined : new Screen(shell, signal);
+  const all = new Map<string, Followed>();
+  let failure: unknown;
+  const fail = (error: unknown) => {
+    failure ??= error;
+    stop.abort();
+  };
+  const changed = async (server: Followed) => {
+    if (screen === undefined) await print(server, invocation);
+    else await screen.draw(all);
+    // The first report has no rates yet.
+    if (server.reports <= count) return;
+    if ([...all.values()].every(({ reports, trouble }) => reports > count || trouble)) stop.abort();
+  };
+  const follow = (server: Followed) => {
+    all.set(server.address, server);
+    return server.follow({ ...invocation, signal }, { interval, strict: target.kind === "server", changed })
+      .catch(fail);
+  };
+  try {
+    await screen?.enter();
+    if (target.kind === "server") await follow(new Followed(target.address));
+    else await followListed(discoverAt(target.url, flags), all, follow, signal);
+    if (failure !== undefined) throw failure;
+  } finally {
+    stop.abort();
+    await screen?.leave();
+  }
+}
+
+/** Follows the servers that a registry lists, as they come and go. */
+async function followListed(
+  discovery: Discovery,
+  all: Map<string, Followed>,
+  follow: (server: Followed) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const following: Promise<void>[] = [];
+  for await (const endpoints of discovery.watch({ signal })) {
+    const listed = new Set(endpoints.map(({ address }) => address));
+    for (const [address, server] of all) {
+      if (listed.has(address)) continue;
+      server.leave();
+      all.delete(address);
+    }
+    for (const address of listed) {
+      if (!all.has(address)) following.push(follow(new Followed(address)));
+    }
+  }
+  await Promise.all(following);
+}
+
+/** Prints what a server has reported, where there is no screen. */
+async function print(server: Followed, { flags, shell }: Invocation): Promise<void> {
+  const { address, now, before, trouble } = server;
+  if (flags.has("json")) {
+    if (trouble !== undefined) await shell.out(`${printValue({ address, trouble })}\n`);
+    if (trouble !== undefined || now === undefined || before === undefined) return;
+    const rows = rowsOf(now, before);
+    await shell.out(`${printValue({ address, rows, stats: now.stats })}\n`);
+  } else if (trouble !== undefined || before !== undefined) {
+    await shell.out(`${new Date().toTimeString().slice(0, 8)}  ${tableOf(server).join("\n")}\n\n`);
+  }
+}
+
+/** A server and its methods, in lines. */
+function tableOf({ address, now, before, trouble }: Followed): string[] {
+  if (trouble !== undefined) return [`${printable(address)}  ${printable(trouble)}`];
+  if (now === undefined) return [`${printable(address)}  connecting`];
+  const rows = rowsOf(now, before);
+  const { connections, inFlight } = now.stats;
+  const sum = (figure: "callsPerSecond" | "errorsPerSecond") =>
+    rate(rows.reduce((sum, row) => sum + row[figure], 0));
+  const head = [
+    printable(address),
+    plural(connections, "connection"),
+    `${inFlight} in flight`,
+    `${sum("callsPerSecond")} calls/s`,
+    `${sum("errorsPerSecond")} errors/s`,
+  ];
+  return [head.join("  "), ...columns([HEADS, ...rows.map(cellsOf)], 1)];
+}
+
+const HEADS = [
+  "METHOD",
+  "CALLS/S",
+  "ERRORS/S",
+  "IN FLIGHT",
+  "MEAN ms",
+  "P50 ms",
+  "P99 ms",
+  "MAX ms",
+  "CALLS",
+  "ERRORS",
+];
+
+function cellsOf(row: Row): string[] {
+  return [
+    row.method,
+    rate(row.callsPerSecond),
+    rate(row.errorsPerSecond),
+    String(row.inFlight),
+    ...[row.mean, row.p50, row.p99, row.max].map((ms) => ms === undefined ? "-" : milliseconds(ms)),
+    String(row.calls),
+    String(row.errors),
+  ];
+}
+
+/** A terminal's screen, drawn over. */
+class Screen {
+  readonly #shell: Shell;
+  readonly #signal: AbortSignal;
+  #drawing: Promise<void> | undefined;
+
+  constructor(shell: Shell, signal: AbortSignal) {
+    this.#shell = shell;
+    this.#signal = signal;
+  }
+
+  async enter(): Promise<void> {
+    await this.#shell.out(ENTER);
+  }
+
+  /** Draws servers soon. */
+  draw(servers: ReadonlyMap<string, Followed>): Promise<void> {
+    return this.#drawing ??= this.#draw(servers).finally(() => this.#drawing = undefined);
+  }
+
+  async leave(): Promise<void> {
+    await this.#drawing?.catch(() => {});
+    await this.#shell.out(LEAVE);
+  }
+
+  async #draw(servers: ReadonlyMap<string, Followed>): Promise<void> {
+    await sleep(SYSTEM_CLOCK, DRAW_TOGETHER, this.#signal);
+    const size = this.#shell.size();
+    if (this.#signal.aborted || size === undefined) return;
+    const lines = [...servers.values()].flatMap((server) => [...tableOf(server), ""]);
+    const title = `rpc top  ${new Date().toTimeString().slice(0, 8)}  (Ctrl-C ends)`;
+    const shown = [title, "", ...lines].slice(0, size.rows - 1).map((line) => line.slice(0, size.columns));
+    await this.#shell.out(`${HOME}${shown.map((line) => `${line}${CLEAR_LINE}\n`).join("")}${CLEAR_REST}`);
+  }
+}

@@ -1,0 +1,28 @@
+// Bytes as hexadecimal text and back, for integers beyond 64 bits and for keys of maps. Called by the CBOR encoder and
+// decoder. Engines have both of their own of late (Deno, Chrome 140, Node 25), and these are faster.
+
+const DIGITS: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => byte.toString(16).padStart(2, "0"),
+);
+
+type WithHex = Uint8Array & { toHex?(): string };
+const native: typeof Uint8Array & { fromHex?(text: string): Uint8Array<ArrayBuffer> } = Uint8Array;
+
+/** The bytes as text, two digits each. */
+export function toHex(bytes: Uint8Array): string {
+  const own = (bytes as WithHex).toHex?.();
+  if (own !== undefined) return own;
+  let text = "";
+  for (const byte of bytes) text += DIGITS[byte];
+  return text;
+}
+
+/** The bytes of a text that is an even number of digits. */
+export function fromHex(text: string): Uint8Array<ArrayBuffer> {
+  const own = native.fromHex?.(text);
+  if (own !== undefined) return own;
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
+}

@@ -1,0 +1,76 @@
+// What a server tells Prometheus at /metrics of the clients that it shows. They are known by what they tell: servers and
+// clients do not know each other.
+
+import { family, labelled, labels, type Sample } from "./metrics_text.ts";
+
+/** As much of a client's `stats()` as is told. */
+interface ClientFigures {
+  readonly endpoints: readonly { readonly state: string; readonly ejected?: true }[];
+  readonly pending: number;
+  readonly retries: number;
+  readonly refusedRetries: number;
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+/** How a channel to a server may stand: each is told, so that a state which nobody is in is 0 and not missing. */
+const STATES = { idle: 0, connecting: 0, ready: 0, failing: 0, closed: 0 };
+
+/**
+ * The text; empty if there are no clients.
+ *
+ * @param told What each of those that are shown told, by its name
+ */
+export function clientMetricsText(told: readonly (readonly [name: string, stats: unknown])[]): string {
+  const clients = told.filter((each): each is [string, ClientFigures] => isClient(each[1]));
+  if (clients.length === 0) return "";
+  const each = (value: (figures: ClientFigures) => number): Sample[] =>
+    clients.map(([client, figures]) => [labels({ client }), value(figures)]);
+  return [
+    family(
+      "rpc_client_endpoints",
+      "gauge",
+      "Servers on the list of a client, by how the connection to them stands",
+      clients.flatMap(([client, { endpoints }]) => labelled("state", byState(endpoints), { client })),
+    ),
+    family(
+      "rpc_client_endpoints_ejected",
+      "gauge",
+      "Of these, servers that are set aside because they kept failing",
+      each(({ endpoints }) => endpoints.filter(({ ejected }) => ejected === true).length),
+    ),
+    family("rpc_client_calls_pending", "gauge", "Calls that are not settled", each(({ pending }) => pending)),
+    family(
+      "rpc_client_retries_total",
+      "counter",
+      "Calls that were sent again",
+      each(({ retries }) => retries),
+    ),
+    family(
+      "rpc_client_retries_refused_total",
+      "counter",
+      "Calls that were not sent again, because the retry budget was used up",
+      each(({ refusedRetries }) => refusedRetries),
+    ),
+    family(
+      "rpc_client_limits_met_total",
+      "counter",
+      "Times when a limit of a client was met",
+      clients.flatMap(([client, { limits }]) => labelled("limit", { ...limits }, { client })),
+    ),
+  ].join("");
+}
+
+function byState(endpoints: ClientFigures["endpoints"]): Record<string, number> {
+  const counts = new Map(Object.entries(STATES));
+  for (const { state } of endpoints) if (counts.has(state)) counts.set(state, counts.get(state)! + 1);
+  return Object.fromEntries(counts);
+}
+
+function isClient(stats: unknown): stats is ClientFigures {
+  if (typeof stats !== "object" || stats === null) return false;
+  const { endpoints, pending, retries, refusedRetries, limits } = stats as Partial<ClientFigures>;
+  return Array.isArray(endpoints) && endpoints.every((each) => typeof each?.state === "string") &&
+    [pending, retries, refusedRetries].every((figure) => typeof figure === "number") &&
+    typeof limits === "object" && limits !== null &&
+    Object.values(limits).every((figure) => typeof figure === "number");
+}

@@ -1,0 +1,147 @@
+// What a server shows of itself over HTTP: the page at /debug/rpc, the same as JSON, and /metrics for Prometheus. Decides
+// who is shown what, and writes the answers; read-only. Owned by a Server.
+
+import type { Log } from "../call/log.ts";
+import { clientMetricsText } from "./client_metrics.ts";
+import { pageOf } from "./debug_page.ts";
+import { metricsText } from "./metrics.ts";
+import { METRICS_TYPE } from "./metrics_text.ts";
+import { PAGE_SCRIPT } from "./page_script.ts";
+import { PAGE_STYLE } from "./page_style.ts";
+import { type PageElement, toHtml } from "./page_tree.ts";
+import type { Shown } from "./shown.ts";
+import type { ServerSnapshot, ServerStats } from "./stats.ts";
+import type { ShowTo, Visibility } from "./visibility.ts";
+
+/** Where the page is. */
+export const DEBUG_PATH = "/debug/rpc";
+/** Where the metrics are. */
+export const METRICS_PATH = "/metrics";
+
+const HEADERS = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+};
+
+/** What there is to show. */
+export interface MonitoringSource {
+  /** The figures. */
+  stats(): ServerStats;
+  /** The figures, and what they are made of. */
+  snapshot(): ServerSnapshot;
+}
+
+/** Answers those who look. */
+export class Monitoring {
+  readonly #source: MonitoringSource;
+  readonly #shown: Shown;
+  readonly #showTo: false | ShowTo;
+  readonly #log: Log | undefined;
+  #policy: Promise<string> | undefined;
+
+  /** @param showTo Who is shown what; false = there is nothing to ask for */
+  constructor(source: MonitoringSource, shown: Shown, showTo: false | ShowTo, log: Log | undefined) {
+    this.#source = source;
+    this.#shown = shown;
+    this.#showTo = showTo;
+    this.#log = log;
+  }
+
+  /** Whether a path is one of these pages. */
+  has(pathname: string): boolean {
+    return this.#showTo !== false && (pathname === DEBUG_PATH || pathname === METRICS_PATH);
+  }
+
+  /** Answers a request for one of them. Never rejects. */
+  async answer(request: Request, peer: string): Promise<Response> {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return new Response("The page is read-only\n", { status: 405, headers: { allow: "GET, HEAD" } });
+    }
+    const visibility = await this.#visibility(request, peer);
+    if (visibility instanceof Response) return visibility;
+    if (visibility === false) {
+      return new Response("This is not shown to you\n", { status: 403, headers: HEADERS });
+    }
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === METRICS_PATH) {
+      const text = metricsText(this.#source.stats(), await eventLoopDelay()) +
+        clientMetricsText(this.#shown.told());
+      return new Response(text, { headers: { ...HEADERS, "content-type": METRICS_TYPE } });
+    }
+    const stats = visibility === true ? this.#source.snapshot() : this.#source.stats();
+    const as = searchParams.get("as");
+    if (as === "page") return Response.json(pageOf(stats), { headers: HEADERS });
+    if (as === "json" || request.headers.get("accept")?.includes("application/json")) {
+      return Response.json(stats, { headers: HEADERS });
+    }
+    const policy = await (this.#policy ??= contentPolicy());
+    return new Response(html(pageOf(stats)), {
+      headers: { ...HEADERS, "content-type": "text/html; charset=utf-8", "content-security-policy": policy },
+    });
+  }
+
+  async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
+    try {
+      const visibility = this.#showTo && await this.#showTo(request, peer);
+      if (visibility === true || visibility === "figures" || visibility instanceof Response) {
+        return visibility;
+      }
+      // Whatever else a function returns is not meant to let anybody in.
+      return false;
+    } catch (error) {
+      this.#log?.("The option monitoring failed, so nothing is shown", error);
+      return false;
+    }
+  }
+}
+
+/** How late a timer is that is due at once: how long everything else waits for its turn, in ms. */
+async function eventLoopDelay(): Promise<number> {
+  const began = performance.now();
+  await new Promise<void>((resolve) => setTimeout(resolve, 0));
+  return performance.now() - began;
+}
+
+function html(page: PageElement): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>RPC server</title>
+<link rel="icon" href="data:,">
+<style>${PAGE_STYLE}</style>
+<header>
+  <h1>RPC server</h1>
+  <p><span id="status" role="status" data-live="no"></span></p>
+  <button id="pause" type="button" aria-pressed="false" hidden>Pause</button>
+  <p><a href="?as=json">JSON</a> · <a href="../metrics">Metrics</a></p>
+</header>
+<noscript><p class="rest">As it was when this page was loaded. <a href="">Load it again</a></p></noscript>
+${toHtml(page)}
+<script>${PAGE_SCRIPT}</script>
+</html>
+`;
+}
+
+/** Nothing comes from elsewhere, nothing goes elsewhere, and no text becomes markup. */
+async function contentPolicy(): Promise<string> {
+  return [
+    "default-src 'none'",
+    `script-src '${await hashOf(PAGE_SCRIPT)}'`,
+    `style-src '${await hashOf(PAGE_STYLE)}'`,
+    "connect-src 'self'",
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join("; ");
+}
+
+async function hashOf(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return `sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}`;
+}

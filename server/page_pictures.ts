@@ -1,0 +1,103 @@
+// The page's pictures, as SVG: how long the calls of a method took, and how much of a call's time has passed. Shapes only;
+// their colours are the style sheet's.
+
+import type { LatencySummary } from "../call/stats.ts";
+import { element, type PageElement } from "./page_tree.ts";
+import { duration } from "./page_text.ts";
+
+/** The durations, in ms, at the ends of the axis that all histograms of a page share. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+const WIDTH = 320;
+const MARGIN = 22;
+/** Where the bars begin and end, and the text of the axis stands, from the top. */
+const TOP = 11;
+const FLOOR = 47;
+const HEIGHT = 60;
+/** The least height of a bar: of what happened once among a million, something is to be seen. */
+const LEAST = 1.5;
+/** From one end of a bucket to the other (call/latency.ts). */
+const BUCKET = 2 ** (1 / 5);
+
+/** The axis for several histograms: two decades of time at least. */
+export function spanOf(latencies: readonly LatencySummary[]): Span {
+  const ends = latencies.flatMap(({ spans }) => spans.map(([upTo]) => upTo));
+  if (ends.length === 0) return { from: 0.01, to: 1 };
+  const from = ends.reduce((a, b) => Math.min(a, b)) / BUCKET;
+  const to = ends.reduce((a, b) => Math.max(a, b));
+  const widen = Math.max(1, Math.sqrt(100 * from / to));
+  return { from: from / widen, to: to * widen };
+}
+
+/** How many calls took how long, on a logarithmic axis, with marks at p50 and p99. */
+export function histogram(method: string, latency: LatencySummary, span: Span): PageElement {
+  const { p50, p99, max, spans } = latency;
+  const x = (ms: number) => {
+    const part = Math.log(Math.max(ms, span.from) / span.from) / Math.log(span.to / span.from);
+    return round(MARGIN + Math.min(part, 1) * (WIDTH - 2 * MARGIN));
+  };
+  const most = spans.reduce((most, [, calls]) => Math.max(most, calls), 0);
+  const bars = spans.map(([upTo, calls]) => {
+    const height = Math.max(LEAST, calls / most * (FLOOR - TOP));
+    return `M${x(upTo / BUCKET)} ${FLOOR}V${round(FLOOR - height)}H${x(upTo)}V${FLOOR}z`;
+  });
+  const label =
+    `Latency of ${method}: half of the calls within ${duration(p50)}, 99 of 100 within ${duration(p99)}, ` +
+    `the slowest ${duration(max)}`;
+  return element(
+    "svg",
+    { class: "histogram", role: "img", "aria-label": label, viewBox: `0 0 ${WIDTH} ${HEIGHT}` },
+    axis(span, x),
+    element("path", { class: "bars", d: bars.join("") }),
+    mark("p50", x(p50), "end"),
+    mark("p99", x(p99), "start"),
+  );
+}
+
+/** How much of the time that a call has is over. */
+export function elapsed(age: number, timeLeft: number): PageElement {
+  const part = Math.min(1, age / Math.max(age + timeLeft, 1));
+  return element(
+    "svg",
+    { class: "elapsed", "aria-hidden": "true", viewBox: "0 0 60 6" },
+    element("rect", { class: "all", width: 60, height: 6, rx: 3 }),
+    element("rect", { class: part > 0.8 ? "late" : "part", width: round(60 * part), height: 6, rx: 3 }),
+  );
+}
+
+function axis({ from, to }: Span, x: (ms: number) => number): PageElement[] {
+  const first = Math.ceil(Math.log10(from) - 1e-9);
+  const decades = Math.floor(Math.log10(to) + 1e-9) - first;
+  const ticks = Array.from(
+    { length: decades + 1 },
+    (_, decade) => ({ decade, at: x(10 ** (first + decade)) }),
+  );
+  // Not more labels than there is room for.
+  const step = Math.ceil((decades + 1) / 7);
+  return [
+    element("path", {
+      class: "grid",
+      d: `${ticks.map(({ at }) => `M${at} ${TOP}V${FLOOR + 2}`).join("")}M${MARGIN} ${FLOOR}H${
+        WIDTH - MARGIN
+      }`,
+    }),
+    ...ticks.filter(({ decade }) => decade % step === 0).map(({ decade, at }) =>
+      element("text", { x: at, y: HEIGHT - 2, "text-anchor": "middle" }, duration(10 ** (first + decade)))
+    ),
+  ];
+}
+
+function mark(name: string, at: number, anchor: "start" | "end"): PageElement[] {
+  const beside = anchor === "end" ? at - 2 : at + 2;
+  return [
+    element("path", { class: name, d: `M${at} 2V${FLOOR}` }),
+    element("text", { class: name, x: round(beside), y: 8, "text-anchor": anchor }, name),
+  ];
+}
+
+function round(number: number): number {
+  return Math.round(number * 10) / 10;
+}

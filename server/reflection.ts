@@ -1,0 +1,165 @@
+// What a server tells of itself when it is asked by `rpc.Reflection`: its services, their schemas, its figures. Made by
+// the Server and registered in its table as any other service; whoever asks can make it work only so much.
+
+import { isUnchecked } from "../call/contract.ts";
+import type { ContractHandlers } from "../call/contract_methods.ts";
+import { RpcError } from "../call/error.ts";
+import {
+  type MethodDescription,
+  type Reflection,
+  type ReportedStats,
+  RESERVED,
+  type SchemaDescription,
+  type ServiceDescription,
+} from "../call/reflection.ts";
+import type { Service, ServiceTable } from "../call/service.ts";
+import type { StandardSchema } from "../call/standard_schema.ts";
+import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+
+/** Streams of figures at once, of all connections. */
+const MOST_STREAMS = 64;
+const SHORTEST_INTERVAL = 100;
+const LONGEST_INTERVAL = 3_600_000;
+/** A schema that is longer as text, or deeper, is not told: codecs and people give up on those. */
+const LONGEST_SCHEMA = 65_536;
+const DEEPEST_SCHEMA = 48;
+
+/**
+ * The handlers of `rpc.Reflection`.
+ *
+ * @param table What there is to tell of
+ * @param stats The server's figures now
+ * @param stopping Ends the streams of figures: a server that shuts down does not wait for those who look on
+ */
+export function reflection(
+  table: ServiceTable,
+  stats: () => ReportedStats,
+  stopping: AbortSignal,
+): ContractHandlers<typeof Reflection> {
+  /** Schemas as they are told, each made once. */
+  const schemas = new Map<object, SchemaDescription>();
+  let streams = 0;
+  return {
+    list() {
+      const services = Map.groupBy(table.services.values(), ({ name }) => name.startsWith(RESERVED));
+      const ordered = [...services.get(false) ?? [], ...services.get(true) ?? []];
+      return ordered.map((service) => told(service, service.methods));
+    },
+
+    describe(request) {
+      const name = textIn(request, "name");
+      const whole = table.services.get(name);
+      const service = whole ?? table.services.get(name.slice(0, Math.max(name.lastIndexOf("."), 0)));
+      const methods = whole?.methods ??
+        service?.methods.filter((method) => `${service.name}.${method}` === name);
+      if (service === undefined || methods === undefined || methods.length === 0) {
+        const shown = JSON.stringify(name.slice(0, 128));
+        throw new RpcError("not_found", `There is no service and no method ${shown}`);
+      }
+      return told(service, methods, schemas);
+    },
+
+    async *stats(request, { signal }) {
+      const interval = intervalIn(request);
+      if (streams >= MOST_STREAMS) {
+        throw new RpcError("resource_exhausted", `More than ${MOST_STREAMS} streams of stats at once`);
+      }
+      streams++;
+      try {
+        const end = AbortSignal.any([signal, stopping]);
+        while (!end.aborted) {
+          yield stats();
+          await sleep(SYSTEM_CLOCK, interval, end);
+        }
+      } finally {
+        streams--;
+      }
+    },
+  };
+}
+
+/** What is told of some methods of a service; of their schemas only if there is where to keep them. */
+function told(
+  { name, contract }: Service,
+  methods: readonly string[],
+  schemas?: Map<object, SchemaDescription>,
+): ServiceDescription {
+  return {
+    name,
+    methods: methods.map((key): MethodDescription => {
+      const method = contract?.methods[key];
+      const { kind = "unknown", idempotent = false } = method ?? {};
+      const args = schemas && schemaOf(method?.args, "input", schemas);
+      const result = schemas && schemaOf(method?.result, "output", schemas);
+      return { method: `${name}.${key}`, kind, idempotent, ...args && { args }, ...result && { result } };
+    }),
+  };
+}
+
+/** What callers pass to, or get from, a schema. */
+type Side = "input" | "output";
+
+function schemaOf(
+  schema: StandardSchema | undefined,
+  side: Side,
+  known: Map<object, SchemaDescription>,
+): SchemaDescription | undefined {
+  if (schema === undefined || isUnchecked(schema)) return undefined;
+  // The same schema may check arguments here and results there: the standard's object has a converter for each side.
+  const standard: StandardJson = schema["~standard"];
+  const key = standard.jsonSchema?.[side] ?? schema;
+  let description = known.get(key);
+  if (description === undefined) {
+    const jsonSchema = jsonSchemaOf(standard, side);
+    description = { vendor: String(standard.vendor).slice(0, 64), ...jsonSchema && { jsonSchema } };
+    known.set(key, description);
+  }
+  return description;
+}
+
+/** As much of Standard JSON Schema (https://standardschema.dev/json-schema), version 1, as is asked here. */
+interface StandardJson {
+  readonly vendor: string;
+  readonly jsonSchema?: Readonly<
+    Record<Side, (options: { target: string; libraryOptions?: Record<string, unknown> }) => object>
+  >;
+}
+
+function jsonSchemaOf({ jsonSchema }: StandardJson, side: Side): object | undefined {
+  const target = "draft-2020-12";
+  // Libraries throw over what JSON Schema cannot say; zod can be asked to say nothing about it instead.
+  for (const libraryOptions of [undefined, { unrepresentable: "any" }]) {
+    try {
+      const text = JSON.stringify(jsonSchema?.[side]({ target, libraryOptions }));
+      if (text === undefined || text.length > LONGEST_SCHEMA) return undefined;
+      const schema: object = JSON.parse(text);
+      return depthOf(schema) > DEEPEST_SCHEMA ? undefined : schema;
+    } catch {
+      // Then the vendor's name is all there is to tell.
+    }
+  }
+  return undefined;
+}
+
+function depthOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  return 1 + Object.values(value).reduce<number>((most, each) => Math.max(most, depthOf(each)), 0);
+}
+
+/** A text of what a peer sent, which may be anything. */
+function textIn(request: unknown, name: "name"): string {
+  const text = (request as Partial<Record<string, unknown>> | null | undefined)?.[name];
+  if (typeof text === "string") return text;
+  throw new RpcError("invalid_argument", `Cannot describe: expected { ${name}: text }`);
+}
+
+function intervalIn(request: unknown): number {
+  const { interval = 1_000 } = (request ?? {}) as { interval?: unknown };
+  if (typeof interval === "number" && interval >= SHORTEST_INTERVAL && interval <= LONGEST_INTERVAL) {
+    return interval;
+  }
+  throw new RpcError(
+    "invalid_argument",
+    `Cannot use interval: expected ${SHORTEST_INTERVAL} to ${LONGEST_INTERVAL} ms`,
+  );
+}
