@@ -7,6 +7,7 @@ import { isRpcError, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
+import type { AnswerWatch } from "../call/watch.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -474,8 +475,12 @@ function startWithin(call: IncomingCall, args: unknown): unknown {
 
 /** Runs what is a call's own in its context, and in that of whoever watches it. */
 function within<R>(call: IncomingCall, run: () => R): R {
-  const { watch } = call;
-  return watch === undefined ? ambient.run(call, run) : watch.run(() => ambient.run(call, run));
+  // Apart, since whoever makes a closure makes room for what it keeps as soon as it is called.
+  return call.watch === undefined ? ambient.run(call, run) : watched(call, call.watch, run);
+}
+
+function watched<R>(call: IncomingCall, watch: AnswerWatch, run: () => R): R {
+  return watch.run(() => ambient.run(call, run));
 }
 
 /** The refusal of a call for which there is no room; `retryAfter` in ms. */
