@@ -133,7 +133,8 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    call.watch = call.target.watcher?.begin(call);
+    const { watcher } = call.target;
+    if (watcher !== undefined) call.watch = watcher.begin(call);
     this.#start(call, args);
   }
 
