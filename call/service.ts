@@ -131,15 +131,20 @@ export class ServiceTable {
         }: names that begin with "${RESERVED}" are for built-in services`,
       );
     }
-    this.#register(name, target, contract);
+    this.#register(name, target, contract, this.#watch);
   }
 
-  /** Registers a service of the library's own, which its figures leave out. */
+  /** Registers a service of the library's own, which its figures leave out and nobody watches. */
   registerBuiltIn(contract: Contract, target: object): void {
     this.#register(contract.name, target, contract);
   }
 
-  #register(name: string, target: object, contract: Contract | undefined): void {
+  #register(
+    name: string,
+    target: object,
+    contract: Contract | undefined,
+    watch?: (method: string) => MethodWatcher,
+  ): void {
     if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
       throw new TypeError(
         `Cannot register service ${
@@ -160,7 +165,7 @@ export class ServiceTable {
     this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, this.#watch?.(whole)));
+      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, watch?.(whole)));
     }
   }
 

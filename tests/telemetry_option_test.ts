@@ -38,6 +38,15 @@ Deno.test("telemetry: what is registered later is not asked", async () => {
   assertEquals([recorder.started, recorder.durations.length], [0, 0]);
 });
 
+Deno.test("telemetry: who looks on by rpc.Reflection is not told of by the server", async () => {
+  await using it = await link(ECHO);
+  await it.client.call("rpc.Reflection.list");
+  assertEquals((await it.recorder.ended(1)).map(({ kind }) => kind), [SpanKind.CLIENT]);
+  await it.client.close();
+  await it.server.close();
+  assertEquals(it.recorder.durations.map(({ name }) => name), ["rpc.client.call.duration"]);
+});
+
 Deno.test("telemetry: off is off, on either side", async () => {
   await using it = await link(ECHO, { server: { telemetry: false }, client: { telemetry: false } });
   assertEquals(await it.client.call("S.names"), 0);

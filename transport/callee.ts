@@ -5,6 +5,7 @@ import { ambient } from "../call/ambient.ts";
 import type { Lookup, Method } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
+import type { AnswerWatch } from "../call/watch.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -132,7 +133,8 @@ export class Callee {
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    call.watch = call.target.watcher?.begin(call);
+    const { watcher } = call.target;
+    if (watcher !== undefined) call.watch = watcher.begin(call);
     this.#start(call, args);
   }
 
@@ -466,7 +468,12 @@ export class Callee {
 
 /** Runs what is part of answering a call where what that calls in turn finds it, and whoever watches it does. */
 function within<R>(call: IncomingCall, run: () => R): R {
-  return call.watch === undefined ? ambient.run(call, run) : call.watch.run(() => ambient.run(call, run));
+  // Apart, since whoever makes a closure makes room for what it keeps as soon as it is called.
+  return call.watch === undefined ? ambient.run(call, run) : watched(call, call.watch, run);
+}
+
+function watched<R>(call: IncomingCall, watch: AnswerWatch, run: () => R): R {
+  return watch.run(() => ambient.run(call, run));
 }
 
 /**

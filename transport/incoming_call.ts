@@ -17,8 +17,6 @@ export class IncomingCall implements CallContext {
   inflow: Inflow | undefined;
   /** Sends the answer, where that is a stream. */
   outflow: Outflow | undefined;
-  /** Who watches it. */
-  watch: AnswerWatch | undefined;
   #peer: Peer | undefined;
   #replyMetadata: Map<string, string | Uint8Array> | undefined;
   #abort: AbortController | undefined;
@@ -32,6 +30,8 @@ export class IncomingCall implements CallContext {
   declare readonly seq: number;
   declare readonly target: Method;
   declare readonly arrived: number;
+  /** Who watches it; set before its handler is started, or never. */
+  declare watch?: AnswerWatch | undefined;
 
   constructor(
     method: string,

@@ -48,10 +48,10 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly failMode: FailMode | undefined;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
-  /** Who watches it. */
-  watch: CallWatch | undefined = undefined;
   declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
   declare readonly onError: (error: unknown) => void;
+  /** Who watches it; set when it is made, or never. */
+  declare watch?: CallWatch | undefined;
   readonly #defaults: CallDefaults;
 
   /**
