@@ -9,6 +9,7 @@ const ODD = `<img src=x onerror="alert('1')">&amp;`;
 const PAGE = "http://localhost/debug/rpc";
 /** Who asks from this machine. */
 const LOCAL = { remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 50_312 } } as const;
+const fromHere = () => new Request(PAGE, { headers: { host: "localhost" } });
 
 /** A server whose methods have been called. */
 async function called(options?: ServerOptions) {
@@ -80,11 +81,10 @@ Deno.test("debug page: neither arguments nor results, metadata or tokens are any
     const { calls, streams } = await snapshotOf(server);
     assertEquals([calls.list.length, streams.list.length], [1, 2]);
     for (const as of ["json", "page", "html"]) {
-      const response = await server.fetch(new Request(`${PAGE}?as=${as}`), {
-        remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 1 },
-      });
+      const response = await server.fetch(new Request(`${PAGE}?as=${as}`, fromHere()), LOCAL);
       const text = await response.text();
       assertStringIncludes(text, "S.wait");
+      assertStringIncludes(text, String(server.snapshot().calls.list[0]!.peer));
       assert(!text.includes("secret"), as);
     }
     const left = fails(items.next(), "unavailable");
@@ -234,7 +234,7 @@ Deno.test("debug page: its lists are bounded, and say how much they leave out", 
   );
   const ages = snapshot.peers.list.map(({ age }) => age);
   assertEquals(ages, ages.toSorted((a, b) => b - a), "oldest first");
-  const shown = await (await server.fetch(new Request(PAGE), LOCAL)).text();
+  const shown = await (await server.fetch(fromHere(), LOCAL)).text();
   assertStringIncludes(shown, "and 225 more");
   assertEquals(shown.match(/<th scope="row">S\.wait<\/th>/g)?.length, 25);
   for (const end of ends) end();
