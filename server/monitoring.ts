@@ -27,9 +27,9 @@ const HEADERS = {
 
 /** What there is to show. */
 export interface MonitoringSource {
-  /** The figures. */
+  /** The figures, of now or a little while ago. */
   stats(): ServerStats;
-  /** The figures, and what they are made of. */
+  /** The figures of now, and what they are made of. */
   snapshot(): ServerSnapshot;
 }
 

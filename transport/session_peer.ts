@@ -34,6 +34,11 @@ export class SessionPeer implements Peer {
     this.#outer = outer;
   }
 
+  /** What is the same for all calls of one connection, and for no others: addresses of Unix sockets are not. */
+  static connectionOf(peer: Peer): object {
+    return #session in peer ? peer.#session : peer;
+  }
+
   get address(): string {
     return this.#session.address;
   }
