@@ -2,7 +2,7 @@
 // who is shown what, and writes the answers; read-only. Owned by a Server.
 
 import type { Log } from "../call/log.ts";
-import { clientMetricsText } from "./client_metrics.ts";
+import { clientFigures, clientMetricsText } from "./client_metrics.ts";
 import { pageOf } from "./debug_page.ts";
 import { metricsText } from "./metrics.ts";
 import { METRICS_TYPE } from "./metrics_text.ts";
@@ -67,7 +67,7 @@ export class Monitoring {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === METRICS_PATH) {
       const text = metricsText(this.#source.stats(), await eventLoopDelay()) +
-        clientMetricsText(this.#shown.told());
+        clientMetricsText(this.#shown.read(clientFigures));
       return new Response(text, { headers: { ...HEADERS, "content-type": METRICS_TYPE } });
     }
     const stats = visibility === true ? this.#source.snapshot() : this.#source.stats();
@@ -85,9 +85,9 @@ export class Monitoring {
   async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
     try {
       const visibility = this.#showTo && await this.#showTo(request, peer);
-      if (visibility === true || visibility === "figures" || visibility instanceof Response) {
-        return visibility;
-      }
+      // A copy: it may be the same one for the next request.
+      if (visibility instanceof Response) return visibility.clone();
+      if (visibility === true || visibility === "figures") return visibility;
       // Whatever else a function returns is not meant to let anybody in.
       return false;
     } catch (error) {

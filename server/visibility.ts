@@ -12,8 +12,8 @@ export type Visibility = boolean | "figures";
  *
  * @param request The request: its headers, its URL
  * @param peer Where it comes from, such as `tcp@127.0.0.1:50312`; `unknown` if `Server.fetch` was not told
- * @returns What is shown; or an answer to give instead, such as one with status 401 by which browsers ask for a password.
- *   What this throws goes to `log`, and nothing is shown
+ * @returns What is shown; or an answer to give instead, such as one with status 401 by which browsers ask for a password,
+ *   which may be the same each time. What this throws goes to `log`, and nothing is shown
  */
 export type ShowTo = (
   request: Request,

@@ -146,6 +146,53 @@ Deno.test("monitoring: the option decides, for all or for each request", async (
   assertEquals(await (await off.fetch(new Request("http://x/"))).text(), "Nothing is served at /\n");
 });
 
+Deno.test("monitoring: the same Response may be the answer every time", async () => {
+  const denied = new Response("Who are you?", { status: 401 });
+  const used = new Response("x");
+  await used.text();
+  await using server = new Server({ monitoring: ({ url }) => url.endsWith("metrics") ? used : denied });
+  const { address } = await server.listen("http@127.0.0.1:0");
+  for (let i = 0; i < 3; i++) {
+    const response = await fetch(`http://127.0.0.1:${portOf(address)}/debug/rpc`);
+    assertEquals([response.status, await response.text()], [401, "Who are you?"]);
+  }
+  const response = await server.fetch(new Request("http://x/metrics"));
+  assertEquals(
+    [response.status, await response.text()],
+    [403, "This is not shown to you\n"],
+    "it was read before",
+  );
+});
+
+Deno.test("show: what throws when it is read is left out of the metrics, and of nothing else", async () => {
+  const log: string[] = [];
+  await using server = new Server({ log: (message) => log.push(message) });
+  const figures = { endpoints: [{ state: "ready" }], pending: 0, retries: 0, refusedRetries: 0 };
+  const broken = (): number => {
+    throw new Error("broken");
+  };
+  const values: [string, object][] = [
+    ["getter", {
+      ...figures,
+      get limits() {
+        return broken();
+      },
+    }],
+    ["proxy", new Proxy(figures, { get: broken })],
+    ["list", { ...figures, limits: {}, endpoints: [new Proxy({}, { get: broken })] }],
+    ["figure", { ...figures, limits: Object.defineProperty({}, "a", { enumerable: true, get: broken }) }],
+    ["well", { ...figures, limits: {} }],
+  ];
+  for (const [name, stats] of values) server.show(name, { stats: () => stats });
+  const response = await server.fetch(new Request("http://x/metrics"));
+  const text = await response.text();
+  assertEquals(text.match(/^rpc_client_calls_pending.*$/gm), ['rpc_client_calls_pending{client="well"} 0']);
+  assertEquals(log, values.slice(0, 4).map(([name]) => `The stats of "${name}" cannot be shown`));
+  const page = await server.fetch(fromHere(), LOCAL);
+  assertEquals(page.status, 200);
+  assertStringIncludes(await page.text(), "<h2>well</h2>");
+});
+
 Deno.test("show: whatever has stats() is shown, such as a client: its balancer, and how its servers stand", async () => {
   const down = new Server().register("S", {
     ok: () => {
