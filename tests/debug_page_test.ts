@@ -2,8 +2,10 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, Server, type ServerOptions, type ServerSnapshot } from "../mod.ts";
+import { call, OPTION, RawPeer } from "./raw_peer.ts";
 import { fails, Patient } from "./session_pair.ts";
-import { until } from "./wire_harness.ts";
+import { credit } from "./wire_feed.ts";
+import { portOf, until } from "./wire_harness.ts";
 
 const ODD = `<img src=x onerror="alert('1')">&amp;`;
 const PAGE = "http://localhost/debug/rpc";
@@ -240,6 +242,28 @@ Deno.test("debug page: its lists are bounded, and say how much they leave out", 
   for (const end of ends) end();
   await Promise.all(calls);
   await Promise.all(clients.map((client) => client.close()));
+});
+
+Deno.test("debug page: a call is no stream because its caller gave it credit", async () => {
+  const [one, all] = [Promise.withResolvers<string>(), Promise.withResolvers<Iterable<string>>()];
+  await using server = new Server().register("S", { one: () => one.promise, all: () => all.promise });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  using peer = await RawPeer.dial(portOf(address));
+  await peer.send(OPTION, call(1, "S.one"), call(3, "S.all"), credit(1, 5, 5_000), credit(3, 5, 5_000));
+  await until(() => server.stats().inFlight === 2, "both to be under way");
+  const listed = () => {
+    const { calls, streams } = server.snapshot();
+    return [calls, streams].map(({ list }) => list.map(({ method }) => method));
+  };
+  assertEquals(listed(), [["S.one", "S.all"], []]);
+  one.resolve("x");
+  // More than there is credit for, so that it goes on.
+  all.resolve(function* () {
+    for (let i = 0; i < 1_000; i++) yield "x";
+  }());
+  await until(() => server.snapshot().streams.list.length === 1, "the stream to begin");
+  assertEquals(listed(), [[], ["S.all"]]);
+  assertEquals(server.snapshot().streams.list[0]!.sending!.waitsFor, "credit");
 });
 
 Deno.test("debug page: of very many methods, the page shows those that are called most", async () => {
