@@ -1,6 +1,8 @@
 // The page at /debug/rpc and its JSON: what they tell, what they do not, and whom.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { PAGE_SCRIPT } from "../server/page_script.ts";
+import { simulate } from "../testing/mod.ts";
 import { connect, Server, type ServerOptions, type ServerSnapshot } from "../mod.ts";
 import { call, OPTION, RawPeer } from "./raw_peer.ts";
 import { fails, Patient } from "./session_pair.ts";
@@ -326,3 +328,59 @@ Deno.test("debug page: one answer without anything from elsewhere, under a polic
   assertEquals(html.match(/(?:src|href)="(?!data:,"|\?as=json"|\.\.\/metrics"|")/g), null);
   assertEquals(/innerHTML|insertAdjacentHTML|document\.write|eval\(| style="| on\w+="/.test(html), false);
 });
+
+/** The script of the page in as much of a browser as it asks for at first, whose requests are answered by a test. */
+function pageInStub() {
+  const element = () => ({
+    dataset: { uptime: "1" } as Record<string, string>,
+    textContent: "",
+    hidden: true,
+    listeners: new Map<string, () => void>(),
+    addEventListener(name: string, listener: () => void) {
+      this.listeners.set(name, listener);
+    },
+    setAttribute() {},
+  });
+  const elements = new Map(["page", "status", "pause"].map((id) => [id, element()]));
+  const document = { ...element(), hidden: false, getElementById: (id: string) => elements.get(id) };
+  const asked: PromiseWithResolvers<Response>[] = [];
+  const fetch = (_: string, { signal }: { signal: AbortSignal }) => {
+    const answer = Promise.withResolvers<Response>();
+    asked.push(answer);
+    signal.addEventListener("abort", () => answer.reject(signal.reason));
+    return answer.promise;
+  };
+  new Function("document", "location", "fetch", PAGE_SCRIPT)(document, { origin: "", pathname: "" }, fetch);
+  const status = () => elements.get("status")!.textContent;
+  const hide = (hidden: boolean) => {
+    document.hidden = hidden;
+    document.listeners.get("visibilitychange")!();
+  };
+  return { asked, status, hide, pause: () => elements.get("pause")!.listeners.get("click")!() };
+}
+
+Deno.test("debug page: hidden or paused while it asks, it does not say that the server is away", () =>
+  simulate(async ({ sleep }) => {
+    const page = pageInStub();
+    assertEquals(page.status(), "live");
+    await sleep(1_100);
+    assertEquals(page.asked.length, 1);
+    page.hide(true);
+    await sleep(5_000);
+    assertEquals([page.status(), page.asked.length], ["live", 1]);
+    page.hide(false);
+    assertEquals(page.asked.length, 2);
+    page.asked[1]!.reject(new TypeError("refused"));
+    await sleep(500);
+    assertEquals(page.status(), "away, trying again");
+    await sleep(1_000);
+    assertEquals(page.asked.length, 3);
+    page.pause();
+    await sleep(5_000);
+    assertEquals([page.status(), page.asked.length], ["paused", 3]);
+    page.pause();
+    assertEquals(page.asked.length, 4);
+    await sleep(10_100);
+    assertEquals(page.status(), "away, trying again", "no answer is one, too");
+    page.hide(true);
+  }));
