@@ -166,8 +166,8 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     throw new TypeError("Cannot use token: expected text");
   }
   const log = sheltered(options.log);
-  const services = new ServiceTable(log);
-  for (const [name, methods] of servicesOf(options)) services.register(name, methods);
+  const table = new ServiceTable(log);
+  for (const [name, methods] of servicesOf(options)) table.register(name, methods);
   const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
     dial: {
@@ -182,7 +182,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       reach: reachOf(options),
       tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
-      lookup: services.services.size > 0 ? (name) => services.find(name) : undefined,
+      lookup: table.services.size > 0 ? (name) => table.find(name) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),

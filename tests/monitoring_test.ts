@@ -223,8 +223,7 @@ Deno.test("show: whatever has stats() is shown, such as a client: its balancer, 
     pending: 0,
     weight: 1,
     failures: 0,
-    ejected: true,
-    ejection: "out",
+    ejected: "out",
   });
   assert(trialIn! > 40_000 && trialIn! <= 72_000, `${trialIn} ms, 20 % more or less`);
   const page = await (await server.fetch(fromHere(), LOCAL)).text();
