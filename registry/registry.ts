@@ -9,6 +9,8 @@ import { checkToken, refuseForeignPage, TokenGuard } from "./guard.ts";
 import { answerJson, answerRefusal, invalid, quote, readJson, Refusal } from "./http.ts";
 import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
+import { SHOWN_HEADERS } from "../server/html_page.ts";
+import { METRICS_TYPE } from "../server/metrics_text.ts";
 import { count, metricsText, requestLabels } from "./metrics.ts";
 import { answerPage } from "./page.ts";
 import { checkInstance, readIncarnation, readRevision, readTarget } from "./read_request.ts";
@@ -265,9 +267,7 @@ export class Registry {
       stalled: this.#streams.stalled,
       requests: this.#requests,
     });
-    return new Response(text, {
-      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
-    });
+    return new Response(text, { headers: { ...SHOWN_HEADERS, "content-type": METRICS_TYPE } });
   }
 
   async #register(request: Request): Promise<Response> {

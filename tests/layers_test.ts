@@ -11,7 +11,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   transport: ["call", "codec", "discovery"],
   server: ["call", "codec", "discovery", "transport"],
   client: ["call", "codec", "discovery", "transport"],
-  registry: ["call", "codec", "discovery"],
+  registry: ["call", "codec", "discovery", "server"],
   testing: ["call", "codec", "discovery", "transport"],
   cli: ["call", "codec", "discovery", "client", "registry"],
 };
