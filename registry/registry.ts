@@ -5,12 +5,12 @@ import { checkOptions, type Names, shownOption } from "../call/check_options.ts"
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { SHOWN_HEADERS } from "../server/html_page.ts";
+import { METRICS_TYPE } from "../server/metrics_text.ts";
 import { checkToken, refuseForeignPage, TokenGuard } from "./guard.ts";
 import { answerJson, answerRefusal, invalid, quote, readJson, Refusal } from "./http.ts";
 import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
-import { SHOWN_HEADERS } from "../server/html_page.ts";
-import { METRICS_TYPE } from "../server/metrics_text.ts";
 import { count, metricsText, requestLabels } from "./metrics.ts";
 import { answerPage } from "./page.ts";
 import { checkInstance, readIncarnation, readRevision, readTarget } from "./read_request.ts";
