@@ -74,7 +74,8 @@ export interface ReportedStats {
  * - `list()`: every service with its methods, in the order in which they were registered, this one last
  * - `describe({ name })`: one service, or the service with that one method, with schemas; `not_found` if there is none
  * - `stats({ interval })`: the server's `stats()` at once, and then at that interval until it shuts down; more than 64
- *   such streams at once are refused with `resource_exhausted`
+ *   such streams at once, or 4 on one connection, are refused with `resource_exhausted`. All who ask within 90 ms are
+ *   told the same
  *
  * @example
  * ```ts

@@ -178,8 +178,8 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   }
   const log = sheltered(options.log);
   const watch = watchers(options.telemetry);
-  const services = new ServiceTable(log, watch?.answered);
-  for (const [name, methods] of servicesOf(options)) services.register(name, methods);
+  const table = new ServiceTable(log, watch?.answered);
+  for (const [name, methods] of servicesOf(options)) table.register(name, methods);
   const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
     dial: {
@@ -194,7 +194,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       reach: reachOf(options),
       tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
-      lookup: services.services.size > 0 ? (name) => services.find(name) : undefined,
+      lookup: table.services.size > 0 ? (name) => table.find(name) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),

@@ -23,13 +23,11 @@ export interface EndpointStats {
   readonly weight: number;
   /** Failures since the last success. Enough of them set it aside. */
   readonly failures: number;
-  /** True while it is set aside because it kept failing; else left out. */
-  readonly ejected?: true;
   /**
-   * What its being set aside has come to: `out`, it gets no calls; `due`, the next call is its trial; `trial`, that call
-   * is under way. Left out unless it is set aside.
+   * While it is set aside because it kept failing, what that has come to: `out`, it gets no calls; `due`, the next call is
+   * its trial; `trial`, that call is under way. Else left out.
    */
-  readonly ejection?: "out" | "due" | "trial";
+  readonly ejected?: "out" | "due" | "trial";
   /**
    * After how many ms it is tried again, while it is `out`: 0 if it only waits for a connection.
    */
@@ -164,7 +162,7 @@ export class Servers {
 /** What is told of a server that is set aside. */
 function ejectionOf({ state, trialIn }: Standing): Partial<EndpointStats> {
   if (state === "in" || state === "gone") return {};
-  return { ejected: true, ejection: state, ...trialIn === undefined ? {} : { trialIn: Math.round(trialIn) } };
+  return { ejected: state, ...trialIn === undefined ? {} : { trialIn: Math.round(trialIn) } };
 }
 
 /** Runs what a user's balancer does; what it throws is logged. */

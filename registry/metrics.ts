@@ -1,6 +1,6 @@
 // What a registry tells Prometheus at /metrics.
-// https://prometheus.io/docs/instrumenting/exposition_formats/
 
+import { family, labels, type Sample } from "../server/metrics_text.ts";
 import type { LeaseList } from "./store.ts";
 
 /** What is counted beside the list. */
@@ -23,12 +23,12 @@ export function metricsText({ revision, leases }: LeaseList, figures: RegistryFi
   }
   return [
     family("registry_revision", "gauge", "The revision of the list", [["", revision]]),
-    family("registry_instances", "gauge", "Servers on the list", labelled("state", states)),
+    family("registry_instances", "gauge", "Servers on the list", byLabel("state", states)),
     family(
       "registry_service_instances",
       "gauge",
       "Servers that take calls for a service",
-      labelled("service", services),
+      byLabel("service", services),
     ),
     family("registry_watchers", "gauge", "Open watches", [["", figures.watchers]]),
     family("registry_watchers_stalled_total", "counter", "Watches that were cut because nobody read them", [
@@ -41,7 +41,7 @@ export function metricsText({ revision, leases }: LeaseList, figures: RegistryFi
 /** The labels of a request in `RegistryFigures.requests`. Bounded: methods come from strangers. */
 export function requestLabels(method: string, status: number): string {
   const known = ["GET", "HEAD", "POST", "DELETE"].includes(method) ? method : "other";
-  return `{method="${known}",status="${status}"}`;
+  return labels({ method: known, status: String(status) });
 }
 
 /** Adds one to what is counted of a name. */
@@ -49,15 +49,6 @@ export function count(counts: Map<string, number>, name: string): void {
   counts.set(name, (counts.get(name) ?? 0) + 1);
 }
 
-function labelled(label: string, counts: ReadonlyMap<string, number>): [string, number][] {
-  return Array.from(counts, ([value, number]) => [`{${label}="${escape(value)}"}`, number]);
-}
-
-function family(name: string, type: string, help: string, samples: readonly [string, number][]): string {
-  const lines = samples.map(([labels, value]) => `${name}${labels} ${value}\n`);
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
-}
-
-function escape(text: string): string {
-  return text.replace(/[\\"\n]/g, (character) => character === "\n" ? "\\n" : `\\${character}`);
+function byLabel(label: string, counts: ReadonlyMap<string, number>): Sample[] {
+  return Array.from(counts, ([value, number]) => [labels({ [label]: value }), number]);
 }

@@ -5,6 +5,8 @@ import { checkOptions, type Names, shownOption } from "../call/check_options.ts"
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { SHOWN_HEADERS } from "../server/html_page.ts";
+import { METRICS_TYPE } from "../server/metrics_text.ts";
 import { checkToken, refuseForeignPage, TokenGuard } from "./guard.ts";
 import { answerJson, answerRefusal, invalid, quote, readJson, Refusal } from "./http.ts";
 import { Listing } from "./listing.ts";
@@ -265,9 +267,7 @@ export class Registry {
       stalled: this.#streams.stalled,
       requests: this.#requests,
     });
-    return new Response(text, {
-      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
-    });
+    return new Response(text, { headers: { ...SHOWN_HEADERS, "content-type": METRICS_TYPE } });
   }
 
   async #register(request: Request): Promise<Response> {

@@ -3,25 +3,44 @@
 
 import { family, labelled, labels, type Sample } from "./metrics_text.ts";
 
-/** As much of a client's `stats()` as is told. */
-interface ClientFigures {
-  readonly endpoints: readonly { readonly state: string; readonly ejected?: true }[];
+/** As much of a client's `stats()` as is looked at. */
+interface ClientStats {
+  readonly endpoints: readonly { readonly state: string; readonly ejected?: string }[];
   readonly pending: number;
   readonly retries: number;
   readonly refusedRetries: number;
   readonly limits: Readonly<Record<string, number>>;
 }
 
+/** As much of it as is told. */
+export interface ClientFigures
+  extends Pick<ClientStats, "pending" | "retries" | "refusedRetries" | "limits"> {
+  /** How many servers there are in each state. */
+  readonly states: Readonly<Record<string, number>>;
+  /** How many are set aside. */
+  readonly ejected: number;
+}
+
 /** How a channel to a server may stand: each is told, so that a state which nobody is in is 0 and not missing. */
 const STATES = { idle: 0, connecting: 0, ready: 0, failing: 0, closed: 0 };
+
+/** What a client tells; undefined if it is something else that does. */
+export function clientFigures(stats: unknown): ClientFigures | undefined {
+  if (!isClient(stats)) return undefined;
+  const { endpoints, pending, retries, refusedRetries, limits } = stats;
+  const ejected = endpoints.filter(({ ejected }) => typeof ejected === "string").length;
+  return { states: byState(endpoints), ejected, pending, retries, refusedRetries, limits: { ...limits } };
+}
 
 /**
  * The text; empty if there are no clients.
  *
- * @param told What each of those that are shown told, by its name
+ * @param shown The figures of each of those that are shown, by its name
  */
-export function clientMetricsText(told: readonly (readonly [name: string, stats: unknown])[]): string {
-  const clients = told.filter((each): each is [string, ClientFigures] => isClient(each[1]));
+export function clientMetricsText(
+  shown: readonly (readonly [name: string, figures: ClientFigures | undefined])[],
+): string {
+  const clients = shown.filter((each): each is [string, ClientFigures] => each[1] !== undefined);
   if (clients.length === 0) return "";
   const each = (value: (figures: ClientFigures) => number): Sample[] =>
     clients.map(([client, figures]) => [labels({ client }), value(figures)]);
@@ -30,13 +49,13 @@ export function clientMetricsText(told: readonly (readonly [name: string, stats:
       "rpc_client_endpoints",
       "gauge",
       "Servers on the list of a client, by how the connection to them stands",
-      clients.flatMap(([client, { endpoints }]) => labelled("state", byState(endpoints), { client })),
+      clients.flatMap(([client, { states }]) => labelled("state", states, { client })),
     ),
     family(
       "rpc_client_endpoints_ejected",
       "gauge",
       "Of these, servers that are set aside because they kept failing",
-      each(({ endpoints }) => endpoints.filter(({ ejected }) => ejected === true).length),
+      each(({ ejected }) => ejected),
     ),
     family("rpc_client_calls_pending", "gauge", "Calls that are not settled", each(({ pending }) => pending)),
     family(
@@ -55,20 +74,20 @@ export function clientMetricsText(told: readonly (readonly [name: string, stats:
       "rpc_client_limits_met_total",
       "counter",
       "Times when a limit of a client was met",
-      clients.flatMap(([client, { limits }]) => labelled("limit", { ...limits }, { client })),
+      clients.flatMap(([client, { limits }]) => labelled("limit", limits, { client })),
     ),
   ].join("");
 }
 
-function byState(endpoints: ClientFigures["endpoints"]): Record<string, number> {
+function byState(endpoints: ClientStats["endpoints"]): Record<string, number> {
   const counts = new Map(Object.entries(STATES));
   for (const { state } of endpoints) if (counts.has(state)) counts.set(state, counts.get(state)! + 1);
   return Object.fromEntries(counts);
 }
 
-function isClient(stats: unknown): stats is ClientFigures {
+function isClient(stats: unknown): stats is ClientStats {
   if (typeof stats !== "object" || stats === null) return false;
-  const { endpoints, pending, retries, refusedRetries, limits } = stats as Partial<ClientFigures>;
+  const { endpoints, pending, retries, refusedRetries, limits } = stats as Partial<ClientStats>;
   return Array.isArray(endpoints) && endpoints.every((each) => typeof each?.state === "string") &&
     [pending, retries, refusedRetries].every((figure) => typeof figure === "number") &&
     typeof limits === "object" && limits !== null &&

@@ -4,7 +4,7 @@
 import type { MethodStats } from "../call/stats.ts";
 import type { FlowStats } from "../transport/session_stats.ts";
 import { elapsed, histogram, type Span, spanOf } from "./page_pictures.ts";
-import { type Column, figure, foreign, rest, type Row, table, told } from "./page_table.ts";
+import { type Column, figure, foreign, rest, type Row, statsContent, table } from "./page_table.ts";
 import { bytes, count, duration, listing } from "./page_text.ts";
 import { type Content, element, type PageElement } from "./page_tree.ts";
 import type {
@@ -188,7 +188,7 @@ function activitySections({ calls, streams, peers, shown, inFlight }: ServerSnap
       peers.list.length,
     ),
     ...shown.map(({ name, stats }) =>
-      section(name, told(name, stats), note("As it tells itself; times in ms."))
+      section(name, statsContent(name, stats), note("As it tells itself; times in ms."))
     ),
   ];
 }

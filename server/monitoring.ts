@@ -2,8 +2,9 @@
 // who is shown what, and writes the answers; read-only. Owned by a Server.
 
 import type { Log } from "../call/log.ts";
-import { clientMetricsText } from "./client_metrics.ts";
+import { clientFigures, clientMetricsText } from "./client_metrics.ts";
 import { pageOf } from "./debug_page.ts";
+import { htmlResponse, SHOWN_HEADERS } from "./html_page.ts";
 import { metricsText } from "./metrics.ts";
 import { METRICS_TYPE } from "./metrics_text.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
@@ -18,18 +19,11 @@ export const DEBUG_PATH = "/debug/rpc";
 /** Where the metrics are. */
 export const METRICS_PATH = "/metrics";
 
-const HEADERS = {
-  "cache-control": "no-store",
-  "x-content-type-options": "nosniff",
-  "referrer-policy": "no-referrer",
-  "cross-origin-resource-policy": "same-origin",
-};
-
 /** What there is to show. */
 export interface MonitoringSource {
-  /** The figures. */
+  /** The figures, of now or a little while ago. */
   stats(): ServerStats;
-  /** The figures, and what they are made of. */
+  /** The figures of now, and what they are made of. */
   snapshot(): ServerSnapshot;
 }
 
@@ -39,7 +33,6 @@ export class Monitoring {
   readonly #shown: Shown;
   readonly #showTo: false | ShowTo;
   readonly #log: Log | undefined;
-  #policy: Promise<string> | undefined;
 
   /** @param showTo Who is shown what; false = there is nothing to ask for */
   constructor(source: MonitoringSource, shown: Shown, showTo: false | ShowTo, log: Log | undefined) {
@@ -62,32 +55,29 @@ export class Monitoring {
     const visibility = await this.#visibility(request, peer);
     if (visibility instanceof Response) return visibility;
     if (visibility === false) {
-      return new Response("This is not shown to you\n", { status: 403, headers: HEADERS });
+      return new Response("This is not shown to you\n", { status: 403, headers: SHOWN_HEADERS });
     }
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === METRICS_PATH) {
       const text = metricsText(this.#source.stats(), await eventLoopDelay()) +
-        clientMetricsText(this.#shown.told());
-      return new Response(text, { headers: { ...HEADERS, "content-type": METRICS_TYPE } });
+        clientMetricsText(this.#shown.read(clientFigures));
+      return new Response(text, { headers: { ...SHOWN_HEADERS, "content-type": METRICS_TYPE } });
     }
     const stats = visibility === true ? this.#source.snapshot() : this.#source.stats();
     const as = searchParams.get("as");
-    if (as === "page") return Response.json(pageOf(stats), { headers: HEADERS });
+    if (as === "page") return Response.json(pageOf(stats), { headers: SHOWN_HEADERS });
     if (as === "json" || request.headers.get("accept")?.includes("application/json")) {
-      return Response.json(stats, { headers: HEADERS });
+      return Response.json(stats, { headers: SHOWN_HEADERS });
     }
-    const policy = await (this.#policy ??= contentPolicy());
-    return new Response(html(pageOf(stats)), {
-      headers: { ...HEADERS, "content-type": "text/html; charset=utf-8", "content-security-policy": policy },
-    });
+    return htmlResponse(html(pageOf(stats)), PAGE_SCRIPT, PAGE_STYLE);
   }
 
   async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
     try {
       const visibility = this.#showTo && await this.#showTo(request, peer);
-      if (visibility === true || visibility === "figures" || visibility instanceof Response) {
-        return visibility;
-      }
+      // A copy: it may be the same one for the next request.
+      if (visibility instanceof Response) return visibility.clone();
+      if (visibility === true || visibility === "figures") return visibility;
       // Whatever else a function returns is not meant to let anybody in.
       return false;
     } catch (error) {
@@ -123,25 +113,4 @@ ${toHtml(page)}
 <script>${PAGE_SCRIPT}</script>
 </html>
 `;
-}
-
-/** Nothing comes from elsewhere, nothing goes elsewhere, and no text becomes markup. */
-async function contentPolicy(): Promise<string> {
-  return [
-    "default-src 'none'",
-    `script-src '${await hashOf(PAGE_SCRIPT)}'`,
-    `style-src '${await hashOf(PAGE_STYLE)}'`,
-    "connect-src 'self'",
-    "img-src data:",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-  ].join("; ");
-}
-
-async function hashOf(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return `sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}`;
 }

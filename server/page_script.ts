@@ -22,6 +22,7 @@ const history = [];
 async function refresh() {
   clearTimeout(timer);
   asking?.abort();
+  asking = undefined;
   if (paused || document.hidden) return;
   const asked = asking = new AbortController();
   const late = setTimeout(() => asked.abort(new Error("no answer")), 10 * EVERY);
@@ -29,11 +30,11 @@ async function refresh() {
     const response = await fetch(ADDRESS, { cache: "no-store", signal: asked.signal });
     if (!response.ok) throw new Error("status " + response.status);
     const page = await response.json();
-    if (asked !== asking || paused) return;
+    if (asked !== asking) return;
     show(page);
     setStatus("live");
   } catch (error) {
-    if (asked !== asking || paused) return;
+    if (asked !== asking) return;
     setStatus("away, trying again");
   } finally {
     clearTimeout(late);

@@ -49,7 +49,7 @@ export function rest(more: number): Content {
 }
 
 /** Whatever somebody told: figures as a list, lists of things as tables. */
-export function told(name: string, stats: unknown): Content {
+export function statsContent(name: string, stats: unknown): Content {
   if (typeof stats !== "object" || stats === null) {
     return element("p", {}, stats === undefined ? "failed" : text(stats));
   }
@@ -61,7 +61,7 @@ export function told(name: string, stats: unknown): Content {
       ? undefined
       : element("dl", {}, ...figures.map(([name, value]) => figure(name, text(value)))),
     ...lists.map(([list, items]) => [
-      toldTable(`${words(list)} of ${name}`, items),
+      tableOf(`${words(list)} of ${name}`, items),
       items.at(-1) instanceof Object ? undefined : element("p", { class: "rest" }, "and more"),
     ]),
   ];
@@ -90,7 +90,7 @@ function isTable(value: unknown): value is object[] {
     value.every((item) => typeof item === "object" && item !== null || item === "…");
 }
 
-function toldTable(label: string, items: readonly object[]): PageElement {
+function tableOf(label: string, items: readonly object[]): PageElement {
   const things = items.filter((item) => typeof item === "object");
   const names = [...new Set(things.flatMap((item) => Object.keys(item)))].slice(0, MOST_COLUMNS);
   const numeric = (name: string) =>
@@ -98,7 +98,9 @@ function toldTable(label: string, items: readonly object[]): PageElement {
   const columns = names.map((name): Column => numeric(name) ? [words(name), "n"] : [words(name)]);
   const rows = things.map((item): Row => ({
     key: text(valueOf(item, names[0]!)),
-    state: valueOf(item, "ejected") === true ? "ejected" : text(valueOf(item, "state")) || undefined,
+    state: typeof valueOf(item, "ejected") === "string"
+      ? "ejected"
+      : text(valueOf(item, "state")) || undefined,
     cells: names.map((name) => text(valueOf(item, name))),
   }));
   return table(label, columns, rows);

@@ -15,9 +15,11 @@ import {
 import type { Service, ServiceTable } from "../call/service.ts";
 import type { StandardSchema } from "../call/standard_schema.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { SessionPeer } from "../transport/session_peer.ts";
 
-/** Streams of figures at once, of all connections. */
+/** Streams of figures at once, of all connections, and of one: so that one that takes all it can get leaves some. */
 const MOST_STREAMS = 64;
+const MOST_STREAMS_EACH = 4;
 const SHORTEST_INTERVAL = 100;
 const LONGEST_INTERVAL = 3_600_000;
 /** A schema that is longer as text, or deeper, is not told: codecs and people give up on those. */
@@ -28,7 +30,7 @@ const DEEPEST_SCHEMA = 48;
  * The handlers of `rpc.Reflection`.
  *
  * @param table What there is to tell of
- * @param stats The server's figures now
+ * @param stats The server's figures, of now or a little while ago
  * @param stopping Ends the streams of figures: a server that shuts down does not wait for those who look on
  */
 export function reflection(
@@ -38,16 +40,16 @@ export function reflection(
 ): ContractHandlers<typeof Reflection> {
   /** Schemas as they are told, each made once. */
   const schemas = new Map<object, SchemaDescription>();
-  let streams = 0;
+  const streams = new Streams(stopping);
   return {
     list() {
       const services = Map.groupBy(table.services.values(), ({ name }) => name.startsWith(RESERVED));
       const ordered = [...services.get(false) ?? [], ...services.get(true) ?? []];
-      return ordered.map((service) => told(service, service.methods));
+      return ordered.map((service) => descriptionOf(service, service.methods));
     },
 
     describe(request) {
-      const name = textIn(request, "name");
+      const name = nameIn(request);
       const whole = table.services.get(name);
       const service = whole ?? table.services.get(name.slice(0, Math.max(name.lastIndexOf("."), 0)));
       const methods = whole?.methods ??
@@ -56,30 +58,71 @@ export function reflection(
         const shown = JSON.stringify(name.slice(0, 128));
         throw new RpcError("not_found", `There is no service and no method ${shown}`);
       }
-      return told(service, methods, schemas);
+      return descriptionOf(service, methods, schemas);
     },
 
-    async *stats(request, { signal }) {
+    async *stats(request, { peer, signal }) {
       const interval = intervalIn(request);
-      if (streams >= MOST_STREAMS) {
-        throw new RpcError("resource_exhausted", `More than ${MOST_STREAMS} streams of stats at once`);
-      }
-      streams++;
+      const stream = streams.open(SessionPeer.connectionOf(peer), signal);
       try {
-        const end = AbortSignal.any([signal, stopping]);
-        while (!end.aborted) {
+        while (!stream.end.aborted) {
           yield stats();
-          await sleep(SYSTEM_CLOCK, interval, end);
+          await sleep(SYSTEM_CLOCK, interval, stream.end);
         }
       } finally {
-        streams--;
+        stream.close();
       }
     },
   };
 }
 
+/** The streams of figures that are open. */
+class Streams {
+  /** What ends each of them, by the connection that it is for. */
+  readonly #open = new Map<object, Set<AbortController>>();
+  #count = 0;
+
+  /** @param stopping Ends all of them */
+  constructor(stopping: AbortSignal) {
+    stopping.addEventListener("abort", () => {
+      for (const ends of this.#open.values()) for (const end of ends) end.abort();
+    }, { once: true });
+  }
+
+  /**
+   * Opens one.
+   *
+   * @param canceled Ends it, too
+   * @throws {RpcError} `resource_exhausted` if there are too many
+   */
+  open(connection: object, canceled: AbortSignal): { end: AbortSignal; close: () => void } {
+    const ends = this.#open.get(connection) ?? new Set();
+    if (ends.size >= MOST_STREAMS_EACH) {
+      throw tooMany(`${MOST_STREAMS_EACH} streams of stats on one connection`);
+    }
+    if (this.#count >= MOST_STREAMS) throw tooMany(`${MOST_STREAMS} streams of stats at once`);
+    const end = new AbortController();
+    const abort = () => end.abort();
+    if (canceled.aborted) abort();
+    canceled.addEventListener("abort", abort);
+    this.#open.set(connection, ends.add(end));
+    this.#count++;
+    const close = () => {
+      canceled.removeEventListener("abort", abort);
+      ends.delete(end);
+      if (ends.size === 0) this.#open.delete(connection);
+      this.#count--;
+    };
+    return { end: end.signal, close };
+  }
+}
+
+function tooMany(what: string): RpcError {
+  return new RpcError("resource_exhausted", `More than ${what}`);
+}
+
 /** What is told of some methods of a service; of their schemas only if there is where to keep them. */
-function told(
+function descriptionOf(
   { name, contract }: Service,
   methods: readonly string[],
   schemas?: Map<object, SchemaDescription>,
@@ -146,11 +189,11 @@ function depthOf(value: unknown): number {
   return 1 + Object.values(value).reduce<number>((most, each) => Math.max(most, depthOf(each)), 0);
 }
 
-/** A text of what a peer sent, which may be anything. */
-function textIn(request: unknown, name: "name"): string {
-  const text = (request as Partial<Record<string, unknown>> | null | undefined)?.[name];
-  if (typeof text === "string") return text;
-  throw new RpcError("invalid_argument", `Cannot describe: expected { ${name}: text }`);
+/** The name in what a peer sent, which may be anything. */
+function nameIn(request: unknown): string {
+  const name = (request as { name?: unknown } | null | undefined)?.name;
+  if (typeof name === "string") return name;
+  throw new RpcError("invalid_argument", "Cannot describe: expected { name: text }");
 }
 
 function intervalIn(request: unknown): number {

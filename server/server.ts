@@ -23,10 +23,17 @@ import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
 import { reflection } from "./reflection.ts";
 import { ServiceTable } from "../call/service.ts";
+import { shared } from "./shared.ts";
 import { Shown, type StatsSource } from "./shown.ts";
 import { activity } from "./snapshot.ts";
 import type { ServerSnapshot, ServerStats } from "./stats.ts";
 import { askerOf, asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
+
+/**
+ * For how many ms those who look on are told the same figures: less than the shortest interval of `rpc.Reflection.stats`,
+ * so that no stream is told the same twice.
+ */
+const STATS_SHARED_FOR = 90;
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -120,8 +127,9 @@ export class Server implements AsyncDisposable {
     const log = sheltered(options.log);
     this.#log = log;
     this.#services = new ServiceTable(log, settings.watchers?.answered);
+    const recent = shared(STATS_SHARED_FOR, () => this.stats());
     if (settings.reflection) {
-      const handlers = reflection(this.#services, () => this.stats(), this.#stopping.signal);
+      const handlers = reflection(this.#services, recent, this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers);
     }
     this.#tls = settings.tls;
@@ -129,7 +137,8 @@ export class Server implements AsyncDisposable {
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
     this.#shown = new Shown(log);
-    this.#monitoring = new Monitoring(this, this.#shown, settings.monitoring, log);
+    const source = { stats: recent, snapshot: () => this.snapshot() };
+    this.#monitoring = new Monitoring(source, this.#shown, settings.monitoring, log);
     this.fetch = (request, info) =>
       Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request, askerOf(info)));
     this.#admission = new Admission({

@@ -58,26 +58,27 @@ export class Shown {
     };
   }
 
-  /** What each of them tells, as it tells it; undefined if it fails. */
-  told(): [name: string, stats: unknown][] {
-    return Array.from(this.#sources, ([name, source]) => [name, this.#safely(name, () => source.stats())]);
-  }
-
   /** What all of them tell, as plain data. */
   stats(): ShownStats[] {
-    return this.told().map(([name, stats]) => ({
-      name,
-      stats: this.#safely(name, () => new Copy().of(stats, 0)),
-    }));
+    return this.read((stats) => new Copy().of(stats, 0)).map(([name, stats]) => ({ name, stats }));
   }
 
-  #safely(name: string, tell: () => unknown): unknown {
-    try {
-      return tell();
-    } catch (error) {
-      this.#log?.(`The stats of ${JSON.stringify(name)} cannot be shown`, error);
-      return undefined;
-    }
+  /**
+   * Asks all of them.
+   *
+   * @param take Takes what is wanted out of what one of them tells. That may be anything, and throw when it is looked at:
+   *   nothing of it is to be kept
+   * @returns What was taken, by their names; undefined of those that failed
+   */
+  read<T>(take: (stats: unknown) => T): [name: string, taken: T | undefined][] {
+    return Array.from(this.#sources, ([name, source]) => {
+      try {
+        return [name, take(source.stats())];
+      } catch (error) {
+        this.#log?.(`The stats of ${JSON.stringify(name)} cannot be shown`, error);
+        return [name, undefined];
+      }
+    });
   }
 }
 

@@ -22,8 +22,8 @@ export function activity(
   for (const session of sessions) {
     peers.add(session);
     for (const call of session.calls) {
-      if (call.inflow === undefined && call.outflow === undefined) calls.add(call);
-      else streams.add(call);
+      if (call.inflow !== undefined || call.outflow?.began) streams.add(call);
+      else calls.add(call);
     }
   }
   const now = performance.now();
@@ -83,7 +83,7 @@ function streamSnapshot(call: IncomingCall, now: number): StreamSnapshot {
   return {
     ...callSnapshot(call, now),
     ...inflow === undefined ? undefined : { receiving: inflow.stats() },
-    ...outflow === undefined ? undefined : { sending: outflow.stats() },
+    ...outflow?.began ? { sending: outflow.stats() } : undefined,
   };
 }
 

@@ -12,16 +12,16 @@ export type Visibility = boolean | "figures";
  *
  * @param request The request: its headers, its URL
  * @param peer Where it comes from, such as `tcp@127.0.0.1:50312`; `unknown` if `Server.fetch` was not told
- * @returns What is shown; or an answer to give instead, such as one with status 401 by which browsers ask for a password.
- *   What this throws goes to `log`, and nothing is shown
+ * @returns What is shown; or an answer to give instead, such as one with status 401 by which browsers ask for a password,
+ *   which may be the same each time. What this throws goes to `log`, and nothing is shown
  */
 export type ShowTo = (
   request: Request,
   peer: string,
 ) => Visibility | Response | Promise<Visibility | Response>;
 
-/** What a proxy says of those that it speaks for. */
-const FORWARDED = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+/** The headers by which a proxy says that it speaks for others. */
+const FORWARDED = /^(?:x-)?forwarded|^x-real-ip$|^via$/;
 
 /** Without the option: everything to whoever sits at this machine, the figures to everyone else. */
 export const showByPlace: ShowTo = (request, peer) => isFromHere(request, peer) ? true : "figures";
@@ -42,17 +42,26 @@ export function checkVisibility(option: Visibility | ShowTo | undefined): false 
  * Whether a request comes from this machine, and is meant for it: a page of somebody else's whose name leads to 127.0.0.1
  * (DNS rebinding) sends its own name as `Host`, and a proxy what it forwards.
  */
-function isFromHere(request: Request, peer: string): boolean {
-  if (FORWARDED.some((name) => request.headers.has(name))) return false;
+function isFromHere({ headers, url }: Request, peer: string): boolean {
+  for (const name of headers.keys()) if (FORWARDED.test(name)) return false;
   // Clients of Unix sockets have no path of their own.
   if (peer.startsWith("unix@")) return true;
   try {
     const address = parseAddress(peer);
     return "hostname" in address && isLoopback(address.hostname) &&
-      isLoopback(bare(new URL(request.url).hostname));
+      isForHere(headers.get("host"), new URL(url));
   } catch {
     return false;
   }
+}
+
+/**
+ * Whether both `Host` and URL name this machine: a request line with a whole URL in it says two things, of which a page
+ * in a browser chooses one at most. HTTP/2, which is spoken over TLS alone, has no `Host`: there the URL says it.
+ */
+function isForHere(host: string | null, url: URL): boolean {
+  const named = host === null && url.protocol === "https:" ? url : new URL(`http://${host ?? ""}`);
+  return isLoopback(bare(named.hostname)) && isLoopback(bare(url.hostname));
 }
 
 /** A URL's host without the brackets of IPv6. */

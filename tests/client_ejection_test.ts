@@ -32,7 +32,7 @@ async function fleet(size: number) {
   };
 }
 
-const ejected = (client: Client) => client.stats().endpoints.map(({ ejected }) => ejected === true);
+const ejected = (client: Client) => client.stats().endpoints.map(({ ejected }) => ejected !== undefined);
 
 /** How many of the calls failed. */
 async function failed(client: Client, calls: number, key?: (n: number) => string): Promise<number> {

@@ -1,14 +1,19 @@
 // The page at /debug/rpc and its JSON: what they tell, what they do not, and whom.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { PAGE_SCRIPT } from "../server/page_script.ts";
+import { simulate } from "../testing/mod.ts";
 import { connect, Server, type ServerOptions, type ServerSnapshot } from "../mod.ts";
+import { call, OPTION, RawPeer } from "./raw_peer.ts";
 import { fails, Patient } from "./session_pair.ts";
-import { until } from "./wire_harness.ts";
+import { credit } from "./wire_feed.ts";
+import { portOf, until } from "./wire_harness.ts";
 
 const ODD = `<img src=x onerror="alert('1')">&amp;`;
 const PAGE = "http://localhost/debug/rpc";
 /** Who asks from this machine. */
 const LOCAL = { remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 50_312 } } as const;
+const fromHere = () => new Request(PAGE, { headers: { host: "localhost" } });
 
 /** A server whose methods have been called. */
 async function called(options?: ServerOptions) {
@@ -80,11 +85,10 @@ Deno.test("debug page: neither arguments nor results, metadata or tokens are any
     const { calls, streams } = await snapshotOf(server);
     assertEquals([calls.list.length, streams.list.length], [1, 2]);
     for (const as of ["json", "page", "html"]) {
-      const response = await server.fetch(new Request(`${PAGE}?as=${as}`), {
-        remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 1 },
-      });
+      const response = await server.fetch(new Request(`${PAGE}?as=${as}`, fromHere()), LOCAL);
       const text = await response.text();
       assertStringIncludes(text, "S.wait");
+      assertStringIncludes(text, String(server.snapshot().calls.list[0]!.peer));
       assert(!text.includes("secret"), as);
     }
     const left = fails(items.next(), "unavailable");
@@ -234,12 +238,34 @@ Deno.test("debug page: its lists are bounded, and say how much they leave out", 
   );
   const ages = snapshot.peers.list.map(({ age }) => age);
   assertEquals(ages, ages.toSorted((a, b) => b - a), "oldest first");
-  const shown = await (await server.fetch(new Request(PAGE), LOCAL)).text();
+  const shown = await (await server.fetch(fromHere(), LOCAL)).text();
   assertStringIncludes(shown, "and 225 more");
   assertEquals(shown.match(/<th scope="row">S\.wait<\/th>/g)?.length, 25);
   for (const end of ends) end();
   await Promise.all(calls);
   await Promise.all(clients.map((client) => client.close()));
+});
+
+Deno.test("debug page: a call is no stream because its caller gave it credit", async () => {
+  const [one, all] = [Promise.withResolvers<string>(), Promise.withResolvers<Iterable<string>>()];
+  await using server = new Server().register("S", { one: () => one.promise, all: () => all.promise });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  using peer = await RawPeer.dial(portOf(address));
+  await peer.send(OPTION, call(1, "S.one"), call(3, "S.all"), credit(1, 5, 5_000), credit(3, 5, 5_000));
+  await until(() => server.stats().inFlight === 2, "both to be under way");
+  const listed = () => {
+    const { calls, streams } = server.snapshot();
+    return [calls, streams].map(({ list }) => list.map(({ method }) => method));
+  };
+  assertEquals(listed(), [["S.one", "S.all"], []]);
+  one.resolve("x");
+  // More than there is credit for, so that it goes on.
+  all.resolve(function* () {
+    for (let i = 0; i < 1_000; i++) yield "x";
+  }());
+  await until(() => server.snapshot().streams.list.length === 1, "the stream to begin");
+  assertEquals(listed(), [[], ["S.all"]]);
+  assertEquals(server.snapshot().streams.list[0]!.sending!.waitsFor, "credit");
 });
 
 Deno.test("debug page: of very many methods, the page shows those that are called most", async () => {
@@ -302,3 +328,59 @@ Deno.test("debug page: one answer without anything from elsewhere, under a polic
   assertEquals(html.match(/(?:src|href)="(?!data:,"|\?as=json"|\.\.\/metrics"|")/g), null);
   assertEquals(/innerHTML|insertAdjacentHTML|document\.write|eval\(| style="| on\w+="/.test(html), false);
 });
+
+/** The script of the page in as much of a browser as it asks for at first, whose requests are answered by a test. */
+function pageInStub() {
+  const element = () => ({
+    dataset: { uptime: "1" } as Record<string, string>,
+    textContent: "",
+    hidden: true,
+    listeners: new Map<string, () => void>(),
+    addEventListener(name: string, listener: () => void) {
+      this.listeners.set(name, listener);
+    },
+    setAttribute() {},
+  });
+  const elements = new Map(["page", "status", "pause"].map((id) => [id, element()]));
+  const document = { ...element(), hidden: false, getElementById: (id: string) => elements.get(id) };
+  const asked: PromiseWithResolvers<Response>[] = [];
+  const fetch = (_: string, { signal }: { signal: AbortSignal }) => {
+    const answer = Promise.withResolvers<Response>();
+    asked.push(answer);
+    signal.addEventListener("abort", () => answer.reject(signal.reason));
+    return answer.promise;
+  };
+  new Function("document", "location", "fetch", PAGE_SCRIPT)(document, { origin: "", pathname: "" }, fetch);
+  const status = () => elements.get("status")!.textContent;
+  const hide = (hidden: boolean) => {
+    document.hidden = hidden;
+    document.listeners.get("visibilitychange")!();
+  };
+  return { asked, status, hide, pause: () => elements.get("pause")!.listeners.get("click")!() };
+}
+
+Deno.test("debug page: hidden or paused while it asks, it does not say that the server is away", () =>
+  simulate(async ({ sleep }) => {
+    const page = pageInStub();
+    assertEquals(page.status(), "live");
+    await sleep(1_100);
+    assertEquals(page.asked.length, 1);
+    page.hide(true);
+    await sleep(5_000);
+    assertEquals([page.status(), page.asked.length], ["live", 1]);
+    page.hide(false);
+    assertEquals(page.asked.length, 2);
+    page.asked[1]!.reject(new TypeError("refused"));
+    await sleep(500);
+    assertEquals(page.status(), "away, trying again");
+    await sleep(1_000);
+    assertEquals(page.asked.length, 3);
+    page.pause();
+    await sleep(5_000);
+    assertEquals([page.status(), page.asked.length], ["paused", 3]);
+    page.pause();
+    assertEquals(page.asked.length, 4);
+    await sleep(10_100);
+    assertEquals(page.status(), "away, trying again", "no answer is one, too");
+    page.hide(true);
+  }));

@@ -113,7 +113,9 @@ Deno.test("http: on the path of RPC everything else gets 405, which says what le
 
 Deno.test("http: other paths belong to fetch", async () => {
   await using at = await open();
-  for (const path of ["/", "/_rpc", "/_rpc_/x", "/favicon.ico", "/%00", "/constructor"]) {
+  for (
+    const path of ["/", "/_rpc", "/_rpc_/x", "/favicon.ico", "/%00", "/constructor", "//x/debug/rpc", "//[/"]
+  ) {
     assertEquals(statusOf(await at.ask(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)), 404, path);
   }
   assertEquals(statusOf(await at.ask("CONNECT /other HTTP/1.0\r\n\r\n")), 405);
@@ -147,6 +149,15 @@ Deno.test("http: what is no request gets 400", async () => {
     "GET / HTTP/1.1\r\nA: x\0y\r\n\r\n",
     "GET / HTTP/1.1\r\nA: \x01\x7f\xff\r\nB : c\r\n\r\n",
     "\r\n\r\n",
+    // What a proxy in front would take for another place than it is.
+    "GET /x/../debug/rpc HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /x/%2e%2e/debug/rpc HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /\\x/debug/rpc HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /debug/rpc#x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: x/debug/rpc?\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: x@localhost\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: x:99999\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: x\r\nHost: localhost\r\n\r\n",
   ];
   for (const request of bad) assertEquals(statusOf(await at.ask(request)), 400, JSON.stringify(request));
   assertEquals(statusOf(await at.ask(bytes(0x16, 3, 1, 0, 10, 10))), 400, "a TLS hello");

@@ -8,6 +8,7 @@ import { portOf } from "./wire_harness.ts";
 const PAGE = "http://localhost/debug/rpc";
 /** Who asks from this machine. */
 const LOCAL = { remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 50_312 } } as const;
+const fromHere = () => new Request(PAGE, { headers: { host: "localhost" } });
 
 async function serve() {
   const server = new Server().register("Echo", { echo: (value: unknown) => value });
@@ -36,7 +37,8 @@ async function seen(server: Server, request: Request, hostname?: string): Promis
 Deno.test("monitoring: without the option, this machine sees everything, others the figures", async () => {
   await using at = await serve();
   const { server } = at;
-  const page = (host: string, headers = {}) => new Request(`http://${host}/debug/rpc`, { headers });
+  const page = (host: string, headers = {}) =>
+    new Request(`http://${host}/debug/rpc`, { headers: { host, ...headers } });
   for (
     const [host, from] of [["localhost:80", "127.0.0.1"], ["127.0.0.1", "::1"], [
       "[::1]:8080",
@@ -50,32 +52,60 @@ Deno.test("monitoring: without the option, this machine sees everything, others 
   assertEquals(await seen(server, page("localhost")), "figures", "nobody knows from where");
   assertEquals(await seen(server, page("evil.example"), "127.0.0.1"), "figures", "DNS rebinding");
   assertEquals(await seen(server, page("localhost.evil.example"), "127.0.0.1"), "figures");
-  for (const name of ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"]) {
+  assertEquals(await seen(server, page("localhost", { host: "evil.example" }), "127.0.0.1"), "figures");
+  const hostless = (scheme: string) => new Request(`${scheme}://localhost/debug/rpc`);
+  assertEquals(await seen(server, hostless("http"), "127.0.0.1"), "figures", "nobody knows for whom");
+  assertEquals(await seen(server, hostless("https"), "127.0.0.1"), true, "HTTP/2 has it in the URL");
+  const forwarded = ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded"];
+  for (const name of [...forwarded, "X-Real-IP", "Via"]) {
     assertEquals(await seen(server, page("localhost", { [name]: "x" }), "127.0.0.1"), "figures", name);
   }
   const unix = { remoteAddr: { transport: "unix", path: "" } } as const;
   const overUnix = await server.fetch(new Request("http://any.example/debug/rpc?as=json"), unix);
   assertEquals("peers" in await overUnix.json(), true, "a Unix socket is of this machine");
-  // On an `http@` address, too.
-  const port = portOf(at.address);
-  const raw = async (host: string) => {
-    using peer = await RawPeer.dial(port);
-    await peer.send(`GET /debug/rpc?as=json HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
-    return (await peer.text()).includes('"peers":');
-  };
-  assertEquals([await raw("127.0.0.1"), await raw(`localhost:${port}`), await raw("evil.example")], [
-    true,
-    true,
-    false,
-  ]);
 });
+
+/** Whom a request from this machine may be for, as it is written: its target, its `Host`, and what that is shown. */
+const ASKED: [target: string, host: string | undefined, seen: "all" | "figures" | "nothing"][] = [
+  ["/debug/rpc?as=json", "127.0.0.1", "all"],
+  ["/debug/rpc?as=json", "localhost:8080", "all"],
+  ["/debug/rpc?as=json", "evil.example", "figures"],
+  ["/debug/rpc?as=json", "evil.example:8080", "figures"],
+  ["/debug/rpc?as=json", undefined, "figures"],
+  ["/debug/rpc?as=json", "", "figures"],
+  ["//localhost/debug/rpc?as=json", "evil.example", "nothing"],
+  ["/\\localhost/debug/rpc?as=json", "evil.example", "nothing"],
+  ["//x/debug/rpc?as=json", "localhost", "nothing"],
+  ["/debug/rpc?as=json", "localhost/x?", "nothing"],
+];
+
+for (const [kind, absolute] of [["an http@ address", "nothing"], ["Deno.serve", "figures"]] as const) {
+  Deno.test(`monitoring: neither target nor Host talks ${kind} into taking a stranger's page for its own (DNS rebinding)`, async () => {
+    await using at = await serve();
+    await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, at.server.fetch);
+    const port = kind === "Deno.serve" ? http.addr.port : portOf(at.address);
+    const asked = [...ASKED, ["http://localhost/debug/rpc?as=json", "evil.example", absolute] as const];
+    for (const [target, host, expected] of asked) {
+      using peer = await RawPeer.dial(port);
+      const headers = `${host === undefined ? "" : `Host: ${host}\r\n`}Connection: close\r\n`;
+      await peer.send(`GET ${target} HTTP/1.1\r\n${headers}\r\n`);
+      const answer = await peer.text();
+      const shown = answer.includes('"peers":')
+        ? "all"
+        : answer.includes('"methods":')
+        ? "figures"
+        : "nothing";
+      assertEquals(shown, expected, `${target} of ${host}`);
+    }
+  });
+}
 
 Deno.test("monitoring: the page says what it leaves out, and the metrics are the same for all", async () => {
   await using at = await serve();
   const page = await (await at.server.fetch(new Request(PAGE))).text();
   assertStringIncludes(page, "shown on the server&#39;s own machine");
   assert(!page.includes("<h2>Connections</h2>"));
-  const all = await (await at.server.fetch(new Request(PAGE), LOCAL)).text();
+  const all = await (await at.server.fetch(fromHere(), LOCAL)).text();
   assertStringIncludes(all, "<h2>Connections</h2>");
   assertEquals((await at.server.fetch(new Request("http://x/metrics"))).status, 200);
 });
@@ -116,6 +146,53 @@ Deno.test("monitoring: the option decides, for all or for each request", async (
   assertEquals(await (await off.fetch(new Request("http://x/"))).text(), "Nothing is served at /\n");
 });
 
+Deno.test("monitoring: the same Response may be the answer every time", async () => {
+  const denied = new Response("Who are you?", { status: 401 });
+  const used = new Response("x");
+  await used.text();
+  await using server = new Server({ monitoring: ({ url }) => url.endsWith("metrics") ? used : denied });
+  const { address } = await server.listen("http@127.0.0.1:0");
+  for (let i = 0; i < 3; i++) {
+    const response = await fetch(`http://127.0.0.1:${portOf(address)}/debug/rpc`);
+    assertEquals([response.status, await response.text()], [401, "Who are you?"]);
+  }
+  const response = await server.fetch(new Request("http://x/metrics"));
+  assertEquals(
+    [response.status, await response.text()],
+    [403, "This is not shown to you\n"],
+    "it was read before",
+  );
+});
+
+Deno.test("show: what throws when it is read is left out of the metrics, and of nothing else", async () => {
+  const log: string[] = [];
+  await using server = new Server({ log: (message) => log.push(message) });
+  const figures = { endpoints: [{ state: "ready" }], pending: 0, retries: 0, refusedRetries: 0 };
+  const broken = (): number => {
+    throw new Error("broken");
+  };
+  const values: [string, object][] = [
+    ["getter", {
+      ...figures,
+      get limits() {
+        return broken();
+      },
+    }],
+    ["proxy", new Proxy(figures, { get: broken })],
+    ["list", { ...figures, limits: {}, endpoints: [new Proxy({}, { get: broken })] }],
+    ["figure", { ...figures, limits: Object.defineProperty({}, "a", { enumerable: true, get: broken }) }],
+    ["well", { ...figures, limits: {} }],
+  ];
+  for (const [name, stats] of values) server.show(name, { stats: () => stats });
+  const response = await server.fetch(new Request("http://x/metrics"));
+  const text = await response.text();
+  assertEquals(text.match(/^rpc_client_calls_pending.*$/gm), ['rpc_client_calls_pending{client="well"} 0']);
+  assertEquals(log, values.slice(0, 4).map(([name]) => `The stats of "${name}" cannot be shown`));
+  const page = await server.fetch(fromHere(), LOCAL);
+  assertEquals(page.status, 200);
+  assertStringIncludes(await page.text(), "<h2>well</h2>");
+});
+
 Deno.test("show: whatever has stats() is shown, such as a client: its balancer, and how its servers stand", async () => {
   const down = new Server().register("S", {
     ok: () => {
@@ -146,11 +223,10 @@ Deno.test("show: whatever has stats() is shown, such as a client: its balancer, 
     pending: 0,
     weight: 1,
     failures: 0,
-    ejected: true,
-    ejection: "out",
+    ejected: "out",
   });
   assert(trialIn! > 40_000 && trialIn! <= 72_000, `${trialIn} ms, 20 % more or less`);
-  const page = await (await server.fetch(new Request(PAGE), LOCAL)).text();
+  const page = await (await server.fetch(fromHere(), LOCAL)).text();
   assertStringIncludes(page, "<h2>To &#60;S&#62;</h2>");
   assertStringIncludes(page, `<tr data-key="${addresses[1]}" data-state="ejected">`);
   assertStringIncludes(page, "<dt>Refused retries</dt>");
@@ -206,13 +282,13 @@ Deno.test("show: what it tells becomes plain data of bounded size, whatever it i
   for (const [stats, expected] of told) {
     server.show("x", { stats: () => stats });
     assertEquals(server.snapshot().shown, [{ name: "x", stats: expected }]);
-    assertEquals((await server.fetch(new Request(PAGE), LOCAL)).status, 200);
+    assertEquals((await server.fetch(fromHere(), LOCAL)).status, 200);
   }
   for (const stats of [circle, wide]) {
     server.show("x", { stats: () => stats });
     const length = JSON.stringify(server.snapshot().shown).length;
     assert(length > 50 && length < 100_000, `${length}`);
-    assert((await (await server.fetch(new Request(PAGE), LOCAL)).text()).length < 300_000);
+    assert((await (await server.fetch(fromHere(), LOCAL)).text()).length < 300_000);
   }
   server.show("x", {
     stats: () => {
@@ -221,5 +297,5 @@ Deno.test("show: what it tells becomes plain data of bounded size, whatever it i
   });
   assertEquals(server.snapshot().shown, [{ name: "x", stats: undefined }]);
   assertEquals(log, ['The stats of "x" cannot be shown']);
-  assertStringIncludes(await (await server.fetch(new Request(PAGE), LOCAL)).text(), "<p>failed</p>");
+  assertStringIncludes(await (await server.fetch(fromHere(), LOCAL)).text(), "<p>failed</p>");
 });

@@ -83,7 +83,10 @@ Deno.test("mutual tls: a snapshot of the server names the client, and so does it
   assertEquals([peer!.transport, peer!.certificate], ["tls", { subject, alternativeNames }]);
   const page = async (hostname: string) => {
     const remoteAddr = { transport: "tcp", hostname, port: 1 } as const;
-    const response = await at.server.fetch(new Request("http://localhost/debug/rpc"), { remoteAddr });
+    const response = await at.server.fetch(
+      new Request("http://localhost/debug/rpc", { headers: { host: "localhost" } }),
+      { remoteAddr },
+    );
     return await response.text();
   };
   assertMatch(

@@ -37,7 +37,7 @@ const handlers = {
 };
 
 /** A server with a contract and a service without one, and a client of it. */
-async function open(): Promise<{ server: Server; client: Client } & AsyncDisposable> {
+async function open(): Promise<{ server: Server; address: string; client: Client } & AsyncDisposable> {
   const server = new Server().register(Arith, handlers).register("Plain", {
     echo: (value: unknown) => value,
   });
@@ -47,7 +47,7 @@ async function open(): Promise<{ server: Server; client: Client } & AsyncDisposa
     await client.close();
     await server.close();
   };
-  return { server, client, [Symbol.asyncDispose]: close };
+  return { server, address, client, [Symbol.asyncDispose]: close };
 }
 
 Deno.test("reflection: lists every service with its methods and their kinds, its own included", async () => {
@@ -194,21 +194,75 @@ Deno.test("reflection: streams of figures end when the server shuts down, and do
   assert(performance.now() - began < 5_000);
 });
 
-Deno.test("reflection: so many streams of figures at once and no more, and one that is left makes room", async () => {
-  await using served = await open();
-  const reflection = served.client.service(Reflection);
-  const streams = Array.from({ length: 64 }, () => reflection.stats({ interval: 3_600_000 }));
+/** Opens streams of figures that stay open; how many, on a connection of their own. */
+async function watch(address: string, count: number) {
+  const client = await connect(address);
+  const open = () => client.service(Reflection).stats({ interval: 3_600_000 });
+  const streams = Array.from({ length: count }, open);
   await Promise.all(streams.map((stream) => stream.next()));
-  const one = () => reflection.stats().next();
-  await fails(one(), "resource_exhausted", "More than 64 streams of stats at once");
-  await streams[0]!.return!();
-  let room = false;
+  return { client, open, streams, [Symbol.asyncDispose]: () => client.close() };
+}
+
+/** Opens a stream as soon as there is a place for it. */
+async function openWhenFree(open: () => AsyncIterableIterator<unknown>): Promise<void> {
+  let [tried, room] = [false, false];
   await until(() => {
-    one().then(() => room = true, () => {});
+    if (!tried) {
+      tried = true;
+      const stream = open();
+      stream.next().then(() => {
+        room = true;
+        return stream.return!();
+      }, () => tried = false);
+    }
     return room;
   }, "a place to be free");
-  for (const stream of streams) await stream.return!();
+}
+
+Deno.test("reflection: one connection has so many streams of figures and no more, and one that is left makes room", async () => {
+  await using served = await open();
+  await using greedy = await watch(served.address, 4);
+  await fails(greedy.open().next(), "resource_exhausted", "More than 4 streams of stats on one connection");
+  await using other = await watch(served.address, 4);
+  await greedy.streams[0]!.return!();
+  await openWhenFree(greedy.open);
+  await fails(other.open().next(), "resource_exhausted", "on one connection");
+  await other.client.close();
+  await using _after = await watch(served.address, 4);
 });
+
+Deno.test("reflection: so many streams of figures at once and no more, of all connections", async () => {
+  await using served = await open();
+  const all = await Promise.all(Array.from({ length: 16 }, () => watch(served.address, 4)));
+  const { open: one } = await watch(served.address, 0).then((late) => (all.push(late), late));
+  await fails(one().next(), "resource_exhausted", "More than 64 streams of stats at once");
+  await all[5]!.client.close();
+  await openWhenFree(one);
+  await Promise.all(all.map(({ client }) => client.close()));
+});
+
+Deno.test("reflection: who asks for figures within one interval is told the same, worked out once, at /metrics too", () =>
+  simulate(async ({ network, time }) => {
+    await using server = new Server({ network: network.host("b") }).register("S", { ok: () => "ok" });
+    let asked = 0;
+    const stats = server.stats.bind(server);
+    server.stats = () => (asked++, stats());
+    await server.listen("tcp@b:1");
+    await using client = await connect("tcp@b:1", { network: network.host("a") });
+    await client.call("S.ok");
+    const began = time.now;
+    const streams = [1, 2, 3].map(() => client.service(Reflection).stats({ interval: 100 }));
+    const next = () =>
+      Promise.all(streams.map(async (stream) => (await stream.next()).value as ReportedStats));
+    for (let round = 1; round <= 5; round++) {
+      const told = await next();
+      const metrics = await (await server.fetch(new Request("http://x/metrics"))).text();
+      assert(metrics.includes('rpc_server_calls_total{method="S.ok"} 1'));
+      assertEquals(told, Array(3).fill(told[0]));
+      assertEquals(asked, round, `${time.now - began} ms`);
+    }
+    for (const stream of streams) await stream.return!();
+  }));
 
 Deno.test("reflection: intervals have bounds", async () => {
   await using served = await open();

@@ -21,6 +21,10 @@ const HEAD_STARTS: ReadonlySet<number> = new Set(
   ),
 );
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
+/** What `Host` may say: a name or an address, and a port; nothing by which more of the URL would become the host, or less. */
+const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d*)?$/;
+/** Whom a request is for that does not say so: a name that is nobody's, by RFC 6761 section 6.4. */
+const NOBODY = "unknown.invalid";
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
 
 /** Reason phrases of RFC 9110 for what is answered here, since a `Response` has none by itself. */
@@ -134,12 +138,28 @@ async function handle(
   if (method === "CONNECT" || method === "TRACE" || method === "TRACK") {
     return new Response(`${method} is not allowed here\n`, { status: 405, headers: { allow: "GET, HEAD" } });
   }
+  const url = urlOf(headers.get("host") || NOBODY, target);
+  if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
   try {
-    return await handler(
-      new Request(new URL(target, `http://${headers.get("host") ?? "localhost"}`), { method, headers }),
-    );
+    return await handler(new Request(url, { method, headers }));
   } catch {
     return new Response("The request could not be answered\n", { status: 500 });
+  }
+}
+
+/**
+ * Host and target put together, and not the one resolved against the other: that would take the host from `//target/`.
+ *
+ * @returns undefined if the path is read as another than it is written, such as `/a/../b`: whoever let the request pass
+ *   because of its path, such as a proxy, has not seen that one
+ */
+function urlOf(host: string, target: string): URL | undefined {
+  if (!HOST.test(host)) return undefined;
+  try {
+    const url = new URL(`http://${host}${target}`);
+    return url.pathname === target.split("?", 1)[0] ? url : undefined;
+  } catch {
+    return undefined;
   }
 }
 

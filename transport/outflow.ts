@@ -34,6 +34,7 @@ export class Outflow {
   #dry: RpcError | undefined;
   #wake: (() => void) | undefined;
   #source: Source | undefined;
+  #began = false;
   /** Settles when the iterable has been told to stop and has done so. */
   #left: Promise<void> | undefined;
 
@@ -62,6 +63,11 @@ export class Outflow {
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
+  }
+
+  /** Whether there is something to send: credit may come before that is known, and for calls that never stream. */
+  get began(): boolean {
+    return this.#began;
   }
 
   /** How it stands. */
@@ -100,6 +106,7 @@ export class Outflow {
   async send(source: Streamable): Promise<boolean> {
     const iterator = iterate(source);
     this.#source = iterator;
+    this.#began = true;
     if (this.#stopped) this.#leave();
     this.#owner.streaming(1);
     try {

@@ -38,6 +38,11 @@ export class SessionPeer implements Peer {
     this.#defaults = watcher === undefined ? DEFAULTS : { ...DEFAULTS, watcher };
   }
 
+  /** What is the same for all calls of one connection, and for no others: addresses of Unix sockets are not. */
+  static connectionOf(peer: Peer): object {
+    return #session in peer ? peer.#session : peer;
+  }
+
   get address(): string {
     return this.#session.address;
   }
