@@ -2,7 +2,6 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { announce, Registry, Server } from "../mod.ts";
-import { rowsOf, type Sample } from "../cli/samples.ts";
 import { OutputClosed } from "../cli/main.ts";
 import { Cli, cli } from "./cli_shell.ts";
 import { CliServer } from "./cli_server.ts";
@@ -181,37 +180,4 @@ Deno.test("cli top: of a registry, servers as they come and go", async () => {
   await until(() => two.server.stats().connections === 0, "the second to be left");
   run.interrupt();
   assertEquals([await run.done, run.err], [130, ""]);
-});
-
-Deno.test("cli top: rates and times are those between two reports, also when the server has started anew", () => {
-  const sample = (
-    at: number,
-    calls: number,
-    errors: number,
-    mean: number,
-    spans: [number, number][],
-  ): Sample => {
-    const latency = { mean, p50: 1, p99: 2, max: 3, count: calls, sum: mean * calls, spans };
-    const idle = { ...latency, mean: 0, count: 0, sum: 0, spans: [] };
-    const methods = [
-      { method: "A.idle", calls: 0, errors: 0, errorCodes: {}, inFlight: 0, latency: idle },
-      { method: "A.busy", calls, errors, errorCodes: {}, inFlight: 2, latency },
-    ];
-    return { at, stats: { connections: 1, inFlight: 0, methods } };
-  };
-  const early = sample(1_000, 100, 10, 1, [[1, 90], [2, 10]]);
-  const [busy, idle] = rowsOf(sample(3_000, 300, 30, 2, [[1, 90], [2, 110], [4, 97], [8, 3]]), early);
-  // 300 calls of 2 ms, less 100 of 1 ms, are 200 of 2.5 ms; 100 of them took 2 ms, 97 took 4, three took 8.
-  const { callsPerSecond, errorsPerSecond, mean, p50, p99, inFlight } = busy!;
-  assertEquals([callsPerSecond, errorsPerSecond, mean, p50, p99, inFlight], [100, 10, 2.5, 2, 8, 2]);
-  assertEquals([idle!.method, idle!.callsPerSecond, idle!.mean, idle!.p50], [
-    "A.idle",
-    0,
-    undefined,
-    undefined,
-  ]);
-  const [anew] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), early);
-  assertEquals([anew!.callsPerSecond, anew!.errorsPerSecond, anew!.mean, anew!.p50], [25, 2.5, 2, 4]);
-  const [first] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), undefined).slice(1);
-  assertEquals([first!.callsPerSecond, first!.mean, first!.p99], [0, undefined, undefined]);
 });
