@@ -1,6 +1,7 @@
 // What a server reports of itself, as figures to show: two reports and the time between them give rates. What a server
 // sends is not taken for what it should be.
 
+import { quantile, type Spans } from "../call/latency.ts";
 import type { MethodStats } from "../call/stats.ts";
 import type { ReportedStats } from "../call/reflection.ts";
 
@@ -91,17 +92,8 @@ function rowOf(
   };
 }
 
-type Spans = MethodStats["latency"]["spans"];
-
 /** What was counted between two reports. */
 function spansSince(now: Spans, before: Spans): Spans {
   const counted = new Map(before);
   return now.map(([upTo, calls]) => [upTo, calls - (counted.get(upTo) ?? 0)]);
-}
-
-/** Within what time a share of the calls was done: the upper end of a span. */
-function quantile(spans: Spans, share: number): number | undefined {
-  const sum = spans.reduce((sum, [, calls]) => sum + calls, 0);
-  let left = sum * share;
-  return sum > 0 ? spans.find(([, calls]) => (left -= calls) <= 0)?.[0] : undefined;
 }
