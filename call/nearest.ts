@@ -1,12 +1,25 @@
 // What somebody may have meant who misspelt a name: an option, or what is typed on the command line.
 
-/** The one of `names` that is nearest to `text`, if any is near enough to be meant. */
+/** How many names are looked at: a server may list any number. */
+const MOST_NAMES = 1_000;
+/** Names that are longer, in letters, are not compared. */
+const LONGEST = 200;
+
+/**
+ * The one of `names` that is nearest to `text`, if any is near enough to be meant. Of more than a thousand that could be
+ * by their length, the first are looked at.
+ */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const wanted = text.toLowerCase();
+  if (wanted.length > LONGEST) return undefined;
   const mostEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
   let found: string | undefined;
   let fewest = mostEdits + 1;
+  let looked = 0;
   for (const name of names) {
+    // Each letter that one is longer is an edit.
+    if (Math.abs(name.length - wanted.length) >= fewest || name.length > LONGEST) continue;
+    if (looked++ === MOST_NAMES) break;
     const edits = distance(wanted, name.toLowerCase());
     if (edits < fewest) [found, fewest] = [name, edits];
   }
@@ -15,8 +28,6 @@ export function nearest(text: string, names: readonly string[]): string | undefi
 
 /** How many letters to add, leave out, change or swap with their neighbours (optimal string alignment). */
 function distance(a: string, b: string): number {
-  // Names are short; what a server lists may not be.
-  if (a.length > 200 || b.length > 200) return Infinity;
   let above: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
