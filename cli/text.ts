@@ -1,10 +1,19 @@
 // Text for people: figures with their units, columns, and nothing that a peer could use to write over a terminal.
 
-/** Text of somebody else's for a terminal: controls and what changes the direction of writing are shown as escapes. */
+/**
+ * What a terminal or its reader could be misled with: controls, ends of lines, what turns the direction of writing, and
+ * what does not show at all.
+ */
+const MISLEADING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Text with escapes of one's own in place of the characters that could mislead. */
+export function escaped(text: string, escape: (character: string) => string): string {
+  return text.replace(MISLEADING, escape);
+}
+
+/** Text of somebody else's for a terminal, with escapes such as `\u{1b}`. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
-    return `\\u{${character.charCodeAt(0).toString(16)}}`;
-  });
+  return escaped(text, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }
 
 /** A duration of ms with three digits that count, such as `0.34`, `12.5`, `1234`. */
