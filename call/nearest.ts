@@ -1,13 +1,13 @@
 // What somebody may have meant who misspelt a name: an option, or what is typed on the command line.
 
-/** How many names are looked at: a server may list any number. */
-const MOST_NAMES = 1_000;
+/** Letters that are compared with letters, in all: a server may list any number of names. About 0.1 s. */
+const MOST_STEPS = 4_000_000;
 /** Names that are longer, in letters, are not compared. */
 const LONGEST = 200;
 
 /**
- * The one of `names` that is nearest to `text`, if any is near enough to be meant. Of more than a thousand that could be
- * by their length, the first are looked at.
+ * The one of `names` that is nearest to `text`, if any is near enough to be meant. Of a great many, the first that could
+ * be by their length are looked at.
  */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const wanted = text.toLowerCase();
@@ -15,11 +15,12 @@ export function nearest(text: string, names: readonly string[]): string | undefi
   const mostEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
   let found: string | undefined;
   let fewest = mostEdits + 1;
-  let looked = 0;
+  let steps = 0;
   for (const name of names) {
     // Each letter that one is longer is an edit.
     if (Math.abs(name.length - wanted.length) >= fewest || name.length > LONGEST) continue;
-    if (looked++ === MOST_NAMES) break;
+    steps += wanted.length * name.length;
+    if (steps > MOST_STEPS) break;
     const edits = distance(wanted, name.toLowerCase());
     if (edits < fewest) [found, fewest] = [name, edits];
   }

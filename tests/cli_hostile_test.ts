@@ -1,6 +1,6 @@
 // Servers that tell the command line more than anybody would read, or what would steer a terminal.
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { nearest } from "../call/nearest.ts";
 import { columns } from "../cli/text.ts";
 import { RESERVED } from "../call/reflection.ts";
@@ -40,7 +40,22 @@ Deno.test("cli hostile: a server with a great many methods, one with a very long
   assert(out.length < 6_000_000, `${out.length}`);
 });
 
-Deno.test("cli hostile: of names, those that cannot be meant are not looked at, and of the others a thousand", () => {
+Deno.test("cli hostile: a server that has five thousand methods is listed, and looked at", async () => {
+  const service = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`m${i}`, () => i]));
+  await using server = new Server().register("Many", service);
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  for (const codec of ["cbor", "json"]) {
+    const flags = ["--codec", codec, "--json"];
+    const { out, err } = await cli(["top", address, "--interval", "100", "--count", "1", ...flags]);
+    assertEquals([JSON.parse(out).rows.length, err], [5_000, ""]);
+    const listed = await cli(["list", address, ...flags]);
+    assertEquals(JSON.parse(listed.out).services[0].methods.length, 5_000);
+  }
+  // However many there are, what is nearest is found.
+  assertStringIncludes((await cli(["call", address, "Many.m4999x"])).err, "Did you mean Many.m4999?");
+});
+
+Deno.test("cli hostile: names that cannot be meant are not looked at, nor more of the others than take a moment", () => {
   const looked: string[] = [];
   const name = (text: string) => {
     const lowerCase = () => (looked.push(text), text.toLowerCase());
@@ -50,9 +65,9 @@ Deno.test("cli hostile: of names, those that cannot be meant are not looked at, 
   nearest("method", [name("x".repeat(200)), name("method12"), name("metho"), name("met"), name("methods12")]);
   assertEquals(looked, ["method12", "metho"]);
   looked.length = 0;
-  nearest("x".repeat(30), Array.from({ length: 20_000 }, (_, i) => name(String(i).padEnd(30, "y"))));
-  assertEquals(looked.length, 1_000);
-  assertEquals(nearest("method", [...Array.from({ length: 999 }, () => "mothed"), "methods"]), "methods");
+  nearest("x".repeat(200), Array.from({ length: 20_000 }, (_, i) => name(String(i).padEnd(200, "y"))));
+  assertEquals(looked.length, 100);
+  assertEquals(nearest("method", [...Array.from({ length: 20_000 }, () => "mothed"), "methods"]), "methods");
   assertEquals(nearest("method", ["x".repeat(99), "mezhod", "metho"]), "mezhod");
 });
 
