@@ -20,6 +20,13 @@ Deno.test("cli ping: a connection and a round trip each, of any server, reflecti
       "ms min mean max",
     ]);
     assertMatch(out, /\nhandshake( +\d+(\.\d+)?){3}\nround trip( +\d+(\.\d+)?){3}\n$/);
+    // They are of the times that were printed for each.
+    for (const name of ["handshake", "round trip"]) {
+      const times = Array.from(out.matchAll(new RegExp(`${name} ([\\d.]+) ms`, "g")), ([, ms]) => Number(ms));
+      const [min, mean, max] = lines.find((line) => line.startsWith(name))!.match(/[\d.]+/g)!.map(Number);
+      assertEquals([times.length, min, max], [3, Math.min(...times), Math.max(...times)]);
+      assert(Math.abs(mean! - times.reduce((a, b) => a + b) / 3) < max! / 100 + 0.01, out);
+    }
     assertEquals([server.server.stats().accepted, server.server.stats().inFlight], [3, 0]);
     // Nothing was called by it.
     assertEquals(server.server.stats().methods.every(({ calls }) => calls === 0), true);
