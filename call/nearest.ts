@@ -1,12 +1,26 @@
 // What somebody may have meant who misspelt a name: an option, or what is typed on the command line.
 
-/** The one of `names` that is nearest to `text`, if any is near enough to be meant. */
+/** Letters that are compared with letters, in all: a server may list any number of names. About 0.1 s. */
+const MOST_STEPS = 4_000_000;
+/** Names that are longer, in letters, are not compared. */
+const LONGEST = 200;
+
+/**
+ * The one of `names` that is nearest to `text`, if any is near enough to be meant. Of a great many, the first that could
+ * be by their length are looked at.
+ */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const wanted = text.toLowerCase();
+  if (wanted.length > LONGEST) return undefined;
   const mostEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
   let found: string | undefined;
   let fewest = mostEdits + 1;
+  let steps = 0;
   for (const name of names) {
+    // Each letter that one is longer is an edit.
+    if (Math.abs(name.length - wanted.length) >= fewest || name.length > LONGEST) continue;
+    steps += wanted.length * name.length;
+    if (steps > MOST_STEPS) break;
     const edits = distance(wanted, name.toLowerCase());
     if (edits < fewest) [found, fewest] = [name, edits];
   }
@@ -15,8 +29,6 @@ export function nearest(text: string, names: readonly string[]): string | undefi
 
 /** How many letters to add, leave out, change or swap with their neighbours (optimal string alignment). */
 function distance(a: string, b: string): number {
-  // Names are short; what a server lists may not be.
-  if (a.length > 200 || b.length > 200) return Infinity;
   let above: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {

@@ -2,17 +2,19 @@
 // other, so what is measured is what a server does for that many at once, not how it takes a rate that never lets up.
 
 import { type Code, RpcError } from "../call/error.ts";
+import { Latency } from "../call/latency.ts";
 import type { Client } from "../client/client.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { advised } from "./advice.ts";
 import type { Command, Invocation } from "./command.ts";
-import { Histogram } from "./histogram.ts";
 import { parseValue } from "./parse_value.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, openService, readMethod, readTarget } from "./target.ts";
 import { columns, milliseconds, plural, printable, rate } from "./text.ts";
 
 const PROGRESS_INTERVAL = 200;
+/** Percentiles are right to within 1.1 %. */
+const PER_OCTAVE = 64;
 const PERCENTILES = [50, 90, 99] as const;
 
 /** Measures a method under load. */
@@ -48,7 +50,7 @@ It calls for real: a method that changes something changes it very often.`,
 
 /** What came of the calls. */
 class Outcome {
-  readonly latency = new Histogram();
+  readonly latency = new Latency(PER_OCTAVE);
   readonly errors = new Map<Code, { count: number; message: string }>();
   readonly #began = performance.now();
   #ended: number | undefined;
@@ -111,7 +113,7 @@ async function run(invocation: Invocation): Promise<number> {
       const began = performance.now();
       try {
         await client.call(method, args, options);
-        if (!outcome.over) outcome.latency.add(performance.now() - began);
+        if (!outcome.over) outcome.latency.record(performance.now() - began, 1);
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
         if (!outcome.over) outcome.fail(error);

@@ -120,11 +120,23 @@ function listFrom(name: string, content: unknown): unknown[] {
 }
 
 function typedArrayFrom(content: unknown, _: Inner, name: string): unknown {
-  const elements = listFrom(name, content);
-  const array = new (TYPED_ARRAYS.get(name)!)(elements.length);
-  const element: (each: unknown) => number | bigint = name.startsWith("$Big")
+  const read: (each: unknown) => number | bigint = name.startsWith("$Big")
     ? (each: unknown) => decoded(name, each, "digits", bigintFrom)
     : (each: unknown) => numberFrom(name, each);
-  array.set(elements.map(element) as never);
+  const elements = listFrom(name, content).map(read);
+  const array = new (TYPED_ARRAYS.get(name)!)(elements.length);
+  array.set(elements as never);
+  for (const [i, element] of elements.entries()) {
+    const held = array[i]!;
+    if (!holds(name, held, element)) {
+      throw new Error(`element ${i} of ${name} would become ${held} instead of ${element}`);
+    }
+  }
   return array;
+}
+
+/** Whether an element is what it was to be. Floats are rounded, but not to infinity. */
+function holds(name: string, held: number | bigint, element: number | bigint): boolean {
+  if (!name.startsWith("$Float")) return held === element;
+  return Number.isFinite(held) === Number.isFinite(element);
 }

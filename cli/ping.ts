@@ -48,20 +48,18 @@ async function run(invocation: Invocation): Promise<number> {
   const count = flags.count("count", 4, 0, 999_999_999) || Infinity;
   const interval = flags.duration("interval", 1_000, 10);
   const servers = await listServers(readTarget(address), invocation);
-  const times: Times[] = [];
-  let sent = 0;
+  const pings = new Pings();
   for (let round = 0; round < count && !signal.aborted; round++) {
     if (round > 0) await sleep(SYSTEM_CLOCK, interval, signal);
     for (const { address } of servers) {
-      const answered = await pingOnce(address, invocation);
+      const times = await pingOnce(address, invocation);
       // One that the user interrupted says nothing of the server.
       if (signal.aborted) break;
-      sent++;
-      if (answered !== undefined) times.push(answered);
+      pings.add(times);
     }
   }
-  if (!flags.has("json")) await shell.out(`${summary(sent, times).join("\n")}\n`);
-  return times.length === sent ? 0 : 1;
+  if (!flags.has("json")) await shell.out(`${pings.summary().join("\n")}\n`);
+  return pings.answered === pings.sent ? 0 : 1;
 }
 
 /** Pings a server, and prints what comes of it. */
@@ -103,17 +101,49 @@ async function measure(address: string, invocation: Invocation): Promise<Times> 
   return { handshake: connected - began, roundTrip: performance.now() - connected };
 }
 
-function summary(sent: number, times: readonly Times[]): string[] {
-  const head = `${sent} sent, ${times.length} answered`;
-  if (times.length === 0) return [head];
-  const row = (name: string, all: readonly number[]) => {
-    const mean = all.reduce((sum, ms) => sum + ms, 0) / all.length;
-    return [name, ...[Math.min(...all), mean, Math.max(...all)].map(milliseconds)];
-  };
-  const rows = [
-    ["ms", "min", "mean", "max"],
-    row("handshake", times.map(({ handshake }) => handshake)),
-    row("round trip", times.map(({ roundTrip }) => roundTrip)),
-  ];
-  return [head, ...columns(rows, 1)];
+/** One of the times over all pings so far, in ms. */
+class Figures {
+  #count = 0;
+  #min = Infinity;
+  #sum = 0;
+  #max = 0;
+
+  add(ms: number): void {
+    this.#count++;
+    this.#min = Math.min(this.#min, ms);
+    this.#sum += ms;
+    this.#max = Math.max(this.#max, ms);
+  }
+
+  cells(): string[] {
+    return [this.#min, this.#sum / this.#count, this.#max].map(milliseconds);
+  }
+}
+
+/** All pings so far. */
+class Pings {
+  sent = 0;
+  answered = 0;
+  readonly #handshake = new Figures();
+  readonly #roundTrip = new Figures();
+
+  /** Counts one, with its times if it was answered. */
+  add(times: Times | undefined): void {
+    this.sent++;
+    if (times === undefined) return;
+    this.answered++;
+    this.#handshake.add(times.handshake);
+    this.#roundTrip.add(times.roundTrip);
+  }
+
+  summary(): string[] {
+    const head = `${this.sent} sent, ${this.answered} answered`;
+    if (this.answered === 0) return [head];
+    const rows = [
+      ["ms", "min", "mean", "max"],
+      ["handshake", ...this.#handshake.cells()],
+      ["round trip", ...this.#roundTrip.cells()],
+    ];
+    return [head, ...columns(rows, 1)];
+  }
 }

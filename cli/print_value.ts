@@ -2,6 +2,7 @@
 // the table. Whatever is printed can be typed in again (parse_value.ts) and is then the same value.
 
 import { Simple, Tagged } from "../codec/tagged.ts";
+import { escaped } from "./text.ts";
 
 /** The typed arrays that are written with their elements, by name. Bytes have a form of their own. */
 export const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayClass> = new Map<string, TypedArrayClass>([
@@ -30,10 +31,14 @@ export interface TypedArrayClass {
  */
 export function printValue(value: unknown, indent = false): string {
   const text = JSON.stringify(toJson(value), null, indent ? 2 : 0);
-  // JSON escapes controls below space; these reach a terminal as well.
-  return text.replace(/[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
+  // JSON itself escapes the controls below space, so these are the ends of its lines.
+  return escaped(text, (character) => character === "\n" ? character : jsonEscape(character));
+}
+
+/** A character as JSON escapes it: one outside the first plane is a pair. */
+function jsonEscape(character: string): string {
+  const units = Array.from({ length: character.length }, (_, i) => character.charCodeAt(i));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }
 
 /** Whether an object of JSON stands for something else. */

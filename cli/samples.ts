@@ -1,6 +1,7 @@
 // What a server reports of itself, as figures to show: two reports and the time between them give rates. What a server
 // sends is not taken for what it should be.
 
+import { quantile, type Spans } from "../call/latency.ts";
 import type { MethodStats } from "../call/stats.ts";
 import type { ReportedStats } from "../call/reflection.ts";
 
@@ -11,7 +12,7 @@ export interface Sample {
   readonly stats: ReportedStats;
 }
 
-/** One method between two reports. Times in ms, of the calls between the two but for `max`. */
+/** One method between two reports. Times in ms, of the calls answered between the two but for `max`. */
 export interface Row {
   readonly method: string;
   readonly calls: number;
@@ -19,9 +20,9 @@ export interface Row {
   readonly inFlight: number;
   readonly callsPerSecond: number;
   readonly errorsPerSecond: number;
-  /** Undefined if there was no call. */
+  /** Undefined if none was answered. */
   readonly mean: number | undefined;
-  /** Half of the calls took no longer; undefined if there was none, or the server tells no spans of time. */
+  /** Half of these calls took no longer; undefined if there was none, or the server tells no spans of time. */
   readonly p50: number | undefined;
   readonly p99: number | undefined;
   /** Since the server's start. */
@@ -41,7 +42,7 @@ export function readStats(stats: unknown): ReportedStats | undefined {
 function isMethodStats(stats: Partial<MethodStats> | null | undefined): boolean {
   const { method, calls, errors, inFlight, latency } = stats ?? {};
   return typeof method === "string" && areNumbers(calls, errors, inFlight) &&
-    areNumbers(latency?.mean, latency?.max) && areSpans(latency?.spans);
+    areNumbers(latency?.max, latency?.count, latency?.sum) && areSpans(latency?.spans);
 }
 
 function areSpans(spans: unknown): boolean {
@@ -50,15 +51,17 @@ function areSpans(spans: unknown): boolean {
 }
 
 function areNumbers(...values: unknown[]): boolean {
-  return values.every((value) => typeof value === "number");
+  return values.every(Number.isFinite);
 }
 
-/** Every method, those that are called most first. */
+/** Every method, those that are called most first; of those that are not called now, those that were. */
 export function rowsOf(now: Sample, before: Sample | undefined): Row[] {
   const seconds = before === undefined ? NaN : (now.at - before.at) / 1_000;
   const known = new Map(before?.stats.methods.map((stats) => [stats.method, stats]));
   const rows = now.stats.methods.map((stats) => rowOf(stats, known.get(stats.method), seconds));
-  return rows.sort((a, b) => b.callsPerSecond - a.callsPerSecond || a.method.localeCompare(b.method));
+  return rows.sort((a, b) =>
+    b.callsPerSecond - a.callsPerSecond || b.calls - a.calls || a.method.localeCompare(b.method)
+  );
 }
 
 function rowOf(
@@ -67,9 +70,11 @@ function rowOf(
   seconds: number,
 ): Row {
   // A server that has started anew counts from zero; a method that is new has had all its calls since.
-  const old = before === undefined || before.calls > calls ? undefined : before;
-  const since = calls - (old?.calls ?? 0);
-  const spent = latency.mean * calls - (old === undefined ? 0 : old.latency.mean * old.calls);
+  const anew = before !== undefined && (before.calls > calls || before.latency.count > latency.count);
+  const old = anew ? undefined : before;
+  // Calls that are not answered yet have no time: they are in `calls`, and in no figure of `latency`.
+  const answered = latency.count - (old?.latency.count ?? 0);
+  const spent = latency.sum - (old?.latency.sum ?? 0);
   const perSecond = (count: number) => Number.isNaN(seconds) ? 0 : count / seconds;
   // Of what was counted before the first report nobody knows when it was.
   const spans = Number.isNaN(seconds) ? [] : spansSince(latency.spans ?? [], old?.latency.spans ?? []);
@@ -78,26 +83,17 @@ function rowOf(
     calls,
     errors,
     inFlight,
-    callsPerSecond: perSecond(since),
+    callsPerSecond: perSecond(calls - (old?.calls ?? 0)),
     errorsPerSecond: perSecond(errors - (old?.errors ?? 0)),
-    mean: since > 0 && !Number.isNaN(seconds) ? Math.max(0, spent / since) : undefined,
+    mean: answered > 0 && !Number.isNaN(seconds) ? Math.max(0, spent / answered) : undefined,
     p50: quantile(spans, 0.5),
     p99: quantile(spans, 0.99),
     max: latency.max,
   };
 }
 
-type Spans = MethodStats["latency"]["spans"];
-
 /** What was counted between two reports. */
 function spansSince(now: Spans, before: Spans): Spans {
   const counted = new Map(before);
   return now.map(([upTo, calls]) => [upTo, calls - (counted.get(upTo) ?? 0)]);
-}
-
-/** Within what time a share of the calls was done: the upper end of a span. */
-function quantile(spans: Spans, share: number): number | undefined {
-  const sum = spans.reduce((sum, [, calls]) => sum + calls, 0);
-  let left = sum * share;
-  return sum > 0 ? spans.find(([, calls]) => (left -= calls) <= 0)?.[0] : undefined;
 }

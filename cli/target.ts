@@ -5,6 +5,8 @@ import { sendToken } from "../call/interceptors.ts";
 import { RpcError } from "../call/error.ts";
 import type { CallOptions } from "../call/call_options.ts";
 import { type Client, connect } from "../client/client.ts";
+import { CborCodec } from "../codec/cbor.ts";
+import { JsonCodec } from "../codec/json.ts";
 import type { ConnectOptions } from "../client/options.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
@@ -14,6 +16,9 @@ import type { Invocation } from "./command.ts";
 import type { Flag, Flags } from "./flags.ts";
 import type { Shell } from "./shell.ts";
 import { UsageError } from "./usage_error.ts";
+
+/** Values in one answer. A program takes what it expects; here anything may come, such as the figures of 5 000 methods. */
+const MAX_ITEMS = 1_000_000;
 
 /** The flags of every command that connects. */
 export const CONNECT_FLAGS: readonly Flag[] = [
@@ -191,6 +196,7 @@ async function connectOptions(flags: Flags, shell: Shell): Promise<ConnectOption
     : undefined;
   return {
     codecType: readCodec(flags.text("codec") ?? "cbor"),
+    codecs: [new CborCodec({ maxItems: MAX_ITEMS }), new JsonCodec({ maxItems: MAX_ITEMS })],
     connectTimeout: Math.ceil(Math.min(readTimeout(flags), 10_000)),
     tls,
     token,

@@ -1,10 +1,19 @@
 // Text for people: figures with their units, columns, and nothing that a peer could use to write over a terminal.
 
-/** Text of somebody else's for a terminal: controls and what changes the direction of writing are shown as escapes. */
+/**
+ * What a terminal or its reader could be misled with: controls, ends of lines, what turns the direction of writing, and
+ * what does not show at all.
+ */
+const MISLEADING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Text with escapes of one's own in place of the characters that could mislead. */
+export function escaped(text: string, escape: (character: string) => string): string {
+  return text.replace(MISLEADING, escape);
+}
+
+/** Text of somebody else's for a terminal, with escapes such as `\u{1b}`. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
-    return `\\u{${character.charCodeAt(0).toString(16)}}`;
-  });
+  return escaped(text, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }
 
 /** A duration of ms with three digits that count, such as `0.34`, `12.5`, `1234`. */
@@ -17,15 +26,20 @@ export function rate(perSecond: number): string {
   return perSecond.toFixed(perSecond < 10 && perSecond % 1 !== 0 ? 1 : 0);
 }
 
+/** Columns are no wider: of a table with one cell of a megabyte, every line would be as long. */
+const WIDEST = 100;
+
 /**
- * Rows as lines of columns, two spaces apart.
+ * Rows as lines of columns, two spaces apart. A cell that is too long for that moves the rest of its row.
  *
  * @param rows Cells, as many in each row
  * @param left How many columns from the left are aligned there; figures are aligned at the right
  */
 export function columns(rows: readonly (readonly string[])[], left = Infinity): string[] {
   const shown = rows.map((row) => row.map(printable));
-  const widths = shown[0]?.map((_, column) => Math.max(...shown.map((row) => row[column]!.length))) ?? [];
+  const widths = shown[0]?.map((_, column) => {
+    return shown.reduce((width, row) => Math.min(Math.max(width, row[column]!.length), WIDEST), 0);
+  }) ?? [];
   return shown.map((row) => {
     const cells = row.map((cell, column) =>
       column < left ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)

@@ -137,6 +137,8 @@ function tableOf({ address, now, before, trouble }: Followed): string[] {
   return [head.join("  "), ...columns([HEADS, ...rows.map(cellsOf)], 1)];
 }
 
+/** Lines of a table before its first method. */
+const HEAD_LINES = 2;
 const HEADS = [
   "METHOD",
   "CALLS/S",
@@ -160,6 +162,23 @@ function cellsOf(row: Row): string[] {
     String(row.calls),
     String(row.errors),
   ];
+}
+
+/** Tables in as many lines as there is room for, the last of which says what there is no room for. */
+function fitted(tables: readonly string[][], room: number): string[] {
+  const all = tables.flatMap((table, i) => i === 0 ? table : ["", ...table]);
+  if (all.length <= room) return all;
+  const left = { methods: 0, servers: 0 };
+  let free = room - 1;
+  for (const table of tables) {
+    const shown = Math.max(0, free);
+    if (shown === 0) left.servers++;
+    left.methods += Math.max(0, table.length - Math.max(HEAD_LINES, shown));
+    free -= table.length + 1;
+  }
+  const more = [[left.methods, "more method"], [left.servers, "more server"]] as const;
+  const what = more.filter(([count]) => count > 0).map(([count, one]) => plural(count, one)).join(" and ");
+  return [...all.slice(0, room - 1), `and ${what}: a larger terminal, or --json`];
 }
 
 /** A terminal's screen, drawn over. */
@@ -191,9 +210,10 @@ class Screen {
     await sleep(SYSTEM_CLOCK, DRAW_TOGETHER, this.#signal);
     const size = this.#shell.size();
     if (this.#signal.aborted || size === undefined) return;
-    const lines = [...servers.values()].flatMap((server) => [...tableOf(server), ""]);
     const title = `rpc top  ${new Date().toTimeString().slice(0, 8)}  (Ctrl-C ends)`;
-    const shown = [title, "", ...lines].slice(0, size.rows - 1).map((line) => line.slice(0, size.columns));
+    // The cursor stands in the last line.
+    const lines = [title, "", ...fitted([...servers.values()].map(tableOf), size.rows - 3)];
+    const shown = lines.slice(0, size.rows - 1).map((line) => line.slice(0, size.columns));
     await this.#shell.out(`${HOME}${shown.map((line) => `${line}${CLEAR_LINE}\n`).join("")}${CLEAR_REST}`);
   }
 }

@@ -1,5 +1,6 @@
 // What a server tells Prometheus at /metrics: its own figures. Those of clients that it shows are client_metrics.ts's.
 
+import { PER_OCTAVE } from "../call/latency.ts";
 import type { LatencySummary, MethodStats } from "../call/stats.ts";
 import { family, head, labelled, labels, line, pair, type Sample } from "./metrics_text.ts";
 import type { ServerStats } from "./stats.ts";
@@ -9,6 +10,8 @@ import type { ServerStats } from "./stats.ts";
  * there too, so that nothing has to be guessed.
  */
 const BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, at) => 2 ** (at + 6));
+/** The room, as a factor, that is left for what rounding does to the ends. */
+const HALF_BUCKET = 2 ** (1 / (2 * PER_OCTAVE));
 
 /**
  * The text.
@@ -116,8 +119,7 @@ function cumulative({ spans, count }: LatencySummary): [le: string, calls: numbe
   let at = 0;
   let calls = 0;
   const buckets = BOUNDS.map((bound): [string, number] => {
-    // Half a bucket of room for what rounding does to the ends.
-    for (; at < spans.length && spans[at]![0] * 1_000 < bound * 1.07; at++) calls += spans[at]![1];
+    for (; at < spans.length && spans[at]![0] * 1_000 < bound * HALF_BUCKET; at++) calls += spans[at]![1];
     return [String(bound / 1e6), calls];
   });
   return [...buckets, ["+Inf", count]];

@@ -1,6 +1,7 @@
 // The page's pictures, as SVG: how long the calls of a method took, and how much of a call's time has passed. Shapes only;
 // their colours are the style sheet's.
 
+import { PER_OCTAVE } from "../call/latency.ts";
 import type { LatencySummary } from "../call/stats.ts";
 import { element, type PageElement } from "./page_tree.ts";
 import { duration } from "./page_text.ts";
@@ -19,8 +20,8 @@ const FLOOR = 47;
 const HEIGHT = 60;
 /** The least height of a bar: of what happened once among a million, something is to be seen. */
 const LEAST = 1.5;
-/** From one end of a bucket to the other (call/latency.ts). */
-const BUCKET = 2 ** (1 / 5);
+/** From one end of a bucket to the other. */
+const BUCKET = 2 ** (1 / PER_OCTAVE);
 
 /** The axis for several histograms: two decades of time at least. */
 export function spanOf(latencies: readonly LatencySummary[]): Span {

@@ -1,8 +1,7 @@
 // `rpc watch` and `rpc top`: what changes is seen as it happens, on a terminal and elsewhere.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { announce, Registry, Server } from "../mod.ts";
-import { rowsOf, type Sample } from "../cli/samples.ts";
+import { announce, connect, Registry, Server } from "../mod.ts";
 import { OutputClosed } from "../cli/main.ts";
 import { Cli, cli } from "./cli_shell.ts";
 import { CliServer } from "./cli_server.ts";
@@ -139,6 +138,54 @@ Deno.test("cli top: on a terminal one screen that is drawn over, and given back"
   assertStringIncludes(last, "METHOD");
 });
 
+/** The lines of the last whole drawing. */
+function drawn(run: Cli): string[] {
+  const [, ...drawings] = run.out.split("\x1b[H");
+  const whole = drawings.map((drawing) => drawing.split("\x1b[J")).filter(({ length }) => length > 1);
+  return (whole.at(-1)?.[0] ?? "").replaceAll("\x1b[K", "").trimEnd().split("\n");
+}
+
+Deno.test("cli top: what a screen has no room for is said in its last line, those called most come first", async () => {
+  await using server = await CliServer.open();
+  await using client = await connect(server.address);
+  await client.call("Numbers.root", 4);
+  const size = { columns: 60, rows: 8 };
+  const run = new Cli(["top", server.address, "--interval", "100"], { size });
+  await until(() => drawn(run).length > 3, "a drawing");
+  const lines = drawn(run);
+  // The title, a line, the server, the heads, two of nine methods; the cursor stands in the last line.
+  assertEquals(lines.length, 7);
+  assertMatch(lines[4]!, /^Numbers\.root /);
+  assertEquals(lines[6], "and 7 more methods: a larger terminal, or --json");
+  // As many as fit exactly need no such line.
+  size.rows = 14;
+  await until(() => drawn(run).length === 13, "the larger screen");
+  assertEquals(drawn(run).some((line) => line.includes("more")), false);
+  size.rows = 13;
+  await until(() => drawn(run).at(-1)!.startsWith("and 2 more methods"), "a smaller one");
+  assertEquals(drawn(run).length, 12);
+  run.interrupt();
+  assertEquals([await run.done, run.err], [130, ""]);
+});
+
+Deno.test("cli top: of servers that a screen has no room for it is said how many", async () => {
+  await using registry = new Listed();
+  const servers = [await CliServer.open(), await CliServer.open(), await CliServer.open()];
+  const listed = await Promise.all(servers.map(({ address }) => announce(registry.url, { address })));
+  const run = new Cli(["top", registry.url, "--interval", "100"], { size: { columns: 80, rows: 10 } });
+  await until(
+    () => drawn(run).at(-1) === "and 23 more methods and 2 more servers: a larger terminal, or --json",
+    "it",
+  );
+  assertEquals(drawn(run).length, 9);
+  run.interrupt();
+  assertEquals(await run.done, 130);
+  await Promise.all([
+    ...listed.map((each) => each.close()),
+    ...servers.map((each) => each[Symbol.asyncDispose]()),
+  ]);
+});
+
 Deno.test("cli top: a server that goes away is said to have, and seen again when it is back", async () => {
   const first = new Server().register("S", { ok: () => "ok" });
   const { address } = await first.listen("tcp@127.0.0.1:0");
@@ -181,37 +228,4 @@ Deno.test("cli top: of a registry, servers as they come and go", async () => {
   await until(() => two.server.stats().connections === 0, "the second to be left");
   run.interrupt();
   assertEquals([await run.done, run.err], [130, ""]);
-});
-
-Deno.test("cli top: rates and times are those between two reports, also when the server has started anew", () => {
-  const sample = (
-    at: number,
-    calls: number,
-    errors: number,
-    mean: number,
-    spans: [number, number][],
-  ): Sample => {
-    const latency = { mean, p50: 1, p99: 2, max: 3, count: calls, sum: mean * calls, spans };
-    const idle = { ...latency, mean: 0, count: 0, sum: 0, spans: [] };
-    const methods = [
-      { method: "A.idle", calls: 0, errors: 0, errorCodes: {}, inFlight: 0, latency: idle },
-      { method: "A.busy", calls, errors, errorCodes: {}, inFlight: 2, latency },
-    ];
-    return { at, stats: { connections: 1, inFlight: 0, methods } };
-  };
-  const early = sample(1_000, 100, 10, 1, [[1, 90], [2, 10]]);
-  const [busy, idle] = rowsOf(sample(3_000, 300, 30, 2, [[1, 90], [2, 110], [4, 97], [8, 3]]), early);
-  // 300 calls of 2 ms, less 100 of 1 ms, are 200 of 2.5 ms; 100 of them took 2 ms, 97 took 4, three took 8.
-  const { callsPerSecond, errorsPerSecond, mean, p50, p99, inFlight } = busy!;
-  assertEquals([callsPerSecond, errorsPerSecond, mean, p50, p99, inFlight], [100, 10, 2.5, 2, 8, 2]);
-  assertEquals([idle!.method, idle!.callsPerSecond, idle!.mean, idle!.p50], [
-    "A.idle",
-    0,
-    undefined,
-    undefined,
-  ]);
-  const [anew] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), early);
-  assertEquals([anew!.callsPerSecond, anew!.errorsPerSecond, anew!.mean, anew!.p50], [25, 2.5, 2, 4]);
-  const [first] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), undefined).slice(1);
-  assertEquals([first!.callsPerSecond, first!.mean, first!.p99], [0, undefined, undefined]);
 });

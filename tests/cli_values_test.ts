@@ -4,6 +4,8 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { CborCodec, decode, encode, Simple, Tagged } from "../codec/mod.ts";
 import { parseValue } from "../cli/parse_value.ts";
 import { printValue } from "../cli/print_value.ts";
+import { printable } from "../cli/text.ts";
+import { UsageError } from "../cli/usage_error.ts";
 
 const VALUES: [unknown, string][] = [
   [null, "null"],
@@ -51,6 +53,60 @@ Deno.test("cli values: nothing that is printed can steer a terminal", () => {
   const text = printValue({ "\x9b31m": "\x1b[2J\x7f\u202e\u2028" });
   assertEquals(text, '{"\\u009b31m":"\\u001b[2J\\u007f\\u202e\\u2028"}');
   assertEquals(JSON.parse(text), { "\x9b31m": "\x1b[2J\x7f\u202e\u2028" });
+});
+
+Deno.test("cli values: whatever does not show, or turns the direction of writing, is printed as an escape", () => {
+  const hidden = [
+    "\u200e",
+    "\u200f",
+    "\u061c",
+    "\u200b",
+    "\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u2029",
+    "\u{e0041}",
+  ];
+  for (const character of hidden) {
+    const value = { [`a${character}`]: `${character}b` };
+    const code = character.codePointAt(0)!.toString(16);
+    for (const text of [printValue(value), printValue(value, true)]) {
+      assertEquals(text.includes(character), false, code);
+      assertEquals(JSON.parse(text), value);
+    }
+    assertEquals(printable(`a${character}b`), `a\\u{${code}}b`);
+  }
+  // Letters of any script, marks and pictures stay as they are.
+  const shown = "Ä 語 שלום e\u0301 🦊";
+  assertEquals([printValue(shown), printable(shown)], [`"${shown}"`, shown]);
+});
+
+Deno.test("cli values: an element that a typed array cannot hold is refused, and said which", () => {
+  const refused = [
+    ['{"$Int8Array":[1,300]}', "element 1 of $Int8Array would become 44 instead of 300"],
+    ['{"$Uint16Array":[1.5]}', "element 0 of $Uint16Array would become 1 instead of 1.5"],
+    ['{"$Uint16Array":[0,0,-1]}', "element 2 of $Uint16Array would become 65535 instead of -1"],
+    ['{"$Uint8ClampedArray":[256]}', "element 0 of $Uint8ClampedArray would become 255 instead of 256"],
+    ['{"$Int32Array":["NaN"]}', "element 0 of $Int32Array would become 0 instead of NaN"],
+    [
+      '{"$BigUint64Array":["-1"]}',
+      "element 0 of $BigUint64Array would become 18446744073709551615 instead of -1",
+    ],
+    ['{"$Float16Array":[1e6]}', "element 0 of $Float16Array would become Infinity instead of 1000000"],
+    ['{"$Float32Array":[-1e39]}', "element 0 of $Float32Array would become -Infinity instead of -1e+39"],
+  ];
+  for (const [text, why] of refused) {
+    const { message } = assertThrows(() => parseValue(text!, "It"), UsageError);
+    assertEquals(message, `It cannot be used: ${why}`);
+  }
+  const taken: [string, unknown][] = [
+    ['{"$Int8Array":[-128,127]}', Int8Array.of(-128, 127)],
+    ['{"$BigInt64Array":["-9223372036854775808"]}', BigInt64Array.of(-(2n ** 63n))],
+    // Floats are as near as they can be, as everywhere.
+    ['{"$Float32Array":[0.1,"NaN","-0","Infinity"]}', Float32Array.of(0.1, NaN, -0, Infinity)],
+    ['{"$Float16Array":[0.1,65504]}', Float16Array.of(0.1, 65504)],
+  ];
+  for (const [text, value] of taken) assertEquals(parseValue(text, "It"), value);
 });
 
 Deno.test("cli values: other forms that are read", () => {

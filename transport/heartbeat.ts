@@ -5,10 +5,11 @@ import { Kind, writeShort } from "../codec/frame.ts";
 import type { SessionLimits } from "./limits.ts";
 import type { Outbox } from "./outbox.ts";
 
-/** How often a peer that has ended its side is probed while it is owed answers, in ms. */
-const PROBE = 1_000;
-/** After a silence of so many ms a call that ran out of time is reason enough to ask whether the peer is there. */
-const SUSPICIOUS = 1_000;
+/**
+ * How soon a peer is asked, in ms, of which it is doubtful whether it is there: it has ended its side and is owed answers,
+ * or a call ran out of time since it was heard last.
+ */
+const DOUBTFUL = 1_000;
 /** With more than this to be written, in bytes, a ping is taken to be on its way out still. */
 const PING_STUCK = 65_536;
 
@@ -24,8 +25,11 @@ export interface HeartbeatOwner {
 export class Heartbeat {
   /** When something came last, or a little before. */
   receivedAt: number;
+  /** After how long a silent peer is to be looked at; Infinity without heartbeat. */
+  readonly interval: number;
+  /** The same of one that has ended its side. */
+  readonly probeInterval: number;
 
-  readonly #interval: number;
   readonly #timeout: number;
   readonly #outbox: Outbox;
   readonly #owner: HeartbeatOwner;
@@ -36,7 +40,9 @@ export class Heartbeat {
 
   /** @param limits `heartbeatInterval` and `heartbeatTimeout`; an interval of 0 = no heartbeat */
   constructor(limits: SessionLimits, outbox: Outbox, owner: HeartbeatOwner) {
-    this.#interval = limits.heartbeatInterval;
+    const on = limits.heartbeatInterval > 0;
+    this.interval = on ? limits.heartbeatInterval : Infinity;
+    this.probeInterval = on ? DOUBTFUL : Infinity;
     this.#timeout = limits.heartbeatTimeout;
     this.#outbox = outbox;
     this.#owner = owner;
@@ -45,7 +51,7 @@ export class Heartbeat {
 
   /** When a peer that stays silent is to be looked at; Infinity without heartbeat. */
   get due(): number {
-    return this.#interval === 0 ? Infinity : this.receivedAt + this.#interval;
+    return this.receivedAt + this.interval;
   }
 
   /**
@@ -56,9 +62,8 @@ export class Heartbeat {
    * @returns When to look again
    */
   check(now: number, patience: number, expired: boolean): number {
-    if (this.#interval === 0) return Infinity;
     const pinged = this.#pingedAt > this.receivedAt;
-    const quiet = this.receivedAt + (expired ? Math.min(SUSPICIOUS, this.#interval) : this.#interval);
+    const quiet = this.receivedAt + (expired ? Math.min(this.probeInterval, this.interval) : this.interval);
     if (!pinged && now < quiet) return this.due;
     if (!pinged) {
       this.#pingedAt = now;
@@ -75,25 +80,14 @@ export class Heartbeat {
     return Infinity;
   }
 
-  /** When to look again while the peer is not read from. */
-  later(now: number): number {
-    return this.#interval === 0 ? Infinity : now + this.#interval;
-  }
-
   /**
    * Writes to a peer that has ended its side: one that is gone, and not only silent, resets the connection.
    *
    * @returns When to probe again
    */
   probe(now: number): number {
-    if (this.#interval === 0) return Infinity;
-    this.#ping();
-    return now + PROBE;
-  }
-
-  /** When a peer that ends its side now is probed first. */
-  firstProbe(now: number): number {
-    return this.#interval === 0 ? Infinity : now + PROBE;
+    if (this.probeInterval < Infinity) this.#ping();
+    return now + this.probeInterval;
   }
 
   #ping(): void {

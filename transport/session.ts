@@ -428,7 +428,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     if (this.#state >= State.Closing) return Infinity;
     if (this.#peerEnded) return this.#heart.probe(now);
     // While it is not read from, its silence says nothing.
-    return this.#resume !== undefined ? this.#heart.later(now) : this.#heart.check(now, patience, expired);
+    if (this.#resume !== undefined) return now + this.#heart.interval;
+    return this.#heart.check(now, patience, expired);
   }
 
   /** @ignore For the heartbeat. */
@@ -459,7 +460,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#caller?.endAll(reason, false);
     this.#callee.endOfInput(reason);
     this.#options.draining?.();
-    this.#alarm.by(this.#heart.firstProbe(performance.now()));
+    this.#alarm.by(performance.now() + this.#heart.probeInterval);
     this.#closeIfIdle();
   }
 
