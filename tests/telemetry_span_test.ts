@@ -104,11 +104,8 @@ Deno.test("telemetry: a stream begins its span when it is first asked, not when 
 });
 
 Deno.test("telemetry: the span of the client covers that of the server", async () => {
-  const gate = Promise.withResolvers<void>();
-  await using it = await link({ wait: () => gate.promise });
-  const call = it.client.call("S.wait");
-  setTimeout(gate.resolve, 20);
-  await call;
+  await using it = await link({ wait: () => new Promise((resolve) => setTimeout(resolve, 20)) });
+  await it.client.call("S.wait");
   const [client, server] = pairOf(await it.recorder.ended(2));
   assert(client.began <= server.began);
   assertGreaterOrEqual(server.took!, 15);
