@@ -74,7 +74,7 @@ export function requireToken(
   return async (call, next) => {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     if (token === undefined || await holds(token, call.method) !== true) {
-      throw new RpcError("unauthenticated", `${call.method} needs a token that holds`);
+      throw new RpcError("unauthenticated", `${call.method} needs a token that is valid`);
     }
     return await next(call);
   };

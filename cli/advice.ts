@@ -24,18 +24,28 @@ const PATIENCE = 2_000;
 /** More names help nobody. */
 const MOST_NAMES = 40;
 
-/** What the library calls an option, and what it is here. */
-const FLAGS: readonly (readonly [RegExp, string])[] = [
+/** What the library says to programs, and what to do about it here. */
+const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/tls\.caCerts/, "Here that is --ca FILE"],
   [/tls\.cert/, "Here that is --cert FILE --key FILE"],
   [/secure: false/, "Here that is --insecure"],
+  [/answers with a stream: use stream/, "Only rpc call takes streams"],
+  [/^The handler failed$/, "Why is for the server's log alone: new Server({ log: console.error })"],
+  [
+    /takes a stream, not one value$/,
+    "Give - in the place of the JSON, and the items on the input, one a line",
+  ],
+  [/(takes|with) one value, not a stream$/, "Give one JSON value in the place of -"],
+  [/refused/i, "Is the server running there?"],
 ];
 
 /** A line about an error, if there is anything to do about it. */
 export function adviceOn({ code, message }: RpcError): string | undefined {
-  const [, flag] = FLAGS.find(([pattern]) => pattern.test(message)) ?? [];
-  if (flag !== undefined) return flag;
-  if (code === "unauthenticated") return "Show a token by --token TOKEN or the variable RPC_TOKEN";
+  const [, advice] = ADVICE.find(([pattern]) => pattern.test(message)) ?? [];
+  if (advice !== undefined) return advice;
+  if (code === "unauthenticated") {
+    return "Show a token by --token TOKEN or the variable RPC_TOKEN, if that may be read: deno run -E=RPC_TOKEN";
+  }
   if (code === "deadline_exceeded") return "Give it more time by --timeout, such as --timeout 2m or none";
   return undefined;
 }

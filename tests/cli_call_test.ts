@@ -172,6 +172,7 @@ Deno.test("cli call: a server that is not there, with what was tried", async () 
   const { code, err } = await cli(["call", `127.0.0.1:${port}`, "A.b"]);
   assertEquals(code, 1);
   assertStringIncludes(err, `rpc: unavailable: Cannot connect to tcp@127.0.0.1:${port}: Connection refused`);
+  assertStringIncludes(err, "Is the server running there?");
 });
 
 Deno.test("cli call: a wrong command line is one message and code 2, and nothing is called", async () => {
@@ -281,4 +282,21 @@ Deno.test("cli call: a registry that is away, or wants its token", async () => {
   const away = await cli(["call", url, "Echo.echo"]);
   assertEquals(away.code, 1);
   assertStringIncludes(away.err, `rpc: unavailable: Cannot reach registry at ${url}`);
+});
+
+Deno.test("cli call: what a failure asks for here is said below it", async () => {
+  await using server = await CliServer.open();
+  const call = callOf(server);
+  await using plain = new Server().register("Faulty", {
+    boom: () => {
+      throw new Error("private");
+    },
+  });
+  const { address } = await plain.listen("tcp@127.0.0.1:0");
+  const boom = await cli(["call", address, "Faulty.boom"]);
+  assertEquals([boom.code, boom.err.includes("private")], [1, false]);
+  assertStringIncludes(boom.err, "rpc: internal: The handler failed\n");
+  assertStringIncludes(boom.err, "new Server({ log: console.error })");
+  assertStringIncludes((await call(["Numbers.sum", "1"])).err, "Give - in the place of the JSON");
+  assertStringIncludes((await call(["Numbers.root", "-"])).err, "Give one JSON value in the place of -");
 });
