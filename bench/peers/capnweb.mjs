@@ -3,7 +3,7 @@
 // TCP_NODELAY.
 
 import { newWebSocketRpcSession, RpcTarget } from "npm:capnweb@0.12.0";
-import { WebSocket } from "npm:ws@8.23.0";
+import { WebSocket } from "npm:ws@8.22.1";
 import { byteItems } from "./items.mjs";
 import { dialWebSocket, listenWebSocket } from "./ws.mjs";
 

@@ -1,10 +1,10 @@
 // tRPC over a WebSocket, without input validation. A stream is a subscription to an async generator. Both sides have
 // the WebSocket of `ws`: its server takes no other, and with Deno's own its client is a third as fast under load.
 
-import { createTRPCClient, createWSClient, wsLink } from "npm:@trpc/client@11.25.2";
-import { initTRPC } from "npm:@trpc/server@11.25.2";
-import { applyWSSHandler } from "npm:@trpc/server@11.25.2/adapters/ws";
-import { WebSocket, WebSocketServer } from "npm:ws@8.23.0";
+import { createTRPCClient, createWSClient, wsLink } from "npm:@trpc/client@11.22.1";
+import { initTRPC } from "npm:@trpc/server@11.22.1";
+import { applyWSSHandler } from "npm:@trpc/server@11.22.1/adapters/ws";
+import { WebSocket, WebSocketServer } from "npm:ws@8.22.1";
 import { fromBase64, toBase64 } from "./base64.mjs";
 import { textItems } from "./items.mjs";
 
