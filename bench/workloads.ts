@@ -20,7 +20,7 @@ export interface Load {
   readonly work: number;
   /** The port that servers share; 0 = one takes any, and does not share it. */
   readonly sharedPort: number;
-  /** What this library's server is given as options: none, except where scale is measured. */
+  /** What this library's server and client are given as options: none, except where scale is measured. */
   readonly limits: Readonly<Record<string, number>>;
   /** How long the load runs before it is measured, in s. */
   readonly warm: number;

@@ -30,8 +30,9 @@ export async function serve({ methods, limits, work, sharedPort }: Load): Promis
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
-export async function connect(port: number, { methods }: Load): Promise<PeerClient> {
-  const client = await dial(`tcp@127.0.0.1:${port}`);
+export async function connect(port: number, { methods, limits }: Load): Promise<PeerClient> {
+  const { maxConnections: _, ...both } = limits; // a limit of servers alone
+  const client = await dial(`tcp@127.0.0.1:${port}`, both);
   const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
   return {
     sum: async (a, b) => (await client.call<{ sum: number }>(names[a % methods]!, { a, b })).sum,
