@@ -1,7 +1,9 @@
 // How a server ends: in good order, after its grace, or now. Seen from the wire.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { RpcError } from "../call/error.ts";
+import type { CallContext } from "../call/dispatch.ts";
+import { RpcError } from "../call/error.ts";
+import { connect } from "../client/mod.ts";
 import { Server, type ServerOptions } from "../server/mod.ts";
 import { enter } from "./handshake_live.ts";
 import { bodyOf, bytes, call, cbor, type Frame, frame, RawPeer, soon } from "./raw_peer.ts";
@@ -261,4 +263,46 @@ Deno.test("drain: no call that was taken up is lost, over 20 drains amid traffic
     assertEquals(goAway?.header[1], answered.at(-1), "lastSeq is the last that was answered");
     assertEquals(at.server.stats().methods[0]!.calls, answered.length, "and the last that was run");
   }
+});
+
+for (
+  const [how, stop] of [
+    ["at once", (end: () => unknown) => void end()],
+    ["after an await", async (end: () => unknown) => void (await null, end())],
+  ] as const
+) {
+  for (const [what, answer] of [["a value", "stopped"], ["a promise", Promise.resolve("stopped")]] as const) {
+    Deno.test(`drain: a handler that calls shutdown ${how} is itself answered, with ${what}`, async () => {
+      const server = new Server();
+      let ended: Promise<void> | undefined;
+      server.register("Admin", {
+        stop: () => {
+          const stopping = stop(() => ended = server.shutdown({ grace: 10_000 }));
+          return stopping === undefined ? answer : stopping.then(() => answer);
+        },
+      });
+      const { address } = await server.listen("tcp@127.0.0.1:0");
+      await using client = await connect(address, { failMode: "fast" });
+      assertEquals(await client.call("Admin.stop"), "stopped");
+      await ended;
+    });
+  }
+}
+
+Deno.test("drain: a handler that closes its server before it returns a promise is aborted", async () => {
+  const server = new Server();
+  const aborted = Promise.withResolvers<string>();
+  let closed: Promise<void> | undefined;
+  server.register("Admin", {
+    stop: (_: unknown, { signal }: CallContext) => {
+      signal.addEventListener("abort", () => aborted.resolve((signal.reason as RpcError).code));
+      closed = server.close();
+      return aborted.promise;
+    },
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address, { failMode: "fast" });
+  assertEquals((await assertRejects(() => client.call("Admin.stop"), RpcError)).code, "unavailable");
+  assertEquals(await aborted.promise, "unavailable");
+  await closed;
 });

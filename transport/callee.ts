@@ -4,7 +4,7 @@
 import { ambient } from "../call/ambient.ts";
 import type { Lookup, Method } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, ofApplication } from "../call/metadata.ts";
+import { type Metadata, ofApplication, toMetadata } from "../call/metadata.ts";
 import type { AnswerWatch } from "../call/watch.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
@@ -65,6 +65,8 @@ export class Callee {
   readonly #gauge: FloodGauge;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
+  /** Why no call is answered any more, once that is so. */
+  #ended: RpcError | undefined;
   /** Calls answered in this turn, of one method and one arrival: measured together when it ends. */
   #measured: Method | undefined;
   #measuredSince = 0;
@@ -135,6 +137,8 @@ export class Callee {
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
     const { watcher } = call.target;
     if (watcher !== undefined) call.watch = watcher.begin(call);
+    // Before the handler runs: one that shuts its server down is still answered.
+    this.#owed++;
     this.#start(call, args);
   }
 
@@ -212,6 +216,7 @@ export class Callee {
 
   /** Aborts every call; none is answered any more. */
   endAll(reason: RpcError): void {
+    this.#ended ??= reason;
     for (const call of [...this.#running?.values() ?? []]) this.#abandon(call, reason);
   }
 
@@ -290,8 +295,9 @@ export class Callee {
   #keep(call: IncomingCall): void {
     (this.#running ??= new Map()).set(call.seq, call);
     this.#options.tally.started();
-    this.#owed++;
     this.#owner.wakeBy(call.deadline);
+    // The handler itself may have closed the connection before it returned a promise.
+    if (this.#ended !== undefined) this.#abandon(call, this.#ended);
   }
 
   #follow(call: IncomingCall, result: PromiseLike<unknown>): void {
@@ -411,13 +417,20 @@ export class Callee {
     }
     call.target.answered(error.code, performance.now() - call.arrived, 1);
     call.watch?.end(error);
-    let metadata: Metadata | undefined;
+    this.#writeError(call.seq, error, this.#metadataOf(call, error));
+  }
+
+  /** What is sent beside an error: its own metadata, and what the handler has set. */
+  #metadataOf(call: IncomingCall, { metadata }: RpcError): Metadata | undefined {
     try {
-      metadata = call.takeReplyMetadata();
+      const own = toMetadata(metadata);
+      const reply = call.takeReplyMetadata();
+      if (own === undefined || reply === undefined) return own ?? reply;
+      return toMetadata(new Map([...own, ...reply]));
     } catch (error) {
       this.#options.log?.(`${call.method} set metadata that cannot be sent`, error);
+      return undefined;
     }
-    this.#writeError(call.seq, error, metadata);
   }
 
   /** What a caller is told of what a handler threw. */
@@ -444,7 +457,7 @@ export class Callee {
 
   #settle(call: IncomingCall): void {
     call.answered = true;
-    if (this.#running?.has(call.seq)) this.#owed--;
+    this.#owed--;
   }
 
   /**
