@@ -1,5 +1,31 @@
-// One listener a signal, however many calls share it: a listener a call would make aborting quadratic, and a
-// long-lived signal would gather what calls forget to remove. Owned by each session.
+// One listener on each AbortSignal of a user, however many calls share it: a listener for each call would make aborting
+// quadratic, and Node warns of a leak from the eleventh on. Used by whatever waits for a user's signal.
+
+/** What the one listener calls. The process's, as Ambient is: sessions and clients that know nothing of each other share. */
+const listeners = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Calls `listener` once when `signal` aborts, unless {@linkcode offAbort} comes before. The signal must not have aborted yet. */
+export function onAbort(signal: AbortSignal, listener: () => void): void {
+  const known = listeners.get(signal);
+  if (known !== undefined) return void known.add(listener);
+  listeners.set(signal, new Set([listener]));
+  signal.addEventListener("abort", abortAll);
+}
+
+/** Takes a listener back; the one on the signal goes with the last. */
+export function offAbort(signal: AbortSignal, listener: () => void): void {
+  const known = listeners.get(signal);
+  if (known === undefined || !known.delete(listener) || known.size > 0) return;
+  listeners.delete(signal);
+  signal.removeEventListener("abort", abortAll);
+}
+
+function abortAll(this: AbortSignal): void {
+  const known = listeners.get(this);
+  listeners.delete(this);
+  this.removeEventListener("abort", abortAll);
+  for (const listener of known ?? []) listener();
+}
 
 /** Tells every item that is registered under an AbortSignal when it aborts. */
 export class SignalFanOut<T> {
@@ -21,18 +47,17 @@ export class SignalFanOut<T> {
     const items = new Set([item]);
     const listener = () => {
       this.#entries.delete(signal);
-      signal.removeEventListener("abort", listener);
       for (const each of items) this.#aborted(each);
     };
     this.#entries.set(signal, { items, listener });
-    signal.addEventListener("abort", listener);
+    onAbort(signal, listener);
   }
 
   /** Forgets `item`; the listener goes with a signal's last one. */
   remove(signal: AbortSignal, item: T): void {
     const entry = this.#entries.get(signal);
     if (entry === undefined || !entry.items.delete(item) || entry.items.size > 0) return;
-    signal.removeEventListener("abort", entry.listener);
+    offAbort(signal, entry.listener);
     this.#entries.delete(signal);
   }
 }

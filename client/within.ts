@@ -2,6 +2,7 @@
 
 import type { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
+import { offAbort, onAbort } from "../call/signals.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 
 /**
@@ -22,13 +23,13 @@ export function within<T>(
     const late = () => end<RpcError>(reject, deadlineExceeded(method, true));
     const timer = left <= MAX_DELAY ? setTimeout(late, Math.max(0, left)) : undefined;
     const aborted = () => end<RpcError>(reject, canceled(method, signal?.reason, true));
-    signal?.addEventListener("abort", aborted);
     promise.then((value) => end(resolve, value), (error) => end(reject, error));
     if (signal?.aborted) aborted();
+    else if (signal !== undefined) onAbort(signal, aborted);
 
     function end<V>(settle: (value: V) => void, value: V): void {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", aborted);
+      if (signal !== undefined) offAbort(signal, aborted);
       settle(value);
     }
   });
@@ -56,11 +57,11 @@ export async function withStop<T>(
   const stop = new AbortController();
   const abort = () => stop.abort(outer?.reason);
   if (outer?.aborted) abort();
-  outer?.addEventListener("abort", abort);
+  else if (outer !== undefined) onAbort(outer, abort);
   try {
     return await run(stop.signal);
   } finally {
-    outer?.removeEventListener("abort", abort);
+    if (outer !== undefined) offAbort(outer, abort);
     stop.abort();
   }
 }
