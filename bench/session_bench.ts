@@ -9,6 +9,7 @@ import type { Conn } from "../transport/conn.ts";
 import { Inflow } from "../transport/inflow.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { connPair } from "../testing/conn.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import { Session } from "../transport/session.ts";
 import { Tally } from "../transport/tally.ts";
 
@@ -40,6 +41,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
     limits,
     tally: new Tally(),
     clock: new AlarmClock(),
+    bodies: new CallBodies(MAX_HELD_BYTES),
     names: new KeyCache(),
     lookup: dialled ? undefined : (name) => services.find(name),
   });
@@ -55,9 +57,12 @@ function call(method: string, args: unknown): Promise<unknown> {
       seq: 0,
       method,
       args,
+      body: undefined,
+      repeatable: false,
       deadline: Infinity,
       signal: undefined,
       metadata: undefined,
+      ownMetadata: undefined,
       inflow: undefined,
       outflow: undefined,
       resolve,
@@ -73,9 +78,12 @@ function stream(method: string): CallStream<Uint8Array> {
       seq: 0,
       method,
       args: null,
+      body: undefined,
+      repeatable: false,
       deadline: Infinity,
       signal: undefined,
       metadata: undefined,
+      ownMetadata: undefined,
       inflow,
       outflow: undefined,
       resolve() {},

@@ -98,6 +98,13 @@ export class RpcError extends Error {
   readonly retryAfter: number | undefined;
   /** What came beside the error, from the other side's handler or interceptors. */
   readonly metadata: Metadata;
+  /** The method whose call failed, such as `Arith.sum`. Set by the client that made the call, else undefined. */
+  readonly method: string | undefined;
+  /**
+   * The address of the server where the call failed, such as `tcp@10.0.0.7:9999`. Set by the client that made the call;
+   * undefined if no server was chosen for it.
+   */
+  readonly address: string | undefined;
 
   /**
    * Makes an error that says why a call failed.
@@ -126,6 +133,28 @@ function checkRetryAfter(retryAfter: number | undefined): number | undefined {
     `Cannot create an RpcError: expected retryAfter in ms of at least 0, got ${retryAfter}`,
   );
 }
+
+/** Notes which call an error is of, unless that is known. */
+export function ofCall(error: RpcError, method: string, address: string | undefined): void {
+  const known = error as { method: string | undefined; address: string | undefined };
+  known.method ??= method;
+  known.address ??= address;
+}
+
+/**
+ * A promise that rejects with an error, whose stack then names the functions that await the promise: the error itself was
+ * made where an answer was read or a timer rang, which says nothing about the call.
+ */
+export function rejection(error: unknown): Promise<never> {
+  // V8 finds awaiting functions by way of the promise whose reaction is running, so the stack is captured in one. It takes
+  // one more turn of the microtask queue until those who are given this promise wait for it.
+  return Promise.resolve().then(nothing).then(function rejected() {
+    if (isRpcError(error)) Error.captureStackTrace?.(error, rejected);
+    throw error;
+  });
+}
+
+function nothing(): void {}
 
 /** Whether something that was thrown is an {@linkcode RpcError}. A proxy may throw even when it is only looked at. */
 export function isRpcError(error: unknown): error is RpcError {

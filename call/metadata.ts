@@ -42,6 +42,20 @@ export function ofApplication(metadata: Metadata | undefined): Metadata {
 }
 
 /**
+ * Adds entries of the library's own, such as a trace, as far as there is room for them: the last ones are left out first.
+ */
+export function withEntries(
+  own: Metadata | undefined,
+  added: Iterable<readonly [string, string | Uint8Array]>,
+): Metadata {
+  const all = new Map(own);
+  for (const [name, value] of added) {
+    if (all.size < MAX_METADATA_ENTRIES || all.has(name)) all.set(name, value);
+  }
+  return all;
+}
+
+/**
  * Checks what a user handed in and makes it a Map.
  *
  * @throws {TypeError} If a name or a value is not allowed, or a name is the protocol's own
@@ -69,6 +83,8 @@ export function toMetadata(init: MetadataInit | undefined): Metadata | undefined
     if (typeof value !== "string" && !(value instanceof Uint8Array)) {
       throw new TypeError(`Cannot use metadata "${name}": values are text or a Uint8Array`);
     }
+    // The call may have to wait: what is sent is what the bytes are now.
+    if (typeof value !== "string") map.set(name, value.slice());
   }
   return map;
 }

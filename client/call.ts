@@ -1,6 +1,6 @@
 // When a call of a client may be sent again, and how a further attempt is made.
 
-import { RpcError } from "../call/error.ts";
+import { ofCall, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import type { SessionCall } from "../transport/caller.ts";
@@ -71,15 +71,18 @@ export function attempt(
   call: OutgoingCall,
   signal: AbortSignal | undefined,
 ): Promise<Answer> {
-  const { method, args, deadline, metadata, inflow } = call;
+  const { method, args, body, deadline, metadata, ownMetadata, inflow } = call;
   return new Promise((resolve, fail) => {
     const attempt: SessionCall = {
       seq: 0,
       method,
       args,
+      body,
+      repeatable: false,
       deadline,
       signal,
       metadata,
+      ownMetadata,
       inflow,
       outflow: undefined,
       resolve: (value, metadata) => {
@@ -87,6 +90,7 @@ export function attempt(
         resolve({ value, metadata });
       },
       reject: (error) => {
+        ofCall(error, method, session.address);
         call.outflow ??= attempt.outflow;
         call.watch?.failedAt(session.address, error);
         fail(error);

@@ -1,7 +1,8 @@
 // The client's link to one endpoint: one session at a time, dialled again with backoff when it is lost. Owned by a
 // Client, shared by all its calls to that endpoint.
 
-import { RpcError } from "../call/error.ts";
+import { isRpcError, ofCall, RpcError } from "../call/error.ts";
+import { endedWith } from "../call/outcome.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Standing } from "../discovery/ejection.ts";
@@ -102,6 +103,12 @@ export class Channel implements AttemptListener {
     this.#waiting++;
     try {
       return await within(this.connected(), Math.min(deadline, until), signal, method);
+    } catch (error) {
+      if (!isRpcError(error)) throw error;
+      // Calls that wait for one dial share its failure; each gets an error of its own.
+      const own = endedWith(error, error.notStarted);
+      ofCall(own, method, this.address);
+      throw own;
     } finally {
       this.#waiting--;
     }

@@ -3,7 +3,7 @@
 
 import type { Contract } from "../call/contract.ts";
 import { ambient } from "../call/ambient.ts";
-import { isRpcError, RpcError } from "../call/error.ts";
+import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
@@ -13,6 +13,9 @@ import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../transport/call_stream.ts";
+import { type CallBodies, canChange } from "../transport/call_body.ts";
+import { unencodable } from "../transport/outbox.ts";
+import { endedWith } from "../call/outcome.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, sendsAgain } from "./call.ts";
 import type { LimitStats } from "../transport/tally.ts";
@@ -53,6 +56,7 @@ export class Client implements AsyncDisposable {
   readonly #servers: Servers;
   readonly #budget: RetryBudget;
   readonly #ways: Ways;
+  readonly #bodies: CallBodies;
   readonly #stop = new AbortController();
   /** What fails calls that no server could be reached for, in the next turn of the event loop. */
   readonly #failing = new Set<() => void>();
@@ -66,6 +70,7 @@ export class Client implements AsyncDisposable {
     this.#settings = settings;
     this.#servers = new Servers(settings.dial, balancer, settings.ejection);
     this.#budget = settings.budget;
+    this.#bodies = settings.dial.bodies;
     this.#ways = {
       budget: settings.budget,
       pickLeg: (context) => {
@@ -104,8 +109,8 @@ export class Client implements AsyncDisposable {
       const make = (...call: Parameters<Make>) => this.#reply(...call);
       return this.#chain.run(method, args, options, make).then(({ value }) => value as T);
     }
-    return new Promise<unknown>((resolve, reject) => {
-      this.#start(new OutgoingCall(method, args, options, this.#defaults, resolve, reject));
+    return new Promise<unknown>((resolve) => {
+      this.#start(new OutgoingCall(method, args, options, this.#defaults, resolve));
     }) as Promise<T>;
   }
 
@@ -246,10 +251,11 @@ export class Client implements AsyncDisposable {
 
   /** A call, with what came beside its result. */
   #reply(method: string, args: unknown, options: CallOptions | undefined): Promise<Reply> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
         resolve({ value, metadata: ofApplication(metadata) });
-      this.#start(new OutgoingCall(method, args, options, this.#defaults, done, reject));
+      const fail = (error: unknown) => resolve(rejection(error));
+      this.#start(new OutgoingCall(method, args, options, this.#defaults, done, fail));
     });
   }
 
@@ -264,13 +270,15 @@ export class Client implements AsyncDisposable {
   }
 
   #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {
-    return new Promise<unknown>((resolve, reject) => {
-      const call = new OutgoingCall(method, args, options, this.#defaults, resolve, reject);
-      if (this.#closing !== undefined) throw closed();
+    return new Promise<unknown>((resolve) => {
+      const call = new OutgoingCall(method, args, options, this.#defaults, resolve);
+      const refusal = this.#closing === undefined ? this.#bodies.refusal(method) : closed();
+      if (refusal !== undefined) return call.fail(refusal);
       if (isAsyncIterable(args)) {
         throw new TypeError("Cannot broadcast a stream of arguments: its items can be taken only once");
       }
       call.begin(performance.now());
+      this.#keepArgs(call);
       broadcast(this.#servers.channels, call, this.#budget).then(
         ({ value }) => call.settle(value),
         (error) => call.fail(error),
@@ -279,7 +287,8 @@ export class Client implements AsyncDisposable {
   }
 
   #start(call: OutgoingCall): void {
-    if (this.#closing !== undefined) throw closed();
+    const refusal = this.#closing === undefined ? this.#bodies.refusal(call.method) : closed();
+    if (refusal !== undefined) return call.fail(refusal);
     const mode = failModeOf(call, this.#settings.failMode);
     this.#budget.calls++;
     const channel = this.#servers.pick(call);
@@ -291,10 +300,26 @@ export class Client implements AsyncDisposable {
       mode !== "over" && mode !== "fast"
     ) {
       const leg = channel === undefined ? undefined : this.#servers.leg(channel, now);
+      this.#keepArgs(call);
       return this.#takeLongWay(call, this.#make(call, mode, leg));
     }
     call.listener = this.#servers.listener(channel, now);
+    call.repeatable = mode === "over";
     session.call(call);
+  }
+
+  /**
+   * Encodes the arguments of a call that has to wait or has several attempts: all of them send the same.
+   *
+   * @throws {RpcError} `invalid_argument` if they cannot be encoded
+   */
+  #keepArgs(call: OutgoingCall): void {
+    if (!canChange(call.args)) return;
+    try {
+      call.body = this.#bodies.encode(call.args, this.#settings.dial.codec);
+    } catch (error) {
+      throw endedWith(unencodable(error), true);
+    }
   }
 
   /** Makes a call that needs more than one attempt over a connection that is there. */

@@ -14,6 +14,7 @@ import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
 import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import type { CallWatcher } from "../call/watch.ts";
@@ -58,6 +59,13 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   handleTimeout?: number;
   /**
+   * Bytes of encoded arguments that the client keeps at most: of calls that wait to be sent, and of calls that may be sent
+   * again. While it keeps more, further calls are refused with `resource_exhausted`, `notStarted`.
+   *
+   * @default {268_435_456}
+   */
+  maxHeldBytes?: number;
+  /**
    * Who chooses the server of each call.
    *
    * @default {"round_robin"}
@@ -89,10 +97,24 @@ export interface ConnectOptions extends Partial<SessionLimits> {
   /** What takes part in every call, the first one outermost. */
   interceptors?: Iterable<Interceptor>;
   /**
-   * A credential, sent in the handshake for the server's `authenticate`. To other machines it goes over TLS alone, unless
-   * `secure` is false.
+   * A credential, sent in the handshake for the server's `authenticate`; or a function that returns it, called at every
+   * dial, so that one that expires can be renewed. If the function fails, or takes longer than `connectTimeout`, the dial
+   * fails. To other machines the token goes over TLS alone, unless `secure` is false.
+   *
+   * @example A token that expires
+   * ```ts
+   * import { connect, oneOfTokens, Server } from "@troodon/rpc";
+   *
+   * await using server = new Server({ authenticate: oneOfTokens(["fresh"]) });
+   * server.register("Echo", { echo: (value: string) => value });
+   * const { address } = await server.listen("tcp@127.0.0.1:0");
+   *
+   * const fetchToken = () => Promise.resolve("fresh"); // of your identity provider
+   * await using client = await connect(address, { token: fetchToken });
+   * console.log(await client.call("Echo.echo", "hello"));
+   * ```
    */
-  token?: string;
+  token?: string | (() => string | Promise<string>);
   /**
    * Whether servers are spoken to over TLS alone (`tls@`, `wss@`) or within this machine's files (`unix@`), whatever
    * addresses a registry names: others fail with `unavailable`, and calls go to those that remain.
@@ -128,6 +150,7 @@ const NAMES: Names<ConnectOptions> = {
   connectTimeout: true,
   timeout: true,
   handleTimeout: true,
+  maxHeldBytes: true,
   balancer: true,
   failMode: true,
   retryBudget: true,
@@ -173,8 +196,8 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     );
   }
   const { token } = options;
-  if (token !== undefined && typeof token !== "string") {
-    throw new TypeError("Cannot use token: expected text");
+  if (token !== undefined && typeof token !== "string" && typeof token !== "function") {
+    throw new TypeError("Cannot use token: expected text, or a function that returns it");
   }
   const log = sheltered(options.log);
   const watch = watchers(options.telemetry);
@@ -187,6 +210,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       limits: sessionLimits(options),
       tally: new Tally(),
       clock: new AlarmClock(),
+      bodies: new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1)),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),

@@ -34,3 +34,15 @@ export interface Codec {
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown;
 }
+
+/**
+ * Appends the encoding of a value, which is at least one byte: a frame without a body means that there is no value, or
+ * that items follow.
+ *
+ * @throws {Error} If the value cannot be carried, or the codec wrote nothing for it
+ */
+export function encodeValue(codec: Codec, value: unknown, out: ByteBuffer): void {
+  const start = out.length;
+  codec.encode(value, out);
+  if (out.length === start) throw new TypeError(`Cannot encode value: ${codec.name} wrote nothing for it`);
+}

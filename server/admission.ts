@@ -5,6 +5,7 @@ import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, AlarmClock, type Sleeper } from "../transport/alarm.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../transport/handshake.ts";
 import { acceptHttp, type FetchHandler } from "../transport/http.ts";
@@ -58,6 +59,7 @@ interface Arrival extends Acceptance {
 export class Admission implements Sleeper {
   readonly #options: AdmissionOptions;
   readonly #names = new KeyCache();
+  readonly #bodies = new CallBodies(MAX_HELD_BYTES);
   /** Who is in a handshake, longest first. */
   readonly #waiting = new Set<Arrival>();
   /** Who was refused and has not gone yet. Takes nobody's place. */
@@ -241,6 +243,7 @@ export class Admission implements Sleeper {
       limits,
       tally,
       clock: this.#clock,
+      bodies: this.#bodies,
       names: this.#names,
       lookup,
       mapError,

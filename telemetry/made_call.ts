@@ -3,7 +3,7 @@
 
 import type { Context, Span } from "@opentelemetry/api";
 import { isRpcError } from "../call/error.ts";
-import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
+import { type Metadata, withEntries } from "../call/metadata.ts";
 import type { AnswerWatch, CallWatch, CallWatcher, WatchedCall } from "../call/watch.ts";
 import { AnsweredCall } from "./answered_call.ts";
 import { type Attributes, AttributeSets, CLIENT, ERROR, failureHere } from "./conventions.ts";
@@ -107,8 +107,9 @@ class MadeCall implements CallWatch {
     // What belongs to another trace is not to be sent with this one.
     const trace = traceOf(before);
     if (trace !== undefined && trace !== span.spanContext().traceId) metadata.delete("tracestate");
-    this.#calls.otel.inject(context, metadata);
-    if (metadata.size > 0 && metadata.size <= MAX_METADATA_ENTRIES) call.metadata = metadata;
+    const added = new Map<string, string | Uint8Array>();
+    this.#calls.otel.inject(context, added);
+    if (added.size > 0) call.metadata = withEntries(metadata, added);
   }
 
   #attributes(address: string | undefined): Attributes {

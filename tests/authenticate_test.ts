@@ -1,7 +1,9 @@
 // Who may come in: the server's `authenticate`, from raw sockets.
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RpcError } from "../call/error.ts";
+import { connect } from "../client/mod.ts";
+import { Server } from "../server/mod.ts";
 import { enter, open, refused } from "./handshake_live.ts";
 import { call, soon } from "./raw_peer.ts";
 import { assertLives, until } from "./wire_harness.ts";
@@ -109,4 +111,66 @@ Deno.test("authenticate: a client that waits for less time than it takes is refu
   using peer = await at.dial();
   await peer.send('{"magicNumber":3927900,"connectTimeout":20}\n');
   assertEquals((await refused(peer)).code, "deadline_exceeded");
+});
+
+Deno.test("token: a function is called for a dial, and may return a promise", async () => {
+  await using server = new Server({ authenticate: (token) => token === "right" });
+  server.register("Echo", { echo: (value: unknown) => value });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  for (const token of [() => "right", () => Promise.resolve("right")]) {
+    await using client = await connect(address, { token });
+    assertEquals(await client.call("Echo.echo", 1), 1);
+  }
+});
+
+Deno.test("token: a connection that is lost is dialled again with the token of that moment", async () => {
+  let valid = "first";
+  const seen: unknown[] = [];
+  const make = () =>
+    new Server({ authenticate: (token) => (seen.push(token), token === valid) })
+      .register("Echo", { echo: (value: unknown) => value });
+  const first = make();
+  const { address } = await first.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address, { token: () => valid });
+  assertEquals(await client.call("Echo.echo", 1), 1);
+  await first.close();
+  valid = "second";
+  await using second = make();
+  await second.listen(address);
+  await until(() => client.stats().endpoints[0]!.state === "ready", "the client is connected again");
+  assertEquals(await client.call("Echo.echo", 2), 2);
+  assertEquals(seen, ["first", "second"]);
+});
+
+Deno.test("token: a function that fails, hangs or returns no text fails the dial, and says why", async () => {
+  await using server = new Server({ authenticate: () => true }).register("Echo", {
+    echo: (value: unknown) => value,
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const broken = () => {
+    throw new Error("the identity provider is away");
+  };
+  const dialled = (token: () => string | Promise<string>, connectTimeout = 5_000) =>
+    assertRejects(() => connect(address, { token, connectTimeout }), RpcError);
+  const error = await dialled(broken);
+  assertEquals({ code: error.code, notStarted: error.notStarted }, {
+    code: "unauthenticated",
+    notStarted: true,
+  });
+  assert(error.message.includes("the identity provider is away"), error.message);
+  assertEquals((await dialled(() => Promise.reject(new Error("no")))).code, "unauthenticated");
+  // deno-lint-ignore no-explicit-any -- what the types do not allow
+  assert((await dialled(() => 7 as any)).message.includes("it did not return text"));
+  assert((await dialled(() => new Promise(() => {}), 50)).message.includes("within 50 ms"));
+  // deno-lint-ignore no-explicit-any -- likewise
+  await assertRejects(() => connect(address, { token: 7 as any }), TypeError, "Cannot use token");
+});
+
+Deno.test("token: one that a function returns goes in the clear to this machine alone, as text does", async () => {
+  let asked = 0;
+  const error = await assertRejects(
+    () => connect("tcp@192.0.2.1:9", { token: () => (asked++, "secret"), connectTimeout: 1_000 }),
+    RpcError,
+  );
+  assertEquals({ code: error.code, asked }, { code: "unavailable", asked: 0 });
 });

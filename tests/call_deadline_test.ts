@@ -107,10 +107,13 @@ Deno.test("signal: ends the call at once, and its handler's signal aborts with c
   assertEquals((waiting.reasons[0] as { code: string }).code, "canceled");
 });
 
-Deno.test("signal: AbortSignal.timeout works as any other", async () => {
+Deno.test("signal: AbortSignal.timeout ends a call as deadline_exceeded", async () => {
   const waiting = new Patient();
   await using link = await Link.open({ wait: waiting.wait });
-  const error = await fails(link.call("wait", null, { signal: AbortSignal.timeout(30) }), "canceled");
+  const error = await fails(
+    link.call("wait", null, { signal: AbortSignal.timeout(30) }),
+    "deadline_exceeded",
+  );
   assertEquals((error.cause as Error).name, "TimeoutError");
 });
 

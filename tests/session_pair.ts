@@ -14,6 +14,7 @@ import type { Conn } from "../transport/conn.ts";
 import { type SessionLimits, sessionLimits } from "../transport/limits.ts";
 import { Inflow } from "../transport/inflow.ts";
 import { connPair } from "../testing/conn.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import { Session } from "../transport/session.ts";
 import { Tally } from "../transport/tally.ts";
 import { dialTcp, listenTcp } from "../transport/tcp.ts";
@@ -101,6 +102,7 @@ export class Pair implements AsyncDisposable {
       limits,
       tally: new Tally(),
       clock: new AlarmClock(),
+      bodies: new CallBodies(MAX_HELD_BYTES),
       names: new KeyCache(),
     };
     this.dialledConn = new Tap(conns[0]);
@@ -163,15 +165,19 @@ export function callOver(
   options: CallOptions = {},
 ): Promise<unknown> {
   const { timeout = Infinity, signal, metadata } = options;
+  const own = toMetadata(metadata);
   const deadline = performance.now() + timeout;
   return new Promise((resolve, reject) => {
     session.call({
       seq: 0,
       method,
       args,
+      body: undefined,
+      repeatable: false,
       deadline,
       signal,
-      metadata: toMetadata(metadata),
+      metadata: own,
+      ownMetadata: own,
       inflow: undefined,
       outflow: undefined,
       resolve,
@@ -193,15 +199,19 @@ export function streamOver<T>(
   replyMetadata?: Map<string, string | Uint8Array>,
 ): CallStream<T> {
   const { timeout = Infinity, signal, metadata } = options;
+  const own = toMetadata(metadata);
   const inflow = new Inflow(replyMetadata);
   return new CallStream<T>(inflow, () => {
     session.call({
       seq: 0,
       method,
       args,
+      body: undefined,
+      repeatable: false,
       deadline: performance.now() + timeout,
       signal,
-      metadata: toMetadata(metadata),
+      metadata: own,
+      ownMetadata: own,
       inflow,
       outflow: undefined,
       resolve(result, metadata) {

@@ -9,6 +9,7 @@ import { KeyCache } from "../codec/key_cache.ts";
 import type { CallOptions } from "../mod.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { connPair } from "../testing/conn.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import { Session } from "../transport/session.ts";
 import { Tally } from "../transport/tally.ts";
 import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
@@ -44,6 +45,7 @@ function answeringMemory(): Answering {
     limits,
     tally: new Tally(),
     clock: new AlarmClock(),
+    bodies: new CallBodies(MAX_HELD_BYTES),
     names: new KeyCache(),
   });
   const peer = new RawPeer(far);

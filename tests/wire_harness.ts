@@ -12,6 +12,7 @@ import { ServiceTable } from "../call/service.ts";
 import type { MethodStats } from "../call/stats.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { connPair } from "../testing/conn.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import { Session } from "../transport/session.ts";
 import { type LimitStats, Tally } from "../transport/tally.ts";
 import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
@@ -79,6 +80,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         limits,
         tally,
         clock,
+        bodies: new CallBodies(MAX_HELD_BYTES),
         names,
         lookup: (name) => table.find(name),
         log: (message, error) => log.push(`${message} ${error instanceof Error ? error.message : ""}`),

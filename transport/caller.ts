@@ -6,15 +6,16 @@ import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import type { Codec } from "../codec/codec.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import { beginCall, Kind, writeCredit, writeShort } from "../codec/frame.ts";
+import { beginCall, FRAME_HEAD_BYTES, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { type CallBodies, type CallBody, canChange } from "./call_body.ts";
 import { retryAfterOf } from "./error_frame.ts";
 import type { FloodGauge } from "./flood_gauge.ts";
 import type { Agreement } from "./handshake.ts";
 import type { Inflow } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
-import { type Outbox, textOf } from "./outbox.ts";
+import { type Outbox, textOf, unencodable } from "./outbox.ts";
 import { PendingTable } from "./pending_table.ts";
 import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
 import { Outflow } from "./outflow.ts";
@@ -25,11 +26,17 @@ export interface SessionCall {
   seq: number;
   readonly method: string;
   readonly args: unknown;
+  /** The encoded arguments, once they are kept: then these are sent. */
+  body: CallBody | undefined;
+  /** Whether it may be sent again, with the same arguments, so that their encoding is to be kept. */
+  readonly repeatable: boolean;
   /** On the clock of `performance.now()`; Infinity = none. */
   readonly deadline: number;
   /** Ends it. */
   readonly signal: AbortSignal | undefined;
   readonly metadata: Metadata | undefined;
+  /** The same without what the library has added, such as a trace: sent instead where that is too long. */
+  readonly ownMetadata: Metadata | undefined;
   /** Takes the items, where a stream is what the caller wants. */
   readonly inflow: Inflow | undefined;
   /** Sends the arguments, where they are a stream; made when the call is sent. */
@@ -48,6 +55,8 @@ export interface CallerOptions {
   readonly agreement: Pick<Agreement, "peerMaxInFlight">;
   /** `maxUnsentBytes`: while more than half of it wait to leave, no further call is sent. */
   readonly limits: Pick<SessionLimits, "maxUnsentBytes">;
+  /** Keeps the encoded arguments of calls that wait or may be sent again. */
+  readonly bodies: CallBodies;
 }
 
 /** The caller's half of a session. */
@@ -55,6 +64,7 @@ export class Caller {
   readonly #outbox: Outbox;
   readonly #codec: Codec;
   readonly #gauge: FloodGauge;
+  readonly #bodies: CallBodies;
   /** How many calls the other side takes at once. */
   readonly #maxInFlight: number;
   /** While more bytes than this wait to leave, no further call is sent. */
@@ -71,6 +81,7 @@ export class Caller {
     this.#outbox = outbox;
     this.#codec = codec;
     this.#gauge = gauge;
+    this.#bodies = options.bodies;
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
@@ -86,8 +97,11 @@ export class Caller {
     const { signal, inflow } = call;
     if (signal?.aborted) return this.#abort(call);
     if (inflow !== undefined) this.#attach(call, inflow);
-    if (this.#waiting.size > 0 || !this.#hasRoom()) this.#waiting.add(call);
-    else if (!this.#send(call)) return;
+    if (this.#waiting.size > 0 || !this.#hasRoom()) {
+      if (!this.#wait(call)) return;
+    } else if (!this.#send(call)) {
+      return;
+    }
     if (signal === undefined) return;
     // A getter in the arguments may have aborted it.
     if (signal.aborted) this.#abort(call);
@@ -225,6 +239,22 @@ export class Caller {
     return this.#sent.size < this.#maxInFlight && !outbox.encoding && outbox.unsent <= this.#maxUnsent;
   }
 
+  /** Lets a call wait for room, with its arguments as they are now. Returns whether it does. */
+  #wait(call: SessionCall): boolean {
+    if (call.body === undefined && canChange(call.args)) {
+      const refusal = this.#bodies.refusal(call.method);
+      try {
+        if (refusal !== undefined) throw refusal;
+        call.body = this.#bodies.encode(call.args, this.#codec);
+      } catch (error) {
+        call.reject(endedWith(unencodable(error), true));
+        return false;
+      }
+    }
+    this.#waiting.add(call);
+    return true;
+  }
+
   #send(call: SessionCall): boolean {
     const outbox = this.#outbox;
     if (call.inflow?.over) {
@@ -232,17 +262,15 @@ export class Caller {
       this.#settle(call, canceled(call.method, undefined, true));
       return false;
     }
-    const out = outbox.open();
-    const start = out.length;
     // Less than 1 ms left is sent as 1: 0 would mean no limit.
     const left = Math.floor(call.deadline - outbox.now());
     const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
-    const { args } = call;
-    const streams = isAsyncIterable(args);
-    beginCall(out, seq, call.method, timeout, call.metadata);
-    // A call without a body says that its arguments follow as items.
-    const error = outbox.seal(out, start, streams ? undefined : args === undefined ? null : args);
+    const streams = isAsyncIterable(call.args);
+    let error = this.#write(call, seq, timeout, call.metadata, streams);
+    if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
+      error = this.#write(call, seq, timeout, call.ownMetadata, streams);
+    }
     if (error !== undefined) {
       this.#settle(call, endedWith(error, true));
       return false;
@@ -251,9 +279,32 @@ export class Caller {
     call.seq = seq;
     this.#sent.add(call);
     if (!streams) return true;
-    this.#sendItems(call, args);
+    this.#sendItems(call, call.args as Streamable);
     // It may have failed with its first item.
     return this.#sent.has(seq);
+  }
+
+  /** Writes a Call, and keeps its body if it may be sent again. Returns why it cannot be sent, if it cannot. */
+  #write(
+    call: SessionCall,
+    seq: number,
+    timeout: number,
+    metadata: Metadata | undefined,
+    streams: boolean,
+  ): RpcError | undefined {
+    const outbox = this.#outbox;
+    const { args, body } = call;
+    const out = outbox.open();
+    const start = out.length;
+    beginCall(out, seq, call.method, timeout, metadata);
+    const bodyStart = out.length;
+    // A call without a body says that its arguments follow as items.
+    const error = outbox.seal(out, start, streams ? undefined : args === undefined ? null : args, body);
+    if (error !== undefined) return error;
+    if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
+      call.body = this.#bodies.keep(out.bytes, bodyStart, start + FRAME_HEAD_BYTES + outbox.sealed);
+    }
+    return undefined;
   }
 
   #attach(call: SessionCall, inflow: Inflow): void {

@@ -3,11 +3,13 @@
 
 import type { AlarmClock } from "./alarm.ts";
 import type { Lookup } from "../call/dispatch.ts";
+import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
 import { advised } from "./advice.ts";
+import type { CallBodies } from "./call_body.ts";
 import type { Conn, Network } from "./conn.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "./http.ts";
@@ -15,7 +17,7 @@ import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "./line_reader.ts";
 import { textOf } from "./outbox.ts";
 import { checkDialable } from "./runtime.ts";
-import { isWithin, type Reach } from "./secure.ts";
+import { isWithin, type Reach, type Token } from "./secure.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import type { Tally } from "./tally.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
@@ -30,12 +32,14 @@ export interface DialOptions {
   readonly tally: Tally;
   /** Wakes the client's sessions. */
   readonly clock: AlarmClock;
+  /** Keeps the encoded arguments of the client's calls. */
+  readonly bodies: CallBodies;
   readonly names: KeyCache;
   /** For connecting and the handshake together; 0 = no limit. */
   readonly connectTimeout: number;
   /** What the server is asked to spend on one call at most; 0 = its own limit. */
   readonly handleTimeout: number;
-  readonly token: string | undefined;
+  readonly token: Token | undefined;
   /** Which addresses may be dialled. */
   readonly reach: Reach;
   /** Who answers the server's calls; absent = nobody. */
@@ -66,7 +70,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, tally, clock, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, tally, clock, bodies, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
   const stop = new AbortController();
@@ -84,6 +88,7 @@ export async function dial(
     : undefined;
   signal.addEventListener("abort", giveUp);
   try {
+    const token = await currentToken(options.token, stop.signal);
     conn = await open(parsed, options, stop.signal);
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
@@ -95,7 +100,7 @@ export async function dial(
       connectTimeout,
       handleTimeout: options.handleTimeout,
       maxFrameBytes: limits.maxFrameBytes,
-      token: options.token,
+      token,
     }, codec);
     return new Session(conn, {
       agreement,
@@ -104,6 +109,7 @@ export async function dial(
       limits,
       tally,
       clock,
+      bodies,
       names,
       lookup,
       log,
@@ -118,6 +124,29 @@ export async function dial(
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", giveUp);
+  }
+}
+
+/**
+ * The token of this dial.
+ *
+ * @throws {RpcError} `unauthenticated` if the user's function fails, or returns something else than text
+ */
+async function currentToken(token: Token | undefined, signal: AbortSignal): Promise<string | undefined> {
+  if (typeof token !== "function") return token;
+  const stopped = deferred<never>();
+  const stop = () => stopped.reject(signal.reason);
+  signal.addEventListener("abort", stop);
+  try {
+    const value = await Promise.race([token(), stopped.promise]);
+    if (typeof value === "string") return value;
+    throw new TypeError("it did not return text");
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const message = `the function that is the option token failed: ${textOf(error)}`;
+    throw new RpcError("unauthenticated", message, { cause: error });
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }
 

@@ -2,7 +2,7 @@
 // callee's half of a session. Also what the protocol itself says beside an error, on both ways.
 
 import type { RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, RETRY_AFTER } from "../call/metadata.ts";
+import { type Metadata, NOT_STARTED, RETRY_AFTER, withEntries } from "../call/metadata.ts";
 import { beginError, endFrame } from "../codec/frame.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -30,7 +30,10 @@ export function writeError(
   const { details } = error;
   const least = notStarted ? NOT_STARTED_METADATA : undefined;
   const metadata = withRetryAfter(own ?? least, error.retryAfter);
-  const unsendable = attempt(outbox, seq, error, metadata, details);
+  let unsendable = attempt(outbox, seq, error, metadata, details);
+  if (unsendable !== undefined && error.retryAfter !== undefined) {
+    unsendable = attempt(outbox, seq, error, own ?? least, details);
+  }
   if (unsendable === undefined) return undefined;
   if (attempt(outbox, seq, error, metadata, undefined) === undefined) return unsendable;
   if (attempt(outbox, seq, error, least, details) === undefined) return unsendable;
@@ -54,7 +57,7 @@ function withRetryAfter(
 ): Metadata | undefined {
   if (retryAfter === undefined) return metadata;
   const ms = Math.min(Math.ceil(retryAfter), LONGEST_RETRY_AFTER);
-  return new Map([...metadata ?? [], [RETRY_AFTER, String(ms)]]);
+  return withEntries(metadata, [[RETRY_AFTER, String(ms)]]);
 }
 
 /** Writes it with these, or nothing, and returns why not. */

@@ -1,7 +1,7 @@
 // What arrives of a stream: items that wait for whoever iterates, and the credit that is given for them. Belongs to one
 // call of either side; the session's read loop pushes, the user's loop takes.
 
-import { isRpcError, RpcError } from "../call/error.ts";
+import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { FlowStats } from "./session_stats.ts";
@@ -25,8 +25,7 @@ export interface InflowOwner {
 }
 
 interface Waiter {
-  resolve(result: IteratorResult<unknown>): void;
-  reject(error: unknown): void;
+  resolve(result: IteratorResult<unknown> | Promise<never>): void;
 }
 
 /** The items of one stream, to be taken once, in order. Leaving its loop tells the sender to stop. */
@@ -147,7 +146,7 @@ export class Inflow implements AsyncIterableIterator<unknown> {
       this.#error = error;
     } else {
       this.#tell(error);
-      waiter.reject(error);
+      waiter.resolve(rejection(error));
     }
     this.#finish();
   }
@@ -164,12 +163,12 @@ export class Inflow implements AsyncIterableIterator<unknown> {
       this.#taken(size);
       return Promise.resolve({ value, done: false });
     }
-    if (!this.#over) return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    if (!this.#over) return new Promise((resolve) => this.#waiters.push({ resolve }));
     const error = this.#error;
     this.#tell(error);
     if (error === undefined) return Promise.resolve(DONE);
     this.#error = undefined;
-    return Promise.reject(error);
+    return rejection(error);
   }
 
   return(): Promise<IteratorResult<unknown>> {

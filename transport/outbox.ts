@@ -4,8 +4,9 @@
 
 import { isRpcError, RpcError } from "../call/error.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
-import type { Codec } from "../codec/codec.ts";
+import { type Codec, encodeValue } from "../codec/codec.ts";
 import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
+import type { CallBody } from "./call_body.ts";
 import type { Outflow, OutflowOwner } from "./outflow.ts";
 import type { Writer } from "./writer.ts";
 
@@ -54,6 +55,11 @@ export class Outbox {
     this.#owner = owner;
   }
 
+  /** The length of the frame that was sealed last, without its head. */
+  get sealed(): number {
+    return this.#sealed;
+  }
+
   /** Bytes that have not left. */
   get unsent(): number {
     return this.#writer.unsent;
@@ -99,16 +105,18 @@ export class Outbox {
   /**
    * Closes the frame whose header begins at `start`, encoding `value` as its body unless it is undefined.
    *
+   * @param encoded The body, if it is encoded already
    * @returns Why it cannot be sent, in which case nothing of it is left in the buffer
    */
-  seal(out: ByteBuffer, start: number, value: unknown): RpcError | undefined {
+  seal(out: ByteBuffer, start: number, value: unknown, encoded?: CallBody): RpcError | undefined {
     const outermost = !this.#encoding;
     try {
       if (out.length - start > MAX_HEADER_BYTES + FRAME_HEAD_BYTES) {
         throw new RpcError("resource_exhausted", `The header is over ${MAX_HEADER_BYTES} bytes`);
       }
       this.#encoding = true;
-      if (value !== undefined) this.#encode(value, out);
+      if (encoded !== undefined) out.append(encoded.bytes.subarray(encoded.start, encoded.end));
+      else if (value !== undefined) encodeValue(this.#codec, value, out);
       const length = this.#sealed = endFrame(out, start);
       if (length <= this.#maxFrameBytes) return undefined;
       throw new RpcError(
@@ -117,7 +125,7 @@ export class Outbox {
       );
     } catch (error) {
       out.length = start;
-      return isRpcError(error) ? error : new RpcError("invalid_argument", textOf(error), { cause: error });
+      return unencodable(error);
     } finally {
       if (outermost) {
         this.#encoding = false;
@@ -161,15 +169,6 @@ export class Outbox {
     return false;
   }
 
-  #encode(value: unknown, out: ByteBuffer): void {
-    const begin = out.length;
-    this.#codec.encode(value, out);
-    // No body means no value, or that items follow.
-    if (out.length === begin) {
-      throw new TypeError(`Cannot encode value: ${this.#codec.name} wrote nothing for it`);
-    }
-  }
-
   #appendAside(out: ByteBuffer): void {
     for (const frame of this.#aside ?? []) out.append(frame.written());
     this.#aside = undefined;
@@ -204,6 +203,11 @@ export class Outbox {
     this.#writer.flush(this.#now);
     this.#owner.onTurn(this.#now);
   };
+}
+
+/** The error of a call whose arguments or result cannot be encoded or sent. */
+export function unencodable(error: unknown): RpcError {
+  return isRpcError(error) ? error : new RpcError("invalid_argument", textOf(error), { cause: error });
 }
 
 /** What an error says, whatever was thrown. */

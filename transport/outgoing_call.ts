@@ -4,10 +4,11 @@
 import { ambient } from "../call/ambient.ts";
 import { type CallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
-import type { RpcError } from "../call/error.ts";
+import { isRpcError, ofCall, rejection, type RpcError } from "../call/error.ts";
 import type { CallWatch, CallWatcher } from "../call/watch.ts";
-import { type Metadata, toMetadata } from "../call/metadata.ts";
+import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
+import type { CallBody } from "./call_body.ts";
 import type { SessionCall } from "./caller.ts";
 import type { Inflow } from "./inflow.ts";
 import type { Outflow } from "./outflow.ts";
@@ -40,23 +41,29 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly inflow: Inflow | undefined;
   declare readonly method: string;
   declare readonly args: unknown;
+  body: CallBody | undefined = undefined;
+  /** Whether a failed attempt may be followed by another; set before the first, by whoever makes attempts. */
+  repeatable = false;
   declare readonly timeout: number;
   declare readonly signal: AbortSignal | undefined;
   declare metadata: Metadata | undefined;
+  declare readonly ownMetadata: Metadata | undefined;
   declare readonly key: string | undefined;
   declare readonly idempotent: boolean;
   declare readonly failMode: FailMode | undefined;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
   declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
-  declare readonly onError: (error: unknown) => void;
+  declare readonly onError: ((error: unknown) => void) | undefined;
+  /** Where the first attempt is made, as far as that is known. */
+  address: string | undefined = undefined;
   /** Who watches it; set when it is made, or never. */
   declare watch?: CallWatch | undefined;
   readonly #defaults: CallDefaults;
 
   /**
    * @param onResult Told the result, once, unless it fails
-   * @param onError Told why it failed, once
+   * @param onError Told why it failed, once; left out, `onResult` is given a promise that rejects with it
    * @param inflow Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
    * @throws {TypeError} If the method is not text, or the signal or the metadata are none
@@ -68,7 +75,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     options: CallOptions | undefined,
     defaults: CallDefaults,
     onResult: (result: unknown, metadata?: Metadata) => void,
-    onError: (error: unknown) => void,
+    onError?: (error: unknown) => void,
     inflow?: Inflow,
     outer: CallContext | undefined = ambient.current(),
   ) {
@@ -86,7 +93,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
       throw new TypeError("Cannot use signal: expected an AbortSignal");
     }
-    const metadata = toMetadata(options?.metadata);
+    const metadata = this.ownMetadata = toMetadata(options?.metadata);
     // A call made inside a handler ends with the call that is being answered there, and belongs to its trace.
     this.signal = outer === undefined ? signal : joined(signal, outer.signal);
     this.metadata = outer === undefined ? metadata : traced(metadata, outer.metadata);
@@ -104,19 +111,24 @@ export class OutgoingCall implements SessionCall, PickContext {
    */
   begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
+    this.address = address;
     this.watch?.begin(now, address);
   }
 
   /** Settles it with a result, for good. */
   settle(result: unknown, metadata?: Metadata): void {
+    this.body?.release();
     this.watch?.end();
     this.onResult(result, metadata);
   }
 
   /** Settles it as failed, for good. */
   fail(error: unknown): void {
+    this.body?.release();
+    if (isRpcError(error)) ofCall(error, this.method, this.address);
     this.watch?.failed(error);
-    this.onError(error);
+    if (this.onError === undefined) this.onResult(rejection(error));
+    else this.onError(error);
   }
 
   /** The first attempt was answered. */
@@ -127,6 +139,7 @@ export class OutgoingCall implements SessionCall, PickContext {
 
   /** The first attempt has failed. */
   reject(error: RpcError): void {
+    ofCall(error, this.method, this.address);
     this.listener?.done(error);
     if (this.#defaults.again?.(this, error) !== true) this.fail(error);
   }
@@ -141,6 +154,5 @@ function joined(own: AbortSignal | undefined, outer: AbortSignal): AbortSignal {
 
 function traced(own: Metadata | undefined, outer: Metadata): Metadata | undefined {
   const trace = TRACE.filter((name) => outer.has(name) && !own?.has(name));
-  if (trace.length === 0) return own;
-  return new Map([...own ?? [], ...trace.map((name) => [name, outer.get(name)!] as const)]);
+  return trace.length === 0 ? own : withEntries(own, trace.map((name) => [name, outer.get(name)!]));
 }

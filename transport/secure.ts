@@ -9,10 +9,13 @@ import type { Address } from "../discovery/endpoint.ts";
  */
 export type Reach = "encrypted" | "local" | "all";
 
+/** A credential for the handshake, or a function that returns it for each dial. */
+export type Token = string | (() => string | Promise<string>);
+
 /** Options of a client that decide about it. */
 export interface ReachOptions {
   readonly secure?: boolean;
-  readonly token?: string;
+  readonly token?: Token;
   readonly tls?: object;
 }
 

@@ -9,6 +9,7 @@ import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, type AlarmClock, type Sleeper } from "./alarm.ts";
+import type { CallBodies } from "./call_body.ts";
 import { Callee, type CalleeOwner } from "./callee.ts";
 import { eventLoop, Pace } from "./event_loop.ts";
 import { FloodGauge } from "./flood_gauge.ts";
@@ -38,6 +39,8 @@ export interface SessionOptions {
   readonly tally: Tally;
   /** Wakes them, likewise. */
   readonly clock: AlarmClock;
+  /** Keeps the encoded arguments of their calls, likewise. */
+  readonly bodies: CallBodies;
   /** Names seen lately, shared likewise. */
   readonly names: KeyCache;
   /** Who answers the other side's calls; absent = nobody. */

@@ -53,8 +53,9 @@ export class SessionPeer implements Peer {
 
   call<T>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
     const defaults = this.#defaults;
-    return new Promise<unknown>((resolve, reject) => {
-      this.#start(new OutgoingCall(method, args, options, defaults, resolve, reject, undefined, this.#outer));
+    return new Promise<unknown>((resolve) => {
+      const outer = this.#outer;
+      this.#start(new OutgoingCall(method, args, options, defaults, resolve, undefined, undefined, outer));
     }) as Promise<T>;
   }
 
