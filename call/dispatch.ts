@@ -43,6 +43,15 @@ export interface PeerCertificate {
 }
 
 /**
+ * Who a caller is, as `authenticate` or `requireToken` found out: a name, or an object that has one and whatever else
+ * handlers need, such as roles. The name is what logs, pages and telemetry show.
+ */
+export type Identity =
+  | string
+  | { readonly name: string }
+  | { readonly name: string; readonly [detail: string]: unknown };
+
+/**
  * The other side of a connection, which can be called back over it if it has registered services (a client by the
  * `services` option of `connect`). A call back made for a call ends with that call.
  */
@@ -69,6 +78,25 @@ export interface Peer {
    * ```
    */
   readonly certificate?: PeerCertificate;
+  /**
+   * Who calls, as `authenticate` found out for the connection, or `requireToken` for this call; undefined where neither
+   * has said.
+   *
+   * @example
+   * ```ts
+   * import { type CallContext, connect, Server } from "@troodon/rpc";
+   *
+   * const users = new Map([["a long random secret", { name: "alice", admin: true }]]);
+   * await using server = new Server({ authenticate: (token = "") => users.get(token) ?? false }).register("Me", {
+   *   name: (_: unknown, { peer }: CallContext) => (peer.identity as { name: string }).name,
+   * });
+   * const { address } = await server.listen("tcp@127.0.0.1:0");
+   *
+   * await using client = await connect(address, { token: "a long random secret" });
+   * console.log(await client.call("Me.name")); // alice
+   * ```
+   */
+  readonly identity?: Identity;
   /** Calls one of its methods, as `Client.call` does; nothing is sent twice. */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T>;
   /** Calls one of its methods that answers with a stream, as `Client.stream` does. */

@@ -64,7 +64,7 @@ export type {
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, sendToken } from "../call/interceptors.ts";
-export type { CallContext, Handler, Peer, PeerCertificate } from "../call/dispatch.ts";
+export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/dispatch.ts";
 export { detach } from "../call/ambient.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { Log } from "../call/log.ts";

@@ -1,6 +1,7 @@
 // The page at /debug/rpc for people: what a server has done and is doing, section by section, out of a snapshot. Names and
 // figures, never arguments, results or metadata. Made by Monitoring.
 
+import { shownPeer } from "../call/identity.ts";
 import type { MethodStats } from "../call/stats.ts";
 import type { FlowStats } from "../transport/session_stats.ts";
 import { elapsed, histogram, type Span, spanOf } from "./page_pictures.ts";
@@ -212,11 +213,11 @@ function listSection<T>(
 const CALL_COLUMNS: readonly Column[] = [["Method"], ["Peer"], ["Age", "n"], ["Time left", "n"]];
 
 function callRow(call: CallSnapshot): Row {
-  const { method, peer, seq, age, abandoned } = call;
+  const { method, peer, identity, seq, age, abandoned } = call;
   return {
     key: `${peer} ${seq}`,
     state: abandoned ? "abandoned" : undefined,
-    cells: [method, foreign(peer), duration(age), timeLeft(call)],
+    cells: [method, foreign(shownPeer(peer, identity)), duration(age), timeLeft(call)],
   };
 }
 
@@ -239,13 +240,13 @@ const STREAM_COLUMNS: readonly Column[] = [
 ];
 
 function streamRows(call: StreamSnapshot): Row[] {
-  const { method, peer, seq, age, receiving, sending } = call;
+  const { method, peer, identity, seq, age, receiving, sending } = call;
   const row = (direction: string, flow: FlowStats, waitsFor: string): Row => ({
     key: `${peer} ${seq} ${direction}`,
     state: call.abandoned ? "abandoned" : undefined,
     cells: [
       method,
-      foreign(peer),
+      foreign(shownPeer(peer, identity)),
       duration(age),
       timeLeft(call),
       direction,
@@ -291,13 +292,14 @@ const PEER_COLUMNS: readonly Column[] = [
 ];
 
 function peerRow(peer: PeerSnapshot): Row {
-  const { address, transport, age, silence, calls, inFlight, unsentBytes, state, codec, certificate } = peer;
+  const { address, identity, transport, age, silence, calls, inFlight, unsentBytes, state, codec } = peer;
+  const { certificate } = peer;
   const names = certificate === undefined ? [] : [...certificate.subject, ...certificate.alternativeNames];
   return {
     key: address,
     state,
     cells: [
-      foreign(address),
+      foreign(shownPeer(address, identity)),
       `${transport}, ${codec.replace("application/", "")}`,
       duration(age),
       duration(silence),

@@ -22,7 +22,8 @@
 
 export { Server } from "./server.ts";
 export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
-export type { Authenticate, ServerOptions } from "./options.ts";
+export type { Authenticate } from "../transport/handshake.ts";
+export type { ServerOptions } from "./options.ts";
 export type { FetchInfo } from "./upgrade.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
@@ -74,7 +75,7 @@ export type {
   StandardSchema,
   StandardSchemaProps,
 } from "../call/standard_schema.ts";
-export type { CallContext, Handler, Peer, PeerCertificate } from "../call/dispatch.ts";
+export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/dispatch.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, requireToken } from "../call/interceptors.ts";
 export { oneOfTokens } from "../call/tokens.ts";

@@ -8,18 +8,10 @@ import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import { type Watchers, watchers } from "../telemetry/watchers.ts";
 import type { TelemetryOptions } from "../telemetry/options.ts";
+import type { Authenticate } from "../transport/handshake.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
-
-/**
- * Decides whether a client may come in.
- *
- * @param token What the client sent in its option, if anything
- * @param peer Where it comes from, such as `tcp@127.0.0.1:50312`
- * @returns Whether it may; throwing an `RpcError` refuses it with that code and message
- */
-export type Authenticate = (token: string | undefined, peer: string) => boolean | Promise<boolean>;
 
 /** Options of a {@linkcode Server}. Times in ms, sizes in bytes. */
 export interface ServerOptions extends Partial<SessionLimits> {
@@ -66,8 +58,8 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   codecs?: Iterable<Codec>;
   /**
-   * Decides who may come in, such as `oneOfTokens([…])`; absent, everyone may. The library never writes a token
-   * anywhere; what this throws goes to `log`, so it should not name one either.
+   * Decides who may connect, such as `oneOfTokens([…])`, and may say who it is; absent, everyone may. The library never
+   * writes a token anywhere; what this throws goes to `log`, so it should not name one either.
    */
   authenticate?: Authenticate;
   /**

@@ -1,7 +1,8 @@
 // What happens on the connections of a server at this moment, for those who look: bounded lists of calls, streams and
 // peers. Used by Server; walks what is there, and holds nothing.
 
-import type { PeerCertificate } from "../call/dispatch.ts";
+import type { Identity, PeerCertificate } from "../call/dispatch.ts";
+import { shownName } from "../call/identity.ts";
 import type { IncomingCall } from "../transport/incoming_call.ts";
 import type { Session } from "../transport/session.ts";
 import type { CallSnapshot, Excerpt, PeerSnapshot, ServerSnapshot, StreamSnapshot } from "./stats.ts";
@@ -71,6 +72,7 @@ function callSnapshot(
   return {
     method,
     peer: session.address,
+    ...named(session.identity),
     seq,
     age: now - arrived,
     ...deadline === Infinity ? undefined : { timeLeft: Math.max(0, deadline - now) },
@@ -88,13 +90,19 @@ function streamSnapshot(call: IncomingCall, now: number): StreamSnapshot {
 }
 
 function peerSnapshot(session: Session): PeerSnapshot {
-  const { address, certificate } = session;
+  const { address, certificate, identity } = session;
   const transport = address.slice(0, Math.max(0, address.indexOf("@")));
   return {
     ...session.stats(),
     transport,
+    ...named(identity),
     ...certificate === undefined ? undefined : shownNames(certificate),
   };
+}
+
+function named(identity: Identity | undefined): { identity?: string } {
+  const name = shownName(identity);
+  return name === undefined ? {} : { identity: name };
 }
 
 function shownNames({ subject, alternativeNames }: PeerCertificate): Pick<PeerSnapshot, "certificate"> {

@@ -59,8 +59,10 @@ export interface Excerpt<T> {
 export interface CallSnapshot {
   /** Its method. */
   readonly method: string;
-  /** Who made it. */
+  /** The address of the client that made it. */
   readonly peer: string;
+  /** The name of that client's identity, if `authenticate` or `requireToken` has said. */
+  readonly identity?: string;
   /** Its number on its connection. */
   readonly seq: number;
   /** How long ago it arrived, in ms. */
@@ -83,6 +85,8 @@ export interface StreamSnapshot extends CallSnapshot {
 export interface PeerSnapshot extends SessionStats {
   /** What it is made of: `tcp`, which that of an `http@` address is too, `tls`, `unix`, `ws` or `wss`. */
   readonly transport: string;
+  /** The name of its identity, if `authenticate` has said. */
+  readonly identity?: string;
   /** What the other side has shown of itself, where the server asks for certificates. Long texts are cut. */
   readonly certificate?: {
     /** The attributes of its subject, such as `CN=alice`. */

@@ -3,9 +3,10 @@
 
 import type { Context, Span } from "@opentelemetry/api";
 import type { CallContext, MethodWatcher } from "../call/dispatch.ts";
+import { shownName } from "../call/identity.ts";
 import type { RpcError } from "../call/error.ts";
 import type { AnswerWatch, CallWatcher } from "../call/watch.ts";
-import { AttributeSets, ERROR, failureThere, SERVER } from "./conventions.ts";
+import { AttributeSets, CALLER_NAME, ERROR, failureThere, SERVER } from "./conventions.ts";
 import { type Measure, measureOf } from "./measures.ts";
 import type { TelemetrySettings } from "./options.ts";
 import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
@@ -46,11 +47,11 @@ export class AnsweredCalls {
     if (this.#traces < 1 && spanOf(sent) === undefined && Math.random() >= this.#traces) {
       // Not to be part of whatever was going on where somebody listened or connected.
       if (sent === ROOT && spanOf(otel.active()) === undefined) return undefined;
-      return new AnsweredCall(otel, sent, undefined);
+      return new AnsweredCall(otel, sent, undefined, call);
     }
     const attributes = this.#attributes.of(call.method, call.peer.address);
     const span = otel.start(call.method, { kind: SERVER, attributes }, sent);
-    return new AnsweredCall(otel, span === undefined ? sent : withSpan(sent, span), span);
+    return new AnsweredCall(otel, span === undefined ? sent : withSpan(sent, span), span, call);
   }
 }
 
@@ -60,8 +61,10 @@ export class AnsweredCall implements AnswerWatch {
   readonly context: Context;
   readonly #otel: Otel;
   readonly #span: Span | undefined;
+  readonly #call: CallContext;
 
-  constructor(otel: Otel, context: Context, span: Span | undefined) {
+  constructor(otel: Otel, context: Context, span: Span | undefined, call: CallContext) {
+    this.#call = call;
     this.#otel = otel;
     this.context = context;
     this.#span = span;
@@ -73,7 +76,13 @@ export class AnsweredCall implements AnswerWatch {
 
   end(error?: RpcError): void {
     const span = this.#span;
-    if (span !== undefined) this.#otel.guard(() => end(span, error));
+    if (span === undefined) return;
+    this.#otel.guard(() => {
+      // Not before: an interceptor may have found out who calls.
+      const name = shownName(this.#call.peer.identity);
+      if (name !== undefined) span.setAttribute(CALLER_NAME, name);
+      end(span, error);
+    });
   }
 }
 

@@ -12,6 +12,9 @@ export const SERVER = 1;
 export const CLIENT = 2;
 export const ERROR = 2;
 
+/** Who calls (https://opentelemetry.io/docs/specs/semconv/registry/attributes/enduser/). */
+export const CALLER_NAME = "enduser.id";
+
 /** `rpc.system.name`. */
 const SYSTEM = "troodon";
 

@@ -56,8 +56,8 @@ Deno.test("authenticate: one that throws lets nobody in; an RpcError says why", 
   }
 });
 
-Deno.test("authenticate: only true is true", async () => {
-  const answers = ["yes", 1, {}, null];
+Deno.test("authenticate: what is neither true nor an identity refuses", async () => {
+  const answers = ["", 1, {}, { name: 1 }, null, undefined];
   let next = 0;
   // A user without types may return anything.
   await using at = await open({ authenticate: () => answers[next++] as unknown as boolean });

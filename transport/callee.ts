@@ -4,6 +4,7 @@
 import { ambient } from "../call/ambient.ts";
 import type { Lookup, Method } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
+import { shownName } from "../call/identity.ts";
 import { type Metadata, ofApplication, toMetadata } from "../call/metadata.ts";
 import type { AnswerWatch } from "../call/watch.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
@@ -413,7 +414,9 @@ export class Callee {
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
-      this.#options.log?.(`Handler of ${call.method} failed`, reason);
+      const name = shownName(call.peer.identity);
+      const caller = name === undefined ? "" : `, called by ${name}`;
+      this.#options.log?.(`Handler of ${call.method} failed${caller}`, reason);
     }
     call.target.answered(error.code, performance.now() - call.arrived, 1);
     call.watch?.end(error);

@@ -1,7 +1,9 @@
 // The handshake on both sides: one line of JSON each way, in bounded time and size. What the lines say is
 // codec/option.ts; what follows is a Session's.
 
+import type { Identity, PeerCertificate } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
+import { checkIdentity } from "../call/identity.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { CodecTable } from "../codec/table.ts";
 import {
@@ -29,9 +31,23 @@ export interface AcceptTerms {
   readonly codecs: CodecTable;
   /** The answer, but for what the option decides. Times in ms, sizes in bytes. */
   readonly answer: Omit<Answer, "codecType">;
-  /** Refuses by throwing, or by `false`; absent = everyone may come. */
-  readonly authenticate?: (token: string | undefined, peer: string) => boolean | Promise<boolean>;
+  /** Absent = everyone may come. */
+  readonly authenticate?: Authenticate;
 }
+
+/**
+ * Decides who may connect: `true` or an identity accepts a client, `false` or an error refuses it. What an `RpcError` says
+ * reaches the client, anything else does not. The identity is what handlers see as `context.peer.identity`.
+ *
+ * @param token The `token` that the client was given, if any
+ * @param peer The client's address, such as `tcp@127.0.0.1:50312`
+ * @param certificate What the client has shown in a TLS handshake, where it was asked (`tls.clientCaCerts`)
+ */
+export type Authenticate = (
+  token: string | undefined,
+  peer: string,
+  certificate: PeerCertificate | undefined,
+) => boolean | Identity | Promise<boolean | Identity>;
 
 /** A handshake under way, as whoever accepts it sees it. */
 export interface Acceptance {
@@ -53,6 +69,8 @@ export interface Agreement {
   readonly peerMaxInFlight: number;
   /** How long this side may spend on one call, in ms; 0 = no limit. */
   readonly handleTimeout: number;
+  /** Who the other side is, if `authenticate` has said. */
+  readonly identity?: Identity;
 }
 
 /**
@@ -105,7 +123,7 @@ export async function acceptHandshake(
     }
     const { authenticate: ask } = terms;
     state.judging = "unauthenticated";
-    if (ask !== undefined) await authenticate(ask, option.token, conn.peer, state.gone);
+    const identity = ask === undefined ? undefined : await authenticate(ask, option.token, conn, state.gone);
     state.judging = "handshakeTimeout";
     if (option.connectTimeout > 0 && performance.now() - began > option.connectTimeout) {
       throw refusal("deadline_exceeded", `the client waits no longer than ${option.connectTimeout} ms`);
@@ -119,6 +137,7 @@ export async function acceptHandshake(
       peerMaxFrameBytes: option.maxFrameBytes,
       peerMaxInFlight: Infinity,
       handleTimeout,
+      identity,
     };
   } catch (error) {
     if (error instanceof RpcError && !state.answered) {
@@ -135,14 +154,15 @@ export function refuse(conn: Conn, error: RpcError): Promise<void> {
 }
 
 async function authenticate(
-  ask: NonNullable<AcceptTerms["authenticate"]>,
+  ask: Authenticate,
   token: string | undefined,
-  peer: string,
+  { peer, certificate }: Conn,
   gone: Promise<void>,
-): Promise<void> {
+): Promise<Identity | undefined> {
   let cause: unknown;
   try {
-    if (await Promise.race([ask(token, peer), gone]) === true) return;
+    const answer = checkIdentity(await Promise.race([ask(token, peer, certificate), gone]) ?? false);
+    if (answer !== false) return answer === true ? undefined : answer;
   } catch (error) {
     if (isRpcError(error)) throw error;
     cause = error;

@@ -2,8 +2,9 @@
 // writer and the alarm; its two halves, Caller and Callee, own the calls. Everything ends in one place,
 // `#terminate`. Made by the client's channels and by servers.
 
-import type { Lookup, PeerCertificate } from "../call/dispatch.ts";
+import type { Identity, Lookup, PeerCertificate } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
+import { shownPeer } from "../call/identity.ts";
 import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
@@ -137,6 +138,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** What the other side has shown of itself, where it was asked. */
   get certificate(): PeerCertificate | undefined {
     return this.#conn.certificate;
+  }
+
+  /** Who the other side is, if `authenticate` has said. */
+  get identity(): Identity | undefined {
+    return this.#options.agreement.identity;
   }
 
   /** Whether new calls can be made. */
@@ -449,7 +455,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** Gives up on a peer that cannot be told any more. */
   #cutOff(why: string, limit: "writeTimeout" | "heartbeatTimeout"): void {
     this.#options.tally[limit]++;
-    this.#options.log?.(`Cut off ${this.address}: ${why}`);
+    this.#options.log?.(`Cut off ${shownPeer(this.address, this.identity)}: ${why}`);
     this.#terminate(this.#lost(why));
   }
 
@@ -487,7 +493,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     const reason = new RpcError("unavailable", message, { remote: true });
     this.#caller?.endUnstarted(reason, lastSeq);
     if (code !== "unavailable") {
-      this.#options.log?.(`${this.address} closes the connection: ${code}: ${message}`);
+      this.#options.log?.(
+        `${shownPeer(this.address, this.identity)} closes the connection: ${code}: ${message}`,
+      );
       this.#caller?.endAll(reason, true);
     }
     this.#options.draining?.();
@@ -498,7 +506,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   #violated(error: RpcError, limit: "frames" | "frameTimeout" | "uselessFrames"): void {
     if (this.#state >= State.Closing) return;
     this.#options.tally[limit]++;
-    this.#options.log?.(`Closing the connection of ${this.address}`, error);
+    this.#options.log?.(`Closing the connection of ${shownPeer(this.address, this.identity)}`, error);
     const reason = new RpcError("unavailable", `The connection was closed: ${error.message}`, {
       cause: error,
     });

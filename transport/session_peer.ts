@@ -2,7 +2,7 @@
 // back is part of answering the call that it is made for: it ends with it.
 
 import type { CallOptions } from "../call/call_options.ts";
-import type { CallContext, Peer, PeerCertificate } from "../call/dispatch.ts";
+import type { CallContext, Identity, Peer, PeerCertificate } from "../call/dispatch.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import type { CallWatcher } from "../call/watch.ts";
 import { type ServiceClient, serviceClient } from "../call/typed.ts";
@@ -16,6 +16,8 @@ export interface PeerSession {
   readonly address: string;
   /** What the other side has shown of itself, where it was asked. */
   readonly certificate: PeerCertificate | undefined;
+  /** Who the other side is, if `authenticate` has said. */
+  readonly identity: Identity | undefined;
   /** The time, as deadlines are counted. */
   now(): number;
   /** Calls a method of the other side, to answer a call of its. */
@@ -49,6 +51,10 @@ export class SessionPeer implements Peer {
 
   get certificate(): PeerCertificate | undefined {
     return this.#session.certificate;
+  }
+
+  get identity(): Identity | undefined {
+    return this.#session.identity;
   }
 
   call<T>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
