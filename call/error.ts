@@ -32,6 +32,9 @@ export type Code = typeof CODES[number];
 
 const KNOWN: ReadonlySet<string> = new Set(CODES);
 
+/** Marks RpcErrors for every copy of the library in the process. What a peer sends has no symbols, so never this mark. */
+const BRAND = Symbol.for("@troodon/rpc RpcError 1");
+
 /** Whether `text` is one of the sixteen {@linkcode Code}s. */
 export function isCode(text: unknown): text is Code {
   return typeof text === "string" && KNOWN.has(text);
@@ -72,6 +75,8 @@ export interface RpcErrorOptions extends ErrorOptions {
  *
  * Anything else that a handler throws reaches the caller as `internal` with a fixed text, so that
  * nothing private crosses the wire by accident.
+ *
+ * `instanceof RpcError` is also true for errors that another copy of this library in the same process has made.
  *
  * @example A handler that refuses an argument
  * ```ts
@@ -118,6 +123,16 @@ export class RpcError extends Error {
     this.retryAfter = checkRetryAfter(options.retryAfter);
     this.metadata = options.metadata ?? NO_METADATA;
   }
+
+  static {
+    Object.defineProperty(this.prototype, BRAND, { value: true });
+  }
+
+  /** Whether a value is an `RpcError`, of whichever copy of the library. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this === RpcError) return isRpcError(value);
+    return Function.prototype[Symbol.hasInstance].call(this, value);
+  }
 }
 
 function checkRetryAfter(retryAfter: number | undefined): number | undefined {
@@ -127,10 +142,15 @@ function checkRetryAfter(retryAfter: number | undefined): number | undefined {
   );
 }
 
-/** Whether something that was thrown is an {@linkcode RpcError}. A proxy may throw even when it is only looked at. */
+/**
+ * Whether something that was thrown is an {@linkcode RpcError}, of this copy of the library or another: it has the mark,
+ * and the shape that this copy works with. A proxy may throw even when it is only looked at.
+ */
 export function isRpcError(error: unknown): error is RpcError {
+  if (typeof error !== "object" || error === null) return false;
   try {
-    return error instanceof RpcError;
+    const { code, message, metadata } = error as RpcError;
+    return BRAND in error && isCode(code) && typeof message === "string" && metadata instanceof Map;
   } catch {
     return false;
   }
