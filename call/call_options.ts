@@ -13,7 +13,10 @@ export interface CallOptions {
   timeout?: number;
   /** Ends the call with `canceled`, and aborts its handler's signal. */
   signal?: AbortSignal;
-  /** What travels beside the arguments. */
+  /**
+   * What travels beside the arguments: a plain object, a Map, or pairs of names and values, no name twice. Values are
+   * well-formed text or a `Uint8Array`.
+   */
   metadata?: MetadataInit;
   /** What calls that belong together have in common, for balancers that hash. */
   key?: string;

@@ -2,9 +2,10 @@
 // in common.
 
 import { ambient } from "../call/ambient.ts";
-import { type CallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
+import { type CallOptions, checkCallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
+import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import type { CallWatch, CallWatcher } from "../call/watch.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
@@ -136,7 +137,7 @@ export class OutgoingCall implements SessionCall, PickContext {
 const TRACE = ["traceparent", "tracestate", "baggage"];
 
 function joined(own: AbortSignal | undefined, outer: AbortSignal): AbortSignal {
-  return own === undefined ? outer : AbortSignal.any([own, outer]);
+  return own === undefined ? outer : eitherSignal(own, outer);
 }
 
 function traced(own: Metadata | undefined, outer: Metadata): Metadata | undefined {
