@@ -28,8 +28,51 @@ export type ContractHandlers<C extends Contract> = {
   readonly [N in keyof C["methods"]]: ContractHandler<C["methods"][N]>;
 };
 
-/** What `server.register` takes for a service: the handlers of a contract; for a name, any object with methods. */
-export type ServiceHandlers<S extends string | Contract> = S extends Contract ? ContractHandlers<S> : object;
+/**
+ * What `server.register` takes for a service: the handlers of a contract; for a name, an object with methods.
+ *
+ * @typeParam S A contract's type, or text
+ * @typeParam M The type of an object with methods
+ */
+export type ServiceHandlers<S extends string | Contract, M extends object = object> = S extends Contract
+  ? ContractHandlers<S>
+  : M & CheckedMethods<M>;
+
+/**
+ * What the methods of an object must be to be handlers: those that are not have a text as their type, which the compiler
+ * then shows. Objects that inherit from classes of the platform are not checked, since the compiler does not know which of
+ * their methods are not offered.
+ *
+ * @typeParam M The type of the object
+ */
+export type CheckedMethods<M> = M extends OfPlatform ? unknown
+  : { readonly [N in keyof M]: N extends `_${string}` ? unknown : CheckedMethod<M[N]> };
+
+/**
+ * A method if it can be a handler, and otherwise why not.
+ *
+ * @typeParam F The type of a property
+ */
+export type CheckedMethod<F> = F extends (...args: infer P) => unknown
+  ? TakesNull<P[0]> extends true ? "A handler's argument is never null: one that is left out is undefined"
+    // deno-lint-ignore no-explicit-any -- a handler vouches for the type of its argument
+  : F extends (args: any, context: CallContext) => unknown ? unknown
+  : "A handler takes one argument and the context: put more values into an object, ({ a, b }, context) => …"
+  : unknown;
+
+/** Whether null is one of the values that `T` names. Without `strictNullChecks` it is one of every type's. */
+export type TakesNull<T> = unknown extends T ? false
+  : null extends string ? false
+  : null extends T ? true
+  : false;
+
+/** What collections, streams, event targets and emitters, and asynchronous resources of the platform have. */
+export type OfPlatform =
+  | Iterable<unknown>
+  | AsyncIterable<unknown>
+  | { readonly addEventListener: unknown }
+  | { readonly emit: unknown; readonly on: unknown }
+  | { readonly runInAsyncScope: unknown };
 
 /** The handler of one method of a contract. */
 export type ContractHandler<M> = M extends
