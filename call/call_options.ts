@@ -1,6 +1,6 @@
 // What one call can be told, on whichever side it is made.
 
-import { shownOption } from "./check_options.ts";
+import { checkOptions, type Names, shownOption } from "./check_options.ts";
 import type { MetadataInit } from "./metadata.ts";
 
 /** Options of one call. */
@@ -61,6 +61,28 @@ export type FailMode =
     /** To how many servers to send the call at once, 2 to 64. */
     readonly fork: number;
   };
+
+const NAMES: Names<CallOptions> = {
+  timeout: true,
+  signal: true,
+  metadata: true,
+  key: true,
+  idempotent: true,
+  failMode: true,
+};
+
+/**
+ * Checks the names of a call's options.
+ *
+ * @throws {TypeError} Naming the one that is unknown
+ */
+export function checkCallOptions(options: CallOptions): void {
+  // Calls come here one after the other: what is all right is seen without a list of the names.
+  if (typeof options !== "object") return checkOptions("call", options, NAMES);
+  for (const name in options) {
+    if (NAMES[name as keyof CallOptions] !== true) return checkOptions("call", options, NAMES);
+  }
+}
 
 /**
  * Checks a call's timeout.

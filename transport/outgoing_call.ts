@@ -60,7 +60,7 @@ export class OutgoingCall implements SessionCall, PickContext {
    * @param onError Told why it failed, once
    * @param inflow Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
-   * @throws {TypeError} If the method is not text, or the signal or the metadata are none
+   * @throws {TypeError} If the method is not text, an option is unknown, or the signal or the metadata are none
    * @throws {RangeError} If the timeout is negative or not a number
    */
   constructor(
@@ -76,6 +76,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     if (typeof method !== "string") {
       throw new TypeError("Cannot call method: expected a name such as Arith.sum");
     }
+    if (options) checkCallOptions(options);
     this.method = method;
     this.args = args;
     this.#defaults = defaults;
@@ -84,7 +85,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.inflow = inflow;
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    if (signal !== undefined && !isAbortSignal(signal)) {
       throw new TypeError("Cannot use signal: expected an AbortSignal");
     }
     const metadata = toMetadata(options?.metadata);
