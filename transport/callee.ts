@@ -129,7 +129,7 @@ export class Callee {
         arrived,
       );
     } catch (error) {
-      return this.#refuse(seq, toRpcError(error));
+      return this.#refuse(seq, method, toRpcError(error));
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
@@ -323,7 +323,7 @@ export class Callee {
   #outflow(call: IncomingCall): Outflow {
     if (call.outflow !== undefined) return call.outflow;
     const most = this.#options.limits.maxUnsentBytes / 2;
-    const sink = this.#outbox.sink(call.seq, most, (error) => this.#fail(call, unsendable(error)));
+    const sink = this.#outbox.sink(call.seq, most, (error) => this.#failUnsent(call, error, "an item"));
     const flow = call.outflow = new Outflow(sink);
     if (this.#dry !== undefined) flow.dry(this.#dry);
     return flow;
@@ -382,7 +382,7 @@ export class Callee {
     if (streamed) beginEnd(out, call.seq, metadata);
     else beginReply(out, call.seq, metadata);
     const error = this.#outbox.seal(out, start, value);
-    if (error !== undefined) return this.#fail(call, unsendable(error));
+    if (error !== undefined) return this.#failUnsent(call, error, "the result");
     this.#succeed(call);
   }
 
@@ -398,6 +398,12 @@ export class Callee {
       this.#measuredSince = call.arrived;
       this.#measuredCount = 1;
     }
+  }
+
+  /** Answers a call whose result, or an item of it, cannot be sent: the handler does not learn of that, so the log does. */
+  #failUnsent(call: IncomingCall, error: RpcError, what: string): void {
+    this.#options.log?.(`Cannot send ${what} of ${call.method}: ${error.message}`, error);
+    this.#fail(call, unsendable(error));
   }
 
   #fail(call: IncomingCall, reason: unknown): void {
@@ -417,7 +423,7 @@ export class Callee {
     } catch (error) {
       this.#options.log?.(`${call.method} set metadata that cannot be sent`, error);
     }
-    this.#writeError(call.seq, error, metadata);
+    this.#writeError(call.seq, call.method, error, metadata);
   }
 
   /** What a caller is told of what a handler threw. */
@@ -452,16 +458,22 @@ export class Callee {
    *
    * @throws {RpcError} If that happens too often: the call is then not taken up
    */
-  #refuse(seq: number, error: RpcError): void {
+  #refuse(seq: number, method: string, error: RpcError): void {
     this.#gauge.useless();
     this.#lastSeq = seq;
-    this.#writeError(seq, error, undefined, true);
+    this.#writeError(seq, method, error, undefined, true);
   }
 
-  #writeError(seq: number, error: RpcError, metadata: Metadata | undefined, notStarted = false): void {
+  #writeError(
+    seq: number,
+    method: string,
+    error: RpcError,
+    metadata: Metadata | undefined,
+    notStarted = false,
+  ): void {
     const unsendable = writeError(this.#outbox, seq, error, metadata, notStarted);
     if (unsendable !== undefined) {
-      this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
+      this.#options.log?.(`An error of ${method} cannot be sent with all that it carries`, unsendable);
     }
   }
 }
