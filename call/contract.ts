@@ -22,7 +22,7 @@ export type StreamsResult = "serverStream" | "conversation";
 export interface StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   /**
    * What the server checks arguments with: callers pass what it takes, the handler gets what it makes of that. An
-   * argument that is left out arrives as null; a schema that takes undefined but not null is given undefined.
+   * argument that is left out is undefined, as is one that is null.
    */
   args?: StandardSchema<ArgsIn, ArgsOut>;
   /** What the server checks results with: the handler returns what it takes, callers get what it makes of that. */

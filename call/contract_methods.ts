@@ -140,7 +140,7 @@ function checked(whole: string, method: ContractMethod, handler: Handler, log?: 
 function argsCheck(whole: string, { kind, args: schema }: ContractMethod, log?: Log): Check {
   const streams = streamsArgs(kind);
   const what = `${streams ? "an item of the arguments" : "the arguments"} of ${whole}`;
-  const check = schemaCheck(streams ? schema : leftOut(schema), what, log, (issues) => {
+  const check = schemaCheck(schema, what, log, (issues) => {
     const message = `Cannot accept ${what}: ${textOfIssues(issues)}`;
     return new RpcError("invalid_argument", message, { details: { issues } });
   });
@@ -169,24 +169,6 @@ function resultCheck(whole: string, { kind, result: schema }: ContractMethod, lo
     if (items === undefined) throw refuse("the handler did not return a stream");
     return check === undefined ? items : new CheckedItems(items, check);
   };
-}
-
-/** A schema for arguments that may be left out: they arrive as null, where schemas speak of undefined. */
-function leftOut(schema: StandardSchema | undefined): StandardSchema | undefined {
-  if (schema === undefined || isUnchecked(schema)) return schema;
-  const standard = schema["~standard"];
-  const validate = (value: unknown) => {
-    const outcome = standard.validate(value);
-    if (value !== null) return outcome;
-    return andThen(outcome, (asNull) => {
-      if (asNull.issues === undefined) return asNull;
-      const again = andThen(standard.validate(undefined), (asUndefined) => {
-        return asUndefined.issues === undefined ? asUndefined : asNull;
-      });
-      return again as StandardResult<unknown>;
-    }) as StandardResult<unknown>;
-  };
-  return { "~standard": { version: 1, vendor: standard.vendor, validate } };
 }
 
 /**

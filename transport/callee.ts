@@ -250,11 +250,11 @@ export class Callee {
     }
   }
 
-  /** The arguments of a Call: its body, or a stream that is to follow. */
+  /** The arguments of a Call: its body, where null says that there is none, or a stream that is to follow. */
   #takeArgs(frame: FrameDecoder): unknown {
     if (frame.bodyStart === frame.bodyEnd) return new Inflow();
     try {
-      return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
+      return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd) ?? undefined;
     } catch (error) {
       throw new RpcError(
         "invalid_argument",
