@@ -77,7 +77,7 @@ const NAMES: Names<CallOptions> = {
  * @throws {TypeError} Naming the one that is unknown
  */
 export function checkCallOptions(options: CallOptions): void {
-  // Calls come here one after the other: what is all right is seen without a list of the names.
+  // Every call with options comes here, so known names are recognized without a list of them.
   if (typeof options !== "object") return checkOptions("call", options, NAMES);
   for (const name in options) {
     if (NAMES[name as keyof CallOptions] !== true) return checkOptions("call", options, NAMES);

@@ -6,9 +6,7 @@ const LEFT_ALONE = /^_|^(node:)?(domain|punycode|sys|test|test\/.*|trace_events|
 /** Where modules that only exist with the prefix are experimental: Node warns when it loads one. */
 const WARNS_OF_NEW = !("Deno" in globalThis);
 
-interface Process {
-  getBuiltinModule?(name: string): Readonly<Record<string, unknown>> | undefined;
-}
+type Exports = Readonly<Record<string, unknown>>;
 
 /**
  * An object and the prototypes of its classes, without the platform's.
@@ -38,14 +36,22 @@ function isBuiltIn(level: object): boolean {
 /** The prototypes of all classes that node: modules export, and of those that they extend. */
 function modulePrototypes(): Set<object> {
   const found = new Set<object>();
-  const { process } = globalThis as { process?: Process };
-  const all = process?.getBuiltinModule?.("node:module")?.builtinModules as string[] | undefined;
-  for (const name of all ?? []) {
+  for (const name of moduleOf("node:module").builtinModules as string[] | undefined ?? []) {
     if (LEFT_ALONE.test(name) || WARNS_OF_NEW && name.startsWith("node:")) continue;
-    const module = process!.getBuiltinModule!(name.startsWith("node:") ? name : `node:${name}`) ?? {};
+    const module = moduleOf(name.startsWith("node:") ? name : `node:${name}`);
     for (const key of Object.getOwnPropertyNames(module)) addChain(found, classOf(module, key));
   }
   return found;
+}
+
+/** A node: module; empty where it cannot be loaded, since nothing can then extend its classes. */
+function moduleOf(name: string): Exports {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): Exports | undefined } };
+  try {
+    return process?.getBuiltinModule?.(name) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** A property that may be a class: some classes are made by getters, when they are first used; other getters may warn. */

@@ -129,7 +129,7 @@ export class Callee {
         arrived,
       );
     } catch (error) {
-      return this.#refuse(seq, method, toRpcError(error));
+      return this.#refuse(seq, toRpcError(error));
     }
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
@@ -423,7 +423,10 @@ export class Callee {
     } catch (error) {
       this.#options.log?.(`${call.method} set metadata that cannot be sent`, error);
     }
-    this.#writeError(call.seq, call.method, error, metadata);
+    const leftOut = writeError(this.#outbox, call.seq, error, metadata, false);
+    if (leftOut !== undefined) {
+      this.#options.log?.(`An error of ${call.method} cannot be sent with all that it carries`, leftOut);
+    }
   }
 
   /** What a caller is told of what a handler threw. */
@@ -458,23 +461,11 @@ export class Callee {
    *
    * @throws {RpcError} If that happens too often: the call is then not taken up
    */
-  #refuse(seq: number, method: string, error: RpcError): void {
+  #refuse(seq: number, error: RpcError): void {
     this.#gauge.useless();
     this.#lastSeq = seq;
-    this.#writeError(seq, method, error, undefined, true);
-  }
-
-  #writeError(
-    seq: number,
-    method: string,
-    error: RpcError,
-    metadata: Metadata | undefined,
-    notStarted = false,
-  ): void {
-    const unsendable = writeError(this.#outbox, seq, error, metadata, notStarted);
-    if (unsendable !== undefined) {
-      this.#options.log?.(`An error of ${method} cannot be sent with all that it carries`, unsendable);
-    }
+    // It has neither details nor metadata of the application, so that nothing of it is left out.
+    writeError(this.#outbox, seq, error, undefined, true);
   }
 }
 
