@@ -27,33 +27,51 @@ export function contained<R>(fn: () => R): R {
   return hooks === undefined ? fn() : hooks.AsyncLocalStorage.snapshot()(fn);
 }
 
+/** Where the storage is kept for all copies of the library in a process; the number changes with what it holds. */
+const KEY = Symbol.for("@troodon/rpc ambient 1");
+
+interface Shared {
+  /** Holds a {@linkcode CallContext}, of which other copies use the public members. */
+  storage: Storage | undefined;
+}
+
+/** What all copies share; in a realm whose global object takes no properties each has its own. */
+function shared(): Shared {
+  const found = (globalThis as { [KEY]?: Shared })[KEY];
+  if (found !== undefined) return found;
+  const value: Shared = { storage: undefined };
+  Reflect.defineProperty(globalThis, KEY, { value });
+  return value;
+}
+
 /**
- * What is inherited in one process. There is only one of it, because an asynchronous context is the process's too; it
- * costs nothing until the first client is made, since only clients ask.
+ * What is inherited in one process. There is only one of it, because an asynchronous context is the process's too, and
+ * copies of the library share it. It costs nothing until the first client is made, since only clients ask.
  */
 class Ambient {
-  #storage: Storage | undefined;
+  readonly #shared = shared();
 
   /** Somebody will ask from now on. */
   want(): void {
-    if (this.#storage !== undefined) return;
+    if (this.#shared.storage !== undefined) return;
     const hooks = findHooks();
-    if (hooks !== undefined) this.#storage = new hooks.AsyncLocalStorage();
+    if (hooks !== undefined) this.#shared.storage = new hooks.AsyncLocalStorage();
   }
 
   /** The call that is being answered here, if any. */
   current(): CallContext | undefined {
-    return this.#storage?.getStore();
+    return this.#shared.storage?.getStore();
   }
 
   /** Runs `fn` as part of answering `call`, or of no call at all. */
   run<R>(call: CallContext | undefined, fn: () => R): R {
-    return this.#storage === undefined ? fn() : this.#storage.run(call, fn);
+    const { storage } = this.#shared;
+    return storage === undefined ? fn() : storage.run(call, fn);
   }
 
   /** Whether anybody asks. */
   get wanted(): boolean {
-    return this.#storage !== undefined;
+    return this.#shared.storage !== undefined;
   }
 }
 

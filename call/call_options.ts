@@ -1,6 +1,6 @@
 // What one call can be told, on whichever side it is made.
 
-import { shownOption } from "./check_options.ts";
+import { checkOptions, type Names, shownOption } from "./check_options.ts";
 import type { MetadataInit } from "./metadata.ts";
 
 /** Options of one call. */
@@ -13,7 +13,10 @@ export interface CallOptions {
   timeout?: number;
   /** Ends the call with `canceled`, and aborts its handler's signal. */
   signal?: AbortSignal;
-  /** What travels beside the arguments. */
+  /**
+   * What travels beside the arguments: a plain object, a Map, or pairs of names and values, no name twice. Values are
+   * well-formed text or a `Uint8Array`.
+   */
   metadata?: MetadataInit;
   /** What calls that belong together have in common, for balancers that hash. */
   key?: string;
@@ -58,6 +61,28 @@ export type FailMode =
     /** To how many servers to send the call at once, 2 to 64. */
     readonly fork: number;
   };
+
+const NAMES: Names<CallOptions> = {
+  timeout: true,
+  signal: true,
+  metadata: true,
+  key: true,
+  idempotent: true,
+  failMode: true,
+};
+
+/**
+ * Checks the names of a call's options.
+ *
+ * @throws {TypeError} Naming the one that is unknown
+ */
+export function checkCallOptions(options: CallOptions): void {
+  // Every call with options comes here, so known names are recognized without a list of them.
+  if (typeof options !== "object") return checkOptions("call", options, NAMES);
+  for (const name in options) {
+    if (NAMES[name as keyof CallOptions] !== true) return checkOptions("call", options, NAMES);
+  }
+}
 
 /**
  * Checks a call's timeout.

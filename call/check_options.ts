@@ -1,5 +1,5 @@
 // Options as they are handed in: an object with names that are known. What is misspelt would otherwise be left out in
-// silence. Used wherever options are taken once; those of single calls are not looked at here.
+// silence. Used wherever options are taken once; those of single calls have a faster look first (call_options.ts).
 
 import { nearest } from "./nearest.ts";
 

@@ -22,7 +22,7 @@ export type StreamsResult = "serverStream" | "conversation";
 export interface StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   /**
    * What the server checks arguments with: callers pass what it takes, the handler gets what it makes of that. An
-   * argument that is left out arrives as null; a schema that takes undefined but not null is given undefined.
+   * argument that is left out is undefined, as is one that is null.
    */
   args?: StandardSchema<ArgsIn, ArgsOut>;
   /** What the server checks results with: the handler returns what it takes, callers get what it makes of that. */
@@ -226,7 +226,7 @@ export function defineService<Methods extends ContractMethods>(
   const entries = Object.entries(methods);
   if (entries.length === 0) throw new TypeError(`Cannot define service "${name}": it has no methods`);
   for (const [key, value] of entries) {
-    if (/^$|^[_#]|\.|^constructor$|^then$/.test(key)) {
+    if (/^$|^[_#]|\./.test(key) || isImplicit(key)) {
       throw new TypeError(
         `Cannot define method ${JSON.stringify(key)} of "${name}": it cannot have that name`,
       );
@@ -236,6 +236,14 @@ export function defineService<Methods extends ContractMethods>(
     }
   }
   return Object.freeze({ name, methods: Object.freeze({ ...methods }) });
+}
+
+/**
+ * Whether JavaScript itself calls a method of this name, of any object: to await it, or to turn it into JSON or text. A
+ * client's object has none of these, or logging it would make calls.
+ */
+export function isImplicit(name: string): boolean {
+  return name === "then" || name === "toJSON" || name in Object.prototype;
 }
 
 /** Whether `value` is a contract; what has a class of its own is none. */

@@ -28,8 +28,51 @@ export type ContractHandlers<C extends Contract> = {
   readonly [N in keyof C["methods"]]: ContractHandler<C["methods"][N]>;
 };
 
-/** What `server.register` takes for a service: the handlers of a contract; for a name, any object with methods. */
-export type ServiceHandlers<S extends string | Contract> = S extends Contract ? ContractHandlers<S> : object;
+/**
+ * What `server.register` takes for a service: the handlers of a contract; for a name, an object with methods.
+ *
+ * @typeParam S A contract's type, or text
+ * @typeParam M The type of an object with methods
+ */
+export type ServiceHandlers<S extends string | Contract, M extends object = object> = S extends Contract
+  ? ContractHandlers<S>
+  : M & CheckedMethods<M>;
+
+/**
+ * What the methods of an object must be to be handlers: those that are not have a text as their type, which the compiler
+ * then shows. Objects that inherit from classes of the platform are not checked, since the compiler does not know which of
+ * their methods are not offered.
+ *
+ * @typeParam M The type of the object
+ */
+export type CheckedMethods<M> = M extends OfPlatform ? unknown
+  : { readonly [N in keyof M]: N extends `_${string}` ? unknown : CheckedMethod<M[N]> };
+
+/**
+ * A method if it can be a handler, and otherwise why not.
+ *
+ * @typeParam F The type of a property
+ */
+export type CheckedMethod<F> = F extends (...args: infer P) => unknown
+  ? TakesNull<P[0]> extends true ? "A handler's argument is never null: one that is left out is undefined"
+    // deno-lint-ignore no-explicit-any -- a handler vouches for the type of its argument
+  : F extends (args: any, context: CallContext) => unknown ? unknown
+  : "A handler takes one argument and the context: put more values into an object, ({ a, b }, context) => …"
+  : unknown;
+
+/** Whether null is one of the values that `T` names. Without `strictNullChecks` it is one of every type's. */
+export type TakesNull<T> = unknown extends T ? false
+  : null extends string ? false
+  : null extends T ? true
+  : false;
+
+/** What collections, streams, event targets and emitters, and asynchronous resources of the platform have. */
+export type OfPlatform =
+  | Iterable<unknown>
+  | AsyncIterable<unknown>
+  | { readonly addEventListener: unknown }
+  | { readonly emit: unknown; readonly on: unknown }
+  | { readonly runInAsyncScope: unknown };
 
 /** The handler of one method of a contract. */
 export type ContractHandler<M> = M extends
@@ -97,7 +140,7 @@ function checked(whole: string, method: ContractMethod, handler: Handler, log?: 
 function argsCheck(whole: string, { kind, args: schema }: ContractMethod, log?: Log): Check {
   const streams = streamsArgs(kind);
   const what = `${streams ? "an item of the arguments" : "the arguments"} of ${whole}`;
-  const check = schemaCheck(streams ? schema : leftOut(schema), what, log, (issues) => {
+  const check = schemaCheck(schema, what, log, (issues) => {
     const message = `Cannot accept ${what}: ${textOfIssues(issues)}`;
     return new RpcError("invalid_argument", message, { details: { issues } });
   });
@@ -126,24 +169,6 @@ function resultCheck(whole: string, { kind, result: schema }: ContractMethod, lo
     if (items === undefined) throw refuse("the handler did not return a stream");
     return check === undefined ? items : new CheckedItems(items, check);
   };
-}
-
-/** A schema for arguments that may be left out: they arrive as null, where schemas speak of undefined. */
-function leftOut(schema: StandardSchema | undefined): StandardSchema | undefined {
-  if (schema === undefined || isUnchecked(schema)) return schema;
-  const standard = schema["~standard"];
-  const validate = (value: unknown) => {
-    const outcome = standard.validate(value);
-    if (value !== null) return outcome;
-    return andThen(outcome, (asNull) => {
-      if (asNull.issues === undefined) return asNull;
-      const again = andThen(standard.validate(undefined), (asUndefined) => {
-        return asUndefined.issues === undefined ? asUndefined : asNull;
-      });
-      return again as StandardResult<unknown>;
-    }) as StandardResult<unknown>;
-  };
-  return { "~standard": { version: 1, vendor: standard.vendor, validate } };
 }
 
 /**

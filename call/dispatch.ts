@@ -67,7 +67,7 @@ export interface Peer {
    * import { type CallContext, RpcError, Server } from "@troodon/rpc";
    *
    * new Server().register("Vault", {
-   *   open(_: null, { peer }: CallContext) {
+   *   open(_: undefined, { peer }: CallContext) {
    *     const names = peer.certificate?.alternativeNames ?? [];
    *     if (!names.includes("URI:spiffe://example.org/alice")) {
    *       throw new RpcError("permission_denied", "Only Alice may open the vault");

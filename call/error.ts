@@ -1,6 +1,6 @@
 // What a failed call rejects with, on both sides of the wire. Used by every other folder.
 
-import { type Metadata, NO_METADATA } from "./metadata.ts";
+import { type Metadata, type MetadataInit, NO_METADATA, toMetadata } from "./metadata.ts";
 
 /** The sixteen codes of a failed call, in the order and with the meaning that gRPC gave them. */
 export const CODES = [
@@ -32,6 +32,9 @@ export type Code = typeof CODES[number];
 
 const KNOWN: ReadonlySet<string> = new Set(CODES);
 
+/** Marks RpcErrors for every copy of the library in the process. What a peer sends has no symbols, so never this mark. */
+const BRAND = Symbol.for("@troodon/rpc RpcError 1");
+
 /** Whether `text` is one of the sixteen {@linkcode Code}s. */
 export function isCode(text: unknown): text is Code {
   return typeof text === "string" && KNOWN.has(text);
@@ -60,11 +63,11 @@ export interface RpcErrorOptions extends ErrorOptions {
    */
   retryAfter?: number;
   /**
-   * What came beside the error.
+   * Text and bytes by name that travel with the error.
    *
    * @default {no entries}
    */
-  metadata?: Metadata;
+  metadata?: MetadataInit;
 }
 
 /**
@@ -72,6 +75,8 @@ export interface RpcErrorOptions extends ErrorOptions {
  *
  * Anything else that a handler throws reaches the caller as `internal` with a fixed text, so that
  * nothing private crosses the wire by accident.
+ *
+ * `instanceof RpcError` is also true for errors that another copy of this library in the same process has made.
  *
  * @example A handler that refuses an argument
  * ```ts
@@ -112,7 +117,7 @@ export class RpcError extends Error {
    * @param code One of the sixteen codes
    * @param message For people: what was wrong, and what to do
    * @param options Details, cause, and where the error comes from
-   * @throws {TypeError} If the code is not one of the sixteen
+   * @throws {TypeError} If the code is not one of the sixteen, or the metadata cannot be sent
    * @throws {RangeError} If `retryAfter` is negative or not a finite number
    */
   constructor(code: Code, message: string, options: RpcErrorOptions = {}) {
@@ -123,7 +128,18 @@ export class RpcError extends Error {
     this.remote = options.remote ?? false;
     this.notStarted = options.notStarted ?? false;
     this.retryAfter = checkRetryAfter(options.retryAfter);
-    this.metadata = options.metadata ?? NO_METADATA;
+    const { metadata } = options;
+    this.metadata = metadata instanceof Map ? metadata : toMetadata(metadata) ?? NO_METADATA;
+  }
+
+  static {
+    Object.defineProperty(this.prototype, BRAND, { value: true });
+  }
+
+  /** Whether a value is an `RpcError`, of whichever copy of the library. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this === RpcError) return isRpcError(value);
+    return Function.prototype[Symbol.hasInstance].call(this, value);
   }
 }
 
@@ -156,10 +172,15 @@ export function rejection(error: unknown): Promise<never> {
 
 function nothing(): void {}
 
-/** Whether something that was thrown is an {@linkcode RpcError}. A proxy may throw even when it is only looked at. */
+/**
+ * Whether something that was thrown is an {@linkcode RpcError}, of this copy of the library or another: it has the mark,
+ * and the shape that this copy works with. A proxy may throw even when it is only looked at.
+ */
 export function isRpcError(error: unknown): error is RpcError {
+  if (typeof error !== "object" || error === null) return false;
   try {
-    return error instanceof RpcError;
+    const { code, message, metadata } = error as RpcError;
+    return BRAND in error && isCode(code) && typeof message === "string" && metadata instanceof Map;
   } catch {
     return false;
   }

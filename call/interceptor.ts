@@ -28,7 +28,7 @@ export interface Call {
  * import { assertEquals } from "@std/assert";
  *
  * await using server = new Server().register("Table", {
- *   *rows(_: null, { replyMetadata }: CallContext) {
+ *   *rows(_: undefined, { replyMetadata }: CallContext) {
  *     yield* ["one", "two"];
  *     replyMetadata.set("version", "7");
  *   },

@@ -1,11 +1,19 @@
 // Metadata: small named values that travel beside a call's arguments. Checked here where a user hands it in;
 // the frame decoder applies the same rules to what a peer sends.
 
+import { isPlainObject, typedArrayName } from "./realm.ts";
+
 /** Metadata as it arrives: names to text or bytes. */
 export type Metadata = ReadonlyMap<string, string | Uint8Array>;
 
-/** Metadata as it may be handed in: a plain object or a Map. */
-export type MetadataInit = Metadata | Readonly<Record<string, string | Uint8Array>>;
+/**
+ * Metadata as it may be handed in: a plain object, a Map, or pairs of name and value, such as `Headers` and
+ * `URLSearchParams`.
+ */
+export type MetadataInit =
+  | Metadata
+  | Readonly<Record<string, string | Uint8Array>>
+  | Iterable<readonly [name: string, value: string | Uint8Array]>;
 
 /** How many entries one call's metadata may have. */
 export const MAX_METADATA_ENTRIES = 64;
@@ -58,15 +66,12 @@ export function withEntries(
 /**
  * Checks what a user handed in and makes it a Map.
  *
- * @throws {TypeError} If a name or a value is not allowed, or a name is the protocol's own
+ * @throws {TypeError} If a name or a value is not allowed or there twice, or a name is the protocol's own
  * @throws {RangeError} If there are more than 64 entries
  */
 export function toMetadata(init: MetadataInit | undefined): Metadata | undefined {
   if (init === undefined) return undefined;
-  if (typeof init !== "object" || init === null) {
-    throw new TypeError("Cannot use metadata: expected an object or a Map of text or bytes");
-  }
-  const map = new Map<string, string | Uint8Array>(init instanceof Map ? init : Object.entries(init));
+  const map = init instanceof Map ? new Map<string, string | Uint8Array>(init) : mapOf(init);
   if (map.size === 0) return undefined;
   if (map.size > MAX_METADATA_ENTRIES) {
     throw new RangeError(`Cannot use metadata: ${map.size} entries are more than ${MAX_METADATA_ENTRIES}`);
@@ -80,11 +85,41 @@ export function toMetadata(init: MetadataInit | undefined): Metadata | undefined
     if (isReserved(name)) {
       throw new TypeError(`Cannot use metadata name "${name}": it is the protocol's own`);
     }
-    if (typeof value !== "string" && !(value instanceof Uint8Array)) {
+    if (typeof value === "string") {
+      if (value.isWellFormed()) continue;
+      throw new TypeError(`Cannot use metadata "${name}": its text has a lone surrogate`);
+    }
+    if (typedArrayName(value) !== "Uint8Array") {
       throw new TypeError(`Cannot use metadata "${name}": values are text or a Uint8Array`);
     }
-    // The call may have to wait: what is sent is what the bytes are now.
-    if (typeof value !== "string") map.set(name, value.slice());
+    // A copy: the call may have to wait, and what is sent is what the bytes are now.
+    map.set(name, new Uint8Array(value as Uint8Array));
   }
   return map;
+}
+
+/** The entries of what is no Map of this realm. */
+function mapOf(init: Exclude<MetadataInit, Metadata>): Map<string, string | Uint8Array> {
+  const map = new Map<string, string | Uint8Array>();
+  for (const entry of entriesOf(init)) {
+    if (!Array.isArray(entry) || entry.length !== 2) throw unusable();
+    const [name, value] = entry;
+    if (map.has(name)) throw new TypeError(`Cannot use metadata: ${JSON.stringify(name)} is there twice`);
+    map.set(name, value);
+  }
+  return map;
+}
+
+/** Refuses instances of classes that are not iterable: nothing of them would be sent. */
+function entriesOf(init: unknown): Iterable<unknown> {
+  if (typeof init !== "object" || init === null) throw unusable();
+  if (typeof (init as Iterable<unknown>)[Symbol.iterator] === "function") return init as Iterable<unknown>;
+  if (isPlainObject(init)) return Object.entries(init);
+  throw unusable();
+}
+
+function unusable(): TypeError {
+  return new TypeError(
+    "Cannot use metadata: expected a plain object, a Map, or pairs of a name and text or bytes",
+  );
 }

@@ -9,6 +9,7 @@ import type { Log } from "./log.ts";
 import { contractHandlers } from "./contract_methods.ts";
 import { intercepted } from "./intercept.ts";
 import { Latency } from "./latency.ts";
+import { ownLevels } from "./platform.ts";
 import { RESERVED } from "./reflection.ts";
 import type { MethodStats } from "./stats.ts";
 
@@ -120,8 +121,8 @@ export class ServiceTable {
   /**
    * Registers the methods of an object: all, or those of a contract.
    *
-   * @throws {TypeError} If the name is none, is taken or reserved, nothing of the object can be called, or the contract
-   *   is not kept
+   * @throws {TypeError} If the name is none, is taken or reserved, nothing of the object can be called, a method takes
+   *   more than two parameters, or the contract is not kept
    */
   register(name: string, target: object, contract?: Contract): void {
     if (name.startsWith(RESERVED)) {
@@ -156,6 +157,13 @@ export class ServiceTable {
       throw new TypeError(`Cannot register service "${name}": it is registered already`);
     }
     let methods = new Map(callable(target));
+    for (const [method, { length }] of methods) {
+      if (length <= 2 || contract !== undefined && !Object.hasOwn(contract.methods, method)) continue;
+      throw new TypeError(
+        `Cannot register method "${name}.${method}": it takes ${length} arguments, and a handler one and the context, ` +
+          `such as ({ a, b }, context) => …; a name that begins with _ is not offered`,
+      );
+    }
     if (contract !== undefined) methods = contractHandlers(contract, methods, isPlain(target), this.#log);
     if (methods.size === 0) {
       throw new TypeError(
@@ -200,14 +208,10 @@ export class ServiceTable {
   }
 }
 
-/** The functions of `target` that may be called from outside: its own, and those of its classes but built-in ones. */
+/** The functions of `target` that may be called from outside: its own, and those of its classes but the platform's. */
 function* callable(target: object): Iterable<[string, Handler]> {
   const seen = new Set<string>(["constructor"]);
-  for (
-    let level: object | null = target;
-    level !== null && !isBuiltIn(level);
-    level = Object.getPrototypeOf(level)
-  ) {
+  for (const level of ownLevels(target)) {
     for (const name of Object.getOwnPropertyNames(level)) {
       if (seen.has(name) || name.startsWith("_") || name.startsWith("#") || name.includes(".")) continue;
       seen.add(name);
@@ -222,14 +226,6 @@ function* callable(target: object): Iterable<[string, Handler]> {
 function isPlain(target: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(target);
   return prototype === null || prototype === Object.prototype;
-}
-
-/** Whether `level` is the prototype of a class of the platform: who extends `Map` does not offer `clear` to callers. */
-function isBuiltIn(level: object): boolean {
-  const constructor: unknown = Object.getOwnPropertyDescriptor(level, "constructor")?.value;
-  if (typeof constructor !== "function" || constructor.prototype !== level) return false;
-  return Object.getOwnPropertyDescriptor(globalThis, constructor.name)?.value === constructor ||
-    Function.prototype.toString.call(constructor).endsWith("{ [native code] }");
 }
 
 function quoted(name: string): string {

@@ -61,3 +61,24 @@ export class SignalFanOut<T> {
     this.#entries.delete(signal);
   }
 }
+
+/** Whether a value is an AbortSignal: one of this realm, or one that behaves like it, such as jsdom's. */
+export function isAbortSignal(value: unknown): value is AbortSignal {
+  if (value instanceof AbortSignal) return true;
+  if (Object.prototype.toString.call(value) !== "[object AbortSignal]") return false;
+  const { aborted, addEventListener, removeEventListener } = value as AbortSignal;
+  return typeof aborted === "boolean" && typeof addEventListener === "function" &&
+    typeof removeEventListener === "function";
+}
+
+/** A signal that aborts as soon as one of two does; the first may be of another realm. */
+export function eitherSignal(own: AbortSignal, other: AbortSignal): AbortSignal {
+  return AbortSignal.any([own instanceof AbortSignal ? own : follower(own), other]);
+}
+
+function follower(signal: AbortSignal): AbortSignal {
+  const stop = new AbortController();
+  if (signal.aborted) stop.abort(signal.reason);
+  else signal.addEventListener("abort", () => stop.abort(signal.reason), { once: true });
+  return stop.signal;
+}

@@ -5,6 +5,7 @@ import {
   type Contract,
   type ContractMethod,
   isContract,
+  isImplicit,
   type MethodKind,
   type StreamsArgs,
   type StreamsResult,
@@ -14,8 +15,9 @@ import type { CallOptions } from "./call_options.ts";
 
 /**
  * The methods of a service as its callers see them: the first argument, call options, a promise of the result. Without
- * those that a server does not offer, whose names begin with `_`, without `then`, which only `call` can
- * call, and without methods that stream.
+ * those that a server does not offer, whose names begin with `_`, without methods that stream, and without names that
+ * JavaScript itself calls: `then`, `toJSON`, and those that every object has, such as `toString`. Only `call` can call
+ * these.
  */
 export type ServiceClient<S> = {
   readonly [
@@ -26,13 +28,19 @@ export type ServiceClient<S> = {
 
 /** The name of a method if it can be called through a typed service: one that streams needs `stream`, or a contract. */
 export type Callable<M, R> = R extends AsyncIterable<unknown> | Iterator<unknown> ? never
-  : Exclude<M & string, `_${string}` | "then">;
+  : Exclude<M & string, `_${string}` | "then" | "toJSON" | keyof typeof Object.prototype>;
 
-/** One method as its callers see it: the argument may be left out where the handler takes none. */
+/**
+ * One method as its callers see it: the argument may be left out where the handler takes none. It is never null, since
+ * the handler would get undefined.
+ */
 export type ServiceMethod<A extends readonly unknown[], R> = A extends readonly []
   ? (args?: undefined, options?: CallOptions) => Promise<R>
-  : undefined extends A[0] ? (args?: A[0], options?: CallOptions) => Promise<R>
-  : (args: A[0], options?: CallOptions) => Promise<R>;
+  : undefined extends A[0] ? (args?: Argument<A[0]>, options?: CallOptions) => Promise<R>
+  : (args: Argument<A[0]>, options?: CallOptions) => Promise<R>;
+
+/** What may be passed where a handler takes `T`: not null, which means that there is no argument. */
+export type Argument<T> = unknown extends T ? T : Exclude<T, null>;
 
 /** What makes calls, as much of a client as a service needs. */
 export interface Calls {
@@ -48,8 +56,8 @@ export function serviceClient<S>(
   const methods = new Map<string, (args?: unknown, options?: CallOptions) => Promise<unknown>>();
   return new Proxy(Object.freeze({}), {
     get(_, name) {
-      // `then` would make the object look like a promise to whoever awaits it.
-      if (typeof name !== "string" || name === "then") return undefined;
+      if (typeof name !== "string") return undefined;
+      if (isImplicit(name)) return Reflect.get(Object.prototype, name);
       let method = methods.get(name);
       if (method === undefined) {
         method = (args, options) => client.call(`${service}.${name}`, args, options);
@@ -73,8 +81,8 @@ export type ContractClient<C extends Contract> = {
 export type ContractCall<M> = M extends ContractMethod<infer Kind, infer ArgsIn, infer ResultOut>
   ? Kind extends StreamsArgs
     ? (args: AsyncIterable<ArgsIn>, options?: CallOptions) => CallResult<Kind, ResultOut>
-  : undefined extends ArgsIn ? (args?: ArgsIn, options?: CallOptions) => CallResult<Kind, ResultOut>
-  : (args: ArgsIn, options?: CallOptions) => CallResult<Kind, ResultOut>
+  : undefined extends ArgsIn ? (args?: Argument<ArgsIn>, options?: CallOptions) => CallResult<Kind, ResultOut>
+  : (args: Argument<ArgsIn>, options?: CallOptions) => CallResult<Kind, ResultOut>
   : never;
 
 /** What calling a kind of method returns. */

@@ -12,7 +12,8 @@ export const call: Command = {
   name: "call",
   summary: "Calls a method and prints what it answers",
   operands: "ADDRESS METHOD [JSON]",
-  about: `JSON is the argument; left out, the method gets null. Given -, the arguments are a stream: one JSON
+  about:
+    `JSON is the argument; left out, the method gets undefined. Given -, the arguments are a stream: one JSON
 value in each line of the standard input, sent as the lines come. What is answered is printed as
 JSON, one value in a line; of a stream, each item when it arrives. Ctrl-C cancels the call.
 

@@ -96,7 +96,7 @@ export class Client implements AsyncDisposable {
    *
    * @typeParam T What the method returns; not checked
    * @param method Such as `Arith.sum`
-   * @param args The one argument, or an AsyncIterable of them; left out, the method gets null
+   * @param args The one argument, or an AsyncIterable of them; left out or null, the method gets undefined
    * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection

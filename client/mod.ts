@@ -26,6 +26,7 @@ export type { ConnectOptions } from "./options.ts";
 export type { RetryBudgetOptions } from "./retry_budget.ts";
 export type { ConnectTlsOptions } from "../transport/tls.ts";
 export type {
+  Argument,
   Callable,
   CallResult,
   ContractCall,

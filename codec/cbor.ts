@@ -67,9 +67,12 @@ const NAMES: Names<CborOptions> = {
  * | text, boolean, null, undefined | the same |
  * | arrays; plain objects with their own enumerable properties of text keys | array; map |
  * | `Uint8Array`; other typed arrays | byte string; RFC 8746 |
+ * | `ArrayBuffer` | byte string, which arrives as a `Uint8Array` |
  * | `Date` | tag 1 (RFC 8949 §3.4.2) |
  * | `Map`, `Set` | tags 259 and 258 |
  * | {@linkcode Tagged}, {@linkcode Simple} | what they stand for |
+ *
+ * Values of another realm, such as a `node:vm` context, are carried as those of this one.
  *
  * A property that is `undefined` is kept; `toJSON` is never called. Functions, symbols, invalid dates, text with a
  * lone surrogate, a property named `__proto__`, instances of other classes and cycles are refused.

@@ -1,6 +1,7 @@
 // Values to CBOR (RFC 8949), appended where the caller wants them. Called by CborCodec. It keeps no state of a
 // call, so that a getter or proxy in the value may encode with the same codec.
 
+import { isArrayBuffer, ofThisRealm } from "../call/realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { fromHex } from "./hex.ts";
 import { Refusal, unknownClass } from "./refusal.ts";
@@ -110,7 +111,10 @@ export class CborEncoder {
     if (value instanceof Set) return this.#set(out, value, depth);
     if (value instanceof Tagged) return this.#tagged(out, value, depth);
     if (value instanceof Simple) return simple(out, value.number);
-    throw unknownClass(value);
+    if (isArrayBuffer(value)) return byteString(out, new Uint8Array(value));
+    const own = ofThisRealm(value);
+    if (own === undefined) throw unknownClass(value);
+    return this.#object(out, own, depth);
   }
 
   #array(out: ByteBuffer, array: readonly unknown[], depth: number): void {
@@ -283,7 +287,8 @@ function byteString(out: ByteBuffer, value: Uint8Array): void {
 function typedArray(out: ByteBuffer, view: ArrayBufferView): void {
   const tag = typedArrayTag(view);
   if (tag === undefined) throw unknownClass(view);
-  head(out, TAG, tag);
+  // A Uint8Array of another realm is a byte string like those of this one.
+  if (tag !== 64) head(out, TAG, tag);
   byteString(out, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
 }
 

@@ -2,6 +2,7 @@
 // they would change silently is refused, and what a peer may nest and repeat is bounded.
 
 import { checkOptions } from "../call/check_options.ts";
+import { isPlainObject } from "../call/realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { DEEPEST, limit } from "./limit.ts";
@@ -39,7 +40,7 @@ export interface JsonOptions {
  * JSON (RFC 8259) that carries a value as it is or refuses it.
  *
  * Carried are null, booleans, text, finite numbers, arrays, and plain objects with their own enumerable properties
- * of text keys, of which those that are `undefined` are left out, as JSON does. -0 arrives as 0.
+ * of text keys, those of another realm included, of which those that are `undefined` are left out, as JSON does. -0 arrives as 0.
  *
  * Refused are `undefined` elsewhere, NaN and the infinities, bigint, functions, symbols, a property named
  * `__proto__`, cycles, and all instances of classes: a `Date` too, since it would arrive as text.
@@ -157,7 +158,9 @@ function check(value: unknown, depthLeft: number): void {
   if (depthLeft === 0) throw new Refusal("values nested this deeply cannot be carried; is it a cycle?");
   if (Array.isArray(value)) return checkElements(value, depthLeft - 1);
   const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) throw unknownClass(value);
+  if (prototype !== Object.prototype && prototype !== null && !isPlainObject(value)) {
+    throw unknownClass(value);
+  }
   checkProperties(value, depthLeft - 1);
 }
 

@@ -1,5 +1,7 @@
 // Typed arrays as CBOR byte strings with a tag (RFC 8746 §2), both ways. Called by the CBOR encoder and decoder.
 
+import { typedArrayName } from "../call/realm.ts";
+
 /** Any typed array of the platform. */
 export type TypedArray = Exclude<ArrayBufferView<ArrayBuffer>, DataView>;
 
@@ -49,15 +51,10 @@ function kinds(): Map<number, Kind> {
   return kinds;
 }
 
-// The intrinsic getter tells the kind even of a subclass, and cannot be fooled by a property of that name.
-const nameOf = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-)!.get!;
-
 /** The tag for a typed array in the byte order that it has in memory, or undefined for a `DataView`. */
 export function typedArrayTag(view: ArrayBufferView): number | undefined {
-  return TAGS.get(nameOf.call(view));
+  // Asked of the language, it tells the kind even of a subclass, and is not fooled by a property.
+  return TAGS.get(typedArrayName(view)!);
 }
 
 /** Whether `tag` is one of those for typed arrays. */

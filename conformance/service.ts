@@ -6,7 +6,7 @@ import { type CallContext, type ContractHandlers, defineService, method, RpcErro
 
 /** A contract, so that calls of the wrong shape are refused. */
 const Conformance = defineService("Conformance", {
-  features: method<null, string[]>(),
+  features: method<void, string[]>(),
   echo: method<unknown, unknown>(),
   length: method<unknown, number>(),
   fail: method<{ code: RpcError["code"]; message: string; details?: unknown }, null>(),
@@ -21,7 +21,7 @@ const Conformance = defineService("Conformance", {
   chat: method.conversation<unknown, unknown>(),
   stall: method.clientStream<unknown, null>(),
   callBack: method<{ method: string; args: unknown }, unknown>(),
-  drain: method<null, null>(),
+  drain: method<void, null>(),
 });
 
 class Handlers implements ContractHandlers<typeof Conformance> {
@@ -37,7 +37,8 @@ class Handlers implements ContractHandlers<typeof Conformance> {
     return ["streams", "callbacks", "json", "values", "limits", "drain"];
   }
   echo(value: unknown) {
-    return value;
+    // On the wire an argument that is left out is null.
+    return value ?? null;
   }
   length(value: unknown) {
     return Array.isArray(value) || typeof value === "string" ? value.length : 1;

@@ -27,11 +27,15 @@ export type { ServerOptions } from "./options.ts";
 export type { FetchInfo } from "./upgrade.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
+  CheckedMethod,
+  CheckedMethods,
   ContractHandler,
   ContractHandlers,
   HandlerArgs,
   HandlerResult,
+  OfPlatform,
   ServiceHandlers,
+  TakesNull,
 } from "../call/contract_methods.ts";
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
 export type { Refusals } from "./refusals.ts";

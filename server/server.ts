@@ -18,7 +18,7 @@ import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import type { ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
-import type { ServiceHandlers } from "../call/contract_methods.ts";
+import type { CheckedMethods, ServiceHandlers } from "../call/contract_methods.ts";
 import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
 import { reflection } from "./reflection.ts";
@@ -165,22 +165,30 @@ export class Server implements AsyncDisposable {
    * Own functions and those of its classes can be called from outside, but none whose name begins with `_` or `#`. With
    * a contract it is just the contract's methods, and what it says is checked at every call.
    *
+   * A handler takes one argument and the context: `sum(a: number, b: number)` is none.
+   *
    * @typeParam S A contract's type, or text
+   * @typeParam M The type of the object
    * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
    * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
    * @returns This server
-   * @throws {TypeError} If the name is none, is taken or begins with `rpc.`, there is nothing to call, a method of the
-   *   contract has no handler, or a handler no method
+   * @throws {TypeError} If the name is none, is taken or begins with `rpc.`, there is nothing to call, a method takes
+   *   more than one argument and the context, a method of the contract has no handler, or a handler no method
    */
-  register<S extends string | Contract>(service: S, methods: ServiceHandlers<S>): this;
+  register<S extends string | Contract, M extends object = object>(
+    service: S,
+    methods: ServiceHandlers<S, M>,
+  ): this;
   /**
    * Registers an instance under its class's name.
    *
+   * @typeParam M Its type
    * @param instance Its public methods are what can be called
    * @returns This server
-   * @throws {TypeError} If it has no class of its own, the name is taken, or there is nothing to call
+   * @throws {TypeError} If it has no class of its own, the name is taken, there is nothing to call, or a method takes more
+   *   than one argument and the context
    */
-  register(instance: object): this;
+  register<M extends object>(instance: M & CheckedMethods<M>): this;
   register(service: string | object, methods?: object): this {
     const contract = isContract(service) ? service : undefined;
     const target = typeof service === "string" || contract !== undefined ? methods : service;

@@ -4,8 +4,7 @@
 import type { Context, Span } from "@opentelemetry/api";
 import { isRpcError } from "../call/error.ts";
 import { type Metadata, withEntries } from "../call/metadata.ts";
-import type { AnswerWatch, CallWatch, CallWatcher, WatchedCall } from "../call/watch.ts";
-import { AnsweredCall } from "./answered_call.ts";
+import type { CallWatch, CallWatcher, WatchedCall } from "../call/watch.ts";
 import { type Attributes, AttributeSets, CLIENT, ERROR, failureHere } from "./conventions.ts";
 import { type Measure, measureOf } from "./measures.ts";
 import type { TelemetrySettings } from "./options.ts";
@@ -38,13 +37,12 @@ export class MadeCalls implements CallWatcher {
   }
 
   /** What a call is part of: what is going on here, the answer that it is made for, or what its metadata say. */
-  #around({ metadata }: WatchedCall, outer: { watch?: AnswerWatch } | undefined): Context {
+  #around({ metadata }: WatchedCall, outer: { watch?: { context?: Context } } | undefined): Context {
     const active = this.otel.active();
     if (spanOf(active) !== undefined) return active;
-    const answering = outer?.watch;
-    if (answering instanceof AnsweredCall && spanOf(answering.context) !== undefined) {
-      return answering.context;
-    }
+    // Of an AnsweredCall, which may be of another copy of the library.
+    const answering = outer?.watch?.context;
+    if (answering !== undefined && spanOf(answering) !== undefined) return answering;
     return metadata === undefined ? active : this.otel.extract(active, metadata);
   }
 }

@@ -27,6 +27,7 @@ Deno.test("codec: JSON carries what JSON can, and refuses the rest on either sid
     echo,
     date: () => new Date(0),
     type: (args: unknown) => args === null ? "null" : typeof args,
+    greet: (name = "you") => `Hello, ${name}!`,
     fail: () => {
       throw new RpcError("aborted", "☺", { details: { a: [1] } });
     },
@@ -36,7 +37,8 @@ Deno.test("codec: JSON carries what JSON can, and refuses the rest on either sid
   }, { client: { codecType: "application/json" } });
   const value = { a: [1, 2.5, null, true, "☺\n"], b: {} };
   assertEquals(await link.call("echo", value), value);
-  assertEquals(await link.call("type"), "null");
+  assertEquals([await link.call("type"), await link.call("type", null)], ["undefined", "undefined"]);
+  assertEquals(await link.call("greet"), "Hello, you!");
   await fails(link.call("echo", { a: [1n] }), "invalid_argument", ".a[0]");
   await fails(link.call("date"), "internal", "Cannot send the result");
   assertEquals((await fails(link.call("fail"), "aborted", "☺")).details, { a: [1] });

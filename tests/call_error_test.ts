@@ -1,7 +1,15 @@
 // How calls fail, as a client sees it: with one RpcError, or with a TypeError or RangeError that names the argument.
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { CODES, connect, type MetadataInit, RpcError, Server } from "../mod.ts";
+import {
+  type CallContext,
+  type CallOptions,
+  CODES,
+  connect,
+  type MetadataInit,
+  RpcError,
+  Server,
+} from "../mod.ts";
 import { Link } from "./service_link.ts";
 import { fails } from "./session_pair.ts";
 
@@ -77,6 +85,25 @@ Deno.test("call: what is no call is refused, with the argument's name", async ()
   for (const method of [undefined, null, 5, {}, Symbol("m")]) {
     await assertRejects(() => link.client.call(method as string), TypeError, "method");
   }
+  const badOptions: [unknown, string][] = [
+    [{ timeoutt: 5 }, 'Cannot call: unknown option "timeoutt"; did you mean "timeout"?'],
+    [{ timeout: 5, deadline: 5 }, 'Cannot call: unknown option "deadline"'],
+    [{ constructor: 1 }, 'Cannot call: unknown option "constructor"'],
+    [[5], "Cannot call: expected an object with options"],
+    [5, "Cannot call: expected an object with options"],
+  ];
+  for (const [given, about] of badOptions) {
+    const options = given as CallOptions;
+    const remote = link.client.service<{ ok(n: number): null }>("S");
+    await assertRejects(() => link.client.call("S.ok", 1, options), TypeError, about);
+    await assertRejects(() => link.client.broadcast("S.ok", 1, options), TypeError, about);
+    await assertRejects(() => remote.ok(1, options), TypeError, about);
+  }
+  assertThrows(
+    () => link.client.stream("S.ok", 1, { timeoutt: 5 } as CallOptions),
+    TypeError,
+    'mean "timeout"?',
+  );
   for (const signal of [{}, "x", { aborted: false }, new AbortController()]) {
     await assertRejects(() => call({ signal }), TypeError, "signal");
   }
@@ -94,6 +121,22 @@ Deno.test("call: what is no call is refused, with the argument's name", async ()
     [{ number: 5 }, TypeError],
     [{ nothing: undefined }, TypeError],
     [{ buffer: new ArrayBuffer(2) }, TypeError],
+    [{ lone: "a\ud800" }, TypeError],
+    [new Map([["lone", "\udc00a"]]), TypeError],
+    [new Date(), TypeError],
+    [
+      new (class Tags {
+        a = "x";
+      })(),
+      TypeError,
+    ],
+    [["ab", "cd"], TypeError],
+    [[["a", "x", "y"]], TypeError],
+    [[["a", "x"], ["a", "y"]], TypeError],
+    [new Set(["a"]), TypeError],
+    [new URLSearchParams("a=1&a=2"), TypeError],
+    [new Headers({ "content-type": "text/plain", "rpc-mine": "x" }), TypeError],
+    [formOf("file", new Blob(["x"])), TypeError],
     [new Map([[5, "x"]]), TypeError],
     [Object.fromEntries(Array.from({ length: 65 }, (_, n) => [`n${n}`, "x"])), RangeError],
   ];
@@ -101,8 +144,61 @@ Deno.test("call: what is no call is refused, with the argument's name", async ()
     await assertRejects(() => call({ metadata: metadata as MetadataInit }), type, "metadata");
   }
   assertEquals(link.counts("ok").calls, 0);
-  assertEquals(await call(undefined), null);
-  assertEquals(await call({}), null);
+  assertEquals(await call(undefined), undefined);
+  assertEquals(await call({}), undefined);
+});
+
+function formOf(name: string, value: string | Blob): FormData {
+  const form = new FormData();
+  form.set(name, value);
+  return form;
+}
+
+Deno.test("metadata: may be a plain object, a Map, or anything else that is pairs of names and values", async () => {
+  await using link = await Link.open({ got: (_: unknown, { metadata }: CallContext) => metadata });
+  const inits: MetadataInit[] = [
+    { a: "x" },
+    Object.assign(Object.create(null), { a: "x" }),
+    new Map([["a", "x"]]),
+    [["a", "x"]],
+    new Headers({ A: "x" }),
+    new URLSearchParams("a=x"),
+    formOf("a", "x") as Iterable<[string, string]>,
+  ];
+  for (const metadata of inits) {
+    assertEquals(await link.call("got", undefined, { metadata }), new Map([["a", "x"]]));
+  }
+  for (const metadata of [{}, new Map(), new Headers(), []] as MetadataInit[]) {
+    assertEquals(await link.call("got", undefined, { metadata }), new Map());
+  }
+});
+
+Deno.test("call: a result or item that cannot be sent is told to the server's log, with the method", async () => {
+  const logged: string[] = [];
+  await using link = await Link.open({
+    result: () => ({ at: () => 1 }),
+    later: () => Promise.resolve(Symbol()),
+    long: () => "x".repeat(100_000),
+    *items() {
+      yield 1;
+      yield { a: [Symbol()] };
+    },
+    details: () => {
+      throw new RpcError("aborted", "x", { details: Symbol() });
+    },
+  }, { server: { log: (line) => void logged.push(line) }, client: { maxFrameBytes: 70_000 } });
+  await fails(link.call("result"), "internal", "Cannot send the result");
+  await fails(link.call("later"), "internal", "Cannot send the result");
+  await fails(link.call("long"), "resource_exhausted", "Cannot send the result");
+  await fails(Array.fromAsync(link.client.stream("S.items")), "internal", "Cannot send the result");
+  await fails(link.call("details"), "aborted");
+  assertEquals(logged.map((line) => line.slice(0, line.indexOf(": ") + 1 || undefined)), [
+    "Cannot send the result of S.result:",
+    "Cannot send the result of S.later:",
+    "Cannot send the result of S.long:",
+    "Cannot send an item of S.items:",
+    "An error of S.details cannot be sent with all that it carries",
+  ]);
 });
 
 Deno.test("RpcError: takes the sixteen codes and no other", () => {

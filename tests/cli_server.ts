@@ -46,11 +46,11 @@ export class CliServer implements AsyncDisposable {
     });
     server.register("Echo", {
       echo: (value: unknown) => value,
-      metadata: (_: null, { metadata }: CallContext) => Object.fromEntries(metadata),
+      metadata: (_: undefined, { metadata }: CallContext) => Object.fromEntries(metadata),
     });
     server.register("Slow", {
       wait: patient.wait,
-      async *count(_: null, context: CallContext) {
+      async *count(_: undefined, context: CallContext) {
         yield 1;
         await patient.wait(null, context);
       },

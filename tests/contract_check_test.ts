@@ -152,6 +152,8 @@ Deno.test("contract: an argument that is left out is what its schema takes for t
       args: z.string().optional().refine(() => Promise.resolve(true)),
       result: unchecked<string>(),
     }),
+    coerced: method({ args: z.coerce.number(), result: unchecked<string>() }),
+    date: method({ args: z.coerce.date().optional(), result: unchecked<string>() }),
     needed: method({ args: z.string(), result: unchecked<string>() }),
   });
   const show = (text: unknown) => `${text}`;
@@ -160,14 +162,18 @@ Deno.test("contract: an argument that is left out is what its schema takes for t
     nullish: show,
     default: show,
     async: show,
+    coerced: show,
+    date: show,
     needed: show,
   });
-  const { optional, nullish, default: byDefault, async } = served.remote;
+  const { optional, nullish, default: byDefault, async, date } = served.remote;
   assertEquals(
-    [await optional(), await nullish(), await byDefault(), await async(), await optional("x")],
-    ["undefined", "null", "default", "undefined", "x"],
+    [await optional(), await nullish(), await byDefault(), await async(), await date(), await optional("x")],
+    ["undefined", "undefined", "default", "undefined", "undefined", "x"],
   );
-  const error = await fails(served.client.call("S.needed"), "invalid_argument", "received null");
+  // A coercion would make 0 of null.
+  await fails(served.client.call("S.coerced"), "invalid_argument", "received NaN");
+  const error = await fails(served.client.call("S.needed"), "invalid_argument", "received undefined");
   assertEquals((error.details as { issues: unknown[] }).issues.length, 1);
 });
 

@@ -1,7 +1,12 @@
 // What register() makes callable from outside, and what it refuses.
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { connect, Server } from "../mod.ts";
+import { AsyncResource } from "node:async_hooks";
+import { EventEmitter } from "node:events";
+import { ReadStream } from "node:fs";
+import http from "node:http";
+import { PassThrough, Readable } from "node:stream";
+import { type CallContext, connect, defineService, method, Server } from "../mod.ts";
 import { fails } from "./session_pair.ts";
 
 /** The names that can be called. */
@@ -229,3 +234,123 @@ Deno.test("server: a hook that is no function is refused", () => {
     assertThrows(() => new Server({ [name]: "secret" }), TypeError, name);
   }
 });
+
+Deno.test("register: methods of node: classes that a class extends are not callable", async () => {
+  class Bus extends EventEmitter {
+    publish(text: string) {
+      return this.emit("text", text);
+    }
+  }
+  class Feed extends Readable {
+    override _read() {}
+    latest = () => "latest";
+  }
+  class Job extends AsyncResource {
+    start = () => this.runInAsyncScope(() => "started");
+  }
+  class Web extends http.Server {
+    where() {
+      return this.listening;
+    }
+  }
+  class Log extends ReadStream {
+    size = () => 0;
+  }
+  class Ask extends Request {
+    ask = () => this.url;
+  }
+  class Root {
+    root = () => "root";
+    shared() {
+      return "shared";
+    }
+  }
+  class Leaf extends Root {
+    leaf() {
+      return "leaf";
+    }
+  }
+  const cases: [object, string[]][] = [
+    [new Bus(), ["publish"]],
+    [new Feed(), ["latest"]],
+    [new Job("job"), ["start"]],
+    // Without their constructors, which open a file, or set callbacks as properties of the instance.
+    [Object.create(Web.prototype), ["where"]],
+    [Object.create(Log.prototype, { size: { value: () => 0 } }), ["size"]],
+    [new Ask("http://127.0.0.1"), ["ask"]],
+    [new Leaf(), ["leaf", "root", "shared"]],
+  ];
+  for (const [instance, expected] of cases) {
+    await using server = new Server().register(instance);
+    assertEquals(names(server).map((name) => name.split(".")[1]).sort(), expected);
+  }
+  await using server = new Server().register(new Bus());
+  await fails(call(server, "Bus.emit", "error"), "unimplemented", 'no method "emit"');
+  await using raw = new Server();
+  assertThrows(() => raw.register("Raw", new PassThrough()), TypeError, "no methods");
+});
+
+Deno.test("register: a method of more than one argument and the context is refused when it would be offered", async () => {
+  await using server = new Server();
+  const three = (a: number, b: number, c: number) => a + b + c;
+  assertThrows(
+    () => server.register("S", { three } as object),
+    TypeError,
+    'Cannot register method "S.three": it takes 3 arguments, and a handler one and the context, such as ({ a, b }, ' +
+      "context) => …",
+  );
+  class Sums {
+    add({ a, b }: { a: number; b: number }, _context: CallContext, extra = 0) {
+      return this._three(a, b, extra) + this.#more(0, 0, 0);
+    }
+    helper = three;
+    _three = three;
+    #more = three;
+  }
+  assertThrows(() => server.register(new Sums() as object), TypeError, "Sums.helper");
+  const contract = defineService("Sums", { add: method<{ a: number; b: number }, number>() });
+  server.register(contract, new Sums());
+  assertEquals(await call(server, "Sums.add", { a: 1, b: 2 }), 3);
+});
+
+/** Compiled, never run: what can be no handler, and objects whose methods are not all offered. */
+export function checkedHandlers(server: Server): void {
+  class Arith {
+    sum(a: number, b: number) {
+      return a + b;
+    }
+  }
+  // @ts-expect-error: the second parameter is the context
+  server.register("S", { sum: (a: number, b: number) => a + b });
+  // @ts-expect-error: also where it has a default
+  server.register("S", { sum: (a: number, b = 1) => a + b });
+  // @ts-expect-error: or would take no property of the context
+  server.register("S", { list: (_: unknown, { limit = 5 }: { limit?: number } = {}) => limit });
+  // @ts-expect-error: nor are there three
+  server.register("S", { sum: (a: number, _context: CallContext, c: number) => a + c });
+  // @ts-expect-error: the same for a class
+  server.register("S", new Arith());
+  // @ts-expect-error: under its own name, too
+  server.register(new Arith());
+  // @ts-expect-error: an argument that is left out is undefined
+  server.register("S", { find: (name: string | null) => name });
+  class Fine extends EventEmitter {
+    #secret(a: number, b: number) {
+      return a + b;
+    }
+    private helper(a: number, b: number) {
+      return this.#secret(a, b);
+    }
+    _internal(a: number, b: number) {
+      return this.helper(a, b);
+    }
+    one<T>(value: T) {
+      return value;
+    }
+    two(value?: unknown, context?: CallContext) {
+      return [value, context];
+    }
+  }
+  server.register("S", new Fine()).register(new Fine());
+  server.register("S", { part: (_: unknown, { signal }: Pick<CallContext, "signal">) => signal.aborted });
+}

@@ -43,15 +43,22 @@ testSession(
 );
 
 testSession(
-  "no arguments arrive as null, no result as undefined, and both differ from null in an object",
+  "an argument that is left out or null arrives as undefined, and both differ within an object",
   async (open) => {
     await using pair = await open({
-      methods: { type: (args: unknown) => args === null ? "null" : typeof args, nothing: () => {} },
+      methods: {
+        type: (args: unknown) => args === null ? "null" : typeof args,
+        greet: (name = "you") => `Hello, ${name}!`,
+        nothing: () => {},
+        null: () => null,
+      },
     });
-    assertEquals(await pair.call("type"), "null");
-    assertEquals(await pair.call("type", undefined), "null");
-    assertEquals(await pair.call("nothing"), undefined);
-    assertEquals(await pair.call("echo", null), null);
+    for (const args of [[], [undefined], [null]]) {
+      assertEquals(await pair.call("type", ...args), "undefined");
+      assertEquals(await pair.call("greet", ...args), "Hello, you!");
+      assertEquals(await pair.call("echo", ...args), undefined);
+    }
+    assertEquals([await pair.call("nothing"), await pair.call("null")], [undefined, null]);
     assertEquals(await pair.call("echo", { a: undefined, b: null }), { a: undefined, b: null });
   },
 );

@@ -35,7 +35,7 @@ Deno.test("faults: both sides of a black hole find it after heartbeatInterval an
     const cut: [string, number][] = [];
     const log = (who: string) => (line: string) => line.startsWith("Cut off") && cut.push([who, time.now]);
     let aborted = 0;
-    const wait = (_: null, { signal }: CallContext) =>
+    const wait = (_: undefined, { signal }: CallContext) =>
       new Promise((resolve) => signal.addEventListener("abort", () => resolve(aborted = time.now)));
     await using server = await serve(sim, { wait }, { log: log("server") });
     await using client = await dial(sim, {
@@ -114,7 +114,7 @@ Deno.test("faults: a deadline passes at its millisecond on both sides, whatever 
   simulate(async (sim) => {
     const { network, time } = sim;
     const aborted: number[] = [];
-    const wait = (_: null, { signal }: CallContext) =>
+    const wait = (_: undefined, { signal }: CallContext) =>
       new Promise((resolve) => signal.addEventListener("abort", () => resolve(aborted.push(time.now))));
     await using _server = await serve(sim, { wait });
     await using client = await dial(sim);

@@ -1,7 +1,7 @@
 // Typed services: what the compiler lets through and what it refuses, and what the object does at run time.
 
-import { assertEquals } from "@std/assert";
-import type { CallContext, ServiceClient } from "../mod.ts";
+import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { type CallContext, type ContractClient, defineService, method, type ServiceClient } from "../mod.ts";
 import { Link } from "./service_link.ts";
 
 class Calculator {
@@ -14,7 +14,7 @@ class Calculator {
   now() {
     return 42;
   }
-  who(_: null, { method }: CallContext) {
+  who(_: undefined, { method }: CallContext) {
     return method;
   }
   maybe(n: number): string | Promise<string> {
@@ -33,7 +33,7 @@ Deno.test("service: methods have the types of what was registered", async () => 
   const sum = await remote.sum({ a: 1, b: 2 });
   const greeting = await remote.greet("Ada");
   const now = await remote.now();
-  const who = await remote.who(null, { timeout: 1_000 });
+  const who = await remote.who(undefined, { timeout: 1_000 });
   const maybe = await remote.maybe(0);
   assertSame<Same<typeof sum, number>>();
   assertSame<Same<typeof greeting, string>>();
@@ -58,7 +58,7 @@ export async function refused(remote: ServiceClient<Calculator>): Promise<void> 
   // @ts-expect-error: options of that name are none
   await remote.sum({ a: 1, b: 2 }, { tiemout: 5 });
   // @ts-expect-error: the context is the server's to give
-  await remote.who(null, {} as CallContext, 3);
+  await remote.who(undefined, {} as CallContext, 3);
   // @ts-expect-error: it takes no argument
   await remote.now(5);
   // @ts-expect-error: there is no such method
@@ -71,6 +71,33 @@ export async function refused(remote: ServiceClient<Calculator>): Promise<void> 
   remote.now = () => Promise.resolve(5);
   void text;
 }
+
+/** Compiled, never run: null is what stands for no argument, so it is no argument. */
+export async function nulls(
+  remote: ServiceClient<
+    { find(name: string | null): string; any(value: unknown): void; maybe(n?: number | null): void }
+  >,
+  contract: ContractClient<typeof Nullable>,
+): Promise<void> {
+  await remote.find("x");
+  await remote.any(null);
+  await remote.maybe();
+  await contract.find("x");
+  await contract.maybe();
+  // @ts-expect-error: it would arrive as undefined
+  await remote.find(null);
+  // @ts-expect-error: also where the argument may be left out
+  await remote.maybe(null);
+  // @ts-expect-error: the same in a contract
+  await contract.find(null);
+  // @ts-expect-error: the same in a contract
+  await contract.maybe(null);
+}
+
+const Nullable = defineService("Nullable", {
+  find: method<string | null, string>(),
+  maybe: method<string | null | undefined, string>(),
+});
 
 Deno.test("service: works with an object of functions, too", async () => {
   const arith = { double: (n: number) => n * 2, triple: async (n: number) => await Promise.resolve(n * 3) };
@@ -97,13 +124,69 @@ Deno.test("service: can be returned from an async function, awaited and looked a
   assertEquals(link.counts("ok").calls, 1);
 });
 
+Deno.test("service: turning it into text, JSON or a number, comparing and copying it makes no calls", async () => {
+  const methods = Object.fromEntries(
+    ["toJSON", "toString", "valueOf", "toLocaleString", "hasOwnProperty", "ok"].map((
+      name,
+    ) => [name, () => name]),
+  );
+  await using link = await Link.open(methods);
+  const services = {
+    typed: link.client.service<{ ok(): string }>("S"),
+    contract: link.client.service(defineService("S", { ok: method<void, string>() })),
+  };
+  for (const [kind, remote] of Object.entries(services)) {
+    assertEquals(JSON.stringify({ remote }), '{"remote":{}}', kind);
+    assertEquals([`${remote}`, String(remote), remote + ""], Array(3).fill("[object Object]"), kind);
+    assertEquals([+remote, remote as unknown == "x", remote as unknown == 5], [NaN, false, false], kind);
+    assertEquals(
+      [remote.toLocaleString(), Object.hasOwn(remote, "toJSON")],
+      ["[object Object]", false],
+      kind,
+    );
+    assertEquals(remote.valueOf(), remote, kind);
+    assertNotEquals<unknown>(remote, { ok: 1 }, kind);
+    assertThrows(() => structuredClone(remote), DOMException);
+    Deno.inspect(remote);
+    assertEquals(await remote.ok(), "ok");
+  }
+  const { methods: stats } = link.server.stats();
+  assertEquals(stats.filter(({ calls }) => calls > 0).map(({ method, calls }) => [method, calls]), [[
+    "S.ok",
+    2,
+  ]]);
+  // By name they can be called all the same.
+  assertEquals([await link.call("toJSON"), await link.call("toString")], ["toJSON", "toString"]);
+});
+
+Deno.test("contract: names that JavaScript calls by itself are no names of methods", () => {
+  for (
+    const name of ["then", "toJSON", "toString", "valueOf", "toLocaleString", "constructor", "hasOwnProperty"]
+  ) {
+    assertThrows(() => defineService("S", { [name]: method() }), TypeError, "it cannot have that name");
+  }
+});
+
 /** Compiled, never run: names that are never callable are none of a typed service's. */
 export function hidden(
-  remote: ServiceClient<{ ok(): number; then(): number; _internal(): number; [Symbol.iterator](): never }>,
+  remote: ServiceClient<
+    {
+      ok(): number;
+      then(): number;
+      toJSON(): 1;
+      toString(): string;
+      _internal(): number;
+      [Symbol.iterator](): never;
+    }
+  >,
 ): void {
   void remote.ok;
   // @ts-expect-error: `then` would make the object a promise
   void remote.then;
+  // @ts-expect-error: JSON.stringify calls it
+  void remote.toJSON().then;
+  // @ts-expect-error: every object has one, which answers with text
+  void remote.toString().then;
   // @ts-expect-error: a leading `_` is not registered
   void remote._internal;
   // @ts-expect-error: symbols are not registered

@@ -1,7 +1,7 @@
 // RPC over Unix sockets: a process of its own does it, with the permissions that it needs and no others.
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { testOnPosix } from "./platform.ts";
+import { testOnLinux, testOnPosix } from "./platform.ts";
 
 testOnPosix(
   "unix: calls go through, the socket's file goes when it is closed, a path in use is refused",
@@ -48,6 +48,36 @@ testOnPosix(
         assertMatch(failure, new RegExp(`^${start} .*: ${why}$`));
       }
       assertMatch(refused, /^RpcError: Cannot connect to unix@/);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+);
+
+testOnLinux(
+  "unix: more clients at once than may wait to be accepted all connect, within connectTimeout",
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const [path, full] = [`${directory}/rpc.sock`, `${directory}/full.sock`];
+    try {
+      const { stdout, stderr } = await new Deno.Command("deno", {
+        args: [
+          "run",
+          "--no-check",
+          `--allow-net=unix:${path},unix:${full}`,
+          `--allow-read=${directory}`,
+          `--allow-write=${directory}`,
+          new URL("./unix_burst_peer.ts", import.meta.url).href,
+          path,
+          full,
+        ],
+      }).output();
+      const text = new TextDecoder().decode(stdout);
+      assertMatch(text, /^\{/, new TextDecoder().decode(stderr));
+      const { connected, failures: [late, taken] } = JSON.parse(text);
+      assertEquals(connected, 3_000);
+      assertMatch(late, /^Cannot connect to unix@.*: no answer within 50 ms/);
+      assertMatch(taken, /: a server listens there$/);
     } finally {
       await Deno.remove(directory, { recursive: true });
     }

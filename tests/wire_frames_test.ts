@@ -30,7 +30,7 @@ function assertFive(frames: Frame[], why: string): void {
     "one",
     new Map<Item, Item>([["a", 1], ["b", [2, 3]]]),
     new Uint8Array(300),
-    null,
+    undefined,
   ], why);
 }
 

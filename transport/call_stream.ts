@@ -4,6 +4,7 @@ import type { CallOptions } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
+import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import { Inflow } from "./inflow.ts";
 import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 
@@ -91,5 +92,5 @@ export function openStream<T>(
 
 /** The user's signal together with that of leaving the loop. What is no signal is left for the call to refuse. */
 function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
-  return own === undefined ? stop : own instanceof AbortSignal ? AbortSignal.any([own, stop]) : own;
+  return own === undefined ? stop : isAbortSignal(own) ? eitherSignal(own, stop) : own;
 }

@@ -256,11 +256,11 @@ export class Callee {
     }
   }
 
-  /** The arguments of a Call: its body, or a stream that is to follow. */
+  /** The arguments of a Call: its body, where null says that there is none, or a stream that is to follow. */
   #takeArgs(frame: FrameDecoder): unknown {
     if (frame.bodyStart === frame.bodyEnd) return new Inflow();
     try {
-      return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
+      return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd) ?? undefined;
     } catch (error) {
       throw new RpcError(
         "invalid_argument",
@@ -330,7 +330,7 @@ export class Callee {
   #outflow(call: IncomingCall): Outflow {
     if (call.outflow !== undefined) return call.outflow;
     const most = this.#options.limits.maxUnsentBytes / 2;
-    const sink = this.#outbox.sink(call.seq, most, (error) => this.#fail(call, unsendable(error)));
+    const sink = this.#outbox.sink(call.seq, most, (error) => this.#failUnsent(call, error, "an item"));
     const flow = call.outflow = new Outflow(sink);
     if (this.#dry !== undefined) flow.dry(this.#dry);
     return flow;
@@ -389,7 +389,7 @@ export class Callee {
     if (streamed) beginEnd(out, call.seq, metadata);
     else beginReply(out, call.seq, metadata);
     const error = this.#outbox.seal(out, start, value);
-    if (error !== undefined) return this.#fail(call, unsendable(error));
+    if (error !== undefined) return this.#failUnsent(call, error, "the result");
     this.#succeed(call);
   }
 
@@ -407,6 +407,12 @@ export class Callee {
     }
   }
 
+  /** Answers a call whose result, or an item of it, cannot be sent: the handler does not learn of that, so the log does. */
+  #failUnsent(call: IncomingCall, error: RpcError, what: string): void {
+    this.#options.log?.(`Cannot send ${what} of ${call.method}: ${error.message}`, error);
+    this.#fail(call, unsendable(error));
+  }
+
   #fail(call: IncomingCall, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
@@ -420,7 +426,10 @@ export class Callee {
     }
     call.target.answered(error.code, performance.now() - call.arrived, 1);
     call.watch?.end(error);
-    this.#writeError(call.seq, error, this.#metadataOf(call, error));
+    const leftOut = writeError(this.#outbox, call.seq, error, this.#metadataOf(call, error), false);
+    if (leftOut !== undefined) {
+      this.#options.log?.(`An error of ${call.method} cannot be sent with all that it carries`, leftOut);
+    }
   }
 
   /** What is sent beside an error: its own metadata, and what the handler has set. */
@@ -471,14 +480,8 @@ export class Callee {
   #refuse(seq: number, error: RpcError): void {
     this.#gauge.useless();
     this.#lastSeq = seq;
-    this.#writeError(seq, error, undefined, true);
-  }
-
-  #writeError(seq: number, error: RpcError, metadata: Metadata | undefined, notStarted = false): void {
-    const unsendable = writeError(this.#outbox, seq, error, metadata, notStarted);
-    if (unsendable !== undefined) {
-      this.#options.log?.("An error cannot be sent with all that it carries", unsendable);
-    }
+    // It has neither details nor metadata of the application, so that nothing of it is left out.
+    writeError(this.#outbox, seq, error, undefined, true);
   }
 }
 

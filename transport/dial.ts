@@ -160,7 +160,7 @@ function open(address: Address, { limits, tls, network }: DialOptions, signal: A
     case "tls":
       return tls.cert === undefined ? dialTls(address, tls, signal) : dialShowing(address, tls, signal);
     case "unix":
-      return dialUnix(address);
+      return dialUnix(address, signal);
     case "ws":
       return dialWebSocket(address, mostHeld(limits), signal);
     case "wss":

@@ -2,9 +2,10 @@
 // in common.
 
 import { ambient } from "../call/ambient.ts";
-import { type CallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
+import { type CallOptions, checkCallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/dispatch.ts";
 import { isRpcError, ofCall, rejection, type RpcError } from "../call/error.ts";
+import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import type { CallWatch, CallWatcher } from "../call/watch.ts";
 import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
@@ -66,7 +67,7 @@ export class OutgoingCall implements SessionCall, PickContext {
    * @param onError Told why it failed, once; left out, `onResult` is given a promise that rejects with it
    * @param inflow Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
-   * @throws {TypeError} If the method is not text, or the signal or the metadata are none
+   * @throws {TypeError} If the method is not text, an option is unknown, or the signal or the metadata are none
    * @throws {RangeError} If the timeout is negative or not a number
    */
   constructor(
@@ -82,6 +83,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     if (typeof method !== "string") {
       throw new TypeError("Cannot call method: expected a name such as Arith.sum");
     }
+    if (options) checkCallOptions(options);
     this.method = method;
     this.args = args;
     this.#defaults = defaults;
@@ -90,7 +92,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.inflow = inflow;
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    if (signal !== undefined && !isAbortSignal(signal)) {
       throw new TypeError("Cannot use signal: expected an AbortSignal");
     }
     const metadata = this.ownMetadata = toMetadata(options?.metadata);
@@ -149,7 +151,7 @@ export class OutgoingCall implements SessionCall, PickContext {
 const TRACE = ["traceparent", "tracestate", "baggage"];
 
 function joined(own: AbortSignal | undefined, outer: AbortSignal): AbortSignal {
-  return own === undefined ? outer : AbortSignal.any([own, outer]);
+  return own === undefined ? outer : eitherSignal(own, outer);
 }
 
 function traced(own: Metadata | undefined, outer: Metadata): Metadata | undefined {

@@ -9,6 +9,9 @@ export const BACKLOG = 4_096;
 /** How long accepting rests, in ms, after an error such as "too many open files"; doubles up to the second. */
 const ACCEPT_REST = [10, 1_000] as const;
 
+/** How long dialling a Unix socket rests, in ms, while its queue is full; doubles, up to the second. */
+const DIAL_REST = [2, 50] as const;
+
 /** A host and a port, however it is spoken to there. */
 export interface HostAndPort {
   readonly hostname: string;
@@ -128,12 +131,27 @@ export async function connectTcp(
 }
 
 /**
- * Dials a Unix socket.
+ * Dials a Unix socket. While as many connections as the system allows wait to be accepted there, it tries again: what TCP
+ * does by itself, a Unix socket refuses at once with EAGAIN.
  *
- * @throws {Error} If nobody answers there
+ * @param signal Gives up
+ * @throws {Error} If nobody answers there, or the signal aborts
  */
-export async function dialUnix(address: UnixAddress): Promise<Conn> {
-  return new SocketConn(await Deno.connect({ transport: "unix", path: address.path }), address);
+export async function dialUnix(address: UnixAddress, signal: AbortSignal): Promise<Conn> {
+  for (let rest: number = DIAL_REST[0];; rest = Math.min(rest * 2, DIAL_REST[1])) {
+    try {
+      return new SocketConn(await Deno.connect({ transport: "unix", path: address.path }), address);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      await sleep(SYSTEM_CLOCK, rest, signal);
+      if (signal.aborted) throw error;
+    }
+  }
+}
+
+/** Whether too many connections wait to be accepted at a Unix socket. */
+function isFull(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "EAGAIN";
 }
 
 /**
@@ -182,6 +200,7 @@ async function inTheWay(path: string): Promise<string> {
     (await Deno.connect({ transport: "unix", path })).close();
     return "a server listens there";
   } catch (error) {
+    if (isFull(error)) return "a server listens there";
     if (!(error instanceof Deno.errors.ConnectionRefused)) return "it could not be found out by whom";
     return "nobody listens there any more, a process that was killed has left the file behind, so remove it";
   }

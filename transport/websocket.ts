@@ -1,6 +1,7 @@
 // A WebSocket as a Conn: binary messages as a stream of bytes whose borders mean nothing. Written against the standard
 // API alone, so that clients run in browsers; servers hand in what Deno.upgradeWebSocket gave them.
 
+import { isArrayBuffer } from "../call/realm.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { webSocketClass } from "./runtime.ts";
@@ -116,7 +117,7 @@ export class WebSocketConn implements Conn {
 
   #onMessage(data: unknown): void {
     if (this.#lost !== undefined) return;
-    if (!(data instanceof ArrayBuffer)) return this.#refuse(Status.Text, "expected binary messages");
+    if (!isArrayBuffer(data)) return this.#refuse(Status.Text, "expected binary messages");
     if (data.byteLength === 0) return;
     this.#held += data.byteLength + MESSAGE_COST;
     if (this.#held > this.#maxHeld) return this.#refuse(Status.Flood, "too many bytes wait to be read");
