@@ -1,30 +1,35 @@
 // One listener on each AbortSignal of a user, however many calls share it: a listener for each call would make aborting
 // quadratic, and Node warns of a leak from the eleventh on. Used by whatever waits for a user's signal.
 
-/** What the one listener calls. The process's, as Ambient is: sessions and clients that know nothing of each other share. */
-const listeners = new WeakMap<AbortSignal, Set<() => void>>();
+interface Shared {
+  readonly listeners: Set<() => void>;
+  /** The one that the signal has. */
+  readonly abort: () => void;
+}
+
+/** What is shared for each signal. The process's, as Ambient is: sessions and clients that know nothing of each other share. */
+const shared = new WeakMap<AbortSignal, Shared>();
 
 /** Calls `listener` once when `signal` aborts, unless {@linkcode offAbort} comes before. The signal must not have aborted yet. */
 export function onAbort(signal: AbortSignal, listener: () => void): void {
-  const known = listeners.get(signal);
-  if (known !== undefined) return void known.add(listener);
-  listeners.set(signal, new Set([listener]));
-  signal.addEventListener("abort", abortAll);
+  const known = shared.get(signal);
+  if (known !== undefined) return void known.listeners.add(listener);
+  const listeners = new Set([listener]);
+  const abort = () => {
+    shared.delete(signal);
+    signal.removeEventListener("abort", abort);
+    for (const each of listeners) each();
+  };
+  shared.set(signal, { listeners, abort });
+  signal.addEventListener("abort", abort);
 }
 
 /** Takes a listener back; the one on the signal goes with the last. */
 export function offAbort(signal: AbortSignal, listener: () => void): void {
-  const known = listeners.get(signal);
-  if (known === undefined || !known.delete(listener) || known.size > 0) return;
-  listeners.delete(signal);
-  signal.removeEventListener("abort", abortAll);
-}
-
-function abortAll(this: AbortSignal): void {
-  const known = listeners.get(this);
-  listeners.delete(this);
-  this.removeEventListener("abort", abortAll);
-  for (const listener of known ?? []) listener();
+  const known = shared.get(signal);
+  if (known === undefined || !known.listeners.delete(listener) || known.listeners.size > 0) return;
+  shared.delete(signal);
+  signal.removeEventListener("abort", known.abort);
 }
 
 /** Tells every item that is registered under an AbortSignal when it aborts. */
