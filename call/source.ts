@@ -1,0 +1,141 @@
+// Taking the items of a user's iterable, and leaving it. Used by everything that iterates what a handler returned, what a
+// caller passed as arguments, or what an interceptor put around either.
+//
+// Leaving has to reach a source at once, also while its next item is awaited: a quiet source would otherwise be kept, and
+// with it the call's place. A ReadableStream is cancelled and a stream of Node destroyed, since their own iterators would
+// finish the pending read first. An async generator finishes what it awaits in any case: it is up to its author to end that
+// by the call's signal.
+
+import { isAsyncIterable, type Streamable } from "./streamable.ts";
+
+/** An iterable that was opened: the part of an iterator that is used here. */
+export interface Source {
+  /** Takes the next item; the result of a synchronous iterator is no promise. */
+  next(): IteratorResult<unknown> | Promise<IteratorResult<unknown>>;
+  /** Says that no more items are wanted; the promise waits until the source has finished. */
+  return?(): unknown;
+}
+
+const DONE: IteratorResult<never> = { value: undefined, done: true };
+
+/** Opens an iterable, once: this may lock it. */
+export function open(items: Streamable): Source {
+  if (isWebStream(items)) {
+    const reader = items.getReader();
+    return { next: () => reader.read() as Promise<IteratorResult<unknown>>, return: () => reader.cancel() };
+  }
+  const iterator: Source = isAsyncIterable(items) ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  if (!isNodeStream(items)) return iterator;
+  return {
+    next: () => iterator.next(),
+    return: () => {
+      // What fails while it is destroyed concerns no one, and would end the process if nothing listened.
+      items.on("error", () => {});
+      items.destroy();
+      return iterator.return?.();
+    },
+  };
+}
+
+/** The part of a `Readable` of Node that is used here. */
+interface NodeStream {
+  on(event: "error", listener: () => void): unknown;
+  pipe(): unknown;
+  destroy(): unknown;
+}
+
+// By their methods: streams may be of another realm, and Node's modules are not loaded for this.
+
+function isWebStream(items: object): items is ReadableStream<unknown> {
+  const { getReader, cancel } = items as Partial<ReadableStream>;
+  return typeof getReader === "function" && typeof cancel === "function";
+}
+
+function isNodeStream(items: object): items is NodeStream {
+  const { on, pipe, destroy } = items as Partial<NodeStream>;
+  return typeof on === "function" && typeof pipe === "function" && typeof destroy === "function";
+}
+
+/** Leaves a source. Resolves when it has finished; how it takes that is its own affair. */
+export async function leave(source: Source): Promise<void> {
+  try {
+    await source.return?.();
+  } catch {
+    // No more items are wanted, so it does not matter why there are none.
+  }
+}
+
+/** What is done with each of the items, and at their end. */
+export interface ItemsOptions {
+  /** Makes of an item what is handed on, or a promise of that. If it throws, that ends the stream, and the source is left. */
+  readonly check?: (item: unknown) => unknown;
+  /**
+   * Called once, when it has come to its end, has failed, or was left and the source has finished.
+   *
+   * @param left Whether it was left
+   * @param error Why it failed, if it did
+   */
+  readonly ended?: (left: boolean, error?: unknown) => void;
+}
+
+/** The items of an iterable, for someone else to iterate; may be left from here at the same time. */
+export class Items implements AsyncIterableIterator<unknown> {
+  readonly #source: Source;
+  readonly #check: ItemsOptions["check"];
+  readonly #ended: ItemsOptions["ended"];
+  #over = false;
+  /** Settles when the source was left and has finished. */
+  #left: Promise<void> | undefined;
+
+  constructor(items: Streamable, { check, ended }: ItemsOptions = {}) {
+    this.#source = open(items);
+    this.#check = check;
+    this.#ended = ended;
+  }
+
+  async next(): Promise<IteratorResult<unknown>> {
+    if (this.#over) return DONE;
+    let result: IteratorResult<unknown>;
+    try {
+      result = await this.#source.next();
+    } catch (error) {
+      if (this.#over) return DONE;
+      this.#end(error);
+      throw error;
+    }
+    // It may have been left meanwhile.
+    if (this.#over) return DONE;
+    if (result.done) {
+      this.#end();
+      return DONE;
+    }
+    if (this.#check === undefined) return result;
+    try {
+      const item = this.#check(result.value);
+      return { value: item instanceof Promise ? await item : item, done: false };
+    } catch (error) {
+      await this.#leave(error);
+      throw error;
+    }
+  }
+
+  async return(): Promise<IteratorResult<unknown>> {
+    await this.#leave();
+    return DONE;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #end(error?: unknown): void {
+    this.#over = true;
+    this.#ended?.(false, error);
+  }
+
+  #leave(error?: unknown): Promise<void> {
+    if (this.#over) return this.#left ?? Promise.resolve();
+    this.#over = true;
+    return this.#left = leave(this.#source).then(() => this.#ended?.(error === undefined, error));
+  }
+}
