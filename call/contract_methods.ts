@@ -17,6 +17,7 @@ import type { Log } from "./log.ts";
 import { Items } from "./source.ts";
 import type { StandardResult, StandardSchema } from "./standard_schema.ts";
 import { isAsyncIterable, isStreamable, type Streamable } from "./streamable.ts";
+import { isThenable } from "./thenable.ts";
 import { type Issue, issuesOf, textOfIssues } from "./issues.ts";
 
 /**
@@ -205,9 +206,4 @@ function streamOf(value: unknown): Streamable | undefined {
   if (isAsyncIterable(value)) return value;
   if (typeof value !== "object" || value === null || !(Symbol.iterator in value)) return undefined;
   return isStreamable(value) ? value : itemsOf(value as Iterable<unknown>);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function";
 }

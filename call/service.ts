@@ -24,7 +24,8 @@ class ServiceMethod implements Method {
   readonly name: string;
   readonly watcher: MethodWatcher | undefined;
   readonly #handler: Handler;
-  readonly #interceptors: readonly Interceptor[];
+  /** The handler, or the interceptors around it. */
+  #run: Handler;
   #calls = 0;
   #errors = 0;
   /** Made for the first of them. */
@@ -32,24 +33,21 @@ class ServiceMethod implements Method {
   #inFlight = 0;
   readonly #latency = new Latency();
 
-  /** @param interceptors Those of the server, which may still become more */
-  constructor(
-    name: string,
-    handler: Handler,
-    interceptors: readonly Interceptor[],
-    watcher: MethodWatcher | undefined,
-  ) {
+  constructor(name: string, handler: Handler, watcher: MethodWatcher | undefined) {
     this.name = name;
     this.watcher = watcher;
-    this.#handler = handler;
-    this.#interceptors = interceptors;
+    this.#handler = this.#run = handler;
+  }
+
+  /** Puts interceptors around the handler, in place of those before. */
+  intercept(interceptors: readonly Interceptor[]): void {
+    this.#run = interceptors.length === 0 ? this.#handler : intercepted(interceptors, this.#handler);
   }
 
   start(args: unknown, context: CallContext): unknown {
     this.#calls++;
     this.#inFlight++;
-    if (this.#interceptors.length > 0) return intercepted(this.#interceptors, this.#handler, args, context);
-    return this.#handler(args, context);
+    return this.#run(args, context);
   }
 
   answered(code: Code | undefined, elapsed: number, count: number): void {
@@ -110,6 +108,7 @@ export class ServiceTable {
   use(interceptor: Interceptor): void {
     if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
     this.#interceptors.push(interceptor);
+    for (const method of this.#methods.values()) method.intercept(this.#interceptors);
   }
 
   /** The services by name, in the order in which they were registered. */
@@ -165,7 +164,9 @@ export class ServiceTable {
     this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, watch?.(whole)));
+      const known = new ServiceMethod(whole, handler, watch?.(whole));
+      known.intercept(this.#interceptors);
+      this.#methods.set(whole, known);
     }
   }
 

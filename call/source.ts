@@ -12,7 +12,7 @@ import { isAsyncIterable, type Streamable } from "./streamable.ts";
 export interface Source {
   /** Takes the next item; the result of a synchronous iterator is no promise. */
   next(): IteratorResult<unknown> | Promise<IteratorResult<unknown>>;
-  /** Says that no more items are wanted; the promise waits until the source has finished. */
+  /** Says that no more items are wanted; a promise that it returns settles when the source has finished. */
   return?(): unknown;
 }
 
@@ -67,18 +67,18 @@ export async function leave(source: Source): Promise<void> {
 
 /** What is done with each of the items, and at their end. */
 export interface ItemsOptions {
-  /** Makes of an item what is handed on, or a promise of that. If it throws, that ends the stream, and the source is left. */
+  /** Returns what is handed on for an item, or a promise of that. If it throws, the stream fails and the source is left. */
   readonly check?: (item: unknown) => unknown;
   /**
    * Called once, when it has come to its end, has failed, or was left and the source has finished.
    *
-   * @param left Whether it was left
+   * @param left Whether it was left, or an item did not pass the check
    * @param error Why it failed, if it did
    */
   readonly ended?: (left: boolean, error?: unknown) => void;
 }
 
-/** The items of an iterable, for someone else to iterate; may be left from here at the same time. */
+/** The items of an iterable, for others to iterate; can be stopped at the same time. */
 export class Items implements AsyncIterableIterator<unknown> {
   readonly #source: Source;
   readonly #check: ItemsOptions["check"];
@@ -86,6 +86,8 @@ export class Items implements AsyncIterableIterator<unknown> {
   #over = false;
   /** Settles when the source was left and has finished. */
   #left: Promise<void> | undefined;
+  /** Why it was stopped, for the consumer. */
+  #reason: unknown;
 
   constructor(items: Streamable, { check, ended }: ItemsOptions = {}) {
     this.#source = open(items);
@@ -94,17 +96,17 @@ export class Items implements AsyncIterableIterator<unknown> {
   }
 
   async next(): Promise<IteratorResult<unknown>> {
-    if (this.#over) return DONE;
+    if (this.#over) return this.#done();
     let result: IteratorResult<unknown>;
     try {
       result = await this.#source.next();
     } catch (error) {
-      if (this.#over) return DONE;
+      if (this.#over) return this.#done();
       this.#end(error);
       throw error;
     }
     // It may have been left meanwhile.
-    if (this.#over) return DONE;
+    if (this.#over) return this.#done();
     if (result.done) {
       this.#end();
       return DONE;
@@ -114,18 +116,33 @@ export class Items implements AsyncIterableIterator<unknown> {
       const item = this.#check(result.value);
       return { value: item instanceof Promise ? await item : item, done: false };
     } catch (error) {
-      await this.#leave(error);
+      await this.#leave();
       throw error;
     }
   }
 
   async return(): Promise<IteratorResult<unknown>> {
+    this.#reason = undefined;
     await this.#leave();
     return DONE;
   }
 
+  /** Leaves the source. A consumer who still asks for an item gets `reason`: it has not seen all of them. */
+  stop(reason: unknown): void {
+    if (this.#over) return;
+    this.#reason = reason;
+    this.#leave().catch(() => {});
+  }
+
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  #done(): IteratorResult<never> {
+    const reason = this.#reason;
+    this.#reason = undefined;
+    if (reason !== undefined) throw reason;
+    return DONE;
   }
 
   #end(error?: unknown): void {
@@ -133,9 +150,9 @@ export class Items implements AsyncIterableIterator<unknown> {
     this.#ended?.(false, error);
   }
 
-  #leave(error?: unknown): Promise<void> {
+  #leave(): Promise<void> {
     if (this.#over) return this.#left ?? Promise.resolve();
     this.#over = true;
-    return this.#left = leave(this.#source).then(() => this.#ended?.(error === undefined, error));
+    return this.#left = leave(this.#source).then(() => this.#ended?.(true));
   }
 }

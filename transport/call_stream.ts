@@ -90,6 +90,6 @@ export function openStream<T>(
 }
 
 /** The user's signal together with that of leaving the loop. What is no signal is left for the call to refuse. */
-function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
+export function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
   return own === undefined ? stop : own instanceof AbortSignal ? AbortSignal.any([own, stop]) : own;
 }
