@@ -2,6 +2,7 @@
 // peers. Used by Server; walks what is there, and holds nothing.
 
 import type { PeerCertificate } from "../call/dispatch.ts";
+import { shownMethod } from "../call/method_name.ts";
 import type { IncomingCall } from "../transport/incoming_call.ts";
 import type { Session } from "../transport/session.ts";
 import type { CallSnapshot, Excerpt, PeerSnapshot, ServerSnapshot, StreamSnapshot } from "./stats.ts";
@@ -69,7 +70,8 @@ function callSnapshot(
   now: number,
 ): CallSnapshot {
   return {
-    method,
+    // Interceptors may be at work for a call of a name that its peer has invented.
+    method: shownMethod(method),
     peer: session.address,
     seq,
     age: now - arrived,

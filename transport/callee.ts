@@ -8,6 +8,7 @@ import { type Metadata, ofApplication } from "../call/metadata.ts";
 import type { AnswerWatch } from "../call/watch.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
+import { isThenable } from "../call/thenable.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -117,7 +118,7 @@ export class Callee {
       if (lookup === undefined) {
         throw new RpcError("unimplemented", "This side of the connection answers no calls");
       }
-      const target = lookup(method);
+      const target = lookup(method, this.#owner);
       args = this.#takeArgs(frame);
       call = new IncomingCall(
         method,
@@ -131,6 +132,7 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
+    if (call.target.unknown) this.#gauge.useless();
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
     const { watcher } = call.target;
@@ -403,14 +405,19 @@ export class Callee {
   #fail(call: IncomingCall, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
-    this.#gauge.useful();
+    const { target } = call;
+    if (!target.unknown) this.#gauge.useful();
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
       this.#options.log?.(`Handler of ${call.method} failed`, reason);
     }
-    call.target.answered(error.code, performance.now() - call.arrived, 1);
+    target.answered(error.code, performance.now() - call.arrived, 1);
     call.watch?.end(error);
+    // Of a method that there is, an error that says so may have come from another server, by way of the handler.
+    if (target.unknown && error.code === "unimplemented" && error.notStarted) {
+      return this.#writeError(call.seq, error, undefined, true);
+    }
     let metadata: Metadata | undefined;
     try {
       metadata = call.takeReplyMetadata();
@@ -508,10 +515,4 @@ function toRpcError(error: unknown): RpcError {
 /** The shorter of two limits in ms of which 0 means none; Infinity if neither is one. */
 function shortest(a: number, b: number): number {
   return Math.min(a === 0 ? Infinity : a, b === 0 ? Infinity : b);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return value instanceof Promise ||
-    (typeof value === "object" && value !== null &&
-      typeof (value as PromiseLike<unknown>).then === "function");
 }
