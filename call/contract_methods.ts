@@ -14,8 +14,10 @@ import {
 import type { CallContext, Handler } from "./dispatch.ts";
 import { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
+import { Items } from "./source.ts";
 import type { StandardResult, StandardSchema } from "./standard_schema.ts";
 import { isAsyncIterable, isStreamable, type Streamable } from "./streamable.ts";
+import { isThenable } from "./thenable.ts";
 import { type Issue, issuesOf, textOfIssues } from "./issues.ts";
 
 /**
@@ -150,7 +152,7 @@ function argsCheck(whole: string, { kind, args: schema }: ContractMethod, log?: 
       throw new RpcError("invalid_argument", `${whole} takes ${takes}`);
     }
     if (check === undefined) return args;
-    return isAsyncIterable(args) ? new CheckedItems(args, check) : check(args);
+    return isAsyncIterable(args) ? new Items(args, { check }) : check(args);
   };
 }
 
@@ -167,7 +169,7 @@ function resultCheck(whole: string, { kind, result: schema }: ContractMethod, lo
   return (result) => {
     const items = streamOf(result);
     if (items === undefined) throw refuse("the handler did not return a stream");
-    return check === undefined ? items : new CheckedItems(items, check);
+    return check === undefined ? items : new Items(items, { check });
   };
 }
 
@@ -214,48 +216,6 @@ function schemaCheck(
   };
 }
 
-const DONE: IteratorResult<never> = { value: undefined, done: true };
-
-/** The items of a stream, each checked when it is taken. The first that does not fit ends both ends of it. */
-class CheckedItems implements AsyncIterableIterator<unknown> {
-  readonly #source: AsyncIterator<unknown> | Iterator<unknown>;
-  readonly #check: Check;
-  #over = false;
-
-  constructor(source: Streamable, check: Check) {
-    this.#source = isAsyncIterable(source) ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
-    this.#check = check;
-  }
-
-  async next(): Promise<IteratorResult<unknown>> {
-    if (this.#over) return DONE;
-    const { done, value } = await this.#source.next();
-    if (done) {
-      this.#over = true;
-      return DONE;
-    }
-    try {
-      const item = this.#check(value);
-      return { value: isThenable(item) ? await item : item, done: false };
-    } catch (error) {
-      await this.return().catch(() => {});
-      throw error;
-    }
-  }
-
-  async return(): Promise<IteratorResult<unknown>> {
-    if (!this.#over) {
-      this.#over = true;
-      await this.#source.return?.();
-    }
-    return DONE;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-}
-
 /** Goes on at once with a value, later with a promise: what is synchronous stays so. */
 function andThen<T, R>(value: T | PromiseLike<T>, next: (value: T) => R): R | Promise<R> {
   return isThenable(value) ? Promise.resolve(value as PromiseLike<T>).then(next) : next(value as T);
@@ -271,9 +231,4 @@ function streamOf(value: unknown): Streamable | undefined {
   if (isAsyncIterable(value)) return value;
   if (typeof value !== "object" || value === null || !(Symbol.iterator in value)) return undefined;
   return isStreamable(value) ? value : itemsOf(value as Iterable<unknown>);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null &&
-    typeof (value as PromiseLike<unknown>).then === "function";
 }

@@ -116,6 +116,11 @@ export type Handler = (args: any, context: CallContext) => unknown;
 
 /** One method as a session calls it: the handler and its book-keeping. */
 export interface Method {
+  /**
+   * Whether it stands for unknown names. Interceptors may refuse or answer its calls, but there is no handler: an
+   * `unimplemented` that is marked as not started is sent as such.
+   */
+  readonly unknown?: boolean;
   /** Who watches its calls; absent = nobody. */
   readonly watcher?: MethodWatcher;
   /** Starts the handler. */
@@ -147,4 +152,4 @@ export interface MethodWatcher {
  *
  * @throws {RpcError} `unimplemented`, saying which part of the name is unknown
  */
-export type Lookup = (method: string) => Method;
+export type Lookup = (method: string, peer: { readonly address: string }) => Method;

@@ -2,12 +2,14 @@
 // it, or answer it, and sees the reply on its way back. Composed by servers around handlers and by clients around calls.
 
 import type { Metadata } from "./metadata.ts";
+import { leave, open } from "./source.ts";
+import { isStreamable } from "./streamable.ts";
 
 /** A call on its way, as interceptors see it. To change it, pass a changed copy on. */
 export interface Call {
-  /** Who is called, such as `Arith.sum`. */
+  /** Who is called, such as `Arith.sum`. At a server it may be a name that there is not, as long as a peer likes. */
   readonly method: string;
-  /** The argument, or an AsyncIterable of them. */
+  /** The argument, or an AsyncIterable of them, which stops when the call has ended. */
   readonly args: unknown;
   /** What travels beside the arguments. */
   readonly metadata: Metadata;
@@ -48,7 +50,7 @@ export interface Call {
  * ```
  */
 export interface Reply {
-  /** The result, or an AsyncIterable of items. */
+  /** The result, or an AsyncIterable of items, which stops when the caller has left. */
   readonly value: unknown;
   /**
    * What travels beside the result. Beside a stream it travels with the end: on the calling side this map is empty until
@@ -59,7 +61,10 @@ export interface Reply {
   readonly metadata: Metadata;
 }
 
-/** What is behind an interceptor: the next one, or in the end the handler or the wire. Call it once at most. */
+/**
+ * What is behind an interceptor: the next one, or in the end the handler or the wire. It can be called once; a second
+ * call throws a `TypeError`, which fails the call unless the interceptor catches it.
+ */
 export type Next = (call: Call) => Promise<Reply>;
 
 /**
@@ -68,7 +73,7 @@ export type Next = (call: Call) => Promise<Reply>;
  * Throwing an `RpcError` refuses the call, or fails it on its way back. One that returns no reply fails the call: with a
  * `TypeError` at a client, with `internal` and a line in the log at a server.
  *
- * @example An interceptor that says how long calls take
+ * @example An interceptor that says how long calls take, those that stream until they begin to
  * ```ts
  * import { type Interceptor, Server } from "@troodon/rpc";
  *
@@ -85,11 +90,61 @@ export type Next = (call: Call) => Promise<Reply>;
  */
 export type Interceptor = (call: Call, next: Next) => Reply | Promise<Reply>;
 
-/** Puts interceptors in front of `last`, the first outermost. */
-export function compose(interceptors: readonly Interceptor[], last: Next): Next {
-  return interceptors.reduceRight<Next>(
-    (next, interceptor) => async (call) => checked(await interceptor(call, next), interceptor, call),
-    last,
+/** Passes a call on; `origin` is the same for all steps of one call. */
+export type Step<O extends Origin> = (call: Call, origin: O) => Promise<Reply>;
+
+/** What the steps of one call share. */
+export interface Origin {
+  /** Whether the last step has answered, with one value rather than a stream. */
+  plain: boolean;
+}
+
+/** Puts interceptors in front of `last`, the first outermost. Done once; what comes out takes all calls. */
+export function compose<O extends Origin>(interceptors: readonly Interceptor[], last: Step<O>): Step<O> {
+  return interceptors.reduceRight<Step<O>>((inner, interceptor) => (call, origin) => {
+    let passed: Promise<Reply> | undefined;
+    const next: Next = (changed) => {
+      if (passed !== undefined) throw calledTwice(interceptor, call);
+      return passed = inner(changed, origin);
+    };
+    let answer: Reply | Promise<Reply>;
+    try {
+      answer = interceptor(call, next);
+    } catch (error) {
+      drop(passed);
+      return Promise.reject(error);
+    }
+    // One that only passes calls on costs no promise of its own.
+    if (passed !== undefined && answer === passed) return passed;
+    return settled(answer, () => passed, interceptor, call, origin);
+  }, last);
+}
+
+async function settled(
+  answer: Reply | Promise<Reply>,
+  passed: () => Promise<Reply> | undefined,
+  interceptor: Interceptor,
+  call: Call,
+  origin: Origin,
+): Promise<Reply> {
+  try {
+    const reply = checked(await answer, interceptor, call);
+    if (!origin.plain && !isStreamable(reply.value)) drop(passed());
+    return reply;
+  } catch (error) {
+    drop(passed());
+    throw error;
+  }
+}
+
+/** Leaves the stream of a reply that an interceptor was given and has not passed on: nothing else would end it. */
+function drop(passed: Promise<Reply> | undefined): void {
+  passed?.then(({ value }) => isStreamable(value) ? leave(open(value)) : undefined).catch(() => {});
+}
+
+function calledTwice({ name }: Interceptor, { method }: Call): TypeError {
+  return new TypeError(
+    `Cannot call next twice for ${method}: interceptor ${name || "without a name"} has already passed it on`,
   );
 }
 

@@ -1,12 +1,15 @@
 // Interceptors that most programs want sooner or later. Each is one function that makes one.
 
 import { shownOption } from "./check_options.ts";
-import { RpcError } from "./error.ts";
-import type { Interceptor, Reply } from "./interceptor.ts";
+import { isRpcError, RpcError } from "./error.ts";
+import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
+import { shownMethod } from "./method_name.ts";
+import { passOn } from "./reply_end.ts";
 
 /**
- * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments.
+ * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments. A call that streams
+ * has ended with its last item, with its error, or when it was left, which is `canceled`.
  *
  * @example
  * ```ts
@@ -19,18 +22,14 @@ import type { Log } from "./log.ts";
  * @returns An interceptor for servers or clients
  */
 export function logCalls(log: Log): Interceptor {
-  return async (call, next) => {
+  return (call, next) => {
     const began = performance.now();
-    const line = (outcome: string) =>
-      `${call.method} ${outcome} ${(performance.now() - began).toFixed(1)} ms`;
-    try {
-      const reply = await next(call);
-      log(line("ok"));
-      return reply;
-    } catch (error) {
-      log(line(error instanceof RpcError ? error.code : "failed"), error);
-      throw error;
-    }
+    return passOn(call, next, (error) => {
+      const outcome = error === undefined ? "ok" : isRpcError(error) ? error.code : "failed";
+      const line = `${shownMethod(call.method)} ${outcome} ${(performance.now() - began).toFixed(1)} ms`;
+      if (error === undefined) log(line);
+      else log(line, error);
+    });
   };
 }
 
@@ -74,7 +73,7 @@ export function requireToken(
   return async (call, next) => {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     if (token === undefined || await holds(token, call.method) !== true) {
-      throw new RpcError("unauthenticated", `${call.method} needs a token that is valid`);
+      throw new RpcError("unauthenticated", `${shownMethod(call.method)} needs a token that is valid`);
     }
     return await next(call);
   };
@@ -82,7 +81,7 @@ export function requireToken(
 
 /**
  * Lets at most `most` calls run at once: the call too many is refused with `resource_exhausted`. A call that streams
- * runs until its handler has returned the stream, not until its last item.
+ * runs until its stream has ended or was left.
  *
  * @param most From 1
  * @returns An interceptor for servers or clients
@@ -95,13 +94,9 @@ export function limitConcurrency(most: number): Interceptor {
     );
   }
   let running = 0;
-  return async (call, next): Promise<Reply> => {
+  return async (call, next) => {
     if (running >= most) throw new RpcError("resource_exhausted", `More than ${most} calls at once`);
     running++;
-    try {
-      return await next(call);
-    } finally {
-      running--;
-    }
+    return await passOn(call, next, () => running--);
   };
 }

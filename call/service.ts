@@ -9,23 +9,24 @@ import type { Log } from "./log.ts";
 import { contractHandlers } from "./contract_methods.ts";
 import { intercepted } from "./intercept.ts";
 import { Latency } from "./latency.ts";
+import { LONGEST_NAME, quoted } from "./method_name.ts";
 import { ownLevels } from "./platform.ts";
 import { RESERVED } from "./reflection.ts";
 import type { MethodStats } from "./stats.ts";
+import { UnknownMethods } from "./unknown_methods.ts";
 
 /** The functions of a plain object, by the names that they are called by. */
 export type Methods = Readonly<Record<string, Handler>>;
 
 const SERVICE_NAME = /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u;
-/** Longer names are refused, and cut where an error shows what a peer sent. */
-const LONGEST_NAME = 64;
 
 /** A handler and its book-keeping. */
 class ServiceMethod implements Method {
   readonly name: string;
   readonly watcher: MethodWatcher | undefined;
   readonly #handler: Handler;
-  readonly #interceptors: readonly Interceptor[];
+  /** The handler, or the interceptors around it. */
+  #run: Handler;
   #calls = 0;
   #errors = 0;
   /** Made for the first of them. */
@@ -33,24 +34,21 @@ class ServiceMethod implements Method {
   #inFlight = 0;
   readonly #latency = new Latency();
 
-  /** @param interceptors Those of the server, which may still become more */
-  constructor(
-    name: string,
-    handler: Handler,
-    interceptors: readonly Interceptor[],
-    watcher: MethodWatcher | undefined,
-  ) {
+  constructor(name: string, handler: Handler, watcher: MethodWatcher | undefined) {
     this.name = name;
     this.watcher = watcher;
-    this.#handler = handler;
-    this.#interceptors = interceptors;
+    this.#handler = this.#run = handler;
+  }
+
+  /** Puts interceptors around the handler, in place of those before. */
+  intercept(interceptors: readonly Interceptor[]): void {
+    this.#run = interceptors.length === 0 ? this.#handler : intercepted(interceptors, this.#handler);
   }
 
   start(args: unknown, context: CallContext): unknown {
     this.#calls++;
     this.#inFlight++;
-    if (this.#interceptors.length > 0) return intercepted(this.#interceptors, this.#handler, args, context);
-    return this.#handler(args, context);
+    return this.#run(args, context);
   }
 
   answered(code: Code | undefined, elapsed: number, count: number): void {
@@ -94,15 +92,17 @@ export class ServiceTable {
   readonly #services = new Map<string, Service>();
   /** By whole name, such as `Arith.sum`: one look-up a call. */
   readonly #methods = new Map<string, ServiceMethod>();
+  readonly #unknown: UnknownMethods;
   readonly #interceptors: Interceptor[] = [];
   readonly #log: Log | undefined;
   readonly #watch: ((method: string) => MethodWatcher) | undefined;
 
   /**
-   * @param log Told of what goes wrong in the checks of contracts
+   * @param log Told of what goes wrong in the checks of contracts, and of calls of unknown names
    * @param watch Makes who watches the calls of a method; absent = nobody does
    */
   constructor(log?: Log, watch?: (method: string) => MethodWatcher) {
+    this.#unknown = new UnknownMethods((name) => this.#refusal(name), log);
     this.#log = log;
     this.#watch = watch;
   }
@@ -111,6 +111,7 @@ export class ServiceTable {
   use(interceptor: Interceptor): void {
     if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
     this.#interceptors.push(interceptor);
+    for (const method of [...this.#methods.values(), this.#unknown]) method.intercept(this.#interceptors);
   }
 
   /** The services by name, in the order in which they were registered. */
@@ -173,32 +174,44 @@ export class ServiceTable {
     this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      this.#methods.set(whole, new ServiceMethod(whole, handler, this.#interceptors, watch?.(whole)));
+      const known = new ServiceMethod(whole, handler, watch?.(whole));
+      known.intercept(this.#interceptors);
+      this.#methods.set(whole, known);
     }
   }
 
   /**
-   * Finds a method.
+   * Finds a method. Names that are unknown lead to one whose calls are refused by way of the interceptors.
    *
-   * @throws {RpcError} `unimplemented`, saying which part of the name is unknown
+   * @param peer Who calls
+   * @throws {RpcError} `unimplemented`, saying which part of the name is unknown, if there are no interceptors, or the
+   *   name is reserved
    */
-  find(name: string): Method {
+  find(name: string, peer?: { readonly address: string }): Method {
     const method = this.#methods.get(name);
     if (method !== undefined) return method;
+    if (name.startsWith(RESERVED)) throw this.#refusal(name);
+    return this.#unknown.find(name, peer?.address);
+  }
+
+  #refusal(name: string): RpcError {
+    return new RpcError("unimplemented", this.#whyUnknown(name), { notStarted: true });
+  }
+
+  #whyUnknown(name: string): string {
     const dot = name.lastIndexOf(".");
     if (dot < 1 || dot === name.length - 1) {
-      throw new RpcError(
-        "unimplemented",
-        `Cannot call ${quoted(name)}: expected a name of the form Service.method`,
-      );
+      return `Cannot call ${quoted(name)}: expected a name of the form Service.method`;
     }
     const service = name.slice(0, dot);
-    throw new RpcError(
-      "unimplemented",
-      this.#services.has(service)
-        ? `Service "${service}" has no method ${quoted(name.slice(dot + 1))}`
-        : `There is no service ${quoted(service)}`,
-    );
+    return this.#services.has(service)
+      ? `Service "${service}" has no method ${quoted(name.slice(dot + 1))}`
+      : `There is no service ${quoted(service)}`;
+  }
+
+  /** Calls of unknown names: how many so far, and how many of them are in flight. */
+  get unknown(): Pick<UnknownMethods, "calls" | "inFlight"> {
+    return this.#unknown;
   }
 
   /** What every method has done, in the order in which they were registered; built-in ones are not counted. */
@@ -226,8 +239,4 @@ function* callable(target: object): Iterable<[string, Handler]> {
 function isPlain(target: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(target);
   return prototype === null || prototype === Object.prototype;
-}
-
-function quoted(name: string): string {
-  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name);
 }

@@ -147,7 +147,7 @@ export class Client implements AsyncDisposable {
       const metadata = new Map<string, string | Uint8Array>();
       return { value: this.#stream(...call, metadata), metadata };
     };
-    return this.#chain.stream(method, args, options, make) as AsyncGenerator<T>;
+    return this.#chain.stream(method, args, options, make) as AsyncIterableIterator<T>;
   }
 
   /**

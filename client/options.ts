@@ -218,7 +218,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       reach: reachOf(options),
       tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
-      lookup: table.services.size > 0 ? (name) => table.find(name) : undefined,
+      lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),

@@ -79,7 +79,8 @@ function small(content: Content): Content {
   return content === "" ? undefined : element("small", {}, content);
 }
 
-function trouble({ accepted, refused, refusals, acceptErrors, limits }: ServerStats): PageElement {
+function trouble(stats: ServerStats): PageElement {
+  const { accepted, refused, refusals, acceptErrors, unknownMethods, limits } = stats;
   const ever = Object.values(limits).some((times) => times > 0);
   const state = (bad: boolean) =>
     element("span", { class: bad ? "warn" : undefined, "aria-hidden": "true" }, bad ? "●" : "○");
@@ -101,6 +102,7 @@ function trouble({ accepted, refused, refusals, acceptErrors, limits }: ServerSt
         state(acceptErrors > 0),
         ` Times when nothing could be accepted: ${count(acceptErrors)}.`,
       ),
+      element("li", {}, state(unknownMethods > 0), ` Calls of unknown methods: ${count(unknownMethods)}.`),
     ),
   );
 }

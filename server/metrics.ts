@@ -40,6 +40,12 @@ export function metricsText(stats: ServerStats, delay: number): string {
       byMethod(methods, (each) => each.inFlight),
     ),
     durations(methods),
+    single(
+      "rpc_server_unknown_methods_total",
+      "counter",
+      "Calls of methods that this server does not have",
+      stats.unknownMethods,
+    ),
     single("rpc_server_connections", "gauge", "Connections that are open", stats.connections),
     single("rpc_server_handshakes", "gauge", "Connections whose handshake is not done", stats.handshakes),
     single(

@@ -149,7 +149,7 @@ export class Server implements AsyncDisposable {
       },
       limits,
       tally: this.#tally,
-      lookup: (name) => this.#services.find(name),
+      lookup: (name, peer) => this.#services.find(name, peer),
       fetch: (request, peer) => this.#fetch(request, peer),
       maxConnections,
       maxConnectionsPerPeer,
@@ -319,7 +319,8 @@ export class Server implements AsyncDisposable {
   stats(): ServerStats {
     const { sessions, handshakes, accepted, refusals } = this.#admission;
     const methods = this.#services.stats();
-    const inFlight = methods.reduce((sum, method) => sum + method.inFlight, 0);
+    const { unknown } = this.#services;
+    const inFlight = methods.reduce((sum, method) => sum + method.inFlight, unknown.inFlight);
     let unsentBytes = 0;
     for (const { unsent } of sessions) unsentBytes += unsent;
     return {
@@ -331,6 +332,7 @@ export class Server implements AsyncDisposable {
       refusals: refusals.byReason(),
       acceptErrors: this.#acceptErrors,
       inFlight,
+      unknownMethods: unknown.calls,
       unsentBytes,
       limits: this.#tally.stats(),
       methods,

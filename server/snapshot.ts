@@ -3,6 +3,7 @@
 
 import type { Identity, PeerCertificate } from "../call/dispatch.ts";
 import { shownName } from "../call/identity.ts";
+import { shownMethod } from "../call/method_name.ts";
 import type { IncomingCall } from "../transport/incoming_call.ts";
 import type { Session } from "../transport/session.ts";
 import type { CallSnapshot, Excerpt, PeerSnapshot, ServerSnapshot, StreamSnapshot } from "./stats.ts";
@@ -70,7 +71,8 @@ function callSnapshot(
   now: number,
 ): CallSnapshot {
   return {
-    method,
+    // Interceptors may be at work for a call of a name that its peer has invented.
+    method: shownMethod(method),
     peer: session.address,
     ...named(session.identity),
     seq,

@@ -24,6 +24,8 @@ export interface ServerStats {
   readonly acceptErrors: number;
   /** Calls whose handlers have not returned. */
   readonly inFlight: number;
+  /** Calls of methods that this server does not have, without reserved names (`rpc.…`). */
+  readonly unknownMethods: number;
   /** Bytes that wait to be written on all connections together. */
   readonly unsentBytes: number;
   /** How often limits were met. */

@@ -38,6 +38,7 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     },
     acceptErrors: 0,
     inFlight: 0,
+    unknownMethods: 0,
     unsentBytes: 0,
     limits: new Tally().stats(),
     methods: ["A.ok", "A.fail", "A.wait", "B.later"].map((method) => ({

@@ -248,7 +248,7 @@ Deno.test("contract: a call that ends while its arguments are checked starts no 
   controller.abort();
   await call;
   // What is sent later arrives later.
-  await fails(served.client.call("S.nope"), "unimplemented");
+  await fails(served.client.call("rpc.nope"), "unimplemented");
   checked.resolve();
   await until(() => served.server.stats().inFlight === 0, "the call has returned");
   assertEquals([handled, served.log], [0, []]);

@@ -252,6 +252,7 @@ Deno.test("limitConcurrency: refuses the call too many, and takes the next when 
 Deno.test("interceptors: one that returns no reply is named, on either side", async () => {
   const log: string[] = [];
   const forgets = [
+    function forgetful() {},
     async function forgetful(call, next) {
       await next(call);
     },

@@ -91,6 +91,6 @@ export function openStream<T>(
 }
 
 /** The user's signal together with that of leaving the loop. What is no signal is left for the call to refuse. */
-function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
+export function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
   return own === undefined ? stop : isAbortSignal(own) ? eitherSignal(own, stop) : own;
 }

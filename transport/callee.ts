@@ -5,10 +5,12 @@ import { ambient } from "../call/ambient.ts";
 import type { Lookup, Method } from "../call/dispatch.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { shownName } from "../call/identity.ts";
+import { shownMethod } from "../call/method_name.ts";
 import { type Metadata, ofApplication, toMetadata } from "../call/metadata.ts";
 import type { AnswerWatch } from "../call/watch.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
+import { isThenable } from "../call/thenable.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -120,7 +122,7 @@ export class Callee {
       if (lookup === undefined) {
         throw new RpcError("unimplemented", "This side of the connection answers no calls");
       }
-      const target = lookup(method);
+      const target = lookup(method, this.#owner);
       args = this.#takeArgs(frame);
       call = new IncomingCall(
         method,
@@ -134,6 +136,7 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
+    if (call.target.unknown) this.#gauge.useless();
     this.#lastSeq = seq;
     if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
     const { watcher } = call.target;
@@ -416,7 +419,8 @@ export class Callee {
   #fail(call: IncomingCall, reason: unknown): void {
     if (call.answered) return;
     this.#settle(call);
-    this.#gauge.useful();
+    const { target } = call;
+    if (!target.unknown) this.#gauge.useful();
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
@@ -424,11 +428,17 @@ export class Callee {
       const caller = name === undefined ? "" : `, called by ${name}`;
       this.#options.log?.(`Handler of ${call.method} failed${caller}`, reason);
     }
-    call.target.answered(error.code, performance.now() - call.arrived, 1);
+    target.answered(error.code, performance.now() - call.arrived, 1);
     call.watch?.end(error);
-    const leftOut = writeError(this.#outbox, call.seq, error, this.#metadataOf(call, error), false);
+    // Of a method that there is, an error that says so may have come from another server, by way of the handler.
+    const notStarted = target.unknown === true && error.code === "unimplemented" && error.notStarted;
+    const metadata = notStarted ? undefined : this.#metadataOf(call, error);
+    const leftOut = writeError(this.#outbox, call.seq, error, metadata, notStarted);
     if (leftOut !== undefined) {
-      this.#options.log?.(`An error of ${call.method} cannot be sent with all that it carries`, leftOut);
+      this.#options.log?.(
+        `An error of ${shownMethod(call.method)} cannot be sent with all that it carries`,
+        leftOut,
+      );
     }
   }
 
@@ -527,10 +537,4 @@ function toRpcError(error: unknown): RpcError {
 /** The shorter of two limits in ms of which 0 means none; Infinity if neither is one. */
 function shortest(a: number, b: number): number {
   return Math.min(a === 0 ? Infinity : a, b === 0 ? Infinity : b);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return value instanceof Promise ||
-    (typeof value === "object" && value !== null &&
-      typeof (value as PromiseLike<unknown>).then === "function");
 }

@@ -65,7 +65,8 @@ export class IncomingCall implements CallContext {
    * @throws {TypeError | RangeError} If that is not allowed
    */
   takeReplyMetadata(): Metadata | undefined {
-    return this.#replyMetadata === undefined ? undefined : toMetadata(this.#replyMetadata);
+    // Interceptors may have asked for it, and set nothing.
+    return this.#replyMetadata?.size ? toMetadata(this.#replyMetadata) : undefined;
   }
 
   get signal(): AbortSignal {

@@ -2,6 +2,7 @@
 // them. Belongs to one call of either side.
 
 import type { RpcError } from "../call/error.ts";
+import { leave, open, type Source } from "../call/source.ts";
 import type { Streamable } from "../call/streamable.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { FIRST_BYTES, FIRST_ITEMS } from "./inflow.ts";
@@ -104,7 +105,7 @@ export class Outflow {
    * @throws Whatever the iterable throws
    */
   async send(source: Streamable): Promise<boolean> {
-    const iterator = iterate(source);
+    const iterator = open(source);
     this.#source = iterator;
     this.#began = true;
     if (this.#stopped) this.#leave();
@@ -166,30 +167,8 @@ export class Outflow {
   }
 }
 
-/** What the items come from, once their iterable has been opened. */
-type Source = AsyncIterator<unknown> | Iterator<unknown>;
 type Result = IteratorResult<unknown>;
 
 function isResult(next: Result | Promise<Result>): next is Result {
   return !("then" in next);
-}
-
-function iterate(source: Streamable): Source {
-  if (source instanceof ReadableStream) {
-    // Its own iterator would not cancel it before the read that is under way is done.
-    const reader = source.getReader();
-    return {
-      next: () => reader.read() as Promise<Result>,
-      return: async () => ({ value: await reader.cancel(), done: true }),
-    };
-  }
-  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
-}
-
-async function leave(source: Source): Promise<void> {
-  try {
-    await source.return?.();
-  } catch {
-    // It was told to stop; how it takes that is its own affair.
-  }
 }

@@ -1,0 +1,94 @@
+// A stream of a client that has interceptors, as its user iterates it. Leaving it ends the call at once, whatever the
+// interceptors have put around its items: a generator cannot be left while it waits for one.
+
+import { RpcError } from "../call/error.ts";
+import type { Reply } from "../call/interceptor.ts";
+import { leave, open, type Source } from "../call/source.ts";
+import { isAsyncIterable } from "../call/streamable.ts";
+
+const DONE: IteratorResult<never> = { value: undefined, done: true };
+
+/** The items that the interceptors hand on. The call is made when the first is asked for. */
+export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncDisposable {
+  readonly #method: string;
+  readonly #begin: (stop: AbortSignal) => Promise<Reply>;
+  readonly #ended: () => void;
+  /** Ends the call. */
+  readonly #stop = new AbortController();
+  #opening: Promise<Source> | undefined;
+  #source: Source | undefined;
+  /** Calls of `next` that wait for an item. */
+  readonly #waiting = new Set<(result: IteratorResult<unknown>) => void>();
+  #over = false;
+
+  /**
+   * @param begin Passes the call through the interceptors; its signal is to end the call
+   * @param ended Called when it has come to its end, has failed, or is left
+   */
+  constructor(method: string, begin: (stop: AbortSignal) => Promise<Reply>, ended: () => void) {
+    this.#method = method;
+    this.#begin = begin;
+    this.#ended = ended;
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    if (this.#over) return Promise.resolve(DONE);
+    this.#opening ??= this.#open();
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(resolve);
+      this.#take(this.#opening!).then((result) => {
+        this.#waiting.delete(resolve);
+        resolve(result);
+      }, (error) => {
+        this.#waiting.delete(resolve);
+        reject(error);
+      });
+    });
+  }
+
+  async return(): Promise<IteratorResult<unknown>> {
+    if (this.#over) return DONE;
+    this.#end();
+    const between = this.#waiting.size === 0;
+    for (const resolve of this.#waiting) resolve(DONE);
+    const left = this.#source && leave(this.#source);
+    this.#stop.abort(new RpcError("canceled", `The stream of ${this.#method} was left`));
+    // Between two items the interceptors' generators are at a `yield`, and their `finally` can be waited for.
+    if (between) await left;
+    return DONE;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  async #open(): Promise<Source> {
+    const { value } = await this.#begin(this.#stop.signal);
+    const source = open(isAsyncIterable(value) ? value : [value]);
+    if (this.#over) void leave(source);
+    return this.#source = source;
+  }
+
+  async #take(opening: Promise<Source>): Promise<IteratorResult<unknown>> {
+    try {
+      const source = await opening;
+      // It may have been left meanwhile.
+      const result = this.#over ? DONE : await source.next();
+      if (!result.done) return result;
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+    this.#end();
+    return DONE;
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.#ended();
+  }
+}
