@@ -13,7 +13,7 @@ import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../transport/call_stream.ts";
-import { type CallBodies, canChange } from "../transport/call_body.ts";
+import { type CallBodies, type CallBody, canChange } from "../transport/call_body.ts";
 import { unencodable } from "../transport/outbox.ts";
 import { endedWith } from "../call/outcome.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
@@ -66,7 +66,7 @@ export class Client implements AsyncDisposable {
   /** @ignore Use {@linkcode connect}. */
   constructor(settings: ClientSettings, balancer: Balancer) {
     ambient.want();
-    this.#chain = new Chain(settings.interceptors, settings.timeout);
+    this.#chain = new Chain(settings.interceptors, settings.timeout, (args) => this.#keepEarly(args));
     this.#settings = settings;
     this.#servers = new Servers(settings.dial, balancer, settings.ejection);
     this.#budget = settings.budget;
@@ -250,12 +250,14 @@ export class Client implements AsyncDisposable {
   }
 
   /** A call, with what came beside its result. */
-  #reply(method: string, args: unknown, options: CallOptions | undefined): Promise<Reply> {
+  #reply(...[method, args, options, kept]: Parameters<Make>): Promise<Reply> {
     return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
         resolve({ value, metadata: ofApplication(metadata) });
       const fail = (error: unknown) => resolve(rejection(error));
-      this.#start(new OutgoingCall(method, args, options, this.#defaults, done, fail));
+      const call = new OutgoingCall(method, args, options, this.#defaults, done, fail);
+      call.body = kept();
+      this.#start(call);
     });
   }
 
@@ -263,13 +265,22 @@ export class Client implements AsyncDisposable {
     method: string,
     args: unknown,
     options: CallOptions | undefined,
+    kept?: () => CallBody | undefined,
     metadata?: Map<string, string | Uint8Array>,
   ): AsyncIterableIterator<T> {
-    const start = (call: OutgoingCall) => this.#start(call);
+    const start = (call: OutgoingCall) => {
+      call.body = kept?.();
+      this.#start(call);
+    };
     return openStream<T>(method, args, options, this.#defaults, start, undefined, metadata);
   }
 
-  #broadcast(method: string, args: unknown, options: CallOptions | undefined): Promise<unknown> {
+  #broadcast(
+    method: string,
+    args: unknown,
+    options: CallOptions | undefined,
+    kept?: () => CallBody | undefined,
+  ): Promise<unknown> {
     return new Promise<unknown>((resolve) => {
       const call = new OutgoingCall(method, args, options, this.#defaults, resolve);
       const refusal = this.#closing === undefined ? this.#bodies.refusal(method) : closed();
@@ -278,6 +289,7 @@ export class Client implements AsyncDisposable {
         throw new TypeError("Cannot broadcast a stream of arguments: its items can be taken only once");
       }
       call.begin(performance.now());
+      call.body = kept?.();
       this.#keepArgs(call);
       broadcast(this.#servers.channels, call, this.#budget).then(
         ({ value }) => call.settle(value),
@@ -287,9 +299,15 @@ export class Client implements AsyncDisposable {
   }
 
   #start(call: OutgoingCall): void {
-    const refusal = this.#closing === undefined ? this.#bodies.refusal(call.method) : closed();
+    if (this.#closing !== undefined) return call.fail(closed());
+    const refusal = call.body === undefined ? this.#bodies.refusal(call.method) : undefined;
     if (refusal !== undefined) return call.fail(refusal);
-    const mode = failModeOf(call, this.#settings.failMode);
+    let mode: FailMode;
+    try {
+      mode = failModeOf(call, this.#settings.failMode);
+    } catch (error) {
+      return call.fail(error);
+    }
     this.#budget.calls++;
     const channel = this.#servers.pick(call);
     const session = channel?.ready;
@@ -300,12 +318,28 @@ export class Client implements AsyncDisposable {
       mode !== "over" && mode !== "fast"
     ) {
       const leg = channel === undefined ? undefined : this.#servers.leg(channel, now);
-      this.#keepArgs(call);
+      try {
+        this.#keepArgs(call);
+      } catch (error) {
+        leg?.leave();
+        return call.fail(error);
+      }
       return this.#takeLongWay(call, this.#make(call, mode, leg));
     }
     call.listener = this.#servers.listener(channel, now);
     call.repeatable = mode === "over";
     session.call(call);
+  }
+
+  /** As {@linkcode Client.#keepArgs}, of a call that interceptors hold back. What cannot be encoded, they may replace. */
+  #keepEarly(args: unknown): CallBody | undefined {
+    try {
+      return canChange(args) && !this.#bodies.full
+        ? this.#bodies.encode(args, this.#settings.dial.codec)
+        : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /**
@@ -314,7 +348,7 @@ export class Client implements AsyncDisposable {
    * @throws {RpcError} `invalid_argument` if they cannot be encoded
    */
   #keepArgs(call: OutgoingCall): void {
-    if (!canChange(call.args)) return;
+    if (call.body !== undefined || !canChange(call.args)) return;
     try {
       call.body = this.#bodies.encode(call.args, this.#settings.dial.codec);
     } catch (error) {

@@ -15,10 +15,23 @@ import { NO_METADATA, toMetadata } from "../call/metadata.ts";
 import { Items } from "../call/source.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import { withStop } from "../transport/call_stream.ts";
+import type { CallBody } from "../transport/call_body.ts";
 import { InterceptedStream } from "./intercepted_stream.ts";
 
-/** Makes a call, or a stream, without interceptors. */
-export type Make = (method: string, args: unknown, options: CallOptions) => Reply | Promise<Reply>;
+/**
+ * Makes a call, or a stream, without interceptors.
+ *
+ * @param kept Takes the encoded arguments over, if they are kept
+ */
+export type Make = (
+  method: string,
+  args: unknown,
+  options: CallOptions,
+  kept: () => CallBody | undefined,
+) => Reply | Promise<Reply>;
+
+/** Encodes and keeps arguments that have to wait; undefined if there is nothing to keep. */
+export type Keep = (args: unknown) => CallBody | undefined;
 
 /** What the steps of one call share. */
 interface Outgoing extends Origin {
@@ -28,20 +41,25 @@ interface Outgoing extends Origin {
   readonly stop: AbortSignal | undefined;
   /** As the first interceptor sees it. */
   readonly call: Call;
+  readonly given: Arguments;
+  /** Whether the last step was reached. */
+  made: boolean;
 }
 
 /** A client's interceptors, and what they stand in front of. */
 export class Chain {
   readonly #run: Step<Outgoing>;
   readonly #timeout: number;
+  readonly #keep: Keep;
   /** Whether there are none. */
   readonly empty: boolean;
 
   /**
    * @param timeout ms for calls that name none
+   * @param keep Keeps the arguments of calls that interceptors hold back
    * @throws {TypeError} If one of the interceptors is no function
    */
-  constructor(interceptors: Iterable<Interceptor>, timeout: number) {
+  constructor(interceptors: Iterable<Interceptor>, timeout: number, keep: Keep) {
     const list = [...interceptors];
     for (const interceptor of list) {
       if (typeof interceptor !== "function") {
@@ -50,6 +68,7 @@ export class Chain {
     }
     this.empty = list.length === 0;
     this.#timeout = timeout;
+    this.#keep = keep;
     this.#run = compose(list, send);
   }
 
@@ -92,24 +111,35 @@ export class Chain {
       deadline: performance.now() + timeout,
       peer: undefined,
     };
-    return await this.#run(call, { plain: stop === undefined, options, make, stop, call });
+    const outgoing: Outgoing = { plain: stop === undefined, options, make, stop, call, given, made: false };
+    const reply = this.#run(call, outgoing);
+    // Interceptors hold the call back, or it is a stream, whose call is made when its first item is asked for.
+    if (!outgoing.made || stop !== undefined) given.body = this.#keep(call.args);
+    return await reply;
   }
 }
 
 /** The last step: makes the call that interceptors have passed on. */
-async function send(passed: Call, { options, make, stop, call }: Outgoing): Promise<Reply> {
+async function send(passed: Call, outgoing: Outgoing): Promise<Reply> {
+  const { options, make, stop, call, given } = outgoing;
   const { method, args, metadata, deadline } = passed;
   const signal = stop === undefined || passed.signal === call.signal
     ? passed.signal
     : withStop(passed.signal, stop);
   const timeout = Math.max(0, deadline - performance.now());
-  return await make(method, args, { ...options, timeout, signal, metadata });
+  outgoing.made = true;
+  return await make(method, args, { ...options, timeout, signal, metadata }, () => given.take(args));
 }
 
-/** The arguments of a call as interceptors get them: a stream can be left when the call has ended. */
+/**
+ * The arguments of a call as interceptors get them: a stream can be left when the call has ended, and of other arguments
+ * is kept what they were when the call was made.
+ */
 class Arguments {
   /** The one argument, or an iterable of them. */
   readonly value: unknown;
+  /** What they were when the call was made, encoded, if the call has to wait. */
+  body: CallBody | undefined;
   #items: Items | undefined;
 
   constructor(args: unknown) {
@@ -118,8 +148,19 @@ class Arguments {
       : args;
   }
 
+  /** Hands over what is kept, once, unless interceptors have passed on something else. */
+  take(args: unknown): CallBody | undefined {
+    const { body } = this;
+    this.body = undefined;
+    if (args === this.value) return body;
+    body?.release();
+    return undefined;
+  }
+
   /** Leaves a stream that was opened: an interceptor's generator around it cannot while it waits for an item. */
   leave(): void {
+    this.body?.release();
+    this.body = undefined;
     this.#items?.stop(new RpcError("canceled", "The call has ended"));
   }
 }

@@ -1,7 +1,7 @@
 // A stream of a client that has interceptors, as its user iterates it. Leaving it ends the call at once, whatever the
 // interceptors have put around its items: a generator cannot be left while it waits for one.
 
-import { RpcError } from "../call/error.ts";
+import { rejection, RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { leave, open, type Source } from "../call/source.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
@@ -18,7 +18,7 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
   #opening: Promise<Source> | undefined;
   #source: Source | undefined;
   /** Calls of `next` that wait for an item. */
-  readonly #waiting = new Set<(result: IteratorResult<unknown>) => void>();
+  readonly #waiting = new Set<(result: IteratorResult<unknown> | Promise<never>) => void>();
   #over = false;
 
   /**
@@ -34,14 +34,14 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
   next(): Promise<IteratorResult<unknown>> {
     if (this.#over) return Promise.resolve(DONE);
     this.#opening ??= this.#open();
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       this.#waiting.add(resolve);
       this.#take(this.#opening!).then((result) => {
         this.#waiting.delete(resolve);
         resolve(result);
       }, (error) => {
         this.#waiting.delete(resolve);
-        reject(error);
+        resolve(rejection(error));
       });
     });
   }

@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RpcError } from "../call/error.ts";
 import type { CallContext } from "../call/dispatch.ts";
+import type { Interceptor } from "../call/interceptor.ts";
 import { type Client, connect, type ConnectOptions } from "../client/mod.ts";
 import { MultiServers } from "../discovery/mod.ts";
 import { Server, type ServerOptions } from "../server/mod.ts";
@@ -211,5 +212,34 @@ Deno.test("maxHeldBytes: what fails, is canceled or is left gives its bytes back
     stop.abort();
     await assertRejects(() => canceled, RpcError, "canceled");
     for await (const _ of at.client.stream("Echo.echo", bytes)) break;
+  }
+});
+
+Deno.test("arguments: a call that an interceptor holds back sends what it was called with", async () => {
+  const slow: Interceptor = async (call, next) => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    return await next(call);
+  };
+  await using at = await open({ client: { interceptors: [slow], maxHeldBytes: 1_000 }, dialed: true });
+  assertEquals(await reuse(at.client, 20), numbers(20));
+  const row: Row = { id: 1 };
+  const items = at.client.stream<Row>("Echo.echo", row);
+  const first = items.next();
+  const everywhere = at.client.broadcast<Row>("Echo.echo", row);
+  row.id = 2;
+  assertEquals([(await first).value, await everywhere], [{ id: 1 }, { id: 1 }]);
+  await items.return!();
+  // Nothing of them is held any more, nor of those that an interceptor refuses.
+  assertEquals((await at.client.call<Uint8Array>("Echo.echo", new Uint8Array(900))).length, 900);
+});
+
+Deno.test("arguments: those that an interceptor replaces are sent as it replaced them", async () => {
+  const replace: Interceptor = async (call, next) => {
+    await null;
+    return await next({ ...call, args: { id: 7 } });
+  };
+  await using at = await open({ client: { interceptors: [replace], maxHeldBytes: 10 }, dialed: true });
+  for (let i = 0; i < 10; i++) {
+    assertEquals(await at.client.call("Echo.echo", { id: 1, more: "x".repeat(20) }), { id: 7 });
   }
 });

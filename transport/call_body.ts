@@ -50,9 +50,14 @@ export class CallBodies {
     this.#max = max;
   }
 
-  /** Why no further call is taken: more bytes are kept than `maxHeldBytes`. Undefined if there is room. */
+  /** Whether more bytes are kept than `maxHeldBytes`. */
+  get full(): boolean {
+    return this.held > this.#max;
+  }
+
+  /** Why no further call is taken while it is full. Undefined if it is not. */
   refusal(method: string): RpcError | undefined {
-    if (this.held <= this.#max) return undefined;
+    if (!this.full) return undefined;
     const message =
       `Cannot call ${method}: calls that are not answered yet hold ${this.held} bytes of arguments, ` +
       `more than ${this.#max} (maxHeldBytes)`;
