@@ -40,8 +40,8 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
         this.#waiting.delete(resolve);
         resolve(result);
       }, (error) => {
-        this.#waiting.delete(resolve);
-        resolve(rejection(error));
+        // It may have been left, and be resolved already.
+        if (this.#waiting.delete(resolve)) resolve(rejection(error));
       });
     });
   }
@@ -51,6 +51,7 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
     this.#end();
     const between = this.#waiting.size === 0;
     for (const resolve of this.#waiting) resolve(DONE);
+    this.#waiting.clear();
     const left = this.#source && leave(this.#source);
     this.#stop.abort(new RpcError("canceled", `The stream of ${this.#method} was left`));
     // Between two items the interceptors' generators are at a `yield`, and their `finally` can be waited for.
