@@ -29,6 +29,12 @@ export interface CallContext {
   readonly replyMetadata: Map<string, string | Uint8Array>;
 }
 
+/** A context whose caller an interceptor can name. */
+export interface IdentifiedContext extends CallContext {
+  /** Says who calls: `peer.identity` from now on. */
+  identify?(identity: Identity | undefined): void;
+}
+
 /** What a client has shown of itself in the TLS handshake, signed by an authority that the server trusts. */
 export interface PeerCertificate {
   /**

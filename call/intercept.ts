@@ -1,7 +1,7 @@
 // Interceptors around a handler: the call that they see, and what the handler sees of the call that they pass on.
 // Used by the service table for servers that have interceptors.
 
-import type { CallContext, Handler } from "./dispatch.ts";
+import type { CallContext, Handler, IdentifiedContext } from "./dispatch.ts";
 import { type Call, compose, type Interceptor, type Origin, type Reply } from "./interceptor.ts";
 import type { Metadata } from "./metadata.ts";
 import { Items } from "./source.ts";
@@ -33,7 +33,8 @@ export function intercepted(interceptors: readonly Interceptor[], handler: Handl
   });
   return (args, context) => {
     const { method, metadata, deadline, peer, signal } = context;
-    const call: Call = { method, args, metadata, signal, deadline, peer: peer.address };
+    const { address, identity } = peer;
+    const call: Call = { method, args, metadata, signal, deadline, peer: address, identity };
     const incoming: Incoming = { plain: false, context, call, answer: undefined, reply: undefined };
     const answer = run(call, incoming);
     // Passed on by all, and there already: there is nothing to wait for.
@@ -43,8 +44,10 @@ export function intercepted(interceptors: readonly Interceptor[], handler: Handl
 }
 
 /** What the handler is told of a call that interceptors have changed. */
-function passedOn({ method, metadata, deadline, signal }: Call, context: CallContext): CallContext {
+function passedOn(call: Call, context: CallContext): CallContext {
+  const { method, metadata, deadline, signal, identity } = call;
   const { peer, replyMetadata } = context;
+  if (identity !== peer.identity) (context as IdentifiedContext).identify?.(identity);
   return { method, metadata, deadline, signal, peer, replyMetadata };
 }
 

@@ -1,6 +1,7 @@
 // What stands between a call and its answer, the same on both sides: an interceptor sees a call, may change it, refuse
 // it, or answer it, and sees the reply on its way back. Composed by servers around handlers and by clients around calls.
 
+import type { Identity } from "./dispatch.ts";
 import type { Metadata } from "./metadata.ts";
 import { leave, open } from "./source.ts";
 import { isStreamable } from "./streamable.ts";
@@ -19,6 +20,11 @@ export interface Call {
   readonly deadline: number;
   /** Who calls, such as `tcp@127.0.0.1:50312`; on the calling side undefined. */
   readonly peer: string | undefined;
+  /**
+   * Who calls, as `authenticate` or an interceptor before this one found out; on the calling side undefined. What is passed
+   * on is what the handler sees as `context.peer.identity`.
+   */
+  readonly identity?: Identity;
 }
 
 /**

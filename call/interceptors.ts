@@ -1,7 +1,9 @@
 // Interceptors that most programs want sooner or later. Each is one function that makes one.
 
 import { shownOption } from "./check_options.ts";
+import type { Identity } from "./dispatch.ts";
 import { isRpcError, RpcError } from "./error.ts";
+import { checkIdentity, shownName } from "./identity.ts";
 import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
 import { shownMethod } from "./method_name.ts";
@@ -9,7 +11,8 @@ import { passOn } from "./reply_end.ts";
 
 /**
  * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments. A call that streams
- * has ended with its last item, with its error, or when it was left, which is `canceled`.
+ * has ended with its last item, with its error, or when it was left, which is `canceled`. Where it is known who calls,
+ * the line ends with the name.
  *
  * @example
  * ```ts
@@ -26,7 +29,10 @@ export function logCalls(log: Log): Interceptor {
     const began = performance.now();
     return passOn(call, next, (error) => {
       const outcome = error === undefined ? "ok" : isRpcError(error) ? error.code : "failed";
-      const line = `${shownMethod(call.method)} ${outcome} ${(performance.now() - began).toFixed(1)} ms`;
+      const name = shownName(call.identity);
+      const caller = name === undefined ? "" : ` for ${name}`;
+      const ms = (performance.now() - began).toFixed(1);
+      const line = `${shownMethod(call.method)} ${outcome} ${ms} ms${caller}`;
       if (error === undefined) log(line);
       else log(line, error);
     });
@@ -64,18 +70,20 @@ export function sendToken(token: () => string | Promise<string>): Interceptor {
  * Refuses every call of a server that does not bring a token which holds, with `unauthenticated`. Compare with
  * `oneOfTokens`, or with something else that takes as long for any guess.
  *
- * @param holds Whether a token is good for a method
+ * @param holds Whether a token is good for a method, or who calls: an identity, which interceptors behind this one see as
+ *   `call.identity` and handlers as `context.peer.identity`
  * @returns An interceptor for servers; see `sendToken` for the other side and an example
  */
 export function requireToken(
-  holds: (token: string, method: string) => boolean | Promise<boolean>,
+  holds: (token: string, method: string) => boolean | Identity | Promise<boolean | Identity>,
 ): Interceptor {
   return async (call, next) => {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
-    if (token === undefined || await holds(token, call.method) !== true) {
+    const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
+    if (identity === false) {
       throw new RpcError("unauthenticated", `${shownMethod(call.method)} needs a token that is valid`);
     }
-    return await next(call);
+    return await next(identity === true ? call : { ...call, identity });
   };
 }
 

@@ -67,14 +67,14 @@ class First<T> {
 }
 
 function callSnapshot(
-  { method, session, seq, arrived, deadline, answered }: IncomingCall,
+  { method, session, identity, seq, arrived, deadline, answered }: IncomingCall,
   now: number,
 ): CallSnapshot {
   return {
     // Interceptors may be at work for a call of a name that its peer has invented.
     method: shownMethod(method),
     peer: session.address,
-    ...named(session.identity),
+    ...named(identity),
     seq,
     age: now - arrived,
     ...deadline === Infinity ? undefined : { timeLeft: Math.max(0, deadline - now) },

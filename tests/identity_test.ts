@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { CallContext, Identity } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
+import { logCalls, requireToken, sendToken } from "../call/interceptors.ts";
 import { connect } from "../client/mod.ts";
 import { Server, type ServerOptions } from "../server/mod.ts";
 
@@ -93,4 +94,47 @@ Deno.test("identity: its name is in the snapshot, on the page and in the log, cu
   assert(at.log.includes(`Handler of Who.crash failed, called by ${shown}`), at.log.join("; "));
   stop.abort();
   await hanging;
+});
+
+Deno.test("identity: what requireToken's check returns is what later interceptors, handlers and logs see", async () => {
+  const log: string[] = [];
+  const seen: unknown[] = [];
+  const server = new Server({ log: (line) => log.push(line) });
+  server.use(requireToken((token) => token === "right" && { name: "alice", admin: true }));
+  server.use((call, next) => {
+    seen.push(call.identity);
+    return next(call);
+  });
+  server.use(logCalls((line) => log.push(line.replace(/[\d.]+ ms/, "N ms"))));
+  server.register("Who", who);
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address, { interceptors: [sendToken(() => "right")] });
+  assertEquals(await client.call("Who.me"), { name: "alice", admin: true });
+  assertEquals(seen, [{ name: "alice", admin: true }]);
+  const stop = new AbortController();
+  const hanging = assertRejects(() => client.call("Who.hang", undefined, { signal: stop.signal }), RpcError);
+  await assertRejects(() => client.call("Who.crash"), RpcError);
+  assertEquals(server.snapshot().calls.list[0]!.identity, "alice");
+  assertEquals("identity" in server.snapshot().peers.list[0]!, false);
+  assertEquals(log, [
+    "Who.me ok N ms for alice",
+    "Who.crash failed N ms for alice",
+    "Handler of Who.crash failed, called by alice",
+  ]);
+  stop.abort();
+  await hanging;
+  await server.close();
+});
+
+Deno.test("identity: a check of requireToken that returns nonsense refuses the call", async () => {
+  for (const [answer, code] of [[undefined, "unauthenticated"], [7, "internal"], ["", "internal"]] as const) {
+    // A user without types may return anything.
+    await using server = new Server().use(requireToken(() => answer as unknown as boolean)).register(
+      "Who",
+      who,
+    );
+    const { address } = await server.listen("tcp@127.0.0.1:0");
+    await using client = await connect(address, { interceptors: [sendToken(() => "right")] });
+    assertEquals((await assertRejects(() => client.call("Who.me"), RpcError)).code, code);
+  }
 });

@@ -424,7 +424,7 @@ export class Callee {
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
-      const name = shownName(call.peer.identity);
+      const name = shownName(call.identity);
       const caller = name === undefined ? "" : `, called by ${name}`;
       this.#options.log?.(`Handler of ${call.method} failed${caller}`, reason);
     }

@@ -1,7 +1,7 @@
 // One call of the other side while it is being answered. Made and kept by the callee's half of a session; handlers see it as
 // their context.
 
-import type { CallContext, Method, Peer } from "../call/dispatch.ts";
+import type { IdentifiedContext, Identity, Method, Peer } from "../call/dispatch.ts";
 import type { RpcError } from "../call/error.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
 import type { AnswerWatch } from "../call/watch.ts";
@@ -10,7 +10,7 @@ import type { Outflow } from "./outflow.ts";
 import { type PeerSession, SessionPeer } from "./session_peer.ts";
 
 /** A call being answered: what the session knows of it, and the context that its handler sees. */
-export class IncomingCall implements CallContext {
+export class IncomingCall implements IdentifiedContext {
   /** Whether it has had its answer or is owed none. */
   answered = false;
   /** Takes the arguments, where they are a stream. */
@@ -53,6 +53,15 @@ export class IncomingCall implements CallContext {
 
   get peer(): Peer {
     return this.#peer ??= new SessionPeer(this.session, this, this.target.watcher?.back);
+  }
+
+  /** Who calls: as an interceptor has said, else as `authenticate` has. */
+  get identity(): Identity | undefined {
+    return this.#peer === undefined ? this.session.identity : this.#peer.identity;
+  }
+
+  identify(identity: Identity | undefined): void {
+    SessionPeer.identify(this.peer, identity);
   }
 
   get replyMetadata(): Map<string, string | Uint8Array> {

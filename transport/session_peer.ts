@@ -32,12 +32,19 @@ export class SessionPeer implements Peer {
   readonly #session: PeerSession;
   readonly #outer: CallContext;
   readonly #defaults: CallDefaults;
+  #identity: Identity | undefined;
 
   /** @param watcher Watches the calls back; absent = nobody does */
   constructor(session: PeerSession, outer: CallContext, watcher?: CallWatcher) {
     this.#session = session;
+    this.#identity = session.identity;
     this.#outer = outer;
     this.#defaults = watcher === undefined ? DEFAULTS : { ...DEFAULTS, watcher };
+  }
+
+  /** Says who a caller is, for one of its calls. */
+  static identify(peer: Peer, identity: Identity | undefined): void {
+    if (#session in peer) peer.#identity = identity;
   }
 
   /** What is the same for all calls of one connection, and for no others: addresses of Unix sockets are not. */
@@ -54,7 +61,7 @@ export class SessionPeer implements Peer {
   }
 
   get identity(): Identity | undefined {
-    return this.#session.identity;
+    return this.#identity;
   }
 
   call<T>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
@@ -75,7 +82,8 @@ export class SessionPeer implements Peer {
 
   /** What is shown of it where it is logged. */
   [Symbol.for("Deno.customInspect")](inspect: typeof Deno.inspect, options: Deno.InspectOptions): string {
-    return `Peer ${inspect({ address: this.address }, options)}`;
+    const { address, identity } = this;
+    return `Peer ${inspect(identity === undefined ? { address } : { address, identity }, options)}`;
   }
 
   #start(call: OutgoingCall): void {
