@@ -5,6 +5,8 @@ import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, AlarmClock, type Sleeper } from "../transport/alarm.ts";
+import type { Identity } from "../call/dispatch.ts";
+import { PeerPlaces, Places } from "../transport/places.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../transport/handshake.ts";
@@ -16,7 +18,7 @@ import { textOf } from "../transport/outbox.ts";
 import { Session } from "../transport/session.ts";
 import type { Tally } from "../transport/tally.ts";
 import { TlsFailure } from "../transport/tls_conn.ts";
-import { Origins } from "./origins.ts";
+import { originOf, Origins } from "./origins.ts";
 import { RefusalCounts, type RefusalReason } from "./refusals.ts";
 
 /** Connections that may be on their way out at once; who is refused beyond them is closed without waiting for its end. */
@@ -36,6 +38,10 @@ export interface AdmissionOptions {
   readonly maxConnectionsPerPeer: number;
   /** How long a handshake may take, in ms. */
   readonly handshakeTimeout: number;
+  /** Handlers at work at once that have not returned at once, of all connections. */
+  readonly maxInFlightTotal: number;
+  /** How long these may wait for their callers while few places are left, in ms. */
+  readonly stallTimeout: number;
   readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
 }
@@ -60,6 +66,7 @@ export class Admission implements Sleeper {
   readonly #options: AdmissionOptions;
   readonly #names = new KeyCache();
   readonly #bodies = new CallBodies(MAX_HELD_BYTES);
+  readonly #places: Places;
   /** Who is in a handshake, longest first. */
   readonly #waiting = new Set<Arrival>();
   /** Who was refused and has not gone yet. Takes nobody's place. */
@@ -77,6 +84,9 @@ export class Admission implements Sleeper {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#origins = new Origins(options.maxConnectionsPerPeer);
+    this.#places = new Places(options.maxInFlightTotal, () => {
+      for (const session of this.#sessions) session.endStalled(options.stallTimeout);
+    });
   }
 
   /** The connections whose handshake is done. */
@@ -127,6 +137,7 @@ export class Admission implements Sleeper {
   /** Turns away whoever is still in a handshake; resolves when they are gone. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#places.close();
     const reason = new RpcError("unavailable", "The server is shutting down");
     for (const arrival of [...this.#waiting]) {
       const told = this.#refuse(arrival, "closing", reason);
@@ -243,6 +254,7 @@ export class Admission implements Sleeper {
       limits,
       tally,
       clock: this.#clock,
+      places: new PeerPlaces(this.#places, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
       names: this.#names,
       lookup,
@@ -258,6 +270,12 @@ export class Admission implements Sleeper {
     if (this.#closed) session.drain();
     return session;
   }
+}
+
+/** Which connections share places: those of one identity, else of one IP address or network, else of Unix sockets. */
+function sharerOf(identity: Identity | undefined, peer: string): string {
+  const name = typeof identity === "object" ? identity.name : identity;
+  return name === undefined ? `address ${originOf(peer)}` : `name ${name}`;
 }
 
 function arrivalOf(

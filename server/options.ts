@@ -35,11 +35,20 @@ export interface ServerOptions extends Partial<SessionLimits> {
   /**
    * Calls of all connections together whose handlers may be at work; the call too many is refused with
    * `resource_exhausted`. A handler that does not heed its `signal` counts until it returns, even if its connection is
-   * gone.
+   * gone. Of the last eighth no peer, which is an identity or else an IP address, gets more than its share while others
+   * ask.
    *
    * @default {32_768}
    */
   maxInFlightTotal?: number;
+  /**
+   * How long a handler may wait for its caller, for credit or for arguments, while more than seven eighths of
+   * `maxInFlightTotal` are taken: then its call ends with `resource_exhausted`. With fewer, it may wait as long as the call
+   * may take.
+   *
+   * @default {10_000}
+   */
+  stallTimeout?: number;
   /**
    * How long a handshake may take, however its bytes come.
    *
@@ -113,6 +122,7 @@ const NAMES: Names<ServerOptions> = {
   maxConnections: true,
   maxConnectionsPerPeer: true,
   maxInFlightTotal: true,
+  stallTimeout: true,
   handshakeTimeout: true,
   handleTimeout: true,
   codecs: true,
@@ -132,6 +142,7 @@ export interface ServerSettings {
   readonly maxConnections: number;
   readonly maxConnectionsPerPeer: number;
   readonly maxInFlightTotal: number;
+  readonly stallTimeout: number;
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
@@ -161,6 +172,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
     maxConnectionsPerPeer: perPeer === Infinity ? perPeer : whole("maxConnectionsPerPeer", perPeer, 1),
     maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
+    stallTimeout: whole("stallTimeout", options.stallTimeout ?? 10_000, 1, MAX_DELAY),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
     handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
     codecs,

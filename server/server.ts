@@ -123,6 +123,7 @@ export class Server implements AsyncDisposable {
   constructor(options: ServerOptions = {}) {
     const settings = serverSettings(options);
     const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout } = settings;
+    const { maxInFlightTotal, stallTimeout } = settings;
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#log = log;
@@ -133,7 +134,7 @@ export class Server implements AsyncDisposable {
       this.#services.registerBuiltIn(Reflection, handlers);
     }
     this.#tls = settings.tls;
-    this.#tally = new Tally(settings.maxInFlightTotal);
+    this.#tally = new Tally();
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
     this.#shown = new Shown(log);
@@ -154,6 +155,8 @@ export class Server implements AsyncDisposable {
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
+      maxInFlightTotal,
+      stallTimeout,
       mapError: checkHook("mapError", options.mapError),
       log,
     });

@@ -231,6 +231,8 @@ function admission(options: Partial<AdmissionOptions> = {}): Admission {
     maxConnections: 10_000,
     maxConnectionsPerPeer: Infinity,
     handshakeTimeout: 5_000,
+    maxInFlightTotal: 32_768,
+    stallTimeout: 10_000,
     ...options,
   });
 }

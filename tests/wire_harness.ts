@@ -13,6 +13,7 @@ import type { MethodStats } from "../call/stats.ts";
 import { sessionLimits } from "../transport/limits.ts";
 import { connPair } from "../testing/conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
+import { PeerPlaces, Places } from "../transport/places.ts";
 import { Session } from "../transport/session.ts";
 import { type LimitStats, Tally } from "../transport/tally.ts";
 import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
@@ -59,7 +60,8 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   for (const [name, methods] of Object.entries(services)) table.register(name, methods);
   const { peerMaxFrameBytes = 4_194_304, handleTimeout = 0 } = options;
   const limits = sessionLimits(options);
-  const tally = new Tally(options.maxInFlightTotal);
+  const tally = new Tally();
+  const places = new Places(options.maxInFlightTotal ?? 32_768, () => {});
   const clock = new AlarmClock();
   const names = new KeyCache();
   const sessions: Session[] = [];
@@ -79,6 +81,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         prefix: new Uint8Array(0),
         limits,
         tally,
+        places: new PeerPlaces(places, () => "everyone"),
         clock,
         bodies: new CallBodies(MAX_HELD_BYTES),
         names,
@@ -99,6 +102,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
     idle,
     async [Symbol.asyncDispose]() {
       peer.close();
+      places.close();
       for (const session of sessions) session.close(new RpcError("unavailable", "The test is over"));
       await idle();
     },

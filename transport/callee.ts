@@ -24,6 +24,7 @@ import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
 import { QueueGate } from "./queue_gate.ts";
 import type { PeerSession } from "./session_peer.ts";
+import type { PeerPlaces } from "./places.ts";
 import type { Tally } from "./tally.ts";
 import { Outflow } from "./outflow.ts";
 
@@ -36,8 +37,10 @@ export interface CalleeOptions {
    * streams wait while more than half of it does.
    */
   readonly limits: Pick<SessionLimits, "maxInFlight" | "maxQueueTime" | "maxUnsentBytes">;
-  /** Counts with all sessions of this server or client, and knows how many handlers are at work in all. */
+  /** Counts with all sessions of this server or client. */
   readonly tally: Tally;
+  /** Places for handlers, which all connections of a server share; absent = as many as there are calls. */
+  readonly places?: PeerPlaces;
   /** `handleTimeout`: ms for one call; 0 = no limit. */
   readonly agreement: Pick<Agreement, "handleTimeout">;
   /** Makes what a handler threw an error for its caller; undefined = it is nobody's business. */
@@ -209,6 +212,20 @@ export class Callee {
     return next;
   }
 
+  /**
+   * Ends calls whose handlers have waited for the other side's credit or arguments, and for nothing else.
+   *
+   * @param limit For how long, in ms, as far as that was seen: it takes two looks
+   */
+  endStalled(now: number, limit: number): void {
+    for (const call of this.#running?.values() ?? []) {
+      if (call.answered || !call.stalled(now, limit)) continue;
+      this.#options.tally.stallTimeout++;
+      const message = `${call.method} has waited ${limit} ms for its caller, while others ask (stallTimeout)`;
+      this.#giveUp(call, new RpcError("resource_exhausted", message));
+    }
+  }
+
   /** Nothing comes any more: neither arguments that have not ended, nor credit. */
   endOfInput(reason: RpcError): void {
     this.#dry = reason;
@@ -238,7 +255,7 @@ export class Callee {
    * @throws {RpcError} Why it is refused
    */
   #admit(method: string, arrived: number, deadline: number): void {
-    const { limits, tally } = this.#options;
+    const { limits, tally, places } = this.#options;
     const now = this.#outbox.now();
     if (deadline <= now) {
       tally.expired++;
@@ -248,7 +265,7 @@ export class Callee {
       tally.inFlight++;
       throw exhausted(`More than ${limits.maxInFlight} calls are in flight`);
     }
-    if (tally.full) {
+    if (places !== undefined && !places.admits(now)) {
       tally.inFlightTotal++;
       throw exhausted("Too many calls are in flight on all connections");
     }
@@ -298,7 +315,7 @@ export class Callee {
   /** Keeps a call that is not answered at once. */
   #keep(call: IncomingCall): void {
     (this.#running ??= new Map()).set(call.seq, call);
-    this.#options.tally.started();
+    this.#options.places?.take();
     this.#owner.wakeBy(call.deadline);
     // The handler itself may have closed the connection before it returned a promise.
     if (this.#ended !== undefined) this.#abandon(call, this.#ended);
@@ -369,7 +386,7 @@ export class Callee {
   }
 
   #returned(call: IncomingCall): void {
-    if (this.#running?.delete(call.seq)) this.#options.tally.returned();
+    if (this.#running?.delete(call.seq)) this.#options.places?.release();
     if (call.inflow?.over === false) {
       call.inflow.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
     }

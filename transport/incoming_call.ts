@@ -21,6 +21,8 @@ export class IncomingCall implements IdentifiedContext {
   #replyMetadata: Map<string, string | Uint8Array> | undefined;
   #abort: AbortController | undefined;
   #reason: RpcError | undefined;
+  /** How far its streams were when it was seen to wait for its caller, and since when. */
+  declare private stall?: { readonly items: number; readonly since: number } | undefined;
 
   // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
   declare readonly method: string;
@@ -91,6 +93,16 @@ export class IncomingCall implements IdentifiedContext {
   [Symbol.for("Deno.customInspect")](inspect: typeof Deno.inspect, options: Deno.InspectOptions): string {
     const { method, peer, metadata, deadline, signal, replyMetadata } = this;
     return `CallContext ${inspect({ method, peer, metadata, deadline, signal, replyMetadata }, options)}`;
+  }
+
+  /** Whether its handler has waited for its caller for `limit` ms. Known from the second look on. */
+  stalled(now: number, limit: number): boolean {
+    const [sent, received] = [this.outflow?.stats(), this.inflow?.stats()];
+    const waits = sent?.waitsFor === "credit" || sent === undefined && received?.waitsFor === "peer";
+    const items = (sent?.items ?? 0) + (received?.items ?? 0);
+    if (!waits) this.stall = undefined;
+    else if (this.stall?.items !== items) this.stall = { items, since: now };
+    return this.stall !== undefined && now - this.stall.since >= limit;
   }
 
   /** Tells the handler, and its streams, that nobody waits any more. */

@@ -23,6 +23,7 @@ import { discard, LINGER_BYTES, LINGER_MS } from "./linger.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Outbox, type OutboxOwner, textOf } from "./outbox.ts";
 import type { SessionState, SessionStats } from "./session_stats.ts";
+import type { PeerPlaces } from "./places.ts";
 import type { Tally } from "./tally.ts";
 import { Writer, type WriterOwner } from "./writer.ts";
 
@@ -38,6 +39,8 @@ export interface SessionOptions {
   readonly limits: SessionLimits;
   /** What the sessions of one client or server count together. */
   readonly tally: Tally;
+  /** Places for handlers, which all connections of a server share; absent = as many as there are calls. */
+  readonly places?: PeerPlaces;
   /** Wakes them, likewise. */
   readonly clock: AlarmClock;
   /** Keeps the encoded arguments of their calls, likewise. */
@@ -163,6 +166,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** The calls of which `running` is the number, oldest first. */
   get calls(): Iterable<IncomingCall> {
     return this.#callee.calls;
+  }
+
+  /** Ends calls of the other side whose handlers have waited for it for `limit` ms. */
+  endStalled(limit: number): void {
+    this.#callee.endStalled(performance.now(), limit);
   }
 
   /** Bytes that have not left. */
@@ -553,6 +561,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#callee.endAll(reason);
     this.#writer.stop();
     this.#conn.close();
+    this.#options.places?.close();
     this.#goOn();
     this.#options.ended?.(reason);
   }

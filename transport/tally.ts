@@ -8,6 +8,8 @@ export interface LimitStats {
   readonly inFlightTotal: number;
   /** Calls refused because they had waited too long already: `maxQueueTime`. */
   readonly queueTime: number;
+  /** Calls ended because their handlers waited for their callers while few places were left: `stallTimeout`. */
+  readonly stallTimeout: number;
   /** Calls never started because their time was over. */
   readonly expired: number;
   /** Connections ended over frames that break the protocol or are too long: `maxFrameBytes`. */
@@ -22,40 +24,18 @@ export interface LimitStats {
   readonly uselessFrames: number;
 }
 
-/** The counts, as sessions raise them, and the handlers at work for all of them. */
+/** The counts, as sessions raise them. */
 export class Tally implements LimitStats {
   inFlight = 0;
   inFlightTotal = 0;
   queueTime = 0;
+  stallTimeout = 0;
   expired = 0;
   frames = 0;
   frameTimeout = 0;
   writeTimeout = 0;
   heartbeatTimeout = 0;
   uselessFrames = 0;
-  /** Handlers that have not returned, also of connections that are gone. */
-  #running = 0;
-  readonly #most: number;
-
-  /** @param most How many handlers may be at work at once */
-  constructor(most = Infinity) {
-    this.#most = most;
-  }
-
-  /** Whether no handler more may be started. */
-  get full(): boolean {
-    return this.#running >= this.#most;
-  }
-
-  /** A handler has not returned at once. */
-  started(): void {
-    this.#running++;
-  }
-
-  /** Such a handler has returned. */
-  returned(): void {
-    this.#running--;
-  }
 
   /** A copy of the counts. */
   stats(): LimitStats {
