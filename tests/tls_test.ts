@@ -13,6 +13,7 @@ import { connect, type ConnectOptions } from "../client/mod.ts";
 import { dialAndReset, RawPeer } from "./raw_peer.ts";
 import { bytes, call, OPTION } from "./raw_peer.ts";
 import { dialTls } from "../transport/tls.ts";
+import { dialShowing } from "../transport/tls_dial.ts";
 import { listenTls } from "../transport/tls_listener.ts";
 import { assertBothWays, BOTH_WAYS } from "./both_ways.ts";
 import { Pair } from "./session_pair.ts";
@@ -302,6 +303,70 @@ Deno.test("tls: both sides call, and stream, over one connection", async () => {
   await using pair = new Pair([dialled, accepted!], BOTH_WAYS);
   await assertBothWays(pair);
 });
+
+for (const reader of ["server", "client", "client with a certificate"] as const) {
+  Deno.test(`tls: a ${reader} that does not read makes its peer wait, and then reads everything`, async () => {
+    await using at = await tlsPair(reader === "client with a certificate");
+    const [reading, writing] = reader === "server" ? [at.accepted, at.dialled] : [at.dialled, at.accepted];
+    await using other = await tlsPair(false);
+    const size = 64_000_000;
+    let written = 0;
+    const filling = (async () => {
+      const part = new Uint8Array(60_000);
+      while (written < size) {
+        part.fill(written / part.length);
+        for (let from = 0; from < part.length;) from += await writing.write(part.subarray(from));
+        written += part.length;
+      }
+      await writing.closeWrite();
+    })();
+    // The same amount through another connection of this process takes as long, so it would all have been taken.
+    const passing = (async () => {
+      const part = new Uint8Array(60_000);
+      for (let sent = 0; sent < size;) sent += await other.dialled.write(part);
+      await other.dialled.closeWrite();
+    })();
+    const chunk = new Uint8Array(50_000);
+    while (await other.accepted.read(chunk) !== null);
+    await passing;
+    // What is below TLS, the system's buffers, takes some megabytes.
+    assert(written < size / 2, `${written} bytes were taken although nothing was read`);
+    let read = 0;
+    for (let count; (count = await reading.read(chunk)) !== null;) {
+      for (let i = 0; i < count; i++, read++) {
+        if (chunk[i] !== (Math.floor(read / 60_000) & 255)) throw new Error(`Wrong at ${read}`);
+      }
+    }
+    await filling;
+    assertEquals(read, written);
+  });
+}
+
+/** Two ends of one connection over TLS. */
+async function tlsPair(mutual: boolean) {
+  const listener = await listenTls({ hostname: "127.0.0.1", port: 0 }, {
+    ...identity("server"),
+    ...(mutual ? { clientCaCerts: [pem("client_ca.pem")] } : {}),
+  });
+  const to = { hostname: "127.0.0.1", port: listener.port };
+  const { signal } = new AbortController();
+  const [dialled, accepted] = await Promise.all([
+    mutual
+      ? dialShowing(to, { caCerts: [CA], ...identity("client") }, signal)
+      : dialTls(to, { caCerts: [CA] }, signal),
+    listener.accept(),
+  ]);
+  listener.close();
+  return {
+    dialled,
+    accepted: accepted!,
+    [Symbol.asyncDispose]() {
+      dialled.close();
+      accepted!.close();
+      return Promise.resolve();
+    },
+  };
+}
 
 Deno.test("tls: shutdown lets what was accepted finish, close() does not wait", async () => {
   for (const end of ["shutdown", "close"] as const) {
