@@ -8,7 +8,13 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { type CallContext, RpcError, Server, type ServerOptions } from "../server/mod.ts";
+import {
+  type CallContext,
+  RpcError,
+  Server,
+  type ServerOptions,
+  type ServerTlsOptions,
+} from "../server/mod.ts";
 import { connect, type ConnectOptions } from "../client/mod.ts";
 import { dialAndReset, RawPeer } from "./raw_peer.ts";
 import { bytes, call, OPTION } from "./raw_peer.ts";
@@ -459,6 +465,72 @@ Deno.test("tls: listening without a certificate, or with none that is good, says
   }
   // deno-lint-ignore no-explicit-any
   assertThrows(() => new Server({ tls: { cert } as any }), TypeError, "expected cert and key as text");
+});
+
+Deno.test("tls: a renewed certificate is for new connections, and those that there are stay", async () => {
+  await using at = await open({ tls: identity("elsewhere") });
+  const listening = await at.server.listen("tls@127.0.0.1:0");
+  const tls = { caCerts: [CA], serverName: "elsewhere.example" };
+  await using before = await connect(listening.address, { tls });
+  assertEquals(await before.call("Echo.echo", 1), 1);
+  await assertRejects(() => connect(listening.address, TRUST), RpcError, "not valid for name");
+
+  listening.renew(identity("server"));
+  await using after = await connect(listening.address, TRUST);
+  assertEquals(await after.call("Echo.echo", 2), 2);
+  await assertRejects(() => connect(listening.address, { tls }), RpcError, "not valid for name");
+  assertEquals(await before.call("Echo.echo", 3), 3);
+  // Each place where a server listens is renewed by itself.
+  await using elsewhere = await connect(at.address, { tls });
+  assertEquals(await elsewhere.call("Echo.echo", 4), 4);
+});
+
+Deno.test("tls: clients can be asked for certificates from a renewal on", async () => {
+  await using server = new Server({ tls: identity("server") }).register("Echo", { echo: () => "here" });
+  const listening = await server.listen("tls@127.0.0.1:0");
+  await using before = await connect(listening.address, TRUST);
+  listening.renew({ clientCaCerts: [pem("client_ca.pem")] });
+  await assertRejects(() => connect(listening.address, TRUST), RpcError);
+  // What is left out stays.
+  listening.renew(identity("server"));
+  listening.renew({ ...identity("server"), clientCaCerts: undefined });
+  await assertRejects(() => connect(listening.address, TRUST), RpcError);
+  await using client = await connect(listening.address, { tls: { ...TRUST.tls, ...identity("client") } });
+  assertEquals([await client.call("Echo.echo"), await before.call("Echo.echo")], ["here", "here"]);
+});
+
+Deno.test("tls: a renewal that is invalid says why, and the certificate before stays in use", async () => {
+  await using at = await open();
+  const listening = await at.server.listen("tls@127.0.0.1:0");
+  const { cert, key } = identity("server");
+  const wrong: [unknown, string][] = [
+    [{ cert: pem("elsewhere.pem") }, `Cannot renew ${listening.address}: the key of the option tls does not`],
+    [
+      { cert: cert.slice(0, 99), key },
+      `Cannot renew ${listening.address}: the option tls needs a certificate`,
+    ],
+    [
+      { clientCaCerts: [cert.slice(0, 99)] },
+      `Cannot renew ${listening.address}: the option tls.clientCaCerts`,
+    ],
+    [{ cert: "cert.pem" }, "Cannot use tls.cert: expected text in PEM"],
+    [{ key: 1 }, "Cannot use tls: expected cert and key as text in PEM"],
+    [{ clientCaCerts: [] }, "Cannot use tls.clientCaCerts: expected a list"],
+    [{ certs: cert }, 'Cannot renew: unknown option "certs"; did you mean "cert"?'],
+    [undefined, "Cannot renew: expected an object with options"],
+  ];
+  for (const [tls, message] of wrong) {
+    const error = assertThrows(() => listening.renew(tls as Partial<ServerTlsOptions>), TypeError, message);
+    assert(!Deno.inspect(error).includes("BEGIN CERT") && !Deno.inspect(error).includes("BEGIN PRIV"));
+  }
+  await using client = await connect(listening.address, TRUST);
+  assertEquals(await client.call("Echo.echo", 1), 1);
+  const plain = await at.server.listen("tcp@127.0.0.1:0");
+  assertThrows(
+    () => plain.renew({ cert, key }),
+    TypeError,
+    `Cannot renew ${plain.address}: only tls@ addresses have a certificate`,
+  );
 });
 
 Deno.test("tls: what a client trusts must be text in PEM", async () => {
