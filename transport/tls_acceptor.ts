@@ -14,8 +14,8 @@ import { type TlsConn, TlsFailure } from "./tls_conn.ts";
 const MOST_REMEMBERED = 16_384;
 
 /**
- * TLS for sockets, by a `tls.Server` that listens nowhere: a `TLSSocket` made without one takes any certificate of a
- * client in Deno 2.9, whatever it is told.
+ * Puts TLS on sockets by a `tls.Server` that listens nowhere: a `TLSSocket` made without one accepts any certificate of a
+ * client in Deno 2.9, whatever its options are.
  *
  * In Deno 2.9 all `tls.Server`s of a process share the sessions that clients may resume, and a resumed session brings the
  * certificate of its first handshake, which is not verified again. So a certificate is accepted from a resumed session

@@ -1,4 +1,4 @@
-// Node's TLS sockets as Conns. Used by the accepting side (tls_listener.ts), and by the dialling side where it shows a
+// Node's TLS sockets as Conns. Used by the accepting side (tls_acceptor.ts), and by the dialling side where it shows a
 // certificate of its own (tls_dial.ts).
 
 import type { Socket } from "node:net";
