@@ -15,8 +15,8 @@ import { mostHeld, whole } from "../transport/limits.ts";
 import { adviceForOldDeno } from "../transport/runtime.ts";
 import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
-import type { ServerTlsOptions } from "../transport/tls.ts";
-import { listenTls } from "../transport/tls_listener.ts";
+import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
+import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
 import type { CheckedMethods, ServiceHandlers } from "../call/contract_methods.ts";
 import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
@@ -42,6 +42,14 @@ export interface Listening extends AsyncDisposable {
    * machine, clients elsewhere need one that is its own.
    */
   readonly address: string;
+  /**
+   * Takes another certificate, key or list of authorities, on `tls@` alone; what is left out stays as it is. It is for
+   * connections that arrive from now on: those that there are stay open, with whatever certificate their client has.
+   *
+   * @param tls What is replaced
+   * @throws {TypeError} If this is not `tls@`, or something in it is invalid; what was in use before stays in use
+   */
+  renew(tls: Partial<ServerTlsOptions>): void;
   /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
   close(): Promise<void>;
 }
@@ -254,8 +262,22 @@ export class Server implements AsyncDisposable {
       this.#listening.delete(listener);
       await accepting;
     };
+    let tls = this.#tls;
+    const renew = (changes: Partial<ServerTlsOptions>) => {
+      if (!(listener instanceof TlsListener) || tls === undefined) {
+        throw new TypeError(`Cannot renew ${where}: only tls@ addresses have a certificate`);
+      }
+      const renewed = renewedServerTls(tls, changes);
+      try {
+        listener.renew(renewed);
+      } catch (error) {
+        throw located(error, `Cannot renew ${where}`);
+      }
+      tls = renewed;
+    };
     return {
       address: where,
+      renew,
       close,
       [Symbol.asyncDispose]: close,
     };
@@ -364,7 +386,7 @@ export class Server implements AsyncDisposable {
       if (transport === "unix") return await listenUnix(parsed, listening);
       return transport === "tls" ? await listenTls(parsed, tls!, listening) : listenTcp(parsed, listening);
     } catch (error) {
-      throw located(error, address);
+      throw located(error, `Cannot listen on ${address}`);
     }
   }
 
@@ -421,10 +443,10 @@ export class Server implements AsyncDisposable {
   }
 }
 
-/** The same error, of the same class, with the address that the system leaves out. */
-function located(error: unknown, address: string): unknown {
+/** The same error, of the same class, with what could not be done, such as "Cannot listen on" and an address. */
+function located(error: unknown, failed: string): unknown {
   if (!(error instanceof Error)) return error;
-  const message = `Cannot listen on ${address}: ${error.message}`;
+  const message = `${failed}: ${error.message}`;
   return Reflect.construct(error.constructor, [message, { cause: error }]);
 }
 

@@ -1,6 +1,6 @@
 // What a runtime has and has not. That clients run without Deno is everywhere_test.ts.
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { adviceForOldDeno, checkDialable, tooOld } from "../transport/runtime.ts";
 import { Server } from "../server/mod.ts";
 
@@ -26,6 +26,24 @@ Deno.test("runtime: a server that listens in a Deno that is too old says so", as
   }
   assertEquals(log.length, 1);
   assertMatch(log[0]!, /^Deno 2\.9\.4 leaks sockets of connections that are closed; use 2\.9\.5 or later$/);
+});
+
+Deno.test("runtime: certificates of clients are not asked for in a Deno that is too old", async () => {
+  const pem = (name: string) => Deno.readTextFileSync(new URL(`./certs/${name}`, import.meta.url));
+  const tls = { cert: pem("server.pem"), key: pem("server.key") };
+  const clientCaCerts = [pem("client_ca.pem")];
+  const own = Object.getOwnPropertyDescriptor(Deno, "version")!;
+  Object.defineProperty(Deno, "version", { ...own, value: { ...Deno.version, deno: "2.9.4" } });
+  try {
+    await using mutual = new Server({ tls: { ...tls, clientCaCerts } });
+    const message = "127.0.0.1:0: the option tls.clientCaCerts needs Deno 2.9.5 or later";
+    await assertRejects(() => mutual.listen("tls@127.0.0.1:0"), TypeError, message);
+    await using server = new Server({ tls });
+    const listening = await server.listen("tls@127.0.0.1:0");
+    assertThrows(() => listening.renew({ clientCaCerts }), TypeError, "needs Deno 2.9.5 or later");
+  } finally {
+    Object.defineProperty(Deno, "version", own);
+  }
 });
 
 Deno.test("runtime: Deno dials every address", () => {

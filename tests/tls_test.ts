@@ -8,11 +8,18 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { type CallContext, RpcError, Server, type ServerOptions } from "../server/mod.ts";
+import {
+  type CallContext,
+  RpcError,
+  Server,
+  type ServerOptions,
+  type ServerTlsOptions,
+} from "../server/mod.ts";
 import { connect, type ConnectOptions } from "../client/mod.ts";
 import { dialAndReset, RawPeer } from "./raw_peer.ts";
 import { bytes, call, OPTION } from "./raw_peer.ts";
 import { dialTls } from "../transport/tls.ts";
+import { dialShowing } from "../transport/tls_dial.ts";
 import { listenTls } from "../transport/tls_listener.ts";
 import { assertBothWays, BOTH_WAYS } from "./both_ways.ts";
 import { Pair } from "./session_pair.ts";
@@ -303,6 +310,70 @@ Deno.test("tls: both sides call, and stream, over one connection", async () => {
   await assertBothWays(pair);
 });
 
+for (const reader of ["server", "client", "client with a certificate"] as const) {
+  Deno.test(`tls: a ${reader} that does not read makes its peer wait, and then reads everything`, async () => {
+    await using at = await tlsPair(reader === "client with a certificate");
+    const [reading, writing] = reader === "server" ? [at.accepted, at.dialled] : [at.dialled, at.accepted];
+    await using other = await tlsPair(false);
+    const size = 64_000_000;
+    let written = 0;
+    const filling = (async () => {
+      const part = new Uint8Array(60_000);
+      while (written < size) {
+        part.fill(written / part.length);
+        for (let from = 0; from < part.length;) from += await writing.write(part.subarray(from));
+        written += part.length;
+      }
+      await writing.closeWrite();
+    })();
+    // The same amount through another connection of this process takes as long, so it would all have been taken.
+    const passing = (async () => {
+      const part = new Uint8Array(60_000);
+      for (let sent = 0; sent < size;) sent += await other.dialled.write(part);
+      await other.dialled.closeWrite();
+    })();
+    const chunk = new Uint8Array(50_000);
+    while (await other.accepted.read(chunk) !== null);
+    await passing;
+    // What is below TLS, the system's buffers, takes some megabytes.
+    assert(written < size / 2, `${written} bytes were taken although nothing was read`);
+    let read = 0;
+    for (let count; (count = await reading.read(chunk)) !== null;) {
+      for (let i = 0; i < count; i++, read++) {
+        if (chunk[i] !== (Math.floor(read / 60_000) & 255)) throw new Error(`Wrong at ${read}`);
+      }
+    }
+    await filling;
+    assertEquals(read, written);
+  });
+}
+
+/** Two ends of one connection over TLS. */
+async function tlsPair(mutual: boolean) {
+  const listener = await listenTls({ hostname: "127.0.0.1", port: 0 }, {
+    ...identity("server"),
+    ...(mutual ? { clientCaCerts: [pem("client_ca.pem")] } : {}),
+  });
+  const to = { hostname: "127.0.0.1", port: listener.port };
+  const { signal } = new AbortController();
+  const [dialled, accepted] = await Promise.all([
+    mutual
+      ? dialShowing(to, { caCerts: [CA], ...identity("client") }, signal)
+      : dialTls(to, { caCerts: [CA] }, signal),
+    listener.accept(),
+  ]);
+  listener.close();
+  return {
+    dialled,
+    accepted: accepted!,
+    [Symbol.asyncDispose]() {
+      dialled.close();
+      accepted!.close();
+      return Promise.resolve();
+    },
+  };
+}
+
 Deno.test("tls: shutdown lets what was accepted finish, close() does not wait", async () => {
   for (const end of ["shutdown", "close"] as const) {
     const started = Promise.withResolvers<void>();
@@ -394,6 +465,72 @@ Deno.test("tls: listening without a certificate, or with none that is good, says
   }
   // deno-lint-ignore no-explicit-any
   assertThrows(() => new Server({ tls: { cert } as any }), TypeError, "expected cert and key as text");
+});
+
+Deno.test("tls: a renewed certificate is for new connections, and those that there are stay", async () => {
+  await using at = await open({ tls: identity("elsewhere") });
+  const listening = await at.server.listen("tls@127.0.0.1:0");
+  const tls = { caCerts: [CA], serverName: "elsewhere.example" };
+  await using before = await connect(listening.address, { tls });
+  assertEquals(await before.call("Echo.echo", 1), 1);
+  await assertRejects(() => connect(listening.address, TRUST), RpcError, "not valid for name");
+
+  listening.renew(identity("server"));
+  await using after = await connect(listening.address, TRUST);
+  assertEquals(await after.call("Echo.echo", 2), 2);
+  await assertRejects(() => connect(listening.address, { tls }), RpcError, "not valid for name");
+  assertEquals(await before.call("Echo.echo", 3), 3);
+  // Each place where a server listens is renewed by itself.
+  await using elsewhere = await connect(at.address, { tls });
+  assertEquals(await elsewhere.call("Echo.echo", 4), 4);
+});
+
+Deno.test("tls: clients can be asked for certificates from a renewal on", async () => {
+  await using server = new Server({ tls: identity("server") }).register("Echo", { echo: () => "here" });
+  const listening = await server.listen("tls@127.0.0.1:0");
+  await using before = await connect(listening.address, TRUST);
+  listening.renew({ clientCaCerts: [pem("client_ca.pem")] });
+  await assertRejects(() => connect(listening.address, TRUST), RpcError);
+  // What is left out stays.
+  listening.renew(identity("server"));
+  listening.renew({ ...identity("server"), clientCaCerts: undefined });
+  await assertRejects(() => connect(listening.address, TRUST), RpcError);
+  await using client = await connect(listening.address, { tls: { ...TRUST.tls, ...identity("client") } });
+  assertEquals([await client.call("Echo.echo"), await before.call("Echo.echo")], ["here", "here"]);
+});
+
+Deno.test("tls: a renewal that is invalid says why, and the certificate before stays in use", async () => {
+  await using at = await open();
+  const listening = await at.server.listen("tls@127.0.0.1:0");
+  const { cert, key } = identity("server");
+  const wrong: [unknown, string][] = [
+    [{ cert: pem("elsewhere.pem") }, `Cannot renew ${listening.address}: the key of the option tls does not`],
+    [
+      { cert: cert.slice(0, 99), key },
+      `Cannot renew ${listening.address}: the option tls needs a certificate`,
+    ],
+    [
+      { clientCaCerts: [cert.slice(0, 99)] },
+      `Cannot renew ${listening.address}: the option tls.clientCaCerts`,
+    ],
+    [{ cert: "cert.pem" }, "Cannot use tls.cert: expected text in PEM"],
+    [{ key: 1 }, "Cannot use tls: expected cert and key as text in PEM"],
+    [{ clientCaCerts: [] }, "Cannot use tls.clientCaCerts: expected a list"],
+    [{ certs: cert }, 'Cannot renew: unknown option "certs"; did you mean "cert"?'],
+    [undefined, "Cannot renew: expected an object with options"],
+  ];
+  for (const [tls, message] of wrong) {
+    const error = assertThrows(() => listening.renew(tls as Partial<ServerTlsOptions>), TypeError, message);
+    assert(!Deno.inspect(error).includes("BEGIN CERT") && !Deno.inspect(error).includes("BEGIN PRIV"));
+  }
+  await using client = await connect(listening.address, TRUST);
+  assertEquals(await client.call("Echo.echo", 1), 1);
+  const plain = await at.server.listen("tcp@127.0.0.1:0");
+  assertThrows(
+    () => plain.renew({ cert, key }),
+    TypeError,
+    `Cannot renew ${plain.address}: only tls@ addresses have a certificate`,
+  );
 });
 
 Deno.test("tls: what a client trusts must be text in PEM", async () => {

@@ -60,6 +60,17 @@ export function adviceForOldDeno(): string | undefined {
     : undefined;
 }
 
+/**
+ * Checks that certificates of clients can be asked for: that it is known of this Deno that it tells resumed sessions from
+ * others, which are verified in full.
+ *
+ * @throws {TypeError} If they are asked for, and it is too old
+ */
+export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: string[] }): void {
+  if (clientCaCerts === undefined || !tooOld(Deno.version.deno)) return;
+  throw new TypeError(`the option tls.clientCaCerts needs Deno ${OLDEST_DENO} or later`);
+}
+
 /** Whether a version of Deno, such as `2.9.4` or `2.10.0-rc.1`, is too old. */
 export function tooOld(version: string): boolean {
   const [numbers, oldest] = [version, OLDEST_DENO].map((each) => each.split(/[.+-]/, 3).map(Number));

@@ -98,6 +98,20 @@ export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
   return { cert, key, clientCaCerts: [...clientCaCerts] };
 }
 
+/**
+ * Checks what replaces a part of who a server is; what is left out stays.
+ *
+ * @throws {TypeError} If something in it is not text in PEM
+ */
+export function renewedServerTls(
+  before: ServerTlsOptions,
+  changes: Partial<ServerTlsOptions>,
+): ServerTlsOptions {
+  checkOptions("renew", changes, SERVER_NAMES);
+  const { cert = before.cert, key = before.key, clientCaCerts = before.clientCaCerts } = changes;
+  return checkServerTls({ cert, key, clientCaCerts });
+}
+
 function isTexts(list: unknown): boolean {
   return Array.isArray(list) && list.every((each) => typeof each === "string");
 }

@@ -1,4 +1,4 @@
-// Node's TLS sockets as Conns. Used by the accepting side (tls_listener.ts), and by the dialling side where it shows a
+// Node's TLS sockets as Conns. Used by the accepting side (tls_acceptor.ts), and by the dialling side where it shows a
 // certificate of its own (tls_dial.ts).
 
 import type { Socket } from "node:net";
@@ -43,6 +43,7 @@ export class TlsConn implements Conn {
     if (this.#lost !== undefined || this.#socket !== undefined) return void socket.destroy();
     this.#socket = socket;
     this.certificate = certificate;
+    stopReadingWhenFull(socket);
     socket.on("readable", () => this.#wake());
     socket.on("end", () => {
       this.#ended = true;
@@ -129,4 +130,23 @@ export class TlsConn implements Conn {
     this.#wakeReader = undefined;
     wake?.();
   }
+}
+
+/** One of Deno's handles: what a socket of Node's reads from. */
+interface Handle {
+  readStart(): number;
+  readStop(): number;
+}
+
+/**
+ * Makes a socket stop reading from the network while its buffer is full, so that the peer has to wait. In Deno 2.9 the
+ * stream stops its TLS handle alone: the TCP handle below reads on without limit, and an end that comes meanwhile is lost.
+ */
+function stopReadingWhenFull(socket: TLSSocket): void {
+  const { _handle: tls } = socket as { _handle?: Handle & { _nativeTcpHandle?: Handle } };
+  const tcp = tls?._nativeTcpHandle;
+  if (tls === undefined || tcp === undefined) return;
+  const decrypt = tls.readStart.bind(tls);
+  tls.readStop = () => tcp.readStop();
+  tls.readStart = () => tcp.readStart() || decrypt();
 }
