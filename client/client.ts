@@ -398,7 +398,7 @@ function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): 
       const { failure } = discovery;
       const why = failure === undefined ? "" : `: ${failure.message}`;
       const message = `No list of servers within ${timeout} ms${why}`;
-      reject(new RpcError("deadline_exceeded", message, { cause: failure }));
+      reject(new RpcError("unavailable", message, { cause: failure, notStarted: true }));
     };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));
