@@ -65,12 +65,16 @@ export function checkLive(
  * Makes a further attempt at a call, over a session.
  *
  * @param signal Ends this attempt; the call's own unless there is more to it
+ * @param leaves Picks another server, if the call can go there instead, as {@linkcode SessionCall.leaves}; absent = it
+ * stays
+ * @returns What it was answered; undefined if it has left
  */
 export function attempt(
   session: Session,
   call: OutgoingCall,
   signal: AbortSignal | undefined,
-): Promise<Answer> {
+  leaves?: (reason: RpcError | undefined) => boolean,
+): Promise<Answer | undefined> {
   const { method, args, deadline, metadata, inflow } = call;
   return new Promise((resolve, fail) => {
     const attempt: SessionCall = {
@@ -90,6 +94,11 @@ export function attempt(
         call.outflow ??= attempt.outflow;
         call.watch?.failedAt(session.address, error);
         fail(error);
+      },
+      leaves: (reason) => {
+        const left = leaves?.(reason) ?? false;
+        if (left) resolve(undefined);
+        return left;
       },
     };
     session.call(attempt);

@@ -51,7 +51,7 @@ const NOT_ENCRYPTED =
   "use tls@ or wss@, or pass secure: false";
 
 /** What a session tells whoever dialled it. */
-export type DialEvents = Pick<SessionOptions, "draining" | "ended">;
+export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
 
 /**
  * Dials an address.
