@@ -45,7 +45,7 @@ export class Channel implements AttemptListener {
   #failure: RpcError | undefined;
   readonly #room: () => void;
 
-  /** @param room Told when calls can be sent over it that could not be before: it has a connection, or room in it */
+  /** @param room Called when calls can be sent over it that could not be before: it has a connection, or room in it */
   constructor(address: string, standing: Standing, options: DialOptions, room: () => void) {
     this.#room = room;
     this.address = address;
@@ -68,7 +68,7 @@ export class Channel implements AttemptListener {
     return pending;
   }
 
-  /** Whether a call may be sent over it soon. If not, `room` is told when it can be. */
+  /** Whether a call may be sent over it soon. If not, `room` is called when it can be. */
   takesCalls(): boolean {
     if (this.ready !== undefined) return this.ready.takesCalls();
     if (this.#failure !== undefined || this.#stop.signal.aborted) return false;

@@ -74,7 +74,7 @@ export async function retry(
  * Waits for a connection to any server, for a call that stays on the one that it gets.
  *
  * @param first The server that was picked already
- * @throws {RpcError} Why there is none, as `retry`
+ * @throws {RpcError} Why no server can be reached, as `retry`
  */
 export async function reach(call: OutgoingCall, ways: Ways, first: Leg | undefined): Promise<Leg> {
   const { leg } = await new Way(call, ways, call.signal, undefined).reach(first);
@@ -184,7 +184,7 @@ class Way {
     this.#call.watch?.failedAt(address, error);
   }
 
-  /** Whether it waits for a server when there is none: if none could be reached, rather than had no room. */
+  /** Whether it waits for a server when it finds no other: if some could not be reached, not if all refused the call. */
   get #waits(): boolean {
     const unreached = this.#unreached.size > 0 || this.#refused.size === 0;
     return this.#call.waitForReady && this.#version !== undefined && unreached;

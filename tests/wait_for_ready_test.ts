@@ -1,4 +1,4 @@
-// Calls that wait for a server that can be reached, until their deadline; and what calls are told that do not.
+// Calls that wait for a server that can be reached, until their deadline; and the errors of calls that do not wait.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {

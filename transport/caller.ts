@@ -74,7 +74,7 @@ export class Caller {
   readonly #room: (() => void) | undefined;
   #nextSeq: number;
   #closed = false;
-  /** Whether somebody looked for room in vain, and is to be told when there is some. */
+  /** Whether a call looked for room in vain, so that `room` is to be called when there is some. */
   #wanted = false;
   /** Whether calls wait although there is room, since it is doubtful whether the other side is there. */
   held = false;
@@ -83,7 +83,7 @@ export class Caller {
 
   /**
    * @param gauge Told of answers, and of those that nobody waits for
-   * @param room Told when there is room, after {@linkcode takesCalls} said that there was none
+   * @param room Called when there is room, after {@linkcode takesCalls} said that there was none
    */
   constructor(
     outbox: Outbox,
@@ -222,7 +222,7 @@ export class Caller {
     this.#offerRoom();
   }
 
-  /** Whether a call would be sent at once. If not, `room` is told when it would be. */
+  /** Whether a call would be sent at once. If not, `room` is called when it would be. */
   takesCalls(): boolean {
     if (!this.#full()) return true;
     this.#wanted = true;
@@ -300,7 +300,7 @@ export class Caller {
     return this.held || this.pending >= this.#maxInFlight || this.#outbox.unsent > this.#maxUnsent;
   }
 
-  /** Tells those who looked for room that there is some, once. */
+  /** Calls `room` once there is some, if a call looked for it in vain. */
   #offerRoom(): void {
     if (!this.#wanted || this.#full()) return;
     this.#wanted = false;

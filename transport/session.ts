@@ -44,7 +44,7 @@ export interface SessionOptions {
   readonly lookup?: Lookup;
   /** Makes what a handler threw an error for its caller. */
   readonly mapError?: (error: unknown) => RpcError | undefined;
-  /** Told when calls can be sent again, after {@linkcode Session.takesCalls} was asked and they could not. */
+  /** Called when calls can be sent again, after {@linkcode Session.takesCalls} was asked and they could not. */
   readonly room?: () => void;
   /** Told when no more calls can be made here, while those under way may still finish. */
   readonly draining?: () => void;
@@ -145,7 +145,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /**
    * Whether a call would be sent at once: there is room for it, and nothing to doubt about the peer. If not,
-   * `room` is told when it would be.
+   * `room` is called when it would be.
    */
   takesCalls(): boolean {
     return this.#state === State.Open && this.#calls().takesCalls();
