@@ -28,6 +28,14 @@ export interface CallOptions {
    */
   idempotent?: boolean;
   /**
+   * Whether the call waits, until its deadline, while no server can be reached or the list of servers is empty, instead of
+   * failing with `unavailable` at once. It goes to the first server that can be reached. A broadcast waits for each server
+   * of its list. Calls back, of a handler to its caller, have their connection already.
+   *
+   * @default {false}
+   */
+  waitForReady?: boolean;
+  /**
    * What a client does about a server that fails. Calls back, of a handler to its caller, have only one server.
    *
    * @default {"over"}, unless the client has another
@@ -69,6 +77,7 @@ const NAMES: Names<CallOptions> = {
   key: true,
   idempotent: true,
   failMode: true,
+  waitForReady: true,
 };
 
 /**

@@ -2,9 +2,14 @@
 
 import { ofCall, RpcError } from "./error.ts";
 
-/** The error of a call that ran out of time. */
-export function deadlineExceeded(method: string, notStarted = false): RpcError {
-  return new RpcError("deadline_exceeded", `Call of ${method} was not answered in time`, { notStarted });
+/**
+ * The error of a call that ran out of time.
+ *
+ * @param why Why it was not even sent, if that is known
+ */
+export function deadlineExceeded(method: string, notStarted = false, why?: string): RpcError {
+  const what = why === undefined ? "answered in time" : `sent in time: ${why}`;
+  return new RpcError("deadline_exceeded", `Call of ${method} was not ${what}`, { notStarted });
 }
 
 /**

@@ -24,6 +24,8 @@ const PATIENCE = 2_000;
 /** More names help nobody. */
 const MOST_NAMES = 40;
 
+const MORE_TIME = "Give it more time by --timeout, such as --timeout 2m or none";
+
 /** What the library says to programs, and what to do about it here. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/tls\.caCerts/, "Here that is --ca FILE"],
@@ -36,6 +38,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     "Give - in the place of the JSON, and the items on the input, one a line",
   ],
   [/(takes|with) one value, not a stream$/, "Give one JSON value in the place of -"],
+  [/no answer within \d+ ms$/, MORE_TIME],
   [/refused/i, "Is the server running there?"],
 ];
 
@@ -46,7 +49,7 @@ export function adviceOn({ code, message }: RpcError): string | undefined {
   if (code === "unauthenticated") {
     return "Show a token by --token TOKEN or the variable RPC_TOKEN, if that may be read: deno run -E=RPC_TOKEN";
   }
-  if (code === "deadline_exceeded") return "Give it more time by --timeout, such as --timeout 2m or none";
+  if (code === "deadline_exceeded") return MORE_TIME;
   return undefined;
 }
 

@@ -6,28 +6,33 @@ import type { Answer } from "./call.ts";
 import type { Channel } from "./channel.ts";
 import { Leg } from "./leg.ts";
 import { callServer } from "./one_server.ts";
-import { noServer } from "./retry.ts";
-import type { RetryBudget } from "./retry_budget.ts";
+import { noServer, type Ways } from "./retry.ts";
 import { withStop } from "./within.ts";
 
 /**
  * Calls every channel. A server that is just leaving, and has not begun the call, is sent it again if it is back at once.
  *
+ * @param channels All that there are now
  * @returns One of the answers
  * @throws {RpcError} The first error; `unavailable` if there are no channels
  */
 export async function broadcast(
-  channels: readonly Channel[],
+  channels: () => readonly Channel[],
   call: OutgoingCall,
-  budget: RetryBudget,
+  ways: Ways,
 ): Promise<Answer> {
-  if (channels.length === 0) throw noServer();
+  const { changes } = ways;
+  while (call.waitForReady && changes !== undefined && channels().length === 0) {
+    await changes.changed(changes.version, call, call.signal, noServer().message);
+  }
+  const servers = channels();
+  if (servers.length === 0) throw noServer();
   if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
   return await withStop(call.signal, async (signal) => {
-    const answers = await Promise.all(channels.map((channel) => {
+    const answers = await Promise.all(servers.map((channel) => {
       // Nobody picked it, so no balancer wants to know.
       const leg = new Leg(channel, undefined, 0);
-      return callServer(call, leg, budget, { signal, again: "if left" });
+      return callServer(call, leg, ways, { signal, again: "if left" });
     }));
     return answers[0]!;
   });

@@ -64,13 +64,19 @@ export function checkLive(
 /**
  * Makes a further attempt at a call, over a session.
  *
+ * @param address Where it is made
  * @param signal Ends this attempt; the call's own unless there is more to it
+ * @param leaves Picks another server, if the call can go there instead, as {@linkcode SessionCall.leaves}; absent = it
+ * stays
+ * @returns What it was answered; undefined if it has left
  */
 export function attempt(
   session: Session,
+  address: string,
   call: OutgoingCall,
   signal: AbortSignal | undefined,
-): Promise<Answer> {
+  leaves?: (reason: RpcError | undefined) => boolean,
+): Promise<Answer | undefined> {
   const { method, args, body, deadline, metadata, ownMetadata, inflow } = call;
   return new Promise((resolve, fail) => {
     const attempt: SessionCall = {
@@ -90,10 +96,15 @@ export function attempt(
         resolve({ value, metadata });
       },
       reject: (error) => {
-        ofCall(error, method, session.address);
+        ofCall(error, method, address);
         call.outflow ??= attempt.outflow;
         call.watch?.failedAt(session.address, error);
         fail(error);
+      },
+      leaves: (reason) => {
+        const left = leaves?.(reason) ?? false;
+        if (left) resolve(undefined);
+        return left;
       },
     };
     session.call(attempt);

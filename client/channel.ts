@@ -44,8 +44,11 @@ export class Channel implements AttemptListener {
   #waiting = 0;
   /** Why the last attempt failed; undefined once one succeeds. */
   #failure: RpcError | undefined;
+  readonly #room: () => void;
 
-  constructor(address: string, standing: Standing, options: DialOptions) {
+  /** @param room Called when calls can be sent over it that could not be before: it has a connection, or room in it */
+  constructor(address: string, standing: Standing, options: DialOptions, room: () => void) {
+    this.#room = room;
     this.address = address;
     this.standing = standing;
     this.#options = options;
@@ -66,15 +69,29 @@ export class Channel implements AttemptListener {
     return pending;
   }
 
+  /** Whether a call may be sent over it soon. If not, `room` is called when it can be. */
+  takesCalls(): boolean {
+    if (this.ready !== undefined) return this.ready.takesCalls();
+    if (this.#failure !== undefined || this.#stop.signal.aborted) return false;
+    return this.#attempt === undefined || performance.now() < this.#began + SOON;
+  }
+
   /** An attempt over it is over: tells how the server stands. */
   done(error?: RpcError): void {
     if (error === undefined) return this.standing.succeeded();
     const { code, remote, notStarted } = error;
+    // What was never sent says nothing about the server.
+    if (notStarted && !remote) return this.leave();
     // A server that leaves in good order says so of each call that it has not begun: that is no failure.
     if (code === "unavailable" && !(remote && notStarted) || code === "deadline_exceeded") {
       this.standing.failed();
     } else if (remote && !notStarted) this.standing.succeeded();
-    else this.standing.undecided();
+    else this.leave();
+  }
+
+  /** An attempt over it was not made, or came to nothing. */
+  leave(): void {
+    this.standing.undecided();
   }
 
   /**
@@ -102,7 +119,8 @@ export class Channel implements AttemptListener {
   ): Promise<Session> {
     this.#waiting++;
     try {
-      return await within(this.connected(), Math.min(deadline, until), signal, method);
+      const why = `still connecting to ${this.address}`;
+      return await within(this.connected(), Math.min(deadline, until), signal, method, why);
     } catch (error) {
       if (!isRpcError(error)) throw error;
       // Calls that wait for one dial share its failure; each gets an error of its own.
@@ -169,6 +187,7 @@ export class Channel implements AttemptListener {
       const began = performance.now();
       let dialled: Session | undefined;
       const session = dialled = await dial(this.address, this.#options, {
+        room: this.#room,
         draining: () => this.#lost(dialled, began),
         ended: () => {
           if (dialled !== undefined) this.#sessions.delete(dialled);
@@ -188,6 +207,7 @@ export class Channel implements AttemptListener {
       this.#failure = undefined;
       this.ready = session;
       this.standing.connected();
+      this.#room();
       return session;
     } catch (error) {
       this.#attempt = undefined;

@@ -17,14 +17,14 @@ import { type CallBodies, type CallBody, canChange } from "../transport/call_bod
 import { unencodable } from "../transport/outbox.ts";
 import { endedWith } from "../call/outcome.ts";
 import { type CallDefaults, OutgoingCall } from "../transport/outgoing_call.ts";
-import { type Answer, sendsAgain } from "./call.ts";
+import { type Answer, mayRetry, sendsAgain } from "./call.ts";
 import type { LimitStats } from "../transport/tally.ts";
 import type { CallOptions, FailMode } from "../call/call_options.ts";
 import { failModeOf } from "./fail_mode.ts";
 import type { Leg } from "./leg.ts";
 import { callServer } from "./one_server.ts";
 import { type ClientSettings, clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./options.ts";
-import { noServer, retry, type Ways } from "./retry.ts";
+import { noServer, reach, retry, type Ways } from "./retry.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { type EndpointStats, Servers } from "./servers.ts";
 import { backup, fork } from "./spread.ts";
@@ -73,17 +73,24 @@ export class Client implements AsyncDisposable {
     this.#bodies = settings.dial.bodies;
     this.#ways = {
       budget: settings.budget,
-      pickLeg: (context) => {
+      pickLeg: (...pick) => {
         if (this.#closing !== undefined) throw closed();
-        return this.#servers.pickLeg(context);
+        return this.#servers.pickLeg(...pick);
       },
+      changes: this.#servers,
     };
     this.#defaults = {
       timeout: settings.timeout,
       watcher: settings.watcher,
+      leaves: (call, reason) => this.#leaves(call, reason),
       again: (call, error) => {
-        if (failModeOf(call, settings.failMode) === "fast") return false;
-        if (call.listener === undefined || !sendsAgain(error, call, this.#budget)) return false;
+        const mode = failModeOf(call, settings.failMode);
+        if (mode === "fast" && call.waitForReady && isUnreached(error)) {
+          this.#takeLongWay(call, this.#make(call, mode, undefined));
+          return true;
+        }
+        if (mode === "fast" || call.listener === undefined) return false;
+        if (!sendsAgain(error, call, this.#budget)) return false;
         const { address } = call.listener;
         this.#takeLongWay(call, retry(call, this.#ways, undefined, call.signal, { address, error }));
         return true;
@@ -291,7 +298,7 @@ export class Client implements AsyncDisposable {
       call.begin(performance.now());
       call.body = kept?.();
       this.#keepArgs(call);
-      broadcast(this.#servers.channels, call, this.#budget).then(
+      broadcast(() => this.#servers.channels, call, this.#ways).then(
         ({ value }) => call.settle(value),
         (error) => call.fail(error),
       );
@@ -318,13 +325,7 @@ export class Client implements AsyncDisposable {
       mode !== "over" && mode !== "fast"
     ) {
       const leg = channel === undefined ? undefined : this.#servers.leg(channel, now);
-      try {
-        this.#keepArgs(call);
-      } catch (error) {
-        leg?.leave();
-        return call.fail(error);
-      }
-      return this.#takeLongWay(call, this.#make(call, mode, leg));
+      return this.#makeLater(call, mode, leg);
     }
     call.listener = this.#servers.listener(channel, now);
     call.repeatable = mode === "over";
@@ -356,24 +357,69 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  /**
+   * Takes a call to another server, if one takes calls: the connection on which it waits has no room, or the server there
+   * is silent.
+   *
+   * @param reason Why it would fail there, if it has been sent
+   */
+  #leaves(call: OutgoingCall, reason: RpcError | undefined): boolean {
+    const { listener, method, key } = call;
+    if (this.#closing !== undefined || listener === undefined) return false;
+    const mode = failModeOf(call, this.#settings.failMode);
+    if (reason !== undefined && (mode !== "over" || !mayRetry(reason, call) || !this.#budget.left)) {
+      return false;
+    }
+    const { address } = listener;
+    const leg = this.#servers.pickLeg({ method, key, exclude: new Set([address]) }, true);
+    if (leg === undefined) return false;
+    listener.leave();
+    const session = leg.channel.ready;
+    if (reason !== undefined) {
+      this.#budget.take();
+      this.#takeLongWay(call, retry(call, this.#ways, leg, call.signal, { address, error: reason }));
+    } else if (session !== undefined && call.watch === undefined) {
+      call.listener = leg;
+      session.call(call);
+    } else this.#makeLater(call, mode, leg);
+    return true;
+  }
+
+  /** Makes a call that has to wait, or has several attempts, with its arguments as they are now. */
+  #makeLater(call: OutgoingCall, mode: FailMode, leg: Leg | undefined): void {
+    try {
+      this.#keepArgs(call);
+    } catch (error) {
+      leg?.leave();
+      return call.fail(error);
+    }
+    this.#takeLongWay(call, this.#make(call, mode, leg));
+  }
+
   /** Makes a call that needs more than one attempt over a connection that is there. */
   #make(call: OutgoingCall, mode: FailMode, leg: Leg | undefined): Promise<Answer> {
-    if (mode === "over") return retry(call, this.#ways, leg);
+    const ways = this.#ways;
+    if (mode === "over") return retry(call, ways, leg);
     if (typeof mode !== "string") {
-      return "backup" in mode
-        ? backup(call, this.#ways, leg, mode.backup)
-        : fork(call, this.#ways, leg, mode.fork);
+      const answer = "backup" in mode
+        ? backup(call, ways, leg, mode.backup)
+        : fork(call, ways, leg, mode.fork);
+      if (!call.waitForReady) return answer;
+      // While no server can be reached there is nothing to choose from: the first one that can be gets the call.
+      return answer.catch((error) => {
+        const unavailable = isRpcError(error) && error.code === "unavailable" && !error.remote;
+        if (!unavailable || !sendsAgain(error, call, this.#budget)) throw error;
+        return retry(call, ways, undefined);
+      });
     }
-    if (leg === undefined) return Promise.reject(noServer());
-    const again = mode === "fast" ? "never" : "always";
-    return callServer(call, leg, this.#budget, { signal: call.signal, again });
+    const options = { signal: call.signal, again: mode === "fast" ? "never" : "always" } as const;
+    if (call.waitForReady) return reach(call, ways, leg).then((leg) => callServer(call, leg, ways, options));
+    return leg === undefined ? Promise.reject(noServer()) : callServer(call, leg, ways, options);
   }
 
   #takeLongWay(call: OutgoingCall, answer: Promise<Answer>): void {
     answer.then(({ value, metadata }) => call.settle(value, metadata), (error) => {
-      const unreached = isRpcError(error) && error.code === "unavailable" && error.notStarted &&
-        !error.remote;
-      if (unreached && this.#closing === undefined) this.#failNextTurn(call, error);
+      if (isUnreached(error) && this.#closing === undefined) this.#failNextTurn(call, error);
       else call.fail(error);
     });
   }
@@ -445,6 +491,11 @@ export async function connect(target: string | Discovery, options: ConnectOption
   }
 }
 
+/** Whether it says that a call was never sent, since there was no connection. */
+function isUnreached(error: unknown): error is RpcError {
+  return isRpcError(error) && error.code === "unavailable" && error.notStarted && !error.remote;
+}
+
 function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
 }
@@ -457,7 +508,7 @@ function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): 
       const { failure } = discovery;
       const why = failure === undefined ? "" : `: ${failure.message}`;
       const message = `No list of servers within ${timeout} ms${why}`;
-      reject(new RpcError("deadline_exceeded", message, { cause: failure }));
+      reject(new RpcError("unavailable", message, { cause: failure, notStarted: true }));
     };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));

@@ -34,6 +34,8 @@ export class Leg implements AttemptListener {
 
   /** The attempt is over. */
   done(error?: RpcError): void {
+    // What was never sent says nothing about the server.
+    if (error?.notStarted && !error.remote) return this.leave();
     if (error === undefined && this.#lastResort) this.channel.standing.letIn();
     this.channel.done(error);
     this.#end(error?.code);
@@ -45,9 +47,9 @@ export class Leg implements AttemptListener {
     this.#end("unavailable");
   }
 
-  /** There is no attempt after all. */
+  /** There is no attempt after all, or it goes on elsewhere. */
   leave(): void {
-    this.channel.standing.undecided();
+    this.channel.leave();
     this.#end("canceled");
   }
 

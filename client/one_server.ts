@@ -6,7 +6,7 @@ import { Backoff } from "../discovery/backoff.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, sendsAgain } from "./call.ts";
 import type { Leg } from "./leg.ts";
-import type { RetryBudget } from "./retry_budget.ts";
+import type { Ways } from "./retry.ts";
 import { pause } from "./within.ts";
 
 /** The longest wait between two attempts, in ms. */
@@ -26,17 +26,19 @@ export interface OneServerOptions {
 /**
  * Makes a call on one server.
  *
+ * @param leg The server; until the call has been sent once, it may go to another that has more room, unless it is part of
+ * a broadcast
  * @throws {RpcError} Why it failed
  */
 export async function callServer(
   call: OutgoingCall,
   leg: Leg,
-  budget: RetryBudget,
+  ways: Ways,
   options: OneServerOptions,
 ): Promise<Answer> {
   const errors: RpcError[] = [];
   try {
-    return await tryServer(call, leg, budget, options, errors);
+    return await tryServer(call, leg, ways, options, errors);
   } catch (error) {
     throw error instanceof RpcError ? asWhole(error, errors) : error;
   }
@@ -45,30 +47,49 @@ export async function callServer(
 /** @param errors Why attempts have failed; added to */
 async function tryServer(
   call: OutgoingCall,
-  leg: Leg,
-  budget: RetryBudget,
+  first: Leg,
+  ways: Ways,
   { signal, again }: OneServerOptions,
   errors: RpcError[],
 ): Promise<Answer> {
   const backoff = new Backoff(Math.random);
-  for (;;) {
+  const { budget, changes } = ways;
+  for (let leg = first;;) {
     checkLive(call, signal, leg);
+    const before = changes?.version;
     let sent = false;
+    let instead: Leg | undefined;
     try {
       const session = await leg.channel.connectedFor(call, signal);
       sent = true;
-      const answer = await attempt(session, call, signal);
-      leg.done();
-      return answer;
+      const answer = await attempt(session, leg.address, call, signal, (reason) => {
+        if (reason !== undefined || errors.length > 0 || again === "if left") return false;
+        const { method, key } = call;
+        instead = ways.pickLeg({ method, key, exclude: new Set([leg.address]) }, true);
+        return instead !== undefined;
+      });
+      if (answer !== undefined) {
+        leg.done();
+        return answer;
+      }
     } catch (error) {
       report(leg, error, sent, signal);
       if (!sent) call.watch?.failedAt(leg.address, error);
       if (!(error instanceof RpcError)) throw error;
+      const unsent = !sent || error.code === "unavailable" && error.notStarted && !error.remote;
+      if (unsent && call.waitForReady && before !== undefined && leg.channel.state !== "closed") {
+        if (signal?.aborted || call.deadline <= performance.now()) throw error;
+        await changes!.changed(before, call, signal, error.message);
+        continue;
+      }
       errors.push(error);
       const ends = again === "never" || again === "if left" && !sent || errors.length === MAX_ATTEMPTS;
       if (ends || !sendsAgain(error, call, budget)) throw error;
     }
-    if (again === "always") await pause(backoff.next(LONGEST_WAIT), call.deadline, signal);
+    if (instead !== undefined) {
+      leg.leave();
+      leg = instead;
+    } else if (again === "always") await pause(backoff.next(LONGEST_WAIT), call.deadline, signal);
   }
 }
 

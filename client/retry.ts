@@ -4,10 +4,10 @@
 import { RpcError } from "../call/error.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { Session } from "../transport/session.ts";
-import type { AttemptListener, OutgoingCall } from "../transport/outgoing_call.ts";
+import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, mayRetry, sendsAgain } from "./call.ts";
 import type { Channel } from "./channel.ts";
-import type { Leg } from "./leg.ts";
+import { Leg } from "./leg.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { withStop } from "./within.ts";
 
@@ -15,8 +15,28 @@ import { withStop } from "./within.ts";
 export interface Ways {
   /** How often it may be sent again. */
   readonly budget: RetryBudget;
-  /** Picks a server. */
-  pickLeg(context: PickContext): Leg | undefined;
+  /**
+   * Picks a server.
+   *
+   * @param soon Whether it must be one to which the call can be sent soon
+   */
+  pickLeg(context: PickContext, soon?: boolean): Leg | undefined;
+  /** For calls that wait for a server; absent = they do not. */
+  readonly changes?: Changes;
+}
+
+/** What may let a call find a server that found none: new lists and new connections. */
+export interface Changes {
+  /** How many there have been. */
+  readonly version: number;
+  /**
+   * Waits for one more.
+   *
+   * @param since What `version` was before the call looked for a server
+   * @param why Why it found none
+   * @throws {RpcError} If the call's deadline comes first, or `signal` aborts
+   */
+  changed(since: number, call: OutgoingCall, signal: AbortSignal | undefined, why: string): Promise<void>;
 }
 
 /** An attempt at a call that failed before it came here. */
@@ -50,6 +70,17 @@ export async function retry(
   }
 }
 
+/**
+ * Waits for a connection to any server, for a call that stays on the one that it gets.
+ *
+ * @param first The server that was picked already
+ * @throws {RpcError} Why no server can be reached, as `retry`
+ */
+export async function reach(call: OutgoingCall, ways: Ways, first: Leg | undefined): Promise<Leg> {
+  const { leg } = await new Way(call, ways, call.signal, undefined).reach(first);
+  return leg;
+}
+
 /** One call on its way from server to server. */
 class Way {
   /** Why attempts have failed so far. */
@@ -57,74 +88,136 @@ class Way {
   readonly #call: OutgoingCall;
   readonly #ways: Ways;
   readonly #signal: AbortSignal | undefined;
-  /** Servers that could not be reached or had no room: not asked again. */
-  readonly #exclude = new Set<string>();
+  /** Servers that could not be reached: not asked again, unless the call waits for a change. */
+  readonly #unreached = new Set<string>();
+  /** Servers that had no room: not asked again. */
+  readonly #refused = new Set<string>();
   /** Servers that have failed the call: asked again if there is no other. */
   readonly #failed = new Set<string>();
   /** Those of them whose connection takes its time: waited for when there is no other. */
   #slow: Channel[] = [];
+  /** How many changes there had been before it looked for a server. */
+  #version: number | undefined;
 
   constructor(call: OutgoingCall, ways: Ways, signal: AbortSignal | undefined, failed: Failed | undefined) {
     this.#call = call;
     this.#ways = ways;
     this.#signal = signal;
-    if (failed === undefined) return;
-    this.errors.push(failed.error);
-    call.watch?.failedAt(failed.address, failed.error);
-    this.#failed.add(failed.address);
+    this.#version = ways.changes?.version;
+    if (failed !== undefined) this.#sentInVain(failed);
   }
 
   async go(first: Leg | undefined): Promise<Answer> {
     const { errors } = this;
-    for (let attempts = errors.length, next = first; attempts < MAX_ATTEMPTS; next = undefined) {
-      const leg = next ?? this.#pick();
-      checkLive(this.#call, this.#signal, leg);
-      if (leg === undefined && this.#slow.length === 0) break;
-      const reached = await this.#reach(leg);
-      if (reached === undefined) continue;
-      const { channel, session, listener } = reached;
+    let next = first;
+    for (let attempts = errors.length; attempts < MAX_ATTEMPTS;) {
+      const { leg, session } = await this.reach(next);
+      next = undefined;
+      const last = ++attempts === MAX_ATTEMPTS;
       try {
-        attempts++;
-        const answer = await attempt(session, this.#call, this.#signal);
-        listener.done();
-        return answer;
+        const answer = await attempt(session, leg.address, this.#call, this.#signal, (reason) => {
+          if (last && reason !== undefined) return false;
+          next = this.#pickInstead(leg, reason);
+          if (next !== undefined && reason === undefined) attempts--;
+          return next !== undefined;
+        });
+        if (answer !== undefined) {
+          leg.done();
+          return answer;
+        }
+        leg.leave();
       } catch (error) {
-        listener.done(error as RpcError);
-        if (attempts < MAX_ATTEMPTS && !sendsAgain(error, this.#call, this.#ways.budget)) throw error;
+        leg.done(error as RpcError);
+        if (!last && !sendsAgain(error, this.#call, this.#ways.budget)) throw error;
         if (!(error instanceof RpcError) || !mayRetry(error, this.#call)) throw error;
         // A server that goes away in good order may be back at once; one that is full is not.
-        if (error.code === "resource_exhausted") this.#exclude.add(channel.address);
-        this.#failed.add(channel.address);
+        if (error.code === "resource_exhausted") this.#refused.add(leg.address);
+        this.#failed.add(leg.address);
         errors.push(error);
       }
     }
-    throw summary(errors, this.#exclude.size);
+    throw this.#summary();
+  }
+
+  /** Gets a connection: to the server that was picked, or to another. */
+  async reach(first: Leg | undefined): Promise<Reached> {
+    for (let next = first;; next = undefined) {
+      const leg = next ?? this.#pick();
+      checkLive(this.#call, this.#signal, leg);
+      if (leg === undefined && this.#waits) {
+        await this.#changed();
+        continue;
+      }
+      if (leg === undefined && (this.#slow.length === 0 || this.#call.waitForReady)) {
+        throw this.#summary();
+      }
+      const reached = await this.#connect(leg);
+      if (reached !== undefined) return reached;
+    }
   }
 
   #pick(): Leg | undefined {
     const { method, key } = this.#call;
-    const failed = new Set([...this.#failed, ...this.#exclude]);
+    const exclude = new Set([...this.#unreached, ...this.#refused]);
+    const failed = new Set([...this.#failed, ...exclude]);
     const other = this.#ways.pickLeg({ method, key, exclude: failed });
-    if (other !== undefined || failed.size === this.#exclude.size) return other;
-    return this.#ways.pickLeg({ method, key, exclude: this.#exclude });
+    if (other !== undefined || failed.size === exclude.size) return other;
+    return this.#ways.pickLeg({ method, key, exclude });
+  }
+
+  /** Picks another server than `leg`, which has no room or is silent, if there is one to which the call can go at once. */
+  #pickInstead({ address }: Leg, error: RpcError | undefined): Leg | undefined {
+    const { method, key } = this.#call;
+    const { budget } = this.#ways;
+    if (error !== undefined && !(mayRetry(error, this.#call) && budget.left)) return undefined;
+    const exclude = new Set([...this.#failed, ...this.#unreached, ...this.#refused, address]);
+    const other = this.#ways.pickLeg({ method, key, exclude }, true);
+    if (other === undefined || error === undefined) return other;
+    budget.take();
+    this.#sentInVain({ address, error });
+    return other;
+  }
+
+  #sentInVain({ address, error }: Failed): void {
+    this.errors.push(error);
+    this.#failed.add(address);
+    this.#call.watch?.failedAt(address, error);
+  }
+
+  /** Whether it waits for a server when it finds no other: if some could not be reached, not if all refused the call. */
+  get #waits(): boolean {
+    const unreached = this.#unreached.size > 0 || this.#refused.size === 0;
+    return this.#call.waitForReady && this.#version !== undefined && unreached;
+  }
+
+  #summary(): RpcError {
+    return summary(this.errors, this.#unreached.size + this.#refused.size);
+  }
+
+  /** Waits until there may be a server. */
+  async #changed(): Promise<void> {
+    const { changes } = this.#ways;
+    const connecting = this.#slow.map(({ address }) => `still connecting to ${address}`);
+    const why = [...this.errors.map(({ message }) => message), ...connecting].join("; ");
+    await changes!.changed(this.#version!, this.#call, this.#signal, why || noServer().message);
+    this.#version = changes!.version;
+    this.#unreached.clear();
+    this.#slow = [];
+    // Of all that it has waited for, only attempts that may have been started are to be remembered.
+    this.errors.splice(0, Infinity, ...this.errors.filter(({ notStarted }) => !notStarted));
   }
 
   /** Gets a connection: to the server that was picked, or if there is none, to one that is slow. */
-  async #reach(
-    leg: Leg | undefined,
-  ): Promise<{ channel: Channel; session: Session; listener: AttemptListener } | undefined> {
+  async #connect(leg: Leg | undefined): Promise<Reached | undefined> {
     const call = this.#call;
     try {
-      if (leg === undefined) {
-        const [channel, session] = await firstOf(this.#slow.splice(0), call, this.#signal);
-        return { channel, session, listener: channel };
-      }
+      if (leg === undefined) return await firstOf(this.#slow.splice(0), call, this.#signal);
       const { channel } = leg;
       if (await channel.soon(call, this.#signal)) {
-        return { channel, session: await channel.connectedFor(call, this.#signal), listener: leg };
+        return { leg, session: await channel.connectedFor(call, this.#signal) };
       }
       leg.missed();
-      this.#exclude.add(channel.address);
+      this.#unreached.add(channel.address);
       this.#slow.push(channel);
     } catch (error) {
       const over = !(error instanceof RpcError) || this.#signal?.aborted;
@@ -132,8 +225,8 @@ class Way {
       else leg?.missed();
       if (over || call.deadline <= performance.now()) throw error;
       if (leg !== undefined) {
-        this.#exclude.add(leg.channel.address);
-        call.watch?.failedAt(leg.channel.address, error);
+        this.#unreached.add(leg.address);
+        call.watch?.failedAt(leg.address, error);
       }
       this.errors.push(error);
     }
@@ -141,17 +234,23 @@ class Way {
   }
 }
 
-/** The channel that has a session first, and the session; the last error if none gets one. */
+/** A server, and a connection to it. */
+interface Reached {
+  readonly leg: Leg;
+  readonly session: Session;
+}
+
+/** The channel that has a session first, whose miss was reported before; the last error if none gets one. */
 async function firstOf(
   channels: readonly Channel[],
   call: OutgoingCall,
   signal: AbortSignal | undefined,
-): Promise<[Channel, Session]> {
+): Promise<Reached> {
   try {
     // Those that are not needed any more stop waiting.
     return await withStop(signal, (stop) => {
-      return Promise.any(channels.map(async (channel): Promise<[Channel, Session]> => {
-        return [channel, await channel.connectedFor(call, stop)];
+      return Promise.any(channels.map(async (channel) => {
+        return { leg: new Leg(channel, undefined, 0), session: await channel.connectedFor(call, stop) };
       }));
     });
   } catch (error) {

@@ -7,9 +7,11 @@ import type { Balancer, PickContext } from "../discovery/balancer.ts";
 import { Ejection, type EjectionOptions, type Standing } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../transport/dial.ts";
-import type { AttemptListener } from "../transport/outgoing_call.ts";
+import type { AttemptListener, OutgoingCall } from "../transport/outgoing_call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
 import { Leg, type Notify } from "./leg.ts";
+import type { Changes } from "./retry.ts";
+import { within } from "./within.ts";
 
 /** One server as a client sees it. */
 export interface EndpointStats {
@@ -35,7 +37,7 @@ export interface EndpointStats {
 }
 
 /** Channels, and the choice between them. */
-export class Servers {
+export class Servers implements Changes {
   readonly #dial: DialOptions;
   readonly #balancer: Balancer;
   readonly #ejection: Ejection;
@@ -44,6 +46,9 @@ export class Servers {
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and still finish their calls. */
   readonly #retired = new Set<Channel>();
+  #version = 0;
+  /** Calls that wait for the next change. */
+  readonly #waiting = new Set<() => void>();
 
   /** @throws {TypeError | RangeError} If the options of ejection are none */
   constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false) {
@@ -97,9 +102,48 @@ export class Servers {
   /**
    * Picks a server that the call does not exclude, for its long way. If the balancer has no other for it, it may choose
    * among those that are set aside too.
+   *
+   * @param soon Whether it must be one to which the call can be sent soon
    */
-  pickLeg(context: PickContext): Leg | undefined {
-    return this.#pickLeg(context, false) ?? this.#lastResort(context);
+  pickLeg(context: PickContext, soon = false): Leg | undefined {
+    if (!soon) return this.#pickLeg(context, false) ?? this.#lastResort(context);
+    const exclude = new Set(context.exclude);
+    let others = 0;
+    for (const channel of this.#channels.values()) {
+      if (exclude.has(channel.address)) continue;
+      if (channel.takesCalls()) others++;
+      else exclude.add(channel.address);
+    }
+    const { method, key } = context;
+    return others === 0 ? undefined : this.#pickLeg({ method, key, exclude }, false);
+  }
+
+  /** How many new lists and connections there have been: calls that found no server may find one. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /**
+   * Waits for one more.
+   *
+   * @param since What `version` was before the call looked for a server
+   * @param why Why it found none
+   * @throws {RpcError} If the call's deadline comes first, or `signal` aborts
+   */
+  async changed(
+    since: number,
+    { deadline, method }: OutgoingCall,
+    signal: AbortSignal | undefined,
+    why: string,
+  ): Promise<void> {
+    if (since !== this.#version) return;
+    let go = () => {};
+    const change = new Promise<void>((resolve) => this.#waiting.add(go = resolve));
+    try {
+      await within(change, deadline, signal, method, why);
+    } finally {
+      this.#waiting.delete(go);
+    }
   }
 
   /** Takes the servers that there are from now on. */
@@ -112,10 +156,16 @@ export class Servers {
       this.#retired.add(channel);
       channel.retire().then(() => this.#retired.delete(channel));
     }
+    const added: Channel[] = [];
     for (const address of addresses) {
       if (this.#channels.has(address)) continue;
-      this.#channels.set(address, new Channel(address, this.#ejection.standing(address)!, this.#dial));
+      const standing = this.#ejection.standing(address)!;
+      const channel = new Channel(address, standing, this.#dial, () => this.#onRoom(channel));
+      this.#channels.set(address, channel);
+      added.push(channel);
     }
+    for (const channel of added) this.#onRoom(channel);
+    this.#change();
   }
 
   /** How each of them stands. */
@@ -133,8 +183,24 @@ export class Servers {
   /** Closes all connections now: calls over them end with `reason`. */
   async close(reason: RpcError): Promise<void> {
     this.#ejection.close();
+    this.#change();
     const channels = [...this.#channels.values(), ...this.#retired];
     await Promise.all(channels.map((channel) => channel.close(reason)));
+  }
+
+  /** Calls can be sent to a server that could not be before: those that wait at others may come. */
+  #onRoom(channel: Channel): void {
+    for (const other of this.#channels.values()) {
+      if (other !== channel) other.ready?.offerWaiting(() => channel.takesCalls());
+    }
+    this.#change();
+  }
+
+  #change(): void {
+    this.#version++;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const go of waiting) go();
   }
 
   #pickLeg(context: PickContext, lastResort: boolean): Leg | undefined {

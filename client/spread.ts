@@ -82,7 +82,7 @@ class Race {
     this.#call = call;
     this.#signal = signal;
     this.#isFinal = isFinal;
-    this.#ways = { budget: ways.budget, pickLeg: (context) => this.#pickOther(ways, context) };
+    this.#ways = { budget: ways.budget, pickLeg: (...pick) => this.#pickOther(ways, ...pick) };
     const { promise, resolve, reject } = deferred<Answer>();
     this.answer = promise;
     this.#resolve = resolve;
@@ -113,9 +113,9 @@ class Race {
     this.#reject(asWhole(best, this.#errors, this.#started));
   }
 
-  #pickOther(ways: Ways, context: PickContext): Leg | undefined {
+  #pickOther(ways: Ways, context: PickContext, soon?: boolean): Leg | undefined {
     const exclude = new Set([...context.exclude ?? [], ...this.#taken]);
-    const leg = ways.pickLeg({ ...context, exclude });
+    const leg = ways.pickLeg({ ...context, exclude }, soon);
     if (leg !== undefined) this.#taken.add(leg.address);
     return leg;
   }

@@ -10,6 +10,7 @@ import { MAX_DELAY } from "../discovery/clock.ts";
  *
  * @param deadline On the clock of `performance.now()`; Infinity = none
  * @param method What waits, for the error
+ * @param why What it waits for, likewise
  * @throws {RpcError} `deadline_exceeded` or `canceled`, of a call that was not started
  */
 export function within<T>(
@@ -17,10 +18,11 @@ export function within<T>(
   deadline: number,
   signal: AbortSignal | undefined,
   method: string,
+  why?: string,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const left = deadline - performance.now();
-    const late = () => end<RpcError>(reject, deadlineExceeded(method, true));
+    const late = () => end<RpcError>(reject, deadlineExceeded(method, true, why));
     const timer = left <= MAX_DELAY ? setTimeout(late, Math.max(0, left)) : undefined;
     const aborted = () => end<RpcError>(reject, canceled(method, signal?.reason, true));
     promise.then((value) => end(resolve, value), (error) => end(reject, error));

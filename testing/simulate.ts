@@ -88,7 +88,7 @@ const Stream = { Global: 1, Scenario: 2 } as const;
  *
  *   network.halfOpen("shop");
  *   await assertRejects(() => client.call("Orders.hang", null, { timeout: Infinity }), RpcError, "silent");
- *   assertEquals(time.now, 40_000); // pinged after 30 s, given up 10 s later
+ *   assertEquals(time.now, 12_000); // pinged after 2 s, since a call waits, and given up 10 s later
  * }, { seed: 7 });
  * ```
  *

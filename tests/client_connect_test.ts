@@ -115,7 +115,7 @@ Deno.test("connect: connectTimeout covers the handshake, and the connection is e
   const ended = Promise.withResolvers<void>();
   await using silent = new RawServer((conn) => readToEnd(conn).then(ended.resolve));
   const began = performance.now();
-  const error = await fails(connect(silent.address, { connectTimeout: 150 }), "deadline_exceeded", "150 ms");
+  const error = await fails(connect(silent.address, { connectTimeout: 150 }), "unavailable", "150 ms");
   const elapsed = performance.now() - began;
   assert(elapsed >= 149 && elapsed < 350, `it took ${elapsed} ms`);
   assert(error.message.includes(silent.address), error.message);
@@ -130,7 +130,7 @@ Deno.test("connect: connectTimeout covers an answer that comes byte by byte", as
     }
   });
   const began = performance.now();
-  await fails(connect(slow.address, { connectTimeout: 100 }), "deadline_exceeded");
+  await fails(connect(slow.address, { connectTimeout: 100 }), "unavailable");
   assertLess(performance.now() - began, 500);
 });
 
@@ -172,7 +172,7 @@ Deno.test("connect: a discovery with no list in time, one that fails, and one th
     }),
   };
   const began = performance.now();
-  await fails(connect(never, { connectTimeout: 50 }), "deadline_exceeded");
+  await fails(connect(never, { connectTimeout: 50 }), "unavailable");
   assertLess(performance.now() - began, 500);
   const failing: Discovery = {
     ...never,

@@ -136,7 +136,7 @@ Deno.test("connect: a server that says nothing is given up after connectTimeout"
   const began = performance.now();
   const error = await refusal(() => Promise.resolve(), { connectTimeout: 150 });
   const took = performance.now() - began;
-  assertEquals([error.code, error.notStarted], ["deadline_exceeded", true]);
+  assertEquals([error.code, error.notStarted], ["unavailable", true]);
   assert(took > 140 && took < 1_000, `${took} ms`);
 });
 
@@ -152,7 +152,7 @@ Deno.test("connect: a byte now and then does not extend connectTimeout", async (
       // The client has gone.
     }
   }, { connectTimeout: 150 });
-  assertEquals(error.code, "deadline_exceeded");
+  assertEquals(error.code, "unavailable");
   assert(performance.now() - began < 1_000);
 });
 

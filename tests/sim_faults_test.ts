@@ -43,7 +43,8 @@ Deno.test("faults: both sides of a black hole find it after heartbeatInterval an
       heartbeatTimeout: 3_000,
       log: log("client"),
     });
-    const call = client.call("S.wait", null, { timeout: Infinity });
+    // A stream may be quiet for as long as it likes.
+    const call = client.stream("S.wait", null, { timeout: Infinity }).next();
     await sleep(5_000);
     network.halfOpen(["client", "server"]);
     const error = await fails(call, "unavailable", "silent for 13000 ms");
@@ -136,10 +137,10 @@ Deno.test("faults: a server that does not answer the handshake costs connectTime
   simulate(async (sim) => {
     const { network, time } = sim;
     const listener = network.host("server").listen(parseAddress("tcp@server:1"));
-    await fails(dial(sim, { connectTimeout: 1_234 }), "deadline_exceeded", "no answer within 1234 ms");
+    await fails(dial(sim, { connectTimeout: 1_234 }), "unavailable", "no answer within 1234 ms");
     assertEquals(time.now, 1_234);
     network.partition("client");
-    await fails(dial(sim, { connectTimeout: 1_000 }), "deadline_exceeded", "no answer within 1000 ms");
+    await fails(dial(sim, { connectTimeout: 1_000 }), "unavailable", "no answer within 1000 ms");
     assertEquals(time.now, 2_234);
     listener.close();
   }));

@@ -235,7 +235,7 @@ Deno.test("tls: who takes TLS for plain, or plain for TLS, is told so on both si
       RpcError,
     );
     assertMatch(error.message, message);
-    assert(error.code !== "deadline_exceeded", "it was found out, not waited for");
+    assert(!error.message.includes("no answer within"), "it was found out, not waited for");
   }
   await until(() => log.length === 1, "the refusal to be logged");
   assertMatch(log[0]!, /^Refused .* expected one line of JSON, got TLS$/);
@@ -283,7 +283,7 @@ Deno.test("tls: a client gives up on a server that is silent in the TLS handshak
     () => connect(`tls@127.0.0.1:${listener.addr.port}`, { ...TRUST, connectTimeout: 200 }),
     RpcError,
   );
-  assertEquals(error.code, "deadline_exceeded");
+  assertEquals(error.code, "unavailable");
   assert(performance.now() - began < 2_000);
   (await accepted).close();
 });

@@ -45,6 +45,14 @@ export interface SessionCall {
   resolve(result: unknown, metadata?: Metadata): void;
   /** Told why it failed. */
   reject(error: RpcError): void;
+  /**
+   * Takes itself to another connection, if it can and there is a better one: because this one has no room, or because the
+   * other side is silent.
+   *
+   * @param reason Why it would fail here, if it has been sent; undefined if it has not
+   * @returns Whether it did, and is not to be settled here any more
+   */
+  leaves?(reason: RpcError | undefined): boolean;
 }
 
 /** What the caller's half of a session is made of. */
@@ -73,11 +81,28 @@ export class Caller {
   /** Calls that wait for room, oldest first. */
   readonly #waiting = new Set<SessionCall>();
   readonly #signals = new SignalFanOut<SessionCall>((call) => this.#abort(call));
+  readonly #room: (() => void) | undefined;
   #nextSeq: number;
   #closed = false;
+  /** Whether a call looked for room in vain, so that `room` is to be called when there is some. */
+  #wanted = false;
+  /** Whether calls wait although there is room, since it is doubtful whether the other side is there. */
+  held = false;
+  /** Whether any call waits for a single answer; as of the last look for those whose deadline has come. */
+  awaiting = false;
 
-  /** @param gauge Told of answers, and of those that nobody waits for */
-  constructor(outbox: Outbox, codec: Codec, options: CallerOptions, gauge: FloodGauge) {
+  /**
+   * @param gauge Told of answers, and of those that nobody waits for
+   * @param room Called when there is room, after {@linkcode takesCalls} said that there was none
+   */
+  constructor(
+    outbox: Outbox,
+    codec: Codec,
+    options: CallerOptions,
+    gauge: FloodGauge,
+    room: (() => void) | undefined,
+  ) {
+    this.#room = room;
     this.#outbox = outbox;
     this.#codec = codec;
     this.#gauge = gauge;
@@ -96,8 +121,10 @@ export class Caller {
   call(call: SessionCall): void {
     const { signal, inflow } = call;
     if (signal?.aborted) return this.#abort(call);
+    const waits = this.#waiting.size > 0 || !this.#hasRoom();
+    if (waits && this.#full() && call.leaves?.(undefined) === true) return;
     if (inflow !== undefined) this.#attach(call, inflow);
-    if (this.#waiting.size > 0 || !this.#hasRoom()) {
+    if (waits) {
       if (!this.#wait(call)) return;
     } else if (!this.#send(call)) {
       return;
@@ -196,7 +223,8 @@ export class Caller {
    * one signal, none is to be sent for the room that another has left.
    */
   fill(): void {
-    if (this.#waiting.size === 0 || !this.#hasRoom()) return;
+    if (this.#waiting.size === 0) return this.#offerRoom();
+    if (!this.#hasRoom()) return;
     // Not the turn's time: asking for that would begin another turn, at whose end this would be asked again.
     const now = performance.now();
     for (const call of this.#waiting) {
@@ -205,15 +233,56 @@ export class Caller {
       this.#waiting.delete(call);
       this.#send(call);
     }
+    this.#offerRoom();
+  }
+
+  /** Whether a call would be sent at once. If not, `room` is called when it would be. */
+  takesCalls(): boolean {
+    if (!this.#full()) return true;
+    this.#wanted = true;
+    return false;
+  }
+
+  /** Lets calls go that have not been sent and can be made over another connection, while there is `room`. */
+  offerWaiting(room: () => boolean): void {
+    for (const call of this.#waiting) {
+      if (!room()) return;
+      const { signal } = call;
+      // Once it has left, it has a number of the other connection.
+      if (signal !== undefined) this.#signals.remove(signal, call);
+      if (call.leaves?.(undefined) === true) this.#waiting.delete(call);
+      else if (signal?.aborted) this.#abort(call);
+      else if (signal !== undefined) this.#signals.add(signal, call);
+    }
+  }
+
+  /**
+   * Lets all calls go that can be made over another connection. Streams stay: they are not sent twice.
+   *
+   * @param reason Why they would fail here
+   */
+  moveAway(reason: RpcError): void {
+    this.offerWaiting(() => true);
+    for (const call of this.#sent.values()) {
+      if (call.inflow !== undefined || call.outflow !== undefined) continue;
+      if (call.leaves?.(endedWith(reason, false)) !== true) continue;
+      writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
+      this.#forget(call);
+    }
   }
 
   /** Ends the calls whose deadline has come, and returns the next deadline. */
   expire(now: number): number {
     let next = Infinity;
+    this.awaiting = false;
     for (const calls of [this.#sent.values(), this.#waiting]) {
       for (const call of calls) {
-        if (call.deadline <= now) this.#abandon(call, deadlineExceeded(call.method, call.seq === 0));
-        else if (call.deadline < next) next = call.deadline;
+        if (call.deadline <= now) {
+          this.#abandon(call, deadlineExceeded(call.method, call.seq === 0, this.#whyUnsent(call)));
+          continue;
+        }
+        if (call.deadline < next) next = call.deadline;
+        if (call.inflow === undefined) this.awaiting = true;
       }
     }
     return next;
@@ -236,7 +305,31 @@ export class Caller {
 
   #hasRoom(): boolean {
     const outbox = this.#outbox;
-    return this.#sent.size < this.#maxInFlight && !outbox.encoding && outbox.unsent <= this.#maxUnsent;
+    return this.#sent.size < this.#maxInFlight && !this.held && !outbox.encoding &&
+      outbox.unsent <= this.#maxUnsent;
+  }
+
+  /** Whether a further call has to wait for longer than until this turn is over. */
+  #full(): boolean {
+    return this.held || this.pending >= this.#maxInFlight || this.#outbox.unsent > this.#maxUnsent;
+  }
+
+  /** Calls `room` once there is some, if a call looked for it in vain. */
+  #offerRoom(): void {
+    if (!this.#wanted || this.#full()) return;
+    this.#wanted = false;
+    this.#room?.();
+  }
+
+  /** What a call has been waiting for that was not sent in time. */
+  #whyUnsent(call: SessionCall): string | undefined {
+    if (call.seq > 0) return undefined;
+    if (this.held) return "the other side of the connection is silent";
+    const inFlight = this.#sent.size;
+    if (inFlight >= this.#maxInFlight) {
+      return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
+    }
+    return `the connection was full: ${this.#outbox.unsent} bytes wait to be written (maxUnsentBytes)`;
   }
 
   /** Lets a call wait for room, with its arguments as they are now. Returns whether it does. */
@@ -361,6 +454,6 @@ export class Caller {
     call.outflow?.stop();
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Whoever waits gets the room when the turn is over, so there must be one.
-    if (this.#waiting.size > 0) this.#outbox.now();
+    if (this.#waiting.size > 0 || this.#wanted) this.#outbox.now();
   }
 }

@@ -55,14 +55,14 @@ const NOT_ENCRYPTED =
   "use tls@ or wss@, or pass secure: false";
 
 /** What a session tells whoever dialled it. */
-export type DialEvents = Pick<SessionOptions, "draining" | "ended">;
+export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
 
 /**
  * Dials an address.
  *
  * @param signal Gives up
- * @throws {RpcError} The server's refusal, `deadline_exceeded` after `connectTimeout`, else `unavailable`: always with
- * the address, and never after a call was started
+ * @throws {RpcError} The server's refusal, else `unavailable`, also after `connectTimeout`: always with the address, and
+ * never after a call was started. Never `deadline_exceeded`, not even if the server says so: that is for calls
  */
 export async function dial(
   address: string,
@@ -118,9 +118,9 @@ export async function dial(
   } catch (error) {
     conn?.close();
     if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);
-    if (late) throw failure("deadline_exceeded", address, `no answer within ${connectTimeout} ms`, error);
-    if (error instanceof RpcError) throw failure(error.code, address, error.message, error);
-    throw failure("unavailable", address, textOf(error), error);
+    if (late) throw failure("unavailable", address, `no answer within ${connectTimeout} ms`, error);
+    const code = error instanceof RpcError && error.code !== "deadline_exceeded" ? error.code : "unavailable";
+    throw failure(code, address, textOf(error), error);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", giveUp);

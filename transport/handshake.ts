@@ -67,6 +67,8 @@ export interface Agreement {
   readonly peerMaxFrameBytes: number;
   /** How many calls the other side takes at once; unknown for a client. */
   readonly peerMaxInFlight: number;
+  /** After how long a silence the other side pings, in ms; Infinity or absent = never, or unknown as for a client. */
+  readonly peerHeartbeatInterval?: number;
   /** How long this side may spend on one call, in ms; 0 = no limit. */
   readonly handleTimeout: number;
   /** Who the other side is, if `authenticate` has said. */
@@ -93,6 +95,7 @@ export async function requestHandshake(
     codec,
     peerMaxFrameBytes: answer.maxFrameBytes,
     peerMaxInFlight: answer.maxInFlight,
+    peerHeartbeatInterval: answer.heartbeatInterval || Infinity,
     handleTimeout: 0,
   };
 }

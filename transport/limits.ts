@@ -35,7 +35,8 @@ export interface SessionLimits {
    */
   writeTimeout: number;
   /**
-   * After how long a silence the other side is pinged; 0 = never.
+   * After how long a silence the other side is pinged; 0 = never. While a call waits for its one result, it is pinged
+   * after 1 to 2 s of silence, then after twice as long each time that it answers, up to this.
    *
    * @default {30_000}
    */

@@ -20,6 +20,8 @@ const FULL_BATCH = 65_536;
 
 /** Whoever an outbox works for. */
 export interface OutboxOwner {
+  /** A turn of the event loop has begun. */
+  onTurnBegun(now: number): void;
   /** A turn of the event loop is over, and writing has begun. */
   onTurn(now: number): void;
 }
@@ -195,6 +197,7 @@ export class Outbox {
     this.#now = performance.now();
     this.#turning = true;
     queueMicrotask(this.#end);
+    this.#owner.onTurnBegun(this.#now);
   }
 
   readonly #end = (): void => {

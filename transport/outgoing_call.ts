@@ -20,6 +20,8 @@ export interface AttemptListener {
   readonly address: string;
   /** The attempt is over: with an answer, or with an error. */
   done(error?: RpcError): void;
+  /** There is no attempt after all, or it goes on elsewhere: nothing is known about the server. */
+  leave(): void;
 }
 
 /** What the calls of one client have in common. */
@@ -30,6 +32,8 @@ export interface CallDefaults {
   readonly watcher?: CallWatcher;
   /** Takes a call that failed if it may be sent again, and returns whether it does. */
   readonly again?: (call: OutgoingCall, error: RpcError) => boolean;
+  /** Takes a call to another connection, as {@linkcode SessionCall.leaves}. */
+  readonly leaves?: (call: OutgoingCall, reason: RpcError | undefined) => boolean;
 }
 
 /** A call, and its first attempt: most calls need no other. */
@@ -51,6 +55,7 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly ownMetadata: Metadata | undefined;
   declare readonly key: string | undefined;
   declare readonly idempotent: boolean;
+  declare readonly waitForReady: boolean;
   declare readonly failMode: FailMode | undefined;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
@@ -102,6 +107,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.deadline = outer === undefined ? Infinity : outer.deadline;
     this.key = options?.key;
     this.idempotent = options?.idempotent ?? false;
+    this.waitForReady = options?.waitForReady ?? false;
     this.failMode = options?.failMode;
     if (defaults.watcher !== undefined) this.watch = defaults.watcher.watch(this, outer);
   }
@@ -144,6 +150,11 @@ export class OutgoingCall implements SessionCall, PickContext {
     ofCall(error, this.method, this.address);
     this.listener?.done(error);
     if (this.#defaults.again?.(this, error) !== true) this.fail(error);
+  }
+
+  /** The first attempt has no room, or the server is silent. */
+  leaves(reason: RpcError | undefined): boolean {
+    return this.#defaults.leaves?.(this, reason) ?? false;
   }
 }
 

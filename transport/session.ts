@@ -51,6 +51,8 @@ export interface SessionOptions {
   readonly lookup?: Lookup;
   /** Makes what a handler threw an error for its caller. */
   readonly mapError?: (error: unknown) => RpcError | undefined;
+  /** Called when calls can be sent again, after {@linkcode Session.takesCalls} was asked and they could not. */
+  readonly room?: () => void;
   /** Told when no more calls can be made here, while those under way may still finish. */
   readonly draining?: () => void;
   /** Told once when the session is over, and why. */
@@ -126,7 +128,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#gauge = new FloodGauge(limits.maxUselessFrames);
     this.#callee = new Callee(this.#outbox, codec, options, this.#gauge, this);
     this.#alarm = new Alarm(this, options.clock);
-    this.#heart = new Heartbeat(limits, this.#outbox, this);
+    this.#heart = new Heartbeat(limits, this.#outbox, this, agreement.peerHeartbeatInterval);
     this.#began = this.#outbox.lately;
     this.#alarm.by(this.#heart.due);
     eventLoop.enter();
@@ -151,6 +153,19 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** Whether new calls can be made. */
   get open(): boolean {
     return this.#state === State.Open;
+  }
+
+  /**
+   * Whether a call would be sent at once: there is room for it, and nothing to doubt about the peer. If not,
+   * `room` is called when it would be.
+   */
+  takesCalls(): boolean {
+    return this.#state === State.Open && this.#calls().takesCalls();
+  }
+
+  /** Lets calls go that have not been sent and can be made elsewhere, while there is `room`. */
+  offerWaiting(room: () => boolean): void {
+    this.#caller?.offerWaiting(room);
   }
 
   /** Calls made here that are not settled yet. */
@@ -203,14 +218,14 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** Calls a method of the other side. A call that finds no room waits for it. */
   call(call: SessionCall): void {
     if (this.#state !== State.Open) return refuse(call);
-    this.#alarm.by(call.deadline);
+    this.#wakeFor(call);
     this.#calls().call(call);
   }
 
   /** @ignore For handlers: a call back is part of an answer, so a drain of this side does not keep it from being made. */
   callBack(call: SessionCall): void {
     if (!this.#sends) return refuse(call);
-    this.#alarm.by(call.deadline);
+    this.#wakeFor(call);
     this.#calls().call(call);
   }
 
@@ -256,6 +271,16 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   }
 
   /** @ignore For the outbox. */
+  onTurnBegun(now: number): void {
+    // While it is not read from, its silence says nothing.
+    if (this.#state !== State.Open || this.#resume !== undefined) return;
+    const look = this.#heart.doubt(now);
+    if (look === undefined) return;
+    this.#alarm.by(look);
+    this.#hold();
+  }
+
+  /** @ignore For the outbox. */
   onTurn(now: number): void {
     this.#callee.measure();
     if (this.#sends) this.#caller?.fill();
@@ -279,13 +304,17 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** @ignore For the alarm: looks at everything that has a time, and asks to be woken for the next. */
   onAlarm(now: number, late: number): void {
+    // What is read from now on came after this.
+    this.#outbox.lookedAtClock(now);
     // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
     const patience = late > STALL ? late : 0;
     const { pending } = this;
     const deadlines = Math.min(this.#caller?.expire(now) ?? Infinity, this.#callee.expire(now));
     const expired = this.pending < pending;
-    const beat = this.#beat(now, patience, expired);
+    const beat = this.#beat(now, patience > 0, expired);
     this.#alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
+    this.#hold();
+    if (this.#heart.doubtful) this.#moveCalls(now);
     this.#closeIfIdle();
   }
 
@@ -296,8 +325,11 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** The half for calls of this side. */
   #calls(): Caller {
-    const { agreement } = this.#options;
-    return this.#caller ??= new Caller(this.#outbox, agreement.codec, this.#options, this.#gauge);
+    if (this.#caller !== undefined) return this.#caller;
+    const { agreement, room } = this.#options;
+    const caller = this.#caller = new Caller(this.#outbox, agreement.codec, this.#options, this.#gauge, room);
+    caller.held = this.#heart.doubtful;
+    return caller;
   }
 
   /** Whether `seq` is a number of this side's. */
@@ -382,7 +414,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
         return this.#callee.onCancel(frame.seq);
       case Kind.Ping:
         this.#gauge.useless();
-        return writeShort(this.#outbox.open(), Kind.Pong, frame.seq);
+        writeShort(this.#outbox.open(), Kind.Pong, frame.seq);
+        this.#heart.onPing(this.#outbox.now());
+        return this.#hold();
+      case Kind.Pong:
+        this.#heart.onPong(this.#outbox.now(), frame.seq);
+        return this.#hold();
       case Kind.GoAway:
         return this.#onGoAway();
       case Kind.Item:
@@ -441,12 +478,34 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   }
 
   /** Looks after the peer, as far as anything of it is waited for. */
-  #beat(now: number, patience: number, expired: boolean): number {
+  #beat(now: number, stalled: boolean, expired: boolean): number {
     if (this.#state >= State.Closing) return Infinity;
     if (this.#peerEnded) return this.#heart.probe(now);
     // While it is not read from, its silence says nothing.
     if (this.#resume !== undefined) return now + this.#heart.interval;
-    return this.#heart.check(now, patience, expired);
+    return this.#heart.check(now, stalled, expired || (this.#caller?.awaiting ?? false));
+  }
+
+  /** Sees to it that a call ends in time, and that a peer is asked soon that does not answer it. */
+  #wakeFor({ deadline }: SessionCall): void {
+    // A turn that begins looks whether the peer may have gone meanwhile.
+    const now = this.#outbox.now();
+    if (!this.#heart.watching) this.#alarm.by(this.#heart.watch(now));
+    this.#alarm.by(deadline);
+  }
+
+  /** Keeps calls back while it is doubtful whether the peer is there. */
+  #hold(): void {
+    const caller = this.#caller;
+    if (caller === undefined || caller.held === this.#heart.doubtful) return;
+    caller.held = this.#heart.doubtful;
+    caller.fill();
+  }
+
+  /** The peer has been silent for too long: calls that can be made elsewhere go there. */
+  #moveCalls(now: number): void {
+    const silence = Math.round(now - this.#heart.receivedAt);
+    this.#caller?.moveAway(new RpcError("unavailable", `${this.address} has been silent for ${silence} ms`));
   }
 
   /** @ignore For the heartbeat. */
