@@ -290,8 +290,8 @@ export class Client implements AsyncDisposable {
   ): Promise<unknown> {
     return new Promise<unknown>((resolve) => {
       const call = new OutgoingCall(method, args, options, this.#defaults, resolve);
-      const refusal = this.#closing === undefined ? this.#bodies.refusal(method) : closed();
-      if (refusal !== undefined) return call.fail(refusal);
+      if (this.#closing !== undefined) return call.fail(closed());
+      if (this.#bodies.full) return call.fail(this.#bodies.refusal(method));
       if (isAsyncIterable(args)) {
         throw new TypeError("Cannot broadcast a stream of arguments: its items can be taken only once");
       }
@@ -307,8 +307,7 @@ export class Client implements AsyncDisposable {
 
   #start(call: OutgoingCall): void {
     if (this.#closing !== undefined) return call.fail(closed());
-    const refusal = call.body === undefined ? this.#bodies.refusal(call.method) : undefined;
-    if (refusal !== undefined) return call.fail(refusal);
+    if (this.#bodies.full && call.body === undefined) return call.fail(this.#bodies.refusal(call.method));
     let mode: FailMode;
     try {
       mode = failModeOf(call, this.#settings.failMode);

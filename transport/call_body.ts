@@ -22,10 +22,10 @@ export class CallBody {
   declare readonly bytes: Uint8Array;
   declare readonly start: number;
   declare readonly end: number;
-  readonly #store: CallBodies;
+  declare private readonly store: CallBodies;
 
   constructor(store: CallBodies, bytes: Uint8Array, start: number, end: number) {
-    this.#store = store;
+    this.store = store;
     this.bytes = bytes;
     this.start = start;
     this.end = end;
@@ -33,7 +33,7 @@ export class CallBody {
 
   /** Gives its bytes back to the limit, once the call is settled. */
   release(): void {
-    this.#store.held -= this.end - this.start;
+    this.store.held -= this.end - this.start;
   }
 }
 
@@ -55,9 +55,8 @@ export class CallBodies {
     return this.held > this.#max;
   }
 
-  /** Why no further call is taken while it is full. Undefined if it is not. */
-  refusal(method: string): RpcError | undefined {
-    if (!this.full) return undefined;
+  /** Why no further call is taken while it is full. */
+  refusal(method: string): RpcError {
     const message =
       `Cannot call ${method}: calls that are not answered yet hold ${this.held} bytes of arguments, ` +
       `more than ${this.#max} (maxHeldBytes)`;

@@ -335,9 +335,8 @@ export class Caller {
   /** Lets a call wait for room, with its arguments as they are now. Returns whether it does. */
   #wait(call: SessionCall): boolean {
     if (call.body === undefined && canChange(call.args)) {
-      const refusal = this.#bodies.refusal(call.method);
       try {
-        if (refusal !== undefined) throw refusal;
+        if (this.#bodies.full) throw this.#bodies.refusal(call.method);
         call.body = this.#bodies.encode(call.args, this.#codec);
       } catch (error) {
         call.reject(endedWith(unencodable(error), true));
@@ -359,45 +358,34 @@ export class Caller {
     const left = Math.floor(call.deadline - outbox.now());
     const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
-    const streams = isAsyncIterable(call.args);
-    let error = this.#write(call, seq, timeout, call.metadata, streams);
+    const { args, body } = call;
+    const streams = isAsyncIterable(args);
+    const out = outbox.open();
+    const start = out.length;
+    beginCall(out, seq, call.method, timeout, call.metadata);
+    let bodyStart = out.length;
+    // A call without a body says that its arguments follow as items.
+    const value = streams ? undefined : args === undefined ? null : args;
+    let error = outbox.seal(out, start, value, body);
     if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
-      error = this.#write(call, seq, timeout, call.ownMetadata, streams);
+      beginCall(out, seq, call.method, timeout, call.ownMetadata);
+      bodyStart = out.length;
+      error = outbox.seal(out, start, value, body);
     }
     if (error !== undefined) {
       this.#settle(call, endedWith(error, true));
       return false;
     }
+    if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
+      call.body = this.#bodies.keep(out.bytes, bodyStart, start + FRAME_HEAD_BYTES + outbox.sealed);
+    }
     this.#nextSeq = seq + 2;
     call.seq = seq;
     this.#sent.add(call);
     if (!streams) return true;
-    this.#sendItems(call, call.args as Streamable);
+    this.#sendItems(call, args);
     // It may have failed with its first item.
     return this.#sent.has(seq);
-  }
-
-  /** Writes a Call, and keeps its body if it may be sent again. Returns why it cannot be sent, if it cannot. */
-  #write(
-    call: SessionCall,
-    seq: number,
-    timeout: number,
-    metadata: Metadata | undefined,
-    streams: boolean,
-  ): RpcError | undefined {
-    const outbox = this.#outbox;
-    const { args, body } = call;
-    const out = outbox.open();
-    const start = out.length;
-    beginCall(out, seq, call.method, timeout, metadata);
-    const bodyStart = out.length;
-    // A call without a body says that its arguments follow as items.
-    const error = outbox.seal(out, start, streams ? undefined : args === undefined ? null : args, body);
-    if (error !== undefined) return error;
-    if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
-      call.body = this.#bodies.keep(out.bytes, bodyStart, start + FRAME_HEAD_BYTES + outbox.sealed);
-    }
-    return undefined;
   }
 
   #attach(call: SessionCall, inflow: Inflow): void {

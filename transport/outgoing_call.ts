@@ -36,6 +36,30 @@ export interface CallDefaults {
   readonly leaves?: (call: OutgoingCall, reason: RpcError | undefined) => boolean;
 }
 
+/** What a call's options come to, but for its time and its signal. */
+interface Terms {
+  readonly key: string | undefined;
+  readonly idempotent: boolean;
+  readonly waitForReady: boolean;
+  readonly failMode: FailMode | undefined;
+  readonly metadata: Metadata | undefined;
+}
+
+/** Those of a call without options, which is most calls: it has nothing of its own to remember. */
+const NO_TERMS: Terms = {
+  key: undefined,
+  idempotent: false,
+  waitForReady: false,
+  failMode: undefined,
+  metadata: undefined,
+};
+
+function termsOf(options: CallOptions): Terms {
+  checkCallOptions(options);
+  const { key, idempotent = false, waitForReady = false, failMode, metadata } = options;
+  return { key, idempotent, waitForReady, failMode, metadata: toMetadata(metadata) };
+}
+
 /** A call, and its first attempt: most calls need no other. */
 export class OutgoingCall implements SessionCall, PickContext {
   // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
@@ -52,11 +76,7 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly timeout: number;
   declare readonly signal: AbortSignal | undefined;
   declare metadata: Metadata | undefined;
-  declare readonly ownMetadata: Metadata | undefined;
-  declare readonly key: string | undefined;
-  declare readonly idempotent: boolean;
-  declare readonly waitForReady: boolean;
-  declare readonly failMode: FailMode | undefined;
+  readonly #terms: Terms;
   /** Who hears how the first attempt went. */
   listener: AttemptListener | undefined = undefined;
   declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
@@ -88,28 +108,44 @@ export class OutgoingCall implements SessionCall, PickContext {
     if (typeof method !== "string") {
       throw new TypeError("Cannot call method: expected a name such as Arith.sum");
     }
-    if (options) checkCallOptions(options);
     this.method = method;
     this.args = args;
     this.#defaults = defaults;
     this.onResult = onResult;
     this.onError = onError;
     this.inflow = inflow;
+    const terms = this.#terms = options === undefined ? NO_TERMS : termsOf(options);
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
     if (signal !== undefined && !isAbortSignal(signal)) {
       throw new TypeError("Cannot use signal: expected an AbortSignal");
     }
-    const metadata = this.ownMetadata = toMetadata(options?.metadata);
+    const { metadata } = terms;
     // A call made inside a handler ends with the call that is being answered there, and belongs to its trace.
     this.signal = outer === undefined ? signal : joined(signal, outer.signal);
     this.metadata = outer === undefined ? metadata : traced(metadata, outer.metadata);
     this.deadline = outer === undefined ? Infinity : outer.deadline;
-    this.key = options?.key;
-    this.idempotent = options?.idempotent ?? false;
-    this.waitForReady = options?.waitForReady ?? false;
-    this.failMode = options?.failMode;
     if (defaults.watcher !== undefined) this.watch = defaults.watcher.watch(this, outer);
+  }
+
+  get key(): string | undefined {
+    return this.#terms.key;
+  }
+
+  get idempotent(): boolean {
+    return this.#terms.idempotent;
+  }
+
+  get waitForReady(): boolean {
+    return this.#terms.waitForReady;
+  }
+
+  get failMode(): FailMode | undefined {
+    return this.#terms.failMode;
+  }
+
+  get ownMetadata(): Metadata | undefined {
+    return this.#terms.metadata;
   }
 
   /**
