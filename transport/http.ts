@@ -25,7 +25,7 @@ const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
 const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d*)?$/;
 /** Whom a request is for that does not say so: a name that is nobody's, by RFC 6761 section 6.4. */
 const NOBODY = "unknown.invalid";
-const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Reason phrases of RFC 9110 for what is answered here, since a `Response` has none by itself. */
 const REASONS: ReadonlyMap<number, string> = new Map([
@@ -191,11 +191,26 @@ function parseHead(lines: string[]): Head {
   }
   const headers = new Headers();
   for (const line of lines.slice(1)) {
-    const [, name, value] = FIELD.exec(line) ?? [];
-    if (name === undefined || value === undefined) throw new HttpError(400, "A header field is malformed");
-    headers.append(name, value);
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon);
+    if (colon < 0 || !FIELD_NAME.test(name) || /[\0\r]/.test(line)) {
+      throw new HttpError(400, "A header field is malformed");
+    }
+    headers.append(name, withoutBlanks(line, colon + 1));
   }
   return { method, target, headers };
+}
+
+/** What a line says from a place on, without blanks around it: `Headers` takes time that grows with their square. */
+function withoutBlanks(line: string, from: number): string {
+  let to = line.length;
+  while (from < to && isBlank(line.charCodeAt(from))) from++;
+  while (from < to && isBlank(line.charCodeAt(to - 1))) to--;
+  return line.slice(from, to);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 async function respond(conn: Conn, response: Response, headOnly = false): Promise<void> {

@@ -58,7 +58,7 @@ export async function fetchPage(
   }
   if (!isHtml(headers)) return { kind: "skipped", why: `no HTML: ${typeOf(headers) || "type unknown"}` };
   if (cut) return { kind: "skipped", why: `longer than ${maxBytes} bytes` };
-  return { kind: "page", ...parsePage(decode(body, headers), url) };
+  return { kind: "page", ...parsePage(decodePage(body, headers), url) };
 }
 
 /** Fetches an origin's robots.txt. Rejects only if `signal` aborts. */
@@ -141,10 +141,12 @@ function isHtml(headers: Headers): boolean {
 }
 
 /** The text of a page: in the encoding that its header names, or else a <meta> at its beginning, or else UTF-8. */
-function decode(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
+export function decodePage(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
   const begin = new TextDecoder("latin1").decode(body.subarray(0, 1_024));
-  const label = /charset\s*=\s*["']?([\w-]+)/i.exec(headers.get("content-type") ?? "")?.[1] ??
-    /<meta[^>]+charset\s*=\s*["']?([\w-]+)/i.exec(begin)?.[1] ?? "utf-8";
+  const metas = begin.split(/<meta/i).slice(1).map((rest) => rest.split(">", 1)[0]!);
+  const label = [headers.get("content-type") ?? "", ...metas].map(charsetIn).find((each) =>
+    each !== undefined
+  );
   let decoder: TextDecoder;
   try {
     decoder = new TextDecoder(label);
@@ -152,6 +154,11 @@ function decode(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
     decoder = new TextDecoder(); // an encoding that nobody knows
   }
   return decoder.decode(body);
+}
+
+/** What a text names as `charset=`. */
+function charsetIn(text: string): string | undefined {
+  return /charset\s*=\s*["']?([\w-]+)/i.exec(text)?.[1];
 }
 
 /** Retry-After in ms: seconds, or a date (RFC 9110 section 10.2.3). */
