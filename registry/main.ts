@@ -3,6 +3,7 @@
 import { parseArgs } from "@std/cli";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
+import { type HttpServing, serveHttp } from "./serve.ts";
 
 const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry, with a page at /
 
@@ -99,13 +100,14 @@ function exit(code: number, message: string): never {
   Deno.exit(code);
 }
 
-function listen(registry: Registry, { host, port, ttl }: Flags): Deno.HttpServer {
-  const onListen = ({ port }: { port: number }) => {
-    const hostname = host.includes(":") ? `[${host}]` : host;
-    print(`registry: listening on http://${hostname}:${port}/_rpc_/registry (leases of ${ttl} ms)`);
-  };
+function listen(registry: Registry, { host, port, ttl }: Flags): HttpServing {
   try {
-    return Deno.serve({ hostname: host, port, onListen }, registry.fetch);
+    const log = (message: string) => printError(`registry: ${message}`);
+    const server = serveHttp({ hostname: host, port, log }, registry.fetch);
+    const hostname = host.includes(":") ? `[${host}]` : host;
+    const where = `http://${hostname}:${server.addr.port}/_rpc_/registry`;
+    print(`registry: listening on ${where} (leases of ${ttl} ms)`);
+    return server;
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) {
       exit(1, `cannot listen on ${host}:${port}, the port is in use; choose another with --port`);

@@ -4,6 +4,7 @@
 
 import { Registry, RegistryDiscovery } from "@troodon/rpc";
 import { parseArgs } from "@std/cli";
+import { serveHttp } from "../../registry/serve.ts";
 import { createGroups } from "./groups.ts";
 import { startNode } from "./node.ts";
 
@@ -129,7 +130,7 @@ async function startChild(registry: string, maxBytes: number): Promise<Child> {
 async function runAll({ maxBytes }: Flags): Promise<number> {
   const stopped = untilStopped();
   await using registry = new Registry();
-  await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+  await using web = serveHttp({ hostname: "127.0.0.1", port: 0, log: console.error }, registry.fetch);
   const registryUrl = `http://127.0.0.1:${web.addr.port}`;
   const children = await Promise.all(Array.from({ length: PEERS }, () => startChild(registryUrl, maxBytes)));
   for await (const endpoints of new RegistryDiscovery(registryUrl).watch()) {

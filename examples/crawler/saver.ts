@@ -1,6 +1,7 @@
 // The item saver as a program: serves ItemSaver over RPC and the search page over HTTP.
 
 import { RpcError, Server } from "@troodon/rpc";
+import { serveHttp } from "../../registry/serve.ts";
 import { type Item, ItemSaver } from "./contract.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
 import { searchPage } from "./search_page.ts";
@@ -76,8 +77,8 @@ function read(args: readonly string[]): Settings | "help" {
 async function run({ file, port, host, http, registry }: Settings): Promise<void> {
   const stop = stopSignal();
   using store = open(file);
-  const web = Deno.serve(
-    { hostname: host, port: http, onListen: () => {} },
+  const web = serveHttp(
+    { hostname: host, port: http, log: printError },
     (request) => searchPage(store, request),
   );
   const server = saverServer(store);
