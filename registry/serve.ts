@@ -1,65 +1,90 @@
 // Deno.serve, but for as long as the program runs: out of file descriptors, Deno (2.9) gives up listening, and this listens
-// again. Used by the registry's program and by the examples.
+// again. Used by programs that serve a registry, or a server's fetch, or anything else.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 
 /** How long listening rests, in ms, after an error such as "too many open files"; doubles up to the second. */
 const REST = [10, 1_000] as const;
 
+/** Options of {@linkcode serveHttp}. */
+export interface ServeHttpOptions {
+  /**
+   * The address to listen on.
+   *
+   * @default {"127.0.0.1"}
+   */
+  hostname?: string;
+  /** The port to listen on; 0 takes a free one. */
+  port: number;
+  /** Ends it at once, without waiting for the requests under way. */
+  signal?: AbortSignal;
+  /** Told when nothing can be accepted for a while. Nothing is logged by default. */
+  log?: (message: string) => void;
+}
+
 /** An HTTP server that listens until it is shut down. */
 export interface HttpServing extends AsyncDisposable {
   /** Where it listens, with the port that was chosen. */
   readonly addr: Deno.NetAddr;
-  /** Accepts nothing more, and waits for the requests under way. */
+  /** Accepts nothing more, and resolves when the requests under way are answered. */
   shutdown(): Promise<void>;
 }
 
-/** Where to listen, and who is told when that is not possible for a while. */
-export interface ServeHttpOptions {
-  hostname: string;
-  port: number;
-  /** Ends it without waiting for the requests under way. */
-  signal?: AbortSignal;
-  log?: (message: string) => void;
-  /** What listens. `Deno.serve` unless a test says otherwise. */
-  listen?: typeof Deno.serve;
-}
-
 /**
- * Serves HTTP. Connections that there are when listening fails are served on.
+ * Serves HTTP as `Deno.serve` does, but goes on when the process has run out of file descriptors: `Deno.serve` then stops
+ * listening and rejects its `finished`, which ends the process. This listens again after 10 ms, then at growing
+ * intervals up to a second; connections that are open are served on.
  *
- * @throws {Error} If the address cannot be listened on
+ * @example
+ * ```ts
+ * import { Registry, serveHttp } from "@troodon/rpc/registry";
+ *
+ * await using registry = new Registry();
+ * await using http = serveHttp({ port: 0 }, registry.fetch);
+ * const list = await fetch(`http://127.0.0.1:${http.addr.port}/_rpc_/registry`);
+ * console.log((await list.json()).servers); // []
+ * ```
+ *
+ * @param options Where to listen
+ * @param handler Answers requests, such as `registry.fetch` or `server.fetch`
+ * @returns The server
+ * @throws {Error} If the address is taken, or not allowed
  */
-export function serveHttp(
-  { log, listen = Deno.serve, ...options }: ServeHttpOptions,
-  handler: Deno.ServeHandler<Deno.NetAddr>,
-): HttpServing {
+export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServing {
+  const { hostname = "127.0.0.1", port, signal, log } = options;
+  const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);
   const stop = new AbortController();
-  let server = listen({ ...options, onListen: () => {} }, handler);
+  let server = listen(port);
   const { addr } = server;
-  const again = { ...options, port: addr.port, onListen: () => {} };
+
+  /** Listens again, as soon as that is possible. */
+  const again = async (rest: number) => {
+    for (let wait = rest; !stop.signal.aborted; wait = Math.min(wait * 2, REST[1])) {
+      await sleep(SYSTEM_CLOCK, wait, stop.signal);
+      if (stop.signal.aborted) break;
+      try {
+        server = listen(addr.port);
+        return wait;
+      } catch {
+        // There are still no descriptors.
+      }
+    }
+    return rest;
+  };
   const run = async () => {
     let rest: number = REST[0];
+    let logged = false;
     while (!stop.signal.aborted) {
       const began = SYSTEM_CLOCK.now();
       try {
-        await server.finished;
-        return;
+        return await server.finished;
       } catch (error) {
-        if (SYSTEM_CLOCK.now() - began > REST[1]) rest = REST[0];
-        if (rest === REST[0]) {
-          log?.(`Accepts nothing on port ${addr.port} for now: ${(error as Error).message}`);
-        }
-      }
-      for (let listens = false; !listens && !stop.signal.aborted; rest = Math.min(rest * 2, REST[1])) {
-        await sleep(SYSTEM_CLOCK, rest, stop.signal);
-        if (stop.signal.aborted) return;
-        try {
-          server = listen(again, handler);
-          listens = true;
-        } catch {
-          // It will be tried again.
-        }
+        // One that fails again at once has accepted a few at most.
+        if (SYSTEM_CLOCK.now() - began > REST[1]) logged = false;
+        rest = logged ? Math.min(rest * 2, REST[1]) : REST[0];
+        if (!logged) log?.(`Accepts nothing on port ${addr.port} for now: ${(error as Error).message}`);
+        logged = true;
+        rest = await again(rest);
       }
     }
   };

@@ -4,28 +4,28 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { serveHttp } from "../registry/serve.ts";
 import { until } from "./session_pair.ts";
 
-/** A `Deno.serve` whose servers fail when a test says so. */
+/** In the place of `Deno.serve`, one whose servers fail when a test says so. */
 function failing() {
+  const { serve } = Deno;
   const ports: (number | undefined)[] = [];
-  const fail: ((error: Error) => void)[] = [];
+  let fail: (error: Error) => void = () => {};
   let refused = 0;
-  const listen = ((options: Deno.ServeTcpOptions, handler: Deno.ServeHandler<Deno.NetAddr>) => {
+  const listen = (options: Deno.ServeTcpOptions, handler: Deno.ServeHandler<Deno.NetAddr>) => {
     ports.push(options.port);
-    if (refused > 0) {
-      refused--;
-      throw new Error("Too many open files");
-    }
-    const server = Deno.serve(options, handler);
+    if (refused-- > 0) throw new Error("Too many open files");
+    const server = serve(options, handler);
     const finished = Promise.withResolvers<void>();
-    fail.push((error) => void server.shutdown().then(() => finished.reject(error)));
+    fail = (error) => void server.shutdown().then(() => finished.reject(error));
     server.finished.then(finished.resolve);
     return { addr: server.addr, finished: finished.promise, shutdown: () => server.shutdown() };
-  }) as typeof Deno.serve;
+  };
+  Object.defineProperty(Deno, "serve", { value: listen, configurable: true, writable: true });
   return {
-    listen,
     ports,
-    fail: () => fail.at(-1)!(new Error("Too many open files")),
+    fail: () => fail(new Error("Too many open files")),
     refuse: (times: number) => refused = times,
+    [Symbol.dispose]: () =>
+      Object.defineProperty(Deno, "serve", { value: serve, configurable: true, writable: true }),
   };
 }
 
@@ -35,10 +35,11 @@ async function textAt(port: number): Promise<string> {
 }
 
 Deno.test("serveHttp: it listens again on its port when accepting has failed, as often as it takes", async () => {
-  const { listen, ports, fail, refuse } = failing();
+  using deno = failing();
+  const { ports, fail, refuse } = deno;
   const logged: string[] = [];
   const log = (message: string) => void logged.push(message);
-  const server = serveHttp({ hostname: "127.0.0.1", port: 0, listen, log }, () => new Response("here"));
+  const server = serveHttp({ hostname: "127.0.0.1", port: 0, log }, () => new Response("here"));
   const { port } = server.addr;
   assertEquals(await textAt(port), "here");
   refuse(2);
@@ -51,8 +52,9 @@ Deno.test("serveHttp: it listens again on its port when accepting has failed, as
 });
 
 Deno.test("serveHttp: shutting down while it waits to listen again ends the wait", async () => {
-  const { listen, ports, fail, refuse } = failing();
-  const server = serveHttp({ hostname: "127.0.0.1", port: 0, listen }, () => new Response());
+  using deno = failing();
+  const { ports, fail, refuse } = deno;
+  const server = serveHttp({ hostname: "127.0.0.1", port: 0 }, () => new Response());
   refuse(Infinity);
   fail();
   await until(() => ports.length >= 3, "trying to listen");

@@ -2,9 +2,8 @@
 // A distributed cache as a program: one peer, or without --registry a registry and three peers to try it with.
 // `deno task cache` runs it until it is stopped. README.md shows what to ask it.
 
-import { Registry, RegistryDiscovery } from "@troodon/rpc";
+import { Registry, RegistryDiscovery, serveHttp } from "@troodon/rpc";
 import { parseArgs } from "@std/cli";
-import { serveHttp } from "../../registry/serve.ts";
 import { createGroups } from "./groups.ts";
 import { startNode } from "./node.ts";
 

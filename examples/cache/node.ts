@@ -1,7 +1,6 @@
 // One peer: an RPC server for the others, an HTTP server for everyone, and its place on the registry. Run by main.ts.
 
-import { announce, type Registration, RegistryDiscovery, RpcError, Server } from "@troodon/rpc";
-import { serveHttp } from "../../registry/serve.ts";
+import { announce, type Registration, RegistryDiscovery, RpcError, serveHttp, Server } from "@troodon/rpc";
 import { Cache, checkWanted } from "./contract.ts";
 import { front } from "./front.ts";
 import type { Group, GroupOptions } from "./group.ts";

@@ -8,8 +8,8 @@ import {
   MultiServers,
   Registry,
   RegistryDiscovery,
+  serveHttp,
 } from "@troodon/rpc";
-import { serveHttp } from "../../registry/serve.ts";
 import { startChild } from "./child.ts";
 import { ItemSaver, PageWorker } from "./contract.ts";
 import { type CrawlOptions, Engine, type Progress } from "./engine.ts";

@@ -7,9 +7,9 @@ import {
   MultiServers,
   RegistryDiscovery,
   RpcError,
+  serveHttp,
   Server,
 } from "@troodon/rpc";
-import { serveHttp } from "../../registry/serve.ts";
 import type { MasterFlags, Place, ReplicaFlags } from "./flags.ts";
 import { front } from "./front.ts";
 import { ProxyStore } from "./proxy_store.ts";
