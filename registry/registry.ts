@@ -310,10 +310,10 @@ export class Registry {
 
   #checkTtl(ttl: unknown): number {
     if (ttl === undefined) return this.#ttl;
-    if (typeof ttl !== "number" || !(ttl === 0 || ttl >= 1)) {
+    if (!Number.isFinite(ttl) || !(ttl === 0 || ttl as number >= 1)) {
       throw invalid("Cannot register: ttl must be a number of ms, 1 or more, or 0");
     }
-    return Math.min(ttl, this.#maxTtl);
+    return Math.min(ttl as number, this.#maxTtl);
   }
 }
 

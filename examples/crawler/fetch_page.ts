@@ -1,6 +1,6 @@
 // One page from the web, with bounds on everything a site decides: time, bytes, type, encoding. Used by workers.
 
-import type { PageJob, PageResult, RobotsResult } from "./contract.ts";
+import { MAX_RETRY_AFTER, type PageJob, type PageResult, type RobotsResult } from "./contract.ts";
 import { parsePage } from "./parse.ts";
 import { PRODUCT } from "./robots.ts";
 import { normalizeUrl } from "./url.ts";
@@ -10,8 +10,6 @@ const USER_AGENT = `${PRODUCT}/1.0 (+https://jsr.io/@troodon/rpc)`;
 const ROBOTS_BYTES = 512_000;
 /** Redirects that are followed for a robots.txt (RFC 9309 section 2.3.1.2). */
 const ROBOTS_HOPS = 5;
-/** The longest `Retry-After` that is heeded, in ms. */
-const MAX_RETRY_AFTER = 60_000;
 
 interface Answer {
   readonly status: number;
@@ -166,7 +164,7 @@ function retryAfterOf(headers: Headers): number | undefined {
   const value = headers.get("retry-after");
   if (value === null) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
-  return ms > 0 ? Math.min(ms, MAX_RETRY_AFTER) : undefined;
+  return ms > 0 ? Math.min(Math.ceil(ms), MAX_RETRY_AFTER) : undefined;
 }
 
 /** Why fetch failed: the last part of what its cause says, which is without the URL. */
