@@ -1,6 +1,7 @@
 // The registry as a program: `deno task registry`. Not part of the package's exports.
 
 import { parseArgs } from "@std/cli";
+import { isLoopback } from "../transport/secure.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
 import { type HttpServing, serveHttp } from "./serve.ts";
@@ -72,9 +73,14 @@ function openStore(store: string): EtcdStore | undefined {
   }
 }
 
+/** Whether changes need a token. */
+function hasToken(): boolean {
+  return Boolean(Deno.env.get("REGISTRY_TOKEN"));
+}
+
 function openRegistry({ ttl, protectReads }: Flags, store: EtcdStore | undefined): Registry {
   const token = Deno.env.get("REGISTRY_TOKEN") || undefined;
-  if (protectReads && token === undefined) {
+  if (protectReads && !hasToken()) {
     throw new Error("--protect-reads needs the variable REGISTRY_TOKEN");
   }
   try {
@@ -107,6 +113,11 @@ function listen(registry: Registry, { host, port, ttl }: Flags): HttpServing {
     const hostname = host.includes(":") ? `[${host}]` : host;
     const where = `http://${hostname}:${server.addr.port}/_rpc_/registry`;
     print(`registry: listening on ${where} (leases of ${ttl} ms)`);
+    if (!hasToken() && !isLoopback(server.addr.hostname)) {
+      printError(
+        "registry: anyone who can reach it may change the list; set REGISTRY_TOKEN to ask for a token",
+      );
+    }
     return server;
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) {

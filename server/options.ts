@@ -10,6 +10,7 @@ import { type Watchers, watchers } from "../telemetry/watchers.ts";
 import type { TelemetryOptions } from "../telemetry/options.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
+import { AllowedOrigins } from "./allowed_origins.ts";
 import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
 
 /**
@@ -112,6 +113,13 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * ```
    */
   monitoring?: Visibility | ShowTo;
+  /**
+   * Of which origins pages in a browser may open a WebSocket to {@linkcode Server.fetch}, such as
+   * `["https://app.example.com"]`; `"*"` = of all. Clients that are no pages send no `Origin` and are not asked for one.
+   *
+   * Left out, those of the server's own origin: whose `Origin` names the host and port that `Host` names.
+   */
+  origins?: Iterable<string> | "*";
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -129,6 +137,7 @@ const NAMES: Names<ServerOptions> = {
   tls: true,
   mapError: true,
   monitoring: true,
+  origins: true,
   log: true,
   network: true,
   telemetry: true,
@@ -147,6 +156,7 @@ export interface ServerSettings {
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
   readonly monitoring: false | ShowTo;
+  readonly origins: AllowedOrigins;
   readonly watchers: Watchers | undefined;
 }
 
@@ -176,6 +186,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),
+    origins: new AllowedOrigins(options.origins),
     watchers: watchers(options.telemetry),
   };
 }
