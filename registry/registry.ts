@@ -1,6 +1,7 @@
 // The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
 // Deno.serve by users and by main.ts.
 
+import { sheltered } from "../call/log.ts";
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
@@ -192,7 +193,7 @@ export class Registry {
     this.#unread = new UnreadAnswers(this.#clock);
     this.#lists = new EncodedLists(this.#clock);
     this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
-    this.#log = options.log;
+    this.#log = sheltered(options.log);
   }
 
   /**
