@@ -11,7 +11,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /** The longest value, in characters, that is not cut. */
-const MAX_PIECE = 131_072;
+export const MAX_PIECE = 131_072;
 
 /** A value, or an element of an array. */
 export interface JsonPiece {

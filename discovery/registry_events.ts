@@ -12,6 +12,8 @@ import { Turns } from "./turns.ts";
 const MAX_SILENCE = 12_000;
 /** The most lines of one event: a registry sends three. */
 const MAX_EVENT_LINES = 1_024;
+/** How many bytes are cut into events before others may have their turn. */
+const PART = 16_384;
 const LF = 10;
 
 /** What to follow, and within which bounds. */
@@ -74,7 +76,7 @@ export async function* registryEvents(
     const parser = new EventParser(maxBytes, isStream);
     const turns = new Turns();
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await turns.wait(reader.read());
       cancelTimer();
       if (done) break;
       if (isStream && !begun) yield { kind: "open" };
@@ -83,11 +85,13 @@ export async function* registryEvents(
         () => stop(new Error(`no sign of life for ${MAX_SILENCE} ms`)),
         MAX_SILENCE,
       );
-      for (const raw of parser.push(value)) {
-        const event = await toEvent(raw, turns);
-        if (event !== undefined) yield event;
+      for (let at = 0; at < value.length; at += PART) {
+        for (const raw of parser.push(value.subarray(at, at + PART))) {
+          const event = await toEvent(raw, turns);
+          if (event !== undefined) yield event;
+        }
+        await turns.rest();
       }
-      await turns.rest();
     }
     if (!isStream && failure === undefined && !signal.aborted) {
       const list = await parseServerList(parser.end(), turns);
@@ -158,7 +162,7 @@ class EventParser {
     if (this.#bytes > this.#maxBytes) {
       throw new Error(`an answer or event is longer than ${this.#maxBytes} bytes`);
     }
-    this.#line += this.#decoder.decode(bytes, { stream: true });
+    if (bytes.length > 0) this.#line += this.#decoder.decode(bytes, { stream: true });
   }
 
   #endLine(): RawEvent | undefined {

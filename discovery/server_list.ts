@@ -34,7 +34,10 @@ export const MAX_SERVERS = 16_384;
  * such list at all
  * @throws {RangeError} If it has too many servers, or one of them is too long
  */
-export async function parseServerList(text: string, turns = new Turns()): Promise<ServerList | undefined> {
+export async function parseServerList(
+  text: string,
+  turns: SomeTurns = new Turns(),
+): Promise<ServerList | undefined> {
   const object = await readObject(text, "servers", turns);
   if (object?.servers === undefined) return undefined;
   const { servers, fields: { revision } } = object;
@@ -49,12 +52,14 @@ export async function parseServerList(text: string, turns = new Turns()): Promis
  * @returns The change; `undefined` if the text is none
  * @throws {RangeError} If it has too many servers, or one of them is too long
  */
-export async function parseChange(text: string, turns: Turns): Promise<ServerChange | undefined> {
+export async function parseChange(text: string, turns: SomeTurns): Promise<ServerChange | undefined> {
   const object = await readObject(text, "set", turns);
   if (object?.servers === undefined || object.removed === undefined) return undefined;
   const { servers, removed, fields: { revision } } = object;
   return isRevision(revision) ? { revision, set: servers, removed } : undefined;
 }
+
+type SomeTurns = Pick<Turns, "over" | "rest">;
 
 interface ReadObject {
   /** In the order of their addresses; `undefined` if there is no such array. */
@@ -65,7 +70,7 @@ interface ReadObject {
 }
 
 /** Reads an object with arrays, in pieces. Returns undefined if the text is none. */
-async function readObject(text: string, servers: string, turns: Turns): Promise<ReadObject | undefined> {
+async function readObject(text: string, servers: string, turns: SomeTurns): Promise<ReadObject | undefined> {
   let byAddress: Map<string, Endpoint> | undefined;
   let removed: string[] | undefined;
   const fields = new Map<string, unknown>();

@@ -6,7 +6,7 @@ import { RpcError } from "../call/error.ts";
 import { jsonPieces } from "../discovery/json_pieces.ts";
 import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../discovery/registry_discovery.ts";
 import { MAX_SERVERS, parseServerList } from "../discovery/server_list.ts";
-import { settle } from "./fake_clock.ts";
+import { Turns } from "../discovery/turns.ts";
 import { REGISTRY_URL } from "./registry_link.ts";
 import { until } from "./session_pair.ts";
 
@@ -89,20 +89,42 @@ Deno.test("RegistryDiscovery: a list of more servers than there may be is refuse
   assertEquals((await parseServerList(listOf(MAX_SERVERS)))?.endpoints.length, MAX_SERVERS);
 });
 
-Deno.test("RegistryDiscovery: reading a long list gives the event loop to others", async () => {
-  const text = listOf(MAX_SERVERS);
-  let read = false;
-  let turns = 0;
-  const list = parseServerList(text).then((list) => {
-    read = true;
-    return list;
-  });
-  while (!read) {
-    turns++;
-    await settle();
+Deno.test("parseServerList: others have their turn between servers, as often as it is time", async () => {
+  let rests = 0;
+  const turns = {
+    over: true,
+    rest: () => {
+      rests++;
+      return Promise.resolve();
+    },
+  };
+  assertEquals((await parseServerList(listOf(100), turns))?.endpoints.length, 100);
+  // The revision, and the array, are parts of their own.
+  assertEquals(rests, 102);
+});
+
+Deno.test("Turns: work goes on for 10 ms, waiting is no work, and a rest is a turn of the event loop", async () => {
+  const { now } = performance;
+  try {
+    let time = 0;
+    performance.now = () => time;
+    const turns = new Turns();
+    time += 9;
+    assertEquals(turns.over, false);
+    await turns.wait(Promise.resolve());
+    time += 1;
+    assertEquals(turns.over, true, "what is there at once does not begin anew");
+    let others = false;
+    setTimeout(() => others = true, 0);
+    await turns.rest();
+    assertEquals([others, turns.over], [true, false]);
+    time += 9;
+    await turns.wait(Promise.resolve().then(() => time += 100));
+    time += 9;
+    assertEquals(turns.over, false);
+  } finally {
+    performance.now = now;
   }
-  assertEquals((await list)?.endpoints.length, MAX_SERVERS);
-  assert(turns > 2, `others had ${turns} turns`);
 });
 
 const OBJECTS = [
