@@ -7,7 +7,7 @@ export type Log = (message: string, error?: unknown) => void;
 
 /**
  * The log as the library calls it: each message is one line of bounded length without control characters, whatever a peer
- * has said; an error beside it is as it was thrown. Failures of the log stay its own.
+ * has said; the error that comes with it is as it was thrown. What the log itself throws is ignored.
  */
 export function sheltered(log: Log | undefined): Log | undefined {
   if (log === undefined) return undefined;

@@ -25,7 +25,7 @@ export interface JsonPiece {
 /**
  * Cuts an object, one piece at a time.
  *
- * @throws {SyntaxError} If the text is no JSON object; if a value is none, that is for JSON.parse to find
+ * @throws {SyntaxError} If the text is not a JSON object; invalid values are left for JSON.parse to find
  * @throws {RangeError} If a value, or an element of an array, is too long
  */
 export function* jsonPieces(text: string): Generator<JsonPiece, void, undefined> {

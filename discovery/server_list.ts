@@ -69,7 +69,7 @@ interface ReadObject {
   fields: Readonly<Record<string, unknown>>;
 }
 
-/** Reads an object with arrays, in pieces. Returns undefined if the text is none. */
+/** Reads an object with arrays, in pieces. Returns undefined if the text is not an object. */
 async function readObject(text: string, servers: string, turns: SomeTurns): Promise<ReadObject | undefined> {
   let byAddress: Map<string, Endpoint> | undefined;
   let removed: string[] | undefined;

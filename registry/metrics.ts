@@ -13,7 +13,7 @@ export interface RegistryFigures {
   requests: ReadonlyMap<string, number>;
 }
 
-/** What there is of the list. */
+/** The metrics of the list. */
 export function listMetrics({ revision, leases }: LeaseList): string {
   const states = new Map([["active", 0], ["paused", 0], ["draining", 0]]);
   const services = new Map<string, number>();
@@ -33,7 +33,7 @@ export function listMetrics({ revision, leases }: LeaseList): string {
   ].join("");
 }
 
-/** What there is beside it. */
+/** The metrics that do not depend on the list. */
 export function otherMetrics(figures: RegistryFigures): string {
   return [
     family("registry_watchers", "gauge", "Open watches", [["", figures.watchers]]),

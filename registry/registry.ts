@@ -163,7 +163,7 @@ export class Registry {
   readonly #log: ((message: string) => void) | undefined;
   readonly #clock: Clock;
   readonly #requests = new Map<string, number>();
-  /** What is told of the list at a revision: with thousands of servers it takes milliseconds. */
+  /** The metrics of the list at a revision: with thousands of servers they take milliseconds. */
   #listMetrics: { readonly revision: number; readonly text: string } | undefined;
   #closed = false;
 

@@ -19,7 +19,7 @@ export interface ServeHttpOptions {
   port: number;
   /** Ends it at once, without waiting for the requests under way. */
   signal?: AbortSignal;
-  /** Told when nothing can be accepted for a while. Nothing is logged by default. */
+  /** Called when nothing can be accepted for a while. Nothing is logged by default. */
   log?: (message: string) => void;
 }
 

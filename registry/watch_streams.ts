@@ -39,7 +39,7 @@ export class WatchStreams {
   readonly #unread: UnreadAnswers;
   readonly #open = new Set<Stream>();
   #cancelTimer: (() => void) | undefined;
-  /** Those that nobody reads, whose connections Deno.serve (2.9) does not end while bytes wait to be read. */
+  /** Streams whose clients do not read: Deno.serve (2.9) does not close their connections while bytes are unsent. */
   readonly #stalled = new Set<Stream>();
   /** How many were cut because nobody read them. */
   stalled = 0;
@@ -61,14 +61,14 @@ export class WatchStreams {
    * @throws {Refusal} If there are too many
    */
   open({ events, render, asker }: WatchStream): Response {
-    // Who opens streams without reading them gets no further ones.
+    // A stalled stream keeps its place, so that a client that does not read cannot open any number of them.
     if (this.#open.size + this.#stalled.size >= this.#max) {
       throw new Refusal(
         429,
         "resource_exhausted",
         `Cannot watch: ${this.#max} watch already, its maxWatchers`,
         {},
-        // Who does not read is not to have any number of connections.
+        // Otherwise a client that does not read could open any number of connections.
         this.#stalled.size > 0,
       );
     }

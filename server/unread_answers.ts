@@ -176,7 +176,7 @@ export function lastResponse(
   return new Response(stream, { status, headers: { ...headers, ...length } });
 }
 
-/** Where a request comes from, such as `tcp@127.0.0.1:50312`; `unknown` if nobody said. */
+/** Where a request comes from, such as `tcp@127.0.0.1:50312`; `unknown` if that is not known. */
 export function askerOf(info: FetchInfo | undefined): string {
   const address = info?.remoteAddr;
   if (address === undefined) return "unknown";

@@ -317,7 +317,7 @@ Deno.test("announce: an answer whose lease is no time that can be waited for is 
   }
 });
 
-Deno.test("announce: a number of an incarnation that is none is not sent back", async () => {
+Deno.test("announce: an invalid number of an incarnation is not sent back", async () => {
   const { link, clock, start } = open();
   link.override = () =>
     new Response(`{"address":"${INSTANCE.address}","ttl":3000,"age":0,"incarnation":1e999}`);

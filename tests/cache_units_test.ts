@@ -283,7 +283,7 @@ Deno.test("cache: the example uses the public API alone", async () => {
   ]);
 });
 
-Deno.test("cache: an answer of a peer without a value, or with a time that is none, is refused", () => {
+Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, is refused", () => {
   const value = text("x");
   assertEquals(checkKept({ value, ttl: 5 }), { value, ttl: 5 });
   assertEquals(checkKept({ value }), { value, ttl: undefined });

@@ -282,7 +282,7 @@ testOnPosix("crawler program: flags that make no sense are one line and code 2",
   }
 });
 
-Deno.test("crawler: a worker whose number of slots is none is away, and its times to wait count for nothing", async () => {
+Deno.test("crawler: a worker with an invalid number of slots is not used, and an invalid time to wait is ignored", async () => {
   await using site = new Site({ pages: 3, slow: 0 });
   using store = new Store(":memory:");
   await using server = saverServer(store);

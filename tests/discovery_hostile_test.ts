@@ -113,7 +113,7 @@ Deno.test("Turns: work goes on for 10 ms, waiting is no work, and a rest is a tu
     assertEquals(turns.over, false);
     await turns.wait(Promise.resolve());
     time += 1;
-    assertEquals(turns.over, true, "what is there at once does not begin anew");
+    assertEquals(turns.over, true, "a read that ends at once does not reset it");
     let others = false;
     setTimeout(() => others = true, 0);
     await turns.rest();

@@ -33,13 +33,13 @@ Deno.test("oneLine: escapes what could mislead, and cuts what is long, without h
   assertEquals(oneLine("x".repeat(2_000)).length, 2_000);
 });
 
-Deno.test("log: a message is one line, its error is as it was thrown, and there is none where there was none", () => {
-  const told: unknown[][] = [];
-  const log = sheltered((...all) => void told.push(all))!;
+Deno.test("log: a message is one line, and its error, if there is one, is as it was thrown", () => {
+  const calls: unknown[][] = [];
+  const log = sheltered((...all) => void calls.push(all))!;
   const error = new Error("x\ny");
   log(HOSTILE);
   log(HOSTILE, error);
-  assertEquals(told, [[CLEAN], [CLEAN, error]]);
+  assertEquals(calls, [[CLEAN], [CLEAN, error]]);
 });
 
 Deno.test("log: what a client says when it leaves is one line of the server's log", async () => {

@@ -245,7 +245,7 @@ Deno.test("registry: metrics in the text format of Prometheus", async () => {
   assertEquals((await ask("POST", "/metrics")).status, 405);
 });
 
-Deno.test("registry: what Host says is no part of the path, and a Host that is none gets 400", async () => {
+Deno.test("registry: what Host says is no part of the path, and an invalid Host gets 400", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   const statusOf = async (target: string, host: string) => {

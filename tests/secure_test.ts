@@ -258,16 +258,16 @@ for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
   });
 }
 
-Deno.test("secure: a client with sendToken sends nothing in the clear to another machine, unless told to", async () => {
+Deno.test("secure: a client with sendToken sends nothing in the clear to another machine, unless secure is false", async () => {
   let sent = 0;
   const interceptors = [sendToken(() => `${++sent}`)];
   let dialled = 0;
   const network: Network = {
     dial: () => {
       dialled++;
-      return Promise.reject(new Error("Nobody is there"));
+      return Promise.reject(new Error("Connection refused"));
     },
-    listen: () => Promise.reject(new Error("Nobody listens here")),
+    listen: () => Promise.reject(new Error("Cannot listen")),
   };
   const elsewhere = (options: ConnectOptions) =>
     connect("tcp@192.0.2.1:1", { ...options, network, connectTimeout: 50 });

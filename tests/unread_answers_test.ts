@@ -61,7 +61,7 @@ Deno.test("unread answers: there is a bound for all, and half of it for one addr
   assertEquals(new UnreadAnswers(new FakeClock(), MIB).response(long(5 * MIB), {}, HERE) !== undefined, true);
 });
 
-Deno.test("unread answers: of one that nobody reads for 30 s the body is let go, and its end frees the rest", async () => {
+Deno.test("unread answers: after 30 s without a read the body is released, and the end of the answer releases the rest", async () => {
   const clock = new FakeClock();
   const unread = new UnreadAnswers(clock);
   const stalled = unread.response(long(4 * MIB), {}, HERE)!.body!.getReader();
@@ -131,7 +131,7 @@ Deno.test("registry: too many long answers that are not read are refused with 50
   assertEquals([answer.status, (await answer.json()).servers.length], [200, 2_000]);
 });
 
-Deno.test("registry watch: a long list arrives whole, and one that nobody reads keeps its place until its end", async () => {
+Deno.test("registry watch: a long list arrives whole, and one that is not read keeps its place until its end", async () => {
   const { clock, registry, grant, ask } = open({ maxWatchers: 1 });
   await grant(500);
   const read = (await ask("?watch")).body!.pipeThrough(new TextDecoderStream()).getReader();

@@ -9,8 +9,8 @@ const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d*)?$/;
  *
  * @param text The URL as it was put together from `Host` and the request's target, or as the target has it
  * @param host The header, if there is one
- * @returns undefined if the Host is none; or the path is read as another than it is written, such as `/a/../b`: whoever let
- *   the request pass because of its path, such as a proxy, has not seen that one
+ * @returns undefined if the Host is invalid, or the path is read as another than it is written, such as `/a/../b`: a proxy
+ *   that let the request pass because of its path has not seen that one
  */
 export function requestUrl(text: string, host: string | null): URL | undefined {
   if (host !== null && host !== "" && !HOST.test(host)) return undefined;
