@@ -8,6 +8,7 @@ import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
 import { shownMethod } from "./method_name.ts";
 import { passOn } from "./reply_end.ts";
+import { sendingToken } from "./tokens.ts";
 
 /**
  * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments. A call that streams
@@ -54,16 +55,17 @@ export function logCalls(log: Log): Interceptor {
  * console.log(await client.call("Echo.echo", "hello"));
  * ```
  *
- * It goes wherever the calls go: give `connect` the option `secure` if that may be a network that others read.
+ * A client that is given it treats it as its option `token`: to other machines it calls over TLS alone, unless `secure` is
+ * false. Of one inside an interceptor of your own it does not know: set `secure` then.
  *
  * @param token Makes the token, for each call anew: it may have to be refreshed
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
-  return async (call, next) => {
+  return sendingToken(async (call, next) => {
     const authorization = `Bearer ${await token()}`;
     return await next({ ...call, metadata: new Map([...call.metadata, ["authorization", authorization]]) });
-  };
+  });
 }
 
 /**

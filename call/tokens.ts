@@ -1,4 +1,6 @@
-// Comparing tokens without telling, by the time it takes, how much of a guess was right.
+// Comparing tokens without telling, by the time it takes, how much of a guess was right; and which interceptors send one.
+
+import type { Interceptor } from "./interceptor.ts";
 
 const encoder = new TextEncoder();
 
@@ -43,6 +45,19 @@ export function oneOfTokens(tokens: Iterable<string>): (token: string | undefine
     }
     return found === 1;
   };
+}
+
+/** On an interceptor that sends a token along with calls. */
+const SENDS_TOKEN = Symbol("sends a token");
+
+/** Marks an interceptor that sends a token along with calls, so that a client knows of it. */
+export function sendingToken(interceptor: Interceptor): Interceptor {
+  return Object.assign(interceptor, { [SENDS_TOKEN]: true });
+}
+
+/** Whether an interceptor is marked so. */
+export function sendsToken(interceptor: Interceptor): boolean {
+  return typeof interceptor === "function" && SENDS_TOKEN in interceptor;
 }
 
 async function digestOf(text: string): Promise<Uint8Array> {

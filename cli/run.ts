@@ -7,6 +7,7 @@ import { COMMANDS } from "./commands.ts";
 import { type Flag, readArgs } from "./flags.ts";
 import { commandHelp, usage } from "./help.ts";
 import { nearest } from "../call/nearest.ts";
+import { oneLine } from "../call/one_line.ts";
 import { printValue } from "./print_value.ts";
 import { Interrupted, OutputClosed, type Shell } from "./shell.ts";
 import { printable } from "./text.ts";
@@ -131,7 +132,7 @@ function errorAsJson({ code, message, details }: RpcError): string {
 
 function errorAsText({ code, message, details }: RpcError, advice: readonly string[]): string {
   const about = [
-    `rpc: ${code}: ${lines(message)}`,
+    `rpc: ${code}: ${oneLine(message)}`,
     ...details === undefined ? [] : [`details: ${printValue(details)}`],
     ...advice.map(printable),
   ];

@@ -1,20 +1,8 @@
 // Text for people: figures with their units, columns, and nothing that a peer could use to write over a terminal.
 
-/**
- * What a terminal or its reader could be misled with: controls, ends of lines, what turns the direction of writing, and
- * what does not show at all.
- */
-const MISLEADING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+import { printable } from "../call/one_line.ts";
 
-/** Text with escapes of one's own in place of the characters that could mislead. */
-export function escaped(text: string, escape: (character: string) => string): string {
-  return text.replace(MISLEADING, escape);
-}
-
-/** Text of somebody else's for a terminal, with escapes such as `\u{1b}`. */
-export function printable(text: string): string {
-  return escaped(text, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
-}
+export { escaped, printable } from "../call/one_line.ts";
 
 /** A duration of ms with three digits that count, such as `0.34`, `12.5`, `1234`. */
 export function milliseconds(ms: number): string {

@@ -21,6 +21,7 @@ import type { CallWatcher } from "../call/watch.ts";
 import type { TelemetryOptions } from "../telemetry/options.ts";
 import { watchers } from "../telemetry/watchers.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { sendsToken } from "../call/tokens.ts";
 import { reachOf } from "../transport/secure.ts";
 import { Tally } from "../transport/tally.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
@@ -120,8 +121,9 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    * addresses a registry names: others fail with `unavailable`, and calls go to those that remain.
    *
    * Left out, it is true for a client that is given `tls`. For one that has a `token` it is true as well, but for
-   * addresses of this machine itself (`localhost`, 127.0.0.0/8, `::1`). For all others it is false. A token that an
-   * interceptor sends along with calls is not known here: set it for those.
+   * addresses of this machine itself (`localhost`, 127.0.0.0/8, `::1`); so it is for one with `sendToken` among its
+   * interceptors. For all others it is false. A token that an interceptor of your own sends along with calls is not
+   * known here: set it for those.
    *
    * @default {true with tls; with a token, but for this machine; else false}
    */
@@ -199,6 +201,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   if (token !== undefined && typeof token !== "string" && typeof token !== "function") {
     throw new TypeError("Cannot use token: expected text, or a function that returns it");
   }
+  const interceptors = listed("interceptors", options.interceptors);
   const log = sheltered(options.log);
   const watch = watchers(options.telemetry);
   const table = new ServiceTable(log, watch?.answered);
@@ -215,7 +218,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       connectTimeout,
       handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
       token,
-      reach: reachOf(options),
+      reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
       network: checkNetwork(options.network),
       lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
@@ -224,7 +227,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     timeout: checkTimeout(options.timeout ?? 30_000),
     watcher: watch?.made,
     connectTimeout,
-    interceptors: listed("interceptors", options.interceptors),
+    interceptors,
     failMode: options.failMode === undefined ? "over" : checkFailMode(options.failMode),
     budget: new RetryBudget(options.retryBudget),
     balancer: balancerName(options.balancer),

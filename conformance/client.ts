@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- what it prints is what it is for
 // A client under test, made of this library's own: does what the control protocol of docs/CONFORMANCE.md tells it.
-// `deno run -P=conformance conformance/client.ts` reads it from its standard input.
+// `deno run -P=conformance-peer conformance/client.ts` reads it from its standard input.
 
 import { type Client, connect, RpcError } from "../mod.ts";
 import type { Json } from "./cbor.ts";

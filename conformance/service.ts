@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- what it prints is what it is for
 // The service that a server under test offers, as docs/CONFORMANCE.md describes it, for this library's own server:
-// `deno run -P=conformance conformance/service.ts tcp@127.0.0.1:9000`.
+// `deno run -P=conformance-peer conformance/service.ts tcp@127.0.0.1:9000`.
 
 import { type CallContext, type ContractHandlers, defineService, method, RpcError, Server } from "../mod.ts";
 

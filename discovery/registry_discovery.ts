@@ -16,7 +16,7 @@ import {
   tokenHeaders,
   toRegistryUrls,
 } from "./registry_request.ts";
-import { parseServerList } from "./server_list.ts";
+import { parseServerList, type ServerList } from "./server_list.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** Options of {@linkcode RegistryDiscovery}. */
@@ -267,12 +267,16 @@ export class RegistryDiscovery implements Discovery {
       maxBytes: this.#maxBytes,
       signal,
     });
-    const list = status === 200 ? parseServerList(text) : undefined;
+    let list: ServerList | undefined;
+    let reason = `its answer (status ${status}) is no list`;
+    try {
+      if (status === 200) list = await parseServerList(text);
+    } catch (error) {
+      reason = (error as Error).message;
+    }
     if (list === undefined) {
-      throw new RpcError(
-        "unavailable",
-        `Cannot read the list of the registry at ${url.href}: its answer (status ${status}) is no list`,
-      );
+      const message = `Cannot read the list of the registry at ${url.href}: ${reason}`;
+      throw new RpcError("unavailable", message);
     }
     this.#take({ kind: "list", ...list }, false);
     return this.#publish();

@@ -6,9 +6,15 @@ import type { Clock } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Fetch } from "./registry_request.ts";
 import { parseChange, parseServerList } from "./server_list.ts";
+import { Turns } from "./turns.ts";
 
 /** A registry shows every 5 s that it is alive: one that does not for this long, in ms, is taken for dead. */
 const MAX_SILENCE = 12_000;
+/** The most lines of one event: a registry sends three. */
+const MAX_EVENT_LINES = 1_024;
+/** How many bytes are cut into events before others may have their turn. */
+const PART = 16_384;
+const LF = 10;
 
 /** What to follow, and within which bounds. */
 export interface EventsRequest {
@@ -68,8 +74,9 @@ export async function* registryEvents(
     if (response.status === 503) throw new Error("its answer has status 503");
     if (reader === undefined || response.status !== 200) return false;
     const parser = new EventParser(maxBytes, isStream);
+    const turns = new Turns();
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await turns.wait(reader.read());
       cancelTimer();
       if (done) break;
       if (isStream && !begun) yield { kind: "open" };
@@ -78,11 +85,17 @@ export async function* registryEvents(
         () => stop(new Error(`no sign of life for ${MAX_SILENCE} ms`)),
         MAX_SILENCE,
       );
-      for (const event of parser.push(value)) yield event;
+      for (let at = 0; at < value.length; at += PART) {
+        for (const raw of parser.push(value.subarray(at, at + PART))) {
+          const event = await toEvent(raw, turns);
+          if (event !== undefined) yield event;
+        }
+        await turns.rest();
+      }
     }
     if (!isStream && failure === undefined && !signal.aborted) {
-      const event = parser.end();
-      if (event !== undefined) yield event;
+      const list = await parseServerList(parser.end(), turns);
+      if (list !== undefined) yield { kind: "list", ...list };
       return false;
     }
     if (signal.aborted) return true;
@@ -103,70 +116,91 @@ export async function* registryEvents(
   }
 }
 
+/** An event as it came. */
+interface RawEvent {
+  readonly name: string;
+  readonly data: string;
+}
+
 /** Cuts a stream into events; what is no stream it takes for one list. */
 class EventParser {
-  readonly #maxChars: number;
+  readonly #maxBytes: number;
   readonly #isStream: boolean;
   readonly #decoder = new TextDecoder();
   #line = "";
   #name = "";
   #data = "";
+  /** What the event that is arriving has so far, with what is passed over. */
+  #bytes = 0;
+  #lines = 0;
 
   constructor(maxBytes: number, isStream: boolean) {
-    this.#maxChars = maxBytes;
+    this.#maxBytes = maxBytes;
     this.#isStream = isStream;
   }
 
-  *push(bytes: Uint8Array): Generator<RegistryEvent, void, undefined> {
-    const [first = "", ...more] = this.#isStream
-      ? this.#decoder.decode(bytes, { stream: true }).split("\n")
-      : [this.#decoder.decode(bytes, { stream: true })];
-    this.#line += first;
-    if (this.#line.length + this.#data.length > this.#maxChars) {
-      throw new Error(`an answer of its is longer than ${this.#maxChars} bytes`);
+  *push(bytes: Uint8Array): Generator<RawEvent, void, undefined> {
+    let from = 0;
+    if (this.#isStream) {
+      for (let end = bytes.indexOf(LF); end >= 0; end = bytes.indexOf(LF, from)) {
+        this.#add(bytes.subarray(from, end));
+        from = end + 1;
+        const event = this.#endLine();
+        if (event !== undefined) yield event;
+      }
     }
-    for (const line of more) {
-      const event = this.#take(this.#line);
-      if (event !== undefined) yield event;
-      this.#line = line;
-    }
+    this.#add(bytes.subarray(from));
   }
 
-  /** What has come, taken for a list. */
-  end(): RegistryEvent | undefined {
-    return toList(this.#line + this.#decoder.decode());
+  /** What has come of something that is no stream. */
+  end(): string {
+    return this.#line + this.#decoder.decode();
   }
 
-  #take(line: string): RegistryEvent | undefined {
-    if (line !== "" && line !== "\r") {
-      const [, field, value = ""] = /^([^:]*):? ?(.*?)\r?$/s.exec(line)!;
+  #add(bytes: Uint8Array): void {
+    this.#bytes += bytes.length + 1;
+    if (this.#bytes > this.#maxBytes) {
+      throw new Error(`an answer or event is longer than ${this.#maxBytes} bytes`);
+    }
+    if (bytes.length > 0) this.#line += this.#decoder.decode(bytes, { stream: true });
+  }
+
+  #endLine(): RawEvent | undefined {
+    const line = this.#line.endsWith("\r") ? this.#line.slice(0, -1) : this.#line;
+    this.#line = "";
+    if (line !== "") {
+      if (++this.#lines > MAX_EVENT_LINES) throw new Error(`an event has more than ${MAX_EVENT_LINES} lines`);
+      const colon = line.indexOf(":");
+      const field = colon < 0 ? line : line.slice(0, colon);
+      const value = colon < 0 ? "" : line.slice(line.startsWith(" ", colon + 1) ? colon + 2 : colon + 1);
       if (field === "event") this.#name = value;
       if (field === "data") this.#data += value;
       return undefined;
     }
-    const name = this.#name;
-    const data = this.#data;
+    const event = { name: this.#name, data: this.#data };
     this.#name = this.#data = "";
-    switch (name) {
-      case "list":
-        return toList(data) ?? refuse(name);
-      case "change": {
-        const change = parseChange(data);
-        return change === undefined ? refuse(name) : { kind: "change", ...change };
-      }
-      case "unavailable":
-        throw new Error("it has lost its store");
-      default:
-        return undefined;
-    }
+    this.#bytes = this.#lines = 0;
+    return event.name === "" ? undefined : event;
   }
 }
 
-function toList(text: string): RegistryEvent | undefined {
-  const list = parseServerList(text);
-  return list === undefined ? undefined : { kind: "list", ...list };
+async function toEvent({ name, data }: RawEvent, turns: Turns): Promise<RegistryEvent | undefined> {
+  switch (name) {
+    case "list": {
+      const list = await parseServerList(data, turns);
+      return list === undefined ? refuse(name) : { kind: "list", ...list };
+    }
+    case "change": {
+      const change = await parseChange(data, turns);
+      return change === undefined ? refuse(name) : { kind: "change", ...change };
+    }
+    case "unavailable":
+      throw new Error("it has lost its store");
+    default:
+      return undefined;
+  }
 }
 
 function refuse(name: string): never {
-  throw new Error(`its event ${name} is none`);
+  throw new Error(`cannot read its event ${name}`);
 }

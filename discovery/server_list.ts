@@ -2,6 +2,8 @@
 
 import { toEndpoint } from "./check_endpoint.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { jsonPieces } from "./json_pieces.ts";
+import { Turns } from "./turns.ts";
 
 /** What a registry lists. */
 export interface ServerList {
@@ -18,55 +20,91 @@ export interface ServerChange {
   removed: readonly string[];
 }
 
+/** How many values an answer may have besides its servers. */
+const MAX_FIELDS = 64;
+/** The most servers that a list or a change may have. A registry has room for 10 000 unless it is configured otherwise. */
+export const MAX_SERVERS = 16_384;
+
 /**
  * Reads `{ "revision": …, "servers": [{ "address": … }, …] }`.
  *
  * @param text The body of the answer
+ * @param turns When others have their turn
  * @returns The list, without entries that are no endpoints and those that take no calls; `undefined` if the text is no
  * such list at all
+ * @throws {RangeError} If it has too many servers, or one of them is too long
  */
-export function parseServerList(text: string): ServerList | undefined {
-  const { revision, servers } = parseObject(text);
-  if (!Array.isArray(servers)) return undefined;
-  return { revision: isRevision(revision) ? revision : undefined, endpoints: readEndpoints(servers) };
+export async function parseServerList(
+  text: string,
+  turns: SomeTurns = new Turns(),
+): Promise<ServerList | undefined> {
+  const object = await readObject(text, "servers", turns);
+  if (object?.servers === undefined) return undefined;
+  const { servers, fields: { revision } } = object;
+  return { revision: isRevision(revision) ? revision : undefined, endpoints: servers };
 }
 
 /**
  * Reads `{ "revision": …, "set": [{ "address": … }, …], "removed": ["…", …] }`.
  *
  * @param text The data of the event
+ * @param turns When others have their turn
  * @returns The change; `undefined` if the text is none
+ * @throws {RangeError} If it has too many servers, or one of them is too long
  */
-export function parseChange(text: string): ServerChange | undefined {
-  const { revision, set, removed } = parseObject(text);
-  if (!isRevision(revision) || !Array.isArray(set) || !Array.isArray(removed)) return undefined;
-  return {
-    revision,
-    set: readEndpoints(set),
-    removed: removed.filter((address) => typeof address === "string"),
-  };
+export async function parseChange(text: string, turns: SomeTurns): Promise<ServerChange | undefined> {
+  const object = await readObject(text, "set", turns);
+  if (object?.servers === undefined || object.removed === undefined) return undefined;
+  const { servers, removed, fields: { revision } } = object;
+  return isRevision(revision) ? { revision, set: servers, removed } : undefined;
 }
 
-function parseObject(text: string): Record<string, unknown> {
+type SomeTurns = Pick<Turns, "over" | "rest">;
+
+interface ReadObject {
+  /** In the order of their addresses; `undefined` if there is no such array. */
+  servers: readonly Endpoint[] | undefined;
+  removed: readonly string[] | undefined;
+  /** The fields that are no arrays. */
+  fields: Readonly<Record<string, unknown>>;
+}
+
+/** Reads an object with arrays, in pieces. Returns undefined if the text is not an object. */
+async function readObject(text: string, servers: string, turns: SomeTurns): Promise<ReadObject | undefined> {
+  let byAddress: Map<string, Endpoint> | undefined;
+  let removed: string[] | undefined;
+  const fields = new Map<string, unknown>();
+  let count = 0;
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
-  } catch {
-    return {};
+    for (const { field, text: json, isElement } of jsonPieces(text)) {
+      if (turns.over) await turns.rest();
+      if (++count > MAX_SERVERS + MAX_FIELDS) {
+        throw new RangeError(`the list has more than ${MAX_SERVERS} servers`);
+      }
+      const value: unknown = JSON.parse(json);
+      if (!isElement) {
+        if (field === servers) byAddress = Array.isArray(value) ? new Map() : undefined;
+        else if (field === "removed") removed = Array.isArray(value) ? [] : undefined;
+        else fields.set(field, value);
+      } else if (field === servers) {
+        const endpoint = parseEntry(value);
+        if (endpoint !== undefined) byAddress?.set(endpoint.address, endpoint);
+      } else if (field === "removed" && typeof value === "string") removed?.push(value);
+    }
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
+  return {
+    servers: byAddress &&
+      Object.freeze([...byAddress.values()].sort((a, b) => a.address < b.address ? -1 : 1)),
+    removed,
+    fields: Object.fromEntries(fields),
+  };
 }
 
 function isRevision(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function readEndpoints(entries: readonly unknown[]): readonly Endpoint[] {
-  const byAddress = new Map<string, Endpoint>();
-  for (const entry of entries) {
-    const endpoint = parseEntry(entry);
-    if (endpoint !== undefined) byAddress.set(endpoint.address, endpoint);
-  }
-  return Object.freeze([...byAddress.values()].sort((a, b) => a.address < b.address ? -1 : 1));
 }
 
 function parseEntry(entry: unknown): Endpoint | undefined {

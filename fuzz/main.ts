@@ -2,7 +2,7 @@
 // `deno task fuzz`: tells every reader of bytes what nobody would write, for some seconds, and says what came of it.
 //   --seconds=30      for all targets together
 //   --seed=N          the same cases again; chosen and printed otherwise
-//   --target=NAME     cbor, json, frames, handshake, server, client or worst; may be given more than once
+//   --target=NAME     cbor, json, frames, handshake, server, client, slow or worst; may be given more than once
 //   --case=HEX        runs one case of one target again
 
 import { parseArgs } from "@std/cli";
@@ -13,6 +13,7 @@ import { handshakeTarget } from "./handshake.ts";
 import { clientTarget } from "./live_client.ts";
 import { serverTarget } from "./live_server.ts";
 import { fuzz, inTime, type Report } from "./run.ts";
+import { slowTarget } from "./slow.ts";
 import type { Target } from "./target.ts";
 import { worst } from "./worst.ts";
 
@@ -23,6 +24,7 @@ const TARGETS: Readonly<Record<string, (random: Random) => Target | Promise<Targ
   handshake: handshakeTarget,
   server: serverTarget,
   client: clientTarget,
+  slow: () => slowTarget(),
 };
 
 const flags = parseArgs(Deno.args, {

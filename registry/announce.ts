@@ -1,6 +1,7 @@
 // Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
+import { sheltered } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
@@ -173,7 +174,7 @@ export async function announce(
   checkOptions("announce", instance, INSTANCE_NAMES);
   checkReachable(endpoint.address);
   const clock = options.clock ?? SYSTEM_CLOCK;
-  const log = options.log ?? (() => {});
+  const log = sheltered(options.log) ?? (() => {});
   const heartbeat = new Heartbeat({
     urls: toRegistryUrls(registryUrl),
     headers: tokenHeaders(options.token),

@@ -3,7 +3,7 @@
 // https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/
 
 import { RpcError } from "../call/error.ts";
-import type { Clock } from "../discovery/clock.ts";
+import { type Clock, MAX_DELAY } from "../discovery/clock.ts";
 import type { Fetch } from "../discovery/registry_request.ts";
 
 /** A key with what etcd knows of it. */
@@ -93,7 +93,11 @@ export class EtcdClient {
   /** Makes a lease of so many seconds. Returns its id and how many they are in truth. */
   async grantLease(seconds: number): Promise<{ id: string; seconds: number }> {
     const { ID, TTL } = await this.#ask("lease/grant", { TTL: String(seconds) });
-    return { id: String(ID), seconds: Number(TTL) };
+    const granted = Number(TTL);
+    if (!(granted >= 1 && granted * 1_000 <= MAX_DELAY)) {
+      throw new RpcError("unavailable", "Cannot use etcd's answer: its lease has no time");
+    }
+    return { id: String(ID), seconds: granted };
   }
 
   /** Returns whether the lease is still there. */

@@ -195,7 +195,9 @@ export function parseRecord(
     const record = JSON.parse(value);
     const { ttl, asked, incarnation, state, at } = record;
     const instance = toEndpoint(record.instance);
-    const numbers = [ttl, asked, incarnation, at].every((number) => Number.isFinite(number) && number >= 0);
+    const numbers = [ttl, asked, incarnation, at, modRevision].every((number) =>
+      Number.isFinite(number) && number >= 0
+    );
     if (!numbers || !isState(state) || key !== prefix + instance.address) return undefined;
     return { instance, ttl, asked, incarnation, state, at, lease, modRevision };
   } catch {

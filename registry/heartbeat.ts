@@ -2,7 +2,7 @@
 
 import { type Code, isCode, RpcError } from "../call/error.ts";
 import { Backoff, jitter } from "../discovery/backoff.ts";
-import { type Clock, sleep } from "../discovery/clock.ts";
+import { type Clock, MAX_DELAY, sleep } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import {
   askRegistry,
@@ -219,10 +219,10 @@ export class Heartbeat {
 
 function readAnswer({ status, text }: RegistryAnswer, url: URL): Answer {
   const { ttl, incarnation, state, error } = parseObject(text);
-  if ((status === 200 || status === 201) && typeof ttl === "number" && ttl >= 0) {
+  if ((status === 200 || status === 201) && isLease(ttl)) {
     return {
       ttl,
-      incarnation: typeof incarnation === "number" ? incarnation : undefined,
+      incarnation: Number.isSafeInteger(incarnation) ? incarnation as number : undefined,
       draining: state === "draining",
       created: status === 201,
     };
@@ -236,6 +236,11 @@ function readAnswer({ status, text }: RegistryAnswer, url: URL): Answer {
     `Cannot register at ${url.href}: ${reason} (status ${status})`,
     { remote: true },
   );
+}
+
+/** Whether it is the time of a lease: shorter ones would keep a server busy, longer ones no timer can wait for. */
+function isLease(ttl: unknown): ttl is number {
+  return typeof ttl === "number" && (ttl === 0 || ttl >= 1 && ttl <= MAX_DELAY);
 }
 
 /** `unavailable` for what may be otherwise the next time. */

@@ -2,6 +2,7 @@
 
 import type { Code } from "../call/error.ts";
 import type { Clock } from "../discovery/clock.ts";
+import { type FetchInfo, lastResponse } from "../server/unread_answers.ts";
 
 const MAX_BODY_BYTES = 64 * 1024;
 const BODY_TIMEOUT = 5_000;
@@ -14,20 +15,35 @@ export class Refusal extends Error {
   readonly status: number;
   readonly code: Code;
   readonly headers: Record<string, string>;
+  /** Whether the connection is ended, where Deno.serve has it. */
+  readonly isLast: boolean;
 
-  constructor(status: number, code: Code, message: string, headers: Record<string, string> = {}) {
+  constructor(
+    status: number,
+    code: Code,
+    message: string,
+    headers: Record<string, string> = {},
+    isLast = false,
+  ) {
     super(message);
     this.status = status;
     this.code = code;
     this.headers = headers;
+    this.isLast = isLast;
   }
 }
+
+/** What goes along with a JSON body. */
+export const JSON_HEADERS: Readonly<Record<string, string>> = {
+  "content-type": "application/json",
+  "cache-control": "no-store",
+};
 
 /** An answer with a JSON body, for people with curl as much as for programs: hence the newline. */
 export function answerJson(status: number, value: unknown, headers: Record<string, string> = {}): Response {
   return new Response(JSON.stringify(value) + "\n", {
     status,
-    headers: { "content-type": "application/json", "cache-control": "no-store", ...headers },
+    headers: { ...JSON_HEADERS, ...headers },
   });
 }
 
@@ -42,8 +58,11 @@ export function quote(text: string): string {
 }
 
 /** The answer to a request that is refused. */
-export function answerRefusal({ status, code, message, headers }: Refusal): Response {
-  return answerJson(status, { error: { code, message } }, headers);
+export function answerRefusal(refusal: Refusal, info: FetchInfo | undefined): Response {
+  const { status, code, message, headers, isLast } = refusal;
+  const value = { error: { code, message } };
+  if (!isLast || info === undefined) return answerJson(status, value, headers);
+  return lastResponse(JSON.stringify(value) + "\n", status, { ...JSON_HEADERS, ...headers });
 }
 
 /**

@@ -20,6 +20,11 @@ export class Listing {
     this.#ttl = ttl;
   }
 
+  /** What of the list is asked for: the same text for the same. */
+  get form(): string {
+    return `${this.#all} ${this.#service ?? ""}`;
+  }
+
   /** The list as the headers and the value of a JSON answer. */
   toAnswer(list: LeaseList): { headers: Record<string, string>; value: Record<string, unknown> } {
     const leases = list.leases.filter((lease) => this.#shows(lease));

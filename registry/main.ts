@@ -1,8 +1,10 @@
 // The registry as a program: `deno task registry`. Not part of the package's exports.
 
 import { parseArgs } from "@std/cli";
+import { isLoopback } from "../transport/secure.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
+import { type HttpServing, serveHttp } from "./serve.ts";
 
 const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry, with a page at /
 
@@ -71,9 +73,14 @@ function openStore(store: string): EtcdStore | undefined {
   }
 }
 
+/** Whether changes need a token. */
+function hasToken(): boolean {
+  return Boolean(Deno.env.get("REGISTRY_TOKEN"));
+}
+
 function openRegistry({ ttl, protectReads }: Flags, store: EtcdStore | undefined): Registry {
   const token = Deno.env.get("REGISTRY_TOKEN") || undefined;
-  if (protectReads && token === undefined) {
+  if (protectReads && !hasToken()) {
     throw new Error("--protect-reads needs the variable REGISTRY_TOKEN");
   }
   try {
@@ -99,13 +106,19 @@ function exit(code: number, message: string): never {
   Deno.exit(code);
 }
 
-function listen(registry: Registry, { host, port, ttl }: Flags): Deno.HttpServer {
-  const onListen = ({ port }: { port: number }) => {
-    const hostname = host.includes(":") ? `[${host}]` : host;
-    print(`registry: listening on http://${hostname}:${port}/_rpc_/registry (leases of ${ttl} ms)`);
-  };
+function listen(registry: Registry, { host, port, ttl }: Flags): HttpServing {
   try {
-    return Deno.serve({ hostname: host, port, onListen }, registry.fetch);
+    const log = (message: string) => printError(`registry: ${message}`);
+    const server = serveHttp({ hostname: host, port, log }, registry.fetch);
+    const hostname = host.includes(":") ? `[${host}]` : host;
+    const where = `http://${hostname}:${server.addr.port}/_rpc_/registry`;
+    print(`registry: listening on ${where} (leases of ${ttl} ms)`);
+    if (!hasToken() && !isLoopback(server.addr.hostname)) {
+      printError(
+        "registry: anyone who can reach it may change the list; set REGISTRY_TOKEN to ask for a token",
+      );
+    }
+    return server;
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) {
       exit(1, `cannot listen on ${host}:${port}, the port is in use; choose another with --port`);

@@ -13,8 +13,8 @@ export interface RegistryFigures {
   requests: ReadonlyMap<string, number>;
 }
 
-/** The text of the page. */
-export function metricsText({ revision, leases }: LeaseList, figures: RegistryFigures): string {
+/** The metrics of the list. */
+export function listMetrics({ revision, leases }: LeaseList): string {
   const states = new Map([["active", 0], ["paused", 0], ["draining", 0]]);
   const services = new Map<string, number>();
   for (const { instance, state } of leases) {
@@ -30,6 +30,12 @@ export function metricsText({ revision, leases }: LeaseList, figures: RegistryFi
       "Servers that take calls for a service",
       byLabel("service", services),
     ),
+  ].join("");
+}
+
+/** The metrics that do not depend on the list. */
+export function otherMetrics(figures: RegistryFigures): string {
+  return [
     family("registry_watchers", "gauge", "Open watches", [["", figures.watchers]]),
     family("registry_watchers_stalled_total", "counter", "Watches that were cut because nobody read them", [
       ["", figures.stalled],

@@ -30,6 +30,7 @@ export { announce, type AnnounceOptions, type Registration, type ShutsDown } fro
 export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry, type RegistryOptions } from "./registry.ts";
+export { type HttpServing, serveHttp, type ServeHttpOptions } from "./serve.ts";
 export type { StoreLimits } from "./lease_table.ts";
 export type {
   Grant,

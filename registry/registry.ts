@@ -1,17 +1,21 @@
 // The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
 // Deno.serve by users and by main.ts.
 
+import { sheltered } from "../call/log.ts";
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { SHOWN_HEADERS } from "../server/html_page.ts";
 import { METRICS_TYPE } from "../server/metrics_text.ts";
+import { askerOf, type FetchInfo, UnreadAnswers } from "../server/unread_answers.ts";
+import { requestUrl } from "../transport/request_url.ts";
 import { checkToken, refuseForeignPage, TokenGuard } from "./guard.ts";
-import { answerJson, answerRefusal, invalid, quote, readJson, Refusal } from "./http.ts";
+import { EncodedLists } from "./encoded_lists.ts";
+import { answerJson, answerRefusal, invalid, JSON_HEADERS, quote, readJson, Refusal } from "./http.ts";
 import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
-import { count, metricsText, requestLabels } from "./metrics.ts";
+import { count, listMetrics, otherMetrics, requestLabels } from "./metrics.ts";
 import { answerPage } from "./page.ts";
 import { checkInstance, readIncarnation, readRevision, readTarget } from "./read_request.ts";
 import type { InstanceState, Lease, RegistryStore } from "./store.ts";
@@ -145,7 +149,8 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  */
 export class Registry {
   /** Answers a request. Bound, so that it can be handed over as it is: `Deno.serve(registry.fetch)`. */
-  readonly fetch: (request: Request) => Promise<Response> = (request) => this.#answer(request);
+  readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response> = (request, info) =>
+    this.#answer(request, info);
   readonly #ttl: number;
   readonly #maxTtl: number;
   readonly #limits: EndpointLimits;
@@ -153,9 +158,13 @@ export class Registry {
   readonly #protectReads: boolean;
   readonly #store: RegistryStore;
   readonly #streams: WatchStreams;
+  readonly #unread: UnreadAnswers;
+  readonly #lists: EncodedLists;
   readonly #log: ((message: string) => void) | undefined;
   readonly #clock: Clock;
   readonly #requests = new Map<string, number>();
+  /** The metrics of the list at a revision: with thousands of servers they take milliseconds. */
+  #listMetrics: { readonly revision: number; readonly text: string } | undefined;
   #closed = false;
 
   /**
@@ -181,8 +190,10 @@ export class Registry {
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#store = options.store ?? new MemoryStore({ clock: this.#clock });
     const maxWatchers = checkWhole("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER);
-    this.#streams = new WatchStreams(maxWatchers, this.#clock);
-    this.#log = options.log;
+    this.#unread = new UnreadAnswers(this.#clock);
+    this.#lists = new EncodedLists(this.#clock);
+    this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
+    this.#log = sheltered(options.log);
   }
 
   /**
@@ -200,74 +211,90 @@ export class Registry {
     return this.close();
   }
 
-  async #answer(request: Request): Promise<Response> {
-    const response = await this.#tryAnswer(request);
+  async #answer(request: Request, info: FetchInfo | undefined): Promise<Response> {
+    const response = await this.#tryAnswer(request, info);
     count(this.#requests, requestLabels(request.method, response.status));
     return response;
   }
 
-  async #tryAnswer(request: Request): Promise<Response> {
+  async #tryAnswer(request: Request, info: FetchInfo | undefined): Promise<Response> {
     try {
-      return await this.#route(request, new URL(request.url));
+      const url = requestUrl(request.url, request.headers.get("host"));
+      if (url === undefined) throw invalid("Cannot read the target or the Host");
+      return await this.#route(request, url, info);
     } catch (error) {
-      if (error instanceof Refusal) return answerRefusal(error);
+      if (error instanceof Refusal) return answerRefusal(error, info);
       const status = error instanceof RpcError ? STATUS_OF_STORE.get(error.code) : undefined;
       if (error instanceof RpcError && status !== undefined) {
-        return answerRefusal(new Refusal(status, error.code, error.message));
+        return answerRefusal(new Refusal(status, error.code, error.message), info);
       }
       this.#log?.(`registry: ${request.method} failed: ${error}`);
-      return answerRefusal(new Refusal(500, "internal", "The registry failed"));
+      return answerRefusal(new Refusal(500, "internal", "The registry failed"), info);
     }
   }
 
-  #route(request: Request, url: URL): Promise<Response> | Response {
+  #route(request: Request, url: URL, info: FetchInfo | undefined): Promise<Response> | Response {
     if (this.#closed) throw new Refusal(503, "unavailable", "The registry is closed");
     switch (url.pathname) {
       case PATH:
-        return this.#routeMethod(request, url);
+        return this.#routeMethod(request, url, info);
       case "/":
         refuseMethod(request, "GET, HEAD");
         return answerPage();
       case "/metrics":
         refuseMethod(request, "GET, HEAD");
-        return this.#metrics(request);
+        return this.#metrics(request, info);
       default:
         throw new Refusal(404, "not_found", `Nothing at ${quote(url.pathname)}: the registry is at ${PATH}`);
     }
   }
 
-  async #routeMethod(request: Request, url: URL): Promise<Response> {
+  async #routeMethod(request: Request, url: URL, info: FetchInfo | undefined): Promise<Response> {
     refuseMethod(request, ALLOW);
     // Of an answer to HEAD, Deno.serve sends the head alone, with the length of the body.
     const reads = request.method === "GET" || request.method === "HEAD";
     if (!reads) refuseForeignPage(request, url);
     if (!reads || this.#protectReads) await this.#guard?.check(request);
-    if (reads) return this.#read(request, url);
+    if (reads) return this.#read(request, url, info);
     if (request.method === "DELETE") return this.#takeOff(request, url);
     return url.searchParams.has("state") ? this.#setState(request, url) : this.#register(request);
   }
 
-  async #read(request: Request, url: URL): Promise<Response> {
+  async #read(request: Request, url: URL, info: FetchInfo | undefined): Promise<Response> {
     const listing = new Listing(url.searchParams, this.#ttl);
     const after = readRevision(request, url);
     if (after !== undefined && request.method === "GET") {
       return this.#streams.open({
         events: (signal) => this.#store.watch({ after: after ?? undefined, signal }),
-        render: (event) => listing.toEvent(event),
+        render: (event) => {
+          if ("change" in event) return encode(listing.toEvent(event));
+          const write = () => ({ headers: {}, body: encode(listing.toEvent(event)) });
+          return this.#lists.get(`event ${listing.form}`, event.list, write).body;
+        },
+        asker: askerOf(info),
       });
     }
-    const { headers, value } = listing.toAnswer(await this.#store.list());
-    return answerJson(200, value, headers);
+    const list = await this.#store.list();
+    const { headers, body } = this.#lists.get(`answer ${listing.form}`, list, () => {
+      const { headers, value } = listing.toAnswer(list);
+      return { headers: { ...JSON_HEADERS, ...headers }, body: encode(JSON.stringify(value) + "\n") };
+    });
+    return this.#unread.response(body, headers, askerOf(info)) ?? tooMuchUnread();
   }
 
-  async #metrics(request: Request): Promise<Response> {
+  async #metrics(request: Request, info: FetchInfo | undefined): Promise<Response> {
     if (this.#protectReads) await this.#guard?.check(request);
-    const text = metricsText(await this.#store.list(), {
+    const list = await this.#store.list();
+    if (this.#listMetrics?.revision !== list.revision) {
+      this.#listMetrics = { revision: list.revision, text: listMetrics(list) };
+    }
+    const text = this.#listMetrics.text + otherMetrics({
       watchers: this.#streams.size,
       stalled: this.#streams.stalled,
       requests: this.#requests,
     });
-    return new Response(text, { headers: { ...SHOWN_HEADERS, "content-type": METRICS_TYPE } });
+    const headers = { ...SHOWN_HEADERS, "content-type": METRICS_TYPE };
+    return this.#unread.response(encode(text), headers, askerOf(info)) ?? tooMuchUnread();
   }
 
   async #register(request: Request): Promise<Response> {
@@ -310,16 +337,25 @@ export class Registry {
 
   #checkTtl(ttl: unknown): number {
     if (ttl === undefined) return this.#ttl;
-    if (typeof ttl !== "number" || !(ttl === 0 || ttl >= 1)) {
+    if (!Number.isFinite(ttl) || !(ttl === 0 || ttl as number >= 1)) {
       throw invalid("Cannot register: ttl must be a number of ms, 1 or more, or 0");
     }
-    return Math.min(ttl, this.#maxTtl);
+    return Math.min(ttl as number, this.#maxTtl);
   }
 }
 
 function refuseMethod({ method }: Request, allow: string): void {
   if (allow.split(", ").includes(method)) return;
   throw new Refusal(405, "unimplemented", `Cannot ${quote(method)} here: use ${allow}`, { allow });
+}
+
+function tooMuchUnread(): never {
+  const message = "Cannot answer: too much waits to be read by others";
+  throw new Refusal(503, "resource_exhausted", message, { "retry-after": "1" }, true);
+}
+
+function encode(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
 }
 
 function notRegistered(address: string): Refusal {

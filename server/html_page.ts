@@ -17,6 +17,11 @@ export const SHOWN_HEADERS: Readonly<Record<string, string>> = {
  * @param style The one style sheet in it
  */
 export async function htmlResponse(html: string, script: string, style: string): Promise<Response> {
+  return new Response(html, { headers: await htmlHeaders(script, style) });
+}
+
+/** What goes along with a page, as {@linkcode htmlResponse} does. */
+export async function htmlHeaders(script: string, style: string): Promise<Record<string, string>> {
   // Nothing comes from elsewhere, nothing goes elsewhere, and no text becomes markup.
   const policy = [
     "default-src 'none'",
@@ -31,7 +36,7 @@ export async function htmlResponse(html: string, script: string, style: string):
     "trusted-types 'none'",
   ].join("; ");
   const type = { "content-type": "text/html; charset=utf-8", "content-security-policy": policy };
-  return new Response(html, { headers: { ...SHOWN_HEADERS, ...type } });
+  return { ...SHOWN_HEADERS, ...type };
 }
 
 async function hashOf(text: string): Promise<string> {

@@ -24,7 +24,7 @@ export { Server } from "./server.ts";
 export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
 export type { Authenticate } from "../transport/handshake.ts";
 export type { ServerOptions } from "./options.ts";
-export type { FetchInfo } from "./upgrade.ts";
+export type { FetchInfo } from "./unread_answers.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
   CheckedMethod,

@@ -4,14 +4,16 @@
 import type { Log } from "../call/log.ts";
 import { clientFigures, clientMetricsText } from "./client_metrics.ts";
 import { pageOf } from "./debug_page.ts";
-import { htmlResponse, SHOWN_HEADERS } from "./html_page.ts";
+import { htmlHeaders, SHOWN_HEADERS } from "./html_page.ts";
 import { metricsText } from "./metrics.ts";
 import { METRICS_TYPE } from "./metrics_text.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import { type PageElement, toHtml } from "./page_tree.ts";
+import { shared, STATS_SHARED_FOR } from "./shared.ts";
 import type { Shown } from "./shown.ts";
 import type { ServerSnapshot, ServerStats } from "./stats.ts";
+import { UnreadAnswers } from "./unread_answers.ts";
 import type { ShowTo, Visibility } from "./visibility.ts";
 
 /** Where the page is. */
@@ -27,12 +29,19 @@ export interface MonitoringSource {
   snapshot(): ServerSnapshot;
 }
 
+/** How figures are written. */
+type Form = "metrics" | "html" | "page" | "json";
+
 /** Answers those who look. */
 export class Monitoring {
   readonly #source: MonitoringSource;
   readonly #shown: Shown;
   readonly #showTo: false | ShowTo;
   readonly #log: Log | undefined;
+  readonly #unread = new UnreadAnswers();
+  readonly #ownMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
+  /** What everyone may see, written once in a while for all who ask. */
+  readonly #figures: Readonly<Record<Form, () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>>>;
 
   /** @param showTo Who is shown what; false = there is nothing to ask for */
   constructor(source: MonitoringSource, shown: Shown, showTo: false | ShowTo, log: Log | undefined) {
@@ -40,6 +49,17 @@ export class Monitoring {
     this.#shown = shown;
     this.#showTo = showTo;
     this.#log = log;
+    this.#ownMetrics = shared(STATS_SHARED_FOR, async () => {
+      const delay = await eventLoopDelay();
+      return encode(metricsText(source.stats(), delay));
+    });
+    const written = (form: Form) => shared(STATS_SHARED_FOR, () => this.#write(form, source.stats()));
+    this.#figures = {
+      metrics: () => this.#metrics(),
+      html: written("html"),
+      page: written("page"),
+      json: written("json"),
+    };
   }
 
   /** Whether a path is one of these pages. */
@@ -48,7 +68,7 @@ export class Monitoring {
   }
 
   /** Answers a request for one of them. Never rejects. */
-  async answer(request: Request, peer: string): Promise<Response> {
+  async answer(request: Request, { pathname, searchParams }: URL, peer: string): Promise<Response> {
     if (request.method !== "GET" && request.method !== "HEAD") {
       return new Response("The page is read-only\n", { status: 405, headers: { allow: "GET, HEAD" } });
     }
@@ -57,19 +77,30 @@ export class Monitoring {
     if (visibility === false) {
       return new Response("This is not shown to you\n", { status: 403, headers: SHOWN_HEADERS });
     }
-    const { pathname, searchParams } = new URL(request.url);
-    if (pathname === METRICS_PATH) {
-      const text = metricsText(this.#source.stats(), await eventLoopDelay()) +
-        clientMetricsText(this.#shown.read(clientFigures));
-      return new Response(text, { headers: { ...SHOWN_HEADERS, "content-type": METRICS_TYPE } });
-    }
-    const stats = visibility === true ? this.#source.snapshot() : this.#source.stats();
     const as = searchParams.get("as");
-    if (as === "page") return Response.json(pageOf(stats), { headers: SHOWN_HEADERS });
-    if (as === "json" || request.headers.get("accept")?.includes("application/json")) {
-      return Response.json(stats, { headers: SHOWN_HEADERS });
-    }
-    return htmlResponse(html(pageOf(stats)), PAGE_SCRIPT, PAGE_STYLE);
+    const asJson = as === "json" || request.headers.get("accept")?.includes("application/json");
+    const form = pathname === METRICS_PATH ? "metrics" : as === "page" ? as : asJson ? "json" : "html";
+    const body = visibility === true && form !== "metrics"
+      ? this.#write(form, this.#source.snapshot())
+      : this.#figures[form]();
+    const headers = form === "html"
+      ? await htmlHeaders(PAGE_SCRIPT, PAGE_STYLE)
+      : { ...SHOWN_HEADERS, "content-type": form === "metrics" ? METRICS_TYPE : "application/json" };
+    return this.#unread.response(await body, headers, peer) ??
+      new Response("Too much waits to be read by others\n", { status: 503, headers: { "retry-after": "1" } });
+  }
+
+  /** What is shown, in bytes. */
+  #write(form: Form, stats: ServerStats | ServerSnapshot): Uint8Array<ArrayBuffer> {
+    if (form === "html") return encode(html(pageOf(stats)));
+    return encode(JSON.stringify(form === "page" ? pageOf(stats) : stats));
+  }
+
+  /** The figures of the server, shared, and those of clients that it shows. */
+  async #metrics(): Promise<Uint8Array<ArrayBuffer>> {
+    const own = await this.#ownMetrics();
+    const ofClients = clientMetricsText(this.#shown.read(clientFigures));
+    return ofClients === "" ? own : encode(new TextDecoder().decode(own) + ofClients);
   }
 
   async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
@@ -92,6 +123,10 @@ async function eventLoopDelay(): Promise<number> {
   const began = performance.now();
   await new Promise<void>((resolve) => setTimeout(resolve, 0));
   return performance.now() - began;
+}
+
+function encode(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
 }
 
 function html(page: PageElement): string {

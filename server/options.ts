@@ -11,6 +11,7 @@ import type { TelemetryOptions } from "../telemetry/options.ts";
 import type { Authenticate } from "../transport/handshake.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
+import { AllowedOrigins } from "./allowed_origins.ts";
 import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
 
 /** Options of a {@linkcode Server}. Times in ms, sizes in bytes. */
@@ -113,6 +114,13 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * ```
    */
   monitoring?: Visibility | ShowTo;
+  /**
+   * Of which origins pages in a browser may open a WebSocket to {@linkcode Server.fetch}, such as
+   * `["https://app.example.com"]`; `"*"` = of all. Clients that are no pages send no `Origin` and are not asked for one.
+   *
+   * Left out, those of the server's own origin: whose `Origin` names the host and port that `Host` names.
+   */
+  origins?: Iterable<string> | "*";
   /** Told of what an operator may want to know. By default nobody is. */
   log?: (message: string, error?: unknown) => void;
 }
@@ -131,6 +139,7 @@ const NAMES: Names<ServerOptions> = {
   tls: true,
   mapError: true,
   monitoring: true,
+  origins: true,
   log: true,
   network: true,
   telemetry: true,
@@ -150,6 +159,7 @@ export interface ServerSettings {
   readonly tls: ServerTlsOptions | undefined;
   readonly network: Network | undefined;
   readonly monitoring: false | ShowTo;
+  readonly origins: AllowedOrigins;
   readonly watchers: Watchers | undefined;
 }
 
@@ -180,6 +190,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),
+    origins: new AllowedOrigins(options.origins),
     watchers: watchers(options.telemetry),
   };
 }

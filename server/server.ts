@@ -12,28 +12,25 @@ import { type Address, formatAddress, parseAddress } from "../discovery/endpoint
 import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { requestUrl } from "../transport/request_url.ts";
 import { adviceForOldDeno } from "../transport/runtime.ts";
 import { Tally } from "../transport/tally.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
+import type { AllowedOrigins } from "./allowed_origins.ts";
 import type { CheckedMethods, ServiceHandlers } from "../call/contract_methods.ts";
 import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
 import { reflection } from "./reflection.ts";
 import { ServiceTable } from "../call/service.ts";
-import { shared } from "./shared.ts";
+import { shared, STATS_SHARED_FOR } from "./shared.ts";
 import { Shown, type StatsSource } from "./shown.ts";
 import { activity } from "./snapshot.ts";
 import type { ServerSnapshot, ServerStats } from "./stats.ts";
-import { askerOf, asksForWebSocket, type FetchInfo, upgrade } from "./upgrade.ts";
-
-/**
- * For how many ms those who look on are told the same figures: less than the shortest interval of `rpc.Reflection.stats`,
- * so that no stream is told the same twice.
- */
-const STATS_SHARED_FOR = 90;
+import { askerOf, type FetchInfo } from "./unread_answers.ts";
+import { asksForWebSocket, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -99,8 +96,7 @@ export class Server implements AsyncDisposable {
    * everything else with an error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
    * The option `monitoring` says who is shown what.
    *
-   * Pages of any origin may open a WebSocket to where they can reach: `authenticate`, or look at the `Origin` of a
-   * request before it is handed on, if that is not for everyone.
+   * Pages of other origins may not open a WebSocket, but for those that the option `origins` names.
    */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response>;
 
@@ -111,6 +107,7 @@ export class Server implements AsyncDisposable {
   readonly #log: Log | undefined;
   readonly #network: Network | undefined;
   readonly #monitoring: Monitoring;
+  readonly #origins: AllowedOrigins;
   readonly #shown: Shown;
   readonly #began = performance.now();
   /** Bytes that may wait to be read of one WebSocket. */
@@ -145,11 +142,18 @@ export class Server implements AsyncDisposable {
     this.#tally = new Tally();
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
+    this.#origins = settings.origins;
     this.#shown = new Shown(log);
     const source = { stats: recent, snapshot: () => this.snapshot() };
     this.#monitoring = new Monitoring(source, this.#shown, settings.monitoring, log);
-    this.fetch = (request, info) =>
-      Promise.resolve(this.#upgrade(request, info) ?? this.#fetch(request, askerOf(info)));
+    this.fetch = async (request, info) => {
+      try {
+        return this.#upgrade(request, info) ?? await this.#fetch(request, askerOf(info));
+      } catch (error) {
+        log?.("A request could not be answered", error);
+        return new Response("The request could not be answered\n", { status: 500 });
+      }
+    };
     this.#admission = new Admission({
       terms: {
         codecs: settings.codecs,
@@ -422,8 +426,10 @@ export class Server implements AsyncDisposable {
   }
 
   #fetch(request: Request, peer: string): Response | Promise<Response> {
-    const { pathname } = new URL(request.url);
-    if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, peer);
+    const url = requestUrl(request.url, request.headers.get("host"));
+    if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
+    const { pathname } = url;
+    if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, url, peer);
     if (pathname === RPC_PATH) return methodNotAllowed();
     const see = this.#monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
     return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
@@ -431,7 +437,14 @@ export class Server implements AsyncDisposable {
 
   /** The answer that opens a WebSocket; undefined if the request asks for something else. */
   #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
-    if (!asksForWebSocket(request) || new URL(request.url).pathname !== RPC_PATH) return undefined;
+    if (!asksForWebSocket(request)) return undefined;
+    const url = requestUrl(request.url, request.headers.get("host"));
+    if (url?.pathname !== RPC_PATH) return undefined;
+    if (!this.#origins.allows(request, url)) {
+      this.#admission.refusals.add("http");
+      this.#log?.(`Refused ${askerOf(info)}: it is a page of another origin (origins)`);
+      return new Response("Pages of this origin may not call this server\n", { status: 403 });
+    }
     if (this.#ending !== undefined) {
       this.#admission.refusals.add("closing");
       return new Response("The server is shutting down\n", { status: 503 });

@@ -2,6 +2,12 @@
 // itself.
 
 /**
+ * For how many ms those who look on are told the same figures: less than the shortest interval of `rpc.Reflection.stats`,
+ * so that no stream is told the same twice.
+ */
+export const STATS_SHARED_FOR = 90;
+
+/**
  * Makes a function that works something out at most once in so many ms, and gives everyone the same in between.
  *
  * @param duration For how long the same is given, in ms

@@ -3,12 +3,7 @@
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "../transport/conn.ts";
 import { WebSocketConn } from "../transport/websocket.ts";
-
-/** What `Deno.serve` says of a request besides the request. */
-export interface FetchInfo {
-  /** Where it comes from. */
-  readonly remoteAddr: Deno.Addr;
-}
+import type { FetchInfo } from "./unread_answers.ts";
 
 /** Whether a request asks for a WebSocket. */
 export function asksForWebSocket({ method, headers }: Request): boolean {
@@ -35,14 +30,6 @@ export function upgrade(
     if (error instanceof TypeError) return undefined;
     throw error;
   }
-}
-
-/** Where a request comes from, such as `tcp@127.0.0.1:50312`; `unknown` if nobody said. */
-export function askerOf(info: FetchInfo | undefined): string {
-  const address = info?.remoteAddr;
-  if (address === undefined) return "unknown";
-  if ("hostname" in address) return formatAddress({ ...address, transport: "tcp" });
-  return address.transport === "unix" ? `unix@${address.path}` : "unknown";
 }
 
 function peerOf({ url }: Request, info: FetchInfo | undefined): string {

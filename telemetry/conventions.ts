@@ -72,10 +72,12 @@ export class AttributeSets {
 
   /** The attributes of an address alone. */
   place(address: string): Attributes {
-    const [, host, port] = /^[a-z]+@(.*?)(?::(\d+)(?:\/.*)?)?$/.exec(address) ?? [];
+    const [, path, name, port] =
+      /^[a-z]+@(?:(\/[^]*)|(\[[^\]]*\]|[^/:[]*)(?::(\d+)(?:\/[^]*)?)?)$/.exec(address) ?? [];
+    const host = path ?? name;
     if (host === undefined) return {};
-    const name = { [`${this.#prefix}.address`]: host.replace(/^\[(.*)\]$/, "$1") };
-    return port === undefined ? name : { ...name, [`${this.#prefix}.port`]: Number(port) };
+    const place = { [`${this.#prefix}.address`]: host.replace(/^\[(.*)\]$/, "$1") };
+    return port === undefined ? place : { ...place, [`${this.#prefix}.port`]: Number(port) };
   }
 
   #add(method: string, address: string): Attributes {

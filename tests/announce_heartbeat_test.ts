@@ -308,3 +308,20 @@ Deno.test("announce: a misspelt field of the instance is refused with the name t
   const instance = { address: "tcp@10.0.0.1:1", servces: ["Jobs"] };
   await assertRejects(() => announce("http://127.0.0.1:1", instance), TypeError, '"services"');
 });
+
+Deno.test("announce: an answer whose lease is no time that can be waited for is refused", async () => {
+  for (const ttl of ["1e999", "-1", "0.001", "2147483648", '"10000"', "null"]) {
+    const { link, start } = open();
+    link.override = () => new Response(`{"address":"${INSTANCE.address}","ttl":${ttl},"age":0}`);
+    await assertRejects(() => start(), RpcError, "its answer is none of a registry's");
+  }
+});
+
+Deno.test("announce: an invalid number of an incarnation is not sent back", async () => {
+  const { link, clock, start } = open();
+  link.override = () =>
+    new Response(`{"address":"${INSTANCE.address}","ttl":3000,"age":0,"incarnation":1e999}`);
+  await using _registration = await start();
+  await clock.advance(1_000);
+  assertEquals(link.methods, ["POST", "POST"]);
+});

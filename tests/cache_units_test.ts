@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { RpcError } from "@troodon/rpc";
-import { type Kept, MAX_VALUE_BYTES, type Value } from "../examples/cache/contract.ts";
+import { checkKept, type Kept, MAX_VALUE_BYTES, type Value } from "../examples/cache/contract.ts";
 import { type Getter, Group, type GroupOptions } from "../examples/cache/group.ts";
 import { Lru } from "../examples/cache/lru.ts";
 import { createRing, ownerOn, type PeerPicker } from "../examples/cache/peers.ts";
@@ -281,4 +281,21 @@ Deno.test("cache: the example uses the public API alone", async () => {
     "@std/cli",
     "@troodon/rpc",
   ]);
+});
+
+Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, is refused", () => {
+  const value = text("x");
+  assertEquals(checkKept({ value, ttl: 5 }), { value, ttl: 5 });
+  assertEquals(checkKept({ value }), { value, ttl: undefined });
+  for (
+    const kept of [
+      null,
+      {},
+      { value: "x" },
+      ...[NaN, Infinity, -Infinity, "5"].map((ttl) => ({ value, ttl })),
+    ]
+  ) {
+    const error = assertThrows(() => checkKept(kept as Kept), RpcError, "Cannot use the answer of a peer");
+    assertEquals(error.code, "data_loss");
+  }
 });

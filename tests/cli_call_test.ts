@@ -124,7 +124,7 @@ Deno.test("cli call: what a server says cannot steer the terminal", async () => 
   });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   const { err } = await cli(["call", address, "S.fail"]);
-  assertEquals(err, 'rpc: aborted: one\\u{1b}[2Jtwo\nthree\\u{9b}\ndetails: {"\\u001b":1}\n');
+  assertEquals(err, 'rpc: aborted: one\\u{1b}[2Jtwo\\u{a}three\\u{9b}\ndetails: {"\\u001b":1}\n');
 });
 
 Deno.test("cli call: items that came before an error are printed", async () => {

@@ -281,3 +281,39 @@ testOnPosix("crawler program: flags that make no sense are one line and code 2",
     assertEquals([code, lines], [2, [`crawler: ${bad[i]![1]}; see --help`]]);
   }
 });
+
+Deno.test("crawler: a worker with an invalid number of slots is not used, and an invalid time to wait is ignored", async () => {
+  await using site = new Site({ pages: 3, slow: 0 });
+  using store = new Store(":memory:");
+  await using server = saverServer(store);
+  await using saver = await connect((await server.listen("tcp@127.0.0.1:0")).address);
+  const lines: string[] = [];
+  const log = (line: string) => void lines.push(line);
+  for (const slots of [Infinity, NaN, 0.5, 1e9, "4"]) {
+    await using liar = new Server().register("PageWorker", {
+      slots: () => slots,
+      fetch: () => ({ kind: "failed", why: "no", again: false, retryAfter: slots }),
+      robots: () => ({ text: "" }),
+    });
+    const stop = new AbortController();
+    const { address } = await liar.listen("tcp@127.0.0.1:0");
+    const crawl = new Engine(new MultiServers([address]), saver, { ...OPTIONS, log }).crawl(
+      [site.url],
+      stop.signal,
+    );
+    await eventually(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
+    stop.abort();
+    await crawl;
+    assertEquals(lines.filter((line) => line.includes(address)), [
+      `worker ${address} is away: Cannot use its slots: expected a whole number from 1 to 256`,
+    ]);
+  }
+  await using liar = new Server().register("PageWorker", {
+    slots: () => 1,
+    fetch: () => ({ kind: "failed", why: "no", again: false, retryAfter: Infinity }),
+    robots: () => ({ text: "" }),
+  });
+  const { address } = await liar.listen("tcp@127.0.0.1:0");
+  const progress = await new Engine(new MultiServers([address]), saver, OPTIONS).crawl([site.url], never);
+  assertEquals(progress.reasons, new Map([["no", 1]]));
+});

@@ -1,8 +1,11 @@
 // Tables of the documentation that list what the code has: held against what it says of itself.
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CODES } from "../call/error.ts";
 import { type BalancerName, createBalancer } from "../discovery/balancers.ts";
+import { MAX_PIECE } from "../discovery/json_pieces.ts";
+import { MAX_SERVERS } from "../discovery/server_list.ts";
+import { SHORT_ANSWER } from "../server/unread_answers.ts";
 import { readText } from "./markdown.ts";
 
 /** What the options of each section are declared in. */
@@ -36,6 +39,19 @@ Deno.test("LIMITS.md: every option that is a limit is in its tables, with its de
     const documented = rowsOf(sections.get(title) ?? "");
     assertEquals(Object.fromEntries(documented), Object.fromEntries(declared), title);
     assertEquals(documented.length, declared.size, `"${title}" names an option twice`);
+  }
+});
+
+Deno.test("LIMITS.md: it names the limits that are fixed for lists and for long answers", () => {
+  const text = readText("docs/LIMITS.md").replace(/\s+/g, " ");
+  const grouped = (value: number) => value.toLocaleString("en").replaceAll(",", " ");
+  for (
+    const [value, of] of [[MAX_SERVERS, "servers"], [MAX_PIECE, "characters"], [
+      SHORT_ANSWER,
+      "bytes",
+    ]] as const
+  ) {
+    assertStringIncludes(text, `${grouped(value)} ${of}`);
   }
 });
 

@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { cborTarget } from "../fuzz/codec.ts";
 import { fuzz } from "../fuzz/run.ts";
+import { allReaders, slowCase, slowTarget } from "../fuzz/slow.ts";
 import type { Target } from "../fuzz/target.ts";
 import { Random } from "./cbor_random.ts";
 
@@ -57,3 +58,29 @@ Deno.test("fuzz: connections that are left behind are found", async () => {
   assertStringIncludes(finding!.message, "2 connections are left");
   assert(cases >= 100);
 });
+
+Deno.test("fuzz: a regular expression that backtracks is found, with the text that it does not bear", async () => {
+  const target = slowTarget({ strict: (text) => /^[a-z]*$/.test(text), slack: (text) => /\s+$/.test(text) });
+  const { finding } = await fuzz(target, 7, 60);
+  assertStringIncludes(finding!.message, "slack takes");
+});
+
+/** What took a reader the square of its length, or the cube: its name, and the beginning, middle and end of the text. */
+const ONCE_SLOW: [string, string, string, string][] = [
+  ["field", "", " ", "\0"],
+  ["field", "", "\t", "x"],
+  ["field", "x", " \t", "x"],
+  ["attributes of an address", "", ":1/", "\n"],
+  ["registry's event", "data:", " ", "\rx"],
+  ["encoding of a page", "", "<meta ", ""],
+  ["encoding of a page", "<meta charset", " ", "x"],
+];
+
+for (const [name, begin, piece, end] of ONCE_SLOW) {
+  const text = JSON.stringify([begin, piece, end]);
+  Deno.test(`fuzz: ${name} takes no more than its length explains for ${text}`, async () => {
+    const readers = allReaders();
+    const reader = Object.keys(readers).indexOf(name);
+    await slowTarget(readers).check(slowCase(reader, begin, piece, end));
+  });
+}

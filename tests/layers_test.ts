@@ -12,7 +12,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   telemetry: ["call"],
   server: ["call", "codec", "discovery", "transport", "telemetry"],
   client: ["call", "codec", "discovery", "transport", "telemetry"],
-  registry: ["call", "codec", "discovery", "server/html_page.ts", "server/metrics_text.ts"],
+  registry: [
+    "call",
+    "codec",
+    "discovery",
+    "server/html_page.ts",
+    "server/metrics_text.ts",
+    "server/unread_answers.ts",
+    "transport/request_url.ts",
+    "transport/secure.ts",
+  ],
   testing: ["call", "codec", "discovery", "transport"],
   cli: ["call", "codec", "discovery", "client", "registry"],
 };

@@ -12,6 +12,7 @@ export interface Config {
   imports: Record<string, string>;
   tasks: Record<string, { command: string }>;
   permissions: Record<string, unknown>;
+  lock: unknown;
 }
 
 export async function readConfig(): Promise<Config> {

@@ -3,6 +3,7 @@
 import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { MemoryStore } from "../registry/memory_store.ts";
 import { Registry, type RegistryOptions } from "../registry/registry.ts";
+import { RawPeer } from "./raw_peer.ts";
 import { REGISTRY_URL } from "./registry_link.ts";
 
 const A = "tcp@127.0.0.1:1";
@@ -242,4 +243,21 @@ Deno.test("registry: metrics in the text format of Prometheus", async () => {
     ]
   ) assertStringIncludes(text, `\n${line}\n`);
   assertEquals((await ask("POST", "/metrics")).status, 405);
+});
+
+Deno.test("registry: what Host says is no part of the path, and an invalid Host gets 400", async () => {
+  await using registry = new Registry();
+  await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+  const statusOf = async (target: string, host: string) => {
+    using peer = await RawPeer.dial(web.addr.port);
+    await peer.send(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    return Number((await peer.text()).split(" ", 2)[1]);
+  };
+  for (const host of ["x/metrics?", "x#", "[::1", "a b", "x:99999", "a@b"]) {
+    assertEquals(await statusOf("/nothing", host), 400, host);
+  }
+  for (const target of ["/a/../metrics", "/%2e/metrics", "http://x/a/../metrics"]) {
+    assertEquals(await statusOf(target, "x"), 400, target);
+  }
+  assertEquals([await statusOf("/metrics?x", "x:80"), await statusOf("/x/metrics", "[::1]")], [200, 404]);
 });

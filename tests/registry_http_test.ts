@@ -310,3 +310,11 @@ Deno.test("registry: by Deno.serve, HEAD has the head of GET, and who stalls or 
   stalled.close();
   await assertRejects(() => stalled.write(new Uint8Array(1)));
 });
+
+Deno.test("registry: a ttl beyond all numbers is refused", async () => {
+  const { post, addresses } = open();
+  for (const ttl of ["1e999", "-1e999"]) {
+    assertEquals((await post(`{"address":"${A}","ttl":${ttl}}`)).status, 400);
+  }
+  assertEquals(await addresses(), "");
+});

@@ -150,3 +150,23 @@ Deno.test("registry program: a port in use is one line and code 1", async () => 
     `cannot listen on 127.0.0.1:${taken.addr.port}, the port is in use; choose another with --port`;
   assertEquals([code, lines], [1, [`registry: ${reason}`]]);
 });
+
+testOnPosix("registry program: it warns when anyone who can reach it may change the list", async () => {
+  const WARNING = "anyone who can reach it may change the list";
+  const cases: [string, Record<string, string>, boolean][] = [
+    ["127.0.0.1", {}, false],
+    ["localhost", {}, false],
+    ["0.0.0.0", {}, true],
+    ["0.0.0.0", { REGISTRY_TOKEN: "secret" }, false],
+  ];
+  for (const [host, env, warns] of cases) {
+    await using process = command(["--port", "0", "--host", host], env).spawn();
+    const stderr = new Response(process.stderr).text();
+    const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    await readLine(reader);
+    process.kill("SIGTERM");
+    await reader.cancel();
+    assertEquals((await stderr).includes(WARNING), warns, host);
+    await process.status;
+  }
+});

@@ -12,6 +12,7 @@ import {
 } from "../mod.ts";
 import { sendToken } from "../client/mod.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
+import type { Network } from "../transport/conn.ts";
 import { isWithin, reachOf } from "../transport/secure.ts";
 import { open, refused } from "./handshake_live.ts";
 import { fails } from "./session_pair.ts";
@@ -256,3 +257,38 @@ for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
     }
   });
 }
+
+Deno.test("secure: a client with sendToken sends nothing in the clear to another machine, unless secure is false", async () => {
+  let sent = 0;
+  const interceptors = [sendToken(() => `${++sent}`)];
+  let dialled = 0;
+  const network: Network = {
+    dial: () => {
+      dialled++;
+      return Promise.reject(new Error("Connection refused"));
+    },
+    listen: () => Promise.reject(new Error("Cannot listen")),
+  };
+  const elsewhere = (options: ConnectOptions) =>
+    connect("tcp@192.0.2.1:1", { ...options, network, connectTimeout: 50 });
+  const error = await assertRejects(
+    () => elsewhere({ interceptors }),
+    RpcError,
+    "others could read the connection",
+  );
+  assertEquals([error.code, dialled], ["unavailable", 0]);
+  for (const options of [{ interceptors, secure: false }, {}]) {
+    dialled = 0;
+    await assertRejects(() => elsewhere(options), RpcError);
+    assertEquals(dialled > 0, true);
+  }
+  await using server = new Server().register("Echo", { echo: (value: unknown) => value });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using here = await connect(address, { interceptors });
+  assertEquals([await here.call("Echo.echo", 1), sent], [1, 1]);
+  await assertRejects(
+    () => connect(address, { interceptors, secure: true }),
+    RpcError,
+    "others could read the connection",
+  );
+});

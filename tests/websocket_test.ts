@@ -1,6 +1,13 @@
 // RPC over WebSockets: the Conn on both sides, what it refuses, and how it ends. Browsers are everywhere_test.ts.
 
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { type CallContext, RpcError, Server, type ServerOptions } from "../server/mod.ts";
 import { connect, type ConnectOptions } from "../client/mod.ts";
 import { WebSocketConn } from "../transport/websocket.ts";
@@ -419,3 +426,79 @@ function message(data: Uint8Array, opcode = 2, last = true): Uint8Array {
   const size = length < 126 ? [length | 0x80] : [126 | 0x80, length >> 8, length & 255];
   return bytes((last ? 0x80 : 0) | opcode, ...size, 0, 0, 0, 0, data);
 }
+
+/** Asks for a WebSocket by hand. Returns the status. */
+async function statusOf(port: number, headers: Record<string, string>, path = "/_rpc_"): Promise<number> {
+  using peer = await RawPeer.dial(port);
+  const all = {
+    Host: `127.0.0.1:${port}`,
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec-WebSocket-Version": "13",
+    ...headers,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  await peer.send(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
+  const status = Number((await peer.line())!.split(" ", 2)[1]);
+  return status;
+}
+
+Deno.test("websocket: pages of other origins are refused, and logged; what is no page is not", async () => {
+  await using at = await open();
+  const own = `127.0.0.1:${at.port}`;
+  assertEquals(await statusOf(at.port, {}), 101);
+  for (const origin of [`http://${own}`, `https://${own}`]) {
+    assertEquals(await statusOf(at.port, { Origin: origin }), 101, origin);
+  }
+  const foreign = [
+    "https://evil.example",
+    `http://localhost:${at.port}`,
+    "null",
+    "http://127.0.0.1",
+    `x://${own}.evil`,
+    "%",
+  ];
+  for (const origin of foreign) assertEquals(await statusOf(at.port, { Origin: origin }), 403, origin);
+  assertEquals(at.server.stats().refusals.http, foreign.length);
+  assertEquals(at.log.filter((line) => line.includes("page of another origin")).length, foreign.length);
+});
+
+Deno.test("websocket: the option origins names whose pages may come", async () => {
+  const some = ["https://app.example", "http://localhost:8000"];
+  await using at = await open({ origins: some });
+  for (const origin of some) assertEquals(await statusOf(at.port, { Origin: origin }), 101, origin);
+  for (const origin of [`http://127.0.0.1:${at.port}`, "http://app.example", "https://app.example.evil"]) {
+    assertEquals(await statusOf(at.port, { Origin: origin }), 403, origin);
+  }
+  await using all = await open({ origins: "*" });
+  assertEquals(await statusOf(all.port, { Origin: "null" }), 101);
+  for (const origins of ["https://a.example", ["a.example"], ["https://a.example/"], [1], 5]) {
+    assertThrows(() => new Server({ origins: origins as string[] }), TypeError, "Cannot use origins");
+  }
+});
+
+Deno.test("websocket: what Host says decides neither about the path nor about the page", async () => {
+  await using at = await open();
+  assertEquals(await statusOf(at.port, { Host: "x/_rpc_?" }, "/nothing"), 400);
+  assertEquals(await statusOf(at.port, {}, "/a/../_rpc_"), 400);
+  assertEquals(await statusOf(at.port, { Host: "evil.example" }), 101);
+});
+
+Deno.test("fetch: it never rejects, whatever it is given", async () => {
+  const log: string[] = [];
+  await using server = new Server({ log: (line) => void log.push(line) });
+  const broken = {
+    method: "GET",
+    url: "http://x/metrics",
+    get headers(): Headers {
+      throw new Error("no headers");
+    },
+  } as Request;
+  const answers = [
+    await server.fetch(broken),
+    await server.fetch(new Request("http://x/metrics"), { remoteAddr: null as unknown as Deno.Addr }),
+  ];
+  assertEquals(answers.map(({ status }) => status), [500, 500]);
+  assertEquals(log, ["A request could not be answered", "A request could not be answered"]);
+});

@@ -74,7 +74,7 @@ Deno.test("workflows: tasks, files and permission sets that they name are there"
 });
 
 Deno.test("workflows: they may do no more than they need, and end", async () => {
-  for (const [name, { workflow }] of await workflows()) {
+  for (const [name, { text, workflow }] of await workflows()) {
     assertEquals(workflow.permissions, { contents: "read" }, name);
     assert(workflow.concurrency !== undefined, name);
     for (const [id, job] of Object.entries(workflow.jobs)) {
@@ -83,8 +83,10 @@ Deno.test("workflows: they may do no more than they need, and end", async () => 
       assert(job.uses !== undefined || job["timeout-minutes"]! <= 30, `${name}: ${id} has no time limit`);
       for (const { uses, with: inputs } of job.steps ?? []) {
         if (uses === undefined) continue;
-        const [, owner = "", version = ""] = /^([\w-]+)\/[\w-]+@(v\d+|[0-9a-f]{40})$/.exec(uses) ?? [];
+        const [, owner = "", version = ""] = /^([\w-]+)\/[\w-]+@([0-9a-f]{40})$/.exec(uses) ?? [];
+        // A tag may be moved; what a digest names stays.
         assert(OWNERS.includes(owner) && version !== "", `${name} uses ${uses}`);
+        assert(text.includes(`uses: ${uses} # v`), `${name} does not say which version ${uses} is`);
         if (uses.startsWith("actions/checkout@")) assertEquals(inputs?.["persist-credentials"], false, name);
       }
     }
@@ -114,4 +116,26 @@ Deno.test("workflows: what is published has passed CI, and is the version that i
   const { success, stderr } = await deno("run", "-P=release", "tests/release_main.ts", "v9.9.9");
   assertEquals(success, false);
   assertStringIncludes(stderr, 'release: the tag is "v9.9.9", but deno.json has version');
+});
+
+Deno.test("lock file: it is enforced, and knows every package that a file of the repository imports by name", async () => {
+  const { lock } = await readConfig();
+  assertEquals(lock, { path: "deno.lock", frozen: true });
+  const { specifiers } = JSON.parse(await Deno.readTextFile(new URL("deno.lock", ROOT)));
+  const imported = new Set<string>();
+  const look = async (folder: URL) => {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      if (name.startsWith(".") || name === "node_modules") continue;
+      if (isDirectory) await look(new URL(`${name}/`, folder));
+      else if (/\.(?:ts|mjs)$/.test(name)) {
+        const source = await Deno.readTextFile(new URL(name, folder));
+        for (const [, text] of source.matchAll(/from "npm:((?:@[\w.-]+\/)?[\w.-]+@[\w.^~-]+)/g)) {
+          imported.add(`npm:${text}`);
+        }
+      }
+    }
+  };
+  await look(ROOT);
+  assert(imported.size > 10, [...imported].join());
+  assertEquals([...imported].filter((specifier) => !(specifier in specifiers)), []);
 });

@@ -6,6 +6,7 @@ import { RpcError } from "../call/error.ts";
 import { ANSWER_STARTS, gotInstead } from "./advice.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
+import { requestUrl } from "./request_url.ts";
 
 /** Where RPC lives on an HTTP port unless an address says otherwise. */
 export const RPC_PATH = "/_rpc_";
@@ -21,11 +22,9 @@ const HEAD_STARTS: ReadonlySet<number> = new Set(
   ),
 );
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
-/** What `Host` may say: a name or an address, and a port; nothing by which more of the URL would become the host, or less. */
-const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d*)?$/;
 /** Whom a request is for that does not say so: a name that is nobody's, by RFC 6761 section 6.4. */
 const NOBODY = "unknown.invalid";
-const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0]*?)[ \t]*$/;
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Reason phrases of RFC 9110 for what is answered here, since a `Response` has none by itself. */
 const REASONS: ReadonlyMap<number, string> = new Map([
@@ -37,6 +36,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [405, "Method Not Allowed"],
   [431, "Request Header Fields Too Large"],
   [500, "Internal Server Error"],
+  [503, "Service Unavailable"],
 ]);
 
 const encoder = new TextEncoder();
@@ -138,28 +138,14 @@ async function handle(
   if (method === "CONNECT" || method === "TRACE" || method === "TRACK") {
     return new Response(`${method} is not allowed here\n`, { status: 405, headers: { allow: "GET, HEAD" } });
   }
-  const url = urlOf(headers.get("host") || NOBODY, target);
+  const host = headers.get("host") || NOBODY;
+  // Put together, and not the one resolved against the other: that would take the host from `//target/`.
+  const url = requestUrl(`http://${host}${target}`, host);
   if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
   try {
     return await handler(new Request(url, { method, headers }));
   } catch {
     return new Response("The request could not be answered\n", { status: 500 });
-  }
-}
-
-/**
- * Host and target put together, and not the one resolved against the other: that would take the host from `//target/`.
- *
- * @returns undefined if the path is read as another than it is written, such as `/a/../b`: whoever let the request pass
- *   because of its path, such as a proxy, has not seen that one
- */
-function urlOf(host: string, target: string): URL | undefined {
-  if (!HOST.test(host)) return undefined;
-  try {
-    const url = new URL(`http://${host}${target}`);
-    return url.pathname === target.split("?", 1)[0] ? url : undefined;
-  } catch {
-    return undefined;
   }
 }
 
@@ -191,17 +177,33 @@ function parseHead(lines: string[]): Head {
   }
   const headers = new Headers();
   for (const line of lines.slice(1)) {
-    const [, name, value] = FIELD.exec(line) ?? [];
-    if (name === undefined || value === undefined) throw new HttpError(400, "A header field is malformed");
-    headers.append(name, value);
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon);
+    if (colon < 0 || !FIELD_NAME.test(name) || /[\0\r]/.test(line)) {
+      throw new HttpError(400, "A header field is malformed");
+    }
+    headers.append(name, withoutBlanks(line, colon + 1));
   }
   return { method, target, headers };
 }
 
+/** What a line says from a place on, without blanks around it: `Headers` takes time that grows with their square. */
+function withoutBlanks(line: string, from: number): string {
+  let to = line.length;
+  while (from < to && isBlank(line.charCodeAt(from))) from++;
+  while (from < to && isBlank(line.charCodeAt(to - 1))) to--;
+  return line.slice(from, to);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
 async function respond(conn: Conn, response: Response, headOnly = false): Promise<void> {
-  const body = new Uint8Array(await response.arrayBuffer());
   const headers = new Headers(response.headers);
-  headers.set("content-length", String(body.length));
+  // Of a long answer the length is known, and its parts are written as the peer reads them.
+  const body = headers.has("content-length") ? response.body : new Uint8Array(await response.arrayBuffer());
+  if (body instanceof Uint8Array) headers.set("content-length", String(body.length));
   headers.set("connection", "close");
   const lines = [...headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
   const head = encoder.encode(
@@ -209,6 +211,12 @@ async function respond(conn: Conn, response: Response, headOnly = false): Promis
       response.statusText || (REASONS.get(response.status) ?? "Other")
     }\r\n${lines}\r\n`,
   );
-  await writeAll(conn, head);
-  if (!headOnly) await writeAll(conn, body);
+  try {
+    await writeAll(conn, head);
+    if (headOnly || body === null) return;
+    if (body instanceof Uint8Array) return await writeAll(conn, body);
+    for await (const part of body) await writeAll(conn, part);
+  } finally {
+    if (!(body instanceof Uint8Array) && !body?.locked) await body?.cancel();
+  }
 }

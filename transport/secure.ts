@@ -22,15 +22,16 @@ export interface ReachOptions {
 /**
  * What the options of a client come to.
  *
+ * @param sendsToken Whether it has a token, for its handshakes or for its calls
  * @throws {TypeError} If `secure` is neither true nor false
  */
-export function reachOf({ secure, token, tls }: ReachOptions): Reach {
+export function reachOf({ secure, token, tls }: ReachOptions, sendsToken = token !== undefined): Reach {
   if (secure !== undefined && typeof secure !== "boolean") {
     throw new TypeError("Cannot use secure: expected true or false");
   }
   if (secure !== undefined) return secure ? "encrypted" : "all";
   if (tls !== undefined) return "encrypted";
-  return token === undefined ? "all" : "local";
+  return sendsToken ? "local" : "all";
 }
 
 /** Whether an address may be dialled. */

@@ -50,6 +50,22 @@ export function checkKey(key: unknown): string {
 }
 
 /**
+ * Checks what a peer has answered.
+ *
+ * @throws {RpcError} `data_loss` if it is no value, or its time makes no sense
+ */
+export function checkKept(kept: Kept | null): Kept {
+  const { value, ttl } = kept ?? {};
+  if (!(value instanceof Uint8Array)) {
+    throw new RpcError("data_loss", "Cannot use the answer of a peer: there is no value in it");
+  }
+  if (ttl !== undefined && !Number.isFinite(ttl)) {
+    throw new RpcError("data_loss", "Cannot use the answer of a peer: its ttl is no finite number");
+  }
+  return { value, ttl };
+}
+
+/**
  * Checks what a peer asks for.
  *
  * @throws {RpcError} `invalid_argument` if it makes no sense

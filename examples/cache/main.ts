@@ -2,7 +2,7 @@
 // A distributed cache as a program: one peer, or without --registry a registry and three peers to try it with.
 // `deno task cache` runs it until it is stopped. README.md shows what to ask it.
 
-import { Registry, RegistryDiscovery } from "@troodon/rpc";
+import { Registry, RegistryDiscovery, serveHttp } from "@troodon/rpc";
 import { parseArgs } from "@std/cli";
 import { createGroups } from "./groups.ts";
 import { startNode } from "./node.ts";
@@ -129,7 +129,7 @@ async function startChild(registry: string, maxBytes: number): Promise<Child> {
 async function runAll({ maxBytes }: Flags): Promise<number> {
   const stopped = untilStopped();
   await using registry = new Registry();
-  await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+  await using web = serveHttp({ hostname: "127.0.0.1", port: 0, log: console.error }, registry.fetch);
   const registryUrl = `http://127.0.0.1:${web.addr.port}`;
   const children = await Promise.all(Array.from({ length: PEERS }, () => startChild(registryUrl, maxBytes)));
   for await (const endpoints of new RegistryDiscovery(registryUrl).watch()) {

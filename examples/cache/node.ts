@@ -1,6 +1,6 @@
 // One peer: an RPC server for the others, an HTTP server for everyone, and its place on the registry. Run by main.ts.
 
-import { announce, type Registration, RegistryDiscovery, RpcError, Server } from "@troodon/rpc";
+import { announce, type Registration, RegistryDiscovery, RpcError, serveHttp, Server } from "@troodon/rpc";
 import { Cache, checkWanted } from "./contract.ts";
 import { front } from "./front.ts";
 import type { Group, GroupOptions } from "./group.ts";
@@ -62,7 +62,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   });
   const handle = front({ self: address, groups, peers: () => peers.list });
   const abort = new AbortController();
-  const web = Deno.serve({ ...options.http, signal: abort.signal, onListen: () => {} }, handle);
+  const web = serveHttp({ ...options.http, signal: abort.signal, log }, handle);
   started.defer(async () => {
     const timer = setTimeout(() => abort.abort(), GRACE);
     await web.shutdown();

@@ -7,9 +7,8 @@ import {
   createBalancer,
   type Discovery,
   MultiServers,
-  RpcError,
 } from "@troodon/rpc";
-import { Cache, type Kept, MAX_VALUE_BYTES } from "./contract.ts";
+import { Cache, checkKept, type Kept, MAX_VALUE_BYTES } from "./contract.ts";
 
 /** How long a peer may take to load a value, in ms. One that is gone or hangs is found out much sooner. */
 const FETCH_TIMEOUT = 10_000;
@@ -103,9 +102,7 @@ export class Peers implements PeerPicker, AsyncDisposable {
   }
 
   async fetch(group: string, key: string): Promise<Kept> {
-    const found = await this.#client.service(Cache).get({ group, key }, { key: placeOf(group, key) });
-    if (found?.value instanceof Uint8Array) return found;
-    throw new RpcError("data_loss", "Cannot use the answer of a peer: there is no value in it");
+    return checkKept(await this.#client.service(Cache).get({ group, key }, { key: placeOf(group, key) }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

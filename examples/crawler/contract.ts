@@ -48,6 +48,16 @@ export const PageWorker = defineService("PageWorker", {
   robots: method<{ origin: string; timeout: number }, RobotsResult>({ idempotent: true }),
 });
 
+/** How many pages a worker may take at once. */
+export const MAX_SLOTS = 256;
+/** The longest `Retry-After` that is heeded, in ms. */
+export const MAX_RETRY_AFTER = 60_000;
+
+/** Whether a value that another process has sent is a whole number in a range. */
+export function isWhole(value: unknown, least: number, most: number): value is number {
+  return Number.isSafeInteger(value) && value as number >= least && value as number <= most;
+}
+
 /** A page as it is stored. */
 export interface Item {
   readonly url: string;

@@ -2,7 +2,7 @@
 // nothing itself.
 
 import { type Client, type Clock, type Discovery, RpcError } from "@troodon/rpc";
-import { ItemSaver, type PageResult } from "./contract.ts";
+import { isWhole, ItemSaver, MAX_RETRY_AFTER, type PageResult } from "./contract.ts";
 import { pause } from "./program.ts";
 import { DISALLOW_ALL, parseRobots } from "./robots.ts";
 import { type Job, Scheduler } from "./scheduler.ts";
@@ -192,7 +192,8 @@ export class Engine {
 
   /** After how many ms a job that failed is tried again, if it is. */
   #fail(job: Job, failure: { why: string; again: boolean; retryAfter?: number }): number | undefined {
-    const { why, again, retryAfter = 0 } = failure;
+    const { why, again } = failure;
+    const retryAfter = isWhole(failure.retryAfter, 0, MAX_RETRY_AFTER) ? failure.retryAfter : 0;
     this.#scheduler.rest(job.origin, retryAfter);
     if (again && job.tries < this.#options.retries) {
       return Math.max(RETRY_DELAY * 2 ** job.tries++, retryAfter);

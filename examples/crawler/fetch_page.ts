@@ -1,6 +1,6 @@
 // One page from the web, with bounds on everything a site decides: time, bytes, type, encoding. Used by workers.
 
-import type { PageJob, PageResult, RobotsResult } from "./contract.ts";
+import { MAX_RETRY_AFTER, type PageJob, type PageResult, type RobotsResult } from "./contract.ts";
 import { parsePage } from "./parse.ts";
 import { PRODUCT } from "./robots.ts";
 import { normalizeUrl } from "./url.ts";
@@ -10,8 +10,6 @@ const USER_AGENT = `${PRODUCT}/1.0 (+https://jsr.io/@troodon/rpc)`;
 const ROBOTS_BYTES = 512_000;
 /** Redirects that are followed for a robots.txt (RFC 9309 section 2.3.1.2). */
 const ROBOTS_HOPS = 5;
-/** The longest `Retry-After` that is heeded, in ms. */
-const MAX_RETRY_AFTER = 60_000;
 
 interface Answer {
   readonly status: number;
@@ -58,7 +56,7 @@ export async function fetchPage(
   }
   if (!isHtml(headers)) return { kind: "skipped", why: `no HTML: ${typeOf(headers) || "type unknown"}` };
   if (cut) return { kind: "skipped", why: `longer than ${maxBytes} bytes` };
-  return { kind: "page", ...parsePage(decode(body, headers), url) };
+  return { kind: "page", ...parsePage(decodePage(body, headers), url) };
 }
 
 /** Fetches an origin's robots.txt. Rejects only if `signal` aborts. */
@@ -141,10 +139,12 @@ function isHtml(headers: Headers): boolean {
 }
 
 /** The text of a page: in the encoding that its header names, or else a <meta> at its beginning, or else UTF-8. */
-function decode(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
+export function decodePage(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
   const begin = new TextDecoder("latin1").decode(body.subarray(0, 1_024));
-  const label = /charset\s*=\s*["']?([\w-]+)/i.exec(headers.get("content-type") ?? "")?.[1] ??
-    /<meta[^>]+charset\s*=\s*["']?([\w-]+)/i.exec(begin)?.[1] ?? "utf-8";
+  const metas = begin.split(/<meta/i).slice(1).map((rest) => rest.split(">", 1)[0]!);
+  const label = [headers.get("content-type") ?? "", ...metas].map(charsetIn).find((each) =>
+    each !== undefined
+  );
   let decoder: TextDecoder;
   try {
     decoder = new TextDecoder(label);
@@ -154,12 +154,17 @@ function decode(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
   return decoder.decode(body);
 }
 
+/** What a text names as `charset=`. */
+function charsetIn(text: string): string | undefined {
+  return /charset\s*=\s*["']?([\w-]+)/i.exec(text)?.[1];
+}
+
 /** Retry-After in ms: seconds, or a date (RFC 9110 section 10.2.3). */
 function retryAfterOf(headers: Headers): number | undefined {
   const value = headers.get("retry-after");
   if (value === null) return undefined;
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
-  return ms > 0 ? Math.min(ms, MAX_RETRY_AFTER) : undefined;
+  return ms > 0 ? Math.min(Math.ceil(ms), MAX_RETRY_AFTER) : undefined;
 }
 
 /** Why fetch failed: the last part of what its cause says, which is without the URL. */

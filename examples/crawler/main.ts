@@ -8,11 +8,12 @@ import {
   MultiServers,
   Registry,
   RegistryDiscovery,
+  serveHttp,
 } from "@troodon/rpc";
 import { startChild } from "./child.ts";
 import { ItemSaver, PageWorker } from "./contract.ts";
 import { type CrawlOptions, Engine, type Progress } from "./engine.ts";
-import { aborted, Flags, print, runProgram, stopSignal } from "./program.ts";
+import { aborted, Flags, print, printError, runProgram, stopSignal } from "./program.ts";
 import { Site } from "./site.ts";
 import { normalizeUrl } from "./url.ts";
 
@@ -140,7 +141,7 @@ async function run(settings: Settings): Promise<void> {
 /** Starts a registry in this process, and a saver and workers in their own. Returns the registry's URL. */
 async function startAll({ workers, file, http }: Settings, stack: AsyncDisposableStack): Promise<string> {
   const registry = stack.use(new Registry());
-  const web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+  const web = serveHttp({ hostname: "127.0.0.1", port: 0, log: printError }, registry.fetch);
   stack.use(web);
   stack.defer(() => registry.close());
   const url = `http://127.0.0.1:${web.addr.port}/_rpc_/registry`;

@@ -6,12 +6,17 @@ import { announce, type Server } from "@troodon/rpc";
 
 /** Writes a line of output. */
 export function print(line: string): void {
-  console.log(line);
+  console.log(clean(line));
 }
 
 /** Writes a line for whoever runs the program. */
 export function printError(line: string): void {
-  console.error(line);
+  console.error(clean(line));
+}
+
+/** Sites and their pages have a say in lines: nothing in them may steer a terminal. */
+function clean(line: string): string {
+  return line.replace(/[^\n\P{Cc}]|[\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
 }
 
 /** Flags by name, as text; `true` for those that take no value. */

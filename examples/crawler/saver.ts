@@ -1,7 +1,7 @@
 // The item saver as a program: serves ItemSaver over RPC and the search page over HTTP.
 
-import { RpcError, Server } from "@troodon/rpc";
-import { type Item, ItemSaver } from "./contract.ts";
+import { RpcError, serveHttp, Server } from "@troodon/rpc";
+import { isWhole, type Item, ItemSaver } from "./contract.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
 import { searchPage } from "./search_page.ts";
 import { Store } from "./store.ts";
@@ -34,7 +34,7 @@ export function saverServer(store: Store): Server {
     save: (item) => store.save(checkItem(item)),
     count: () => store.count(),
     search: ({ query, limit, offset }) => {
-      if (typeof query !== "string" || !within(limit, 100) || !within(offset, 10_000)) {
+      if (typeof query !== "string" || !isWhole(limit, 0, 100) || !isWhole(offset, 0, 10_000)) {
         throw new RpcError(
           "invalid_argument",
           "Cannot search: expected words, a limit up to 100 and an offset",
@@ -50,14 +50,10 @@ function checkItem({ url, title, text, depth }: Item): Item {
   if (typeof url !== "string" || normalizeUrl(url) !== url) {
     throw new RpcError("invalid_argument", "Cannot save page: expected a normalised http or https URL");
   }
-  if (typeof title !== "string" || typeof text !== "string" || !within(depth, 1_000_000)) {
+  if (typeof title !== "string" || typeof text !== "string" || !isWhole(depth, 0, 1_000_000)) {
     throw new RpcError("invalid_argument", "Cannot save page: expected title and text, and its depth");
   }
   return { url, title, text, depth };
-}
-
-function within(value: unknown, max: number): boolean {
-  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max;
 }
 
 function read(args: readonly string[]): Settings | "help" {
@@ -76,8 +72,8 @@ function read(args: readonly string[]): Settings | "help" {
 async function run({ file, port, host, http, registry }: Settings): Promise<void> {
   const stop = stopSignal();
   using store = open(file);
-  const web = Deno.serve(
-    { hostname: host, port: http, onListen: () => {} },
+  const web = serveHttp(
+    { hostname: host, port: http, log: printError },
     (request) => searchPage(store, request),
   );
   const server = saverServer(store);

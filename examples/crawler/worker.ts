@@ -1,7 +1,7 @@
 // A worker as a program: serves PageWorker, and announces itself if there is a registry.
 
 import { RpcError, Server } from "@troodon/rpc";
-import { PageWorker } from "./contract.ts";
+import { isWhole, MAX_SLOTS, PageWorker } from "./contract.ts";
 import { fetchPage, fetchRobots } from "./fetch_page.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
 import { normalizeUrl } from "./url.ts";
@@ -18,6 +18,10 @@ Usage: deno run -P=crawler-worker examples/crawler/worker.ts [options]
   --help          Print this
 `;
 
+/** What an engine may ask for: the time of a page in ms, and its length in bytes. */
+const MAX_TIMEOUT = 600_000;
+const MAX_BYTES = 2 ** 27;
+
 interface Settings {
   readonly port: number;
   readonly host: string;
@@ -31,14 +35,16 @@ export function workerServer(slots: number): Server {
     slots: () => slots,
     fetch: (job, { signal }) => {
       const url = normalizeUrl(String(job?.url));
-      if (url === undefined || !(job.timeout > 0) || !(job.maxBytes >= 0)) {
+      if (
+        url === undefined || !isWhole(job.timeout, 1, MAX_TIMEOUT) || !isWhole(job.maxBytes, 0, MAX_BYTES)
+      ) {
         throw new RpcError("invalid_argument", "Cannot fetch page: expected a URL, timeout and maxBytes");
       }
       return fetchPage({ ...job, url }, signal);
     },
     robots: (job, { signal }) => {
       const url = normalizeUrl(String(job?.origin));
-      if (url === undefined || !(job.timeout > 0)) {
+      if (url === undefined || !isWhole(job.timeout, 1, MAX_TIMEOUT)) {
         throw new RpcError("invalid_argument", "Cannot fetch robots.txt: expected an origin and a timeout");
       }
       return fetchRobots({ ...job, origin: new URL(url).origin }, signal);
@@ -53,7 +59,7 @@ function read(args: readonly string[]): Settings | "help" {
   return {
     port: flags.number("port", 0, 0, 65_535),
     host: flags.text("host") ?? "127.0.0.1",
-    slots: flags.number("slots", 4, 1, 256),
+    slots: flags.number("slots", 4, 1, MAX_SLOTS),
     registry: flags.text("registry"),
   };
 }

@@ -2,7 +2,7 @@
 // whenever one of them is ready. A worker that is lost gives its jobs back and is tried again.
 
 import { type Client, connect, type ConnectOptions, type Discovery, RpcError } from "@troodon/rpc";
-import { PageWorker } from "./contract.ts";
+import { isWhole, MAX_SLOTS, PageWorker } from "./contract.ts";
 import { pause } from "./program.ts";
 import type { Job, Scheduler } from "./scheduler.ts";
 
@@ -106,7 +106,14 @@ export class Workers {
       try {
         await using client = await connect(address, CONNECTION);
         const worker = workerOf(client);
-        member.slots = await worker.slots(undefined, { timeout: HELLO_TIMEOUT, signal: left });
+        const slots = await worker.slots(undefined, { timeout: HELLO_TIMEOUT, signal: left });
+        if (!isWhole(slots, 1, MAX_SLOTS)) {
+          throw new RpcError(
+            "data_loss",
+            `Cannot use its slots: expected a whole number from 1 to ${MAX_SLOTS}`,
+          );
+        }
+        member.slots = slots;
         log(`worker ${address} is ready, ${member.slots} pages at once`);
         member.state = "ready";
         wait = FIRST_WAIT;

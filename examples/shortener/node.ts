@@ -7,6 +7,7 @@ import {
   MultiServers,
   RegistryDiscovery,
   RpcError,
+  serveHttp,
   Server,
 } from "@troodon/rpc";
 import type { MasterFlags, Place, ReplicaFlags } from "./flags.ts";
@@ -37,7 +38,7 @@ export async function startMaster(flags: MasterFlags, log: Log): Promise<Node> {
   const server = new Server({ log: (message) => log(message) }).register(Shortener, serve(store));
   const host = rpc.hostname.includes(":") ? `[${rpc.hostname}]` : rpc.hostname;
   const { address } = await server.listen(`tcp@${host}:${rpc.port}`);
-  const web = listen(flags.http, front(store, { origin: flags.origin, log }));
+  const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
   const stopping = new AbortController();
   // A registry that is away is waited for, and the master works meanwhile.
   const registration = registry === undefined
@@ -60,7 +61,7 @@ export async function startReplica(flags: ReplicaFlags, log: Log, signal: AbortS
   const { master, registry } = flags;
   const client = await connectMaster(flags, log, signal);
   const store = new ProxyStore(client.service(Shortener));
-  const web = listen(flags.http, front(store, { origin: flags.origin, log }));
+  const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
   return {
     line: `replica at ${web.url}, master at ${master ?? `what ${registry} says`}`,
     failed: new Promise(() => {}),
@@ -95,10 +96,14 @@ interface Web {
   shutdown(): Promise<void>;
 }
 
-function listen({ hostname, port }: Place, handler: (request: Request) => Promise<Response>): Web {
+function listen(
+  { hostname, port }: Place,
+  handler: (request: Request) => Promise<Response>,
+  log: Log,
+): Web {
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
   try {
-    const web = Deno.serve({ hostname, port, onListen: () => {} }, handler);
+    const web = serveHttp({ hostname, port, log }, handler);
     return { url: `http://${host}:${web.addr.port}/`, shutdown: () => web.shutdown() };
   } catch (error) {
     const why = error instanceof Deno.errors.AddrInUse ? "the port is in use" : (error as Error).message;
