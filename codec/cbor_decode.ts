@@ -39,6 +39,7 @@ const COUNTED_SOONER = 64;
 // A Map or Set of more than 8192 texts has at least as many places as this.
 const NUMERAL_PLACES = 4_096;
 
+const NINE = 0x39;
 const DIGITS = /^\d+$/;
 
 const NOTHING = new Uint8Array(0);
@@ -190,7 +191,9 @@ export class CborDecoder {
    * ones only 64 bits, so that a peer can choose any number of them that collide and take quadratic time.
    */
   #chargeKey(key: unknown): void {
-    if (typeof key === "string") return this.#countNumeral(key);
+    if (typeof key === "string") {
+      return key.length > LONGEST_NUMERAL || key.charCodeAt(0) > NINE ? undefined : this.#countNumeral(key);
+    }
     if (typeof key === "number") this.#numericKeysLeft--;
     // Comparing two big ones takes the longer the more bytes they have, up to maxBignumBytes.
     else if (typeof key === "bigint") {
@@ -203,7 +206,7 @@ export class CborDecoder {
 
   /** Counts a text that is a number, which has no secret hash either. */
   #countNumeral(text: string): void {
-    if (text.length > LONGEST_NUMERAL || !DIGITS.test(text)) return;
+    if (!DIGITS.test(text)) return;
     if ((this.#numerals ??= new Numerals(NUMERAL_PLACES)).add(Number(text))) return;
     throw this.#error(
       "limit",

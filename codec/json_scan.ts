@@ -40,36 +40,29 @@ export function scanJson(
 ): void {
   let depth = 0;
   let items = 0;
-  /** Where the text between quotes begins that is being read; -1 = there is none. */
-  let opened = -1;
-  let escaped = false;
   /** Whether the last text was `__proto__`. */
   let proto = false;
   let numerals: Numerals | undefined;
   for (let at = start; at < end; at++) {
     const byte = bytes[at]!;
-    if (opened >= 0) {
-      if (byte === BACKSLASH) {
+    if (byte === QUOTE) {
+      const opened = ++at;
+      let escaped = false;
+      for (; at < end && bytes[at] !== QUOTE; at++) {
+        if (bytes[at] !== BACKSLASH) continue;
         escaped = true;
         at++;
-      } else if (byte === QUOTE) {
-        const length = at - opened;
-        proto = false;
-        if (escaped ? length <= LONGEST_NUMERAL * ESCAPE_BYTES : length <= LONGEST_NUMERAL) {
-          const units = escaped ? unescaped(bytes, opened, at) : bytes;
-          const first = escaped ? 0 : opened;
-          const last = escaped ? units.length : at;
-          proto = isProto(units, first, last);
-          const number = numeral(units, first, last);
-          if (number >= 0 && !(numerals ??= new Numerals(NUMERAL_PLACES)).add(number)) {
-            throw refused("too many texts are whole numbers");
-          }
-        }
-        opened = -1;
-        escaped = false;
       }
-    } else if (byte === QUOTE) {
-      opened = at + 1;
+      proto = false;
+      if (at - opened > (escaped ? LONGEST_NUMERAL * ESCAPE_BYTES : LONGEST_NUMERAL)) continue;
+      const units = escaped ? unescaped(bytes, opened, at) : bytes;
+      const first = escaped ? 0 : opened;
+      const last = escaped ? units.length : at;
+      proto = isProto(units, first, last);
+      const number = numeral(units, first, last);
+      if (number >= 0 && !(numerals ??= new Numerals(NUMERAL_PLACES)).add(number)) {
+        throw refused("too many texts are whole numbers");
+      }
     } else if (byte === COMMA || byte === COLON) {
       items++;
       if (proto && byte === COLON) throw refused("the name __proto__ is refused");
@@ -106,7 +99,9 @@ function hexDigit(byte: number): number {
 }
 
 function isProto(units: ArrayLike<number>, start: number, end: number): boolean {
-  return end - start === PROTO.length && PROTO.every((unit, i) => units[start + i] === unit);
+  if (end - start !== PROTO.length) return false;
+  for (let i = 0; i < PROTO.length; i++) if (units[start + i] !== PROTO[i]) return false;
+  return true;
 }
 
 /** The whole number that a text is, or -1. */
