@@ -19,8 +19,8 @@ export interface CborOptions {
   maxDepth?: number;
   /**
    * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. A byte string
-   * and an element of a `Set` count as two; 16 bytes of a bignum, or of a key that is an object, as one more. An item takes at most about 120 bytes of memory, besides its
-   * text or bytes.
+   * and an element of a `Set` count as two; 16 bytes of a bignum, or of a key that is an object, as one more. An item
+   * takes at most about 300 bytes of memory, besides its text or bytes.
    *
    * @default {100_000}
    */

@@ -14,7 +14,27 @@ export const FIRST_BYTES = 262_144;
 const MOST_ITEMS = 1_024;
 const MOST_BYTES = 1_048_576;
 
+/** The longest item, in bytes, that is decoded while it has to wait: of a longer one its bytes wait, which cost less. */
+const LONGEST_DECODED = 128;
+
 const DONE: IteratorResult<never> = { value: undefined, done: true };
+
+/** An item that waits as its bytes. */
+export class UnreadItem {
+  readonly #bytes: Uint8Array;
+  readonly #decode: (bytes: Uint8Array) => unknown;
+
+  /** @param decode Ends the call before it throws */
+  constructor(bytes: Uint8Array, decode: (bytes: Uint8Array) => unknown) {
+    this.#bytes = bytes;
+    this.#decode = decode;
+  }
+
+  /** The item. */
+  decode(): unknown {
+    return this.#decode(this.#bytes);
+  }
+}
 
 /** Whoever an inflow works for. */
 export interface InflowOwner {
@@ -112,6 +132,11 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     return !this.#over;
   }
 
+  /** Whether an item of so many bytes is to be handed over as an {@linkcode UnreadItem}. */
+  keepsBytes(size: number): boolean {
+    return size > LONGEST_DECODED && this.#waiters.length === 0;
+  }
+
   /** Hands an item over whose credit has been taken. */
   push(value: unknown, size: number): void {
     const waiter = this.#waiters.shift();
@@ -154,7 +179,14 @@ export class Inflow implements AsyncIterableIterator<unknown> {
   next(): Promise<IteratorResult<unknown>> {
     const head = this.#head;
     if (head < this.#items.length) {
-      const value = this.#items[head];
+      let value = this.#items[head];
+      if (value instanceof UnreadItem) {
+        try {
+          value = value.decode();
+        } catch (error) {
+          return this.#spoil(error);
+        }
+      }
       const size = this.#sizes[head]!;
       this.#items[head] = undefined;
       this.#head = head + 1;
@@ -191,6 +223,15 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     if (this.#waiters.length === 0) return;
     this.#tell();
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+  }
+
+  /** Ends with an item that cannot be decoded, whatever waits behind it. */
+  #spoil(error: unknown): Promise<never> {
+    this.#clear();
+    this.#error = undefined;
+    this.#finish();
+    this.#tell(error);
+    return rejection(error);
   }
 
   /** Hands over, once, what came beside the end, or beside the error. */
