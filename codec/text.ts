@@ -184,8 +184,10 @@ function decodeLongText(bytes: Uint8Array, start: number, end: number): string |
 function replacesNothing(text: string, bytes: Uint8Array, start: number, end: number): boolean {
   let surplus = 0;
   for (let i = 0; i < text.length; i++) if (charCodeAt.call(text, i) === 0xfffd) surplus++;
-  for (let at = start + 2; at < end; at++) {
-    if (bytes[at] === 0xbd && bytes[at - 1] === 0xbf && bytes[at - 2] === 0xef) surplus--;
+  for (let at = start; at < end - 2; at++) {
+    if (bytes[at] !== 0xef || bytes[at + 1] !== 0xbf || bytes[at + 2] !== 0xbd) continue;
+    surplus--;
+    at += 2;
   }
   return surplus === 0;
 }

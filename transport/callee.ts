@@ -16,7 +16,7 @@ import { writeError } from "./error_frame.ts";
 import type { FloodGauge } from "./flood_gauge.ts";
 import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
-import { Inflow, UnreadItem } from "./inflow.ts";
+import { Inflow, LONGEST_DECODED } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
 import { QueueGate } from "./queue_gate.ts";
@@ -153,9 +153,8 @@ export class Callee {
     const call = this.#expectStream(seq);
     const inflow = call?.inflow;
     if (call === undefined || inflow?.spend(size) !== true) return;
-    if (inflow.keepsBytes(size)) {
-      const decode = (bytes: Uint8Array) => this.#decodeItem(call, bytes, 0, size);
-      return inflow.push(new UnreadItem(bytes.slice(bodyStart, bodyEnd), decode), size);
+    if (size > LONGEST_DECODED && !inflow.awaited) {
+      return inflow.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
     }
     let item: unknown;
     try {
@@ -349,6 +348,11 @@ export class Callee {
       // Whoever sends runs out of credit; there is no frame that would tell it more.
       left: () => {},
     });
+  }
+
+  /** Decodes an item later. Apart, since who makes a closure makes room for what it keeps as soon as it is called. */
+  #reading(call: IncomingCall, bytes: Uint8Array): () => unknown {
+    return () => this.#decodeItem(call, bytes, 0, bytes.length);
   }
 
   /**

@@ -13,7 +13,7 @@ import { type CallBodies, type CallBody, canChange } from "./call_body.ts";
 import { retryAfterOf } from "./error_frame.ts";
 import type { FloodGauge } from "./flood_gauge.ts";
 import type { Agreement } from "./handshake.ts";
-import { type Inflow, UnreadItem } from "./inflow.ts";
+import { type Inflow, LONGEST_DECODED } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf, unencodable } from "./outbox.ts";
 import { PendingTable } from "./pending_table.ts";
@@ -164,9 +164,8 @@ export class Caller {
     }
     const size = bodyEnd - bodyStart;
     if (!inflow.spend(size)) return;
-    if (inflow.keepsBytes(size)) {
-      const decode = (bytes: Uint8Array) => this.#decodeItem(call, bytes, 0, size);
-      return inflow.push(new UnreadItem(bytes.slice(bodyStart, bodyEnd), decode), size);
+    if (size > LONGEST_DECODED && !inflow.awaited) {
+      return inflow.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
     }
     let item: unknown;
     try {
@@ -344,6 +343,11 @@ export class Caller {
 
   #abort(call: SessionCall): void {
     this.#abandon(call, canceled(call.method, call.signal?.reason, call.seq === 0));
+  }
+
+  /** Decodes an item later. Apart, since who makes a closure makes room for what it keeps as soon as it is called. */
+  #reading(call: SessionCall, bytes: Uint8Array): () => unknown {
+    return () => this.#decodeItem(call, bytes, 0, bytes.length);
   }
 
   /**

@@ -15,26 +15,9 @@ const MOST_ITEMS = 1_024;
 const MOST_BYTES = 1_048_576;
 
 /** The longest item, in bytes, that is decoded while it has to wait: of a longer one its bytes wait, which cost less. */
-const LONGEST_DECODED = 128;
+export const LONGEST_DECODED = 128;
 
 const DONE: IteratorResult<never> = { value: undefined, done: true };
-
-/** An item that waits as its bytes. */
-export class UnreadItem {
-  readonly #bytes: Uint8Array;
-  readonly #decode: (bytes: Uint8Array) => unknown;
-
-  /** @param decode Ends the call before it throws */
-  constructor(bytes: Uint8Array, decode: (bytes: Uint8Array) => unknown) {
-    this.#bytes = bytes;
-    this.#decode = decode;
-  }
-
-  /** The item. */
-  decode(): unknown {
-    return this.#decode(this.#bytes);
-  }
-}
 
 /** Whoever an inflow works for. */
 export interface InflowOwner {
@@ -51,7 +34,7 @@ interface Waiter {
 /** The items of one stream, to be taken once, in order. Leaving its loop tells the sender to stop. */
 export class Inflow implements AsyncIterableIterator<unknown> {
   #owner: InflowOwner | undefined;
-  /** Items that wait, from `#head` on, and the sizes of their bodies. */
+  /** Items that wait, from `#head` on, and the sizes of their bodies: negative where what waits is what decodes the item. */
   readonly #items: unknown[] = [];
   readonly #sizes: number[] = [];
   #head = 0;
@@ -132,9 +115,9 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     return !this.#over;
   }
 
-  /** Whether an item of so many bytes is to be handed over as an {@linkcode UnreadItem}. */
-  keepsBytes(size: number): boolean {
-    return size > LONGEST_DECODED && this.#waiters.length === 0;
+  /** Whether somebody waits for the next item. */
+  get awaited(): boolean {
+    return this.#waiters.length > 0;
   }
 
   /** Hands an item over whose credit has been taken. */
@@ -147,6 +130,17 @@ export class Inflow implements AsyncIterableIterator<unknown> {
       waiter.resolve({ value, done: false });
       this.#taken(size);
     }
+  }
+
+  /**
+   * Hands over, where none is awaited, an item that is to be decoded when it is taken.
+   *
+   * @param size Of its body, in bytes, of which there are some
+   * @param decode Returns the item; what ends the call before it throws
+   */
+  pushUnread(decode: () => unknown, size: number): void {
+    this.#items.push(decode);
+    this.#sizes.push(-size);
   }
 
   /**
@@ -180,14 +174,15 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     const head = this.#head;
     if (head < this.#items.length) {
       let value = this.#items[head];
-      if (value instanceof UnreadItem) {
+      let size = this.#sizes[head]!;
+      if (size < 0) {
+        size = -size;
         try {
-          value = value.decode();
+          value = (value as () => unknown)();
         } catch (error) {
           return this.#spoil(error);
         }
       }
-      const size = this.#sizes[head]!;
       this.#items[head] = undefined;
       this.#head = head + 1;
       if (this.#head === this.#items.length) this.#clear();
