@@ -19,8 +19,8 @@ export interface CborOptions {
   maxDepth?: number;
   /**
    * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. A byte string
-   * counts as two, and 16 bytes of a bignum as one more. An item takes at most about 120 bytes of memory, besides its
-   * text or bytes.
+   * and an element of a `Set` count as two; 16 bytes of a bignum, or of a key that is an object, as one more. An item
+   * takes at most about 300 bytes of memory, besides its text or bytes.
    *
    * @default {100_000}
    */
@@ -39,8 +39,9 @@ export interface CborOptions {
   maxKeyBytes?: number;
   /**
    * How many keys of a `Map` and elements of a `Set` may be numbers, in one message. A bigint counts as two, one
-   * beyond 64 bits as eight; texts do not count. JavaScript hashes numbers in a way that anyone can foresee: a peer
-   * that sends thousands which collide would keep the process busy for seconds.
+   * beyond 64 bits as eight; texts do not count. JavaScript hashes numbers in a way that anyone can foresee: a peer that
+   * sends thousands which collide would keep the process busy for seconds. The same holds for texts that are whole
+   * numbers: whatever this limit is, they are refused when thousands of them collide.
    *
    * @default {4096}
    */

@@ -7,6 +7,7 @@ import { dateOfSeconds, parseDateTime } from "./date_time.ts";
 import { half } from "./half.ts";
 import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
+import { LONGEST_NUMERAL, Numerals } from "./numerals.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { decodeText } from "./text.ts";
 import { isTypedArrayTag, typedArray } from "./typed_array.ts";
@@ -32,6 +33,15 @@ const BREAK = 0xff;
 // A value's text of so few bytes is built in less time than it is found in a cache.
 const BUILT_SOONER = 8;
 
+// Up to so many properties are counted sooner than they are put into an array.
+const COUNTED_SOONER = 64;
+
+// A Map or Set of more than 8192 texts has at least as many places as this.
+const NUMERAL_PLACES = 4_096;
+
+const NINE = 0x39;
+const DIGITS = /^\d+$/;
+
 const NOTHING = new Uint8Array(0);
 
 /** Decodes one message after the other; what it keeps between them are bounded caches of short texts. */
@@ -46,6 +56,7 @@ export class CborDecoder {
   #end = 0;
   #itemsLeft = 0;
   #numericKeysLeft = 0;
+  #numerals: Numerals | undefined;
 
   constructor(limits: CborLimits) {
     this.#limits = limits;
@@ -62,6 +73,7 @@ export class CborDecoder {
     this.#end = end;
     this.#itemsLeft = this.#limits.maxItems;
     this.#numericKeysLeft = this.#limits.maxNumericKeys;
+    this.#numerals = undefined;
     try {
       const value = this.#item(0);
       if (this.#at !== end) {
@@ -179,6 +191,9 @@ export class CborDecoder {
    * ones only 64 bits, so that a peer can choose any number of them that collide and take quadratic time.
    */
   #chargeKey(key: unknown): void {
+    if (typeof key === "string") {
+      return key.length > LONGEST_NUMERAL || key.charCodeAt(0) > NINE ? undefined : this.#countNumeral(key);
+    }
     if (typeof key === "number") this.#numericKeysLeft--;
     // Comparing two big ones takes the longer the more bytes they have, up to maxBignumBytes.
     else if (typeof key === "bigint") {
@@ -187,6 +202,17 @@ export class CborDecoder {
     if (this.#numericKeysLeft >= 0) return;
     const { maxNumericKeys } = this.#limits;
     throw this.#error("limit", this.#at, `more than ${maxNumericKeys} numbers as keys or in sets`);
+  }
+
+  /** Counts a text that is a number, which has no secret hash either. */
+  #countNumeral(text: string): void {
+    if (!DIGITS.test(text)) return;
+    if ((this.#numerals ??= new Numerals(NUMERAL_PLACES)).add(Number(text))) return;
+    throw this.#error(
+      "limit",
+      this.#at,
+      "too many keys are numbers that differ by multiples of a power of two",
+    );
   }
 
   #enter(depth: number): void {
@@ -215,6 +241,7 @@ export class CborDecoder {
       chunks.push(this.#bytes.subarray(start, start + size));
       length += size;
     }
+    if (chunks.length === 0) this.#chargeTime(1); // as of one that is not in chunks
     const whole = new Uint8Array(length);
     let at = 0;
     for (const chunk of chunks) {
@@ -289,15 +316,25 @@ export class CborDecoder {
       else if (read === 2) object[key] = value;
       else object[key] = value;
     }
-    if (read > 1 && propertyCount(object) !== read && Object.keys(object).length !== read) {
-      throw this.#duplicate(head);
+    if (read > 1 && (read > COUNTED_SOONER || propertyCount(object) !== read)) {
+      if (Object.keys(object).length !== read) throw this.#duplicate(head);
     }
     return object;
   }
 
   /** Goes on with a map after `read` entries, since the next key is no text. */
-  #mixedMap(object: object, head: number, count: number, read: number, depth: number): Map<unknown, unknown> {
-    const map = new Map<unknown, unknown>(Object.entries(object));
+  #mixedMap(
+    object: Record<string, unknown>,
+    head: number,
+    count: number,
+    read: number,
+    depth: number,
+  ): Map<unknown, unknown> {
+    const map = new Map<unknown, unknown>();
+    for (const key of Object.keys(object)) {
+      this.#chargeKey(key);
+      map.set(key, object[key]);
+    }
     if (map.size !== read) throw this.#duplicate(head);
     return this.#fill(map, count, read, depth);
   }
@@ -343,15 +380,16 @@ export class CborDecoder {
       const start = this.#at;
       const key = this.#key(depth);
       if (typeof key === "object" && key !== null) {
+        this.#chargeTime(this.#at - start >> 4); // as a bignum's, since keys within keys are looked at again
         const encoding = toHex(this.#bytes.subarray(start, this.#at));
         if (encodings.has(encoding)) throw this.#duplicate(start);
         encodings.add(encoding);
       } else {
         this.#chargeKey(key);
-        if (map.has(key)) throw this.#duplicate(start);
       }
       if (count < 0) this.#charge(1);
       map.set(key, this.#item(depth + 1));
+      if (map.size === read) throw this.#duplicate(start);
     }
     return map;
   }
@@ -443,6 +481,7 @@ export class CborDecoder {
   }
 
   #set(head: number, values: unknown[]): Set<unknown> {
+    this.#chargeTime(values.length); // on top of their own: each is put into a table, as a key of a map is
     for (const value of values) this.#chargeKey(value);
     const set = new Set(values);
     if (set.size !== values.length) throw this.#error("invalid", head, "a set holds a value twice");

@@ -3,17 +3,57 @@
 const DATE_TIME =
   /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
 
+const ZERO = 0x30;
+const MS_A_DAY = 86_400_000;
+/** After so many years the calendar repeats. Years are moved by them to where Date.UTC does not add 1900. */
+const CYCLE_YEARS = 400;
+const CYCLE_MS = 146_097 * MS_A_DAY;
+
 /** The instant that `text` names to the millisecond, or undefined if it names none. Leap seconds have none. */
 export function parseDateTime(text: string): Date | undefined {
   if (!DATE_TIME.test(text)) return undefined;
-  // Date.parse takes February 30 for March 2; all months have 28 days. Years are moved to where Date.UTC does not add
-  // 1900.
-  const day = Number(text.slice(8, 10));
-  if (day > 28) {
-    const [year, month] = [Number(text.slice(0, 4)), Number(text.slice(5, 7))];
-    if (day > new Date(Date.UTC(2000 + year % 400, month, 0)).getUTCDate()) return undefined;
+  const year = CYCLE_YEARS + digits(text, 0, 4);
+  const month = digits(text, 5, 2) - 1;
+  const day = digits(text, 8, 2);
+  if (day > 28 && day * MS_A_DAY > Date.UTC(year, month + 1) - Date.UTC(year, month)) return undefined;
+  const ms = Date.UTC(
+    year,
+    month,
+    day,
+    digits(text, 11, 2),
+    digits(text, 14, 2),
+    digits(text, 17, 2),
+    milliseconds(text),
+  );
+  return new Date(ms - CYCLE_MS - offset(text));
+}
+
+/** The number that `count` digits stand for. */
+function digits(text: string, at: number, count: number): number {
+  let number = 0;
+  for (let i = at; i < at + count; i++) number = number * 10 + text.charCodeAt(i) - ZERO;
+  return number;
+}
+
+/** The milliseconds of a checked text; what follows the third digit is dropped. */
+function milliseconds(text: string): number {
+  let ms = 0;
+  if (text[19] !== ".") return ms;
+  for (let at = 20, worth = 100; worth >= 1; at++, worth /= 10) {
+    const digit = text.charCodeAt(at) - ZERO;
+    if (digit < 0 || digit > 9) break;
+    ms += digit * worth;
   }
-  return new Date(text.toUpperCase());
+  return ms;
+}
+
+/** How far a checked text's clock is ahead of UTC, in ms. */
+function offset(text: string): number {
+  const at = text.length - 6;
+  const sign = text[at];
+  if (sign !== "+" && sign !== "-") return 0;
+  const ms = (digits(text, at + 1, 2) * 60 + digits(text, at + 4, 2)) * 60_000;
+  return sign === "+" ? ms : -ms;
 }
 
 /** The instant that many seconds after 1970, to the millisecond, or undefined if a `Date` cannot be as far off. */

@@ -5,17 +5,9 @@ import { checkOptions } from "../call/check_options.ts";
 import { isPlainObject } from "../call/realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
+import { scanJson } from "./json_scan.ts";
 import { DEEPEST, limit } from "./limit.ts";
 import { Refusal, unknownClass } from "./refusal.ts";
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -101,47 +93,12 @@ export class JsonCodec implements Codec {
    * @throws {SyntaxError} If that is not one JSON text within the limits
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
-    this.#measure(bytes, start, end);
+    scanJson(bytes, start, end, this.#maxDepth, this.#maxItems);
     try {
-      const text = decoder.decode(bytes.subarray(start, end));
-      const value: unknown = JSON.parse(text);
-      // A name may be written with escapes; texts without either are spared the search.
-      const suspect = text.includes("__proto__") || text.includes("\\u");
-      if (!suspect || !namesProto(value)) return value;
+      return JSON.parse(decoder.decode(bytes.subarray(start, end)));
     } catch (error) {
       const reason = error instanceof SyntaxError ? error.message : "it is not UTF-8";
       throw new SyntaxError(`Cannot decode JSON: ${reason}`);
-    }
-    throw new SyntaxError("Cannot decode JSON: the name __proto__ is refused");
-  }
-
-  /** Holds the text against the limits before anything is built of it. */
-  #measure(bytes: Uint8Array, start: number, end: number): void {
-    let depth = 0;
-    let items = 0;
-    let quoted = false;
-    for (let at = start; at < end; at++) {
-      const byte = bytes[at]!;
-      if (quoted) {
-        if (byte === BACKSLASH) at++;
-        else if (byte === QUOTE) quoted = false;
-      } else if (byte === QUOTE) {
-        quoted = true;
-      } else if (byte === COMMA || byte === COLON) {
-        items++;
-      } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
-        items++;
-        if (++depth > this.#maxDepth) {
-          throw new SyntaxError(
-            `Cannot decode JSON: more than ${this.#maxDepth} values within each other (maxDepth)`,
-          );
-        }
-      } else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) {
-        depth--;
-      }
-    }
-    if (items > this.#maxItems) {
-      throw new SyntaxError(`Cannot decode JSON: more than ${this.#maxItems} items (maxItems)`);
     }
   }
 }
@@ -184,10 +141,4 @@ function checkProperties(object: object, depthLeft: number): void {
   } catch (error) {
     throw Refusal.under(key, error);
   }
-}
-
-function namesProto(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  if (Object.hasOwn(value, "__proto__")) return true;
-  return Object.values(value).some(namesProto);
 }

@@ -170,15 +170,26 @@ function tinyText(bytes: Uint8Array, at: number, length: number): string | undef
 
 function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
   if (utf8Slice !== undefined) {
-    // It puts U+FFFD for what is invalid; a text without has been valid.
     const text = utf8Slice.call(bytes, start, end);
-    if (!text.includes("\ufffd")) return text;
+    return !text.includes("\ufffd") || replacesNothing(text, bytes, start, end) ? text : undefined;
   }
   try {
     return decoder.decode(bytes.subarray(start, end));
   } catch {
     return undefined;
   }
+}
+
+/** Whether each U+FFFD in `text` is there in `bytes` as well: a decoder that is not strict puts one for what is invalid. */
+function replacesNothing(text: string, bytes: Uint8Array, start: number, end: number): boolean {
+  let surplus = 0;
+  for (let i = 0; i < text.length; i++) if (charCodeAt.call(text, i) === 0xfffd) surplus++;
+  for (let at = start; at < end - 2; at++) {
+    if (bytes[at] !== 0xef || bytes[at + 1] !== 0xbf || bytes[at + 2] !== 0xbd) continue;
+    surplus--;
+    at += 2;
+  }
+  return surplus === 0;
 }
 
 /** Goes on behind the ASCII beginning of a text, of which `length` units have been read. */

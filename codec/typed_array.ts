@@ -66,8 +66,17 @@ export function isTypedArrayTag(tag: number): boolean {
 export function typedArray(tag: number, bytes: Uint8Array<ArrayBuffer>): TypedArray | undefined {
   const { create, width, littleEndian } = KINDS.get(tag)!;
   if (bytes.length % width !== 0) return undefined;
-  if (width > 1 && littleEndian !== HOST_LITTLE_ENDIAN) {
-    for (let at = 0; at < bytes.length; at += width) bytes.subarray(at, at + width).reverse();
-  }
+  if (width > 1 && littleEndian !== HOST_LITTLE_ENDIAN) swapBytes(bytes, width);
   return new create(bytes.buffer);
+}
+
+/** Reverses the bytes of each element. A view for each would take ten times as long. */
+function swapBytes(bytes: Uint8Array, width: number): void {
+  for (let begin = 0; begin < bytes.length; begin += width) {
+    for (let low = begin, high = begin + width - 1; low < high; low++, high--) {
+      const byte = bytes[low]!;
+      bytes[low] = bytes[high]!;
+      bytes[high] = byte;
+    }
+  }
 }

@@ -9,11 +9,14 @@ export class Child {
   #held = "";
   #ended = false;
 
-  /** @param script A file of this folder */
-  constructor(script: string, args: readonly string[]) {
+  /**
+   * @param script A file of this folder
+   * @param permissions The name of a set in `deno.json`
+   */
+  constructor(script: string, args: readonly string[], permissions = "soak-peer") {
     const { href } = new URL(script, import.meta.url);
     this.#child = new Deno.Command("deno", {
-      args: ["run", "-q", "--v8-flags=--expose-gc", "-P=soak-peer", href, ...args],
+      args: ["run", "-q", "--v8-flags=--expose-gc", `-P=${permissions}`, href, ...args],
       stdin: "piped",
       stdout: "piped",
     }).spawn();

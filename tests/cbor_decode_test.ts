@@ -104,10 +104,13 @@ Deno.test("CBOR dates come as text or as seconds", () => {
   assertEquals(text("2013-03-21t20:04:00.123456z"), "2013-03-21T20:04:00.123Z");
   assertEquals(text("2013-03-21T20:04:00+01:30"), "2013-03-21T18:34:00.000Z");
   assertEquals(text("2000-02-29T00:00:00Z"), "2000-02-29T00:00:00.000Z");
+  assertEquals(text("0000-02-29T23:59:59.9-23:59"), "0000-03-01T23:58:59.900Z");
+  assertEquals(text("9999-12-31T23:59:59.9999+00:00"), "9999-12-31T23:59:59.999Z");
   assertEquals(seconds("c13a7fffffff"), "1901-12-13T20:45:52.000Z");
   assertEquals(seconds("c1f93800"), "1970-01-01T00:00:00.500Z");
   const none = [
     "1900-02-29T00:00:00Z",
+    "2013-04-31T00:00:00Z",
     "2013-02-30T00:00:00Z",
     "2013-13-01T00:00:00Z",
     "2013-03-21T24:00:00Z",
@@ -209,8 +212,9 @@ Deno.test("CBOR refuses invalid UTF-8 at any length and keeps a byte order mark"
     "f4908080",
   ];
   for (const hex of [...invalid, "f5808080", "ff", "e28228", "f09f9828", "f09f98"]) {
-    for (const padding of [0, 10, 40, 300]) {
-      const bytes = new Uint8Array([...new Uint8Array(padding).fill(0x61), ...Uint8Array.fromHex(hex)]);
+    // With U+FFFD of its own, too, which is what decoders that are not strict put for what is invalid.
+    for (const padding of ["", "a".repeat(10), "a".repeat(40), "a".repeat(300), "\ufffd".repeat(20)]) {
+      const bytes = new Uint8Array([...new TextEncoder().encode(padding), ...Uint8Array.fromHex(hex)]);
       const message = encode(codec, bytes);
       message[0] = message[0]! | 0x60; // a text, not bytes
       const error = assertThrows(() => decode(codec, message), CborError, "not UTF-8", `${hex} ${padding}`);
@@ -220,8 +224,10 @@ Deno.test("CBOR refuses invalid UTF-8 at any length and keeps a byte order mark"
   refuses("a1 61 80 00", "invalid", 2);
   refuses("7f 61 c3 61 bc ff", "invalid", 2); // each chunk must be text of its own
   for (const padding of [0, 500]) {
-    const text = `\ufeff${"a".repeat(padding)}\ufeff`;
-    assertStrictEquals(decode(codec, encode(codec, text)), text);
+    for (const mark of ["\ufeff", "\ufffd", "\ufffd\ufffd水", "\uffee\ufffd"]) {
+      const text = `${mark}${"a".repeat(padding)}${mark}`;
+      assertStrictEquals(decode(codec, encode(codec, text)), text);
+    }
   }
 });
 
@@ -324,6 +330,40 @@ Deno.test("CBOR limits numbers as keys, and charges what takes long to build", (
   decode(new CborCodec({ maxItems: 4 }), Uint8Array.fromHex(`c25820${"ff".repeat(32)}`));
   refuses(`c25820${"ff".repeat(32)}`, "limit", undefined, { maxItems: 3 });
   refuses("814101", "limit", undefined, { maxItems: 1 });
+});
+
+Deno.test("CBOR charges an element of a Set twice, and a key that is an object by its bytes", () => {
+  decode(new CborCodec({ maxItems: 5 }), encode(codec, new Set(["a", "b"])));
+  refuses(encode(codec, new Set(["a", "b"])).toHex(), "limit", undefined, { maxItems: 4 });
+  const key = encode(codec, new Map([["x".repeat(28).split(""), 1]]));
+  decode(new CborCodec({ maxItems: 34 }), key);
+  refuses(key.toHex(), "limit", undefined, { maxItems: 33 });
+  decode(new CborCodec({ maxItems: 2 }), Uint8Array.fromHex("5f40ff"));
+  decode(new CborCodec({ maxItems: 2 }), Uint8Array.fromHex("815f40ff"));
+  refuses("815fff", "limit", undefined, { maxItems: 1 });
+});
+
+Deno.test("CBOR refuses texts that are numbers, as keys or in sets, when thousands of them collide", () => {
+  const texts = (count: number, step: number) => Array.from({ length: count }, (_, i) => `${i * step}`);
+  for (const step of [4_096, 65_536]) {
+    for (const [count, taken] of [[2_400, true], [3_000, false]] as const) {
+      const keys = texts(count, step);
+      const map = new Map<unknown, number>(keys.map((key) => [key, 1]));
+      // The same without a tag, and with a number behind, so that it becomes a Map at the end.
+      const mixed = encode(codec, new Map<unknown, number>([...map, [0, 1]])).slice(3);
+      for (const bytes of [encode(codec, new Set(keys)), encode(codec, map), mixed]) {
+        if (taken) decode(codec, bytes);
+        else refuses(bytes.toHex(), "limit");
+      }
+    }
+  }
+  // The keys of honest peers do not: numbers in a row, in tens or thousands, and such that are in no table of Maps.
+  for (const step of [1, 10, 1_000]) {
+    decode(codec, encode(codec, new Set(texts(30_000, step))));
+    decode(codec, encode(codec, new Map(texts(30_000, step).map((key) => [key, 1]))));
+  }
+  decode(codec, encode(codec, texts(90_000, 4_096)));
+  decode(codec, encode(codec, new Set(texts(10_000, 4_096).map((text) => `${text}.`))));
 });
 
 Deno.test("CborCodec refuses limits that are none, by name", () => {

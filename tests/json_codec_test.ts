@@ -101,6 +101,16 @@ Deno.test("JSON takes the last of members with the same name, but none named __p
     }
   }
   assertEquals(parse('["__proto__",{"a":"__proto__"}]'), ["__proto__", { a: "__proto__" }]);
+  const escaped = [..."__proto__"].map((c) => `\\u00${c.charCodeAt(0).toString(16).toUpperCase()}`).join("");
+  assertThrows(() => parse(`{"${escaped}" \n: 1}`), SyntaxError, "the name __proto__ is refused");
+  for (
+    const name of ["__proto_", "__proto___", "___proto__", "\\\\u005f_proto__", '\\"__proto__', "\\n__proto_"]
+  ) {
+    assertEquals(Object.keys(parse(`{"a":"__proto__","${name}":1}`) as object), [
+      "a",
+      JSON.parse(`"${name}"`),
+    ]);
+  }
   const decoded = parse('{"a":"\\u0041","constructor":1}') as object;
   assertStrictEquals(Object.getPrototypeOf(decoded), Object.prototype);
 });
@@ -126,4 +136,20 @@ Deno.test("JSON limits hold to the item", () => {
       assertThrows(() => new JsonCodec({ [name]: value }), RangeError, name);
     }
   }
+});
+
+Deno.test("JSON refuses texts that are numbers when thousands of them collide, or there are very many", () => {
+  const list = (count: number, text: (i: number) => string) =>
+    `[${Array.from({ length: count }, (_, i) => `"${text(i)}"`).join(",")}]`;
+  const MESSAGE = "too many texts are whole numbers";
+  for (const escape of ["", "\\u0031"]) {
+    parse(list(2_400, (i) => `${escape}${i * 4_096}`));
+    assertThrows(() => parse(list(3_000, (i) => `${escape}${i * 4_096}`)), SyntaxError, MESSAGE);
+  }
+  parse(list(60_000, (i) => `${i}`));
+  assertThrows(() => parse(list(70_000, (i) => `${i}`)), SyntaxError, MESSAGE);
+  // Longer ones, such with anything else in them, and numbers that are no texts have no part in it.
+  parse(list(70_000, (i) => `${i}.`));
+  parse(list(70_000, (i) => `${10_000_000_000 + i * 4_096}`));
+  parse(JSON.stringify(Array.from({ length: 70_000 }, (_, i) => i * 4_096)));
 });

@@ -19,7 +19,7 @@ import { writeError } from "./error_frame.ts";
 import type { FloodGauge } from "./flood_gauge.ts";
 import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
-import { Inflow } from "./inflow.ts";
+import { Inflow, LONGEST_DECODED } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf } from "./outbox.ts";
 import { QueueGate } from "./queue_gate.ts";
@@ -155,17 +155,21 @@ export class Callee {
    * @throws {RpcError} If it comes without credit or behind its End
    */
   onItem(frame: FrameDecoder): void {
-    const { seq, bodyStart, bodyEnd } = frame;
+    const { seq, bytes, bodyStart, bodyEnd } = frame;
+    const size = bodyEnd - bodyStart;
     const call = this.#expectStream(seq);
-    if (call?.inflow?.spend(bodyEnd - bodyStart) !== true) return;
+    const inflow = call?.inflow;
+    if (call === undefined || inflow?.spend(size) !== true) return;
+    if (size > LONGEST_DECODED && !inflow.awaited) {
+      return inflow.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
+    }
     let item: unknown;
     try {
-      if (bodyStart < bodyEnd) item = this.#codec.decode(frame.bytes, bodyStart, bodyEnd);
-    } catch (error) {
-      const message = `Cannot decode an item of the arguments of ${call.method}: ${textOf(error)}`;
-      return this.#giveUp(call, new RpcError("invalid_argument", message));
+      item = this.#decodeItem(call, bytes, bodyStart, bodyEnd);
+    } catch {
+      return; // the call has been given up
     }
-    call.inflow.push(item, bodyEnd - bodyStart);
+    inflow.push(item, size);
   }
 
   /**
@@ -365,6 +369,27 @@ export class Callee {
       // Whoever sends runs out of credit; there is no frame that would tell it more.
       left: () => {},
     });
+  }
+
+  /** Decodes an item later. Apart, since who makes a closure makes room for what it keeps as soon as it is called. */
+  #reading(call: IncomingCall, bytes: Uint8Array): () => unknown {
+    return () => this.#decodeItem(call, bytes, 0, bytes.length);
+  }
+
+  /**
+   * Decodes an item of a stream of arguments.
+   *
+   * @throws {RpcError} If that cannot be done; the call has been given up then
+   */
+  #decodeItem(call: IncomingCall, bytes: Uint8Array, start: number, end: number): unknown {
+    try {
+      return start < end ? this.#codec.decode(bytes, start, end) : undefined;
+    } catch (cause) {
+      const message = `Cannot decode an item of the arguments of ${call.method}: ${textOf(cause)}`;
+      const error = new RpcError("invalid_argument", message);
+      this.#giveUp(call, error);
+      throw error;
+    }
   }
 
   /** The call that an Item or an End belongs to; undefined if it is over. */

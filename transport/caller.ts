@@ -13,7 +13,7 @@ import { type CallBodies, type CallBody, canChange } from "./call_body.ts";
 import { retryAfterOf } from "./error_frame.ts";
 import type { FloodGauge } from "./flood_gauge.ts";
 import type { Agreement } from "./handshake.ts";
-import type { Inflow } from "./inflow.ts";
+import { type Inflow, LONGEST_DECODED } from "./inflow.ts";
 import type { SessionLimits } from "./limits.ts";
 import { type Outbox, textOf, unencodable } from "./outbox.ts";
 import { PendingTable } from "./pending_table.ts";
@@ -179,7 +179,7 @@ export class Caller {
 
   /** Takes an Item of an answer. */
   onItem(frame: FrameDecoder): void {
-    const { seq, bodyStart, bodyEnd } = frame;
+    const { seq, bytes, bodyStart, bodyEnd } = frame;
     const call = this.#find(seq);
     if (call === undefined) return;
     const { inflow, method } = call;
@@ -189,15 +189,18 @@ export class Caller {
         new RpcError("unimplemented", `${method} answers with a stream: use stream()`),
       );
     }
-    if (!inflow.spend(bodyEnd - bodyStart)) return;
+    const size = bodyEnd - bodyStart;
+    if (!inflow.spend(size)) return;
+    if (size > LONGEST_DECODED && !inflow.awaited) {
+      return inflow.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
+    }
     let item: unknown;
     try {
-      if (bodyStart < bodyEnd) item = this.#codec.decode(frame.bytes, bodyStart, bodyEnd);
-    } catch (error) {
-      const message = `Cannot decode an item of ${method}: ${textOf(error)}`;
-      return this.#abandon(call, new RpcError("data_loss", message, { cause: error }));
+      item = this.#decodeItem(call, bytes, bodyStart, bodyEnd);
+    } catch {
+      return; // the call has been abandoned
     }
-    inflow.push(item, bodyEnd - bodyStart);
+    inflow.push(item, size);
   }
 
   /** Takes the End of an answer. */
@@ -421,6 +424,28 @@ export class Caller {
 
   #abort(call: SessionCall): void {
     this.#abandon(call, canceled(call.method, call.signal?.reason, call.seq === 0));
+  }
+
+  /** Decodes an item later. Apart, since who makes a closure makes room for what it keeps as soon as it is called. */
+  #reading(call: SessionCall, bytes: Uint8Array): () => unknown {
+    return () => this.#decodeItem(call, bytes, 0, bytes.length);
+  }
+
+  /**
+   * Decodes an item of an answer.
+   *
+   * @throws {RpcError} If that cannot be done; the call has been abandoned then
+   */
+  #decodeItem(call: SessionCall, bytes: Uint8Array, start: number, end: number): unknown {
+    try {
+      return start < end ? this.#codec.decode(bytes, start, end) : undefined;
+    } catch (cause) {
+      const error = new RpcError("data_loss", `Cannot decode an item of ${call.method}: ${textOf(cause)}`, {
+        cause,
+      });
+      this.#abandon(call, error);
+      throw error;
+    }
   }
 
   /** Ends a call without an answer, and tells the other side that nobody waits any more. */

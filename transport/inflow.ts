@@ -14,6 +14,9 @@ export const FIRST_BYTES = 262_144;
 const MOST_ITEMS = 1_024;
 const MOST_BYTES = 1_048_576;
 
+/** The longest item, in bytes, that is decoded while it has to wait: of a longer one its bytes wait, which cost less. */
+export const LONGEST_DECODED = 128;
+
 const DONE: IteratorResult<never> = { value: undefined, done: true };
 
 /** Whoever an inflow works for. */
@@ -31,7 +34,7 @@ interface Waiter {
 /** The items of one stream, to be taken once, in order. Leaving its loop tells the sender to stop. */
 export class Inflow implements AsyncIterableIterator<unknown> {
   #owner: InflowOwner | undefined;
-  /** Items that wait, from `#head` on, and the sizes of their bodies. */
+  /** Items that wait, from `#head` on, and the sizes of their bodies: negative where what waits is what decodes the item. */
   readonly #items: unknown[] = [];
   readonly #sizes: number[] = [];
   #head = 0;
@@ -112,6 +115,11 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     return !this.#over;
   }
 
+  /** Whether somebody waits for the next item. */
+  get awaited(): boolean {
+    return this.#waiters.length > 0;
+  }
+
   /** Hands an item over whose credit has been taken. */
   push(value: unknown, size: number): void {
     const waiter = this.#waiters.shift();
@@ -122,6 +130,17 @@ export class Inflow implements AsyncIterableIterator<unknown> {
       waiter.resolve({ value, done: false });
       this.#taken(size);
     }
+  }
+
+  /**
+   * Hands over, where none is awaited, an item that is to be decoded when it is taken.
+   *
+   * @param size Of its body, in bytes, of which there are some
+   * @param decode Returns the item; what ends the call before it throws
+   */
+  pushUnread(decode: () => unknown, size: number): void {
+    this.#items.push(decode);
+    this.#sizes.push(-size);
   }
 
   /**
@@ -154,8 +173,16 @@ export class Inflow implements AsyncIterableIterator<unknown> {
   next(): Promise<IteratorResult<unknown>> {
     const head = this.#head;
     if (head < this.#items.length) {
-      const value = this.#items[head];
-      const size = this.#sizes[head]!;
+      let value = this.#items[head];
+      let size = this.#sizes[head]!;
+      if (size < 0) {
+        size = -size;
+        try {
+          value = (value as () => unknown)();
+        } catch (error) {
+          return this.#spoil(error);
+        }
+      }
       this.#items[head] = undefined;
       this.#head = head + 1;
       if (this.#head === this.#items.length) this.#clear();
@@ -191,6 +218,15 @@ export class Inflow implements AsyncIterableIterator<unknown> {
     if (this.#waiters.length === 0) return;
     this.#tell();
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
+  }
+
+  /** Ends with an item that cannot be decoded, whatever waits behind it. */
+  #spoil(error: unknown): Promise<never> {
+    this.#clear();
+    this.#error = undefined;
+    this.#finish();
+    this.#tell(error);
+    return rejection(error);
   }
 
   /** Hands over, once, what came beside the end, or beside the error. */
