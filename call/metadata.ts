@@ -26,6 +26,9 @@ export const NOT_STARTED = "not-started";
 /** The name by which an Error frame says after how many ms another attempt makes sense: 1 to 9 digits. */
 export const RETRY_AFTER = "rpc-retry-after";
 
+/** The name of what goes along with a trace for the application's own use (W3C Baggage). */
+const BAGGAGE = "baggage";
+
 /** Metadata without entries, shared by all calls that carry none. */
 export const NO_METADATA: Metadata = new Map();
 
@@ -61,6 +64,20 @@ export function withEntries(
     if (all.size < MAX_METADATA_ENTRIES || all.has(name)) all.set(name, value);
   }
   return all;
+}
+
+/**
+ * What to send instead of metadata that are too long with what the library has added: without the baggage first, which may
+ * be long, then the application's own alone.
+ *
+ * @param all With what was added
+ */
+export function* shortened(
+  all: Metadata | undefined,
+  own: Metadata | undefined,
+): Generator<Metadata | undefined> {
+  if (all?.has(BAGGAGE) && !own?.has(BAGGAGE)) yield new Map([...all].filter(([name]) => name !== BAGGAGE));
+  yield own;
 }
 
 /**

@@ -1,36 +1,43 @@
-// The command `bench`: how many calls a second, and how long they take. Each of so many callers makes one call after the
-// other, so what is measured is what a server does for that many at once, not how it takes a rate that never lets up.
+// The command `bench`: how many calls a second, and how long they take. In a closed loop it shows what a server does for
+// so many callers at once; in an open loop, how it takes a rate that never lets up.
 
-import { type Code, RpcError } from "../call/error.ts";
-import { Latency } from "../call/latency.ts";
+import { RpcError } from "../call/error.ts";
 import type { Client } from "../client/client.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { advised } from "./advice.ts";
 import type { Command, Invocation } from "./command.ts";
+import { closedLoop, type MakeCall, OpenLoop, Outcome } from "./load.ts";
 import { parseValue } from "./parse_value.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, openService, readMethod, readTarget } from "./target.ts";
 import { columns, milliseconds, plural, printable, rate } from "./text.ts";
 
 const PROGRESS_INTERVAL = 200;
-/** Percentiles are right to within 1.1 %. */
-const PER_OCTAVE = 64;
 const PERCENTILES = [50, 90, 99] as const;
 
 /** Measures a method under load. */
 export const bench: Command = {
   name: "bench",
-  summary: "Calls a method as often as it can, and says how often that was",
+  summary: "Calls a method as often as it can, or at a rate, and says how that went",
   operands: "ADDRESS METHOD [JSON]",
   about: `So many callers at once each make one call after the other; all pass the same argument. The
-time of a call is from its start to its answer, as its caller sees it. Methods that answer with one
-value only. The first call is made alone: if the server does not know the method, nothing more is done.
-The exit code is 1 if no call went well.
+time of a call is from its start to its answer, as its caller sees it. That is a closed loop: while a
+server does not answer, it is not called, and the calls that others would have made meanwhile are in no
+figure. With --rate calls are made at that rate whether earlier ones are answered or not, an open loop,
+and the time of each is from when it was due.
+
+Methods that answer with one value only. The first call is made alone: if the server does not know the
+method, nothing more is done. The exit code is 1 if no call went well.
 
 It calls for real: a method that changes something changes it very often.`,
   flags: [
     { name: "connections", value: "N", help: "How many connections (1)" },
-    { name: "concurrency", value: "N", help: "How many callers, spread over the connections (10)" },
+    {
+      name: "concurrency",
+      value: "N",
+      help: "How many callers in all (10); with --rate, the most calls at once (10000)",
+    },
+    { name: "rate", value: "N", help: "How many calls a second, in an open loop" },
     { name: "duration", value: "TIME", help: "For how long (5s)" },
     ...CONNECT_FLAGS,
     { name: "json", help: "Print JSON, in one line" },
@@ -48,41 +55,13 @@ It calls for real: a method that changes something changes it very often.`,
   run,
 };
 
-/** What came of the calls. */
-class Outcome {
-  readonly latency = new Latency(PER_OCTAVE);
-  readonly errors = new Map<Code, { count: number; message: string }>();
-  readonly #began = performance.now();
-  #ended: number | undefined;
-
-  /** For how long it went on, in s. */
-  get seconds(): number {
-    return ((this.#ended ?? performance.now()) - this.#began) / 1_000;
-  }
-
-  get failed(): number {
-    return [...this.errors.values()].reduce((sum, { count }) => sum + count, 0);
-  }
-
-  /** Calls that ended, well or not. */
-  get calls(): number {
-    return this.latency.count + this.failed;
-  }
-
-  /** Whether it is over: what ends later is not counted. */
-  get over(): boolean {
-    return this.#ended !== undefined;
-  }
-
-  end(): void {
-    this.#ended = performance.now();
-  }
-
-  fail({ code, message }: RpcError): void {
-    const known = this.errors.get(code);
-    if (known === undefined) this.errors.set(code, { count: 1, message });
-    else known.count++;
-  }
+/** How calls are made, for the report. */
+interface Loop {
+  readonly concurrency: number;
+  /** How many calls a second were due; undefined = the loop is closed. */
+  readonly rate: number | undefined;
+  /** How late a call began at most, in ms; undefined likewise. */
+  readonly latest: number | undefined;
 }
 
 async function run(invocation: Invocation): Promise<number> {
@@ -91,7 +70,8 @@ async function run(invocation: Invocation): Promise<number> {
   const { method, service } = readMethod(name);
   const args = json === undefined ? undefined : parseValue(json, "The argument");
   const connections = flags.count("connections", 1, 1, 10_000);
-  const concurrency = flags.count("concurrency", 10, 1, 1_000_000);
+  const perSecond = flags.has("rate") ? flags.count("rate", 0, 1, 1_000_000) : undefined;
+  const concurrency = flags.count("concurrency", perSecond === undefined ? 10 : 10_000, 1, 1_000_000);
   const duration = flags.duration("duration", 5_000);
   // A signal costs each call something, and all of them end with their client.
   const { signal: _, ...options } = callOptions(invocation);
@@ -108,32 +88,26 @@ async function run(invocation: Invocation): Promise<number> {
     if (!(shown instanceof RpcError) || shown.code === "unimplemented") throw shown;
   }
   const outcome = new Outcome();
-  const caller = async (client: Client) => {
-    while (!outcome.over) {
-      const began = performance.now();
-      try {
-        await client.call(method, args, options);
-        if (!outcome.over) outcome.latency.record(performance.now() - began, 1);
-      } catch (error) {
-        if (!(error instanceof RpcError)) throw error;
-        if (!outcome.over) outcome.fail(error);
-      }
-    }
-  };
-  const callers = Array.from({ length: concurrency }, (_, i) => caller(opened[i % connections]!));
-  const working = Promise.all([...callers, showProgress(outcome, duration, invocation)]);
+  const makes = opened.map((client): MakeCall => () => client.call(method, args, options));
+  const open = perSecond === undefined ? undefined : new OpenLoop(outcome, perSecond, concurrency);
+  let next = 0;
+  const loops = open !== undefined
+    ? [open.run(() => makes[next++ % connections]!())]
+    : Array.from({ length: concurrency }, (_, i) => closedLoop(outcome, makes[i % connections]!));
+  const working = Promise.all([...loops, showProgress(outcome, duration, invocation)]);
   // What goes wrong before the end is thrown at the end.
   working.catch(() => {});
   await sleep(SYSTEM_CLOCK, duration, signal);
-  outcome.end();
+  outcome.end(open?.unmade());
   // Ends the calls that are still under way, and so their callers.
   await clients.disposeAsync();
   await working;
+  const loop: Loop = { concurrency, rate: perSecond, latest: open?.latest };
   const report = flags.has("json")
-    ? printValue(reportAsJson(method, outcome))
-    : reportAsText(outcome).join("\n");
+    ? printValue(reportAsJson(method, outcome, loop))
+    : reportAsText(outcome, loop).join("\n");
   await shell.out(`${report}\n`);
-  return outcome.latency.count === 0 && outcome.failed > 0 ? 1 : 0;
+  return outcome.latency.count === 0 ? 1 : 0;
 }
 
 /** Tells a terminal how it goes, in one line that is written over. */
@@ -163,7 +137,8 @@ async function showProgress(
   await shell.err("\r\x1b[K");
 }
 
-function reportAsJson(method: string, { seconds, calls, errors, latency }: Outcome): unknown {
+function reportAsJson(method: string, outcome: Outcome, loop: Loop): unknown {
+  const { seconds, calls, errors, latency, unanswered } = outcome;
   return {
     method,
     seconds,
@@ -175,10 +150,15 @@ function reportAsJson(method: string, { seconds, calls, errors, latency }: Outco
       ...Object.fromEntries(PERCENTILES.map((percent) => [`p${percent}`, latency.percentile(percent)])),
       max: latency.max,
     },
+    unanswered,
+    loop: loop.rate === undefined
+      ? { kind: "closed", callers: loop.concurrency }
+      : { kind: "open", rate: loop.rate, latestStart: loop.latest },
   };
 }
 
-function reportAsText({ seconds, calls, failed, errors, latency }: Outcome): string[] {
+function reportAsText(outcome: Outcome, loop: Loop): string[] {
+  const { seconds, calls, failed, errors, latency } = outcome;
   const head = `${plural(calls, "call")} in ${seconds.toFixed(2)} s, ${plural(failed, "error")}`;
   const times = [latency.mean, ...PERCENTILES.map((percent) => latency.percentile(percent)), latency.max];
   const table = columns([
@@ -188,5 +168,20 @@ function reportAsText({ seconds, calls, failed, errors, latency }: Outcome): str
   const failures = [...errors].map(([code, { count, message }]) =>
     `${code}: ${count}, such as: ${printable(message)}`
   );
-  return [head, ...latency.count === 0 ? [] : table, ...failures];
+  const remarks = [unansweredAsText(outcome), loopAsText(loop)];
+  return latency.count === 0 ? [head, ...failures, ...remarks] : [head, ...table, ...remarks, ...failures];
+}
+
+function unansweredAsText({ unanswered: { count, meanAge, maxAge } }: Outcome): string {
+  if (count === 0) return "all calls were answered";
+  const ages = `for ${milliseconds(meanAge)} ms on average, ${milliseconds(maxAge)} ms at most`;
+  return `${plural(count, "call")} not answered in the end, ${ages}`;
+}
+
+function loopAsText({ concurrency, rate, latest = 0 }: Loop): string {
+  return rate === undefined
+    ? `closed loop: ${plural(concurrency, "caller")}; a slow answer holds back the calls after it`
+    : `open loop: ${plural(rate, "call")} due each second; they began ${
+      milliseconds(latest)
+    } ms late at most`;
 }

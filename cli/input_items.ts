@@ -3,14 +3,20 @@
 
 import { parseValue } from "./parse_value.ts";
 import type { Shell } from "./shell.ts";
-import type { UsageError } from "./usage_error.ts";
+import { UsageError } from "./usage_error.ts";
+import { fromUtf8 } from "./utf8.ts";
+
+const NEWLINE = 0x0a;
 
 /** One JSON value in each line; empty lines are skipped. */
 export class InputItems implements AsyncIterable<unknown> {
   readonly #shell: Pick<Shell, "stdin" | "signal">;
   /** What was wrong with a line, if it was. */
   failure: UsageError | undefined;
-  #reader: ReadableStreamDefaultReader<string> | undefined;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  /** The number of the line that is read, from 1, and the offset at which it begins. */
+  #number = 1;
+  #offset = 0;
 
   constructor(shell: Pick<Shell, "stdin" | "signal">) {
     this.#shell = shell;
@@ -18,20 +24,20 @@ export class InputItems implements AsyncIterable<unknown> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown> {
     const { stdin, signal } = this.#shell;
-    const decoder = new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>;
-    const reader = this.#reader = stdin.pipeThrough(decoder).getReader();
+    const reader = this.#reader = stdin.getReader();
     signal.addEventListener("abort", () => this.close());
-    let number = 0;
-    let rest = "";
+    // What has come of a line. Its end is looked for in bytes: in UTF-8 a newline is part of no other character.
+    let parts: Uint8Array[] = [];
     for (;;) {
-      const { done, value = "" } = await reader.read();
-      const lines = (rest + value).split("\n");
-      rest = done ? "" : lines.pop()!;
-      for (const line of lines) {
-        number++;
-        if (line.trim() !== "") yield this.#parse(line, number);
+      const { done, value: chunk = new Uint8Array() } = await reader.read();
+      let begin = 0;
+      for (let end; (end = chunk.indexOf(NEWLINE, begin)) >= 0; begin = end + 1) {
+        parts.push(chunk.subarray(begin, end));
+        yield* this.#values(joined(parts));
+        parts = [];
       }
-      if (done) return;
+      if (done) return yield* this.#values(joined(parts));
+      parts.push(chunk.subarray(begin));
     }
   }
 
@@ -40,12 +46,37 @@ export class InputItems implements AsyncIterable<unknown> {
     await this.#reader?.cancel().catch(() => {});
   }
 
-  #parse(line: string, number: number): unknown {
+  /** The value of a line, if it is not empty. */
+  *#values(line: Uint8Array): Generator<unknown> {
     try {
-      return parseValue(line.trimEnd(), `Line ${number} of the input`);
+      const text = this.#decode(line);
+      if (text.trim() !== "") yield parseValue(text.trimEnd(), `Line ${this.#number} of the input`);
     } catch (error) {
-      this.failure = error as UsageError;
+      if (error instanceof UsageError) this.failure = error;
       throw error;
     }
+    this.#number++;
+    this.#offset += line.length + 1;
   }
+
+  #decode(line: Uint8Array): string {
+    try {
+      const text = fromUtf8(line, this.#offset);
+      // Some programs begin their output with a byte order mark.
+      return this.#number === 1 && text.startsWith("\ufeff") ? text.slice(1) : text;
+    } catch (error) {
+      throw new UsageError(`Line ${this.#number} of the input cannot be read: ${(error as Error).message}`);
+    }
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

@@ -37,11 +37,22 @@ export async function run(args: readonly string[], shell: Shell): Promise<number
   const [name, ...rest] = args;
   const command = COMMANDS.find((command) => command.name === name);
   try {
+    for (const [index, arg] of args.entries()) checkUtf8(arg, index + 1);
     if (command !== undefined) return await runCommand(command, rest, shell);
     return await runWithout(args, shell);
   } catch (error) {
     return await explain(error, command, rest, shell);
   }
+}
+
+/** Refuses an argument in which Deno has replaced what was not UTF-8: what it was cannot be known any more. */
+function checkUtf8(arg: string, number: number): void {
+  const at = arg.indexOf("\ufffd");
+  if (at < 0) return;
+  const offset = new TextEncoder().encode(arg.slice(0, at)).length;
+  throw new UsageError(
+    `argument ${number} is not UTF-8 at its byte ${offset}; for the character U+FFFD itself write \\ufffd in JSON`,
+  );
 }
 
 async function runCommand(command: Command, args: readonly string[], shell: Shell): Promise<number> {

@@ -1,6 +1,9 @@
 // What the program has around it: input, output, a terminal perhaps, the user's Ctrl-C. main.ts makes it of the process;
 // tests make their own.
 
+import { UsageError } from "./usage_error.ts";
+import { fromUtf8 } from "./utf8.ts";
+
 /** What {@linkcode run} reads from and writes to. */
 export interface Shell {
   /** The standard input. */
@@ -15,7 +18,7 @@ export interface Shell {
   size(): TerminalSize | undefined;
   /** Whether the standard error output goes to a terminal. */
   errIsTerminal(): boolean;
-  /** Reads a text file. */
+  /** Reads a text file; rejects if it is not UTF-8. */
   readTextFile(path: string): Promise<string>;
   /** A variable of the environment, where the program may read it. */
   env(name: string): string | undefined;
@@ -76,10 +79,16 @@ export function processShell(): Shell {
     err: (text) => write(Deno.stderr, text),
     size: () => Deno.stdout.isTerminal() ? Deno.consoleSize() : undefined,
     errIsTerminal: () => Deno.stderr.isTerminal(),
-    readTextFile: (path) => Deno.readTextFile(path),
+    readTextFile: async (path) => fromUtf8(await Deno.readFile(path)),
     env(name) {
       const { state } = Deno.permissions.querySync({ name: "env", variable: name });
-      return state === "granted" ? Deno.env.get(name) : undefined;
+      if (state !== "granted") return undefined;
+      try {
+        return Deno.env.get(name);
+      } catch {
+        // Deno's error would show what the variable holds, which may be a secret.
+        throw new UsageError(`The variable ${name} is not UTF-8`);
+      }
     },
   };
 }

@@ -323,10 +323,10 @@ export class Client implements AsyncDisposable {
       channel === undefined || session === undefined || call.signal?.aborted || call.deadline <= now ||
       mode !== "over" && mode !== "fast"
     ) {
-      const leg = channel === undefined ? undefined : this.#servers.leg(channel, now);
+      const leg = channel === undefined ? undefined : this.#servers.leg(channel, call, now);
       return this.#makeLater(call, mode, leg);
     }
-    call.listener = this.#servers.listener(channel, now);
+    call.listener = this.#servers.listener(channel, call, now);
     call.repeatable = mode === "over";
     session.call(call);
   }
@@ -363,14 +363,14 @@ export class Client implements AsyncDisposable {
    * @param reason Why it would fail there, if it has been sent
    */
   #leaves(call: OutgoingCall, reason: RpcError | undefined): boolean {
-    const { listener, method, key } = call;
+    const { listener, method, key, streams } = call;
     if (this.#closing !== undefined || listener === undefined) return false;
     const mode = failModeOf(call, this.#settings.failMode);
     if (reason !== undefined && (mode !== "over" || !mayRetry(reason, call) || !this.#budget.left)) {
       return false;
     }
     const { address } = listener;
-    const leg = this.#servers.pickLeg({ method, key, exclude: new Set([address]) }, true);
+    const leg = this.#servers.pickLeg({ method, key, streams, exclude: new Set([address]) }, true);
     if (leg === undefined) return false;
     listener.leave();
     const session = leg.channel.ready;

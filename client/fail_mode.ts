@@ -1,7 +1,6 @@
 // What is done about servers that fail: the option, checked, and what it means for one call.
 
 import type { FailMode } from "../call/call_options.ts";
-import { isAsyncIterable } from "../call/streamable.ts";
 import { checkDuration } from "../discovery/clock.ts";
 import { whole } from "../transport/limits.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
@@ -50,9 +49,9 @@ export function failModeOf(call: OutgoingCall, usual: FailMode): FailMode {
 }
 
 /** Why a call cannot be sent to several servers. */
-function whyOnce({ idempotent, inflow, args }: OutgoingCall): string | undefined {
+function whyOnce({ idempotent, streams }: OutgoingCall): string | undefined {
   if (!idempotent) return "it may be executed once only, since it is not marked idempotent";
-  if (inflow !== undefined || isAsyncIterable(args)) return "it is a stream, which cannot be sent twice";
+  if (streams) return "it is a stream, which cannot be sent twice";
   return undefined;
 }
 

@@ -64,8 +64,8 @@ async function tryServer(
       sent = true;
       const answer = await attempt(session, leg.address, call, signal, (reason) => {
         if (reason !== undefined || errors.length > 0 || again === "if left") return false;
-        const { method, key } = call;
-        instead = ways.pickLeg({ method, key, exclude: new Set([leg.address]) }, true);
+        const { method, key, streams } = call;
+        instead = ways.pickLeg({ method, key, streams, exclude: new Set([leg.address]) }, true);
         return instead !== undefined;
       });
       if (answer !== undefined) {
@@ -73,7 +73,7 @@ async function tryServer(
         return answer;
       }
     } catch (error) {
-      report(leg, error, sent, signal);
+      report(leg, sent ? call.faultOf(error as RpcError) : error, sent, signal);
       if (!sent) call.watch?.failedAt(leg.address, error);
       if (!(error instanceof RpcError)) throw error;
       const unsent = !sent || error.code === "unavailable" && error.notStarted && !error.remote;
@@ -94,7 +94,7 @@ async function tryServer(
 }
 
 function report(leg: Leg, error: unknown, sent: boolean, signal: AbortSignal | undefined): void {
-  if (sent) leg.done(error as RpcError);
+  if (sent) leg.done(error as RpcError | undefined);
   else if (error instanceof RpcError && !signal?.aborted) leg.missed();
   else leg.leave();
 }

@@ -2,12 +2,11 @@
 // again only where it is certain that no handler was started for it, or where its user says that it may run twice.
 
 import { RpcError } from "../call/error.ts";
-import type { PickContext } from "../discovery/balancer.ts";
 import type { Session } from "../transport/session.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, mayRetry, sendsAgain } from "./call.ts";
 import type { Channel } from "./channel.ts";
-import { Leg } from "./leg.ts";
+import { Leg, type Unplaced } from "./leg.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { withStop } from "./within.ts";
 
@@ -20,7 +19,7 @@ export interface Ways {
    *
    * @param soon Whether it must be one to which the call can be sent soon
    */
-  pickLeg(context: PickContext, soon?: boolean): Leg | undefined;
+  pickLeg(context: Unplaced, soon?: boolean): Leg | undefined;
   /** For calls that wait for a server; absent = they do not. */
   readonly changes?: Changes;
 }
@@ -127,7 +126,7 @@ class Way {
         }
         leg.leave();
       } catch (error) {
-        leg.done(error as RpcError);
+        leg.done(this.#call.faultOf(error as RpcError));
         if (!last && !sendsAgain(error, this.#call, this.#ways.budget)) throw error;
         if (!(error instanceof RpcError) || !mayRetry(error, this.#call)) throw error;
         // A server that goes away in good order may be back at once; one that is full is not.
@@ -157,21 +156,21 @@ class Way {
   }
 
   #pick(): Leg | undefined {
-    const { method, key } = this.#call;
+    const { method, key, streams } = this.#call;
     const exclude = new Set([...this.#unreached, ...this.#refused]);
     const failed = new Set([...this.#failed, ...exclude]);
-    const other = this.#ways.pickLeg({ method, key, exclude: failed });
+    const other = this.#ways.pickLeg({ method, key, streams, exclude: failed });
     if (other !== undefined || failed.size === exclude.size) return other;
-    return this.#ways.pickLeg({ method, key, exclude });
+    return this.#ways.pickLeg({ method, key, streams, exclude });
   }
 
   /** Picks another server than `leg`, which has no room or is silent, if there is one to which the call can go at once. */
   #pickInstead({ address }: Leg, error: RpcError | undefined): Leg | undefined {
-    const { method, key } = this.#call;
+    const { method, key, streams } = this.#call;
     const { budget } = this.#ways;
     if (error !== undefined && !(mayRetry(error, this.#call) && budget.left)) return undefined;
     const exclude = new Set([...this.#failed, ...this.#unreached, ...this.#refused, address]);
-    const other = this.#ways.pickLeg({ method, key, exclude }, true);
+    const other = this.#ways.pickLeg({ method, key, streams, exclude }, true);
     if (other === undefined || error === undefined) return other;
     budget.take();
     this.#sentInVain({ address, error });

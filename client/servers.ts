@@ -9,7 +9,7 @@ import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../transport/dial.ts";
 import type { AttemptListener, OutgoingCall } from "../transport/outgoing_call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
-import { Leg, type Notify } from "./leg.ts";
+import { Leg, type Notify, type Unplaced } from "./leg.ts";
 import type { Changes } from "./retry.ts";
 import { within } from "./within.ts";
 
@@ -89,14 +89,14 @@ export class Servers implements Changes {
     return channel;
   }
 
-  /** Who is told how an attempt over `channel`, which was just picked, goes. */
-  listener(channel: Channel, began: number): AttemptListener {
-    return this.#notify === undefined ? channel : this.leg(channel, began);
+  /** Who is told how an attempt over `channel`, which was just picked for `call`, goes. */
+  listener(channel: Channel, call: Unplaced, began: number): AttemptListener {
+    return this.#notify === undefined ? channel : this.leg(channel, call, began);
   }
 
-  /** An attempt over `channel`, which was just picked. */
-  leg(channel: Channel, began: number): Leg {
-    return new Leg(channel, this.#notify, began);
+  /** An attempt over `channel`, which was just picked for `call`. */
+  leg(channel: Channel, call: Unplaced, began: number, lastResort?: boolean): Leg {
+    return new Leg(channel, this.#notify, began, call.streams, lastResort);
   }
 
   /**
@@ -105,7 +105,7 @@ export class Servers implements Changes {
    *
    * @param soon Whether it must be one to which the call can be sent soon
    */
-  pickLeg(context: PickContext, soon = false): Leg | undefined {
+  pickLeg(context: Unplaced, soon = false): Leg | undefined {
     if (!soon) return this.#pickLeg(context, false) ?? this.#lastResort(context);
     const exclude = new Set(context.exclude);
     let others = 0;
@@ -114,8 +114,8 @@ export class Servers implements Changes {
       if (channel.takesCalls()) others++;
       else exclude.add(channel.address);
     }
-    const { method, key } = context;
-    return others === 0 ? undefined : this.#pickLeg({ method, key, exclude }, false);
+    const { method, key, streams } = context;
+    return others === 0 ? undefined : this.#pickLeg({ method, key, streams, exclude }, false);
   }
 
   /** How many new lists and connections there have been: calls that found no server may find one. */
@@ -203,17 +203,17 @@ export class Servers implements Changes {
     for (const go of waiting) go();
   }
 
-  #pickLeg(context: PickContext, lastResort: boolean): Leg | undefined {
+  #pickLeg(context: Unplaced, lastResort: boolean): Leg | undefined {
     const channel = this.pick(context);
     if (channel === undefined) return undefined;
-    const leg = new Leg(channel, this.#notify, performance.now(), lastResort);
+    const leg = this.leg(channel, context, performance.now(), lastResort);
     // A balancer of the user's own may not care for what is excluded.
     if (context.exclude?.has(channel.address) !== true) return leg;
     leg.leave();
     return undefined;
   }
 
-  #lastResort(context: PickContext): Leg | undefined {
+  #lastResort(context: Unplaced): Leg | undefined {
     const { endpoints, pickable } = this.#ejection;
     if (pickable.length === endpoints.length) return undefined;
     this.#balancer.update(endpoints);

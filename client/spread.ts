@@ -3,10 +3,9 @@
 
 import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
-import type { PickContext } from "../discovery/balancer.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, asWhole, mayRetry } from "./call.ts";
-import type { Leg } from "./leg.ts";
+import type { Leg, Unplaced } from "./leg.ts";
 import { retry, type Ways } from "./retry.ts";
 import { withStop } from "./within.ts";
 
@@ -67,10 +66,14 @@ class Race {
   /** The first answer. */
   readonly answer: Promise<Answer>;
   readonly #call: OutgoingCall;
+  /** The client's. */
+  readonly #given: Ways;
   readonly #ways: Ways;
   readonly #signal: AbortSignal;
   readonly #isFinal: (error: RpcError) => boolean;
   readonly #taken = new Set<string>();
+  /** Whether one of them gets calls although there are others. */
+  #regular = false;
   readonly #errors: RpcError[] = [];
   #running = 0;
   #started = 0;
@@ -82,7 +85,9 @@ class Race {
     this.#call = call;
     this.#signal = signal;
     this.#isFinal = isFinal;
-    this.#ways = { budget: ways.budget, pickLeg: (...pick) => this.#pickOther(ways, ...pick) };
+    const pickLeg = (context: Unplaced, soon?: boolean) => this.#pickOther(context, this.#running - 1, soon);
+    this.#ways = { budget: ways.budget, pickLeg };
+    this.#given = ways;
     const { promise, resolve, reject } = deferred<Answer>();
     this.answer = promise;
     this.#resolve = resolve;
@@ -91,13 +96,13 @@ class Race {
 
   /** Picks a server that has not got the call yet. */
   pick(): Leg | undefined {
-    const { method, key } = this.#call;
-    return this.#ways.pickLeg({ method, key });
+    const { method, key, streams } = this.#call;
+    return this.#pickOther({ method, key, streams }, this.#running);
   }
 
   /** Sends the call to one more server. */
   start(leg: Leg | undefined): void {
-    if (leg !== undefined) this.#taken.add(leg.address);
+    if (leg !== undefined) this.#take(leg);
     this.#running++;
     this.#started++;
     retry(this.#call, this.#ways, leg, this.#signal).then(this.#resolve, (error) => this.#failed(error));
@@ -113,10 +118,21 @@ class Race {
     this.#reject(asWhole(best, this.#errors, this.#started));
   }
 
-  #pickOther(ways: Ways, context: PickContext, soon?: boolean): Leg | undefined {
+  /** @param others How many servers are at work on the call: none that stands by gets it besides these */
+  #pickOther(context: Unplaced, others: number, soon?: boolean): Leg | undefined {
     const exclude = new Set([...context.exclude ?? [], ...this.#taken]);
-    const leg = ways.pickLeg({ ...context, exclude }, soon);
-    if (leg !== undefined) this.#taken.add(leg.address);
+    for (;;) {
+      const leg = this.#given.pickLeg({ ...context, exclude }, soon);
+      if (leg === undefined) return undefined;
+      if (!(leg.standsBy && this.#regular && others > 0)) return this.#take(leg);
+      leg.leave();
+      exclude.add(leg.address);
+    }
+  }
+
+  #take(leg: Leg): Leg {
+    this.#taken.add(leg.address);
+    this.#regular ||= !leg.standsBy;
     return leg;
   }
 }

@@ -16,10 +16,20 @@ export interface PickContext {
 
 /** How a call went, for {@linkcode Balancer.done}. */
 export interface Outcome {
-  /** Why the call failed; left out if it did not. */
+  /**
+   * Why the call failed; left out if it did not. `canceled` if its caller gave it up, or another server was faster: it
+   * would have taken longer than `duration`.
+   */
   readonly code?: Code;
-  /** How long it took, in ms. */
+  /** How long it took, in ms. A server that fails at once is not a fast one: look at `code` first. */
   readonly duration: number;
+  /**
+   * Whether its arguments or its answer were a stream. Streams last for as long as they have items: their `duration` says
+   * nothing about how fast the server is.
+   *
+   * @default {false}
+   */
+  readonly streams?: boolean;
 }
 
 /**

@@ -20,7 +20,7 @@ export interface LeastPendingOptions extends RandomOptions {
 const MEMORY = 5_000;
 /** The least latency that counts, in ms: that of a server of which nothing is known, while nothing is known of any. */
 const LEAST_LATENCY = 0.01;
-/** How many times the average a call counts that the server did not take: failing fast is not to look like being fast. */
+/** How many times the average a call counts at least that the server did not take. */
 const PENALTY = 10;
 /** How much one call counts in an average at least. */
 const LEAST_SHARE = 0.02;
@@ -28,19 +28,16 @@ const PENALIZED: ReadonlySet<Code> = new Set(["unavailable", "resource_exhausted
 
 /** One server, as far as its load is known. */
 class Load {
-  readonly endpoint: Endpoint;
-  /** Calls that it was picked for and that are not over. */
-  pending: number;
+  endpoint: Endpoint;
+  /** Calls that it was picked for and that are not over, or have failed too soon. */
+  pending = 0;
   /** The average of how long its calls took, in ms; -1 = none is known. */
-  latency: number;
+  latency = -1;
   /** When the latency was brought up to date. */
-  at: number;
+  at = 0;
 
-  constructor(endpoint: Endpoint, before: Load | undefined) {
+  constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
-    this.latency = before?.latency ?? -1;
-    this.at = before?.at ?? 0;
-    this.pending = before?.pending ?? 0;
   }
 
   /**
@@ -49,9 +46,13 @@ class Load {
    * @param usual What a server is taken for of which nothing is known, in ms
    */
   cost(now: number, usual: number): number {
+    return (this.pending + 1) * Math.max(this.expected(now, usual), LEAST_LATENCY);
+  }
+
+  /** About how long one call would take. */
+  expected(now: number, usual: number): number {
     // What is not asked is taken for faster as time goes by, so that it is asked again some time.
-    const latency = this.latency < 0 ? usual : this.latency * Math.exp((this.at - now) / MEMORY);
-    return (this.pending + 1) * Math.max(latency, LEAST_LATENCY);
+    return this.latency < 0 ? usual : this.latency * Math.exp((this.at - now) / MEMORY);
   }
 
   /** Takes a call into the average that took so long, in ms. */
@@ -61,12 +62,27 @@ class Load {
     this.latency = took > this.latency ? took : this.latency + share * (took - this.latency);
     this.at = now;
   }
+
+  /** One call less is pending. */
+  release(): void {
+    if (this.pending > 0) this.pending--;
+  }
+}
+
+/** A call that counts as pending for a while although it has failed. */
+interface Early {
+  readonly load: Load;
+  readonly until: number;
 }
 
 /**
  * Takes two servers at random and picks the one with less to do: its pending calls, times the average of how long its
  * calls took of late. A server that is ten times slower gets next to nothing; one that is new is taken to be as fast as
  * the others are on average.
+ *
+ * A call that fails counts for no less than one that does not: it is taken to be as long, and to be pending for as long,
+ * as the calls that go well, or else a server that fails at once would seem to be the fastest, and would get most calls.
+ * Streams count while they are pending; how long they last says nothing about the server.
  *
  * Two random choices: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (IEEE TPDS 12, 2001); it
  * spreads nearly as well as looking at all servers, and many clients do not all run to the same one. The average decays
@@ -78,8 +94,12 @@ export class LeastPendingBalancer implements Balancer {
   readonly #clock: Clock;
   readonly #byAddress = new Map<string, Load>();
   #loads: readonly Load[] = [];
-  /** The average over all servers, in ms; -1 = none is known. */
+  /** The average of the calls that went well, over all servers, in ms; -1 = none is known. */
   #usual = -1;
+  /** Calls that have failed sooner than calls usually end, and count as pending until then: about in order. */
+  readonly #early = new Set<Early>();
+  /** Streams that have failed, likewise. */
+  readonly #earlyStreams = new Set<Early>();
   /** The latest time that is known: asking for it at every pick would cost more than the pick. */
   #now: number;
 
@@ -90,12 +110,17 @@ export class LeastPendingBalancer implements Balancer {
   }
 
   update(endpoints: readonly Endpoint[]): void {
-    this.#loads = endpoints.map((endpoint) => new Load(endpoint, this.#byAddress.get(endpoint.address)));
+    this.#loads = endpoints.map((endpoint) => {
+      const load = this.#byAddress.get(endpoint.address) ?? new Load(endpoint);
+      load.endpoint = endpoint;
+      return load;
+    });
     this.#byAddress.clear();
     for (const load of this.#loads) this.#byAddress.set(load.endpoint.address, load);
   }
 
   pick(call: PickContext): Endpoint | undefined {
+    if (this.#early.size > 0 || this.#earlyStreams.size > 0) this.#releaseEarly();
     const loads = this.#loads;
     const exclude = call.exclude;
     const picked = exclude === undefined || exclude.size === 0
@@ -107,18 +132,43 @@ export class LeastPendingBalancer implements Balancer {
     return picked.endpoint;
   }
 
-  done(endpoint: Endpoint, { code, duration }: Outcome): void {
+  done(endpoint: Endpoint, outcome: Outcome): void {
     const load = this.#byAddress.get(endpoint.address);
     if (load === undefined) return;
-    if (load.pending > 0) load.pending--;
-    // How long it took until somebody gave up says nothing.
-    if (code === "canceled") return;
     const now = this.#now = this.#clock.now();
-    if (code !== undefined && PENALIZED.has(code)) {
-      load.learn(Math.max(duration, PENALTY * this.#usual), now);
-    } else {
+    const { code, duration, streams = false } = outcome;
+    if (code !== undefined && code !== "canceled") return this.#failed(load, outcome, now);
+    load.release();
+    if (streams) return;
+    if (code === undefined) {
       load.learn(duration, now);
       this.#usual += (this.#usual < 0 ? 1 : LEAST_SHARE) * (duration - this.#usual);
+    } else if (this.#usual >= 0 && duration > load.expected(now, this.#usual)) {
+      // It lasted so long, and was not over.
+      load.learn(duration, now);
+    }
+  }
+
+  #failed(load: Load, { code, duration, streams = false }: Outcome, now: number): void {
+    const took = streams ? 0 : duration;
+    if (this.#usual >= 0) {
+      // A stream may come to its deadline on the best of servers.
+      const penalized = PENALIZED.has(code!) && !(streams && code === "deadline_exceeded");
+      load.learn(Math.max(took, (penalized ? PENALTY : 1) * this.#usual), now);
+    }
+    const until = now + (streams ? MEMORY : Math.min(this.#usual, MEMORY) - took);
+    if (until > now) (streams ? this.#earlyStreams : this.#early).add({ load, until });
+    else load.release();
+  }
+
+  #releaseEarly(): void {
+    const now = this.#now = this.#clock.now();
+    for (const all of [this.#early, this.#earlyStreams]) {
+      for (const early of all) {
+        if (early.until > now) break;
+        all.delete(early);
+        early.load.release();
+      }
     }
   }
 

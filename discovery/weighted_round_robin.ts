@@ -8,6 +8,8 @@ import type { RandomOptions } from "./random.ts";
 const LONGEST_ROUND = 65_536;
 /** How far into its round a new balancer starts at most: getting there takes time. */
 const LATEST_START = 1_024;
+/** How far rounding moves a lag in one round at most, as a part of the sum of the weights. */
+const LARGEST_ROUNDING = 1e-9;
 
 /**
  * Picks the servers in turn, by their weight: in every round of as many calls as the weights have in sum (after
@@ -44,8 +46,10 @@ export class WeightedRoundRobinBalancer implements Balancer {
     if (weights.every((weight) => weight === 0)) weights.fill(1);
     const sum = weights.reduce((sum, weight) => sum + weight, 0);
     if (first || !this.#same(endpoints, weights)) {
-      this.#lags = this.#carried(endpoints, sum);
-      this.#otherLags = new Float64Array(endpoints.length);
+      const places = new Map(this.#endpoints.map(({ address }, place) => [address, place]));
+      const scale = this.#sum === 0 ? 0 : sum / this.#sum;
+      this.#lags = carried(this.#lags, places, endpoints, scale);
+      this.#otherLags = carried(this.#otherLags, places, endpoints, scale);
       this.#weights = weights;
       this.#sum = sum;
       const length = roundLength(weights, sum);
@@ -82,7 +86,8 @@ export class WeightedRoundRobinBalancer implements Balancer {
   /** Begins the next round, which is as the last one was if that has come back to where it began. */
   #turn(): void {
     this.#next = 0;
-    if (this.#began.every((lag, index) => lag === this.#lags[index])) return;
+    const rounding = this.#sum * LARGEST_ROUNDING;
+    if (this.#began.every((lag, index) => Math.abs(lag - this.#lags[index]!) <= rounding)) return;
     // After a change of the list, the first round or two also make up for what was owed before.
     this.#known = 0;
     this.#began.set(this.#lags);
@@ -109,16 +114,22 @@ export class WeightedRoundRobinBalancer implements Balancer {
         address === this.#endpoints[i]!.address && weights[i] === this.#weights[i]
       );
   }
+}
 
-  /** What each server of a new list is owed of the old one, by the new sum of the weights. */
-  #carried(endpoints: readonly Endpoint[], sum: number): Float64Array<ArrayBuffer> {
-    const places = new Map(this.#endpoints.map(({ address }, place) => [address, place]));
-    const scale = this.#sum === 0 ? 0 : sum / this.#sum;
-    return Float64Array.from(endpoints, ({ address }) => {
-      const place = places.get(address);
-      return place === undefined ? 0 : Math.trunc(this.#lags[place]! * scale);
-    });
-  }
+/**
+ * The lags of the servers of a new list. None is rounded: where weights are small or change often, what rounding takes
+ * would be all that some server ever gets.
+ *
+ * @param places Where the servers of the old list were
+ * @param scale The new sum of the weights, in terms of the old one
+ */
+function carried(
+  lags: Float64Array,
+  places: ReadonlyMap<string, number>,
+  endpoints: readonly Endpoint[],
+  scale: number,
+): Float64Array<ArrayBuffer> {
+  return Float64Array.from(endpoints, ({ address }) => (lags[places.get(address) ?? -1] ?? 0) * scale);
 }
 
 /** After how many picks a round is complete; Infinity if some weight is no whole number. */

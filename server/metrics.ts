@@ -28,9 +28,15 @@ export function metricsText(stats: ServerStats, delay: number): string {
       byMethod(methods, ({ calls }) => calls),
     ),
     family(
+      "rpc_server_call_errors_total",
+      "counter",
+      "Of these, calls that were answered with an error or ended without an answer",
+      byMethod(methods, ({ errors }) => errors),
+    ),
+    family(
       "rpc_server_errors_total",
       "counter",
-      "Of these, calls that were answered with an error or ended without an answer, by its code",
+      "The same by the code of the error, once there is one",
       methods.flatMap(errorSamples),
     ),
     family(

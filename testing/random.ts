@@ -1,5 +1,7 @@
 // Random numbers that are the same ones every time for a seed.
 
+import type { Replacement } from "./globals.ts";
+
 /** A number, one between two bounds, or whatever a function makes of a random number source. */
 export type Draw =
   | number
@@ -23,6 +25,30 @@ function mix(x: number): number {
 export function seeded(seed: number, stream = 0): () => number {
   let state = mix(seed ^ mix(stream + 1));
   return () => mix(state = state + 0x9e3779b9 | 0) / 2 ** 32;
+}
+
+/**
+ * What takes the place of `crypto`'s random numbers.
+ *
+ * @param random What they are made of
+ */
+export function seededCrypto(random: () => number): Replacement[] {
+  const real = crypto.getRandomValues.bind(crypto);
+  const getRandomValues = <T extends ArrayBufferView<ArrayBuffer>>(array: T): T => {
+    // Refuses what it does not take.
+    real(array as ArrayBufferView<ArrayBuffer>);
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    for (let at = 0; at < bytes.length; at++) bytes[at] = 256 * random();
+    return array;
+  };
+  const randomUUID = () => {
+    const bytes = getRandomValues(new Uint8Array(16));
+    // Version 4, of the variant of RFC 9562.
+    bytes[6] = 0x40 | bytes[6]! & 0x0f;
+    bytes[8] = 0x80 | bytes[8]! & 0x3f;
+    return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  };
+  return [[crypto, "getRandomValues", getRandomValues], [crypto, "randomUUID", randomUUID]];
 }
 
 /** Draws a number. */

@@ -2,7 +2,7 @@
 
 import { Replaced } from "./globals.ts";
 import { SimNetwork } from "./network.ts";
-import { seeded } from "./random.ts";
+import { seeded, seededCrypto } from "./random.ts";
 import { SimTime, type SimTimeOptions, type UntilOptions } from "./time.ts";
 
 /** Options of {@linkcode simulate}. */
@@ -67,12 +67,13 @@ export class SimulationError extends Error {
 }
 
 /** Sources of one seed that must not touch each other. */
-const Stream = { Global: 1, Scenario: 2 } as const;
+const Stream = { Global: 1, Scenario: 2, Crypto: 3 } as const;
 
 /**
  * Runs a scenario in simulated time, as fast as it will go. Whenever it waits for a call or a timer, time jumps to
- * the next thing that happens. `Math.random` draws from the seed too, so that a run with the same seed goes the same
- * way, as long as the scenario waits for nothing outside (sockets, files, `crypto`).
+ * the next thing that happens. `Math.random`, `crypto.randomUUID` and `crypto.getRandomValues` draw from the seed too, so
+ * that a run with the same seed goes the same way, as long as the scenario waits for nothing outside (sockets, files,
+ * `crypto.subtle`).
  *
  * @example A connection that died without a word is found out by its heartbeat, in a few real ms
  * ```ts
@@ -107,7 +108,10 @@ export async function simulate<T>(
 ): Promise<T> {
   const { seed = 1, traceLimit = 50 } = options;
   using time = new SimTime(options);
-  using _random = new Replaced([[Math, "random", seeded(seed, Stream.Global)]]);
+  using _random = new Replaced([
+    [Math, "random", seeded(seed, Stream.Global)],
+    ...seededCrypto(seeded(seed, Stream.Crypto)),
+  ]);
   const network = new SimNetwork({ seed, traceLimit });
   const simulation: Simulation = {
     seed,

@@ -4,6 +4,7 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate } from "node:timers";
+import { clocks } from "./clocks.ts";
 import { Replaced } from "./globals.ts";
 import { type SimTimer, Timers } from "./timers.ts";
 
@@ -27,8 +28,6 @@ export interface UntilOptions {
   limit?: number;
 }
 
-/** What `performance.now()` begins with: not 0, since a process has always run for a while. */
-const ORIGIN = 1_000;
 const DEFAULT_LIMIT = 3_600_000;
 /** How many timers may ring without time getting on: whoever sets 0 ms again and again would stop it for good. */
 const MOST_AT_ONCE = 100_000;
@@ -41,8 +40,9 @@ const SIMULATED = Symbol.for("@troodon/rpc/testing simulated time");
 
 /**
  * Time that passes only when it is told to. From construction to disposal it takes the place of `setTimeout`,
- * `setInterval`, `clearTimeout`, `clearInterval`, `performance.now`, `Date` and `AbortSignal.timeout` in the whole
- * process: there can be one at a time. What was made before it began should not be used while it lasts.
+ * `setInterval`, `clearTimeout`, `clearInterval`, `AbortSignal.timeout`, `Date`, `Temporal.Now` and, of `performance`,
+ * `now`, `timeOrigin`, `mark` and `measure`, in the whole process: there can be one at a time. What was made before it
+ * began should not be used while it lasts.
  *
  * Timers ring in order, and between two of them everything that needs no time gets done, as in a real event loop. What
  * is outside of it, such as sockets, files and the timers of npm packages, goes on in real time and is not waited for.
@@ -89,9 +89,8 @@ export class SimTime implements Disposable {
       [globalThis, "setInterval", set(true)],
       [globalThis, "clearTimeout", (timer: unknown) => this.#clear(timer, this.#real.clearTimeout)],
       [globalThis, "clearInterval", (timer: unknown) => this.#clear(timer, this.#real.clearInterval)],
-      [performance, "now", () => ORIGIN + this.#now],
-      [globalThis, "Date", dateOf(() => Math.floor(start + this.#now))],
       [AbortSignal, "timeout", abortAfter],
+      ...clocks(start, () => this.#now),
     ]);
   }
 
@@ -223,16 +222,6 @@ export class SimTime implements Disposable {
 /** Lets everything get done that needs no time: one turn of the real event loop. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** `Date` with another idea of now. Still the same class to `instanceof`, and given a time it makes that. */
-function dateOf(now: () => number): DateConstructor {
-  return new Proxy(Date, {
-    get: (target, key) => key === "now" ? now : Reflect.get(target, key),
-    apply: (target) => new target(now()).toString(),
-    construct: (target, args, newTarget) =>
-      Reflect.construct(target, args.length === 0 ? [now()] : args, newTarget),
-  });
 }
 
 /** `AbortSignal.timeout` by the timers that are in force. */

@@ -97,6 +97,90 @@ Deno.test("least_pending: errors of the service, and calls that were given up, s
   }
 });
 
+Deno.test("least_pending: a server whose calls fail at once gets its share and no more, at any load", () => {
+  for (const code of ["internal", "not_found"] as const) {
+    for (const [size, every] of [[2, 100], [2, 20], [2, 3], [5, 10], [5, 0.5], [10, 1], [10, 0.2]] as const) {
+      const simulation = new Simulation((address) => address === SLOW ? code : 20);
+      simulation.balancer.update(servers(1, size));
+      const picks = simulation.run(10_000, every).get(SLOW) ?? 0;
+      const share = picks * every / 10_000;
+      assertLess(Math.abs(share * size - 1), 0.15, `${size} servers, a call every ${every} ms: ${share}`);
+    }
+  }
+});
+
+Deno.test("least_pending: a server that refuses calls at once gets few, however many are pending at the others", () => {
+  for (const code of ["unavailable", "resource_exhausted"] as const) {
+    const simulation = new Simulation((address) => address === SLOW ? code : 200);
+    simulation.balancer.update(servers(1, 4));
+    // At the others 33 calls are pending each.
+    const picks = simulation.run(10_000, 2).get(SLOW) ?? 0;
+    assertLess(picks / 5_000, 0.25 / 4);
+  }
+});
+
+/** Two servers of which one, `SLOW`, has done what `past` says; how many of a hundred calls of the next second it gets. */
+function after(
+  past: (balancer: LeastPendingBalancer, slow: Endpoint, pass: (ms: number) => void) => void,
+): number {
+  let now = 0;
+  const clock: Clock = { now: () => now, setTimer: () => () => {} };
+  const balancer = new LeastPendingBalancer({ random: seeded(1), clock });
+  const pair = servers(1, 2);
+  balancer.update(pair);
+  const call = (ms: number) => {
+    const endpoint = balancer.pick({ method: "Foo.sum" })!;
+    now += ms;
+    balancer.done(endpoint, { duration: ms });
+    return endpoint.address;
+  };
+  for (let n = 0; n < 20; n++) call(10);
+  past(balancer, pair[0]!, (ms) => now += ms);
+  let picks = 0;
+  for (let n = 0; n < 100; n++) if (call(10) === SLOW) picks++;
+  return picks;
+}
+
+Deno.test("least_pending: a call that was given up lasted for as long as it did", () => {
+  const lose = (duration: number) =>
+    after((balancer, slow, pass) => {
+      balancer.pick({ method: "Foo.sum", exclude: new Set([servers(2, 2)[0]!.address]) });
+      pass(duration);
+      balancer.done(slow, { code: "canceled", duration });
+    });
+  assertEquals(lose(100), 0, "a hundred ms of ten");
+  assertGreater(lose(1), 40, "that was no answer, so it is not fast");
+  assertLess(lose(1), 60);
+});
+
+Deno.test("least_pending: how long a stream lasts is nothing", () => {
+  for (const code of [undefined, "canceled", "deadline_exceeded", "not_found"] as const) {
+    const picks = after((balancer, slow, pass) => {
+      balancer.pick({ method: "Foo.follow", exclude: new Set([servers(2, 2)[0]!.address]) });
+      pass(300_000);
+      balancer.done(slow, { code, duration: 300_000, streams: true });
+      pass(5_000);
+    });
+    assert(picks > 40 && picks < 60, `${picks} of 100 after a stream that ended with ${code}`);
+  }
+});
+
+Deno.test("least_pending: streams that fail at once do not draw all streams", () => {
+  let now = 0;
+  const clock: Clock = { now: () => now, setTimer: () => () => {} };
+  const balancer = new LeastPendingBalancer({ random: seeded(1), clock });
+  balancer.update(servers(1, 2));
+  let open = 0;
+  let failed = 0;
+  // Twenty who follow something; whoever fails tries again after a second, and meanwhile others call.
+  for (; open < 20 && failed < 1_000; now += 50) {
+    const endpoint = balancer.pick({ method: "Foo.follow" })!;
+    if (endpoint.address !== SLOW) open++;
+    else failed++, balancer.done(endpoint, { code: "internal", duration: 1, streams: true });
+  }
+  assertLess(failed, 25);
+});
+
 Deno.test("least_pending: a server that was slow is found to be fast again", () => {
   let slow = true;
   const simulation = new Simulation((address) => slow && address === SLOW ? 50 : 5);

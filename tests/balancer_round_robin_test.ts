@@ -49,10 +49,49 @@ Deno.test("round_robin: a list of which nobody is left starts anew", () => {
   assertEquals(next(balancer), 13);
 });
 
-Deno.test("round_robin: passes over whom the call excludes", () => {
+Deno.test("round_robin: calls that exclude servers have their own turns", () => {
   const balancer = new RoundRobinBalancer({ random: () => 0 });
   balancer.update(servers(1, 3));
-  assertEquals(next(balancer), 1);
-  assertEquals(next(balancer, new Set(["tcp@127.0.0.1:2"])), 3);
-  assertEquals(next(balancer), 1);
+  const exclude = new Set(["tcp@127.0.0.1:1"]);
+  const picks = Array.from({ length: 6 }, () => [next(balancer), next(balancer, exclude)]);
+  assertEquals(picks, [[1, 3], [2, 2], [3, 3], [1, 2], [2, 3], [3, 2]]);
+  // They keep their place when servers come and go: the turn was 1's, then 4's.
+  balancer.update(servers(1, 4));
+  assertEquals([next(balancer), next(balancer, exclude)], [1, 4]);
+  // The turn was 3's, which leaves: it is 2's then.
+  balancer.update(servers(1, 4).filter(({ address }) => !address.endsWith(":3")));
+  assertEquals([next(balancer), next(balancer, exclude)], [2, 2]);
+});
+
+Deno.test("round_robin: where each call to one server is made a second time, the others get equal shares in all", () => {
+  for (const place of [0, 0.3, 0.6, 0.99]) {
+    for (const down of [1, 2, 3]) {
+      const balancer = new RoundRobinBalancer({ random: () => place });
+      balancer.update(servers(1, 3));
+      const counts = [0, 0, 0, 0];
+      for (let n = 1; n <= 100; n++) {
+        const first = next(balancer);
+        counts[first === down ? next(balancer, new Set([`tcp@127.0.0.1:${down}`])) : first]!++;
+        const [one = 0, other = 0] = counts.filter((_, server) => server > 0 && server !== down);
+        assertLessOrEqual(Math.abs(one - other), 2);
+        if (n % 32 === 0) assertEquals(one, other);
+      }
+    }
+  }
+});
+
+Deno.test("round_robin: when each call has a second pick, first picks and second picks are spread evenly", () => {
+  for (const size of [2, 3, 5]) {
+    const balancer = new RoundRobinBalancer();
+    balancer.update(servers(1, size));
+    const first = new Map<number, number>();
+    const second = new Map<number, number>();
+    for (let n = 0; n < 20 * size; n++) {
+      const one = next(balancer);
+      const other = next(balancer, new Set([`tcp@127.0.0.1:${one}`]));
+      first.set(one, (first.get(one) ?? 0) + 1);
+      second.set(other, (second.get(other) ?? 0) + 1);
+    }
+    assertEquals([...first.values(), ...second.values()], Array(2 * size).fill(20));
+  }
 });

@@ -111,6 +111,28 @@ Deno.test("weighted_round_robin: shares hold over changes of the list, and are e
   for (let n = 0; n < 3; n++) assertEquals(shares(order(balancer, 12)), { ...with_ });
 });
 
+Deno.test("weighted_round_robin: weights that change after a few calls each keep their proportions", () => {
+  for (const scale of [0.01, 0.1, 1, 10, 1_000]) {
+    for (const every of [1, 2, 3, 7]) {
+      const balancer = new WeightedRoundRobinBalancer({ random: () => 0 });
+      let regular = "";
+      let retries = "";
+      for (let n = 0; n < 2_000; n++) {
+        const more = n / every % 2 < 1 ? 1 : 1.02;
+        if (n % every === 0) balancer.update(weighted({ a: 5 * more * scale, b: 3 * scale, c: 2 * scale }));
+        regular += order(balancer, 1);
+        retries += order(balancer, 1, new Set("a"));
+      }
+      const what = `in units of ${scale}, changed every ${every} calls`;
+      const { a = 0, b = 0, c = 0 } = shares(regular);
+      for (const [got, share] of [[a, 0.5], [b, 0.3], [c, 0.2]] as const) {
+        assertLessOrEqual(Math.abs(got / 2_000 - share), 0.01, `${what}: ${a} ${b} ${c}`);
+      }
+      assertLessOrEqual(Math.abs(shares(retries).b! / 2_000 - 0.6), 0.01, `${what}, second picks`);
+    }
+  }
+});
+
 Deno.test("weighted_round_robin: calls that exclude servers have their own turns, by weight", () => {
   const balancer = create({ a: 5, b: 2, c: 1 });
   let regular = "";

@@ -141,3 +141,60 @@ Deno.test("cli bench: a server that goes away in the middle is errors, and an en
   assertEquals(await run.done, 0);
   assertMatch(run.out, /\nunavailable: \d+, such as: /);
 });
+
+/** A server that answers nothing until `hold` ms after its second call, and then everything. */
+async function holding(hold: number): Promise<Server & { address: string }> {
+  let calls = 0;
+  let gate: Promise<void> | undefined;
+  const server = new Server().register("S", {
+    // The first call is made before anything is measured.
+    work: () => calls++ === 0 ? undefined : gate ??= new Promise((resolve) => setTimeout(resolve, hold)),
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  return Object.assign(server, { address });
+}
+
+Deno.test("cli bench: in an open loop, calls that were due while a server stood still count from then", async () => {
+  await using server = await holding(300);
+  const flags = ["--rate", "200", "--duration", "600ms", "--json"];
+  const { code, out } = await cli(["bench", server.address, "S.work", ...flags]);
+  assertEquals(code, 0);
+  const { calls, latency, loop, unanswered } = JSON.parse(out);
+  assertEquals([loop.kind, loop.rate], ["open", 200]);
+  assert(loop.latestStart >= 0);
+  assert(calls >= 100, out);
+  assert(calls + unanswered.count >= 120, out);
+  // Of half of the calls, each waited for what was left of 300 ms.
+  assert(latency.max >= 290 && latency.p90 >= 150 && latency.mean >= 50, out);
+});
+
+Deno.test("cli bench: in an open loop, calls that begin late for want of room count from when they were due", async () => {
+  await using server = await holding(300);
+  const flags = ["--rate", "200", "--concurrency", "1", "--duration", "500ms"];
+  const { out } = await cli(["bench", server.address, "S.work", ...flags]);
+  const [, late] =
+    /\nopen loop: 200 calls due each second; they began (\d+(?:\.\d+)?) ms late at most\n$/.exec(out) ?? [];
+  assert(Number(late) >= 280, out);
+});
+
+Deno.test("cli bench: calls that are not answered in the end are counted, with their ages; none at all is a failure", async () => {
+  let calls = 0;
+  await using server = new Server().register("S", {
+    work: (hangAfter: number) => calls++ < hangAfter ? undefined : new Promise(() => {}),
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const hung = await cli(["bench", address, "S.work", "20", "--concurrency", "3", "--duration", "300ms"]);
+  assertEquals(hung.code, 0);
+  const [, mean, max] =
+    /\n3 calls not answered in the end, for ([\d.]+) ms on average, ([\d.]+) ms at most\n/.exec(hung.out) ??
+      [];
+  assert(Number(mean) > 0 && Number(max) >= Number(mean), hung.out);
+  assertMatch(hung.out, /\nclosed loop: 3 callers; a slow answer holds back the calls after it\n$/);
+  calls = 0;
+  const flags = ["--rate", "100", "--concurrency", "2", "--duration", "300ms", "--json"];
+  const { code, out } = await cli(["bench", address, "S.work", "1", ...flags]);
+  const { unanswered } = JSON.parse(out);
+  assertEquals([code, JSON.parse(out).calls], [1, 0]);
+  // Those, too, that were due and found no room.
+  assert(unanswered.count >= 30 && unanswered.maxAge >= 290 && unanswered.meanAge >= 140, out);
+});

@@ -75,6 +75,20 @@ Deno.test("metadata room: an inherited trace is left out where a header would be
   assertEquals(at.connections(), [1, 1]);
 });
 
+Deno.test("metadata room: of a trace, the baggage is left out first where a header would be too long", async () => {
+  await using at = await open();
+  const long = { ...trace, baggage: `user=${"x".repeat(8_000)}` };
+  const names = (own: Record<string, string>) =>
+    at.client.call<string[]>("Front.forward", own, { metadata: long });
+  assertEquals(await names({ short: "x" }), ["short", "traceparent", "baggage"]);
+  assertEquals(await names({ long: "x".repeat(MOST_HEADER_BYTES / 2 + 300) }), ["long", "traceparent"]);
+  assertEquals(await names({ long: "x".repeat(MOST_HEADER_BYTES - 60) }), ["long"]);
+  // A baggage of the call's own is not.
+  const own = { baggage: "x".repeat(MOST_HEADER_BYTES - 60) };
+  assertEquals(await names(own), ["baggage"]);
+  assertEquals(at.connections(), [1, 1]);
+});
+
 Deno.test("metadata room: rpc-retry-after is left out where an error's own metadata fill it", async () => {
   await using at = await open();
   for (const [count, retryAfter] of [[MOST_ENTRIES, undefined], [MOST_ENTRIES - 1, 5]] as const) {

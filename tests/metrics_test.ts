@@ -130,6 +130,10 @@ Deno.test("metrics: the figures, as a reader of the format finds them", async ()
   assertEquals(value("errors_total", { method: "S.fail", code: "internal" }), 1);
   assertEquals(metrics.get("rpc_server_errors_total")!.samples.length, 2, "none for what never failed");
   assertEquals(
+    [value("call_errors_total", { method: "S.fail" }), value("call_errors_total", { method: "S.ok" })],
+    [4, 0],
+  );
+  assertEquals(
     [value("calls_in_flight", { method: "S.wait" }), value("calls_in_flight", { method: "S.ok" })],
     [1, 0],
   );
@@ -148,6 +152,33 @@ Deno.test("metrics: the figures, as a reader of the format finds them", async ()
   const stats = at.server.stats();
   const sum = stats.methods.find(({ method }) => method === "S.ok")!.latency.sum / 1_000;
   assertEquals(value("call_duration_seconds_sum", { method: "S.ok" }), sum);
+});
+
+Deno.test("metrics: counters are there at 0 before anything is counted, so that the first errors are an increase", async () => {
+  await using server = new Server().register("S", {
+    fail: () => {
+      throw new RpcError("not_found", "No");
+    },
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const first = await metricsOf(server);
+  for (const [name, { type, samples }] of first) {
+    if (type !== "counter" || name === "rpc_server_errors_total") continue;
+    assert(samples.length > 0 && samples.every(({ value }) => value === 0), name);
+  }
+  await using client = await connect(address);
+  for (let n = 0; n < 500; n++) await fails(client.call("S.fail"), "not_found");
+  const errors = (metrics: Map<string, Family>) => {
+    return valueOf(metrics, "rpc_server_call_errors_total", { method: "S.fail" });
+  };
+  assertEquals(errors(first), 0);
+  // Figures are worked out anew some 90 ms after the last ones.
+  let later = first;
+  while (errors(later) === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    later = await metricsOf(server);
+  }
+  assertEquals(errors(later), 500);
 });
 
 Deno.test("metrics: whatever a method is called stays in its label", async () => {

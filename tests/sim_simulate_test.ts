@@ -1,7 +1,7 @@
 // Scenarios in simulated time: the real client and server over the simulated network, the same way for the same seed, and
 // what a failure says.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { connect, Server } from "../mod.ts";
 import { type Address, simulate, type Simulation, SimulationError } from "../testing/mod.ts";
 
@@ -96,6 +96,27 @@ Deno.test("simulate: what fails on the side fails the scenario, with its seed", 
     return sleep(10_000);
   };
   await assertRejects(() => simulate(late), SimulationError, "seed 1 at 0.050 s: in a timer");
+});
+
+Deno.test("simulate: crypto's random numbers are the seed's, and refused as crypto does", async () => {
+  const draw = (seed: number) =>
+    simulate(() => {
+      const filled = new Uint16Array(new ArrayBuffer(64), 8, 4);
+      assert(crypto.getRandomValues(filled) === filled);
+      assertEquals(new Uint8Array(filled.buffer, 0, 8), new Uint8Array(8));
+      assertThrows(() => crypto.getRandomValues(new Uint8Array(65_537)), DOMException);
+      assertThrows(() => crypto.getRandomValues(new Float64Array(1) as unknown as Uint8Array), DOMException);
+      return Promise.resolve([...filled, crypto.randomUUID(), crypto.randomUUID(), Math.random()]);
+    }, { seed });
+  const before = [crypto.getRandomValues, crypto.randomUUID];
+  const [one, again, other] = [await draw(1), await draw(1), await draw(2)];
+  assertEquals(one, again);
+  const values = [...one, ...other];
+  assertEquals(new Set(values).size, values.length);
+  for (const uuid of [one[4], one[5], other[4]]) {
+    assertMatch(String(uuid), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  }
+  assertEquals([crypto.getRandomValues, crypto.randomUUID], before);
 });
 
 Deno.test("simulate: a scenario that takes too long or sets time back is an error, and all is put back", async () => {

@@ -80,7 +80,71 @@ Deno.test("simulated time: clocks, dates and AbortSignal.timeout go by it", asyn
   assertEquals([signal.aborted, signal.reason.name], [true, "TimeoutError"]);
 });
 
+Deno.test("simulated time: a date made by another's constructor goes by it", async () => {
+  const start = Date.UTC(2020, 1, 29);
+  const before = new Date(0);
+  using time = new SimTime({ start });
+  await time.tick(500);
+  for (const date of [new Date(), before]) {
+    assert(date.constructor === Date);
+    const { constructor } = date as unknown as { constructor: DateConstructor };
+    assertEquals([new constructor().getTime(), constructor.now()], [start + 500, start + 500]);
+  }
+});
+
+Deno.test("simulated time: Temporal.Now goes by it, in any time zone", async () => {
+  using time = new SimTime({ start: Date.UTC(2020, 1, 29, 23, 30) });
+  await time.tick(1_500.5);
+  const { Now } = Temporal;
+  assertEquals(Now.instant().epochMilliseconds, Date.now());
+  assertEquals(Now.zonedDateTimeISO().epochMilliseconds, Date.now());
+  assertEquals(Now.zonedDateTimeISO().timeZoneId, Now.timeZoneId());
+  assertEquals(Now.plainDateTimeISO("UTC").toString(), "2020-02-29T23:30:01.5");
+  assertEquals(Now.plainDateISO("+01:00").toString(), "2020-03-01");
+  assertEquals(Now.plainTimeISO("+01:00").toString(), "00:30:01.5");
+});
+
+Deno.test("simulated time: performance agrees with itself and with dates", async () => {
+  using time = new SimTime();
+  assertEquals(performance.timeOrigin + performance.now(), Date.now());
+  const began = performance.now();
+  await time.tick(100);
+  assertEquals(performance.timeOrigin + performance.now(), Date.now());
+  assertEquals(performance.mark("a").startTime, began + 100);
+  assertEquals(performance.mark("early", { startTime: 7, detail: "x" }).startTime, 7);
+  await time.tick(250);
+  const now = began + 350;
+  const spans = [
+    performance.measure("since the origin"),
+    performance.measure("since a", "a"),
+    performance.measure("from early to a", "early", "a"),
+    performance.measure("since a", { start: "a", detail: 5 }),
+    performance.measure("from 10 for 5", { start: 10, duration: 5 }),
+    performance.measure("5 up to a", { end: "a", duration: 5 }),
+  ].map(({ startTime, duration }) => [startTime, startTime + duration]);
+  assertEquals(spans, [
+    [0, now],
+    [began + 100, now],
+    [7, began + 100],
+    [began + 100, now],
+    [10, 15],
+    [began + 95, began + 100],
+  ]);
+  assertEquals(performance.getEntriesByName("a").length, 1);
+  performance.clearMarks();
+  performance.clearMeasures();
+});
+
 Deno.test("simulated time: everything is put back, and timers of before stay real", async () => {
+  const clocks = () => [
+    Date.prototype.constructor,
+    performance.timeOrigin,
+    performance.mark,
+    performance.measure,
+    ...Object.values(Object.getOwnPropertyDescriptors(Temporal.Now)).map(({ value }) => value),
+    Object.keys(performance),
+  ];
+  const realClocks = clocks();
   const before = [setTimeout, setInterval, clearTimeout, clearInterval, performance.now, Date];
   const real = Promise.withResolvers<void>();
   setTimeout(real.resolve, 1);
@@ -95,6 +159,7 @@ Deno.test("simulated time: everything is put back, and timers of before stay rea
     time[Symbol.dispose]();
   }
   assertEquals([setTimeout, setInterval, clearTimeout, clearInterval, performance.now, Date], before);
+  assertEquals(clocks(), realClocks);
   await real.promise;
 });
 

@@ -2,7 +2,7 @@
 // whose read loop brings the answers. Each call leaves the tables once, with a result or an error.
 
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication } from "../call/metadata.ts";
+import { type Metadata, NOT_STARTED, ofApplication, shortened } from "../call/metadata.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import type { Codec } from "../codec/codec.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
@@ -371,9 +371,12 @@ export class Caller {
     const value = streams ? undefined : args === undefined ? null : args;
     let error = outbox.seal(out, start, value, body);
     if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
-      beginCall(out, seq, call.method, timeout, call.ownMetadata);
-      bodyStart = out.length;
-      error = outbox.seal(out, start, value, body);
+      for (const metadata of shortened(call.metadata, call.ownMetadata)) {
+        beginCall(out, seq, call.method, timeout, metadata);
+        bodyStart = out.length;
+        error = outbox.seal(out, start, value, body);
+        if (error?.code !== "resource_exhausted") break;
+      }
     }
     if (error !== undefined) {
       this.#settle(call, endedWith(error, true));

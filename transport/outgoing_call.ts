@@ -6,6 +6,7 @@ import { type CallOptions, checkCallOptions, checkTimeout, type FailMode } from 
 import type { CallContext } from "../call/dispatch.ts";
 import { isRpcError, ofCall, rejection, type RpcError } from "../call/error.ts";
 import { eitherSignal, isAbortSignal } from "../call/signals.ts";
+import { isAsyncIterable } from "../call/streamable.ts";
 import type { CallWatch, CallWatcher } from "../call/watch.ts";
 import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
@@ -159,6 +160,19 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.watch?.begin(now, address);
   }
 
+  /** Whether its arguments or its answer are a stream. */
+  get streams(): boolean {
+    return this.inflow !== undefined || isAsyncIterable(this.args);
+  }
+
+  /**
+   * What an attempt that ended with `error` says about its server: nothing bad if the server has sent items until the
+   * deadline, which is how long the caller wanted to follow them.
+   */
+  faultOf(error: RpcError): RpcError | undefined {
+    return error.code === "deadline_exceeded" && this.inflow?.begun ? undefined : error;
+  }
+
   /** Settles it with a result, for good. */
   settle(result: unknown, metadata?: Metadata): void {
     this.body?.release();
@@ -184,7 +198,7 @@ export class OutgoingCall implements SessionCall, PickContext {
   /** The first attempt has failed. */
   reject(error: RpcError): void {
     ofCall(error, this.method, this.address);
-    this.listener?.done(error);
+    this.listener?.done(this.faultOf(error));
     if (this.#defaults.again?.(this, error) !== true) this.fail(error);
   }
 
