@@ -16,6 +16,7 @@ import { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Items } from "./source.ts";
 import type { StandardResult, StandardSchema } from "./standard_schema.ts";
+import { isPlainObject } from "./realm.ts";
 import { isAsyncIterable, isStreamable, type Streamable } from "./streamable.ts";
 import { isThenable } from "./thenable.ts";
 import { type Issue, issuesOf, textOfIssues } from "./issues.ts";
@@ -93,6 +94,15 @@ export type HandlerResult<Kind extends MethodKind, T> = Kind extends StreamsResu
 /** Makes of a value what its schema makes of it, or a promise of that; throws or rejects if it does not fit. */
 type Check = (value: unknown) => unknown;
 
+/** Puts the handlers of an object between the checks of a contract, when a service table has found them. */
+export function contractCheck(
+  contract: Contract,
+  target: object,
+  log?: Log,
+): (offered: ReadonlyMap<string, Handler>) => Map<string, Handler> {
+  return (offered) => contractHandlers(contract, offered, isPlainObject(target), log);
+}
+
 /**
  * The handlers of a contract's methods, with their checks.
  *
@@ -101,7 +111,7 @@ type Check = (value: unknown) => unknown;
  * @param log Told of what callers are not: results that do not fit, and schemas that fail
  * @throws {TypeError} If a method has no handler, or a handler no method
  */
-export function contractHandlers(
+function contractHandlers(
   { name, methods }: Contract,
   offered: ReadonlyMap<string, Handler>,
   exact: boolean,

@@ -4,10 +4,7 @@
 import type { Contract } from "./contract.ts";
 import type { CallContext, Handler, Method, MethodWatcher } from "./dispatch.ts";
 import { type Code, RpcError } from "./error.ts";
-import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
-import { contractHandlers } from "./contract_methods.ts";
-import { intercepted } from "./intercept.ts";
 import { Latency } from "./latency.ts";
 import { LONGEST_NAME, quoted } from "./method_name.ts";
 import { ownLevels } from "./platform.ts";
@@ -40,9 +37,9 @@ class ServiceMethod implements Method {
     this.#handler = this.#run = handler;
   }
 
-  /** Puts interceptors around the handler, in place of those before. */
-  intercept(interceptors: readonly Interceptor[]): void {
-    this.#run = interceptors.length === 0 ? this.#handler : intercepted(interceptors, this.#handler);
+  /** Puts something around the handler, in place of what was before. */
+  wrap(around: Around): void {
+    this.#run = around(this.#handler);
   }
 
   start(args: unknown, context: CallContext): unknown {
@@ -79,6 +76,12 @@ class ServiceMethod implements Method {
   }
 }
 
+/** Puts interceptors around a handler. */
+export type Around = (handler: Handler) => Handler;
+
+/** The handlers of an object, by the names that they are called by; those of a contract between its checks. */
+export type Handlers = Map<string, Handler>;
+
 /** A service as it was registered. */
 export interface Service {
   readonly name: string;
@@ -93,25 +96,23 @@ export class ServiceTable {
   /** By whole name, such as `Arith.sum`: one look-up a call. */
   readonly #methods = new Map<string, ServiceMethod>();
   readonly #unknown: UnknownMethods;
-  readonly #interceptors: Interceptor[] = [];
-  readonly #log: Log | undefined;
+  /** Around every handler; undefined while there is nothing. */
+  #around: Around | undefined;
   readonly #watch: ((method: string) => MethodWatcher) | undefined;
 
   /**
-   * @param log Told of what goes wrong in the checks of contracts, and of calls of unknown names
+   * @param log Receives a line about calls of unknown names
    * @param watch Makes who watches the calls of a method; absent = nobody does
    */
   constructor(log?: Log, watch?: (method: string) => MethodWatcher) {
     this.#unknown = new UnknownMethods((name) => this.#refusal(name), log);
-    this.#log = log;
     this.#watch = watch;
   }
 
-  /** Puts an interceptor around every handler, inside of those before it. */
-  use(interceptor: Interceptor): void {
-    if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
-    this.#interceptors.push(interceptor);
-    for (const method of [...this.#methods.values(), this.#unknown]) method.intercept(this.#interceptors);
+  /** Puts something around every handler, in place of what was before. */
+  wrap(around: Around): void {
+    this.#around = around;
+    for (const method of [...this.#methods.values(), this.#unknown]) method.wrap(around);
   }
 
   /** The services by name, in the order in which they were registered. */
@@ -122,10 +123,11 @@ export class ServiceTable {
   /**
    * Registers the methods of an object: all, or those of a contract.
    *
+   * @param check Puts the handlers of a contract between its checks
    * @throws {TypeError} If the name is none, is taken or reserved, nothing of the object can be called, a method takes
    *   more than two parameters, or the contract is not kept
    */
-  register(name: string, target: object, contract?: Contract): void {
+  register(name: string, target: object, contract?: Contract, check?: (offered: Handlers) => Handlers): void {
     if (name.startsWith(RESERVED)) {
       throw new TypeError(
         `Cannot register service ${
@@ -133,18 +135,19 @@ export class ServiceTable {
         }: names that begin with "${RESERVED}" are for built-in services`,
       );
     }
-    this.#register(name, target, contract, this.#watch);
+    this.#register(name, target, contract, check, this.#watch);
   }
 
   /** Registers a service of the library's own, which its figures leave out and nobody watches. */
-  registerBuiltIn(contract: Contract, target: object): void {
-    this.#register(contract.name, target, contract);
+  registerBuiltIn(contract: Contract, target: object, check: (offered: Handlers) => Handlers): void {
+    this.#register(contract.name, target, contract, check);
   }
 
   #register(
     name: string,
     target: object,
     contract: Contract | undefined,
+    check?: (offered: Handlers) => Handlers,
     watch?: (method: string) => MethodWatcher,
   ): void {
     if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
@@ -165,7 +168,7 @@ export class ServiceTable {
           `such as ({ a, b }, context) => …; a name that begins with _ is not offered`,
       );
     }
-    if (contract !== undefined) methods = contractHandlers(contract, methods, isPlain(target), this.#log);
+    if (check !== undefined) methods = check(methods);
     if (methods.size === 0) {
       throw new TypeError(
         `Cannot register service "${name}": it has no methods that can be called from outside`,
@@ -175,7 +178,7 @@ export class ServiceTable {
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
       const known = new ServiceMethod(whole, handler, watch?.(whole));
-      known.intercept(this.#interceptors);
+      if (this.#around !== undefined) known.wrap(this.#around);
       this.#methods.set(whole, known);
     }
   }
@@ -233,10 +236,4 @@ function* callable(target: object): Iterable<[string, Handler]> {
       if (typeof value === "function") yield [name, value.bind(target)];
     }
   }
-}
-
-/** Whether an object has no class of its own. */
-function isPlain(target: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(target);
-  return prototype === null || prototype === Object.prototype;
 }

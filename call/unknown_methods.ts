@@ -4,8 +4,6 @@
 
 import type { CallContext, Handler, Method } from "./dispatch.ts";
 import type { RpcError } from "./error.ts";
-import { intercepted } from "./intercept.ts";
-import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
 
 /** The log gets one line in so many ms: a peer that calls such names all the time does not fill it. */
@@ -43,9 +41,9 @@ export class UnknownMethods implements Method {
     return this.#inFlight;
   }
 
-  /** Puts interceptors around the refusal, in place of those before. */
-  intercept(interceptors: readonly Interceptor[]): void {
-    this.#run = intercepted(interceptors, (_args, { method }) => {
+  /** Puts something around the refusal, in place of what was before. */
+  wrap(around: (handler: Handler) => Handler): void {
+    this.#run = around((_args, { method }) => {
       throw this.#refusal(method);
     });
   }

@@ -20,7 +20,8 @@ import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 import { Admission } from "./admission.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
-import type { CheckedMethods, ServiceHandlers } from "../call/contract_methods.ts";
+import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
+import { intercepted } from "../call/intercept.ts";
 import { DEBUG_PATH, Monitoring } from "./monitoring.ts";
 import { type ServerOptions, serverSettings } from "./options.ts";
 import { reflection } from "./reflection.ts";
@@ -101,6 +102,7 @@ export class Server implements AsyncDisposable {
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response>;
 
   readonly #services: ServiceTable;
+  readonly #interceptors: Interceptor[] = [];
   readonly #admission: Admission;
   readonly #tally: Tally;
   readonly #tls: ServerTlsOptions | undefined;
@@ -136,7 +138,7 @@ export class Server implements AsyncDisposable {
     const recent = shared(STATS_SHARED_FOR, () => this.stats());
     if (settings.reflection) {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);
-      this.#services.registerBuiltIn(Reflection, handlers);
+      this.#services.registerBuiltIn(Reflection, handlers, contractCheck(Reflection, handlers, log));
     }
     this.#tls = settings.tls;
     this.#tally = new Tally();
@@ -214,7 +216,8 @@ export class Server implements AsyncDisposable {
       throw new TypeError(`Cannot register service: expected an object with methods${hint}`);
     }
     const name = typeof service === "string" ? service : contract?.name ?? className(target);
-    this.#services.register(name, target, contract);
+    const check = contract === undefined ? undefined : contractCheck(contract, target, this.#log);
+    this.#services.register(name, target, contract, check);
     return this;
   }
 
@@ -227,7 +230,9 @@ export class Server implements AsyncDisposable {
    * @throws {TypeError} If it is no function
    */
   use(interceptor: Interceptor): this {
-    this.#services.use(interceptor);
+    if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
+    this.#interceptors.push(interceptor);
+    this.#services.wrap((handler) => intercepted(this.#interceptors, handler));
     return this;
   }
 

@@ -5,7 +5,7 @@ import { type as ark } from "npm:arktype@2.2.3";
 import * as v from "npm:valibot@1.5.0";
 import { z } from "npm:zod@4.6.7";
 import { type CallContext, defineService, method, type StandardIssue, unchecked } from "../mod.ts";
-import { contractHandlers } from "../call/contract_methods.ts";
+import { contractCheck } from "../call/contract_methods.ts";
 import { fails, until } from "./session_pair.ts";
 import { finds, items, later, natural, schema, Served, untilItFails } from "./contract_served.ts";
 
@@ -217,7 +217,7 @@ Deno.test("contract: what is synchronous stays so", async () => {
   });
   const double = (n: number) => n * 2;
   const offered = new Map(Object.keys(methods).map((name) => [name, double]));
-  const handlers = contractHandlers({ name: "S", methods }, offered, true);
+  const handlers = contractCheck({ name: "S", methods }, {})(offered);
   const { signal } = new AbortController();
   const start = (name: string) => handlers.get(name)!(2, { signal } as CallContext);
   assertEquals([start("free"), start("checked")], [4, 4]);
@@ -227,7 +227,8 @@ Deno.test("contract: what is synchronous stays so", async () => {
   // An iterable that nobody checks is handed on as it is.
   const free = method.conversation<unknown, unknown>();
   const source = items(1);
-  const talk = contractHandlers({ name: "S", methods: { free } }, new Map([["free", (args) => args]]), true);
+  const check = contractCheck({ name: "S", methods: { free } }, {});
+  const talk = check(new Map([["free", (args: unknown) => args]]));
   assertEquals(talk.get("free")!(source, {} as never), source);
 });
 

@@ -115,7 +115,7 @@ Deno.test("unknown methods: the log has a line, and not one for each of many cal
   const log: string[] = [];
   const table = new ServiceTable((line) => log.push(line));
   table.register("S", METHODS);
-  table.use((call, next) => next(call));
+  table.wrap((handler) => handler);
   const peer = { address: "tcp@192.0.2.1:5" };
   for (let n = 0; n < 1_000; n++) table.find(`S.x${n}`, peer);
   assertEquals(log, ['Cannot answer a call from tcp@192.0.2.1:5: Service "S" has no method "x0"']);
