@@ -308,12 +308,8 @@ export class Client implements AsyncDisposable {
   #start(call: OutgoingCall): void {
     if (this.#closing !== undefined) return call.fail(closed());
     if (this.#bodies.full && call.body === undefined) return call.fail(this.#bodies.refusal(call.method));
-    let mode: FailMode;
-    try {
-      mode = failModeOf(call, this.#settings.failMode);
-    } catch (error) {
-      return call.fail(error);
-    }
+    const mode = this.#modeOf(call);
+    if (mode === undefined) return;
     this.#budget.calls++;
     const channel = this.#servers.pick(call);
     const session = channel?.ready;
@@ -329,6 +325,18 @@ export class Client implements AsyncDisposable {
     call.listener = this.#servers.listener(channel, call, now);
     call.repeatable = mode === "over";
     session.call(call);
+  }
+
+  /** What is done about a server that fails; undefined if the call asks for what it is not fit for, and has failed. */
+  #modeOf(call: OutgoingCall): FailMode | undefined {
+    const { failMode } = this.#settings;
+    if (call.failMode === undefined && typeof failMode === "string") return failMode;
+    try {
+      return failModeOf(call, failMode);
+    } catch (error) {
+      call.fail(error);
+      return undefined;
+    }
   }
 
   /** As {@linkcode Client.#keepArgs}, of a call that interceptors hold back. What cannot be encoded, they may replace. */

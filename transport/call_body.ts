@@ -18,23 +18,40 @@ export const MAX_HELD_BYTES = 268_435_456;
 
 /** The encoded arguments of one call. */
 export class CallBody {
-  /** The storage; the body is `bytes[start]` up to `bytes[end - 1]`. */
-  declare readonly bytes: Uint8Array;
-  declare readonly start: number;
-  declare readonly end: number;
   declare private readonly store: CallBodies;
+  declare private readonly batch: Batch;
+  declare private readonly start: number;
+  declare private readonly end: number;
 
-  constructor(store: CallBodies, bytes: Uint8Array, start: number, end: number) {
+  /** @param start Where it begins in what the batch is of */
+  constructor(store: CallBodies, batch: Batch, start: number, end: number) {
     this.store = store;
-    this.bytes = bytes;
+    this.batch = batch;
     this.start = start;
     this.end = end;
+  }
+
+  /** A view of its bytes. */
+  bytes(): Uint8Array {
+    const { batch, start, end } = this;
+    this.store.copy(batch);
+    return batch.bytes!.subarray(start + batch.offset, end + batch.offset);
   }
 
   /** Gives its bytes back to the limit, once the call is settled. */
   release(): void {
     this.store.held -= this.end - this.start;
   }
+}
+
+/** Bodies that were written to a send buffer in one turn, and are copied from there together when it is over. */
+export interface Batch {
+  readonly out: ByteBuffer;
+  readonly start: number;
+  end: number;
+  /** The copy, once there is one, in which places are `offset` further on than in the buffer. */
+  bytes: Uint8Array | undefined;
+  offset: number;
 }
 
 /** The kept bodies of one client or server, and their limit. */
@@ -63,23 +80,6 @@ export class CallBodies {
     return new RpcError("resource_exhausted", message, { notStarted: true });
   }
 
-  /** Keeps a copy of `bytes[start]` up to `bytes[end - 1]`. */
-  keep(bytes: Uint8Array, start: number, end: number): CallBody {
-    const length = end - start;
-    this.held += length;
-    if (length > LONGEST_SHARED) return new CallBody(this, bytes.slice(start, end), 0, length);
-    if (this.#used + length > this.#chunk.length) {
-      this.#chunk = new Uint8Array(CHUNK_BYTES);
-      this.#used = 0;
-    }
-    const chunk = this.#chunk;
-    const at = this.#used;
-    this.#used = at + length;
-    if (length > LOOP_BYTES) chunk.set(bytes.subarray(start, end), at);
-    else for (let i = 0; i < length; i++) chunk[at + i] = bytes[start + i]!;
-    return new CallBody(this, chunk, at, at + length);
-  }
-
   /**
    * Encodes and keeps arguments that have to wait.
    *
@@ -88,7 +88,69 @@ export class CallBodies {
   encode(args: unknown, codec: Codec): CallBody {
     const out = new ByteBuffer(LOOP_BYTES);
     encodeValue(codec, args, out);
-    return this.keep(out.bytes, 0, out.length);
+    const kept = new KeptBodies(this);
+    const body = kept.keep(out, 0, out.length);
+    kept.endTurn();
+    return body;
+  }
+
+  /** @ignore For a caller's half of a session: a body that begins at `start` of a send buffer, as a part of `batch`. */
+  add(batch: Batch, start: number, end: number): CallBody {
+    this.held += end - start;
+    return new CallBody(this, batch, start, end);
+  }
+
+  /** @ignore For the same: copies what is in a send buffer still. */
+  copy(batch: Batch): void {
+    if (batch.bytes !== undefined) return;
+    const { out: { bytes }, start, end } = batch;
+    const length = end - start;
+    if (length > LONGEST_SHARED * 2) {
+      batch.bytes = bytes.slice(start, end);
+      batch.offset = -start;
+      return;
+    }
+    if (this.#used + length > this.#chunk.length) {
+      this.#chunk = new Uint8Array(CHUNK_BYTES);
+      this.#used = 0;
+    }
+    const chunk = batch.bytes = this.#chunk;
+    const at = this.#used;
+    this.#used = at + length;
+    batch.offset = at - start;
+    if (length > LOOP_BYTES) chunk.set(bytes.subarray(start, end), at);
+    else for (let i = 0; i < length; i++) chunk[at + i] = bytes[start + i]!;
+  }
+}
+
+/** The bodies that one session writes: copied together at the end of each turn, which costs much less than one by one. */
+export class KeptBodies {
+  readonly #store: CallBodies;
+  #batch: Batch | undefined;
+
+  constructor(store: CallBodies) {
+    this.#store = store;
+  }
+
+  /** Keeps the body that lies from `start` to `end` in a send buffer. It may be overwritten once the turn is over. */
+  keep(out: ByteBuffer, start: number, end: number): CallBody {
+    let batch = this.#batch;
+    if (
+      batch === undefined || batch.out !== out || end - batch.start > CHUNK_BYTES ||
+      end - start > LONGEST_SHARED
+    ) {
+      this.endTurn();
+      batch = this.#batch = { out, start, end, bytes: undefined, offset: 0 };
+    }
+    batch.end = end;
+    return this.#store.add(batch, start, end);
+  }
+
+  /** Copies what was kept in this turn. */
+  endTurn(): void {
+    if (this.#batch === undefined) return;
+    this.#store.copy(this.#batch);
+    this.#batch = undefined;
   }
 }
 

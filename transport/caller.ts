@@ -9,7 +9,7 @@ import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { beginCall, FRAME_HEAD_BYTES, Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import { type CallBodies, type CallBody, canChange } from "./call_body.ts";
+import { type CallBodies, type CallBody, canChange, KeptBodies } from "./call_body.ts";
 import { retryAfterOf } from "./error_frame.ts";
 import type { FloodGauge } from "./flood_gauge.ts";
 import type { Agreement } from "./handshake.ts";
@@ -73,6 +73,7 @@ export class Caller {
   readonly #codec: Codec;
   readonly #gauge: FloodGauge;
   readonly #bodies: CallBodies;
+  readonly #kept: KeptBodies;
   /** How many calls the other side takes at once. */
   readonly #maxInFlight: number;
   /** While more bytes than this wait to leave, no further call is sent. */
@@ -107,6 +108,7 @@ export class Caller {
     this.#codec = codec;
     this.#gauge = gauge;
     this.#bodies = options.bodies;
+    this.#kept = new KeptBodies(options.bodies);
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
@@ -219,6 +221,11 @@ export class Caller {
   /** Takes credit for a stream of arguments. */
   onCredit(frame: FrameDecoder): void {
     this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
+  }
+
+  /** A turn of the event loop is over: what was written in it may be overwritten. */
+  endTurn(): void {
+    this.#kept.endTurn();
   }
 
   /**
@@ -383,7 +390,7 @@ export class Caller {
       return false;
     }
     if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
-      call.body = this.#bodies.keep(out.bytes, bodyStart, start + FRAME_HEAD_BYTES + outbox.sealed);
+      call.body = this.#kept.keep(out, bodyStart, start + FRAME_HEAD_BYTES + outbox.sealed);
     }
     this.#nextSeq = seq + 2;
     call.seq = seq;

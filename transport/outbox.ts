@@ -117,7 +117,7 @@ export class Outbox {
         throw new RpcError("resource_exhausted", `The header is over ${MAX_HEADER_BYTES} bytes`);
       }
       this.#encoding = true;
-      if (encoded !== undefined) out.append(encoded.bytes.subarray(encoded.start, encoded.end));
+      if (encoded !== undefined) out.append(encoded.bytes());
       else if (value !== undefined) encodeValue(this.#codec, value, out);
       const length = this.#sealed = endFrame(out, start);
       if (length <= this.#maxFrameBytes) return undefined;

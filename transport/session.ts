@@ -283,6 +283,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** @ignore For the outbox. */
   onTurn(now: number): void {
     this.#callee.measure();
+    this.#caller?.endTurn();
     if (this.#sends) this.#caller?.fill();
     // A call that was left has ended with this turn.
     if (this.#state !== State.Open) this.#closeIfIdle();
