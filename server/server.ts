@@ -12,6 +12,7 @@ import { type Address, formatAddress, parseAddress } from "../discovery/endpoint
 import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../transport/limits.ts";
+import { eventLoop } from "../transport/event_loop.ts";
 import { requestUrl } from "../transport/request_url.ts";
 import { adviceForOldDeno } from "../transport/runtime.ts";
 import { Tally } from "../transport/tally.ts";
@@ -400,10 +401,16 @@ export class Server implements AsyncDisposable {
   }
 
   async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
-    for (;;) {
-      const conn = await listener.accept();
-      if (conn === null) return;
-      this.#admission.take(conn, httpPath);
+    eventLoop.enter();
+    try {
+      for (;;) {
+        const conn = await listener.accept();
+        if (conn === null) return;
+        this.#admission.take(conn, httpPath);
+        await eventLoop.turn();
+      }
+    } finally {
+      eventLoop.leave();
     }
   }
 

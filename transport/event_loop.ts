@@ -11,6 +11,14 @@ import { type Deferred, deferred } from "../call/deferred.ts";
 const SLICE = [8, 32] as const;
 /** How long that may take to be answered, in ms. */
 const LATENESS = 2;
+/**
+ * Sessions that have kept the event loop too long leave it alone until a timer of this many ms comes in time: until there
+ * is nothing else to do, so that the system is asked what has happened on other sockets. While there is, that is done
+ * only every so many turns, each of which may be as long as a slice.
+ */
+const PAUSE = 1;
+/** For how long, in ms, they leave it alone at most. */
+const LONGEST_REST = 100;
 /** So many frames, at most, are taken between two looks at the clock. */
 const LONGEST_STRIDE = 16;
 
@@ -39,7 +47,7 @@ class EventLoop {
   leave(): void {
     if (--this.#sessions > 0) return;
     clearTimeout(this.#timer);
-    this.#cameRound();
+    this.#goOn();
   }
 
   /** Whether the event loop has not come round for longer than sessions may keep it. */
@@ -62,10 +70,33 @@ class EventLoop {
     return (this.#round ??= deferred<void>()).promise;
   }
 
+  /**
+   * Waits while it is overdue, before work of which thousands of connections may have some at once, such as when they begin
+   * or end: what arrives on others meanwhile is not to be behind all of that.
+   */
+  async turn(): Promise<void> {
+    while (this.overdue(performance.now())) await this.round();
+  }
+
   #cameRound(): void {
     const now = performance.now();
-    this.#slice = now - this.#askedAt > LATENESS ? SLICE[0] : Math.min(this.#slice * 2, SLICE[1]);
-    this.#cameRoundAt = now;
+    const late = now - this.#askedAt > LATENESS;
+    this.#slice = late ? SLICE[0] : Math.min(this.#slice * 2, SLICE[1]);
+    if (late && this.#round !== undefined) this.#rest(now, now + LONGEST_REST);
+    else this.#goOn();
+  }
+
+  /** Leaves the event loop alone until a timer comes in time, so until it has nothing to do, or for long enough. */
+  #rest(since: number, until: number): void {
+    this.#timer = setTimeout(() => {
+      const now = performance.now();
+      if (now - since > PAUSE + LATENESS && now < until) this.#rest(now, until);
+      else this.#goOn();
+    }, PAUSE);
+  }
+
+  #goOn(): void {
+    this.#cameRoundAt = performance.now();
     this.#timer = undefined;
     this.#round?.resolve();
     this.#round = undefined;

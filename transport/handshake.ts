@@ -20,6 +20,7 @@ import {
 } from "../codec/option.ts";
 import { ANSWER_STARTS, gotInstead } from "./advice.ts";
 import { type Conn, writeAll } from "./conn.ts";
+import { eventLoop } from "./event_loop.ts";
 import type { LineReader } from "./line_reader.ts";
 
 /** What a JSON text may begin with. */
@@ -116,7 +117,9 @@ export async function acceptHandshake(
   const began = performance.now();
   try {
     const line = await readLine(reader, "the option", OPTION_STARTS);
-    if (line === null || state.answered) return null;
+    if (line === null) return null;
+    await eventLoop.turn();
+    if (state.answered) return null;
     const option = decodeOption(line);
     state.judging = "codec";
     const codec = terms.codecs.get(option.codecType);

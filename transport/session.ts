@@ -349,6 +349,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
         if (this.#state >= State.Closing) break;
         const count = await this.#conn.read(frames.space());
         if (count === null) {
+          await eventLoop.turn();
           this.#onEnd();
           break;
         }
