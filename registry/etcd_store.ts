@@ -137,7 +137,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
    * @param instance The server
    * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off
    * @param incarnation Left out: any; 0: a new one; another number: only that one
-   * @param state What a new incarnation begins with
+   * @param state What a new incarnation was in before, as far as it knows
    * @returns The lease, and whether it is new
    * @throws {RpcError} `resource_exhausted` if a bound would be passed; `not_found` or `aborted` if the incarnation is
    * not on the list; `unavailable` if etcd is away
@@ -146,7 +146,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
     instance: Endpoint,
     ttl: number,
     incarnation?: number,
-    state: InstanceState = "active",
+    state?: InstanceState,
   ): Promise<Grant> {
     await this.#mirror.ready();
     const { address } = instance;
@@ -163,7 +163,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
         ttl: lease.ttl,
         asked: ttl,
         incarnation: kept?.incarnation ?? revision + 1,
-        state: kept?.state ?? state,
+        state: kept?.state ?? this.#table.stateOf(address, state),
         at: before?.at ?? Date.now(),
         lease: lease.lease,
       };

@@ -62,8 +62,8 @@ export class Heartbeat {
   #at: number;
   /** Which registration of the address this is, once the registry has said. */
   #incarnation: number | undefined;
-  /** What the registry has said last, and is to hear if it forgets. */
-  #state: InstanceState = "active";
+  /** What the registry has answered last, and receives if it has forgotten the server. */
+  #state: InstanceState | undefined;
   #failure: RpcError | undefined;
   #running: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
@@ -201,9 +201,8 @@ export class Heartbeat {
   /** Registers as a new incarnation, in the state that it was in: heartbeats of one before count no more. */
   async #register(signal: AbortSignal): Promise<Answer> {
     const { instance, ttl } = this.#options;
-    const state = this.#state === "active" ? undefined : this.#state;
     // What is undefined is left out of JSON.
-    const body = { ...instance, incarnation: 0, ttl, state };
+    const body = { ...instance, incarnation: 0, ttl, state: this.#state };
     return this.#read(await this.#ask({ method: "POST", body, signal }));
   }
 

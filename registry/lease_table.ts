@@ -43,8 +43,9 @@ export const STORE_LIMITS: Names<StoreLimits> = {
   maxHistory: true,
 };
 
-/** How long lists name a server that was taken off, in ms, and how many of them: for clients that poll. */
+/** How long lists name a server that was taken off, in ms: for clients that poll. */
 const WITHDRAWN_FOR = 60_000;
+/** How many of these servers are remembered. */
 const MAX_WITHDRAWN = 1_000;
 
 /** What every store notes of a server. A change makes a new one. */
@@ -87,8 +88,8 @@ export class LeaseTable<R extends LeaseRecord> {
   readonly #sizes = new Map<string, number>();
   /** How many servers offer each service. */
   readonly #services = new Map<string, number>();
-  /** The servers that were taken off, or whose leases ran out while they were paused or draining, and when. */
-  readonly #withdrawn = new Map<string, number>();
+  /** The servers that were taken off, or whose leases ran out in the state named, and when: the oldest first. */
+  readonly #withdrawn = new Map<string, { at: number; state?: InstanceState }>();
   readonly #changes: Change<R>[] = [];
   readonly #waiting = new Set<() => void>();
   #sorted: readonly R[] | undefined;
@@ -165,12 +166,14 @@ export class LeaseTable<R extends LeaseRecord> {
     const isThere = (address: string) => this.#records.has(address);
     const withdrawn = takenOff.filter(isThere);
     const gone = [...lapsed.filter(isThere), ...withdrawn];
+    for (const address of withdrawn) this.#noteWithdrawn(address);
     for (const address of lapsed) {
       const state = this.#records.get(address)?.state ?? "active";
-      if (state !== "active") withdrawn.push(address);
+      if (state === "active") continue;
+      withdrawn.push(address);
+      this.#noteWithdrawn(address, state);
     }
     for (const address of gone) this.#remove(address);
-    for (const address of withdrawn) this.#noteWithdrawn(address);
     for (const record of set) {
       this.#withdrawn.delete(record.instance.address);
       this.#remove(record.instance.address);
@@ -287,9 +290,19 @@ export class LeaseTable<R extends LeaseRecord> {
     return this.#changes[low];
   }
 
-  #noteWithdrawn(address: string): void {
+  /**
+   * The state in which a server that is not on the list registers.
+   *
+   * @param known The state that it was in as far as it knows: it may not have heard of the last one. `undefined` if it
+   * has not been registered before
+   */
+  stateOf(address: string, known: InstanceState | undefined): InstanceState {
+    return known === undefined ? "active" : this.#withdrawn.get(address)?.state ?? known;
+  }
+
+  #noteWithdrawn(address: string, state?: InstanceState): void {
     this.#withdrawn.delete(address);
-    this.#withdrawn.set(address, this.#options.clock.now());
+    this.#withdrawn.set(address, { at: this.#options.clock.now(), state });
     if (this.#withdrawn.size <= MAX_WITHDRAWN) return;
     for (const oldest of this.#withdrawn.keys()) {
       this.#withdrawn.delete(oldest);
@@ -299,11 +312,7 @@ export class LeaseTable<R extends LeaseRecord> {
 
   #listWithdrawn(): readonly string[] {
     const end = this.#options.clock.now() - WITHDRAWN_FOR;
-    for (const [address, at] of this.#withdrawn) {
-      if (at > end) break;
-      this.#withdrawn.delete(address);
-    }
-    return [...this.#withdrawn.keys()];
+    return [...this.#withdrawn].filter(([, { at }]) => at > end).map(([address]) => address);
   }
 
   #wake(): void {

@@ -94,7 +94,7 @@ export class MemoryStore implements RegistryStore {
    * @param instance The server, which will not change afterwards
    * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off
    * @param incarnation Left out: any; 0: a new one; another number: only that one
-   * @param state What a new incarnation begins with
+   * @param state What a new incarnation was in before, as far as it knows
    * @returns The lease, and whether it is new
    * @throws {RpcError} `resource_exhausted` if a bound would be passed, in which case nothing changes; `not_found`
    *   or `aborted` if the incarnation is not on the list
@@ -104,7 +104,7 @@ export class MemoryStore implements RegistryStore {
     instance: Endpoint,
     ttl: number,
     incarnation?: number,
-    state: InstanceState = "active",
+    state?: InstanceState,
   ): Promise<Grant> {
     const now = this.#sweep();
     const before = this.#find(instance.address, incarnation || undefined);
@@ -120,7 +120,7 @@ export class MemoryStore implements RegistryStore {
       instance,
       ttl,
       incarnation: kept?.incarnation ?? revision,
-      state: kept?.state ?? state,
+      state: kept?.state ?? this.#table.stateOf(instance.address, state),
       grantedAt: before?.grantedAt ?? now,
       renewedAt: now,
     };

@@ -101,7 +101,8 @@ export interface RegistryStore {
    *   by up to 2 s
    * @param incarnation Left out: whichever is on the list, or a new one. 0: a new one, which replaces what is there.
    *   Another number: only that one
-   * @param state What a new incarnation begins with. Left out: `"active"`. Without effect on one that stays
+   * @param state What a new incarnation begins with, of a server that was on the list before: unless its lease ran out in
+   *   another one, as far as the store remembers. Left out: `"active"`. Without effect on an incarnation that stays
    * @returns The lease, and whether it is new
    * @throws {RpcError} `resource_exhausted` if there is no room for it, `not_found` if the incarnation is not on the
    *   list any more, `aborted` if another has its place, `unavailable` if the store is away

@@ -210,6 +210,19 @@ for (const state of ["paused", "draining"] as const) {
   });
 }
 
+Deno.test("announce: what is paused while a server is silent is paused when it is back", async () => {
+  const { clock, start, store, answerWith, states } = open();
+  await using registration = await start({ ttl: 3_000 });
+  answerWith(() => new Response("<html>", { status: 502 }));
+  await clock.advance(1_500);
+  await store.setState(ADDRESS, "paused");
+  await clock.advance(5_000);
+  assertEquals(await states(), []);
+  answerWith(() => undefined);
+  await clock.advance(1_500);
+  assertEquals([await states(), registration.failure], [["paused"], undefined]);
+});
+
 Deno.test("announce: one that is started again begins active, whatever the one before was", async () => {
   const { start, store, states } = open();
   const first = await start();
