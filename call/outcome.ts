@@ -1,15 +1,20 @@
 // The errors of calls that end without an answer, made here so that a client, a session and a broadcast say the same.
 
-import { ofCall, RpcError } from "./error.ts";
+import { type Code, ofCall, RpcError } from "./error.ts";
 
 /**
  * The error of a call that ran out of time.
  *
  * @param why Why it was not even sent, if that is known
  */
-export function deadlineExceeded(method: string, notStarted = false, why?: string): RpcError {
+export function deadlineExceeded(
+  method: string,
+  notStarted = false,
+  why?: string,
+  code: Code = "deadline_exceeded",
+): RpcError {
   const what = why === undefined ? "answered in time" : `sent in time: ${why}`;
-  return new RpcError("deadline_exceeded", `Call of ${method} was not ${what}`, { notStarted });
+  return new RpcError(code, `Call of ${method} was not ${what}`, { notStarted });
 }
 
 /**

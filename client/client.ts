@@ -473,7 +473,8 @@ export class Client implements AsyncDisposable {
  * @param target An address such as `tcp@10.0.0.7:9999`, or a discovery
  * @param options Codec, timeouts, balancer, limits
  * @returns A client, which must be closed
- * @throws {RpcError} Why the server cannot be reached or refuses, or that there is no list of servers in time
+ * @throws {RpcError} Why the server cannot be reached or refuses, or that there is no list of servers in time: with the
+ * code of the discovery's `failure`, such as `unauthenticated`, or `unavailable`
  * @throws {TypeError} If the address or an option is none
  * @throws {RangeError} If a number is out of its range
  */
@@ -515,7 +516,8 @@ function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): 
       const { failure } = discovery;
       const why = failure === undefined ? "" : `: ${failure.message}`;
       const message = `No list of servers within ${timeout} ms${why}`;
-      reject(new RpcError("unavailable", message, { cause: failure, notStarted: true }));
+      const code = isRpcError(failure) ? failure.code : "unavailable";
+      reject(new RpcError(code, message, { cause: failure, notStarted: true }));
     };
     const timer = setTimeout(late, timeout);
     list.then(resolve, reject).finally(() => clearTimeout(timer));

@@ -79,7 +79,8 @@ async function tryServer(
       const unsent = !sent || error.code === "unavailable" && error.notStarted && !error.remote;
       if (unsent && call.waitForReady && before !== undefined && leg.channel.state !== "closed") {
         if (signal?.aborted || call.deadline <= performance.now()) throw error;
-        await changes!.changed(before, call, signal, error.message);
+        const code = error.code === "unauthenticated" ? error.code : undefined;
+        await changes!.changed(before, call, signal, error.message, code);
         continue;
       }
       errors.push(error);

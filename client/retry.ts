@@ -1,7 +1,7 @@
 // The long way of a call: waiting for a connection, and going to another server where that is allowed. A call is sent
 // again only where it is certain that no handler was started for it, or where its user says that it may run twice.
 
-import { RpcError } from "../call/error.ts";
+import { type Code, RpcError } from "../call/error.ts";
 import type { Session } from "../transport/session.ts";
 import type { OutgoingCall } from "../transport/outgoing_call.ts";
 import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, mayRetry, sendsAgain } from "./call.ts";
@@ -33,9 +33,16 @@ export interface Changes {
    *
    * @param since What `version` was before the call looked for a server
    * @param why Why it found none
+   * @param code Of the error if the call's deadline comes first; `deadline_exceeded` by default
    * @throws {RpcError} If the call's deadline comes first, or `signal` aborts
    */
-  changed(since: number, call: OutgoingCall, signal: AbortSignal | undefined, why: string): Promise<void>;
+  changed(
+    since: number,
+    call: OutgoingCall,
+    signal: AbortSignal | undefined,
+    why: string,
+    code?: Code,
+  ): Promise<void>;
 }
 
 /** An attempt at a call that failed before it came here. */
@@ -198,7 +205,10 @@ class Way {
     const { changes } = this.#ways;
     const connecting = this.#slow.map(({ address }) => `still connecting to ${address}`);
     const why = [...this.errors.map(({ message }) => message), ...connecting].join("; ");
-    await changes!.changed(this.#version!, this.#call, this.#signal, why || noServer().message);
+    // That all servers refuse the token is what the caller has to know, not that time was short.
+    const refused = this.errors.length > 0 && this.errors.every(({ code }) => code === "unauthenticated");
+    const code = refused ? "unauthenticated" : undefined;
+    await changes!.changed(this.#version!, this.#call, this.#signal, why || noServer().message, code);
     this.#version = changes!.version;
     this.#unreached.clear();
     this.#slow = [];

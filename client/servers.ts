@@ -1,7 +1,7 @@
 // The servers of one client: a channel to each that is in the list, how each stands, and the balancer that picks among
 // them. Owned by a Client.
 
-import type { RpcError } from "../call/error.ts";
+import type { Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
 import { Ejection, type EjectionOptions, type Standing } from "../discovery/ejection.ts";
@@ -128,6 +128,7 @@ export class Servers implements Changes {
    *
    * @param since What `version` was before the call looked for a server
    * @param why Why it found none
+   * @param code Of the error if the call's deadline comes first
    * @throws {RpcError} If the call's deadline comes first, or `signal` aborts
    */
   async changed(
@@ -135,12 +136,13 @@ export class Servers implements Changes {
     { deadline, method }: OutgoingCall,
     signal: AbortSignal | undefined,
     why: string,
+    code?: Code,
   ): Promise<void> {
     if (since !== this.#version) return;
     let go = () => {};
     const change = new Promise<void>((resolve) => this.#waiting.add(go = resolve));
     try {
-      await within(change, deadline, signal, method, why);
+      await within(change, deadline, signal, method, why, code);
     } finally {
       this.#waiting.delete(go);
     }

@@ -1,6 +1,6 @@
 // Waiting no longer than a call's deadline or signal allows. For what is off the hot path: connecting, trying again.
 
-import type { RpcError } from "../call/error.ts";
+import type { Code, RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import { offAbort, onAbort } from "../call/signals.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
@@ -11,7 +11,8 @@ import { MAX_DELAY } from "../discovery/clock.ts";
  * @param deadline On the clock of `performance.now()`; Infinity = none
  * @param method What waits, for the error
  * @param why What it waits for, likewise
- * @throws {RpcError} `deadline_exceeded` or `canceled`, of a call that was not started
+ * @param code Of the error when the deadline comes: `deadline_exceeded` unless time is not what it lacks
+ * @throws {RpcError} `code` or `canceled`, of a call that was not started
  */
 export function within<T>(
   promise: Promise<T>,
@@ -19,10 +20,11 @@ export function within<T>(
   signal: AbortSignal | undefined,
   method: string,
   why?: string,
+  code?: Code,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const left = deadline - performance.now();
-    const late = () => end<RpcError>(reject, deadlineExceeded(method, true, why));
+    const late = () => end<RpcError>(reject, deadlineExceeded(method, true, why, code));
     const timer = left <= MAX_DELAY ? setTimeout(late, Math.max(0, left)) : undefined;
     const aborted = () => end<RpcError>(reject, canceled(method, signal?.reason, true));
     promise.then((value) => end(resolve, value), (error) => end(reject, error));

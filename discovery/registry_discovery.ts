@@ -10,10 +10,13 @@ import { HeldList } from "./held_list.ts";
 import { type RegistryEvent, registryEvents } from "./registry_events.ts";
 import {
   askRegistry,
+  checkRegistryToken,
   type Fetch,
+  firstRevisionOf,
   globalFetch,
+  REFUSALS,
+  type RegistryToken,
   type RegistryUrl,
-  tokenHeaders,
   toRegistryUrls,
 } from "./registry_request.ts";
 import { parseServerList, type ServerList } from "./server_list.ts";
@@ -30,15 +33,19 @@ export interface RegistryDiscoveryOptions {
    */
   refreshInterval?: number;
   /**
-   * How long servers that have suddenly vanished are kept, in ms, 0 or more: all of them when the list is empty, and
-   * those that are missing when the registry starts over without knowing what it told before, as one that has
-   * restarted does. Longer than servers take to announce themselves again, which is a third of their leases.
+   * How long servers that have suddenly vanished are kept, in ms, 0 or more: those whose leases have run out within this
+   * time once they are more than are left on the list, and those that are missing when the registry starts over without
+   * knowing what it listed before, as one that has restarted does. Not those that were paused, drained or taken off.
+   * Longer than servers take to announce themselves again, which is a third of their leases.
    *
    * @default {10_000}
    */
   holdTime?: number;
-  /** What the registry asks of those who read its list. Left out: nothing is shown. */
-  token?: string;
+  /**
+   * What the registry asks of those who read its list; a function is called for each request. Left out: nothing is
+   * shown.
+   */
+  token?: string | (() => string | Promise<string>);
   /**
    * How long the registry may take to answer, in ms, 1 or more.
    *
@@ -113,7 +120,7 @@ const COALESCE = 10;
  */
 export class RegistryDiscovery implements Discovery {
   readonly #urls: readonly URL[];
-  readonly #headers: Record<string, string>;
+  readonly #token: RegistryToken | undefined;
   readonly #refreshInterval: number;
   readonly #timeout: number;
   readonly #maxBytes: number;
@@ -160,7 +167,7 @@ export class RegistryDiscovery implements Discovery {
       }
       for (const url of this.#urls) url.searchParams.set("service", options.service);
     }
-    this.#headers = tokenHeaders(options.token);
+    this.#token = checkRegistryToken(options.token);
     this.#refreshInterval = checkDuration("refreshInterval", options.refreshInterval ?? 10_000, 10);
     this.#timeout = checkDuration("timeout", options.timeout ?? 2_000);
     this.#maxBytes = options.maxListBytes ?? 16 * 1024 * 1024;
@@ -184,7 +191,8 @@ export class RegistryDiscovery implements Discovery {
    * The list, asked for anew if it is older than `refreshInterval`; if that fails, the last good one.
    *
    * @returns The servers, in the order of their addresses
-   * @throws {RpcError} `unavailable` if there has never been a good list; the message names the URL
+   * @throws {RpcError} If there has never been a good list: `unauthenticated` or `permission_denied` if the registry
+   * refuses the token, else `unavailable`; the message names the URL
    */
   async endpoints(): Promise<readonly Endpoint[]> {
     const known = this.#snapshots.latest !== undefined;
@@ -257,18 +265,19 @@ export class RegistryDiscovery implements Discovery {
 
   async #ask(signal?: AbortSignal): Promise<readonly Endpoint[]> {
     const url = this.#url;
-    const { status, text } = await askRegistry({
+    const { status, text, headers, redirectedTo } = await askRegistry({
       fetch: this.#fetch,
       clock: this.#clock,
       method: "GET",
       url,
-      headers: this.#headers,
+      token: this.#token,
       timeout: this.#timeout,
       maxBytes: this.#maxBytes,
       signal,
     });
     let list: ServerList | undefined;
-    let reason = `its answer (status ${status}) is no list`;
+    const from = redirectedTo === undefined ? "" : ` from ${redirectedTo}, to which it redirects,`;
+    let reason = `its answer${from} (status ${status}) is no list`;
     try {
       if (status === 200) list = await parseServerList(text);
     } catch (error) {
@@ -276,9 +285,9 @@ export class RegistryDiscovery implements Discovery {
     }
     if (list === undefined) {
       const message = `Cannot read the list of the registry at ${url.href}: ${reason}`;
-      throw new RpcError("unavailable", message);
+      throw new RpcError(REFUSALS.get(status) ?? "unavailable", message);
     }
-    this.#take({ kind: "list", ...list }, false);
+    this.#take({ kind: "list", firstRevision: firstRevisionOf(headers), ...list }, false);
     return this.#publish();
   }
 
@@ -286,11 +295,14 @@ export class RegistryDiscovery implements Discovery {
     const known = this.#revision;
     this.#failure = undefined;
     if (event.kind === "list") {
-      // Who was told to go on from a revision, and begins anew or further back, has lost its memory.
-      const wentBack = known !== undefined && event.revision !== undefined && event.revision < known;
-      this.#list.replace(event.endpoints, resuming || wentBack);
-    } else if (known === undefined || event.revision > known) this.#list.change(event.set, event.removed);
-    else return;
+      const { revision, firstRevision = 0, endpoints, withdrawn } = event;
+      // A registry that was asked to go on from a revision, and starts again or further back, has lost its memory.
+      const isLost = known !== undefined &&
+        (firstRevision > known || revision !== undefined && revision < known);
+      this.#list.replace(endpoints, { withdrawn, startsOver: resuming || isLost });
+    } else if (known === undefined || event.revision > known) {
+      this.#list.change(event.set, event.removed, event);
+    } else return;
     this.#revision = event.revision;
     if (event.kind === "list") this.#publish();
     else if (!this.#changed) {
@@ -344,7 +356,7 @@ export class RegistryDiscovery implements Discovery {
       fetch: this.#fetch,
       clock: this.#clock,
       url: this.#url,
-      headers: { accept: "text/event-stream, application/json", ...this.#headers },
+      token: this.#token,
       after,
       timeout: this.#timeout,
       maxBytes: this.#maxBytes,

@@ -3,13 +3,14 @@
 
 import { RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
-import type { Endpoint } from "./endpoint.ts";
-import type { Fetch } from "./registry_request.ts";
-import { parseChange, parseServerList } from "./server_list.ts";
+import { type Fetch, firstRevisionOf, type RegistryToken, tokenHeaders } from "./registry_request.ts";
+import { parseChange, parseServerList, type ServerChange, type ServerList } from "./server_list.ts";
 import { Turns } from "./turns.ts";
 
 /** A registry shows every 5 s that it is alive: one that does not for this long, in ms, is taken for dead. */
 const MAX_SILENCE = 12_000;
+/** The same for a stream of which nothing but the beginning has come: something on the way may hold the rest back. */
+const FIRST_SILENCE = 7_000;
 /** The most lines of one event: a registry sends three. */
 const MAX_EVENT_LINES = 1_024;
 /** How many bytes are cut into events before others may have their turn. */
@@ -21,10 +22,10 @@ export interface EventsRequest {
   fetch: Fetch;
   clock: Clock;
   url: URL;
-  headers: Record<string, string>;
+  token: RegistryToken | undefined;
   /** The revision that is known already. */
   after: number | undefined;
-  /** How long the first byte may take, in ms. */
+  /** How long the first byte may take, in ms, and if no revision is known what follows it. */
   timeout: number;
   /** Of one event. */
   maxBytes: number;
@@ -36,15 +37,15 @@ export interface EventsRequest {
 export type RegistryEvent =
   /** It streams: what is known of it stays true until it says otherwise. */
   | { kind: "open" }
-  | { kind: "list"; revision: number | undefined; endpoints: readonly Endpoint[] }
-  | { kind: "change"; revision: number; set: readonly Endpoint[]; removed: readonly string[] };
+  | { kind: "list"; firstRevision?: number } & ServerList
+  | { kind: "change" } & ServerChange;
 
 /**
  * Follows a registry.
  *
- * @returns Once the signal has aborted, true. Else false: what is there does not stream, but may answer with a list,
- * and may have done so already
- * @throws {RpcError} `unavailable` if the registry is away or goes away
+ * @returns Once the signal has aborted, true. Else false: what is there does not stream, or something on the way holds the
+ * stream back, but it may answer with a list, and may have done so already
+ * @throws {RpcError} `unavailable` if the registry is away or goes away; `unauthenticated` if there is no token
  */
 export async function* registryEvents(
   request: EventsRequest,
@@ -64,10 +65,22 @@ export async function* registryEvents(
   const onAbort = () => stop();
   signal.addEventListener("abort", onAbort);
   if (signal.aborted) onAbort();
-  let cancelTimer = clock.setTimer(() => stop(new Error(`no answer within ${timeout} ms`)), timeout);
+  let silent = false;
+  let cancelTimer = () => {};
+  const wait = (ms: number, what: string) => {
+    cancelTimer = clock.setTimer(() => {
+      silent = true;
+      stop(new Error(`${what} ${ms} ms`));
+    }, ms);
+  };
+  wait(timeout, "no answer within");
   let begun = false;
+  // Whether more than the beginning has come.
+  let flows = false;
   try {
-    const response = await request.fetch(url.href, { headers: request.headers, signal: controller.signal });
+    const token = await tokenHeaders(request.token, controller.signal);
+    const headers = { accept: "text/event-stream, application/json", ...token };
+    const response = await request.fetch(url.href, { headers, signal: controller.signal });
     reader = response.body?.getReader();
     if (controller.signal.aborted) stop();
     const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
@@ -80,22 +93,24 @@ export async function* registryEvents(
       cancelTimer();
       if (done) break;
       if (isStream && !begun) yield { kind: "open" };
+      flows = begun;
       begun = true;
-      cancelTimer = clock.setTimer(
-        () => stop(new Error(`no sign of life for ${MAX_SILENCE} ms`)),
-        MAX_SILENCE,
-      );
       for (let at = 0; at < value.length; at += PART) {
         for (const raw of parser.push(value.subarray(at, at + PART))) {
           const event = await toEvent(raw, turns);
-          if (event !== undefined) yield event;
+          if (event === undefined) continue;
+          flows = true;
+          yield event;
         }
         await turns.rest();
       }
+      const listDue = isStream && request.after === undefined;
+      wait(flows ? MAX_SILENCE : listDue ? timeout : FIRST_SILENCE, "no sign of life for");
     }
     if (!isStream && failure === undefined && !signal.aborted) {
       const list = await parseServerList(parser.end(), turns);
-      if (list !== undefined) yield { kind: "list", ...list };
+      const firstRevision = firstRevisionOf(response.headers);
+      if (list !== undefined) yield { kind: "list", firstRevision, ...list };
       return false;
     }
     if (signal.aborted) return true;
@@ -103,7 +118,8 @@ export async function* registryEvents(
   } catch (cause) {
     if (signal.aborted) return true;
     // Something on the way may hold the stream back: the list may come all the same.
-    if (reader !== undefined && !begun && failure !== undefined) return false;
+    if (silent && !flows) return false;
+    if (cause instanceof RpcError) throw cause;
     const reason = (failure ?? cause as Error).message;
     const doing = reader === undefined ? "reach" : "follow";
     throw new RpcError("unavailable", `Cannot ${doing} registry at ${request.url.href}: ${reason}`, {

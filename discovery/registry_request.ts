@@ -1,7 +1,7 @@
 // One HTTP exchange with a registry, bounded in time and size. Used by RegistryDiscovery and by announce().
 
 import { contained } from "../call/ambient.ts";
-import { RpcError } from "../call/error.ts";
+import { type Code, RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 
 const DEFAULT_PATH = "/_rpc_/registry";
@@ -14,8 +14,21 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 /** The global one, whichever that is when it is asked. */
 export const globalFetch: Fetch = (url, init) => contained(() => fetch(url, init));
 
+/** What a registry, or a proxy in front of it, means by these statuses. */
+export const REFUSALS: ReadonlyMap<number, Code> = new Map<number, Code>([
+  [401, "unauthenticated"],
+  [403, "permission_denied"],
+]);
+
 /** Where a registry is: one URL, or those of several processes that serve the same store. */
 export type RegistryUrl = string | URL | readonly (string | URL)[];
+
+/**
+ * What a registry asks of those who use it: visible ASCII characters, or a function that returns them. The function is
+ * called for each request, so that a token that expires can be replaced. If it fails, so does the request, with
+ * `unauthenticated`.
+ */
+export type RegistryToken = string | (() => string | Promise<string>);
 
 /** What to ask, and within which bounds. */
 export interface RegistryRequest {
@@ -23,6 +36,7 @@ export interface RegistryRequest {
   clock: Clock;
   method: "GET" | "POST" | "DELETE";
   url: URL;
+  token?: RegistryToken;
   headers?: Record<string, string>;
   /** Sent as JSON. */
   body?: unknown;
@@ -38,6 +52,9 @@ export interface RegistryRequest {
 export interface RegistryAnswer {
   status: number;
   text: string;
+  headers: Headers;
+  /** Where it came from, if the registry's URL redirects. */
+  redirectedTo: string | undefined;
 }
 
 /**
@@ -51,9 +68,42 @@ export function toRegistryUrls(urls: RegistryUrl): readonly URL[] {
   return all.map(toRegistryUrl);
 }
 
-/** The headers that show a token, if there is one. */
-export function tokenHeaders(token: string | undefined): Record<string, string> {
-  if (token === undefined) return {};
+/**
+ * Checks an option.
+ *
+ * @throws {TypeError} If it is a text that no header can carry, or neither a text nor a function
+ */
+export function checkRegistryToken(token: RegistryToken | undefined): RegistryToken | undefined {
+  if (typeof token !== "function" && token !== undefined) bearer(token);
+  return token;
+}
+
+/**
+ * The headers that carry a token, if there is one.
+ *
+ * @param signal Ends waiting for a function, with its reason
+ * @throws {RpcError} `unauthenticated` if the function fails or returns no token
+ */
+export async function tokenHeaders(
+  token: RegistryToken | undefined,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  if (typeof token !== "function") return token === undefined ? {} : bearer(token);
+  try {
+    return bearer(
+      await new Promise<string>((resolve, reject) => {
+        if (signal.aborted) reject(signal.reason);
+        signal.addEventListener("abort", () => reject(signal.reason));
+        contained(async () => await token()).then(resolve, reject);
+      }),
+    );
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new RpcError("unauthenticated", `Cannot get the registry's token: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function bearer(token: unknown): Record<string, string> {
   if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return { authorization: `Bearer ${token}` };
   throw new TypeError("Cannot use token: expected a text of visible ASCII characters");
 }
@@ -77,7 +127,8 @@ function toRegistryUrl(text: string | URL): URL {
  * Asks a registry.
  *
  * @returns Its answer, whatever the status
- * @throws {RpcError} `unavailable` if there is no whole answer within the bounds; the message names the URL
+ * @throws {RpcError} `unavailable` if there is no whole answer within the bounds, `unauthenticated` if there is no token;
+ * the message names the URL
  */
 export async function askRegistry(request: RegistryRequest): Promise<RegistryAnswer> {
   const { clock, signal, url } = request;
@@ -90,20 +141,39 @@ export async function askRegistry(request: RegistryRequest): Promise<RegistryAns
   signal?.addEventListener("abort", onAbort);
   if (signal?.aborted) onAbort();
   try {
+    const token = await tokenHeaders(request.token, controller.signal);
     const response = await request.fetch(url.href, {
       method: request.method,
-      headers: { accept: "application/json", ...request.headers },
+      headers: { accept: "application/json", ...token, ...request.headers },
       body: request.body === undefined ? undefined : JSON.stringify(request.body),
       signal: controller.signal,
     });
-    return { status: response.status, text: await readText(response, request.maxBytes) };
+    return {
+      status: response.status,
+      text: await readText(response, request.maxBytes),
+      headers: response.headers,
+      redirectedTo: response.redirected ? response.url : undefined,
+    };
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RpcError("unavailable", `Cannot reach registry at ${url.href}: ${reason}`, { cause });
+    if (cause instanceof RpcError) throw cause;
+    throw new RpcError("unavailable", `Cannot reach registry at ${url.href}: ${messageOf(cause)}`, { cause });
   } finally {
     cancelTimer();
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/**
+ * The revision that the list of an answer began with, as when the registry was started: who knows an older one knows a
+ * list that the registry has lost. `undefined` if it does not say.
+ */
+export function firstRevisionOf(headers: Headers): number | undefined {
+  const text = headers.get("x-rpc-first-revision") ?? "";
+  return /^[0-9]{1,16}$/.test(text) ? Number(text) : undefined;
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 async function readText(response: Response, maxBytes: number): Promise<string> {

@@ -11,6 +11,8 @@ export interface ServerList {
   revision: number | undefined;
   /** In the order of their addresses, so that a list in another order is not another list. */
   endpoints: readonly Endpoint[];
+  /** The addresses of servers that are paused or draining, or were taken off lately. */
+  withdrawn: readonly string[];
 }
 
 /** What has changed. */
@@ -18,6 +20,8 @@ export interface ServerChange {
   revision: number;
   set: readonly Endpoint[];
   removed: readonly string[];
+  /** Those that were paused, drained or taken off: the leases of the others have run out. */
+  withdrawn: readonly string[];
 }
 
 /** How many values an answer may have besides its servers. */
@@ -26,7 +30,7 @@ const MAX_FIELDS = 64;
 export const MAX_SERVERS = 16_384;
 
 /**
- * Reads `{ "revision": …, "servers": [{ "address": … }, …] }`.
+ * Reads `{ "revision": …, "servers": [{ "address": … }, …], "withdrawn": ["…", …] }`.
  *
  * @param text The body of the answer
  * @param turns When others have their turn
@@ -40,12 +44,16 @@ export async function parseServerList(
 ): Promise<ServerList | undefined> {
   const object = await readObject(text, "servers", turns);
   if (object?.servers === undefined) return undefined;
-  const { servers, fields: { revision } } = object;
-  return { revision: isRevision(revision) ? revision : undefined, endpoints: servers };
+  const { servers, withdrawn = [], fields: { revision } } = object;
+  return {
+    revision: isRevision(revision) ? revision : undefined,
+    endpoints: servers,
+    withdrawn,
+  };
 }
 
 /**
- * Reads `{ "revision": …, "set": [{ "address": … }, …], "removed": ["…", …] }`.
+ * Reads `{ "revision": …, "set": [{ "address": … }, …], "removed": ["…", …], "withdrawn": ["…", …] }`.
  *
  * @param text The data of the event
  * @param turns When others have their turn
@@ -55,8 +63,8 @@ export async function parseServerList(
 export async function parseChange(text: string, turns: SomeTurns): Promise<ServerChange | undefined> {
   const object = await readObject(text, "set", turns);
   if (object?.servers === undefined || object.removed === undefined) return undefined;
-  const { servers, removed, fields: { revision } } = object;
-  return isRevision(revision) ? { revision, set: servers, removed } : undefined;
+  const { servers, removed, withdrawn = [], fields: { revision } } = object;
+  return isRevision(revision) ? { revision, set: servers, removed, withdrawn } : undefined;
 }
 
 type SomeTurns = Pick<Turns, "over" | "rest">;
@@ -65,6 +73,7 @@ interface ReadObject {
   /** In the order of their addresses; `undefined` if there is no such array. */
   servers: readonly Endpoint[] | undefined;
   removed: readonly string[] | undefined;
+  withdrawn: readonly string[] | undefined;
   /** The fields that are no arrays. */
   fields: Readonly<Record<string, unknown>>;
 }
@@ -73,6 +82,7 @@ interface ReadObject {
 async function readObject(text: string, servers: string, turns: SomeTurns): Promise<ReadObject | undefined> {
   let byAddress: Map<string, Endpoint> | undefined;
   let removed: string[] | undefined;
+  let withdrawn: string[] | undefined;
   const fields = new Map<string, unknown>();
   let count = 0;
   try {
@@ -85,11 +95,15 @@ async function readObject(text: string, servers: string, turns: SomeTurns): Prom
       if (!isElement) {
         if (field === servers) byAddress = Array.isArray(value) ? new Map() : undefined;
         else if (field === "removed") removed = Array.isArray(value) ? [] : undefined;
+        else if (field === "withdrawn") withdrawn = Array.isArray(value) ? [] : undefined;
         else fields.set(field, value);
       } else if (field === servers) {
         const endpoint = parseEntry(value);
         if (endpoint !== undefined) byAddress?.set(endpoint.address, endpoint);
-      } else if (field === "removed" && typeof value === "string") removed?.push(value);
+      } else if (typeof value === "string") {
+        if (field === "removed") removed?.push(value);
+        else if (field === "withdrawn") withdrawn?.push(value);
+      }
     }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
@@ -99,6 +113,7 @@ async function readObject(text: string, servers: string, turns: SomeTurns): Prom
     servers: byAddress &&
       Object.freeze([...byAddress.values()].sort((a, b) => a.address < b.address ? -1 : 1)),
     removed,
+    withdrawn,
     fields: Object.fromEntries(fields),
   };
 }

@@ -223,7 +223,7 @@ async function followed(text: string): Promise<void> {
     fetch: () => Promise.resolve(new Response(text, { headers: { "content-type": "text/event-stream" } })),
     clock: SYSTEM_CLOCK,
     url: new URL("http://127.0.0.1/"),
-    headers: {},
+    token: undefined,
     after: undefined,
     timeout: 1_000,
     maxBytes: 1_048_576,

@@ -1,18 +1,20 @@
 // Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
+import type { RpcError } from "../call/error.ts";
 import { sheltered } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import {
+  checkRegistryToken,
   type Fetch,
   globalFetch,
   type RegistryUrl,
-  tokenHeaders,
   toRegistryUrls,
 } from "../discovery/registry_request.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { followingRedirects } from "./redirects.ts";
 
 /** Options of {@linkcode announce}. */
 export interface AnnounceOptions {
@@ -24,7 +26,8 @@ export interface AnnounceOptions {
    */
   ttl?: number;
   /**
-   * The time between heartbeats, in ms, 1 or more and less than `ttl`, ±10 %.
+   * The time between heartbeats, in ms, 1 or more and less than `ttl`, ±10 %. At most half of the lease that the registry
+   * grants: a longer one is shortened to that.
    *
    * @default {a third of the lease that the registry grants}
    */
@@ -35,8 +38,11 @@ export interface AnnounceOptions {
    * @default {2_000}
    */
   timeout?: number;
-  /** What the registry asks of those who change its list. Left out: nothing is shown. */
-  token?: string;
+  /**
+   * What the registry asks of those who change its list; a function is called for each request, so that a token can be
+   * replaced while the server runs. Left out: nothing is shown.
+   */
+  token?: string | (() => string | Promise<string>);
   /** Ends the registration, as `close()` does. */
   signal?: AbortSignal;
   /** Told when the registry goes away and when it is back. Nothing is logged by default. */
@@ -92,8 +98,13 @@ export interface Registration extends AsyncDisposable {
   /** The address that is on the list. */
   readonly address: string;
   /**
-   * Stops the heartbeats and takes the server off the list. Takes 1 s at most, and does not reject: if the
-   * registry is away, the server leaves the list when its lease runs out. Closing twice is fine.
+   * Why the last heartbeat failed, such as `unavailable` or `unauthenticated`: the server leaves the list when its lease
+   * runs out, unless a later one arrives. Undefined while all is well.
+   */
+  readonly failure: RpcError | undefined;
+  /**
+   * Stops the heartbeats and takes the server off the list. Tries again for up to 1 s, and does not reject: if that
+   * fails, `log` says so, and the server leaves the list when its lease runs out. Closing twice is fine.
    */
   close(): Promise<void>;
   /**
@@ -124,8 +135,8 @@ const TELL_TIME = 100;
  *
  * Resolves once the server is registered. If the registry is away at the start, it is tried again until it
  * answers or the signal aborts, at intervals that grow from 100 ms to a third of that of heartbeats. Afterwards a
- * registry may go away and come back, empty even: heartbeats go on, and register the server anew. They never
- * overlap.
+ * registry may go away and come back, empty even: heartbeats go on, and register the server again, as paused or
+ * draining if that is what the registry has answered last. They never overlap. `failure` says why one has failed.
  *
  * Each call is a new incarnation of its address: from then on the registry refuses heartbeats of one before, and
  * `close()` does not take off one that has come after. Where another has its place, a server goes on trying until
@@ -156,7 +167,8 @@ const TELL_TIME = 100;
  * @returns The registration
  * @throws {TypeError} If the URL, the instance or an option is not one, or clients cannot reach the address
  * @throws {RangeError} If something in them is out of its range
- * @throws {RpcError} If the registry refuses the server, with the registry's code and reason
+ * @throws {RpcError} If the registry refuses the server, with the registry's code and reason: `unauthenticated` for the
+ * token, `resource_exhausted` if it is full; `failed_precondition` if the URL redirects to another origin
  * @throws The signal's reason, if it aborts before the server is registered
  */
 export async function announce(
@@ -177,12 +189,12 @@ export async function announce(
   const log = sheltered(options.log) ?? (() => {});
   const heartbeat = new Heartbeat({
     urls: toRegistryUrls(registryUrl),
-    headers: tokenHeaders(options.token),
+    token: checkRegistryToken(options.token),
     instance: endpoint,
     ttl,
     interval,
     timeout: checkDuration("timeout", options.timeout ?? 2_000),
-    fetch: options.fetch ?? globalFetch,
+    fetch: followingRedirects(options.fetch ?? globalFetch),
     clock,
     random: options.random ?? Math.random,
     log,
@@ -209,7 +221,15 @@ export async function announce(
     await sleep(clock, TELL_TIME, new AbortController().signal);
     await server.shutdown(options);
   };
-  return { address: endpoint.address, close, shutdown, [Symbol.asyncDispose]: close };
+  return {
+    address: endpoint.address,
+    get failure() {
+      return heartbeat.failure;
+    },
+    close,
+    shutdown,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 /** Refuses what a server can listen on, but no client on another machine can connect to. */

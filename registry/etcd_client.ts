@@ -30,7 +30,9 @@ export interface EtcdWrite {
   ifModRevision: number;
   /** Left out, the key is deleted. */
   value?: string;
-  /** The lease to bind it to; "0" for none. */
+  /** Another key, written without a value as this one is deleted. */
+  note?: string;
+  /** The lease to bind what is written to; "0" for none. */
   lease?: string;
 }
 
@@ -79,13 +81,16 @@ export class EtcdClient {
   }
 
   /** Writes. Returns the revision, or undefined if somebody else was faster or the lease is over. */
-  async write({ key, ifModRevision, value, lease = "0" }: EtcdWrite): Promise<number | undefined> {
-    const operation = value === undefined
-      ? { request_delete_range: { key: encode(key) } }
-      : { request_put: { key: encode(key), value: encode(value), lease } };
+  async write({ key, ifModRevision, value, note, lease = "0" }: EtcdWrite): Promise<number | undefined> {
+    const put = (key: string, value: string) => ({
+      request_put: { key: encode(key), value: encode(value), lease },
+    });
+    const operations = value === undefined
+      ? [{ request_delete_range: { key: encode(key) } }, ...(note === undefined ? [] : [put(note, "")])]
+      : [put(key, value)];
     const answer = await this.#ask("kv/txn", {
       compare: [{ key: encode(key), target: "MOD", result: "EQUAL", mod_revision: String(ifModRevision) }],
-      success: [operation],
+      success: operations,
     }, [404]);
     return answer.succeeded === true ? revisionOf(answer) : undefined;
   }

@@ -15,6 +15,9 @@ const MAX_BACKOFF = 1_000;
 /** How long a write may take to come back by the watch, in ms. */
 const ECHO_TIMEOUT = 1_000;
 
+/** Ends the key of a note that a server was taken off, which its lease does not explain. No address has a space. */
+export const TAKEN_OFF = " taken off";
+
 /** What etcd holds of a server. */
 export interface EtcdRecord extends LeaseRecord {
   /** The lease as it was asked for, of which etcd may have granted more. */
@@ -140,7 +143,11 @@ export class EtcdMirror {
         const records = set.map((entry) => parseRecord(entry, prefix)).filter((record) =>
           record !== undefined
         );
-        table.apply(revision, records, removed.map((key) => key.slice(prefix.length)));
+        const takenOff = notesIn(set, prefix);
+        const lapsed = removed.map((key) => key.slice(prefix.length)).filter((address) =>
+          !takenOff.includes(address)
+        );
+        table.apply(revision, records, lapsed, takenOff);
         this.#wake();
       }
     } finally {
@@ -166,7 +173,7 @@ export class EtcdMirror {
     const records = entries.map((entry) => parseRecord(entry, prefix)).filter((record) =>
       record !== undefined
     );
-    table.replace(revision, records, (a, b) => a.modRevision === b.modRevision);
+    table.replace(revision, records, (a, b) => a.modRevision === b.modRevision, notesIn(entries, prefix));
     this.#wake();
   }
 
@@ -184,6 +191,13 @@ export class EtcdMirror {
     this.#waiting.clear();
     for (const resolve of waiting) resolve();
   }
+}
+
+/** The addresses of servers that were taken off. */
+function notesIn(entries: readonly EtcdEntry[], prefix: string): string[] {
+  return entries.filter(({ key }) => key.endsWith(TAKEN_OFF)).map(({ key }) =>
+    key.slice(prefix.length, -TAKEN_OFF.length)
+  );
 }
 
 /** What a key says, or undefined if something else wrote it. */

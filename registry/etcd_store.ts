@@ -9,7 +9,7 @@ import type { Endpoint } from "../discovery/endpoint.ts";
 import { type Fetch, globalFetch } from "../discovery/registry_request.ts";
 import { sameEndpoint } from "../discovery/snapshots.ts";
 import { EtcdClient } from "./etcd_client.ts";
-import { EtcdMirror, type EtcdRecord, parseRecord } from "./etcd_mirror.ts";
+import { EtcdMirror, type EtcdRecord, parseRecord, TAKEN_OFF } from "./etcd_mirror.ts";
 import { LeaseTable, notThat, notThere, STORE_LIMITS, type StoreLimits } from "./lease_table.ts";
 import type {
   Grant,
@@ -56,6 +56,8 @@ const NAMES: Names<EtcdStoreOptions> = {
   clock: true,
 };
 
+/** How long etcd keeps the note that a server was taken off: for registries that hear of it from etcd. */
+const NOTE_SECONDS = 60;
 /** How often a write is tried again because somebody else was faster. */
 const MAX_TRIES = 8;
 
@@ -106,7 +108,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
       timeout: checkDuration("timeout", options.timeout ?? 2_000),
       signal,
     });
-    this.#table = new LeaseTable<EtcdRecord>({ limits: options, toLease });
+    this.#table = new LeaseTable<EtcdRecord>({ limits: options, clock, toLease });
     this.#mirror = new EtcdMirror({
       client: this.#client,
       table: this.#table,
@@ -135,11 +137,17 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
    * @param instance The server
    * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off
    * @param incarnation Left out: any; 0: a new one; another number: only that one
+   * @param state What a new incarnation was in before, as far as it knows
    * @returns The lease, and whether it is new
    * @throws {RpcError} `resource_exhausted` if a bound would be passed; `not_found` or `aborted` if the incarnation is
    * not on the list; `unavailable` if etcd is away
    */
-  async grant(instance: Endpoint, ttl: number, incarnation?: number): Promise<Grant> {
+  async grant(
+    instance: Endpoint,
+    ttl: number,
+    incarnation?: number,
+    state?: InstanceState,
+  ): Promise<Grant> {
     await this.#mirror.ready();
     const { address } = instance;
     const grant = await this.#write(address, incarnation || undefined, async (before, revision) => {
@@ -155,7 +163,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
         ttl: lease.ttl,
         asked: ttl,
         incarnation: kept?.incarnation ?? revision + 1,
-        state: kept?.state ?? "active",
+        state: kept?.state ?? this.#table.stateOf(address, state),
         at: before?.at ?? Date.now(),
         lease: lease.lease,
       };
@@ -273,11 +281,13 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
       if (after === "delete" && created) return { record: undefined, created };
       if (after === before) return { record: before, created };
       const draft = after === "delete" ? undefined : after;
+      const note = draft === undefined ? await this.#client.grantLease(NOTE_SECONDS) : undefined;
       const written = await this.#client.write({
         key: this.#prefix + address,
         ifModRevision: modRevision,
         value: draft === undefined ? undefined : JSON.stringify({ ...draft, lease: undefined }),
-        lease: draft?.lease,
+        note: this.#prefix + address + TAKEN_OFF,
+        lease: draft?.lease ?? note?.id,
       });
       const unused = written === undefined ? draft?.lease : before?.lease;
       const used = written === undefined ? before?.lease : draft?.lease;

@@ -3,6 +3,7 @@
 
 import { type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
+import type { Clock } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { InstanceState, Lease, LeaseEvent, LeaseList, WatchLeasesOptions } from "./store.ts";
 
@@ -42,6 +43,11 @@ export const STORE_LIMITS: Names<StoreLimits> = {
   maxHistory: true,
 };
 
+/** How long lists name a server that was taken off, in ms: for clients that poll. */
+const WITHDRAWN_FOR = 60_000;
+/** How many of these servers are remembered. */
+const MAX_WITHDRAWN = 1_000;
+
 /** What every store notes of a server. A change makes a new one. */
 export interface LeaseRecord {
   readonly instance: Endpoint;
@@ -53,7 +59,10 @@ export interface LeaseRecord {
 /** What a table needs of its store. */
 export interface LeaseTableOptions<R extends LeaseRecord> {
   limits: StoreLimits;
-  /** The revision that an empty table begins with. Left out if it is to be filled by `replace` first. */
+  clock: Clock;
+  /**
+   * The revision that an empty table begins with. Left out if it is to be filled by `replace` first.
+   */
   revision?: number;
   /** What of a record others see. */
   toLease: (record: R) => Lease;
@@ -67,6 +76,7 @@ interface Change<R> {
   revision: number;
   set: readonly R[];
   removed: readonly string[];
+  withdrawn: readonly string[];
 }
 
 /** The leases, one for each address. */
@@ -78,6 +88,8 @@ export class LeaseTable<R extends LeaseRecord> {
   readonly #sizes = new Map<string, number>();
   /** How many servers offer each service. */
   readonly #services = new Map<string, number>();
+  /** The servers that were taken off, or whose leases ran out in the state named, and when: the oldest first. */
+  readonly #withdrawn = new Map<string, { at: number; state?: InstanceState }>();
   readonly #changes: Change<R>[] = [];
   readonly #waiting = new Set<() => void>();
   #sorted: readonly R[] | undefined;
@@ -139,33 +151,65 @@ export class LeaseTable<R extends LeaseRecord> {
     if (services > maxServices) throw full(instance, `${maxServices} services, its maxServices`);
   }
 
-  /** Takes a change, and tells those who watch. */
-  apply(revision: number, set: readonly R[], removed: readonly string[] = []): void {
-    const gone = removed.filter((address) => this.#records.has(address));
+  /**
+   * Takes a change, and tells those who watch.
+   *
+   * @param lapsed The addresses of servers whose leases have run out
+   * @param takenOff The addresses of servers that were taken off
+   */
+  apply(
+    revision: number,
+    set: readonly R[],
+    lapsed: readonly string[] = [],
+    takenOff: readonly string[] = [],
+  ): void {
+    const isThere = (address: string) => this.#records.has(address);
+    const withdrawn = takenOff.filter(isThere);
+    const gone = [...lapsed.filter(isThere), ...withdrawn];
+    for (const address of withdrawn) this.#noteWithdrawn(address);
+    for (const address of lapsed) {
+      const state = this.#records.get(address)?.state ?? "active";
+      if (state === "active") continue;
+      withdrawn.push(address);
+      this.#noteWithdrawn(address, state);
+    }
     for (const address of gone) this.#remove(address);
     for (const record of set) {
+      this.#withdrawn.delete(record.instance.address);
       this.#remove(record.instance.address);
       this.#add(record);
     }
     this.#revision = Math.max(this.#revision, revision);
     if (set.length === 0 && gone.length === 0) return;
     this.#sorted = undefined;
-    this.#changes.push({ revision: this.#revision, set, removed: gone });
+    this.#changes.push({ revision: this.#revision, set, removed: gone, withdrawn });
     if (this.#changes.length > this.#limits.maxHistory) this.#from = this.#changes.shift()!.revision;
     this.#wake();
   }
 
-  /** Takes a whole list, as the change that leads to it. An older revision makes everybody start over. */
-  replace(revision: number, records: readonly R[], same: (a: R, b: R) => boolean): void {
+  /**
+   * Takes a whole list, as the change that leads to it. An older revision makes everybody start over.
+   *
+   * @param takenOff As for `apply`; they may have come back
+   */
+  replace(
+    revision: number,
+    records: readonly R[],
+    same: (a: R, b: R) => boolean,
+    takenOff: readonly string[] = [],
+  ): void {
     const addresses = new Set(records.map(({ instance }) => instance.address));
+    const notes = new Set(takenOff);
     const removed = [...this.#records.keys()].filter((address) => !addresses.has(address));
+    const withdrawn = removed.filter((address) => notes.has(address));
+    const lapsed = removed.filter((address) => !notes.has(address));
     const set = records.filter((record) => {
       const before = this.#records.get(record.instance.address);
       return before === undefined || !same(before, record);
     });
     const goesOn = this.#from <= this.#revision && revision >= this.#revision;
     if (!goesOn) this.#revision = revision;
-    this.apply(revision, set, removed);
+    this.apply(revision, set, lapsed, withdrawn);
     if (goesOn) return;
     // How it has come to this is not known: who knew something before starts over.
     this.#changes.length = 0;
@@ -178,7 +222,12 @@ export class LeaseTable<R extends LeaseRecord> {
     const { toLease } = this.#options;
     this.#sorted ??= [...this.#records.values()]
       .sort((a, b) => a.instance.address < b.instance.address ? -1 : 1);
-    return { revision: this.#revision, leases: this.#sorted.map(toLease) };
+    return {
+      revision: this.#revision,
+      firstRevision: this.#options.revision,
+      leases: this.#sorted.map(toLease),
+      withdrawn: this.#listWithdrawn(),
+    };
   }
 
   /** Ends all watches with an error: what they wait for is not known to come. */
@@ -239,6 +288,31 @@ export class LeaseTable<R extends LeaseRecord> {
       else high = middle;
     }
     return this.#changes[low];
+  }
+
+  /**
+   * The state in which a server that is not on the list registers.
+   *
+   * @param known The state that it was in as far as it knows: it may not have heard of the last one. `undefined` if it
+   * has not been registered before
+   */
+  stateOf(address: string, known: InstanceState | undefined): InstanceState {
+    return known === undefined ? "active" : this.#withdrawn.get(address)?.state ?? known;
+  }
+
+  #noteWithdrawn(address: string, state?: InstanceState): void {
+    this.#withdrawn.delete(address);
+    this.#withdrawn.set(address, { at: this.#options.clock.now(), state });
+    if (this.#withdrawn.size <= MAX_WITHDRAWN) return;
+    for (const oldest of this.#withdrawn.keys()) {
+      this.#withdrawn.delete(oldest);
+      break;
+    }
+  }
+
+  #listWithdrawn(): readonly string[] {
+    const end = this.#options.clock.now() - WITHDRAWN_FOR;
+    return [...this.#withdrawn].filter(([, { at }]) => at > end).map(([address]) => address);
   }
 
   #wake(): void {

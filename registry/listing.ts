@@ -1,10 +1,11 @@
 // Which part of the list a request asks for, and how it is written: as JSON, as the header, as server-sent events.
 // Used by registry.ts.
 
+import type { Endpoint } from "../discovery/endpoint.ts";
 import type { Lease, LeaseEvent, LeaseList } from "./store.ts";
 
-/** Many HTTP implementations refuse a header beyond this. */
-const MAX_LIST_HEADER = 8192;
+/** All headers of an answer together may have 4 KiB with the settings that nginx comes with. */
+const MAX_LIST_HEADER = 2048;
 /** Addresses are listed in a header too, which can carry no more than this. */
 export const HEADER_SAFE = /^[\x21-\x7e]*$/;
 
@@ -27,49 +28,63 @@ export class Listing {
 
   /** The list as the headers and the value of a JSON answer. */
   toAnswer(list: LeaseList): { headers: Record<string, string>; value: Record<string, unknown> } {
-    const leases = list.leases.filter((lease) => this.#shows(lease));
-    const callable = leases.filter(({ state }) => state === "active");
+    const callable = list.leases.filter((lease) => lease.state === "active" && this.#shows(lease));
     // A store may hold what has not come by way of a registry.
     const addresses = callable.map(({ instance }) => instance.address).filter((text) =>
       HEADER_SAFE.test(text)
     )
       .join(",");
-    const revision = { "x-rpc-revision": String(list.revision) };
+    const revision = {
+      "x-rpc-revision": String(list.revision),
+      ...(list.firstRevision === undefined ? {} : { "x-rpc-first-revision": String(list.firstRevision) }),
+    };
     return {
       headers: addresses.length <= MAX_LIST_HEADER
         ? { ...revision, "x-rpc-servers": addresses }
         : { ...revision, "x-rpc-servers-omitted": String(callable.length) },
-      value: this.#toValue(list.revision, leases),
+      value: this.#toValue(list),
     };
   }
 
   /** An event of the store as a server-sent event, whose id is the revision: what a resumed watch begins with. */
   toEvent(event: LeaseEvent): string {
     if ("list" in event) {
-      const { revision, leases } = event.list;
-      return text("list", revision, this.#toValue(revision, leases.filter((lease) => this.#shows(lease))));
+      return text("list", event.list.revision, this.#toValue(event.list));
     }
-    const { revision, set, removed } = event.change;
+    const { revision, set, removed, withdrawn = [] } = event.change;
     const { shown = [], hidden = [] } = Object.groupBy(
       set,
       (lease) => this.#shows(lease) ? "shown" : "hidden",
     );
     // Whether those that are hidden now were shown before is not known here, and does not matter.
-    const gone = [...removed, ...hidden.map(({ instance }) => instance.address)];
+    const gone = [...removed, ...addressesOf(hidden)];
+    const inactive = addressesOf(shown.filter(({ state }) => state !== "active"));
     return text("change", revision, {
       revision,
       set: shown.map((lease) => this.#toEntry(lease)),
       removed: gone,
+      ...toWithdrawn([...withdrawn, ...addressesOf(hidden), ...inactive]),
     });
   }
 
   #shows({ instance, state }: Lease): boolean {
-    if (!this.#all && state !== "active") return false;
-    return this.#service === null || (instance.services?.includes(this.#service) ?? false);
+    return (this.#all || state === "active") && this.#isAsked(instance);
   }
 
-  #toValue(revision: number, leases: readonly Lease[]): Record<string, unknown> {
-    return { revision, ttl: this.#ttl, servers: leases.map((lease) => this.#toEntry(lease)) };
+  /** Whether it offers the service that is asked for. */
+  #isAsked({ services }: Endpoint): boolean {
+    return this.#service === null || (services?.includes(this.#service) ?? false);
+  }
+
+  #toValue({ revision, leases, withdrawn = [] }: LeaseList): Record<string, unknown> {
+    const shown = leases.filter((lease) => this.#shows(lease));
+    const inactive = leases.filter(({ instance, state }) => state !== "active" && this.#isAsked(instance));
+    return {
+      revision,
+      ttl: this.#ttl,
+      ...toWithdrawn([...addressesOf(inactive), ...withdrawn]),
+      servers: shown.map((lease) => this.#toEntry(lease)),
+    };
   }
 
   #toEntry({ instance, ttl, age, idle, state, incarnation }: Lease): Record<string, unknown> {
@@ -81,6 +96,15 @@ export class Listing {
       ...(this.#all ? { state, incarnation } : {}),
     };
   }
+}
+
+function addressesOf(leases: readonly Lease[]): string[] {
+  return leases.map(({ instance }) => instance.address);
+}
+
+/** Left out if there is nothing to say. */
+function toWithdrawn(withdrawn: readonly string[]): Record<string, unknown> {
+  return withdrawn.length === 0 ? {} : { withdrawn };
 }
 
 function text(name: string, revision: number, value: Record<string, unknown>): string {

@@ -19,6 +19,7 @@ Usage: deno task registry [options]
   --help           Print this
 
 If the variable REGISTRY_TOKEN is set, who changes the list must show it: Authorization: Bearer TOKEN
+Of several tokens, separated by spaces, each one is valid
 `;
 /** How long requests under way may take to end when the program is told to stop, in ms. */
 const STOP_TIMEOUT = 1_000;
@@ -75,11 +76,16 @@ function openStore(store: string): EtcdStore | undefined {
 
 /** Whether changes need a token. */
 function hasToken(): boolean {
-  return Boolean(Deno.env.get("REGISTRY_TOKEN"));
+  return readTokens() !== undefined;
+}
+
+/** The tokens that are valid, if there are any. */
+function readTokens(): string[] | undefined {
+  return Deno.env.get("REGISTRY_TOKEN")?.match(/[^ ]+/g) ?? undefined;
 }
 
 function openRegistry({ ttl, protectReads }: Flags, store: EtcdStore | undefined): Registry {
-  const token = Deno.env.get("REGISTRY_TOKEN") || undefined;
+  const token = readTokens();
   if (protectReads && !hasToken()) {
     throw new Error("--protect-reads needs the variable REGISTRY_TOKEN");
   }

@@ -77,6 +77,7 @@ export class MemoryStore implements RegistryStore {
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#table = new LeaseTable<Entry>({
       limits: options,
+      clock: this.#clock,
       revision: Date.now() * 1_000,
       toLease: (entry) => toLease(entry, this.#clock.now()),
       onWatched: () => {
@@ -93,12 +94,18 @@ export class MemoryStore implements RegistryStore {
    * @param instance The server, which will not change afterwards
    * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off
    * @param incarnation Left out: any; 0: a new one; another number: only that one
+   * @param state What a new incarnation was in before, as far as it knows
    * @returns The lease, and whether it is new
    * @throws {RpcError} `resource_exhausted` if a bound would be passed, in which case nothing changes; `not_found`
    *   or `aborted` if the incarnation is not on the list
    */
   // deno-lint-ignore require-await -- the seam is asynchronous, a throw must become a rejection
-  async grant(instance: Endpoint, ttl: number, incarnation?: number): Promise<Grant> {
+  async grant(
+    instance: Endpoint,
+    ttl: number,
+    incarnation?: number,
+    state?: InstanceState,
+  ): Promise<Grant> {
     const now = this.#sweep();
     const before = this.#find(instance.address, incarnation || undefined);
     if (incarnation && before === undefined) throw notThere(instance.address);
@@ -113,7 +120,7 @@ export class MemoryStore implements RegistryStore {
       instance,
       ttl,
       incarnation: kept?.incarnation ?? revision,
-      state: kept?.state ?? "active",
+      state: kept?.state ?? this.#table.stateOf(instance.address, state),
       grantedAt: before?.grantedAt ?? now,
       renewedAt: now,
     };
@@ -151,7 +158,7 @@ export class MemoryStore implements RegistryStore {
   async revoke(address: string, incarnation?: number): Promise<boolean> {
     this.#sweep();
     const entry = this.#find(address, incarnation);
-    if (entry !== undefined) this.#table.apply(this.#table.revision + 1, [], [address]);
+    if (entry !== undefined) this.#table.apply(this.#table.revision + 1, [], [], [address]);
     return entry !== undefined;
   }
 

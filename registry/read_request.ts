@@ -5,7 +5,9 @@ import type { Clock } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import { invalid, quote, readJson } from "./http.ts";
 import { HEADER_SAFE } from "./listing.ts";
+import type { InstanceState } from "./store.ts";
 
+const STATES: readonly unknown[] = ["active", "paused", "draining"] satisfies InstanceState[];
 /** Names are shown in pages, this registry's own and others', which may be less careful. */
 const MARKUP = /[<>]/;
 
@@ -47,6 +49,13 @@ export async function readTarget(
   }
   const incarnation = readIncarnation(body?.incarnation ?? request.headers.get("x-rpc-incarnation"));
   return { address, incarnation: incarnation === 0 ? undefined : incarnation };
+}
+
+/** What a server is to be, or `undefined` if the request does not say. */
+export function readState(value: unknown): InstanceState | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (STATES.includes(value)) return value as InstanceState;
+  throw invalid(`Cannot make a server ${quote(String(value))}: expected active, paused or draining`);
 }
 
 /** Left out, 0 for a new one, or the number of one. */

@@ -10,15 +10,15 @@ import { SHOWN_HEADERS } from "../server/html_page.ts";
 import { METRICS_TYPE } from "../server/metrics_text.ts";
 import { askerOf, type FetchInfo, UnreadAnswers } from "../server/unread_answers.ts";
 import { requestUrl } from "../transport/request_url.ts";
-import { checkToken, refuseForeignPage, TokenGuard } from "./guard.ts";
+import { checkTokens, refuseForeignPage, TokenGuard } from "./guard.ts";
 import { EncodedLists } from "./encoded_lists.ts";
 import { answerJson, answerRefusal, invalid, JSON_HEADERS, quote, readJson, Refusal } from "./http.ts";
 import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
 import { count, listMetrics, otherMetrics, requestLabels } from "./metrics.ts";
 import { answerPage } from "./page.ts";
-import { checkInstance, readIncarnation, readRevision, readTarget } from "./read_request.ts";
-import type { InstanceState, Lease, RegistryStore } from "./store.ts";
+import { checkInstance, readIncarnation, readRevision, readState, readTarget } from "./read_request.ts";
+import type { Lease, RegistryStore } from "./store.ts";
 import { WatchStreams } from "./watch_streams.ts";
 
 /** Options of {@linkcode Registry}. */
@@ -40,10 +40,11 @@ export interface RegistryOptions {
   /** Where leases are kept. A {@linkcode MemoryStore} of its own by default. */
   store?: RegistryStore;
   /**
-   * Who changes the list must show this, as `Authorization: Bearer TOKEN`. Visible ASCII characters. Left out,
-   * everybody may who can reach the registry.
+   * Who changes the list must show this, as `Authorization: Bearer TOKEN`. Visible ASCII characters. Of several each one
+   * is valid, so that a token can be replaced while servers still use the one before. Left out, everybody may who can
+   * reach the registry.
    */
-  token?: string;
+  token?: string | readonly string[];
   /**
    * Whether the token is needed to read the list and `/metrics` too.
    *
@@ -96,7 +97,6 @@ const NAMES: Names<RegistryOptions> = {
 
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
-const STATES: readonly string[] = ["active", "paused", "draining"] satisfies InstanceState[];
 /** The answers to errors that a store rejects with; others are 500. */
 const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["not_found", 404],
@@ -110,18 +110,21 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  *
  * - `GET` (and `HEAD`): the list, as JSON `{ "revision", "ttl", "servers": [{ "address", "services", "weight",
  *   "version", "metadata", "ttl", "age", "idle" }] }` with times in ms, where what a server did not say is left
- *   out; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 8 KiB is left out whole, and
- *   `X-Rpc-Servers-Omitted` says how many addresses it would have had. `?service=NAME` lists those that say they
- *   offer the service; `?all` also those that are paused or draining, with `state` and `incarnation`.
+ *   out; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 2 KiB is left out whole, and
+ *   `X-Rpc-Servers-Omitted` says how many addresses it would have had. `withdrawn`, unless it is empty, has the
+ *   addresses of servers that are paused or draining, or were taken off within the last minute.
+ *   `X-Rpc-First-Revision` is the revision that the list began with: a client that knows an older one knows a list that
+ *   the registry has lost. `?service=NAME` lists those that say they offer the service; `?all` also those that are
+ *   paused or draining, with `state` and `incarnation`.
  * - `GET ?watch=REVISION` streams what changes after that revision, as server-sent events that a client may resume
- *   with `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS] }`, or `list` with a
- *   whole list where the changes are not known any more. Without a revision the list comes first.
+ *   with `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS], "withdrawn": [ADDRESS] }`,
+ *   or `list` with a whole list where the changes are not known any more. Without a revision the list comes first.
  * - `POST` registers or renews: with the header `X-Rpc-Server: ADDRESS` and no body, which leaves what the
  *   server said of itself before; or with JSON `{ "address", "services", "weight", "version", "metadata", "ttl",
- *   "incarnation" }`, all but the address optional, which replaces it. Answers 201 if the server was not on the list,
- *   else 200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new one, and the answer has
- *   `incarnation` and `state`; heartbeats that name it, in JSON or as `X-Rpc-Incarnation`, are answered 404 once it
- *   is off the list and 409 once another has its place.
+ *   "incarnation", "state" }`, all but the address optional, which replaces it. Answers 201 if the server was not on
+ *   the list, else 200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new one, in the state that
+ *   is named or else active, and the answer has `incarnation` and `state`; heartbeats that name it, in JSON or as
+ *   `X-Rpc-Incarnation`, are answered 404 once it is off the list and 409 once another has its place.
  * - `POST ?state=paused`, `draining` or `active` pauses, drains or resumes the server named as for `DELETE`.
  * - `DELETE` takes off: by the same header, `?address=ADDRESS`, or JSON `{ "address" }`. Answers 204, or 404.
  *
@@ -182,7 +185,7 @@ export class Registry {
       throw new RangeError(`Cannot use ttl of ${this.#ttl}: expected at most maxTtl, ${this.#maxTtl} ms`);
     }
     this.#limits = checkLimits(options);
-    this.#guard = options.token === undefined ? undefined : new TokenGuard(checkToken(options.token));
+    this.#guard = options.token === undefined ? undefined : new TokenGuard(checkTokens(options.token));
     this.#protectReads = options.protectReads ?? false;
     if (this.#protectReads && this.#guard === undefined) {
       throw new TypeError("Cannot use protectReads without a token");
@@ -314,7 +317,9 @@ export class Registry {
       const renewed = await this.#store.renew(instance.address, incarnation);
       if (renewed !== undefined) return answerJson(200, toAnswer(renewed, incarnation));
     }
-    const { lease, created } = await this.#store.grant(instance, this.#checkTtl(body?.ttl), incarnation);
+    const state = readState(body?.state);
+    const ttl = this.#checkTtl(body?.ttl);
+    const { lease, created } = await this.#store.grant(instance, ttl, incarnation, state);
     return answerJson(created ? 201 : 200, toAnswer(lease, incarnation));
   }
 
@@ -325,12 +330,9 @@ export class Registry {
   }
 
   async #setState(request: Request, url: URL): Promise<Response> {
-    const state = url.searchParams.get("state")!;
-    if (!STATES.includes(state)) {
-      throw invalid(`Cannot make a server ${quote(state)}: expected active, paused or draining`);
-    }
+    const state = readState(url.searchParams.get("state"))!;
     const { address } = await readTarget(request, url, this.#clock);
-    const lease = await this.#store.setState(address, state as InstanceState);
+    const lease = await this.#store.setState(address, state);
     if (lease === undefined) throw notRegistered(address);
     return answerJson(200, toAnswer(lease, lease.incarnation));
   }

@@ -40,8 +40,15 @@ export interface Grant {
 export interface LeaseList {
   /** Grows with every change of the list, by 1 or more. Heartbeats are no changes. */
   readonly revision: number;
+  /**
+   * The revision that the list began with, without servers: who knows an older one knows a list that the store has lost.
+   * Left out by a store that outlives its registries.
+   */
+  readonly firstRevision?: number;
   /** In the order of addresses. */
   readonly leases: readonly Lease[];
+  /** The addresses of servers that are gone because they were taken off lately. Left out by a store that does not know. */
+  readonly withdrawn?: readonly string[];
 }
 
 /** What became different at one revision. */
@@ -52,6 +59,8 @@ export interface LeaseChange {
   readonly set: readonly Lease[];
   /** The addresses of those who are gone. */
   readonly removed: readonly string[];
+  /** Those of `removed` that were taken off: the leases of the others have run out. Left out: none. */
+  readonly withdrawn?: readonly string[];
 }
 
 /** What {@linkcode RegistryStore.watch} tells: the list from which to start over, or the next change. */
@@ -92,11 +101,13 @@ export interface RegistryStore {
    *   by up to 2 s
    * @param incarnation Left out: whichever is on the list, or a new one. 0: a new one, which replaces what is there.
    *   Another number: only that one
+   * @param state What a new incarnation begins with, of a server that was on the list before: unless its lease ran out in
+   *   another one, as far as the store remembers. Left out: `"active"`. Without effect on an incarnation that stays
    * @returns The lease, and whether it is new
    * @throws {RpcError} `resource_exhausted` if there is no room for it, `not_found` if the incarnation is not on the
    *   list any more, `aborted` if another has its place, `unavailable` if the store is away
    */
-  grant(instance: Endpoint, ttl: number, incarnation?: number): Promise<Grant>;
+  grant(instance: Endpoint, ttl: number, incarnation?: number, state?: InstanceState): Promise<Grant>;
   /**
    * Renews a lease as it is.
    *

@@ -110,8 +110,12 @@ export class WatchStreams {
       },
     });
     return new Response(body, {
-      // Nothing on the way may hold an event back to compress it.
-      headers: { "content-type": "text/event-stream", "cache-control": "no-store, no-transform" },
+      // Nothing on the way may hold an event back to compress it, or to fill a buffer: the last one is for nginx.
+      headers: {
+        "content-type": "text/event-stream",
+        "cache-control": "no-store, no-transform",
+        "x-accel-buffering": "no",
+      },
     });
   }
 

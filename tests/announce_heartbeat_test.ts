@@ -62,18 +62,34 @@ Deno.test("announce: without a ttl of its own, the registry's counts, and so doe
   }
 });
 
-Deno.test("announce: an interval of its own counts, unless the lease is shorter", async () => {
-  const { clock, link, start } = open();
-  await using _own = await start({ ttl: 10_000, interval: 9_000 });
-  await clock.advance(8_999);
-  assertEquals(link.methods.length, 1);
-  await clock.advance(1);
-  assertEquals(link.methods.length, 2);
+Deno.test("announce: an interval of its own counts, up to half of the lease", async () => {
+  for (const [interval, beat] of [[4_000, 4_000], [5_000, 5_000], [5_001, 5_000], [9_900, 5_000]] as const) {
+    const { clock, link, start } = open();
+    await using _own = await start({ ttl: 10_000, interval });
+    await clock.advance(beat - 1);
+    assertEquals(link.methods.length, 1);
+    await clock.advance(1);
+    assertEquals(link.methods.length, 2);
+  }
   const short = open();
   short.link.registry = new Registry({ clock: short.clock, ttl: 300 });
   await using _short = await short.start({ interval: 9_000 });
-  await short.clock.advance(1_000);
+  await short.clock.advance(1_500);
   assertEquals(short.link.methods.length, 11);
+});
+
+Deno.test("announce: an interval near the lease keeps the server on the list, whatever the jitter", async () => {
+  for (const random of [0, 0.999]) {
+    const { clock, link, start, list } = open();
+    await using _registration = await start({ ttl: 10_000, interval: 9_900, random: () => random });
+    for (let i = 0; i < 100; i++) {
+      // Some heartbeats are lost.
+      link.override = i % 12 === 0 ? () => new Response("<html>", { status: 502 }) : undefined;
+      await clock.advance(1_373);
+      assertEquals((await list()).length, 1);
+    }
+    link.override = undefined;
+  }
 });
 
 Deno.test("announce: a live server is never off the list, whatever the jitter", async () => {

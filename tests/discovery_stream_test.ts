@@ -184,10 +184,10 @@ Deno.test("discovery stream: an empty list is not believed for holdTime", async 
   const unwatched = open({ holdTime: 5_000, refreshInterval: 100 });
   const others = unwatched.start();
   assertEquals(await unwatched.discovery.endpoints(), []);
-  await others.grant({ address: A }, 0);
+  await others.grant({ address: A }, 150);
   await unwatched.clock.advance(100);
   assertEquals((await unwatched.discovery.endpoints()).length, 1);
-  await others.revoke(A);
+  // The lease runs out.
   await unwatched.clock.advance(100);
   assertEquals((await unwatched.discovery.endpoints()).length, 1);
   await unwatched.clock.advance(4_999);
@@ -232,6 +232,64 @@ for (const [what, answer] of Object.entries(cannotStream)) {
     assertEquals(watcher.last, "12");
   });
 }
+
+Deno.test("discovery stream: one of which nothing but the beginning comes is polled instead", async () => {
+  const { clock, discovery, start, answerWith } = open({ refreshInterval: 10_000, timeout: 500 });
+  const store = start();
+  await store.grant({ address: A }, 0);
+  answerWith((request) => {
+    if (!new URL(request.url).searchParams.has("watch")) return undefined;
+    const start = (controller: ReadableStreamDefaultController<Uint8Array>) =>
+      controller.enqueue(new TextEncoder().encode("retry: 1000\n\n"));
+    return new Response(new ReadableStream({ start }), { headers: { "content-type": "text/event-stream" } });
+  });
+  await using watcher = new Watcher(discovery);
+  // No list has come, which should be the first.
+  await clock.advance(600);
+  assertEquals(watcher.last, "1");
+  await store.grant({ address: B }, 0);
+  // The next stream, and what a registry sends each 5 s to show that it is alive.
+  await clock.advance(17_000);
+  assertEquals([watcher.last, discovery.failure], ["12", undefined]);
+});
+
+Deno.test("discovery stream: one whose answer does not even begin is polled instead", async () => {
+  const { clock, discovery, start, answerWith } = open({ refreshInterval: 1_000, timeout: 500 });
+  const store = start();
+  await store.grant({ address: A }, 0);
+  answerWith((request) => {
+    if (!new URL(request.url).searchParams.has("watch")) return undefined;
+    return new Promise<Response>((_, reject) => {
+      request.signal.addEventListener("abort", () => reject(request.signal.reason));
+    });
+  });
+  await using watcher = new Watcher(discovery);
+  await clock.advance(600);
+  assertEquals([watcher.last, discovery.failure], ["1", undefined]);
+  await store.grant({ address: B }, 0);
+  await clock.advance(1_600);
+  assertEquals([watcher.last, discovery.failure], ["12", undefined]);
+});
+
+Deno.test("discovery: where a URL redirects to is named by the error of an answer from there", async () => {
+  const fetch: Fetch = () => {
+    const response = new Response("<html>", { status: 401 });
+    Object.defineProperties(response, {
+      redirected: { value: true },
+      url: { value: "https://two.test/login" },
+    });
+    return Promise.resolve(response);
+  };
+  const error = await assertRejects(
+    () => new RegistryDiscovery(REGISTRY_URL, { fetch }).endpoints(),
+    RpcError,
+  );
+  assertEquals(
+    error.message,
+    `Cannot read the list of the registry at ${REGISTRY_URL}: its answer from https://two.test/login, to which it ` +
+      "redirects, (status 401) is no list",
+  );
+});
 
 Deno.test("discovery stream: one that shows no life is left for another", async () => {
   const { clock, discovery, start, answerWith, requests } = open({ refreshInterval: 60_000 });

@@ -64,3 +64,11 @@ export function linksOf(text: string): string[] {
   const named = prose.matchAll(/^ *\[[^\]]+\]: +(\S+)/gm);
   return Array.from([...inline, ...named], ([, target = ""]) => target);
 }
+
+/** The rows below the heading row that begins with `first`, cell by cell. */
+export function tableOf(text: string, first: string): string[][] {
+  const lines = text.split("\n");
+  const from = lines.findIndex((line) => line.startsWith(`| ${first} `));
+  const end = lines.findIndex((line, i) => i > from && !line.startsWith("|"));
+  return lines.slice(from + 2, end).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+}

@@ -63,6 +63,14 @@ Deno.test("registry token: changes need it, whatever is wrong with what is shown
   );
 });
 
+Deno.test("registry token: of several each one is valid", async () => {
+  const { ask } = open({ token: ["old", "new"] });
+  for (const [token, status] of [["old", 200], ["new", 200], ["older", 401], ["oldnew", 401]] as const) {
+    const { status: answered } = await ask("POST", "", { address: A }, { authorization: `Bearer ${token}` });
+    assertEquals(answered === 201 ? 200 : answered, status, token);
+  }
+});
+
 Deno.test("registry token: reads need it if asked, the page without data does not", async () => {
   const { ask } = open({ token: "secret", protectReads: true });
   for (const query of ["", "?watch", "?all", "/metrics"]) {
@@ -75,7 +83,7 @@ Deno.test("registry token: reads need it if asked, the page without data does no
 });
 
 Deno.test("registry token: one that no header can carry is refused, and so are reads without one", () => {
-  for (const token of ["", "a b", "ä", "a\n", 7 as unknown as string]) {
+  for (const token of ["", "a b", "ä", "a\n", 7 as unknown as string, [], ["a", "b c"]]) {
     assertThrows(() => new Registry({ token }), TypeError, "token");
   }
   assertThrows(() => new Registry({ protectReads: true }), TypeError, "protectReads without a token");

@@ -142,10 +142,15 @@ Deno.test("registry: other methods are 405 with Allow, other paths 404 with the 
 
 Deno.test("registry: a list too long for a header is left out of it whole", async () => {
   const { ask, post } = open();
+  // 17 characters each and the commas between them.
+  for (let i = 0; i < 113; i++) await post({ address: `tcp@10.0.0.1:${1_000 + i}` });
+  assertEquals((await ask()).headers.get("X-Rpc-Servers")?.length, 113 * 18 - 1);
+  await post({ address: "tcp@10.0.0.1:999" });
+  assertEquals((await ask()).headers.get("X-Rpc-Servers-Omitted"), "114");
   for (let i = 0; i < 500; i++) await post({ address: `tcp@10.0.0.1:${10_000 + i}` });
   const { headers, body } = await ask();
-  assertEquals([headers.get("X-Rpc-Servers"), headers.get("X-Rpc-Servers-Omitted")], [null, "500"]);
-  assertEquals(body.servers.length, 500);
+  assertEquals([headers.get("X-Rpc-Servers"), headers.get("X-Rpc-Servers-Omitted")], [null, "614"]);
+  assertEquals(body.servers.length, 614);
 });
 
 Deno.test("registry: what a store holds that no header can carry is in the list all the same", async () => {
@@ -251,6 +256,14 @@ Deno.test("registry: pages of other origins change nothing", async () => {
   }
   assertEquals(await addresses(), "");
   assertEquals((await postFrom("http://registry.test")).status, 201);
+  // A proxy has replaced the Host, but the browser knows that the page is one of the registry's own.
+  const pause = (site: string) =>
+    ask(
+      { method: "POST", headers: { origin: "https://public.test", "sec-fetch-site": site } },
+      `http://registry.test/_rpc_/registry?address=${A}&state=paused`,
+    );
+  for (const site of ["same-site", "cross-site", "none", ""]) assertEquals((await pause(site)).status, 403);
+  assertEquals((await pause("same-origin")).status, 200);
 });
 
 Deno.test("registry: a full store is 429, one that is away 503, one that breaks 500 and logged", async () => {

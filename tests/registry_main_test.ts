@@ -68,7 +68,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 }
 
 testOnPosix("registry program: takes its token from the environment, and asks for it", async () => {
-  await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret" }).spawn();
+  await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret  next" }).spawn();
   const stderr = process.stderr.cancel();
   const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const url = (await readLine(reader)).split(" ")[3]!;
@@ -79,6 +79,7 @@ testOnPosix("registry program: takes its token from the environment, and asks fo
   };
   const headers = { authorization: "Bearer secret" };
   assertEquals([await ask({}), await ask({ headers })], [401, 200]);
+  assertEquals(await ask({ headers: { authorization: "Bearer next" } }), 200);
   process.kill("SIGTERM");
   assertEquals((await process.status).code, 0);
   await reader.cancel();

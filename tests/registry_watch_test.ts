@@ -26,6 +26,11 @@ class Events implements AsyncDisposable {
 
   constructor(response: Response) {
     assertEquals([response.status, response.headers.get("content-type")], [200, "text/event-stream"]);
+    // What keeps proxies from holding events back.
+    assertEquals(
+      [response.headers.get("cache-control"), response.headers.get("x-accel-buffering")],
+      ["no-store, no-transform", "no"],
+    );
     this.#reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   }
 

@@ -200,3 +200,20 @@ Deno.test("waitForReady: works for contracts and behind interceptors", () =>
       assertEquals(await Promise.all(waiting), ["one", "one"]);
     }
   }));
+
+Deno.test("wait for ready: a call whose token is refused by all servers ends as unauthenticated, one that is let in goes on", async () => {
+  const server = new Server({ authenticate: (token) => token === "new" && "client" });
+  const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:0");
+  let token = "old";
+  for (const failMode of [undefined, "fast", "same"] as const) {
+    token = "old";
+    await using client = await connect(new MultiServers([address]), { token: () => token });
+    const options: CallOptions = { ...WAIT, failMode, idempotent: true };
+    const error = await fails(client.call("S.name", null, { ...options, timeout: 50 }), "unauthenticated");
+    assertStringIncludes(error.message, "the token is not accepted");
+    const waiting = client.call("S.name", null, options);
+    token = "new";
+    assertEquals(await waiting, "S");
+  }
+  await server.close();
+});

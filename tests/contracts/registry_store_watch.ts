@@ -169,6 +169,42 @@ export function testRegistryStoreWatch(
     assertEquals([...follower.revisions].sort((a, b) => a - b), follower.revisions);
   });
 
+  test("a new incarnation begins in the state that is named, one that stays keeps its own", async ({ store }) => {
+    assertEquals((await store.grant({ address: A }, TTL, 0, "paused")).lease.state, "paused");
+    assertEquals(
+      (await store.grant({ address: A, weight: 2 }, TTL, undefined, "active")).lease.state,
+      "paused",
+    );
+    assertEquals((await store.grant({ address: A }, TTL, 0, "draining")).lease.state, "draining");
+    assertEquals((await store.grant({ address: A }, TTL, 0)).lease.state, "active");
+  });
+
+  test("says which servers were taken off, and not merely silent", async ({ store, advance, late }) => {
+    const withdrawn: string[] = [];
+    const removed: string[] = [];
+    const stop = new AbortController();
+    await store.grant({ address: A }, TTL);
+    await store.grant({ address: B }, TTL);
+    const watching = (async () => {
+      for await (const event of store.watch({ signal: stop.signal })) {
+        if (!("change" in event)) continue;
+        removed.push(...event.change.removed);
+        withdrawn.push(...event.change.withdrawn ?? []);
+      }
+    })();
+    await store.revoke(A);
+    assertEquals((await store.list()).withdrawn, [A]);
+    await advance(TTL + late);
+    // Reading the list is what makes a store notice, if nothing else does.
+    assertEquals((await store.list()).leases, []);
+    await advance(10);
+    stop.abort();
+    await watching;
+    assertEquals([removed, withdrawn], [[A, B], [A]]);
+    await store.grant({ address: A }, TTL);
+    assertEquals((await store.list()).withdrawn, []);
+  });
+
   test("a watch is told of a lease that runs out", async ({ store, advance, late }) => {
     await using follower = new Follower(store);
     await store.grant({ address: A }, TTL);

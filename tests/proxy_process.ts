@@ -1,0 +1,128 @@
+// Proxies in front of a registry: nginx, Caddy and HAProxy, each a process of a test's own on a free port of 127.0.0.1,
+// with its configuration in a temporary folder. Tests with one are skipped, and say so, where it is not installed.
+
+import { eventually } from "./etcd_process.ts";
+
+/** A proxy, and what it is told. */
+export interface ProxyKind {
+  /** The program. */
+  command: "nginx" | "caddy" | "haproxy";
+  /** The settings of the place that it forwards, besides the address. */
+  settings?: string;
+}
+
+/** The arguments that print a version, and those that serve. */
+const ARGUMENTS = {
+  nginx: {
+    version: ["-v"],
+    serve: (folder: string) => ["-p", folder, "-e", `${folder}/log`, "-c", `${folder}/conf`],
+  },
+  caddy: {
+    version: ["version"],
+    serve: (folder: string) => ["run", "--adapter=caddyfile", `--config=${folder}/conf`],
+  },
+  haproxy: { version: ["-v"], serve: (folder: string) => ["-db", "-f", `${folder}/conf`] },
+};
+
+async function installed(command: ProxyKind["command"]): Promise<boolean> {
+  try {
+    const { version: args } = ARGUMENTS[command];
+    return (await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output()).success;
+  } catch {
+    return false;
+  }
+}
+
+/** Which of them are there to test with. */
+export const proxiesPresent: Readonly<Record<ProxyKind["command"], boolean>> = {
+  nginx: await installed("nginx"),
+  caddy: await installed("caddy"),
+  haproxy: await installed("haproxy"),
+};
+
+function configuration(
+  { command, settings = "" }: ProxyKind,
+  folder: string,
+  port: number,
+  target: number,
+): string {
+  switch (command) {
+    case "nginx":
+      return `daemon off; pid ${folder}/pid; error_log ${folder}/log; events {}
+http {
+  access_log off;
+  ${
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) =>
+          `${name}_temp_path ${folder}/${name};`
+        )
+          .join(" ")
+      }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${target}; ${settings} } }
+}`;
+    case "caddy":
+      return `{
+  admin off
+  auto_https off
+}
+http://127.0.0.1:${port} {
+  bind 127.0.0.1
+  ${settings}
+  reverse_proxy 127.0.0.1:${target}
+}`;
+    case "haproxy":
+      return `defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+  ${settings}
+frontend front
+  bind 127.0.0.1:${port}
+  default_backend registry
+backend registry
+  server one 127.0.0.1:${target}
+`;
+  }
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** One that runs. */
+export class Proxy implements AsyncDisposable {
+  readonly url: string;
+  readonly #process: Deno.ChildProcess;
+  readonly #folder: string;
+
+  private constructor(url: string, process: Deno.ChildProcess, folder: string) {
+    this.url = url;
+    this.#process = process;
+    this.#folder = folder;
+  }
+
+  /** Starts one in front of a port of this machine, and waits until it listens. */
+  static async start(kind: ProxyKind, target: number): Promise<Proxy> {
+    const folder = await Deno.makeTempDir({ prefix: `${kind.command}-` });
+    const port = freePort();
+    await Deno.writeTextFile(`${folder}/conf`, configuration(kind, folder, port, target));
+    const process = new Deno.Command(kind.command, {
+      args: ARGUMENTS[kind.command].serve(folder),
+      env: { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const proxy = new Proxy(`http://127.0.0.1:${port}`, process, folder);
+    const listens = () =>
+      Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), true), () => false);
+    await eventually(listens, `${kind.command} to listen`);
+    return proxy;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGTERM");
+    await this.#process.status;
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+}
