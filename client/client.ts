@@ -323,7 +323,6 @@ export class Client implements AsyncDisposable {
       return this.#makeLater(call, mode, leg);
     }
     call.listener = this.#servers.listener(channel, call, now);
-    call.repeatable = mode === "over";
     session.call(call);
   }
 

@@ -61,7 +61,7 @@ Deno.test("log: what a registry says to a heartbeat, and a store to a registry, 
   let answers = 0;
   const fetch = () =>
     Promise.resolve(
-      answers++ === 0 ? Response.json({ ttl: 3_000 }) : Response.json(error, { status: 500 }),
+      answers++ === 0 ? Response.json({ address: "tcp@127.0.0.1:1", ttl: 3_000 }) : Response.json(error, { status: 500 }),
     );
   await using _registration = await announce(REGISTRY_URL, { address: "tcp@127.0.0.1:1" }, {
     log,

@@ -6,20 +6,42 @@ import { isAsyncIterable } from "../call/streamable.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import { type Codec, encodeValue } from "../codec/codec.ts";
 
-/** Short bodies share storage of this size: an array of its own for each would cost more than all else that is kept. */
+/**
+ * Bodies share storage of this size, which is used again: arrays that come and go cost more than all else here. A pending
+ * call keeps its whole chunk. Longer ones get storage of their own.
+ */
 const CHUNK_BYTES = 8_192;
-/** The longest body that shares. A pending call keeps its whole chunk, so long ones get storage of their own. */
-const LONGEST_SHARED = 1_024;
+/** How many chunks that are not used any more are kept for later. */
+const SPARE_CHUNKS = 16;
 /** Up to this length a loop copies faster than `set`. */
 const LOOP_BYTES = 64;
 
 /** The default of `maxHeldBytes`. */
 export const MAX_HELD_BYTES = 268_435_456;
 
+/** Storage of bodies. */
+interface Chunk {
+  readonly bytes: Uint8Array;
+  used: number;
+  /** Bodies in it whose calls are not settled, and one while it is being filled. */
+  users: number;
+}
+
+/** Bodies that were written to a send buffer in one turn, and are copied from there together when it is over. */
+interface Batch {
+  readonly out: ByteBuffer;
+  readonly start: number;
+  end: number;
+  bodies: number;
+  /** Where the copy is, once there is one; places there are `offset` further on than in the buffer. */
+  chunk: Chunk | undefined;
+  offset: number;
+}
+
 /** The encoded arguments of one call. */
 export class CallBody {
   declare private readonly store: CallBodies;
-  declare private readonly batch: Batch;
+  declare private batch: Batch | undefined;
   declare private readonly start: number;
   declare private readonly end: number;
 
@@ -31,36 +53,34 @@ export class CallBody {
     this.end = end;
   }
 
-  /** A view of its bytes. */
+  /**
+   * A view of its bytes.
+   *
+   * @throws {Error} If it was released: its storage may have been used again
+   */
   bytes(): Uint8Array {
     const { batch, start, end } = this;
-    this.store.copy(batch);
-    return batch.bytes!.subarray(start + batch.offset, end + batch.offset);
+    if (batch === undefined) throw new Error("Cannot send a call that is settled");
+    const { bytes } = this.store.copied(batch);
+    return bytes.subarray(start + batch.offset, end + batch.offset);
   }
 
-  /** Gives its bytes back to the limit, once the call is settled. */
+  /** Gives its storage back, once the call is settled. */
   release(): void {
-    this.store.held -= this.end - this.start;
+    const { batch } = this;
+    if (batch === undefined) return;
+    this.batch = undefined;
+    this.store.released(batch, this.end - this.start);
   }
-}
-
-/** Bodies that were written to a send buffer in one turn, and are copied from there together when it is over. */
-export interface Batch {
-  readonly out: ByteBuffer;
-  readonly start: number;
-  end: number;
-  /** The copy, once there is one, in which places are `offset` further on than in the buffer. */
-  bytes: Uint8Array | undefined;
-  offset: number;
 }
 
 /** The kept bodies of one client or server, and their limit. */
 export class CallBodies {
-  /** Bytes of bodies whose calls are not settled. */
-  held = 0;
   readonly #max: number;
-  #chunk = new Uint8Array(0);
-  #used = 0;
+  /** Bytes of bodies whose calls are not settled. */
+  #held = 0;
+  #chunk: Chunk = { bytes: new Uint8Array(0), used: 0, users: 1 };
+  readonly #spare: Chunk[] = [];
 
   /** @param max `maxHeldBytes` */
   constructor(max: number) {
@@ -69,13 +89,13 @@ export class CallBodies {
 
   /** Whether more bytes are kept than `maxHeldBytes`. */
   get full(): boolean {
-    return this.held > this.#max;
+    return this.#held > this.#max;
   }
 
   /** Why no further call is taken while it is full. */
   refusal(method: string): RpcError {
     const message =
-      `Cannot call ${method}: calls that are not answered yet hold ${this.held} bytes of arguments, ` +
+      `Cannot call ${method}: calls that are not answered yet hold ${this.#held} bytes of arguments, ` +
       `more than ${this.#max} (maxHeldBytes)`;
     return new RpcError("resource_exhausted", message, { notStarted: true });
   }
@@ -94,32 +114,56 @@ export class CallBodies {
     return body;
   }
 
-  /** @ignore For a caller's half of a session: a body that begins at `start` of a send buffer, as a part of `batch`. */
+  /** @ignore For sessions: a body that lies from `start` to `end` of a send buffer, as a part of `batch`. */
   add(batch: Batch, start: number, end: number): CallBody {
-    this.held += end - start;
+    this.#held += end - start;
+    batch.bodies++;
+    if (batch.chunk !== undefined) batch.chunk.users++;
     return new CallBody(this, batch, start, end);
   }
 
-  /** @ignore For the same: copies what is in a send buffer still. */
-  copy(batch: Batch): void {
-    if (batch.bytes !== undefined) return;
+  /** @ignore For bodies: where a batch was copied to, which is done now if it was not. */
+  copied(batch: Batch): Chunk {
+    if (batch.chunk !== undefined) return batch.chunk;
     const { out: { bytes }, start, end } = batch;
     const length = end - start;
-    if (length > LONGEST_SHARED * 2) {
-      batch.bytes = bytes.slice(start, end);
+    if (length > CHUNK_BYTES) {
       batch.offset = -start;
+      return batch.chunk = { bytes: bytes.slice(start, end), used: length, users: batch.bodies };
+    }
+    const chunk = batch.chunk = this.#storage(length);
+    const at = chunk.used;
+    chunk.used += length;
+    chunk.users += batch.bodies;
+    batch.offset = at - start;
+    if (length > LOOP_BYTES) chunk.bytes.set(bytes.subarray(start, end), at);
+    else for (let i = 0; i < length; i++) chunk.bytes[at + i] = bytes[start + i]!;
+    return chunk;
+  }
+
+  /** @ignore For bodies, one of which is not needed any more. */
+  released(batch: Batch, length: number): void {
+    this.#held -= length;
+    batch.bodies--;
+    if (batch.chunk !== undefined) this.#leave(batch.chunk);
+  }
+
+  /** A chunk with room for so many bytes. */
+  #storage(length: number): Chunk {
+    const { bytes, used } = this.#chunk;
+    if (used + length <= bytes.length) return this.#chunk;
+    this.#leave(this.#chunk);
+    this.#chunk = this.#spare.pop() ?? { bytes: new Uint8Array(CHUNK_BYTES), used: 0, users: 0 };
+    this.#chunk.users = 1;
+    return this.#chunk;
+  }
+
+  #leave(chunk: Chunk): void {
+    if (--chunk.users > 0 || chunk.bytes.length !== CHUNK_BYTES || this.#spare.length === SPARE_CHUNKS) {
       return;
     }
-    if (this.#used + length > this.#chunk.length) {
-      this.#chunk = new Uint8Array(CHUNK_BYTES);
-      this.#used = 0;
-    }
-    const chunk = batch.bytes = this.#chunk;
-    const at = this.#used;
-    this.#used = at + length;
-    batch.offset = at - start;
-    if (length > LOOP_BYTES) chunk.set(bytes.subarray(start, end), at);
-    else for (let i = 0; i < length; i++) chunk[at + i] = bytes[start + i]!;
+    chunk.used = 0;
+    this.#spare.push(chunk);
   }
 }
 
@@ -136,11 +180,11 @@ export class KeptBodies {
   keep(out: ByteBuffer, start: number, end: number): CallBody {
     let batch = this.#batch;
     if (
-      batch === undefined || batch.out !== out || end - batch.start > CHUNK_BYTES ||
-      end - start > LONGEST_SHARED
+      batch === undefined || batch.out !== out || batch.chunk !== undefined ||
+      end - batch.start > CHUNK_BYTES
     ) {
       this.endTurn();
-      batch = this.#batch = { out, start, end, bytes: undefined, offset: 0 };
+      batch = this.#batch = { out, start, end, bodies: 0, chunk: undefined, offset: 0 };
     }
     batch.end = end;
     return this.#store.add(batch, start, end);
@@ -148,9 +192,10 @@ export class KeptBodies {
 
   /** Copies what was kept in this turn. */
   endTurn(): void {
-    if (this.#batch === undefined) return;
-    this.#store.copy(this.#batch);
+    const batch = this.#batch;
+    if (batch === undefined) return;
     this.#batch = undefined;
+    if (batch.bodies > 0) this.#store.copied(batch);
   }
 }
 

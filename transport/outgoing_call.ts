@@ -72,8 +72,6 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly method: string;
   declare readonly args: unknown;
   body: CallBody | undefined = undefined;
-  /** Whether a failed attempt may be followed by another; set before the first, by whoever makes attempts. */
-  repeatable = false;
   declare readonly timeout: number;
   declare readonly signal: AbortSignal | undefined;
   declare metadata: Metadata | undefined;
@@ -82,8 +80,6 @@ export class OutgoingCall implements SessionCall, PickContext {
   listener: AttemptListener | undefined = undefined;
   declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
   declare readonly onError: ((error: unknown) => void) | undefined;
-  /** Where the first attempt is made, as far as that is known. */
-  address: string | undefined = undefined;
   /** Who watches it; set when it is made, or never. */
   declare watch?: CallWatch | undefined;
   readonly #defaults: CallDefaults;
@@ -129,6 +125,11 @@ export class OutgoingCall implements SessionCall, PickContext {
     if (defaults.watcher !== undefined) this.watch = defaults.watcher.watch(this, outer);
   }
 
+  /** Whether a failed attempt may be followed by another. */
+  get repeatable(): boolean {
+    return this.#defaults.again !== undefined;
+  }
+
   get key(): string | undefined {
     return this.#terms.key;
   }
@@ -156,7 +157,6 @@ export class OutgoingCall implements SessionCall, PickContext {
    */
   begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
-    this.address = address;
     this.watch?.begin(now, address);
   }
 
@@ -183,7 +183,7 @@ export class OutgoingCall implements SessionCall, PickContext {
   /** Settles it as failed, for good. */
   fail(error: unknown): void {
     this.body?.release();
-    if (isRpcError(error)) ofCall(error, this.method, this.address);
+    if (isRpcError(error)) ofCall(error, this.method, this.listener?.address);
     this.watch?.failed(error);
     if (this.onError === undefined) this.onResult(rejection(error));
     else this.onError(error);
@@ -197,7 +197,7 @@ export class OutgoingCall implements SessionCall, PickContext {
 
   /** The first attempt has failed. */
   reject(error: RpcError): void {
-    ofCall(error, this.method, this.address);
+    ofCall(error, this.method, this.listener?.address);
     this.listener?.done(this.faultOf(error));
     if (this.#defaults.again?.(this, error) !== true) this.fail(error);
   }

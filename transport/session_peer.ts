@@ -88,7 +88,9 @@ export class SessionPeer implements Peer {
 
   #start(call: OutgoingCall): void {
     const now = this.#session.now();
-    call.begin(now, this.#session.address);
+    const { address } = this.#session;
+    call.listener = { address, done() {}, leave() {} };
+    call.begin(now, address);
     if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
     else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));
     else this.#session.callBack(call);
