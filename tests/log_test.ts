@@ -59,10 +59,11 @@ Deno.test("log: what a registry says to a heartbeat, and a store to a registry, 
   const clock = new FakeClock();
   const error = { error: { code: "unavailable", message: HOSTILE } };
   let answers = 0;
-  const fetch = () =>
-    Promise.resolve(
-      answers++ === 0 ? Response.json({ address: "tcp@127.0.0.1:1", ttl: 3_000 }) : Response.json(error, { status: 500 }),
-    );
+  const fetch = (_: unknown, init?: RequestInit) => {
+    const known = answers++ === 0 || init?.method === "DELETE";
+    const answer = { address: "tcp@127.0.0.1:1", ttl: 3_000 };
+    return Promise.resolve(known ? Response.json(answer) : Response.json(error, { status: 500 }));
+  };
   await using _registration = await announce(REGISTRY_URL, { address: "tcp@127.0.0.1:1" }, {
     log,
     fetch,
