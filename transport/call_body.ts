@@ -27,7 +27,10 @@ interface Chunk {
   users: number;
 }
 
-/** Bodies that were written to a send buffer in one turn, and are copied from there together when it is over. */
+/**
+ * Bodies that were written to a send buffer in one turn. They are copied from there together, when another turn begins and
+ * their calls are not all answered by then: most are.
+ */
 interface Batch {
   readonly out: ByteBuffer;
   readonly start: number;
@@ -110,7 +113,7 @@ export class CallBodies {
     encodeValue(codec, args, out);
     const kept = new KeptBodies(this);
     const body = kept.keep(out, 0, out.length);
-    kept.endTurn();
+    kept.save();
     return body;
   }
 
@@ -167,7 +170,7 @@ export class CallBodies {
   }
 }
 
-/** The bodies that one session writes: copied together at the end of each turn, which costs much less than one by one. */
+/** The bodies that one session writes, until another turn may overwrite them. */
 export class KeptBodies {
   readonly #store: CallBodies;
   #batch: Batch | undefined;
@@ -176,22 +179,22 @@ export class KeptBodies {
     this.#store = store;
   }
 
-  /** Keeps the body that lies from `start` to `end` in a send buffer. It may be overwritten once the turn is over. */
+  /** Keeps the body that lies from `start` to `end` in a send buffer. It may be overwritten after the next `save`. */
   keep(out: ByteBuffer, start: number, end: number): CallBody {
     let batch = this.#batch;
     if (
       batch === undefined || batch.out !== out || batch.chunk !== undefined ||
       end - batch.start > CHUNK_BYTES
     ) {
-      this.endTurn();
+      this.save();
       batch = this.#batch = { out, start, end, bodies: 0, chunk: undefined, offset: 0 };
     }
     batch.end = end;
     return this.#store.add(batch, start, end);
   }
 
-  /** Copies what was kept in this turn. */
-  endTurn(): void {
+  /** Copies what was kept since the last time, as far as it is still needed. */
+  save(): void {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;

@@ -223,9 +223,9 @@ export class Caller {
     this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
   }
 
-  /** A turn of the event loop is over: what was written in it may be overwritten. */
-  endTurn(): void {
-    this.#kept.endTurn();
+  /** Another turn begins: from now on, what was written in the last one may be overwritten. */
+  onTurnBegun(): void {
+    this.#kept.save();
   }
 
   /**

@@ -272,6 +272,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** @ignore For the outbox. */
   onTurnBegun(now: number): void {
+    this.#caller?.onTurnBegun();
     // While it is not read from, its silence says nothing.
     if (this.#state !== State.Open || this.#resume !== undefined) return;
     const look = this.#heart.doubt(now);
@@ -283,7 +284,6 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** @ignore For the outbox. */
   onTurn(now: number): void {
     this.#callee.measure();
-    this.#caller?.endTurn();
     if (this.#sends) this.#caller?.fill();
     // A call that was left has ended with this turn.
     if (this.#state !== State.Open) this.#closeIfIdle();
