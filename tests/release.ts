@@ -12,5 +12,7 @@ export function refusalOfTag(tag: string, version: string, changelog: string): s
   }
   const headings = changelog.split("\n").filter((line) => line.startsWith("## "));
   const named = headings.some((line) => line === `## ${version}` || line.startsWith(`## ${version} `));
-  return named ? undefined : `CHANGELOG.md has no heading "## ${version}"`;
+  if (!named) return `CHANGELOG.md has no heading "## ${version}"`;
+  if (!headings.includes(`## ${version} (unreleased)`)) return undefined;
+  return `CHANGELOG.md still says "## ${version} (unreleased)"`;
 }

@@ -110,6 +110,7 @@ Deno.test("workflows: what is published has passed CI, and is the version that i
   assertEquals(refusalOfTag("v1.2.3", "1.2.3", "# Changelog\n\n## 1.2.3 (2027-01-01)\n"), undefined);
   assertEquals(refusalOfTag("v1.2.3", "1.2.3", "# Changelog\n\n## 1.2.3\n"), undefined);
   assertEquals(refusalOfTag("v1.2.3", "1.2.3", "## 1.2.30\n"), 'CHANGELOG.md has no heading "## 1.2.3"');
+  assertStringIncludes(refusalOfTag("v1.2.3", "1.2.3", "## 1.2.3 (unreleased)\n")!, "still says");
   for (const tag of ["1.2.3", "v1.2.4", ""]) {
     assertStringIncludes(refusalOfTag(tag, "1.2.3", "## 1.2.3\n")!, "but deno.json has version 1.2.3");
   }
