@@ -152,6 +152,8 @@ function checkRetryAfter(retryAfter: number | undefined): number | undefined {
 
 /** Notes which call an error is of, unless that is known. */
 export function ofCall(error: RpcError, method: string, address: string | undefined): void {
+  // One that a user has frozen stays as it is.
+  if (Object.isFrozen(error)) return;
   const known = error as { method: string | undefined; address: string | undefined };
   known.method ??= method;
   known.address ??= address;
@@ -165,7 +167,7 @@ export function rejection(error: unknown): Promise<never> {
   // V8 finds awaiting functions by way of the promise whose reaction is running, so the stack is captured in one. It takes
   // one more turn of the microtask queue until those who are given this promise wait for it.
   return Promise.resolve().then(nothing).then(function rejected() {
-    if (isRpcError(error)) Error.captureStackTrace?.(error, rejected);
+    if (isRpcError(error) && Object.isExtensible(error)) Error.captureStackTrace?.(error, rejected);
     throw error;
   });
 }

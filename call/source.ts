@@ -4,7 +4,7 @@
 // Leaving has to reach a source at once, also while its next item is awaited: a quiet source would otherwise be kept, and
 // with it the call's place. A ReadableStream is cancelled and a stream of Node destroyed, since their own iterators would
 // finish the pending read first. An async generator finishes what it awaits in any case: it is up to its author to end that
-// by the call's signal.
+// by the call's signal. An iterator that has returned is at its end, even if it never settles the item that is awaited.
 
 import { isAsyncIterable, type Streamable } from "./streamable.ts";
 
@@ -84,6 +84,8 @@ export class Items implements AsyncIterableIterator<unknown> {
   readonly #check: ItemsOptions["check"];
   readonly #ended: ItemsOptions["ended"];
   #over = false;
+  /** What ends calls of `next` that wait for the source. */
+  readonly #taking = new Set<(result: IteratorResult<unknown>) => void>();
   /** Settles when the source was left and has finished. */
   #left: Promise<void> | undefined;
   /** Why it was stopped, for the consumer. */
@@ -99,7 +101,7 @@ export class Items implements AsyncIterableIterator<unknown> {
     if (this.#over) return this.#done();
     let result: IteratorResult<unknown>;
     try {
-      result = await this.#source.next();
+      result = await this.#take();
     } catch (error) {
       if (this.#over) return this.#done();
       this.#end(error);
@@ -138,6 +140,16 @@ export class Items implements AsyncIterableIterator<unknown> {
     return this;
   }
 
+  /** Takes the next item of the source, or the end if the source has returned and leaves the item unsettled. */
+  #take(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
+    const next = this.#source.next();
+    if (!("then" in next)) return next;
+    return new Promise<IteratorResult<unknown>>((resolve, reject) => {
+      this.#taking.add(resolve);
+      Promise.resolve(next).then(resolve, reject).finally(() => this.#taking.delete(resolve));
+    });
+  }
+
   #done(): IteratorResult<never> {
     const reason = this.#reason;
     this.#reason = undefined;
@@ -153,6 +165,9 @@ export class Items implements AsyncIterableIterator<unknown> {
   #leave(): Promise<void> {
     if (this.#over) return this.#left ?? Promise.resolve();
     this.#over = true;
-    return this.#left = leave(this.#source).then(() => this.#ended?.(true));
+    return this.#left = leave(this.#source).then(() => {
+      if (this.#source.return !== undefined) this.#taking.forEach((resolve) => resolve(DONE));
+      this.#ended?.(true);
+    });
   }
 }

@@ -10,7 +10,7 @@ import {
   type Reply,
   type Step,
 } from "../call/interceptor.ts";
-import { RpcError } from "../call/error.ts";
+import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { NO_METADATA, toMetadata } from "../call/metadata.ts";
 import { Items } from "../call/source.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
@@ -115,7 +115,13 @@ export class Chain {
     const reply = this.#run(call, outgoing);
     // Interceptors hold the call back, or it is a stream, whose call is made when its first item is asked for.
     if (!outgoing.made || stop !== undefined) given.body = this.#keep(call.args);
-    return await reply;
+    try {
+      return await reply;
+    } catch (error) {
+      // An interceptor may have refused it, so that no call was made.
+      if (isRpcError(error)) ofCall(error, method, undefined);
+      throw error;
+    }
   }
 }
 

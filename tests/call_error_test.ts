@@ -253,3 +253,18 @@ Deno.test("error: mapError makes a handler's own errors ones for its caller, and
   }, RpcError);
   assertEquals([items, error.code], [[1], "not_found"]);
 });
+
+Deno.test("call: an error that its author has frozen fails the call like any other", async () => {
+  const frozen = Object.freeze(new RpcError("aborted", "Enough", { metadata: { why: "full" } }));
+  await using link = await Link.open({
+    take: async (items: AsyncIterable<unknown>) => {
+      for await (const _ of items);
+    },
+  });
+  const args = async function* () {
+    yield 1;
+    await Promise.reject(frozen);
+  };
+  const error = await fails(link.call("take", args()), "aborted", "Enough");
+  assertEquals(error.metadata.get("why"), "full");
+});

@@ -243,3 +243,16 @@ Deno.test("limitConcurrency: a stream counts until it has ended, on either side"
     await open[1]!.return!();
   }
 });
+
+Deno.test("interceptor: an error of one that refuses a call at a client names the method", async () => {
+  for (const frozen of [false, true]) {
+    const refuse: Interceptor = () => {
+      const error = new RpcError("permission_denied", "Not now");
+      throw frozen ? Object.freeze(error) : error;
+    };
+    await using linked = await Linked.open({ one: () => 1 }, [], [refuse]);
+    const called = await fails(linked.client.call("S.one"), "permission_denied", "Not now");
+    const streamed = await fails(linked.client.stream("S.one").next(), "permission_denied", "Not now");
+    assertEquals([called.method, streamed.method], frozen ? [undefined, undefined] : ["S.one", "S.one"]);
+  }
+});

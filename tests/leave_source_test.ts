@@ -49,6 +49,18 @@ const SOURCES: Readonly<Record<string, (stopped: () => void) => AsyncIterable<un
       }),
     };
   },
+  "an iterator that never settles its next item": (stopped) => {
+    let items = 1;
+    return {
+      [Symbol.asyncIterator]: () => ({
+        next: () => items-- > 0 ? Promise.resolve({ value: 1, done: false }) : new Promise(() => {}),
+        return() {
+          stopped();
+          return Promise.resolve({ value: undefined, done: true });
+        },
+      }),
+    };
+  },
 };
 
 const pass: Interceptor = (call, next) => next(call);

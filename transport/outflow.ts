@@ -38,6 +38,8 @@ export class Outflow {
   #began = false;
   /** Settles when the iterable has been told to stop and has done so. */
   #left: Promise<void> | undefined;
+  /** Ends `send`, saying whether the iterable came to its end. */
+  #finish: ((ended: boolean) => void) | undefined;
 
   constructor(owner: OutflowOwner) {
     this.#owner = owner;
@@ -111,7 +113,10 @@ export class Outflow {
     if (this.#stopped) this.#leave();
     this.#owner.streaming(1);
     try {
-      return await this.#sendAll(iterator);
+      return await new Promise<boolean>((resolve, reject) => {
+        this.#finish = resolve;
+        this.#sendAll(iterator).then(resolve, reject);
+      });
     } finally {
       this.#owner.streaming(-1);
       await this.#left;
@@ -121,7 +126,10 @@ export class Outflow {
   #leave(): void {
     const source = this.#source;
     this.#source = undefined;
-    if (source !== undefined) this.#left = leave(source);
+    if (source === undefined) return;
+    this.#left = leave(source);
+    // An iterator that has returned is at its end, even if it never settles the item that is awaited.
+    if (source.return !== undefined) this.#left.then(() => this.#finish?.(false));
   }
 
   async #sendAll(iterator: Source): Promise<boolean> {
