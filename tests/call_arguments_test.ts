@@ -243,3 +243,42 @@ Deno.test("arguments: those that an interceptor replaces are sent as it replaced
     assertEquals(await at.client.call("Echo.echo", { id: 1, more: "x".repeat(20) }), { id: 7 });
   }
 });
+
+Deno.test("arguments: kept ones stay as they are while streams keep a turn going and writes end within it", async () => {
+  const failed = new Set<number>();
+  const server = new Server().register("Row", {
+    // Every call fails once, so that its second attempt sends what was kept.
+    put(row: Row) {
+      if (failed.has(row.id)) return row.id;
+      failed.add(row.id);
+      throw new RpcError("unavailable", "Again");
+    },
+    async collect(items: AsyncIterable<number>) {
+      let count = 0;
+      for await (const _ of items) count++;
+      return count;
+    },
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using _server = server;
+  await using client = await connect(address, { retryBudget: false, ejection: false });
+  async function* items() {
+    for (let i = 0; i < 20_000; i++) {
+      if (i % 7 === 0) await null;
+      yield i;
+    }
+  }
+  const streams = [1, 2, 3].map(() => client.call<number>("Row.collect", items()));
+  const calls: Promise<number>[] = [];
+  const row = { id: 0, filler: "" };
+  for (let i = 0; i < 4_000; i++) {
+    row.id = i;
+    row.filler = "x".repeat(i % 200);
+    calls.push(client.call<number>("Row.put", row, { idempotent: true }));
+    if (i % 5 === 0) await null;
+    if (i % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  row.id = -1;
+  assertEquals(await Promise.all(calls), numbers(4_000));
+  assertEquals(await Promise.all(streams), [20_000, 20_000, 20_000]);
+});

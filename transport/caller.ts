@@ -223,8 +223,8 @@ export class Caller {
     this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
   }
 
-  /** Another turn begins: from now on, what was written in the last one may be overwritten. */
-  onTurnBegun(): void {
+  /** What has been written so far may be overwritten from now on: saves the arguments that are kept. */
+  saveArgs(): void {
     this.#kept.save();
   }
 

@@ -67,6 +67,11 @@ export class Outbox {
     return this.#writer.unsent;
   }
 
+  /** Whether a turn is under way, in which frames may be appended. */
+  get turning(): boolean {
+    return this.#turning;
+  }
+
   /** Whether a body is being encoded: user code that this runs, such as a getter, must not begin another frame. */
   get encoding(): boolean {
     return this.#encoding;

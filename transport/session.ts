@@ -272,7 +272,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** @ignore For the outbox. */
   onTurnBegun(now: number): void {
-    this.#caller?.onTurnBegun();
+    this.#caller?.saveArgs();
     // While it is not read from, its silence says nothing.
     if (this.#state !== State.Open || this.#resume !== undefined) return;
     const look = this.#heart.doubt(now);
@@ -292,6 +292,8 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** @ignore For the writer. */
   onProgress(): void {
+    // What has left may be overwritten: outside of a turn not before the next one begins.
+    if (this.#outbox.turning) this.#caller?.saveArgs();
     if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
     if (this.#sends) this.#caller?.fill();
     this.#outbox.resume();
