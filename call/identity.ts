@@ -23,7 +23,7 @@ export function checkIdentity(answer: unknown): boolean | Identity {
   );
 }
 
-/** The name of an identity, as far as it is shown; undefined if there is none. */
+/** The name of an identity, as far as it is shown; undefined without an identity. */
 export function shownName(identity: Identity | undefined): string | undefined {
   const name = typeof identity === "object" ? identity.name : identity;
   return name !== undefined && name.length > LONGEST_SHOWN ? `${name.slice(0, LONGEST_SHOWN)}…` : name;

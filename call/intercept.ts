@@ -43,7 +43,7 @@ export function intercepted(interceptors: readonly Interceptor[], handler: Handl
   };
 }
 
-/** What the handler is told of a call that interceptors have changed. */
+/** The context that the handler receives for a call that interceptors have changed. */
 function passedOn(call: Call, context: CallContext): CallContext {
   const { method, metadata, deadline, signal, identity } = call;
   const { peer, replyMetadata } = context;

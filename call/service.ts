@@ -124,7 +124,7 @@ export class ServiceTable {
    * Registers the methods of an object: all, or those of a contract.
    *
    * @param check Puts the handlers of a contract between its checks
-   * @throws {TypeError} If the name is none, is taken or reserved, nothing of the object can be called, a method takes
+   * @throws {TypeError} If the name is invalid, is taken or reserved, nothing of the object can be called, a method takes
    *   more than two parameters, or the contract is not kept
    */
   register(name: string, target: object, contract?: Contract, check?: (offered: Handlers) => Handlers): void {

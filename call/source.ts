@@ -61,7 +61,7 @@ export async function leave(source: Source): Promise<void> {
   try {
     await source.return?.();
   } catch {
-    // No more items are wanted, so it does not matter why there are none.
+    // No more items are wanted, so its failure does not matter.
   }
 }
 

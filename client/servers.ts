@@ -89,7 +89,7 @@ export class Servers implements Changes {
     return channel;
   }
 
-  /** Who is told how an attempt over `channel`, which was just picked for `call`, goes. */
+  /** The listener that learns how an attempt over `channel`, which was just picked for `call`, goes. */
   listener(channel: Channel, call: Unplaced, began: number): AttemptListener {
     return this.#notify === undefined ? channel : this.leg(channel, call, began);
   }

@@ -183,14 +183,14 @@ export class Server implements AsyncDisposable {
    * Own functions and those of its classes can be called from outside, but none whose name begins with `_` or `#`. With
    * a contract it is just the contract's methods, and what it says is checked at every call.
    *
-   * A handler takes one argument and the context: `sum(a: number, b: number)` is none.
+   * A handler takes one argument and the context: `sum(a: number, b: number)` is not a handler.
    *
    * @typeParam S A contract's type, or text
    * @typeParam M The type of the object
    * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
    * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
    * @returns This server
-   * @throws {TypeError} If the name is none, is taken or begins with `rpc.`, there is nothing to call, a method takes
+   * @throws {TypeError} If the name is invalid, is taken or begins with `rpc.`, there is nothing to call, a method takes
    *   more than one argument and the context, a method of the contract has no handler, or a handler no method
    */
   register<S extends string | Contract, M extends object = object>(

@@ -121,7 +121,6 @@ export class CallBodies {
   add(batch: Batch, start: number, end: number): CallBody {
     this.#held += end - start;
     batch.bodies++;
-    if (batch.chunk !== undefined) batch.chunk.users++;
     return new CallBody(this, batch, start, end);
   }
 

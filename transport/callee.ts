@@ -225,7 +225,8 @@ export class Callee {
     for (const call of this.#running?.values() ?? []) {
       if (call.answered || !call.stalled(now, limit)) continue;
       this.#options.tally.stallTimeout++;
-      const message = `${call.method} has waited ${limit} ms for its caller, while others ask (stallTimeout)`;
+      const message =
+        `${call.method} has waited ${limit} ms for its caller, and few places are left (stallTimeout)`;
       this.#giveUp(call, new RpcError("resource_exhausted", message));
     }
   }

@@ -89,7 +89,7 @@ export class OutgoingCall implements SessionCall, PickContext {
    * @param onError Told why it failed, once; left out, `onResult` is given a promise that rejects with it
    * @param inflow Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
-   * @throws {TypeError} If the method is not text, an option is unknown, or the signal or the metadata are none
+   * @throws {TypeError} If the method is not text, an option is unknown, or the signal or the metadata are invalid
    * @throws {RangeError} If the timeout is negative or not a number
    */
   constructor(
