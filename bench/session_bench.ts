@@ -1,17 +1,17 @@
 // Two sessions over memory: all that a call costs but sockets and clients. `deno bench bench/session_bench.ts`.
 
-import { AlarmClock } from "../transport/alarm.ts";
+import { AlarmClock } from "../session/alarm.ts";
 import { ServiceTable } from "../call/service.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { CallStream } from "../transport/call_stream.ts";
+import { CallStream } from "../session/call_stream.ts";
 import type { Conn } from "../transport/conn.ts";
-import { Inflow } from "../transport/inflow.ts";
-import { sessionLimits } from "../transport/limits.ts";
+import { Inflow } from "../session/inflow.ts";
+import { sessionLimits } from "../session/limits.ts";
 import { connPair } from "../testing/conn.ts";
-import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
-import { Session } from "../transport/session.ts";
-import { Tally } from "../transport/tally.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
+import { Session } from "../session/session.ts";
+import { Tally } from "../session/tally.ts";
 
 const ITEMS = 1_000;
 const LARGE = new Uint8Array(65_536).fill(7);

@@ -1,7 +1,7 @@
 // One call to every server at once. The first error cancels the rest.
 
 import { deadlineExceeded } from "../call/outcome.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
 import type { Answer } from "./call.ts";
 import type { Channel } from "./channel.ts";
 import { Leg } from "./leg.ts";

@@ -3,9 +3,9 @@
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import type { SessionCall } from "../transport/caller.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
-import type { Session } from "../transport/session.ts";
+import type { SessionCall } from "../session/caller.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
+import type { Session } from "../session/session.ts";
 import type { Leg } from "./leg.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 

@@ -6,9 +6,9 @@ import { endedWith } from "../call/outcome.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Standing } from "../discovery/ejection.ts";
-import { dial, type DialOptions } from "../transport/dial.ts";
-import type { Session } from "../transport/session.ts";
-import type { AttemptListener, OutgoingCall } from "../transport/outgoing_call.ts";
+import { dial, type DialOptions } from "../session/dial.ts";
+import type { Session } from "../session/session.ts";
+import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
 import { within } from "./within.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */

@@ -2,8 +2,8 @@
 
 import type { FailMode } from "../call/call_options.ts";
 import { checkDuration } from "../discovery/clock.ts";
-import { whole } from "../transport/limits.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import { whole } from "../session/limits.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
 
 /** The most servers that one call is sent to at once. */
 const MAX_FORK = 64;

@@ -14,8 +14,8 @@ import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { NO_METADATA, toMetadata } from "../call/metadata.ts";
 import { Items } from "../call/source.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
-import { withStop } from "../transport/call_stream.ts";
-import type { CallBody } from "../transport/call_body.ts";
+import { withStop } from "../session/call_stream.ts";
+import type { CallBody } from "../session/call_body.ts";
 import { InterceptedStream } from "./intercepted_stream.ts";
 
 /**

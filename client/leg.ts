@@ -4,7 +4,7 @@
 import type { Code, RpcError } from "../call/error.ts";
 import type { Outcome, PickContext } from "../discovery/balancer.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
-import type { AttemptListener } from "../transport/outgoing_call.ts";
+import type { AttemptListener } from "../session/outgoing_call.ts";
 import type { Channel } from "./channel.ts";
 
 /** Tells a balancer how an attempt went. */

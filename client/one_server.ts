@@ -3,7 +3,7 @@
 
 import { RpcError } from "../call/error.ts";
 import { Backoff } from "../discovery/backoff.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
 import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, sendsAgain } from "./call.ts";
 import type { Leg } from "./leg.ts";
 import type { Ways } from "./retry.ts";

@@ -1,6 +1,6 @@
 // What a client and a call can be told, checked and completed in one place.
 
-import { AlarmClock } from "../transport/alarm.ts";
+import { AlarmClock } from "../session/alarm.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
@@ -14,16 +14,16 @@ import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/balancers.ts";
 import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
-import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
-import type { DialOptions } from "../transport/dial.ts";
+import type { DialOptions } from "../session/dial.ts";
 import type { CallWatcher } from "../call/watch.ts";
 import type { TelemetryOptions } from "../telemetry/options.ts";
 import { watchers } from "../telemetry/watchers.ts";
-import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
 import { sendsToken } from "../call/tokens.ts";
 import { reachOf } from "../transport/secure.ts";
-import { Tally } from "../transport/tally.ts";
+import { Tally } from "../session/tally.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 import { checkFailMode } from "./fail_mode.ts";
 import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";

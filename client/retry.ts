@@ -2,8 +2,8 @@
 // again only where it is certain that no handler was started for it, or where its user says that it may run twice.
 
 import { type Code, RpcError } from "../call/error.ts";
-import type { Session } from "../transport/session.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import type { Session } from "../session/session.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
 import { type Answer, asWhole, attempt, checkLive, MAX_ATTEMPTS, mayRetry, sendsAgain } from "./call.ts";
 import type { Channel } from "./channel.ts";
 import { Leg, type Unplaced } from "./leg.ts";

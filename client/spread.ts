@@ -3,7 +3,7 @@
 
 import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
-import type { OutgoingCall } from "../transport/outgoing_call.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
 import { type Answer, asWhole, mayRetry } from "./call.ts";
 import type { Leg, Unplaced } from "./leg.ts";
 import { retry, type Ways } from "./retry.ts";

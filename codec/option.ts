@@ -1,5 +1,5 @@
 // The handshake's two lines of JSON, pure: the client's option, and the server's answer or refusal. Who reads and
-// writes them, and in what time, is transport/handshake.ts.
+// writes them, and in what time, is session/handshake.ts.
 
 import { isCode, RpcError } from "../call/error.ts";
 

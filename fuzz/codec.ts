@@ -7,7 +7,7 @@ import { CborCodec } from "../codec/cbor.ts";
 import { CborError } from "../codec/cbor_error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { JsonCodec } from "../codec/json.ts";
-import { type Random, randomText, randomValue } from "../tests/cbor_random.ts";
+import { type Random, randomText, randomValue } from "../tests/support/cbor_random.ts";
 import { Mutator } from "./mutate.ts";
 import { described, Finding, type Target } from "./target.ts";
 

@@ -5,7 +5,7 @@ import { ByteBuffer } from "../codec/bytes.ts";
 import * as write from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { Random, randomText } from "../tests/cbor_random.ts";
+import { Random, randomText } from "../tests/support/cbor_random.ts";
 import { Mutator } from "./mutate.ts";
 import { described, Finding, hashOf, type Target } from "./target.ts";
 

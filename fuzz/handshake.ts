@@ -10,7 +10,7 @@ import {
   encodeRefusal,
   MAX_LINE_BYTES,
 } from "../codec/option.ts";
-import { Random, randomText } from "../tests/cbor_random.ts";
+import { Random, randomText } from "../tests/support/cbor_random.ts";
 import type { Conn } from "../transport/conn.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { Mutator } from "./mutate.ts";

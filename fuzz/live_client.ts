@@ -2,7 +2,7 @@
 // settles within its time, with a value or an RpcError, and nothing is left when the client is closed.
 
 import { type Client, connect, RpcError } from "../mod.ts";
-import { Random } from "../tests/cbor_random.ts";
+import { Random } from "../tests/support/cbor_random.ts";
 import { Mutator } from "./mutate.ts";
 import { lineEnd, recordings } from "./recording.ts";
 import { described, Finding, hashOf, type Target } from "./target.ts";

@@ -2,7 +2,7 @@
 // answering a good client, and nothing is left of the connection when its peer has gone.
 
 import { connect } from "../mod.ts";
-import { Random } from "../tests/cbor_random.ts";
+import { Random } from "../tests/support/cbor_random.ts";
 import { Mutator } from "./mutate.ts";
 import { fuzzServer, lineEnd, recordings } from "./recording.ts";
 import { described, Finding, hashOf, type Target } from "./target.ts";

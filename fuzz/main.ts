@@ -6,7 +6,7 @@
 //   --case=HEX        runs one case of one target again
 
 import { parseArgs } from "@std/cli";
-import { Random } from "../tests/cbor_random.ts";
+import { Random } from "../tests/support/cbor_random.ts";
 import { cborTarget, jsonTarget } from "./codec.ts";
 import { framesTarget } from "./frames.ts";
 import { handshakeTarget } from "./handshake.ts";

@@ -1,6 +1,6 @@
 // Valid bytes to nearly valid ones: what finds most faults is what passes all checks but one.
 
-import type { Random } from "../tests/cbor_random.ts";
+import type { Random } from "../tests/support/cbor_random.ts";
 
 /** Bytes that mean something to CBOR, JSON or frames. */
 const TELLING = [

@@ -1,6 +1,6 @@
 // Runs cases of one target until its time is over or a promise is broken.
 
-import { Random } from "../tests/cbor_random.ts";
+import { Random } from "../tests/support/cbor_random.ts";
 import { described, Finding, type Target } from "./target.ts";
 
 /** Cases between two looks at the clock. */

@@ -17,7 +17,7 @@ import { normalizeUrl } from "../examples/crawler/url.ts";
 import { Registry } from "../registry/registry.ts";
 import { Server } from "../server/server.ts";
 import { AttributeSets } from "../telemetry/conventions.ts";
-import type { Random } from "../tests/cbor_random.ts";
+import type { Random } from "../tests/support/cbor_random.ts";
 import type { Conn } from "../transport/conn.ts";
 import { acceptHttp } from "../transport/http.ts";
 import { LineReader } from "../transport/line_reader.ts";

@@ -1,7 +1,7 @@
 // What the fuzzer runs: a target makes cases and says what came of each. A case is nothing but bytes, so that
 // those bytes alone repeat it.
 
-import type { Random } from "../tests/cbor_random.ts";
+import type { Random } from "../tests/support/cbor_random.ts";
 
 /** Something that is told bytes from anybody. */
 export interface Target extends AsyncDisposable {

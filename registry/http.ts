@@ -2,7 +2,7 @@
 
 import type { Code } from "../call/error.ts";
 import type { Clock } from "../discovery/clock.ts";
-import { type FetchInfo, lastResponse } from "../server/unread_answers.ts";
+import { type FetchInfo, lastResponse } from "../transport/unread_answers.ts";
 
 const MAX_BODY_BYTES = 64 * 1024;
 const BODY_TIMEOUT = 5_000;

@@ -1,6 +1,6 @@
 // What a registry tells Prometheus at /metrics.
 
-import { family, labels, type Sample } from "../server/metrics_text.ts";
+import { family, labels, type Sample } from "../monitoring/metrics_text.ts";
 import type { LeaseList } from "./store.ts";
 
 /** What is counted beside the list. */

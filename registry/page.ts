@@ -1,7 +1,7 @@
 // The registry's page: services and instances as they change. One answer that holds everything, under a policy that
 // lets nothing else in.
 
-import { htmlResponse } from "../server/html_page.ts";
+import { htmlResponse } from "../monitoring/html_page.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 

@@ -6,9 +6,9 @@ import { checkOptions, type Names, shownOption } from "../call/check_options.ts"
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { SHOWN_HEADERS } from "../server/html_page.ts";
-import { METRICS_TYPE } from "../server/metrics_text.ts";
-import { askerOf, type FetchInfo, UnreadAnswers } from "../server/unread_answers.ts";
+import { SHOWN_HEADERS } from "../monitoring/html_page.ts";
+import { METRICS_TYPE } from "../monitoring/metrics_text.ts";
+import { askerOf, type FetchInfo, UnreadAnswers } from "../transport/unread_answers.ts";
 import { requestUrl } from "../transport/request_url.ts";
 import { checkTokens, refuseForeignPage, TokenGuard } from "./guard.ts";
 import { EncodedLists } from "./encoded_lists.ts";

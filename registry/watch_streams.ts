@@ -2,7 +2,7 @@
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import type { Clock } from "../discovery/clock.ts";
-import { type Hold, SHORT_ANSWER, type UnreadAnswers } from "../server/unread_answers.ts";
+import { type Hold, SHORT_ANSWER, type UnreadAnswers } from "../transport/unread_answers.ts";
 import { Refusal } from "./http.ts";
 import type { LeaseEvent } from "./store.ts";
 

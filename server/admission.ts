@@ -4,22 +4,22 @@
 import type { Lookup } from "../call/dispatch.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { Alarm, AlarmClock, type Sleeper } from "../transport/alarm.ts";
+import { Alarm, AlarmClock, type Sleeper } from "../session/alarm.ts";
 import type { Identity } from "../call/dispatch.ts";
-import { PeerPlaces, Places } from "../transport/places.ts";
-import { CallBodies, MAX_HELD_BYTES } from "../transport/call_body.ts";
+import { PeerPlaces, Places } from "../session/places.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
-import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../transport/handshake.ts";
+import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../session/handshake.ts";
 import { acceptHttp, type FetchHandler } from "../transport/http.ts";
-import type { SessionLimits } from "../transport/limits.ts";
+import type { SessionLimits } from "../session/limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
-import { textOf } from "../transport/outbox.ts";
-import { Session } from "../transport/session.ts";
-import type { Tally } from "../transport/tally.ts";
+import { textOf } from "../session/outbox.ts";
+import { Session } from "../session/session.ts";
+import type { Tally } from "../session/tally.ts";
 import { TlsFailure } from "../transport/tls_conn.ts";
-import { originOf, Origins } from "./origins.ts";
-import { RefusalCounts, type RefusalReason } from "./refusals.ts";
+import { originOf, Origins } from "../transport/origins.ts";
+import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";
 
 /** Connections that may be on their way out at once; who is refused beyond them is closed without waiting for its end. */
 const MAX_LEAVING = 256;

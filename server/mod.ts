@@ -22,9 +22,9 @@
 
 export { Server } from "./server.ts";
 export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
-export type { Authenticate } from "../transport/handshake.ts";
+export type { Authenticate } from "../session/handshake.ts";
 export type { ServerOptions } from "./options.ts";
-export type { FetchInfo } from "./unread_answers.ts";
+export type { FetchInfo } from "../transport/unread_answers.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
   CheckedMethod,
@@ -38,8 +38,8 @@ export type {
   TakesNull,
 } from "../call/contract_methods.ts";
 export type { LatencySummary, MethodStats } from "../call/stats.ts";
-export type { Refusals } from "./refusals.ts";
-export type { ShownStats, StatsSource } from "./shown.ts";
+export type { Refusals } from "../monitoring/refusals.ts";
+export type { ShownStats, StatsSource } from "../monitoring/shown.ts";
 export type {
   CallSnapshot,
   Excerpt,
@@ -47,10 +47,10 @@ export type {
   ServerSnapshot,
   ServerStats,
   StreamSnapshot,
-} from "./stats.ts";
-export type { FlowStats, SessionState, SessionStats } from "../transport/session_stats.ts";
-export type { ShowTo, Visibility } from "./visibility.ts";
-export type { LimitStats } from "../transport/tally.ts";
+} from "../monitoring/stats.ts";
+export type { FlowStats, SessionState, SessionStats } from "../session/session_stats.ts";
+export type { ShowTo, Visibility } from "../monitoring/visibility.ts";
+export type { LimitStats } from "../session/tally.ts";
 export { Reflection } from "../call/reflection.ts";
 export type {
   DescribeRequest,
@@ -86,7 +86,7 @@ export { oneOfTokens } from "../call/tokens.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
-export type { SessionLimits } from "../transport/limits.ts";
+export type { SessionLimits } from "../session/limits.ts";
 export type { TelemetryOptions } from "../telemetry/options.ts";
 export type { Conn, Listener, Network } from "../transport/conn.ts";
 export type { Address, HostAddress, HttpAddress, UnixAddress } from "../discovery/endpoint.ts";

@@ -8,11 +8,11 @@ import { MAX_DELAY } from "../discovery/clock.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import { type Watchers, watchers } from "../telemetry/watchers.ts";
 import type { TelemetryOptions } from "../telemetry/options.ts";
-import type { Authenticate } from "../transport/handshake.ts";
-import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../transport/limits.ts";
+import type { Authenticate } from "../session/handshake.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { AllowedOrigins } from "./allowed_origins.ts";
-import { checkVisibility, type ShowTo, type Visibility } from "./visibility.ts";
+import { checkVisibility, type ShowTo, type Visibility } from "../monitoring/visibility.ts";
 
 /** Options of a {@linkcode Server}. Times in ms, sizes in bytes. */
 export interface ServerOptions extends Partial<SessionLimits> {

@@ -15,7 +15,7 @@ import {
 import type { Service, ServiceTable } from "../call/service.ts";
 import type { StandardSchema } from "../call/standard_schema.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { SessionPeer } from "../transport/session_peer.ts";
+import { SessionPeer } from "../session/session_peer.ts";
 
 /** Streams of figures at once, of all connections, and of one: so that one that takes all it can get leaves some. */
 const MOST_STREAMS = 64;

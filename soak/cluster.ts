@@ -1,6 +1,6 @@
 // The servers, the bad network in front of two of them, and all that befalls them.
 
-import type { Random } from "../tests/cbor_random.ts";
+import type { Random } from "../tests/support/cbor_random.ts";
 import { Child, pause } from "./child.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Fault } from "./proxy.ts";

@@ -7,7 +7,7 @@
 
 import { parseArgs } from "@std/cli";
 import { connect, MultiServers } from "../mod.ts";
-import { Random } from "../tests/cbor_random.ts";
+import { Random } from "../tests/support/cbor_random.ts";
 import { pause } from "./child.ts";
 import { Cluster } from "./cluster.ts";
 import { Ledger } from "./ledger.ts";

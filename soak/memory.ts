@@ -10,7 +10,7 @@ import { CborCodec } from "../codec/cbor.ts";
 import { beginCall, beginItem, endFrame } from "../codec/frame.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
-import { requestHandshake } from "../transport/handshake.ts";
+import { requestHandshake } from "../session/handshake.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
 import { dialTls } from "../transport/tls.ts";
@@ -215,7 +215,7 @@ async function measure(transport: string, { connections, send }: Case, ca: strin
 
 const flags = parseArgs(Deno.args, { string: ["transport", "case"], collect: ["transport"] });
 const transports: string[] = flags.transport.length > 0 ? flags.transport : ["tcp", "tls", "unix", "ws"];
-const ca = await Deno.readTextFile(new URL("../tests/certs/ca.pem", import.meta.url));
+const ca = await Deno.readTextFile(new URL("../tests/support/certs/ca.pem", import.meta.url));
 const mib = (bytes: number) => (bytes / MIB).toFixed(2).padStart(8);
 
 for (const transport of transports) {

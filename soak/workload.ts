@@ -2,7 +2,7 @@
 
 import { type Client, connect, type ConnectOptions, RpcError } from "../mod.ts";
 import type { Code } from "../call/error.ts";
-import type { Random } from "../tests/cbor_random.ts";
+import type { Random } from "../tests/support/cbor_random.ts";
 import { type Ledger, Verdict } from "./ledger.ts";
 import { pause } from "./child.ts";
 import { Lateness } from "./meter.ts";

@@ -1,0 +1,151 @@
+// What a server shows of itself over HTTP: the page at /debug/rpc, the same as JSON, and /metrics for Prometheus. Decides
+// who is shown what, and writes the answers; read-only. Owned by a Server.
+
+import type { Log } from "../call/log.ts";
+import { clientFigures, clientMetricsText } from "./client_metrics.ts";
+import { pageOf } from "./debug_page.ts";
+import { htmlHeaders, SHOWN_HEADERS } from "./html_page.ts";
+import { metricsText } from "./metrics.ts";
+import { METRICS_TYPE } from "./metrics_text.ts";
+import { PAGE_SCRIPT } from "./page_script.ts";
+import { PAGE_STYLE } from "./page_style.ts";
+import { type PageElement, toHtml } from "./page_tree.ts";
+import { shared, STATS_SHARED_FOR } from "./shared.ts";
+import type { Shown } from "./shown.ts";
+import type { ServerSnapshot, ServerStats } from "./stats.ts";
+import { UnreadAnswers } from "../transport/unread_answers.ts";
+import type { ShowTo, Visibility } from "./visibility.ts";
+
+/** Where the page is. */
+export const DEBUG_PATH = "/debug/rpc";
+/** Where the metrics are. */
+export const METRICS_PATH = "/metrics";
+
+/** What there is to show. */
+export interface MonitoringSource {
+  /** The figures, of now or a little while ago. */
+  stats(): ServerStats;
+  /** The figures of now, and what they are made of. */
+  snapshot(): ServerSnapshot;
+}
+
+/** How figures are written. */
+type Form = "metrics" | "html" | "page" | "json";
+
+/** Answers those who look. */
+export class Monitoring {
+  readonly #source: MonitoringSource;
+  readonly #shown: Shown;
+  readonly #showTo: false | ShowTo;
+  readonly #log: Log | undefined;
+  readonly #unread = new UnreadAnswers();
+  readonly #ownMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
+  /** What everyone may see, written once in a while for all who ask. */
+  readonly #figures: Readonly<Record<Form, () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>>>;
+
+  /** @param showTo Who is shown what; false = there is nothing to ask for */
+  constructor(source: MonitoringSource, shown: Shown, showTo: false | ShowTo, log: Log | undefined) {
+    this.#source = source;
+    this.#shown = shown;
+    this.#showTo = showTo;
+    this.#log = log;
+    this.#ownMetrics = shared(STATS_SHARED_FOR, async () => {
+      const delay = await eventLoopDelay();
+      return encode(metricsText(source.stats(), delay));
+    });
+    const written = (form: Form) => shared(STATS_SHARED_FOR, () => this.#write(form, source.stats()));
+    this.#figures = {
+      metrics: () => this.#metrics(),
+      html: written("html"),
+      page: written("page"),
+      json: written("json"),
+    };
+  }
+
+  /** Whether a path is one of these pages. */
+  has(pathname: string): boolean {
+    return this.#showTo !== false && (pathname === DEBUG_PATH || pathname === METRICS_PATH);
+  }
+
+  /** Answers a request for one of them. Never rejects. */
+  async answer(request: Request, { pathname, searchParams }: URL, peer: string): Promise<Response> {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return new Response("The page is read-only\n", { status: 405, headers: { allow: "GET, HEAD" } });
+    }
+    const visibility = await this.#visibility(request, peer);
+    if (visibility instanceof Response) return visibility;
+    if (visibility === false) {
+      return new Response("This is not shown to you\n", { status: 403, headers: SHOWN_HEADERS });
+    }
+    const as = searchParams.get("as");
+    const asJson = as === "json" || request.headers.get("accept")?.includes("application/json");
+    const form = pathname === METRICS_PATH ? "metrics" : as === "page" ? as : asJson ? "json" : "html";
+    const body = visibility === true && form !== "metrics"
+      ? this.#write(form, this.#source.snapshot())
+      : this.#figures[form]();
+    const headers = form === "html"
+      ? await htmlHeaders(PAGE_SCRIPT, PAGE_STYLE)
+      : { ...SHOWN_HEADERS, "content-type": form === "metrics" ? METRICS_TYPE : "application/json" };
+    return this.#unread.response(await body, headers, peer) ??
+      new Response("Too much waits to be read by others\n", { status: 503, headers: { "retry-after": "1" } });
+  }
+
+  /** What is shown, in bytes. */
+  #write(form: Form, stats: ServerStats | ServerSnapshot): Uint8Array<ArrayBuffer> {
+    if (form === "html") return encode(html(pageOf(stats)));
+    return encode(JSON.stringify(form === "page" ? pageOf(stats) : stats));
+  }
+
+  /** The figures of the server, shared, and those of clients that it shows. */
+  async #metrics(): Promise<Uint8Array<ArrayBuffer>> {
+    const own = await this.#ownMetrics();
+    const ofClients = clientMetricsText(this.#shown.read(clientFigures));
+    return ofClients === "" ? own : encode(new TextDecoder().decode(own) + ofClients);
+  }
+
+  async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
+    try {
+      const visibility = this.#showTo && await this.#showTo(request, peer);
+      // A copy: it may be the same one for the next request.
+      if (visibility instanceof Response) return visibility.clone();
+      if (visibility === true || visibility === "figures") return visibility;
+      // Whatever else a function returns is not meant to let anybody in.
+      return false;
+    } catch (error) {
+      this.#log?.("The option monitoring failed, so nothing is shown", error);
+      return false;
+    }
+  }
+}
+
+/** How late a timer is that is due at once: how long everything else waits for its turn, in ms. */
+async function eventLoopDelay(): Promise<number> {
+  const began = performance.now();
+  await new Promise<void>((resolve) => setTimeout(resolve, 0));
+  return performance.now() - began;
+}
+
+function encode(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
+}
+
+function html(page: PageElement): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>RPC server</title>
+<link rel="icon" href="data:,">
+<style>${PAGE_STYLE}</style>
+<header>
+  <h1>RPC server</h1>
+  <p><span id="status" role="status" data-live="no"></span></p>
+  <button id="pause" type="button" aria-pressed="false" hidden>Pause</button>
+  <p><a href="?as=json">JSON</a> · <a href="../metrics">Metrics</a></p>
+</header>
+<noscript><p class="rest">As it was when this page was loaded. <a href="">Load it again</a></p></noscript>
+${toHtml(page)}
+<script>${PAGE_SCRIPT}</script>
+</html>
+`;
+}

@@ -1,0 +1,119 @@
+// What happens on the connections of a server at this moment, for those who look: bounded lists of calls, streams and
+// peers. Used by Server; walks what is there, and holds nothing.
+
+import type { Identity, PeerCertificate } from "../call/dispatch.ts";
+import { shownName } from "../call/identity.ts";
+import { shownMethod } from "../call/method_name.ts";
+import type { IncomingCall } from "../session/incoming_call.ts";
+import type { Session } from "../session/session.ts";
+import type { CallSnapshot, Excerpt, PeerSnapshot, ServerSnapshot, StreamSnapshot } from "./stats.ts";
+
+/** How many of each list are told. */
+const MOST = 100;
+/** Of a certificate, which its owner has filled in: how many names, and how many characters of each. */
+const MOST_NAMES = 10;
+const MOST_CHARACTERS = 100;
+
+/** The calls in flight, and the connections. */
+export function activity(
+  sessions: ReadonlySet<Session>,
+): Pick<ServerSnapshot, "calls" | "streams" | "peers"> {
+  const calls = new First<IncomingCall>((call) => call.arrived);
+  const streams = new First<IncomingCall>((call) => call.arrived);
+  const peers = new First<Session>((session) => -session.unsent, (session) => -session.running);
+  for (const session of sessions) {
+    peers.add(session);
+    for (const call of session.calls) {
+      if (call.inflow !== undefined || call.outflow?.began) streams.add(call);
+      else calls.add(call);
+    }
+  }
+  const now = performance.now();
+  const { list, more } = peers.map(peerSnapshot);
+  return {
+    calls: calls.map((call) => callSnapshot(call, now)),
+    streams: streams.map((call) => streamSnapshot(call, now)),
+    peers: { list: list.toSorted((a, b) => b.age - a.age), more },
+  };
+}
+
+/** The first few of many, as they are sorted by one number and then by another, without sorting them all. */
+class First<T> {
+  readonly #rank: (item: T) => number;
+  readonly #then: (item: T) => number;
+  readonly #ranked: { readonly item: T; readonly rank: number; readonly then: number }[] = [];
+  #count = 0;
+
+  constructor(rank: (item: T) => number, then: (item: T) => number = () => 0) {
+    this.#rank = rank;
+    this.#then = then;
+  }
+
+  add(item: T): void {
+    this.#count++;
+    const ranked = this.#ranked;
+    const [rank, then] = [this.#rank(item), this.#then(item)];
+    let at = ranked.length;
+    while (at > 0 && (ranked[at - 1]!.rank - rank || ranked[at - 1]!.then - then) > 0) at--;
+    if (at === MOST) return;
+    ranked.splice(at, 0, { item, rank, then });
+    if (ranked.length > MOST) ranked.pop();
+  }
+
+  map<R>(show: (item: T) => R): Excerpt<R> {
+    const list = this.#ranked.map(({ item }) => show(item));
+    return { list, more: this.#count - list.length };
+  }
+}
+
+function callSnapshot(
+  { method, session, identity, seq, arrived, deadline, answered }: IncomingCall,
+  now: number,
+): CallSnapshot {
+  return {
+    // Interceptors may be at work for a call of a name that its peer has invented.
+    method: shownMethod(method),
+    peer: session.address,
+    ...named(identity),
+    seq,
+    age: now - arrived,
+    ...deadline === Infinity ? undefined : { timeLeft: Math.max(0, deadline - now) },
+    abandoned: answered,
+  };
+}
+
+function streamSnapshot(call: IncomingCall, now: number): StreamSnapshot {
+  const { inflow, outflow } = call;
+  return {
+    ...callSnapshot(call, now),
+    ...inflow === undefined ? undefined : { receiving: inflow.stats() },
+    ...outflow?.began ? { sending: outflow.stats() } : undefined,
+  };
+}
+
+function peerSnapshot(session: Session): PeerSnapshot {
+  const { address, certificate, identity } = session;
+  const transport = address.slice(0, Math.max(0, address.indexOf("@")));
+  return {
+    ...session.stats(),
+    transport,
+    ...named(identity),
+    ...certificate === undefined ? undefined : shownNames(certificate),
+  };
+}
+
+function named(identity: Identity | undefined): { identity?: string } {
+  const name = shownName(identity);
+  return name === undefined ? {} : { identity: name };
+}
+
+function shownNames({ subject, alternativeNames }: PeerCertificate): Pick<PeerSnapshot, "certificate"> {
+  return { certificate: { subject: cut(subject), alternativeNames: cut(alternativeNames) } };
+}
+
+function cut(names: readonly string[]): string[] {
+  const some = names.slice(0, MOST_NAMES).map((name) =>
+    name.length > MOST_CHARACTERS ? `${name.slice(0, MOST_CHARACTERS)}…` : name
+  );
+  return names.length > MOST_NAMES ? [...some, "…"] : some;
+}

@@ -1,0 +1,181 @@
+// From an address to a Session on the dialling side: connect, by TLS, WebSocket or through HTTP if the address asks for
+// it, shake hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
+
+import type { AlarmClock } from "./alarm.ts";
+import type { Lookup } from "../call/dispatch.ts";
+import { deferred } from "../call/deferred.ts";
+import { RpcError } from "../call/error.ts";
+import type { Codec } from "../codec/codec.ts";
+import type { KeyCache } from "../codec/key_cache.ts";
+import { type Address, parseAddress } from "../discovery/endpoint.ts";
+import { advised } from "../transport/advice.ts";
+import type { CallBodies } from "./call_body.ts";
+import type { Conn, Network } from "../transport/conn.ts";
+import { type Agreement, requestHandshake } from "./handshake.ts";
+import { requestHttp } from "../transport/http.ts";
+import { mostHeld, type SessionLimits } from "./limits.ts";
+import { LineReader } from "../transport/line_reader.ts";
+import { textOf } from "./outbox.ts";
+import { checkDialable } from "../transport/runtime.ts";
+import { isWithin, type Reach, type Token } from "../transport/secure.ts";
+import { Session, type SessionOptions } from "./session.ts";
+import type { Tally } from "./tally.ts";
+import { dialTcp, dialUnix } from "../transport/tcp.ts";
+import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "../transport/tls.ts";
+import { dialShowing } from "../transport/tls_dial.ts";
+import { dialWebSocket } from "../transport/websocket.ts";
+
+/** How a client dials. Times in ms. */
+export interface DialOptions {
+  readonly codec: Codec;
+  readonly limits: SessionLimits;
+  readonly tally: Tally;
+  /** Wakes the client's sessions. */
+  readonly clock: AlarmClock;
+  /** Keeps the encoded arguments of the client's calls. */
+  readonly bodies: CallBodies;
+  readonly names: KeyCache;
+  /** For connecting and the handshake together; 0 = no limit. */
+  readonly connectTimeout: number;
+  /** What the server is asked to spend on one call at most; 0 = its own limit. */
+  readonly handleTimeout: number;
+  readonly token: Token | undefined;
+  /** Which addresses may be dialled. */
+  readonly reach: Reach;
+  /** Who answers the server's calls; absent = nobody. */
+  readonly lookup?: Lookup;
+  readonly tls: ConnectTlsOptions;
+  /** Absent = sockets. */
+  readonly network?: Network;
+  readonly log?: (message: string, error?: unknown) => void;
+}
+
+const NOT_ENCRYPTED =
+  "others could read the connection, which a client with a token or the option tls does not allow; " +
+  "use tls@ or wss@, or pass secure: false";
+
+/** What a session tells whoever dialled it. */
+export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
+
+/**
+ * Dials an address.
+ *
+ * @param signal Gives up
+ * @throws {RpcError} The server's refusal, else `unavailable`, also after `connectTimeout`: always with the address, and
+ * never after a call was started. Never `deadline_exceeded`, not even if the server says so: that is for calls
+ */
+export async function dial(
+  address: string,
+  options: DialOptions,
+  events: DialEvents,
+  signal: AbortSignal,
+): Promise<Session> {
+  const { codec, limits, tally, clock, bodies, names, connectTimeout, lookup, log } = options;
+  const parsed = parseAddress(address);
+  if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
+  const stop = new AbortController();
+  let late = false;
+  let conn: Conn | undefined;
+  const giveUp = () => {
+    stop.abort();
+    conn?.close();
+  };
+  const timer = connectTimeout > 0
+    ? setTimeout(() => {
+      late = true;
+      giveUp();
+    }, connectTimeout)
+    : undefined;
+  signal.addEventListener("abort", giveUp);
+  try {
+    const token = await currentToken(options.token, stop.signal);
+    conn = await open(parsed, options, stop.signal);
+    const reader = new LineReader(conn);
+    if (stop.signal.aborted) throw stop.signal.reason;
+    if (parsed.transport === "http") {
+      await requestHttp(conn, reader, parsed.path, `${parsed.hostname}:${parsed.port}`);
+    }
+    const agreement: Agreement = await requestHandshake(conn, reader, {
+      codecType: codec.name,
+      connectTimeout,
+      handleTimeout: options.handleTimeout,
+      maxFrameBytes: limits.maxFrameBytes,
+      token,
+    }, codec);
+    return new Session(conn, {
+      agreement,
+      dialled: true,
+      prefix: reader.rest(),
+      limits,
+      tally,
+      clock,
+      bodies,
+      names,
+      lookup,
+      log,
+      ...events,
+    });
+  } catch (error) {
+    conn?.close();
+    if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);
+    if (late) throw failure("unavailable", address, `no answer within ${connectTimeout} ms`, error);
+    const code = error instanceof RpcError && error.code !== "deadline_exceeded" ? error.code : "unavailable";
+    throw failure(code, address, textOf(error), error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+/**
+ * The token of this dial.
+ *
+ * @throws {RpcError} `unauthenticated` if the user's function fails, or returns something else than text
+ */
+async function currentToken(token: Token | undefined, signal: AbortSignal): Promise<string | undefined> {
+  if (typeof token !== "function") return token;
+  const stopped = deferred<never>();
+  const stop = () => stopped.reject(signal.reason);
+  signal.addEventListener("abort", stop);
+  try {
+    const value = await Promise.race([token(), stopped.promise]);
+    if (typeof value === "string") return value;
+    throw new TypeError("it did not return text");
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const message = `the function that is the option token failed: ${textOf(error)}`;
+    throw new RpcError("unauthenticated", message, { cause: error });
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+function open(address: Address, { limits, tls, network }: DialOptions, signal: AbortSignal): Promise<Conn> {
+  if (network !== undefined) return network.dial(address, signal);
+  checkDialable(address.transport, tls);
+  switch (address.transport) {
+    case "tcp":
+    case "http":
+      return dialTcp(address, signal);
+    case "tls":
+      return tls.cert === undefined ? dialTls(address, tls, signal) : dialShowing(address, tls, signal);
+    case "unix":
+      return dialUnix(address, signal);
+    case "ws":
+      return dialWebSocket(address, mostHeld(limits), signal);
+    case "wss":
+      if (tls.caCerts?.length || tls.cert !== undefined) {
+        return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
+      }
+      return dialWebSocket(address, mostHeld(limits), signal);
+  }
+}
+
+function failure(code: RpcError["code"], address: string, message: string, cause: unknown): RpcError {
+  const remote = cause instanceof RpcError && cause.remote;
+  return new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
+    cause,
+    remote,
+    notStarted: true,
+  });
+}

@@ -1,0 +1,205 @@
+// The handshake on both sides: one line of JSON each way, in bounded time and size. What the lines say is
+// codec/option.ts; what follows is a Session's.
+
+import type { Identity, PeerCertificate } from "../call/dispatch.ts";
+import { isRpcError, RpcError } from "../call/error.ts";
+import { checkIdentity } from "../call/identity.ts";
+import type { Codec } from "../codec/codec.ts";
+import type { CodecTable } from "../codec/table.ts";
+import {
+  type Answer,
+  decodeAnswer,
+  decodeOption,
+  encodeAnswer,
+  encodeOption,
+  encodeRefusal,
+  MAX_LINE_BYTES,
+  type Option,
+  refusal,
+  shown,
+} from "../codec/option.ts";
+import { ANSWER_STARTS, gotInstead } from "../transport/advice.ts";
+import { type Conn, writeAll } from "../transport/conn.ts";
+import { eventLoop } from "./event_loop.ts";
+import type { LineReader } from "../transport/line_reader.ts";
+
+/** What a JSON text may begin with. */
+const OPTION_STARTS: ReadonlySet<number> = new Set(new TextEncoder().encode(' \t\n\r{["-0123456789tfn'));
+
+/** What the accepting side brings to a handshake. */
+export interface AcceptTerms {
+  /** The codecs that may be asked for. */
+  readonly codecs: CodecTable;
+  /** The answer, but for what the option decides. Times in ms, sizes in bytes. */
+  readonly answer: Omit<Answer, "codecType">;
+  /** Absent = everyone may come. */
+  readonly authenticate?: Authenticate;
+}
+
+/**
+ * Decides who may connect: `true` or an identity accepts a client, `false` or an error refuses it. What an `RpcError` says
+ * reaches the client, anything else does not. The identity is what handlers see as `context.peer.identity`.
+ *
+ * @param token The `token` that the client was given, if any
+ * @param peer The client's address, such as `tcp@127.0.0.1:50312`
+ * @param certificate What the client has shown in a TLS handshake, where it was asked (`tls.clientCaCerts`)
+ */
+export type Authenticate = (
+  token: string | undefined,
+  peer: string,
+  certificate: PeerCertificate | undefined,
+) => boolean | Identity | Promise<boolean | Identity>;
+
+/** A handshake under way, as whoever accepts it sees it. */
+export interface Acceptance {
+  /** Resolves when nobody waits for the answer any more, even if `authenticate` never comes to one. */
+  readonly gone: Promise<void>;
+  /** Whether the one answer is being written, be it a refusal: then there is no other. */
+  answered: boolean;
+  /** What is being judged: what a refusal is for. */
+  judging: "option" | "codec" | "unauthenticated" | "handshakeTimeout";
+}
+
+/** What a handshake settled, for the session that follows. */
+export interface Agreement {
+  /** The codec of both sides' bodies. */
+  readonly codec: Codec;
+  /** The longest frame that the other side takes. */
+  readonly peerMaxFrameBytes: number;
+  /** How many calls the other side takes at once; unknown for a client. */
+  readonly peerMaxInFlight: number;
+  /** After how long a silence the other side pings, in ms; Infinity or absent = never, or unknown as for a client. */
+  readonly peerHeartbeatInterval?: number;
+  /** How long this side may spend on one call, in ms; 0 = no limit. */
+  readonly handleTimeout: number;
+  /** Who the other side is, if `authenticate` has said. */
+  readonly identity?: Identity;
+}
+
+/**
+ * The dialling side: sends the option and waits for the answer.
+ *
+ * @throws {RpcError} The server's refusal, or what was wrong with its answer
+ */
+export async function requestHandshake(
+  conn: Conn,
+  reader: LineReader,
+  option: Option,
+  codec: Codec,
+): Promise<Agreement> {
+  await writeAll(conn, encodeOption(option));
+  const line = await readLine(reader, "the server's answer", ANSWER_STARTS);
+  if (line === null) throw refusal("unavailable", "the server ended the connection instead of answering");
+  if (gotInstead(line) !== "") throw notJson(line);
+  const answer = decodeAnswer(line, option.codecType);
+  return {
+    codec,
+    peerMaxFrameBytes: answer.maxFrameBytes,
+    peerMaxInFlight: answer.maxInFlight,
+    peerHeartbeatInterval: answer.heartbeatInterval || Infinity,
+    handleTimeout: 0,
+  };
+}
+
+/**
+ * The accepting side: reads the option and answers it. A refusal has been sent when this throws.
+ *
+ * @param state Is kept up to date
+ * @returns null if the peer went away without a word, or has been answered by somebody else
+ * @throws {RpcError} Why the peer was refused
+ */
+export async function acceptHandshake(
+  conn: Conn,
+  reader: LineReader,
+  terms: AcceptTerms,
+  state: Acceptance,
+): Promise<Agreement | null> {
+  const began = performance.now();
+  try {
+    const line = await readLine(reader, "the option", OPTION_STARTS);
+    if (line === null) return null;
+    await eventLoop.turn();
+    if (state.answered) return null;
+    const option = decodeOption(line);
+    state.judging = "codec";
+    const codec = terms.codecs.get(option.codecType);
+    if (codec === undefined) {
+      const known = terms.codecs.names.join(", ");
+      throw refusal("unimplemented", `codec ${shown(option.codecType)} is unknown here, only ${known}`);
+    }
+    const { authenticate: ask } = terms;
+    state.judging = "unauthenticated";
+    const identity = ask === undefined ? undefined : await authenticate(ask, option.token, conn, state.gone);
+    state.judging = "handshakeTimeout";
+    if (option.connectTimeout > 0 && performance.now() - began > option.connectTimeout) {
+      throw refusal("deadline_exceeded", `the client waits no longer than ${option.connectTimeout} ms`);
+    }
+    const handleTimeout = shorter(option.handleTimeout, terms.answer.handleTimeout);
+    if (state.answered) return null;
+    state.answered = true;
+    await writeAll(conn, encodeAnswer({ ...terms.answer, codecType: codec.name, handleTimeout }));
+    return {
+      codec,
+      peerMaxFrameBytes: option.maxFrameBytes,
+      peerMaxInFlight: Infinity,
+      handleTimeout,
+      identity,
+    };
+  } catch (error) {
+    if (error instanceof RpcError && !state.answered) {
+      state.answered = true;
+      await refuse(conn, error);
+    }
+    throw error;
+  }
+}
+
+/** Tells a peer that it may not come in, before its option was read. */
+export function refuse(conn: Conn, error: RpcError): Promise<void> {
+  return writeAll(conn, encodeRefusal(error));
+}
+
+async function authenticate(
+  ask: Authenticate,
+  token: string | undefined,
+  { peer, certificate }: Conn,
+  gone: Promise<void>,
+): Promise<Identity | undefined> {
+  let cause: unknown;
+  try {
+    const answer = checkIdentity(await Promise.race([ask(token, peer, certificate), gone]) ?? false);
+    if (answer !== false) return answer === true ? undefined : answer;
+  } catch (error) {
+    if (isRpcError(error)) throw error;
+    cause = error;
+  }
+  throw refusal("unauthenticated", "the token is not accepted", cause);
+}
+
+/** Reads a line without its LF; null if the stream ended before anything came. */
+async function readLine(
+  reader: LineReader,
+  what: string,
+  starts: ReadonlySet<number>,
+): Promise<Uint8Array | null> {
+  try {
+    const line = await reader.line(MAX_LINE_BYTES, starts);
+    return line === null ? null : line.subarray(0, -1);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw notJson(reader.rest());
+    if (error instanceof RangeError) {
+      throw refusal("resource_exhausted", `${what} is over ${MAX_LINE_BYTES} bytes`);
+    }
+    throw error;
+  }
+}
+
+function notJson(bytes: Uint8Array): RpcError {
+  return refusal("invalid_argument", `expected one line of JSON${gotInstead(bytes)}`);
+}
+
+/** The shorter of two limits in ms, where 0 means none. */
+export function shorter(a: number, b: number): number {
+  if (a === 0) return b;
+  return b === 0 ? a : Math.min(a, b);
+}

@@ -1,0 +1,287 @@
+// Servers that fail again and again, as a client's calls meet them: set aside, tried again, let in; and what balancers are
+// told of how calls went.
+
+import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
+import {
+  type Balancer,
+  type BalancerName,
+  type Client,
+  connect,
+  type Endpoint,
+  MultiServers,
+  RpcError,
+  Server,
+} from "../../mod.ts";
+import { Fleet, freePort } from "../support/service_link.ts";
+import { fails, Patient, until } from "../support/session_pair.ts";
+
+/** Servers, the first of which can be made to fail. */
+async function fleet(size: number) {
+  const trouble = { on: true };
+  const servers = await Fleet.open(size, (index) => ({
+    who: () => {
+      if (index === 0 && trouble.on) throw new RpcError("unavailable", "Not now");
+      return index;
+    },
+  }));
+  return {
+    trouble,
+    servers,
+    addresses: servers.addresses,
+    [Symbol.asyncDispose]: () => servers[Symbol.asyncDispose](),
+  };
+}
+
+const ejected = (client: Client) => client.stats().endpoints.map(({ ejected }) => ejected !== undefined);
+
+/** How many of the calls failed. */
+async function failed(client: Client, calls: number, key?: (n: number) => string): Promise<number> {
+  let failed = 0;
+  for (let n = 0; n < calls; n++) await client.call("S.who", null, { key: key?.(n) }).catch(() => failed++);
+  return failed;
+}
+
+for (
+  const balancer of [
+    "random",
+    "round_robin",
+    "weighted_round_robin",
+    "least_pending",
+    "consistent_hash",
+  ] as BalancerName[]
+) {
+  Deno.test(`ejection: with ${balancer}, a server whose calls fail is set aside, and comes back when it works again`, async () => {
+    await using here = await fleet(3);
+    const ejection = { firstTime: 400 };
+    await using client = await connect(new MultiServers(here.addresses), { balancer, ejection });
+    const key = (n: number) => `${n}`;
+    const errors = await failed(client, 100, key);
+    // Least pending may go elsewhere by itself after a failure or two.
+    assert(balancer === "least_pending" ? errors <= 5 : errors === 5, `${errors} errors`);
+    assertEquals(ejected(client), [errors === 5, false, false]);
+    assertEquals(client.stats().endpoints[0]!.state, "ready");
+    here.trouble.on = false;
+    // Of ten keys one time in sixty none would be its own.
+    await until(() => (failed(client, 50, key), !ejected(client)[0]), "it is let in");
+    const before = here.servers.calls[0]!;
+    assertEquals(await failed(client, 400, key), 0);
+    // What least pending takes a server for that has just failed depends on how busy this machine is.
+    if (balancer !== "least_pending") assertGreater(here.servers.calls[0]! - before, 40);
+  });
+}
+
+Deno.test("ejection: while a server goes on failing, one call in each of its times is all it gets", async () => {
+  await using here = await fleet(2);
+  await using client = await connect(new MultiServers(here.addresses), { ejection: { firstTime: 50 } });
+  const began = performance.now();
+  let calls = 0;
+  let errors = 0;
+  while (performance.now() - began < 700) {
+    errors += await failed(client, 10);
+    calls += 10;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  // 5 at first, then after about 50, 150, 350 and 750 ms.
+  assert(errors >= 6 && errors <= 9, `${errors} errors of ${calls} calls`);
+});
+
+Deno.test("ejection: timeouts in a row count, errors of the service and cancellation do not", async () => {
+  const waiting = new Patient();
+  await using here = await Fleet.open(2, () => ({
+    wait: waiting.wait,
+    fail: () => {
+      throw new RpcError("internal", "Broken");
+    },
+  }));
+  const all = new MultiServers(here.addresses);
+  await using client = await connect(all);
+  for (let n = 0; n < 50; n++) await fails(client.call("S.fail"), "internal");
+  const stop = new AbortController();
+  const calls = Array.from(
+    { length: 20 },
+    () => client.call("S.wait", null, { signal: stop.signal }).catch(() => {}),
+  );
+  await until(() => waiting.started === 20, "they run");
+  stop.abort();
+  await Promise.all(calls);
+  assertEquals(ejected(client), [false, false]);
+  await Promise.all(
+    Array.from(
+      { length: 20 },
+      () => fails(client.call("S.wait", null, { timeout: 30 }), "deadline_exceeded"),
+    ),
+  );
+  assertEquals(ejected(client).filter((each) => each).length, 1, "one of two, never both");
+  await using off = await connect(all, { ejection: false });
+  await Promise.all(
+    Array.from({ length: 20 }, () => fails(off.call("S.wait", null, { timeout: 30 }), "deadline_exceeded")),
+  );
+  assertEquals(ejected(off), [false, false]);
+});
+
+Deno.test("ejection: a server that is down is set aside until it can be reached, then is back with its first call", async () => {
+  await using here = await fleet(1);
+  here.trouble.on = false;
+  const address = `tcp@127.0.0.1:${freePort()}`;
+  // However long it would be set aside: its connection is what counts.
+  const ejection = { firstTime: 60_000 };
+  await using client = await connect(new MultiServers([...here.addresses, address]), { ejection });
+  assertEquals(await failed(client, 20), 0);
+  assertEquals(ejected(client), [false, true]);
+  await using server = new Server().register("S", { who: () => 1 });
+  await server.listen(address);
+  await until(() => client.stats().endpoints[1]!.state === "ready", "it is connected to");
+  assertEquals(await failed(client, 20), 0);
+  assertEquals(ejected(client), [false, false]);
+  assertEquals(server.stats().methods[0]!.calls, 10);
+});
+
+Deno.test("ejection: a server that leaves in good order is not set aside", async () => {
+  const { address } = await new Server().listen("tcp@127.0.0.1:0").then(async (listening) => {
+    await listening.close();
+    return listening;
+  });
+  await using here = await fleet(1);
+  here.trouble.on = false;
+  await using client = await connect(new MultiServers([...here.addresses, address]), {
+    balancer: "round_robin",
+  });
+  for (let round = 0; round < 3; round++) {
+    const server = new Server().register("S", { who: () => 1 });
+    await server.listen(address);
+    await until(() => (failed(client, 2), server.stats().methods[0]!.calls > 0), "it gets calls");
+    const calls = Promise.all(Array.from({ length: 50 }, () => client.call("S.who")));
+    await server.shutdown({ grace: 1_000 });
+    assertEquals((await calls).length, 50);
+  }
+});
+
+Deno.test("ejection: a call for which there is no other server goes to one that is set aside", async () => {
+  await using here = await fleet(2);
+  const options = { ejection: { firstTime: 60_000 } };
+  await using client = await connect(new MultiServers(here.addresses), options);
+  await failed(client, 20);
+  assertEquals(ejected(client), [true, false]);
+  here.trouble.on = false;
+  await here.servers.servers[1]!.close();
+  assertEquals(await client.call("S.who"), 0);
+  assertEquals(ejected(client)[0], false, "it has shown that it works");
+  assertEquals(await failed(client, 20), 0);
+});
+
+/** A balancer that goes round, and remembers what it is told. */
+class Witness implements Balancer {
+  readonly picked: string[] = [];
+  readonly done_: [address: string, code: string | undefined, duration: number][] = [];
+  #servers: readonly Endpoint[] = [];
+  #next = 0;
+
+  update(endpoints: readonly Endpoint[]): void {
+    this.#servers = endpoints;
+  }
+
+  pick(): Endpoint | undefined {
+    const endpoint = this.#servers[this.#next++ % this.#servers.length];
+    if (endpoint !== undefined) this.picked.push(endpoint.address);
+    return endpoint;
+  }
+
+  done({ address }: Endpoint, { code, duration }: { code?: string; duration: number }): void {
+    this.done_.push([address, code, duration]);
+  }
+
+  /** The codes of what was told since the last time. */
+  take(): (string | undefined)[] {
+    assertEquals(this.done_.map(([address]) => address).sort(), this.picked.splice(0).sort());
+    return this.done_.splice(0).map(([, code, duration]) => {
+      assert(duration >= 0 && duration < 10_000, `${duration} ms`);
+      return code;
+    });
+  }
+}
+
+Deno.test("balancer: is told once of each server that it picked how the call went, in whatever way it goes", async () => {
+  const waiting = new Patient();
+  await using here = await Fleet.open(3, () => ({
+    ok: () => "ok",
+    wait: waiting.wait,
+    fail: () => {
+      throw new RpcError("not_found", "Nobody");
+    },
+    busy: () => {
+      throw new RpcError("unavailable", "Not now");
+    },
+    count: function* () {
+      yield* [1, 2, 3];
+    },
+  }));
+  const balancer = new Witness();
+  await using client = await connect(new MultiServers(here.addresses), { balancer, ejection: false });
+  for (let n = 0; n < 9; n++) await client.call("S.ok");
+  assertEquals(balancer.take(), Array(9).fill(undefined));
+  await fails(client.call("S.fail"), "not_found");
+  await fails(client.call("S.wait", null, { timeout: 20 }), "deadline_exceeded");
+  await fails(client.call("S.ok", null, { timeout: 0 }), "deadline_exceeded");
+  await fails(client.call("S.ok", null, { signal: AbortSignal.abort() }), "canceled");
+  assertEquals(balancer.take(), ["not_found", "deadline_exceeded", "canceled", "canceled"]);
+  await fails(client.call("S.busy", null, { idempotent: true }), "unavailable");
+  assertEquals(new Set(balancer.take().filter((code) => code !== "canceled")), new Set(["unavailable"]));
+  for await (const item of client.stream("S.count")) assert(Number(item) > 0);
+  for await (const _ of client.stream("S.count")) break;
+  await client.call("S.ok", null, { failMode: { fork: 3 }, idempotent: true });
+  await client.call("S.ok", null, { failMode: "same" });
+  await client.broadcast("S.ok");
+  await until(() => client.stats().pending === 0, "all is over");
+  await until(() => balancer.picked.length === balancer.done_.length, "it has heard of all");
+  balancer.take();
+  const held = client.call("S.wait").catch(() => {});
+  await until(() => waiting.started === 2, "it runs");
+  await client.close();
+  await held;
+  assertEquals(balancer.take(), ["unavailable"]);
+});
+
+Deno.test("balancer: is told of servers that cannot be reached", async () => {
+  const down = [freePort(), freePort()].map((port) => `tcp@127.0.0.1:${port}`);
+  await using here = await fleet(1);
+  here.trouble.on = false;
+  const balancer = new Witness();
+  await using client = await connect(new MultiServers([...down, ...here.addresses]), { balancer });
+  assertEquals(await client.call("S.who"), 0);
+  assertEquals(balancer.take(), ["unavailable", "unavailable", undefined]);
+});
+
+Deno.test("balancer: what one of the user's own throws when it is told something harms no call, and is logged", async () => {
+  await using here = await fleet(2);
+  const logged: unknown[] = [];
+  let servers: readonly Endpoint[] = [];
+  let updates = 0;
+  const balancer: Balancer = {
+    update: (list) => {
+      servers = list;
+      if (++updates > 1) throw new Error("No more");
+    },
+    pick: () => servers[0],
+    done: () => {
+      throw new Error("Do not tell me");
+    },
+  };
+  const log = (message: string, error?: unknown) =>
+    void logged.push(`${message}: ${(error as Error)?.message}`);
+  await using client = await connect(new MultiServers(here.addresses), { balancer, log });
+  assertEquals(await failed(client, 20), 5);
+  assertEquals(
+    new Set(logged),
+    new Set(["The balancer failed: Do not tell me", "The balancer failed: No more"]),
+  );
+});
+
+Deno.test("ejection: options that are none are refused by connect", async () => {
+  const address = "tcp@127.0.0.1:1";
+  await assertRejects(() => connect(address, { ejection: { share: 2 } }), RangeError, "ejection.share");
+  await assertRejects(
+    () => connect(address, { retryBudget: { ratio: -1 } }),
+    RangeError,
+    "retryBudget.ratio",
+  );
+});

@@ -1,0 +1,34 @@
+// Balancers by name.
+
+import { assertEquals, assertInstanceOf, assertStrictEquals, assertThrows } from "@std/assert";
+import type { Balancer } from "../../discovery/balancer.ts";
+import { type BalancerName, createBalancer } from "../../discovery/balancers.ts";
+import { RandomBalancer } from "../../discovery/random.ts";
+import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
+
+Deno.test("createBalancer makes a new one for each client", () => {
+  assertInstanceOf(createBalancer("random"), RandomBalancer);
+  assertInstanceOf(createBalancer("round_robin"), RoundRobinBalancer);
+  const one = createBalancer("random");
+  assertEquals(one === createBalancer("random"), false);
+});
+
+Deno.test("createBalancer takes a balancer as it is", () => {
+  const own: Balancer = { update: () => {}, pick: () => undefined };
+  assertStrictEquals(createBalancer(own), own);
+});
+
+Deno.test("createBalancer names those it knows when it does not know one", () => {
+  for (const name of ["weighted", "constructor", "__proto__", ""]) {
+    const create = () => createBalancer(name as BalancerName);
+    assertThrows(
+      create,
+      TypeError,
+      `Cannot create balancer "${name}": expected "random", "round_robin", "weighted_round_robin", ` +
+        `"least_pending", "consistent_hash" or a Balancer`,
+    );
+  }
+  for (const none of [undefined, null, 7, {}, { pick() {} }]) {
+    assertThrows(() => createBalancer(none as unknown as Balancer), TypeError, "Cannot use balancer");
+  }
+});

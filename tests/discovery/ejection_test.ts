@@ -1,0 +1,312 @@
+// Who is set aside, for how long, and how it comes back: on a fake clock, with every balancer.
+
+import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
+import type { Balancer } from "../../discovery/balancer.ts";
+import { type BalancerName, createBalancer } from "../../discovery/balancers.ts";
+import { Ejection, type EjectionOptions } from "../../discovery/ejection.ts";
+import { count, servers } from "../support/contracts/balancer.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+
+/** An ejection in front of a balancer, for servers on ports 1 and up. */
+class Rig {
+  readonly clock = new FakeClock();
+  readonly balancer: Balancer;
+  readonly ejection: Ejection;
+
+  constructor(size: number, options: EjectionOptions | false = {}, name: BalancerName = "round_robin") {
+    this.balancer = createBalancer(name);
+    // In the middle of the jitter: no more and no less.
+    this.ejection = new Ejection(options, (list) => this.balancer.update(list), this.clock, () => 0.5);
+    this.update(1, size);
+  }
+
+  update(from: number, to: number): void {
+    this.balancer.update(this.ejection.update(servers(from, to)));
+  }
+
+  standing(port: number) {
+    return this.ejection.standing(`tcp@127.0.0.1:${port}`)!;
+  }
+
+  fail(port: number, times: number): void {
+    for (let n = 0; n < times; n++) this.standing(port).failed();
+  }
+
+  /** The ports that are set aside. */
+  get aside(): number[] {
+    return this.ejection.endpoints.map(({ address }) => Number(address.split(":")[1]))
+      .filter((port) => this.standing(port).ejected);
+  }
+
+  /** The ports that get calls, without being tried for it. */
+  get picked(): number[] {
+    const ports = [...count(this.balancer, 200).keys()].map((address) => Number(address.split(":")[1]));
+    return ports.sort((a, b) => a - b);
+  }
+}
+
+const NAMES: BalancerName[] = [
+  "random",
+  "round_robin",
+  "weighted_round_robin",
+  "least_pending",
+  "consistent_hash",
+];
+
+for (const name of NAMES) {
+  Deno.test(`ejection: with ${name}, a server that fails gets no calls until its time is over, then one, then its share`, async () => {
+    const rig = new Rig(4, {}, name);
+    rig.fail(2, 5);
+    assertEquals([rig.aside, rig.picked], [[2], [1, 3, 4]]);
+    await rig.clock.advance(999);
+    assertEquals(rig.picked, [1, 3, 4]);
+    await rig.clock.advance(1);
+    assertEquals([rig.aside, rig.picked], [[2], [1, 2, 3, 4]]);
+    rig.standing(2).picked();
+    assertEquals(rig.picked, [1, 3, 4], "one call is enough of a trial");
+    rig.standing(2).succeeded();
+    assertEquals([rig.aside, rig.picked], [[], [1, 2, 3, 4]]);
+    assertEquals(rig.clock.timers, 0);
+  });
+}
+
+Deno.test("ejection: it takes failures in a row; a success between them counts from the start", () => {
+  const rig = new Rig(2);
+  for (let n = 0; n < 10; n++) {
+    rig.fail(1, 4);
+    rig.standing(1).succeeded();
+  }
+  rig.fail(1, 4);
+  rig.standing(1).undecided();
+  assertEquals(rig.aside, []);
+  rig.fail(1, 1);
+  assertEquals(rig.aside, [1]);
+});
+
+Deno.test("ejection: each trial that fails doubles the time, up to the longest", async () => {
+  const rig = new Rig(2, { failures: 2, firstTime: 100, longestTime: 1_000 });
+  rig.fail(1, 2);
+  for (const time of [100, 200, 400, 800, 1_000, 1_000]) {
+    await rig.clock.advance(time - 1);
+    assertEquals(rig.standing(1).pickable, false);
+    await rig.clock.advance(1);
+    assertEquals(rig.standing(1).pickable, true, `after ${time} ms`);
+    rig.standing(1).picked();
+    rig.fail(1, 1);
+  }
+  assertEquals(rig.aside, [1]);
+});
+
+Deno.test("ejection: who fails again soon is set aside for longer; who has stood well begins anew", async () => {
+  const rig = new Rig(2, { failures: 1, firstTime: 100 });
+  const comesBackAfter = async (time: number) => {
+    rig.fail(1, 1);
+    await rig.clock.advance(time - 1);
+    assertEquals(rig.standing(1).pickable, false);
+    await rig.clock.advance(1);
+    assertEquals(rig.standing(1).pickable, true, `after ${time} ms`);
+    rig.standing(1).picked();
+    rig.standing(1).succeeded();
+  };
+  await comesBackAfter(100);
+  await rig.clock.advance(50);
+  await comesBackAfter(200);
+  await rig.clock.advance(150);
+  await comesBackAfter(400);
+  await rig.clock.advance(401);
+  await comesBackAfter(100);
+});
+
+Deno.test("ejection: times differ by a fifth, so that many clients do not come back at once", async () => {
+  for (const [chance, time] of [[0, 800], [0.999_999, 1_199]] as const) {
+    const clock = new FakeClock();
+    const ejection = new Ejection({}, () => {}, clock, () => chance);
+    ejection.update(servers(1, 2));
+    const standing = ejection.standing("tcp@127.0.0.1:1")!;
+    for (let n = 0; n < 5; n++) standing.failed();
+    await clock.advance(time - 2);
+    assertEquals(standing.pickable, false);
+    await clock.advance(3);
+    assertEquals(standing.pickable, true);
+  }
+});
+
+Deno.test("ejection: never more than its share of the list is set aside, and never the last", () => {
+  const cases = [[1, 0.5, 0], [2, 0.5, 1], [3, 0.5, 1], [4, 0.5, 2], [7, 0.5, 3], [4, 1, 3], [1, 1, 0], [
+    4,
+    0,
+    0,
+  ]];
+  for (const [size, share, most] of cases as [number, number, number][]) {
+    const rig = new Rig(size, { share });
+    for (let round = 0; round < 3; round++) {
+      for (let port = 1; port <= size; port++) rig.fail(port, 5);
+    }
+    assertEquals(rig.aside.length, most, `${share} of ${size}`);
+    assertEquals(rig.picked.length, size - most);
+  }
+});
+
+Deno.test("ejection: who found no room is set aside as soon as there is some and it fails once more", async () => {
+  const rig = new Rig(2);
+  rig.fail(1, 5);
+  rig.fail(2, 50);
+  assertEquals(rig.aside, [1]);
+  await rig.clock.advance(1_000);
+  rig.standing(1).picked();
+  rig.standing(1).succeeded();
+  rig.fail(2, 1);
+  assertEquals(rig.aside, [2]);
+});
+
+Deno.test("ejection: a trial that shows nothing is repeated with the next call", async () => {
+  const rig = new Rig(2);
+  rig.fail(1, 5);
+  await rig.clock.advance(1_000);
+  rig.standing(1).picked();
+  assertEquals(rig.standing(1).pickable, false);
+  rig.standing(1).undecided();
+  assertEquals(rig.standing(1).pickable, true);
+});
+
+Deno.test("ejection: calls that began before it was set aside decide nothing", async () => {
+  const rig = new Rig(2);
+  rig.fail(1, 5);
+  rig.standing(1).succeeded();
+  rig.fail(1, 20);
+  assertEquals([rig.aside, rig.standing(1).pickable], [[1], false]);
+  await rig.clock.advance(1_000);
+  assertEquals(rig.standing(1).pickable, true, "nor do they make it longer");
+});
+
+Deno.test("ejection: a new connection is a reason to try it at once; without one there is nothing to try", async () => {
+  const rig = new Rig(2);
+  rig.fail(1, 5);
+  rig.standing(1).disconnected();
+  await rig.clock.advance(60_000);
+  assertEquals(rig.standing(1).pickable, false);
+  rig.standing(1).connected();
+  assertEquals([rig.standing(1).pickable, rig.aside], [true, [1]]);
+  rig.standing(1).disconnected();
+  assertEquals(rig.standing(1).pickable, false);
+  rig.standing(1).connected();
+  rig.standing(1).picked();
+  rig.standing(1).succeeded();
+  assertEquals(rig.aside, []);
+});
+
+Deno.test("ejection: a new server gets its share at once, those who stay keep their standing, one that comes back is new", () => {
+  const rig = new Rig(4);
+  rig.fail(1, 5);
+  rig.fail(2, 4);
+  rig.update(1, 5);
+  assertEquals([rig.aside, rig.picked], [[1], [2, 3, 4, 5]]);
+  rig.fail(2, 1);
+  assertEquals(rig.aside, [1, 2]);
+  const gone = rig.standing(1);
+  rig.update(2, 5);
+  assertEquals([rig.aside, rig.picked], [[2], [3, 4, 5]]);
+  assertEquals(rig.clock.timers, 1);
+  // What is still heard of it changes nothing.
+  for (let n = 0; n < 20; n++) gone.failed();
+  gone.connected();
+  gone.letIn();
+  assertEquals([rig.picked, rig.clock.timers], [[3, 4, 5], 1]);
+  rig.update(1, 5);
+  assertEquals([rig.aside, rig.picked], [[2], [1, 3, 4, 5]]);
+});
+
+Deno.test("ejection: when the list shrinks, so many are let in that its share holds", () => {
+  const rig = new Rig(8);
+  for (const port of [1, 2, 3, 4]) rig.fail(port, 5);
+  rig.update(1, 5);
+  assertEquals(rig.aside.length, 2);
+  rig.update(3, 4);
+  assertEquals([rig.aside.length, rig.picked.length], [1, 1]);
+  rig.update(4, 4);
+  assertEquals([rig.aside, rig.picked], [[], [4]]);
+});
+
+Deno.test("ejection: switched off it does nothing, closed it keeps no timers", () => {
+  const off = new Rig(4, false);
+  off.fail(1, 1_000);
+  assertEquals([off.aside, off.picked.length, off.clock.timers], [[], 4, 0]);
+  const closed = new Rig(4);
+  closed.fail(1, 5);
+  closed.ejection.close();
+  closed.fail(2, 5);
+  assertEquals([closed.aside, closed.clock.timers], [[], 0]);
+});
+
+Deno.test("ejection: round robin stays exact among those who are left", () => {
+  const rig = new Rig(5);
+  rig.fail(3, 5);
+  const counts = [...count(rig.balancer, 1_001).values()];
+  assertEquals(counts.length, 4);
+  assertLess(Math.max(...counts) - Math.min(...counts), 2);
+});
+
+Deno.test("ejection: with consistent_hash, only the keys of who is set aside move, and they come back", async () => {
+  const rig = new Rig(5, {}, "consistent_hash");
+  const places = () =>
+    Array.from({ length: 1_000 }, (_, n) => {
+      const endpoint = rig.balancer.pick({ method: "Foo.sum", key: `key ${n}` })!;
+      rig.balancer.done!(endpoint, { duration: 1 });
+      return endpoint.address;
+    });
+  const before = places();
+  rig.fail(2, 5);
+  let moved = 0;
+  for (const [n, address] of places().entries()) {
+    assert(address !== "tcp@127.0.0.1:2");
+    if (address === before[n]) continue;
+    moved++;
+    assertEquals(before[n], "tcp@127.0.0.1:2");
+  }
+  assertGreater(moved, 100);
+  await rig.clock.advance(1_000);
+  rig.standing(2).picked();
+  rig.standing(2).succeeded();
+  assertEquals(places(), before);
+});
+
+Deno.test("ejection: options that are none are refused by their name", () => {
+  const wrong: [EjectionOptions, string][] = [
+    [{ failures: 0 }, "ejection.failures"],
+    [{ failures: 1.5 }, "ejection.failures"],
+    [{ share: 1.1 }, "ejection.share"],
+    [{ share: NaN }, "ejection.share"],
+    [{ firstTime: 0 }, "ejection.firstTime"],
+    [{ firstTime: 2_000, longestTime: 1_000 }, "ejection.longestTime"],
+  ];
+  for (const [options, name] of wrong) assertThrows(() => new Rig(2, options), RangeError, name);
+  assertThrows(() => new Rig(2, { firstTime: "1" as unknown as number }), TypeError, "ejection.firstTime");
+});
+
+Deno.test("ejection: each server tells in a word how it stands, and when it is tried again", async () => {
+  const rig = new Rig(4);
+  const two = rig.standing(2);
+  const told = () => [two.state, two.failures, two.trialIn];
+  assertEquals(told(), ["in", 0, undefined]);
+  rig.fail(2, 4);
+  assertEquals(told(), ["in", 4, undefined]);
+  two.succeeded();
+  assertEquals(told(), ["in", 0, undefined]);
+  rig.fail(2, 5);
+  assertEquals(told(), ["out", 0, 1_000]);
+  await rig.clock.advance(400);
+  assertEquals(told(), ["out", 0, 600]);
+  await rig.clock.advance(600);
+  assertEquals(told(), ["due", 0, undefined]);
+  two.picked();
+  assertEquals(told(), ["trial", 0, undefined]);
+  two.failed();
+  assertEquals(told(), ["out", 0, 2_000], "twice as long");
+  two.disconnected();
+  await rig.clock.advance(5_000);
+  assertEquals(told(), ["out", 0, 0], "only a connection is missing");
+  two.connected();
+  assertEquals(told(), ["due", 0, undefined]);
+  rig.update(3, 4);
+  assertEquals(told(), ["gone", 0, undefined]);
+});

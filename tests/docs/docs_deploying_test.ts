@@ -1,0 +1,142 @@
+// docs/DEPLOYING.md as it is followed: the program runs with the permissions of the service's and the container's file, is
+// well, is found at the registry, and ends in good order. Only ports and addresses are others.
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { connect } from "../../client/client.ts";
+import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
+import { Registry } from "../../registry/registry.ts";
+import { freePort, missing, Shell } from "../support/docs_shell.ts";
+import { blocksOf, readText } from "../support/markdown.ts";
+import { testOnPosix } from "../support/platform.ts";
+
+const PAGE = readText("docs/DEPLOYING.md");
+
+/** The one block of a kind. */
+function blockOf(info: string): string {
+  const found = blocksOf(PAGE).filter((block) => block.info === info);
+  assertEquals(found.length, 1, info);
+  return found[0]!.code;
+}
+
+/** A folder with the program, the clone, and a registry for it. */
+async function setUp() {
+  const folder = await Deno.makeTempDir();
+  const [rpc, health] = [freePort(), freePort()];
+  const registry = new Registry();
+  const web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
+  const atRegistry = `127.0.0.1:${web.addr.port}`;
+  const here = (text: string) =>
+    text.replaceAll("10.0.0.2:9999", atRegistry).replaceAll("10.0.0.7", "127.0.0.1")
+      .replaceAll("9000", `${rpc}`).replaceAll("9001", `${health}`);
+  await Deno.writeTextFile(`${folder}/main.ts`, here(blockOf("ts ignore")));
+  await Deno.writeTextFile(`${folder}/deno.json`, '{ "links": ["./troodon"] }');
+  await Deno.symlink(new URL("../..", import.meta.url), `${folder}/troodon`);
+  const shell = new Shell(folder);
+  return {
+    folder,
+    shell,
+    here,
+    health: `http://127.0.0.1:${health}`,
+    address: `tcp@127.0.0.1:${rpc}`,
+    registry: `http://${atRegistry}`,
+    async [Symbol.asyncDispose]() {
+      await shell[Symbol.asyncDispose]();
+      await registry.close();
+      await web.shutdown();
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+}
+
+/** Asks again and again, without a pause but the asking, until it is so. */
+async function until(what: () => Promise<boolean>): Promise<void> {
+  while (!await what());
+}
+
+testOnPosix("docs: the program of DEPLOYING.md is well, found, and ends in good order", async () => {
+  await using at = await setUp();
+  const unit = at.here(blockOf("ini"));
+  const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
+  const [, environment = ""] = /^Environment=(.*) DENO_DIR=\S+$/m.exec(unit) ?? [];
+  const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
+  assertEquals(await (await fetch(`${at.health}/health`)).text(), "ok\n");
+
+  await using client = await connect(new RegistryDiscovery(at.registry, { service: "Work" }));
+  const work = client.call("Work.do", "this");
+  work.catch(() => {}); // it is looked at below
+  await until(async () => {
+    const page = await fetch(`${at.health}/debug/rpc`, { headers: { accept: "application/json" } });
+    return (await page.json()).inFlight === 1;
+  });
+  process.kill("SIGTERM");
+  await until(async () => {
+    const response = await fetch(`${at.health}/health`);
+    await response.body?.cancel();
+    return response.status === 503;
+  });
+  await until(async () => {
+    const { servers } = await (await fetch(`${at.registry}/_rpc_/registry`)).json();
+    return servers.length === 0;
+  });
+  assertEquals(await work, "this: done");
+  assertEquals((await process.status).code, 0);
+});
+
+testOnPosix("docs: what the container's file of DEPLOYING.md runs does run", async () => {
+  await using at = await setUp();
+  const lines = at.here(blockOf("dockerfile")).trim().split("\n");
+  const found = new Map(lines.map((line) => [line.split(" ", 1)[0]!, line.slice(line.indexOf(" ") + 1)]));
+  await at.shell.run(found.get("RUN")!);
+  // The entry point of the image puts deno in front.
+  const words = (line: string) => JSON.parse(line).map((word: string) => `"${word}"`).join(" ");
+  const environment = `env HOST=127.0.0.1 REGISTRY=${at.registry}`;
+  await at.shell.start(`${environment} deno ${words(found.get("CMD")!)}`, `ready at ${at.address}\n`);
+  const check = words(found.get("HEALTHCHECK")!.replace("CMD ", ""));
+  assertEquals(await at.shell.run(check), "");
+  assertMatch(found.get("FROM")!, /:2\.9\.6$/);
+});
+
+const unverified = await missing("systemd-analyze");
+
+Deno.test({
+  name: `docs: systemd takes the unit of DEPLOYING.md${unverified}`,
+  ignore: unverified !== "",
+  async fn() {
+    await using at = await setUp();
+    // What it starts and where must be there.
+    const unit = blockOf("ini").replace("/usr/local/bin/deno", "/bin/sh").replace("/srv/worker", at.folder);
+    assert(unit.includes(at.folder));
+    await Deno.writeTextFile(`${at.folder}/worker.service`, unit);
+    assertEquals(await at.shell.run("systemd-analyze verify ./worker.service 2>&1"), "");
+  },
+});
+
+Deno.test("docs: the unit of DEPLOYING.md waits for longer than the program does", () => {
+  const [, grace] = /grace: ([\d_]+) \}\);\nDeno\.exit/.exec(PAGE) ?? [];
+  const [, timeout] = /^TimeoutStopSec=(\d+)$/m.exec(PAGE) ?? [];
+  assert(Number(timeout) * 1_000 > Number(grace!.replaceAll("_", "")));
+});
+
+const noCurl = await missing("curl");
+
+Deno.test({
+  name:
+    `docs: the rolling restart of DEPLOYING.md takes one server after the other, and waits for each${noCurl}`,
+  ignore: noCurl !== "",
+  async fn() {
+    await using at = await setUp();
+    const loop = blocksOf(PAGE).find(({ info, code }) =>
+      info === "sh" && code.includes("systemctl restart")
+    )!.code;
+    // In the place of ssh: notes whom it was told to restart, who then announces itself.
+    const address = `{\\"address\\":\\"tcp@$1:9000\\"}`;
+    const announced = `curl -s -o /dev/null -d "${address}" ${at.registry}/_rpc_/registry`;
+    await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> told\n${announced}\n`, {
+      mode: 0o755,
+    });
+    const lines = loop.replaceAll("http://10.0.0.2:9999", at.registry);
+    await at.shell.run(`PATH="$PWD:$PATH"\n${lines}`);
+    const told = await Deno.readTextFile(`${at.folder}/told`);
+    assertEquals(told, ["7", "8", "9"].map((host) => `10.0.0.${host} systemctl restart worker\n`).join(""));
+  },
+});

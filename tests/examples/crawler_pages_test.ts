@@ -1,0 +1,142 @@
+// What the crawler makes of URLs, of robots.txt and of HTML.
+
+import { assertEquals, assertLess } from "@std/assert";
+import { parsePage } from "../../examples/crawler/parse.ts";
+import { parseRobots } from "../../examples/crawler/robots.ts";
+import { MAX_URL, normalizeUrl } from "../../examples/crawler/url.ts";
+
+Deno.test("crawler url: one URL has one text", () => {
+  const same = [
+    "http://example.com/a/b?q=1",
+    "HTTP://EXAMPLE.com:80/a/b?q=1#part",
+    "http://example.com./a/./x/../b?q=1",
+    "http://user:secret@example.com/%61/b?q=%31",
+  ];
+  for (const url of same) assertEquals(normalizeUrl(url), "http://example.com/a/b?q=1");
+  assertEquals(normalizeUrl("../c?#x", "http://example.com/a/b"), "http://example.com/c");
+  assertEquals(normalizeUrl("//other/%e4%2f", "https://example.com"), "https://other/%E4%2F");
+  // These are different.
+  assertEquals(normalizeUrl("http://example.com/a/"), "http://example.com/a/");
+  assertEquals(normalizeUrl("http://example.com/?b=1&a=2"), "http://example.com/?b=1&a=2");
+});
+
+Deno.test("crawler url: only http and https, and none that is too long", () => {
+  const bad = [
+    "javascript:alert(1)",
+    "mailto:a@b",
+    "file:///etc/passwd",
+    "data:text/html,x",
+    "http://",
+    "nonsense",
+  ];
+  for (const url of bad) assertEquals(normalizeUrl(url), undefined);
+  assertEquals(normalizeUrl(`http://example.com/${"a".repeat(MAX_URL)}`), undefined);
+  assertEquals(normalizeUrl("/".repeat(2 ** 20), "http://example.com/"), undefined);
+});
+
+function allowed(text: string, ...paths: string[]): boolean[] {
+  const robots = parseRobots(text, "TroodonCrawler");
+  return paths.map((path) => robots.allows(path));
+}
+
+Deno.test("crawler robots: the longest rule decides, of two as long the one that allows", () => {
+  const text = "User-agent: *\nDisallow: /a\nAllow: /a/b\nDisallow: /same\nAllow: /same\nDisallow:";
+  assertEquals(allowed(text, "/", "/a", "/ab", "/a/b/c", "/same"), [true, false, false, true, true]);
+  assertEquals(allowed("User-agent: *\nDisallow: /", "/x", "/robots.txt"), [false, true]);
+  assertEquals(allowed("", "/x"), [true]);
+});
+
+Deno.test("crawler robots: its own groups count together, and those of others only if it has none", () => {
+  const text = `
+    User-agent: other
+    user-agent: TROODONcrawler/2.0 # in any case
+    Disallow: /one
+    User-agent: *
+    Disallow: /
+    User-agent: TroodonCrawler
+    Disallow: /two`;
+  assertEquals(allowed(text, "/", "/one", "/two"), [true, false, false]);
+  assertEquals(allowed("User-agent: other\nDisallow: /\nUser-agent: *\nDisallow: /x", "/", "/x"), [
+    true,
+    false,
+  ]);
+  assertEquals(allowed("Disallow: /\nnonsense\n\u0000:", "/"), [true]); // rules of nobody
+});
+
+Deno.test("crawler robots: stars, anchors and escapes", () => {
+  const text =
+    "User-agent: *\nDisallow: /*.pdf$\nDisallow: /a*z\nDisallow: /exact$\nDisallow: /%7ejoe\nDisallow: *end$";
+  assertEquals(
+    allowed(text, "/x.pdf", "/x.pdf?1", "/a/q/z1", "/exact", "/exact/", "/~joe", "/%7Ejoe", "/the/end"),
+    [false, true, false, false, true, false, false, false],
+  );
+});
+
+Deno.test("crawler robots: a pattern made to take for ever does not", () => {
+  const began = performance.now();
+  const robots = parseRobots(`User-agent: *\nDisallow: /${"a*".repeat(5_000)}b$`);
+  assertEquals(robots.allows(`/${"a".repeat(MAX_URL)}`), true);
+  assertLess(performance.now() - began, 1_000);
+});
+
+Deno.test("crawler robots: Crawl-delay, within reason", () => {
+  const delay = (value: string) => parseRobots(`User-agent: *\nCrawl-delay: ${value}`).delay;
+  assertEquals(["1.5", "0", "-3", "soon", "1e9"].map(delay), [1_500, 0, 0, 0, 60_000]);
+});
+
+Deno.test("crawler parse: title, text and links", () => {
+  const page = parsePage(
+    `<!DOCTYPE html><html><head><title> Tea &amp;
+      cake </title><style>p { color: red }</style><script>var a = "<a href='/no'>";</script></head>
+     <body><h1>One</h1>two<b>half</b><p>three<br>four &eacute;&#x41;<svg><title>not this</title></svg>
+     <a href=" /a?x=1&amp;y=2#z ">A</a> <A HREF='b'>B</A><area href=//c.example><a href="javascript:x">
+     <a name="q">no</a><iframe src="/frame"><a href=/inside></iframe><a href="/a?x=1&y=2">again</a>`,
+    "http://example.com/dir/",
+  );
+  assertEquals(page.title, "Tea & cake");
+  assertEquals(page.text, "One twohalf three four éA not this A B no again");
+  assertEquals(page.links, [
+    "http://example.com/a?x=1&y=2",
+    "http://example.com/dir/b",
+    "http://c.example/",
+    "http://example.com/frame",
+  ]);
+});
+
+Deno.test("crawler parse: <base>, and what <meta name=robots> asks for", () => {
+  const read = (html: string) => parsePage(html, "http://example.com/");
+  const based = read('<base href="/x/"><base href="/y/"><a href="z">');
+  assertEquals([based.links, based.noindex], [["http://example.com/x/z"], false]);
+  const shy = read('<META NAME="Robots" content="NoIndex, nofollow"><a href="z">');
+  assertEquals([shy.links, shy.noindex], [[], true]);
+});
+
+Deno.test("crawler parse: broken HTML is a page all the same", () => {
+  const read = (html: string) => parsePage(html, "http://example.com/");
+  assertEquals(read("").text, "");
+  assertEquals(read("</b></p>a<b<<p>b<a href=/x").text, "a b");
+  assertEquals(read("<title>never closed <p>text").title, "never closed <p>text");
+  assertEquals(read("a\u0000b\u0002c\ud800").text, "a b c\ufffd");
+  assertEquals(read("<p>a<!-- b --!> c").text.startsWith("a"), true);
+});
+
+Deno.test("crawler parse: pages that are made to take for ever do not", () => {
+  const pages = [
+    "<div>",
+    "</p>",
+    "<a href=x",
+    "<a href='/x'>",
+    "&amp",
+    "<!--",
+    "<script>",
+    "<title>",
+    "<",
+    "<p x=1 ",
+  ];
+  for (const piece of pages) {
+    const began = performance.now();
+    const { text, links } = parsePage(piece.repeat(2 ** 21 / piece.length), "http://example.com/");
+    assertLess(performance.now() - began, 3_000, piece);
+    assertEquals(text.length <= 200_000 && links.length <= 1_500, true, piece);
+  }
+});

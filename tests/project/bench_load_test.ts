@@ -1,0 +1,120 @@
+// The load that the bench puts on a peer: what is in flight, what is counted, and that no wrong answer is.
+
+import { assertEquals, assertRejects } from "@std/assert";
+import { runLoad } from "../../bench/load.ts";
+import { measure } from "../../bench/measure.ts";
+import type { PeerClient } from "../../bench/peer.ts";
+import { CONTESTANTS, prepare, Ready } from "../../bench/peers.ts";
+import { firstByte } from "../../bench/peers/items.mjs";
+import { loadOf, WORKLOADS } from "../../bench/workloads.ts";
+
+const SHORT = { warm: 0.005, seconds: 0.02 };
+
+/** A client that answers right. */
+const right: Required<Omit<PeerClient, "drive">> = {
+  sum: (a, b) => Promise.resolve(a + b),
+  echo: (bytes) => Promise.resolve(bytes.slice()),
+  stream(count, size, take) {
+    for (let i = 0; i < count; i++) take(firstByte(i), size);
+    return Promise.resolve();
+  },
+};
+/** A client whose every answer takes a turn of the event loop. */
+function slowly(onCall: (change: 1 | -1) => void): PeerClient {
+  return {
+    async sum(a, b) {
+      onCall(1);
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      onCall(-1);
+      return a + b;
+    },
+  };
+}
+
+Deno.test("bench load: as many calls are in flight as were asked for, on each connection", async () => {
+  let inFlight = 0;
+  let most = 0;
+  const client = slowly((change) => most = Math.max(most, inFlight += change));
+  let began = 0;
+  const load = loadOf({ kind: "sum", connections: 3, outstanding: 5, ...SHORT });
+  const outcome = await runLoad([client, client, client], load, () => began++);
+  assertEquals([most, inFlight, began], [15, 0, 1]);
+  assertEquals(outcome!.calls > 0, true);
+  assertEquals(outcome!.seconds >= SHORT.seconds, true);
+});
+
+Deno.test("bench load: only calls that end in the measured time are counted, and all of them", async () => {
+  let ended = 0;
+  let before = 0;
+  const client = slowly((change) => ended += change === -1 ? 1 : 0);
+  const load = loadOf({ kind: "sum", ...SHORT });
+  const outcome = await runLoad([client], load, () => before = ended);
+  // The one with which the time was over may be counted or not.
+  assertEquals(Math.abs(outcome!.calls - (ended - before)) <= 1, true);
+  assertEquals(before > 0, true);
+  // Those that begin before it or end with it are not timed.
+  assertEquals(outcome!.calls - outcome!.times.total <= 2, true);
+});
+
+Deno.test("bench load: wrong answers end it", async () => {
+  const run = (client: Partial<PeerClient>, kind: "sum" | "echo" | "stream") => {
+    const load = loadOf({ kind, outstanding: 2, bytes: 100, items: 50, ...SHORT });
+    return runLoad([{ ...right, ...client }], load, () => {});
+  };
+  for (const kind of ["sum", "echo", "stream"] as const) {
+    assertEquals((await run({}, kind))!.calls > 0, true, kind);
+  }
+  const wrong: [Partial<PeerClient>, "sum" | "echo" | "stream", string][] = [
+    [{ sum: (a, b) => Promise.resolve(a > 3 ? a : a + b) }, "sum", "Wrong answer: 4 + 7"],
+    [{ echo: (bytes) => Promise.resolve(bytes.subarray(1)) }, "echo", "an echo is not what was sent"],
+    [{ echo: (bytes) => Promise.resolve(bytes.slice().fill(0, 50, 51)) }, "echo", "an echo"],
+    // Right once, then always the same.
+    [{ echo: stale() }, "echo", "an echo is not what was sent"],
+    [{ stream: (count, size, take) => right.stream(count - 1, size, take) }, "stream", "49 items came of 50"],
+    [{ stream: (count, size, take) => right.stream(count + 1, size, take) }, "stream", "51 items came of 50"],
+    [{ stream: (count, size, take) => right.stream(count, size - 1, take) }, "stream", "has 99 bytes"],
+    [
+      {
+        stream: (count, size, take) => right.stream(count, size, (first, length) => take(first + 1, length)),
+      },
+      "stream",
+      "0 of a stream",
+    ],
+  ];
+  for (const [client, kind, message] of wrong) {
+    await assertRejects(() => run(client, kind), Error, message);
+  }
+});
+
+function stale(): PeerClient["echo"] {
+  let first: Uint8Array | undefined;
+  return (bytes) => Promise.resolve(first ??= bytes.slice());
+}
+
+Deno.test("bench load: what a peer cannot do is not measured", async () => {
+  const { sum } = right;
+  for (const kind of ["echo", "stream"] as const) {
+    assertEquals(await runLoad([{ sum }], loadOf({ kind, bytes: 100, items: 5 }), () => {}), undefined);
+  }
+});
+
+Deno.test("bench: every workload runs against this library and the raw socket, as processes of their own", async () => {
+  const cores = { shared: [], server: [], client: [] };
+  for (const contestant of CONTESTANTS.filter(({ role }) => role !== "peer")) {
+    const ready = await prepare(contestant, "/nowhere");
+    if (!(ready instanceof Ready)) throw new Error(ready);
+    for (const workload of WORKLOADS) {
+      if (contestant.role === "limit" && !workload.limits.includes(contestant.name)) continue;
+      const load = loadOf({ ...workload.load, warm: 0.02, seconds: 0.2 });
+      const small = {
+        ...load,
+        connections: Math.min(load.connections, 100),
+        items: Math.min(load.items, 2_000),
+      };
+      const sample = await measure(ready, workload, small, cores);
+      assertEquals(Number.isFinite(sample!.rate), true, `${contestant.name} in ${workload.name}`);
+      const times = workload.load.kind === "sum" || workload.load.kind === "echo";
+      assertEquals(sample!.p50! > 0 && sample!.p99! >= sample!.p50!, times);
+    }
+  }
+});

@@ -1,0 +1,173 @@
+// The registry as a program: a process of its own, its flags, its output and its end.
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { announce } from "../../registry/announce.ts";
+import { Etcd, etcdPresent, etcdSkipped, eventually } from "../support/etcd_process.ts";
+import { testOnPosix } from "../support/platform.ts";
+
+const MAIN = new URL("../../registry/main.ts", import.meta.url).href;
+
+function command(args: string[], env: Record<string, string> = {}): Deno.Command {
+  return new Deno.Command("deno", {
+    args: ["run", "--quiet", "-P=registry", MAIN, ...args],
+    env: { REGISTRY_TOKEN: "", ...env },
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** Runs it to its end. */
+async function run(...args: string[]): Promise<{ code: number; out: string; lines: string[] }> {
+  const { code, stdout, stderr } = await command(args).output();
+  const decoder = new TextDecoder();
+  const lines = decoder.decode(stderr).split("\n").filter((line) => line.startsWith("registry:"));
+  return { code, out: decoder.decode(stdout), lines };
+}
+
+/** Reads the line that says where it listens. */
+async function readLine(reader: ReadableStreamDefaultReader<string>): Promise<string> {
+  let text = "";
+  while (!text.includes("\n")) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`It ended after ${JSON.stringify(text)}`);
+    text += value;
+  }
+  return text;
+}
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  testOnPosix(
+    `registry program: says where it listens, serves, and ends with code 0 on ${signal}`,
+    async () => {
+      await using process = command(["--port", "0", "--ttl", "5000"]).spawn();
+      const stderr = process.stderr.cancel();
+      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      const line = await readLine(reader);
+      assertMatch(
+        line,
+        /^registry: listening on http:\/\/127\.0\.0\.1:\d+\/_rpc_\/registry \(leases of 5000 ms\)\n$/,
+      );
+      const url = line.split(" ")[3]!;
+      const posted = await fetch(url, { method: "POST", headers: { "X-Rpc-Server": "tcp@127.0.0.1:1" } });
+      assertEquals([posted.status, (await posted.json()).ttl], [201, 5_000]);
+      const list = await fetch(url);
+      assertEquals(list.headers.get("X-Rpc-Servers"), "tcp@127.0.0.1:1");
+      await list.body?.cancel();
+      // Someone who is in the middle of something does not keep it from ending.
+      const stalled = await Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(url).port) });
+      await stalled.write(
+        new TextEncoder().encode("POST /_rpc_/registry HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"),
+      );
+      process.kill(signal);
+      assertEquals((await process.status).code, 0);
+      assertEquals(await reader.read(), { done: true, value: undefined });
+      stalled.close();
+      await stderr;
+    },
+  );
+}
+
+testOnPosix("registry program: takes its token from the environment, and asks for it", async () => {
+  await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret  next" }).spawn();
+  const stderr = process.stderr.cancel();
+  const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const url = (await readLine(reader)).split(" ")[3]!;
+  const ask = async (init: RequestInit) => {
+    const response = await fetch(url, init);
+    await response.body?.cancel();
+    return response.status;
+  };
+  const headers = { authorization: "Bearer secret" };
+  assertEquals([await ask({}), await ask({ headers })], [401, 200]);
+  assertEquals(await ask({ headers: { authorization: "Bearer next" } }), 200);
+  process.kill("SIGTERM");
+  assertEquals((await process.status).code, 0);
+  await reader.cancel();
+  await stderr;
+});
+
+Deno.test({
+  name: `registry program: over etcd, one of two is killed and nobody is lost${etcdSkipped}`,
+  ignore: !etcdPresent,
+  async fn() {
+    await using etcd = await Etcd.start();
+    const start = async () => {
+      const process = command(["--port=0", `--store=etcd@${etcd.url}`]).spawn();
+      const stderr = process.stderr.cancel();
+      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      const url = (await readLine(reader)).split(" ")[3]!;
+      const stop = async (signal: Deno.Signal) => {
+        process.kill(signal);
+        await Promise.all([process.status, reader.cancel(), stderr]);
+      };
+      return { url, stop };
+    };
+    const [one, two] = await Promise.all([start(), start()]);
+    const address = "tcp@127.0.0.1:1";
+    const registration = await announce([one.url, two.url], { address }, { ttl: 3_000 });
+    const listed = async () => (await fetch(two.url).then((response) => response.json())).servers.length;
+    await eventually(async () => await listed() === 1, "the other to know");
+    await one.stop("SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, 4_500));
+    assertEquals(await listed(), 1);
+    await registration.close();
+    await two.stop("SIGTERM");
+  },
+});
+
+Deno.test("registry program: flags that make no sense are one line and code 2", async () => {
+  const bad: [string[], string][] = [
+    [["--prot", "1"], "registry: unknown argument --prot; see --help"],
+    [["x"], "registry: unknown argument x; see --help"],
+    [["--port", "70000"], 'registry: --port needs a whole number from 0 to 65535, not "70000"; see --help'],
+    [["--port"], 'registry: --port needs a whole number from 0 to 65535, not ""; see --help'],
+    [["--ttl=-1"], 'registry: --ttl needs a whole number from 0 to 3600000, not "-1"; see --help'],
+    [["--host="], "registry: --host needs an address to listen on; see --help"],
+    [["--store", "x"], 'registry: --store needs memory or etcd@http://HOST:PORT, not "x"; see --help'],
+    [
+      ["--store=etcd@127.0.0.1"],
+      'registry: --store needs URLs such as etcd@http://127.0.0.1:2379, not "etcd@127.0.0.1"; see --help',
+    ],
+    [["--protect-reads"], "registry: --protect-reads needs the variable REGISTRY_TOKEN; see --help"],
+  ];
+  const results = await Promise.all(bad.map(([args]) => run(...args)));
+  for (const [i, { code, out, lines }] of results.entries()) {
+    assertEquals([code, out, lines], [2, "", [bad[i]![1]]]);
+  }
+});
+
+Deno.test("registry program: --help explains, and ends with code 0", async () => {
+  const { code, out } = await run("--help");
+  assertEquals(code, 0);
+  for (const flag of ["--port", "--host", "--ttl", "--store", "--protect-reads"]) {
+    assertMatch(out, new RegExp(`^ +${flag} `, "m"));
+  }
+});
+
+Deno.test("registry program: a port in use is one line and code 1", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { code, lines } = await run("--port", String(taken.addr.port));
+  const reason =
+    `cannot listen on 127.0.0.1:${taken.addr.port}, the port is in use; choose another with --port`;
+  assertEquals([code, lines], [1, [`registry: ${reason}`]]);
+});
+
+testOnPosix("registry program: it warns when anyone who can reach it may change the list", async () => {
+  const WARNING = "anyone who can reach it may change the list";
+  const cases: [string, Record<string, string>, boolean][] = [
+    ["127.0.0.1", {}, false],
+    ["localhost", {}, false],
+    ["0.0.0.0", {}, true],
+    ["0.0.0.0", { REGISTRY_TOKEN: "secret" }, false],
+  ];
+  for (const [host, env, warns] of cases) {
+    await using process = command(["--port", "0", "--host", host], env).spawn();
+    const stderr = new Response(process.stderr).text();
+    const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    await readLine(reader);
+    process.kill("SIGTERM");
+    await reader.cancel();
+    assertEquals((await stderr).includes(WARNING), warns, host);
+    await process.status;
+  }
+});

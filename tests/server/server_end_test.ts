@@ -1,0 +1,136 @@
+// The end of a server as its user sees it: shutdown() in good order, close() at once, and both any number of times.
+
+import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
+import { connect, RpcError, Server, type ServerOptions } from "../../mod.ts";
+import { Link } from "../support/service_link.ts";
+import { fails, Patient, until } from "../support/session_pair.ts";
+
+Deno.test("shutdown: thrice at once, with a handler that never returns, ends at the grace and aborts it", async () => {
+  const reasons: unknown[] = [];
+  await using link = await Link.open({
+    never: (_: unknown, { signal }: { signal: AbortSignal }) => {
+      signal.addEventListener("abort", () => reasons.push(signal.reason));
+      return new Promise(() => {});
+    },
+  });
+  const call = fails(link.call("never"), "unavailable", "The other side shut down before it answered");
+  await until(() => link.counts("never").inFlight === 1, "it runs");
+  const began = performance.now();
+  const endings = [150, 10_000, 0].map((grace) => link.server.shutdown({ grace }));
+  await Promise.all(endings);
+  const elapsed = performance.now() - began;
+  assert(elapsed >= 149 && elapsed < 600, `it took ${elapsed} ms`);
+  assertEquals((reasons[0] as RpcError).code, "unavailable");
+  assertEquals((reasons[0] as RpcError).message, "The server shut down, after a grace of 150 ms");
+  assertEquals((await call).notStarted, false);
+  await link.server.shutdown();
+  await link.server.close();
+  assertEquals([reasons.length, link.server.stats().connections], [1, 0]);
+});
+
+Deno.test("shutdown: lets what was accepted finish, and ends as soon as it has", async () => {
+  const gate = Promise.withResolvers<string>();
+  await using link = await Link.open({ later: () => gate.promise });
+  const calls = Array.from({ length: 50 }, () => link.call("later"));
+  await until(() => link.counts("later").inFlight === 50, "all run");
+  const ending = link.server.shutdown({ grace: 10_000 });
+  await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client has heard");
+  await assertRejects(() => connect(link.address), RpcError, "Cannot connect");
+  gate.resolve("done");
+  assertEquals(await Promise.all(calls), Array(50).fill("done"));
+  const began = performance.now();
+  await ending;
+  assertLess(performance.now() - began, 500);
+});
+
+Deno.test("close: cuts a shutdown's grace short", async () => {
+  const waiting = new Patient();
+  await using link = await Link.open({ wait: waiting.wait });
+  const call = fails(link.call("wait"), "unavailable");
+  await until(() => waiting.started === 1, "it runs");
+  const began = performance.now();
+  const ending = link.server.shutdown({ grace: 10_000 });
+  await link.server.close();
+  await Promise.all([ending, call]);
+  assertLess(performance.now() - began, 1_000);
+  assertEquals((waiting.reasons[0] as RpcError).code, "unavailable");
+});
+
+Deno.test("close: ends calls at once, several times, and of a server that never listened", async () => {
+  const waiting = new Patient();
+  await using link = await Link.open({ wait: waiting.wait });
+  const calls = Array.from({ length: 100 }, () => fails(link.call("wait"), "unavailable"));
+  await until(() => waiting.started === 100, "all run");
+  const began = performance.now();
+  await Promise.all([link.server.close(), link.server.close(), link.server[Symbol.asyncDispose]()]);
+  await Promise.all(calls);
+  assertLess(performance.now() - began, 500);
+  await link.server.close();
+  assertEquals(waiting.reasons.length, 100);
+  await new Server().close();
+  await new Server().shutdown();
+});
+
+Deno.test("listen: not on a server that has ended, nor on what is no address to listen on", async () => {
+  await using server = new Server();
+  for (
+    const address of [
+      "",
+      "127.0.0.1:0",
+      "tcp@127.0.0.1",
+      "tls@127.0.0.1:0",
+      "ws@127.0.0.1:0",
+      "unix@relative",
+    ]
+  ) {
+    await assertRejects(() => server.listen(address), TypeError);
+  }
+  await assertRejects(() => server.listen(5 as unknown as string), TypeError, "address");
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await assertRejects(() => server.listen(address), Deno.errors.AddrInUse);
+  await server.close();
+  await assertRejects(() => server.listen("tcp@127.0.0.1:0"), TypeError, "closed");
+});
+
+Deno.test("listening: closing it leaves its connections, and the port to others", async () => {
+  await using server = new Server().register("S", { ok: () => "ok" });
+  const listening = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(listening.address);
+  await Promise.all([listening.close(), listening.close()]);
+  await listening.close();
+  await assertRejects(() => connect(listening.address), RpcError);
+  assertEquals(await client.call("S.ok"), "ok");
+  await using again = await server.listen(listening.address);
+  assertEquals(again.address, listening.address);
+});
+
+Deno.test("server: options out of their range are named", () => {
+  const wrong: [unknown, typeof TypeError | typeof RangeError, string][] = [
+    [{ maxInFlight: 15 }, RangeError, "maxInFlight"],
+    [{ maxConnections: 0 }, RangeError, "maxConnections"],
+    [{ handshakeTimeout: 0 }, RangeError, "handshakeTimeout"],
+    [{ handshakeTimeout: 2 ** 31 }, RangeError, "handshakeTimeout"],
+    [{ handleTimeout: -1 }, RangeError, "handleTimeout"],
+    [{ maxFrameBytes: 1 }, RangeError, "maxFrameBytes"],
+    [{ maxUnsentBytes: NaN }, RangeError, "maxUnsentBytes"],
+    [{ frameTimeout: 0 }, RangeError, "frameTimeout"],
+    [{ heartbeatTimeout: "5" }, RangeError, "heartbeatTimeout"],
+    [{ codecs: [{ name: "x" }] }, TypeError, "codec"],
+    [{ log: "console" }, TypeError, "log"],
+  ];
+  for (const [options, type, name] of wrong) {
+    assertThrows(() => new Server(options as ServerOptions), type, name);
+  }
+});
+
+Deno.test("shutdown: a grace out of its range is named, and nothing ends", async () => {
+  await using link = await Link.open({ ok: () => "ok" });
+  for (const grace of [-1, NaN, Infinity, 2 ** 31, "5"]) {
+    await assertRejects(
+      async () => await link.server.shutdown({ grace: grace as number }),
+      RangeError,
+      "grace",
+    );
+  }
+  assertEquals(await link.call("ok"), "ok");
+});

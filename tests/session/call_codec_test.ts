@@ -1,0 +1,125 @@
+// The codec of a connection is the client's choice among those that both sides know.
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { Codec } from "../../codec/mod.ts";
+import { connect, RpcError, Server } from "../../mod.ts";
+import { Link } from "../support/service_link.ts";
+import { fails } from "../support/session_pair.ts";
+
+const echo = (args: unknown) => args;
+
+/** Numbers only, as text in base 36. */
+const base36: Codec = {
+  name: "application/x.base36",
+  encode(value, out) {
+    if (typeof value !== "number") throw new TypeError(`Cannot encode a ${typeof value}: only numbers`);
+    out.append(new TextEncoder().encode(value.toString(36)));
+  },
+  decode(bytes, start, end) {
+    const text = new TextDecoder().decode(bytes.subarray(start, end));
+    if (!/^-?[0-9a-z]+$/.test(text)) throw new SyntaxError("Cannot decode: only base 36");
+    return parseInt(text, 36);
+  },
+};
+
+Deno.test("codec: JSON carries what JSON can, and refuses the rest on either side", async () => {
+  await using link = await Link.open({
+    echo,
+    date: () => new Date(0),
+    type: (args: unknown) => args === null ? "null" : typeof args,
+    greet: (name = "you") => `Hello, ${name}!`,
+    fail: () => {
+      throw new RpcError("aborted", "☺", { details: { a: [1] } });
+    },
+    oddly: () => {
+      throw new RpcError("aborted", "odd", { details: 5n });
+    },
+  }, { client: { codecType: "application/json" } });
+  const value = { a: [1, 2.5, null, true, "☺\n"], b: {} };
+  assertEquals(await link.call("echo", value), value);
+  assertEquals([await link.call("type"), await link.call("type", null)], ["undefined", "undefined"]);
+  assertEquals(await link.call("greet"), "Hello, you!");
+  await fails(link.call("echo", { a: [1n] }), "invalid_argument", ".a[0]");
+  await fails(link.call("date"), "internal", "Cannot send the result");
+  assertEquals((await fails(link.call("fail"), "aborted", "☺")).details, { a: [1] });
+  assertEquals((await fails(link.call("oddly"), "aborted", "odd")).details, undefined);
+  assertEquals(await link.call("echo", 1), 1);
+});
+
+Deno.test("codec: one of the user's own serves a connection when both sides have it", async () => {
+  await using link = await Link.open({ double: (n: number) => n * 2, text: () => "text", echo }, {
+    server: { codecs: [base36] },
+    client: { codecs: [base36], codecType: base36.name },
+  });
+  assertEquals(await link.call("double", 12_345), 24_690);
+  await fails(link.call("double", "text"), "invalid_argument", "only numbers");
+  await fails(link.call("text", 1), "internal", "only numbers");
+  // Other connections of the same server speak what they like.
+  await using cbor = await connect(link.address);
+  assertEquals(await cbor.call("S.text"), "text");
+});
+
+Deno.test("codec: one that the server does not have is refused, with those that it has", async () => {
+  await using server = new Server().register("S", { echo });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const error = await fails(connect(address, { codecs: [base36], codecType: base36.name }), "unimplemented");
+  for (const part of [address, "application/x.base3", "application/cbor, application/json"]) {
+    assert(error.message.includes(part), error.message);
+  }
+  assertEquals(error.remote, true);
+});
+
+Deno.test("codec: one that the client does not have is refused before anything is dialled", async () => {
+  for (const codecType of ["text/plain", "application/JSON", "", "constructor", 5]) {
+    await assertRejects(
+      () => connect("tcp@127.0.0.1:9", { codecType: codecType as string }),
+      TypeError,
+      "codecType",
+    );
+  }
+  await assertRejects(
+    () => connect("tcp@127.0.0.1:9", { codecs: [{ ...base36, name: "x" }] }),
+    TypeError,
+    "codec",
+  );
+});
+
+Deno.test("codec: one that writes nothing for a value fails its call, since nothing means no value", async () => {
+  const silent: Codec = {
+    name: "application/x.silent",
+    encode(value, out) {
+      if (value !== "") out.append(new TextEncoder().encode(String(value)));
+    },
+    decode: (bytes, start, end) => new TextDecoder().decode(bytes.subarray(start, end)),
+  };
+  await using link = await Link.open({ echo, empty: () => "" }, {
+    server: { codecs: [silent] },
+    client: { codecs: [silent], codecType: silent.name },
+  });
+  assertEquals(await link.call("echo", "text"), "text");
+  await fails(link.call("echo", ""), "invalid_argument", "application/x.silent");
+  await fails(link.call("empty", "?"), "internal", "application/x.silent");
+});
+
+Deno.test("codec: one that throws anything, or reads badly, fails its own call alone", async () => {
+  const moody: Codec = {
+    name: "application/x.moody",
+    encode(value, out) {
+      if (value === "throw") throw "not even an Error";
+      out.append(new TextEncoder().encode(String(value)));
+    },
+    decode(bytes, start, end) {
+      const text = new TextDecoder().decode(bytes.subarray(start, end));
+      if (text === "unreadable") throw undefined;
+      return text;
+    },
+  };
+  await using link = await Link.open({ echo, bad: () => "unreadable" }, {
+    server: { codecs: [moody] },
+    client: { codecs: [moody], codecType: moody.name },
+  });
+  await fails(link.call("echo", "throw"), "invalid_argument", "not even an Error");
+  await fails(link.call("echo", "unreadable"), "invalid_argument", "Cannot decode the arguments of S.echo");
+  await fails(link.call("bad"), "data_loss", "Cannot decode the result of S.bad");
+  assertEquals(await link.call("echo", "ok"), "ok");
+});

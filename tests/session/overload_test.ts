@@ -1,0 +1,203 @@
+// More than there is time or room for: what is refused, what is not started, and who is ended over frames that ask for no
+// work. Over memory and TCP, from the wire.
+
+import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
+import { RpcError } from "../../call/error.ts";
+import { FloodGauge } from "../../session/flood_gauge.ts";
+import { QueueGate } from "../../session/queue_gate.ts";
+import { bodyOf, call, type Frame, frame } from "../support/raw_peer.ts";
+import { Link } from "../support/service_link.ts";
+import { fails } from "../support/session_pair.ts";
+import { assertLives, ECHO, overBoth, type Services, until } from "../support/wire_harness.ts";
+
+/** Keeps the event loop busy for `ms`. */
+function burn(ms: number): number {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+  return ms;
+}
+
+const BURN: Services = { ...ECHO, Burn: { burn } };
+
+/** The codes of frames that are Errors, and "ok" for the others. */
+function outcomes(frames: Frame[]): unknown[] {
+  return frames.map(({ kind, header }) => kind === 3 ? header[2] : "ok");
+}
+
+function count(all: unknown[], one: unknown): number {
+  return all.filter((each) => each === one).length;
+}
+
+overBoth("overload: calls that have run out of time in the queue are not started", async (open) => {
+  await using wire = await open(BURN);
+  const { peer } = wire;
+  await peer.send(...Array.from({ length: 200 }, (_, i) => call(2 * i + 1, "Burn.burn", 5, 50)));
+  const all = await peer.frames(200);
+  const started = wire.stats("Burn.burn").calls;
+  // What is still in the system's buffers is not known to wait: each of the few reads has its own beginning.
+  assertLess(started, 60);
+  const refused = all.filter(({ header }) => header[4] instanceof Map && header[4].has("not-started"));
+  assertEquals(refused.length, 200 - started);
+  const { expired, queueTime } = wire.limits();
+  assertEquals(expired + queueTime, 200 - started);
+  assertGreater(expired, 0);
+});
+
+overBoth("overload: a queue that stays is shortened by refusals that say when to try again", async (open) => {
+  await using wire = await open(BURN, { maxQueueTime: 50, maxInFlight: 16 });
+  const { peer } = wire;
+  await peer.send(...Array.from({ length: 400 }, (_, i) => call(2 * i + 1, "Burn.burn", 10)));
+  const all = await peer.frames(400);
+  const codes = outcomes(all);
+  const refused = count(codes, "resource_exhausted");
+  assertEquals(count(codes, "ok") + refused, 400);
+  // For a second the queue is borne, then what has waited too long is refused, in a few ms.
+  assertLess(count(codes, "ok"), 250);
+  assertGreater(refused, 100);
+  assertEquals(wire.limits().queueTime, refused);
+  for (const { kind, header } of all) {
+    if (kind !== 3) continue;
+    const metadata = header[4] as Map<string, string>;
+    assertEquals([...metadata.keys()], ["not-started", "rpc-retry-after"]);
+    assertGreater(Number(metadata.get("rpc-retry-after")), 50);
+  }
+  await assertLives(peer, 801);
+});
+
+overBoth("overload: a burst that passes is no overload", async (open) => {
+  await using wire = await open(BURN, { maxQueueTime: 20 });
+  await wire.peer.send(...Array.from({ length: 100 }, (_, i) => call(2 * i + 1, "Burn.burn", 2)));
+  assertEquals(outcomes(await wire.peer.frames(100)), Array(100).fill("ok"));
+  assertEquals(wire.limits().queueTime, 0);
+});
+
+overBoth(
+  "overload: handlers at work are counted over all connections, also of those that are gone",
+  async (open) => {
+    const gates: PromiseWithResolvers<unknown>[] = [];
+    const wait = () => {
+      const gate = Promise.withResolvers<unknown>();
+      gates.push(gate);
+      return gate.promise;
+    };
+    await using wire = await open({ ...ECHO, Slow: { wait } }, { maxInFlightTotal: 20 });
+    const leaving = await wire.another();
+    await leaving.send(...Array.from({ length: 15 }, (_, i) => call(2 * i + 1, "Slow.wait")));
+    await until(() => gates.length === 15, "all to be started");
+    leaving.close();
+    const { peer } = wire;
+    await peer.send(...Array.from({ length: 10 }, (_, i) => call(2 * i + 1, "Slow.wait")));
+    assertEquals(outcomes(await peer.frames(5)), Array(5).fill("resource_exhausted"));
+    assertEquals([gates.length, wire.limits().inFlightTotal], [20, 5]);
+    for (const gate of gates.splice(0, 15)) gate.resolve(1);
+    await until(
+      () => wire.stats("Slow.wait").inFlight === 5,
+      "those of the connection that is gone to return",
+    );
+    await assertLives(peer, 21);
+    for (const gate of gates) gate.resolve(1);
+  },
+);
+
+/** Frames by the hundred thousand that ask for no work, and what they are. */
+const FLOODS: [string, (seq: number) => Uint8Array][] = [
+  ["pings", (n) => frame([8, n])],
+  ["cancels", (n) => frame([6, 2 * n + 1])],
+  ["credit", (n) => frame([7, 2 * n + 1, 0, 0])],
+  ["calls of nobody", (n) => call(2 * n + 1, "No.body")],
+];
+
+for (const [what, make] of FLOODS) {
+  overBoth(`flood: a connection that sends ${what} without end is ended`, async (open) => {
+    await using wire = await open(ECHO, { maxUselessFrames: 1_000 });
+    const { peer } = wire;
+    // Those that are allowed, then as many that leave no doubt, though the second goes on.
+    await peer.send(...Array.from({ length: 1_000 }, (_, n) => make(n + 1)));
+    const other = await wire.another();
+    await assertLives(other, 1);
+    assertEquals(wire.limits().uselessFrames, 0);
+    await peer.send(...Array.from({ length: 5_000 }, (_, n) => make(n + 1_001))).catch(() => {});
+    const rest = await peer.rest();
+    assertEquals(rest.at(-1)?.header.slice(0, 1).concat(rest.at(-1)!.header[2]), [10, "resource_exhausted"]);
+    assertEquals(wire.limits().uselessFrames, 1);
+    await assertLives(other, 3);
+  });
+}
+
+overBoth("flood: calls that are opened and canceled at once are a flood, too", async (open) => {
+  const wait = (_: unknown, { signal }: { signal: AbortSignal }) =>
+    new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  await using wire = await open({ ...ECHO, Slow: { wait } }, { maxUselessFrames: 1_000 });
+  const { peer } = wire;
+  const pairs = Array.from({ length: 8_000 }, (_, n) => n * 2 + 1)
+    .flatMap((seq) => [call(seq, "Slow.wait"), frame([6, seq])]);
+  await peer.send(...pairs).catch(() => {});
+  const rest = await peer.rest();
+  assertEquals(rest.at(-1)?.header[2], "resource_exhausted");
+  assertLess(wire.stats("Slow.wait").calls, 4_000);
+  await until(() => wire.stats("Slow.wait").inFlight === 0, "all to return");
+});
+
+overBoth("flood: answered calls make up for pings", async (open) => {
+  await using wire = await open(ECHO, { maxUselessFrames: 100 });
+  const { peer } = wire;
+  const mixed = Array.from({ length: 2_000 }, (_, n) => [frame([8, n + 1]), call(2 * n + 1, "Echo.echo", n)]);
+  await peer.send(...mixed.flat());
+  const all = await peer.frames(4_000);
+  assertEquals(all.filter(({ kind }) => kind === 2).map(bodyOf), Array.from({ length: 2_000 }, (_, n) => n));
+  assertEquals(wire.limits().uselessFrames, 0);
+});
+
+Deno.test("FloodGauge: holds what it may, leaks as much a second, and is filled by nothing useful", () => {
+  const gauge = new FloodGauge(10);
+  gauge.leak(0);
+  for (let i = 0; i < 10; i++) gauge.useless();
+  assert(!gauge.over);
+  gauge.useful();
+  gauge.useless();
+  const error = assertThrows(() => gauge.useless(), RpcError, "maxUselessFrames");
+  assertEquals([(error as RpcError).code, gauge.over], ["resource_exhausted", true]);
+  gauge.leak(500);
+  assert(!gauge.over);
+  for (let i = 0; i < 4; i++) gauge.useless();
+  assertThrows(() => gauge.useless());
+  gauge.leak(60_000);
+  for (let i = 0; i < 10; i++) gauge.useless();
+  for (let i = 0; i < 50; i++) gauge.useful();
+  for (let i = 0; i < 10; i++) gauge.useless();
+  assertThrows(() => gauge.useless());
+});
+
+Deno.test("QueueGate: bears a wait that passes, refuses while one stays, and takes up again", () => {
+  const gate = new QueueGate(100);
+  assert(gate.admits(100, 1_000, 1_000));
+  for (let now = 2_000; now <= 3_000; now += 10) assert(gate.admits(150, 1_000, now));
+  assert(!gate.admits(150, 1_000, 3_001));
+  assert(gate.admits(100, 1_000, 3_002), "what has not waited too long is never refused");
+  assert(!gate.admits(101, 1_000, 3_900));
+  assert(gate.admits(50, 1_000, 4_800));
+  assert(!gate.admits(101, 1_000, 4_850), "a second without a late call has not passed");
+  assert(gate.admits(50, 1_000, 5_851));
+  for (let now = 6_000; now <= 7_000; now += 100) assert(gate.admits(200, 1_000, now));
+  assert(!gate.admits(200, 1_000, 7_001));
+});
+
+Deno.test("QueueGate: refuses whose caller has less time left than has been waited, and nobody if it is off", () => {
+  const gate = new QueueGate(5_000);
+  assert(gate.admits(200, 200, 1));
+  assert(!gate.admits(201, 200, 2));
+  assert(gate.admits(100, 1, 3), "a short wait is nobody's fault");
+  const off = new QueueGate(0);
+  for (let now = 0; now < 10_000; now += 100) assert(off.admits(now, 1, now));
+});
+
+Deno.test("retryAfter: travels with a refusal and with a handler's own error", async () => {
+  const busy = () => {
+    throw new RpcError("resource_exhausted", "Busy", { retryAfter: 1_499.2 });
+  };
+  await using link = await Link.open({ busy });
+  const error = await fails(link.call("busy"), "resource_exhausted");
+  assertEquals([error.retryAfter, error.notStarted, [...error.metadata]], [1_500, false, []]);
+  assertThrows(() => new RpcError("aborted", "No", { retryAfter: -1 }), RangeError, "retryAfter");
+  assertEquals(new RpcError("aborted", "No").retryAfter, undefined);
+});

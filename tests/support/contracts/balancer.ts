@@ -1,0 +1,94 @@
+// What every Balancer must do. Run by the test of each.
+
+import { assertEquals } from "@std/assert";
+import type { Balancer } from "../../../discovery/balancer.ts";
+import type { Endpoint } from "../../../discovery/endpoint.ts";
+
+const METHOD = "Foo.sum";
+
+/** A frozen list of servers on ports `from` up to `to`. */
+export function servers(from: number, to: number): readonly Endpoint[] {
+  const list = Array.from({ length: to - from + 1 }, (_, i) => ({ address: `tcp@127.0.0.1:${from + i}` }));
+  return Object.freeze(list);
+}
+
+/** A generator of numbers from 0 up to but not 1 that gives the same ones each time (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** How many of `picks` calls, one after the other, each server got, by address. */
+export function count(balancer: Balancer, picks: number, exclude?: ReadonlySet<string>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (let i = 0; i < picks; i++) {
+    const endpoint = balancer.pick({ method: METHOD, key: `key ${i}`, exclude });
+    if (endpoint !== undefined) balancer.done?.(endpoint, { duration: 1 });
+    const address = endpoint?.address ?? "none";
+    counts.set(address, (counts.get(address) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Registers the tests. `create` makes a balancer without servers. */
+export function testBalancer(name: string, create: () => Balancer): void {
+  const test = (what: string, run: (balancer: Balancer) => void) =>
+    Deno.test(`${name}: ${what}`, () => run(create()));
+  const addresses = (list: readonly Endpoint[]) => list.map(({ address }) => address).sort();
+
+  test("picks nobody from nobody, before and after there was somebody", (balancer) => {
+    assertEquals(balancer.pick({ method: METHOD }), undefined);
+    balancer.update([]);
+    assertEquals(balancer.pick({ method: METHOD }), undefined);
+    balancer.update(servers(1, 3));
+    balancer.update([]);
+    assertEquals(balancer.pick({ method: METHOD }), undefined);
+  });
+
+  test("picks the only server, as it was given", (balancer) => {
+    const [only] = servers(1, 1);
+    balancer.update([only!]);
+    for (let i = 0; i < 10; i++) assertEquals(balancer.pick({ method: METHOD }) === only, true);
+  });
+
+  test("picks each server sooner or later, and no other", (balancer) => {
+    balancer.update(servers(1, 5));
+    assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(1, 5)));
+  });
+
+  test("never picks whom the call excludes", (balancer) => {
+    balancer.update(servers(1, 4));
+    const exclude = new Set(["tcp@127.0.0.1:2", "tcp@127.0.0.1:4", "tcp@127.0.0.1:9"]);
+    assertEquals([...count(balancer, 1_000, exclude).keys()].sort(), ["tcp@127.0.0.1:1", "tcp@127.0.0.1:3"]);
+    assertEquals(count(balancer, 100, new Set()).has("none"), false);
+  });
+
+  test("picks nobody if the call excludes all", (balancer) => {
+    for (const list of [servers(1, 1), servers(1, 3)]) {
+      balancer.update(list);
+      assertEquals(balancer.pick({ method: METHOD, exclude: new Set(addresses(list)) }), undefined);
+      assertEquals(balancer.pick({ method: METHOD }) !== undefined, true);
+    }
+  });
+
+  test("picks from the latest list", (balancer) => {
+    for (const [from, to] of [[1, 6], [4, 9], [4, 4], [1, 2], [2, 7]] as const) {
+      balancer.update(servers(from, to));
+      assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(from, to)));
+    }
+  });
+
+  test("hears of calls to servers that are gone", (balancer) => {
+    balancer.update(servers(1, 2));
+    const picked = balancer.pick({ method: METHOD })!;
+    balancer.update(servers(3, 4));
+    balancer.done?.(picked, { duration: 1 });
+    balancer.done?.(picked, { duration: 1, code: "unavailable" });
+    assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(3, 4)));
+  });
+}

@@ -1,0 +1,97 @@
+// The library's calling side and a peer that answers it by hand, over memory and over TCP.
+
+import { AlarmClock } from "../../session/alarm.ts";
+import { assertEquals } from "@std/assert";
+import { RpcError } from "../../call/error.ts";
+import { connect } from "../../client/mod.ts";
+import { CborCodec } from "../../codec/cbor.ts";
+import { KeyCache } from "../../codec/key_cache.ts";
+import type { CallOptions } from "../../mod.ts";
+import { sessionLimits } from "../../session/limits.ts";
+import { connPair } from "../../testing/conn.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
+import { Session } from "../../session/session.ts";
+import { Tally } from "../../session/tally.ts";
+import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
+import { callOver, streamOver } from "./session_pair.ts";
+import { pingPong } from "./wire_harness.ts";
+
+/** A caller of the library's, and the peer that answers it by hand. */
+export interface Answering extends AsyncDisposable {
+  readonly peer: RawPeer;
+  readonly pending: () => number;
+  call(method: string, args?: unknown, options?: CallOptions): Promise<unknown>;
+  stream(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<unknown>;
+}
+
+/** One test of what the calling side makes of a peer's answers: over memory and over TCP. */
+export function answering(promise: string, test: (open: () => Promise<Answering>) => Promise<void>): void {
+  Deno.test(`${promise} (memory)`, () => test(() => Promise.resolve(answeringMemory())));
+  Deno.test(`${promise} (TCP)`, () => test(answeringTcp));
+}
+
+function answeringMemory(): Answering {
+  const [near, far] = connPair();
+  const limits = sessionLimits({});
+  const session = new Session(near, {
+    agreement: {
+      codec: new CborCodec(),
+      peerMaxFrameBytes: limits.maxFrameBytes,
+      peerMaxInFlight: 1_024,
+      handleTimeout: 0,
+    },
+    dialled: true,
+    prefix: new Uint8Array(0),
+    limits,
+    tally: new Tally(),
+    clock: new AlarmClock(),
+    bodies: new CallBodies(MAX_HELD_BYTES),
+    names: new KeyCache(),
+  });
+  const peer = new RawPeer(far);
+  return {
+    peer,
+    pending: () => session.pending,
+    call: (...rest) => callOver(session, ...rest),
+    stream: (...rest) => streamOver(session, ...rest),
+    async [Symbol.asyncDispose]() {
+      peer.close();
+      session.close(new RpcError("unavailable", "The test is over"));
+      await session.closed;
+    },
+  };
+}
+
+async function answeringTcp(): Promise<Answering> {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepting = listener.accept().then(async (socket) => {
+    const peer = RawPeer.of(socket);
+    await peer.line();
+    await peer.send(ANSWER);
+    return peer;
+  });
+  const client = await connect(`tcp@127.0.0.1:${listener.addr.port}`);
+  const peer = await accepting;
+  return {
+    peer,
+    pending: () => client.stats().pending,
+    call: (...rest) => client.call(...rest),
+    stream: (...rest) => client.stream(...rest),
+    async [Symbol.asyncDispose]() {
+      peer.close();
+      await client.close();
+    },
+  };
+}
+
+/** Takes the next `count` items. */
+export async function take(stream: AsyncIterator<unknown>, count: number): Promise<unknown[]> {
+  const items: unknown[] = [];
+  while (items.length < count) items.push((await soon(stream.next(), "an item")).value);
+  return items;
+}
+
+/** Shows that the calling side told its peer nothing but this, so far. */
+export async function assertTold(peer: RawPeer, ...headers: Item[][]): Promise<void> {
+  assertEquals((await pingPong(peer, 99)).map(({ header }) => header), headers);
+}

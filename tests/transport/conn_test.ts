@@ -1,0 +1,27 @@
+// Conns that are sockets, and those that are simulated, side by side.
+
+import { SimNetwork } from "../../testing/mod.ts";
+import { dialTcp, listenTcp } from "../../transport/tcp.ts";
+import { testConn } from "../support/contracts/conn.ts";
+
+const NEVER = new AbortController().signal;
+
+testConn("TCP", () => {
+  const listener = listenTcp({ hostname: "127.0.0.1", port: 0 });
+  return { listener, dial: () => dialTcp({ hostname: "127.0.0.1", port: listener.port }) };
+});
+
+testConn("simulated", () => {
+  const network = new SimNetwork();
+  const listener = network.host("b").listen({ transport: "tcp", hostname: "b", port: 1 });
+  const address = { transport: "tcp", hostname: "b", port: 1 } as const;
+  return { listener, dial: () => network.host("a").dial(address, NEVER) };
+});
+
+testConn("simulated, slow and in parts", () => {
+  const network = new SimNetwork();
+  network.shape({ delay: [0, 2], chunk: (random) => 1 + Math.floor(random() * 100_000) });
+  const listener = network.host("b").listen({ transport: "tcp", hostname: "b", port: 1 });
+  const address = { transport: "tcp", hostname: "b", port: 1 } as const;
+  return { listener, dial: () => network.host("a").dial(address, NEVER) };
+});

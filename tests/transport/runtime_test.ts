@@ -1,0 +1,53 @@
+// What a runtime has and has not. That clients run without Deno is everywhere_test.ts.
+
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { adviceForOldDeno, checkDialable, tooOld } from "../../transport/runtime.ts";
+import { Server } from "../../server/mod.ts";
+
+Deno.test("runtime: Deno is too old before 2.9.5", () => {
+  for (const version of ["1.46.3", "2.0.0", "2.8.3", "2.9.0", "2.9.4", "2.9.4+abc"]) {
+    assertEquals([version, tooOld(version)], [version, true]);
+  }
+  for (const version of ["2.9.5", "2.9.6", "2.9.5+0123abc", "2.10.0", "2.10.0-rc.1", "3.0.0"]) {
+    assertEquals([version, tooOld(version)], [version, false]);
+  }
+  assertEquals(adviceForOldDeno(), undefined);
+});
+
+Deno.test("runtime: a server that listens in a Deno that is too old says so", async () => {
+  const log: string[] = [];
+  const own = Object.getOwnPropertyDescriptor(Deno, "version")!;
+  Object.defineProperty(Deno, "version", { ...own, value: { ...Deno.version, deno: "2.9.4" } });
+  try {
+    await using server = new Server({ log: (line) => log.push(line) });
+    await server.listen("tcp@127.0.0.1:0");
+  } finally {
+    Object.defineProperty(Deno, "version", own);
+  }
+  assertEquals(log.length, 1);
+  assertMatch(log[0]!, /^Deno 2\.9\.4 leaks sockets of connections that are closed; use 2\.9\.5 or later$/);
+});
+
+Deno.test("runtime: certificates of clients are not asked for in a Deno that is too old", async () => {
+  const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
+  const tls = { cert: pem("server.pem"), key: pem("server.key") };
+  const clientCaCerts = [pem("client_ca.pem")];
+  const own = Object.getOwnPropertyDescriptor(Deno, "version")!;
+  Object.defineProperty(Deno, "version", { ...own, value: { ...Deno.version, deno: "2.9.4" } });
+  try {
+    await using mutual = new Server({ tls: { ...tls, clientCaCerts } });
+    const message = "127.0.0.1:0: the option tls.clientCaCerts needs Deno 2.9.5 or later";
+    await assertRejects(() => mutual.listen("tls@127.0.0.1:0"), TypeError, message);
+    await using server = new Server({ tls });
+    const listening = await server.listen("tls@127.0.0.1:0");
+    assertThrows(() => listening.renew({ clientCaCerts }), TypeError, "needs Deno 2.9.5 or later");
+  } finally {
+    Object.defineProperty(Deno, "version", own);
+  }
+});
+
+Deno.test("runtime: Deno dials every address", () => {
+  for (const transport of ["tcp", "tls", "unix", "http", "ws", "wss"] as const) {
+    checkDialable(transport, { caCerts: ["-----BEGIN CERTIFICATE-----"] });
+  }
+});
