@@ -1,17 +1,17 @@
 // Two sessions over memory: all that a call costs but sockets and clients. `deno bench bench/session_bench.ts`.
 
-import { AlarmClock } from "../session/alarm.ts";
+import { AlarmClock } from "../session/alarm_clock.ts";
 import { ServiceTable } from "../call/service.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { CallStream } from "../session/call_stream.ts";
 import type { Conn } from "../transport/conn.ts";
-import { Inflow } from "../session/inflow.ts";
+import { RecvStream } from "../session/recv_stream.ts";
 import { sessionLimits } from "../session/limits.ts";
-import { connPair } from "../testing/conn.ts";
+import { connPair } from "../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { Session } from "../session/session.ts";
-import { Tally } from "../session/tally.ts";
+import { LimitCounters } from "../session/limit_counters.ts";
 
 const ITEMS = 1_000;
 const LARGE = new Uint8Array(65_536).fill(7);
@@ -39,7 +39,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
     dialled,
     prefix: new Uint8Array(0),
     limits,
-    tally: new Tally(),
+    counters: new LimitCounters(),
     clock: new AlarmClock(),
     bodies: new CallBodies(MAX_HELD_BYTES),
     names: new KeyCache(),
@@ -63,8 +63,8 @@ function call(method: string, args: unknown): Promise<unknown> {
       signal: undefined,
       metadata: undefined,
       ownMetadata: undefined,
-      inflow: undefined,
-      outflow: undefined,
+      recvStream: undefined,
+      sendStream: undefined,
       resolve,
       reject,
     });
@@ -72,8 +72,8 @@ function call(method: string, args: unknown): Promise<unknown> {
 }
 
 function stream(method: string): CallStream<Uint8Array> {
-  const inflow = new Inflow();
-  return new CallStream(inflow, () => {
+  const recvStream = new RecvStream();
+  return new CallStream(recvStream, () => {
     caller.call({
       seq: 0,
       method,
@@ -84,10 +84,10 @@ function stream(method: string): CallStream<Uint8Array> {
       signal: undefined,
       metadata: undefined,
       ownMetadata: undefined,
-      inflow,
-      outflow: undefined,
+      recvStream,
+      sendStream: undefined,
       resolve() {},
-      reject: (error) => inflow.fail(error, false),
+      reject: (error) => recvStream.fail(error, false),
     });
   });
 }

@@ -4,7 +4,7 @@
 // reads and forgets runs in this process, whose time is not counted.
 
 import { parseArgs } from "@std/cli";
-import type { TelemetryOptions } from "../telemetry/options.ts";
+import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import { findCores, Process } from "./process.ts";
 import { format, median, replaceBetween, table } from "./report.ts";
 

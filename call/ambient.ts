@@ -1,7 +1,7 @@
 // The call that is being answered, for whatever its handler does: a call made inside a handler inherits its signal, its
 // deadline and its trace without being told. Set by sessions around handlers, asked by clients.
 
-import type { CallContext } from "./dispatch.ts";
+import type { CallContext } from "./handler.ts";
 
 interface Hooks {
   readonly AsyncLocalStorage: (new () => Storage) & { snapshot(): <R>(fn: () => R) => R };

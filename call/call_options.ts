@@ -38,7 +38,7 @@ export interface CallOptions {
   /**
    * What a client does about a server that fails. Calls back, of a handler to its caller, have only one server.
    *
-   * @default {"over"}, unless the client has another
+   * @default {"failover"}, unless the client has another
    */
   failMode?: FailMode;
 }
@@ -47,20 +47,20 @@ export interface CallOptions {
  * What a client does about a server that fails. Whatever it is, a call is sent again only where it is certain that no
  * handler was started for it, or where it is `idempotent`; and only as far as the client's retry budget goes.
  *
- * - `"over"`: goes to another server, up to four times in all
- * - `"fast"`: passes the error on
- * - `"same"`: tries the same server again, up to four times in all, with waits between
+ * - `"failover"`: goes to another server, up to four times in all
+ * - `"failfast"`: passes the error on
+ * - `"retry"`: tries the same server again, up to four times in all, with waits between
  * - `{ backup: 50 }`: sends the call to another server too if there is no answer after 50 ms; the first answer wins, the
  *   other call is cancelled
  * - `{ fork: 3 }`: sends the call to three servers at once (2 to 64); the first success wins, the others are cancelled
  *
  * The last two are for idempotent calls without streams. Asked for by an option of any other call, they are refused with
- * a `TypeError`; as the client's own option they leave other calls `"over"`.
+ * a `TypeError`; as the client's own option they leave other calls `"failover"`.
  */
 export type FailMode =
-  | "over"
-  | "fast"
-  | "same"
+  | "failover"
+  | "failfast"
+  | "retry"
   | {
     /** After how long to send the call once more, in ms from 0. */
     readonly backup: number;

@@ -11,7 +11,7 @@ import {
   type StreamsResult,
   streamsResult,
 } from "./contract.ts";
-import type { CallContext, Handler } from "./dispatch.ts";
+import type { CallContext, Handler } from "./handler.ts";
 import { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Items } from "./source.ts";

@@ -1,6 +1,6 @@
 // Who a caller is: what `authenticate` and `requireToken` may say of that, checked in one place, and how it is shown.
 
-import type { Identity } from "./dispatch.ts";
+import type { Identity } from "./handler.ts";
 
 /** The longest name that is shown, in UTF-16 units. */
 const LONGEST_SHOWN = 100;

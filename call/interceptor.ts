@@ -1,7 +1,7 @@
 // What stands between a call and its answer, the same on both sides: an interceptor sees a call, may change it, refuse
 // it, or answer it, and sees the reply on its way back. Composed by servers around handlers and by clients around calls.
 
-import type { Identity } from "./dispatch.ts";
+import type { Identity } from "./handler.ts";
 import type { Metadata } from "./metadata.ts";
 import { leave, open } from "./source.ts";
 import { isStreamable } from "./streamable.ts";

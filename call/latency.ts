@@ -1,7 +1,7 @@
 // How long calls took, in fixed space: counts of spans of time, so many for each doubling. Each method of a server owns
 // one; the command line measures with finer ones.
 
-import type { LatencySummary } from "./stats.ts";
+import type { LatencySummary } from "./method_stats.ts";
 
 /** Spans for each doubling in what servers tell: the ends of neighbours differ by about 15 %. */
 export const PER_OCTAVE = 5;

@@ -1,8 +1,8 @@
 // The built-in service by which a server tells what it offers, as both sides know it. Servers answer it by
-// server/reflection.ts; the command line asks it.
+// server/reflection_handlers.ts; the command line asks it.
 
 import { type Contract, type ContractMethod, defineService, method, type MethodKind } from "./contract.ts";
-import type { MethodStats } from "./stats.ts";
+import type { MethodStats } from "./method_stats.ts";
 
 /** Names of services that begin with this are the library's own. */
 export const RESERVED = "rpc.";

@@ -2,14 +2,14 @@
 // table that finds them. Owned by a server, or by a client that answers calls.
 
 import type { Contract } from "./contract.ts";
-import type { CallContext, Handler, Method, MethodWatcher } from "./dispatch.ts";
+import type { CallContext, Handler, Method, ServerObserver } from "./handler.ts";
 import { type Code, RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Latency } from "./latency.ts";
 import { LONGEST_NAME, quoted } from "./method_name.ts";
 import { ownLevels } from "./platform.ts";
 import { RESERVED } from "./reflection.ts";
-import type { MethodStats } from "./stats.ts";
+import type { MethodStats } from "./method_stats.ts";
 import { UnknownMethods } from "./unknown_methods.ts";
 
 /** The functions of a plain object, by the names that they are called by. */
@@ -18,9 +18,9 @@ export type Methods = Readonly<Record<string, Handler>>;
 const SERVICE_NAME = /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u;
 
 /** A handler and its book-keeping. */
-class ServiceMethod implements Method {
+class RegisteredMethod implements Method {
   readonly name: string;
-  readonly watcher: MethodWatcher | undefined;
+  readonly observer: ServerObserver | undefined;
   readonly #handler: Handler;
   /** The handler, or the interceptors around it. */
   #run: Handler;
@@ -31,9 +31,9 @@ class ServiceMethod implements Method {
   #inFlight = 0;
   readonly #latency = new Latency();
 
-  constructor(name: string, handler: Handler, watcher: MethodWatcher | undefined) {
+  constructor(name: string, handler: Handler, observer: ServerObserver | undefined) {
     this.name = name;
-    this.watcher = watcher;
+    this.observer = observer;
     this.#handler = this.#run = handler;
   }
 
@@ -51,7 +51,7 @@ class ServiceMethod implements Method {
   answered(code: Code | undefined, elapsed: number, count: number): void {
     if (code !== undefined) this.#failed(code, count);
     this.#latency.record(elapsed, count);
-    this.watcher?.answered(code, elapsed, count);
+    this.observer?.answered(code, elapsed, count);
   }
 
   returned(): void {
@@ -94,17 +94,17 @@ export interface Service {
 export class ServiceTable {
   readonly #services = new Map<string, Service>();
   /** By whole name, such as `Arith.sum`: one look-up a call. */
-  readonly #methods = new Map<string, ServiceMethod>();
+  readonly #methods = new Map<string, RegisteredMethod>();
   readonly #unknown: UnknownMethods;
   /** Around every handler; undefined while there is nothing. */
   #around: Around | undefined;
-  readonly #watch: ((method: string) => MethodWatcher) | undefined;
+  readonly #watch: ((method: string) => ServerObserver) | undefined;
 
   /**
    * @param log Receives a line about calls of unknown names
    * @param watch Makes who watches the calls of a method; absent = nobody does
    */
-  constructor(log?: Log, watch?: (method: string) => MethodWatcher) {
+  constructor(log?: Log, watch?: (method: string) => ServerObserver) {
     this.#unknown = new UnknownMethods((name) => this.#refusal(name), log);
     this.#watch = watch;
   }
@@ -148,7 +148,7 @@ export class ServiceTable {
     target: object,
     contract: Contract | undefined,
     check?: (offered: Handlers) => Handlers,
-    watch?: (method: string) => MethodWatcher,
+    watch?: (method: string) => ServerObserver,
   ): void {
     if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
       throw new TypeError(
@@ -177,7 +177,7 @@ export class ServiceTable {
     this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
       const whole = `${name}.${method}`;
-      const known = new ServiceMethod(whole, handler, watch?.(whole));
+      const known = new RegisteredMethod(whole, handler, watch?.(whole));
       if (this.#around !== undefined) known.wrap(this.#around);
       this.#methods.set(whole, known);
     }

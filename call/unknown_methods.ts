@@ -2,7 +2,7 @@
 // the call: that way interceptors see it, and one that asks for a token answers first. Counted together and never by name,
 // since a peer can invent as many as it likes. Owned by a service table.
 
-import type { CallContext, Handler, Method } from "./dispatch.ts";
+import type { CallContext, Handler, Method } from "./handler.ts";
 import type { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 

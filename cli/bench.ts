@@ -6,11 +6,11 @@ import type { Client } from "../client/client.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { advised } from "./advice.ts";
 import type { Command, Invocation } from "./command.ts";
-import { closedLoop, type MakeCall, OpenLoop, Outcome } from "./load.ts";
+import { CallOutcome, closedLoop, type MakeCall, OpenLoop } from "./load.ts";
 import { parseValue } from "./parse_value.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, openService, readMethod, readTarget } from "./target.ts";
-import { columns, milliseconds, plural, printable, rate } from "./text.ts";
+import { columns, milliseconds, plural, printable, rate } from "./format.ts";
 
 const PROGRESS_INTERVAL = 200;
 const PERCENTILES = [50, 90, 99] as const;
@@ -87,7 +87,7 @@ async function run(invocation: Invocation): Promise<number> {
     const shown = await advised(error, method, opened[0]!);
     if (!(shown instanceof RpcError) || shown.code === "unimplemented") throw shown;
   }
-  const outcome = new Outcome();
+  const outcome = new CallOutcome();
   const makes = opened.map((client): MakeCall => () => client.call(method, args, options));
   const open = perSecond === undefined ? undefined : new OpenLoop(outcome, perSecond, concurrency);
   let next = 0;
@@ -112,7 +112,7 @@ async function run(invocation: Invocation): Promise<number> {
 
 /** Tells a terminal how it goes, in one line that is written over. */
 async function showProgress(
-  outcome: Outcome,
+  outcome: CallOutcome,
   duration: number,
   { shell, signal }: Invocation,
 ): Promise<void> {
@@ -137,7 +137,7 @@ async function showProgress(
   await shell.err("\r\x1b[K");
 }
 
-function reportAsJson(method: string, outcome: Outcome, loop: Loop): unknown {
+function reportAsJson(method: string, outcome: CallOutcome, loop: Loop): unknown {
   const { seconds, calls, errors, latency, unanswered } = outcome;
   return {
     method,
@@ -157,7 +157,7 @@ function reportAsJson(method: string, outcome: Outcome, loop: Loop): unknown {
   };
 }
 
-function reportAsText(outcome: Outcome, loop: Loop): string[] {
+function reportAsText(outcome: CallOutcome, loop: Loop): string[] {
   const { seconds, calls, failed, errors, latency } = outcome;
   const head = `${plural(calls, "call")} in ${seconds.toFixed(2)} s, ${plural(failed, "error")}`;
   const times = [latency.mean, ...PERCENTILES.map((percent) => latency.percentile(percent)), latency.max];
@@ -172,7 +172,7 @@ function reportAsText(outcome: Outcome, loop: Loop): string[] {
   return latency.count === 0 ? [head, ...failures, ...remarks] : [head, ...table, ...remarks, ...failures];
 }
 
-function unansweredAsText({ unanswered: { count, meanAge, maxAge } }: Outcome): string {
+function unansweredAsText({ unanswered: { count, meanAge, maxAge } }: CallOutcome): string {
   if (count === 0) return "all calls were answered";
   const ages = `for ${milliseconds(meanAge)} ms on average, ${milliseconds(maxAge)} ms at most`;
   return `${plural(count, "call")} not answered in the end, ${ages}`;

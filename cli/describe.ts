@@ -7,7 +7,7 @@ import { kindOf, repeats } from "./kinds.ts";
 import { readServices, reflected } from "./reflected.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
-import { printable } from "./text.ts";
+import { printable } from "./format.ts";
 
 /** Describes a service or a method. */
 export const describe: Command = {

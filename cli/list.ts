@@ -8,7 +8,7 @@ import { kindOf, repeats } from "./kinds.ts";
 import { readServices, reflected } from "./reflected.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
-import { columns, printable } from "./text.ts";
+import { columns, printable } from "./format.ts";
 
 /** Lists services and methods. */
 export const list: Command = {

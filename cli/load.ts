@@ -28,7 +28,7 @@ export interface Unanswered {
 }
 
 /** What came of the calls. */
-export class Outcome {
+export class CallOutcome {
   /** How long the calls took that went well. */
   readonly latency = new Latency(PER_OCTAVE);
   readonly errors = new Map<Code, { count: number; message: string }>();
@@ -113,13 +113,13 @@ export class Outcome {
 }
 
 /** One caller, who makes one call after the other until it is over. */
-export async function closedLoop(outcome: Outcome, make: MakeCall): Promise<void> {
+export async function closedLoop(outcome: CallOutcome, make: MakeCall): Promise<void> {
   while (!outcome.over) await outcome.measure(make, performance.now());
 }
 
 /** Calls that are due at a rate, whether earlier ones are answered or not. */
 export class OpenLoop {
-  readonly #outcome: Outcome;
+  readonly #outcome: CallOutcome;
   /** ms between two calls. */
   readonly #interval: number;
   readonly #most: number;
@@ -132,7 +132,7 @@ export class OpenLoop {
    * @param most How many may be under way at once; those that are due meanwhile begin late, and their time counts from
    * when they were due
    */
-  constructor(outcome: Outcome, rate: number, most: number) {
+  constructor(outcome: CallOutcome, rate: number, most: number) {
     this.#outcome = outcome;
     this.#interval = 1_000 / rate;
     this.#most = most;

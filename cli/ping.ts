@@ -8,7 +8,7 @@ import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Command, Invocation } from "./command.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, listServers, openServer, readTarget, SERVICE_FLAG } from "./target.ts";
-import { columns, milliseconds, printable } from "./text.ts";
+import { columns, milliseconds, printable } from "./format.ts";
 
 const NO_METHOD = `${RESERVED}Ping.ping`;
 
@@ -94,7 +94,7 @@ async function measure(address: string, invocation: Invocation): Promise<Times> 
   await using client = await openServer(address, invocation);
   const connected = performance.now();
   try {
-    await client.call(NO_METHOD, null, { ...callOptions(invocation), failMode: "fast" });
+    await client.call(NO_METHOD, null, { ...callOptions(invocation), failMode: "failfast" });
   } catch (error) {
     if (!(error instanceof RpcError && error.code === "unimplemented" && error.remote)) throw error;
   }

@@ -2,7 +2,7 @@
 // the table. Whatever is printed can be typed in again (parse_value.ts) and is then the same value.
 
 import { Simple, Tagged } from "../codec/tagged.ts";
-import { escaped } from "./text.ts";
+import { escaped } from "./format.ts";
 
 /** The typed arrays that are written with their elements, by name. Bytes have a form of their own. */
 export const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayClass> = new Map<string, TypedArrayClass>([

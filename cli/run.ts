@@ -10,7 +10,7 @@ import { nearest } from "../call/nearest.ts";
 import { oneLine } from "../call/one_line.ts";
 import { printValue } from "./print_value.ts";
 import { Interrupted, OutputClosed, type Shell } from "./shell.ts";
-import { printable } from "./text.ts";
+import { printable } from "./format.ts";
 import { UsageError } from "./usage_error.ts";
 import { VERSION } from "./version.ts";
 

@@ -2,7 +2,7 @@
 // sends is not taken for what it should be.
 
 import { quantile, type Spans } from "../call/latency.ts";
-import type { MethodStats } from "../call/stats.ts";
+import type { MethodStats } from "../call/method_stats.ts";
 import type { ReportedStats } from "../call/reflection.ts";
 
 /** What one server has last reported. */

@@ -1,13 +1,13 @@
 // Whom a command speaks to: an address, or the servers that a registry lists; and how, by the flags that all commands
 // have which connect. Used by every command that makes calls.
 
-import { sendToken } from "../call/interceptors.ts";
+import { sendToken } from "../call/standard_interceptors.ts";
 import { RpcError } from "../call/error.ts";
 import type { CallOptions } from "../call/call_options.ts";
 import { type Client, connect } from "../client/client.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { JsonCodec } from "../codec/json.ts";
-import type { ConnectOptions } from "../client/options.ts";
+import type { ConnectOptions } from "../client/connect_options.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";

@@ -9,7 +9,7 @@ import { Followed } from "./followed.ts";
 import { printValue } from "./print_value.ts";
 import { type Row, rowsOf } from "./samples.ts";
 import { CONNECT_FLAGS, discoverAt, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
-import { columns, milliseconds, plural, printable, rate } from "./text.ts";
+import { columns, milliseconds, plural, printable, rate } from "./format.ts";
 
 /** What the screen is drawn with: another page without a cursor, from its corner, and back. */
 const ENTER = "\x1b[?1049h\x1b[?25l";

@@ -7,7 +7,7 @@ import type { Command, Invocation } from "./command.ts";
 import type { Shell } from "./shell.ts";
 import { printValue } from "./print_value.ts";
 import { discoverAt, interruptible, readTarget, SERVICE_FLAG } from "./target.ts";
-import { printable } from "./text.ts";
+import { printable } from "./format.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** How often it is looked whether the registry is away, in ms. */

@@ -2,12 +2,12 @@
 
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
-import type { Answer } from "./call.ts";
+import type { Answer } from "./send_attempt.ts";
 import type { Channel } from "./channel.ts";
-import { Leg } from "./leg.ts";
-import { callServer } from "./one_server.ts";
-import { noServer, type Ways } from "./retry.ts";
-import { withStop } from "./within.ts";
+import { Attempt } from "./attempt.ts";
+import { callServer } from "./single_server.ts";
+import { noServer, type RetryContext } from "./retry_loop.ts";
+import { withStop } from "./waiting.ts";
 
 /**
  * Calls every channel. A server that is just leaving, and has not begun the call, is sent it again if it is back at once.
@@ -19,9 +19,9 @@ import { withStop } from "./within.ts";
 export async function broadcast(
   channels: () => readonly Channel[],
   call: OutgoingCall,
-  ways: Ways,
+  context: RetryContext,
 ): Promise<Answer> {
-  const { changes } = ways;
+  const { changes } = context;
   while (call.waitForReady && changes !== undefined && channels().length === 0) {
     await changes.changed(changes.version, call, call.signal, noServer().message);
   }
@@ -31,8 +31,8 @@ export async function broadcast(
   return await withStop(call.signal, async (signal) => {
     const answers = await Promise.all(servers.map((channel) => {
       // Nobody picked it, so no balancer wants to know.
-      const leg = new Leg(channel, undefined, 0);
-      return callServer(call, leg, ways, { signal, again: "if left" });
+      const attempt = new Attempt(channel, undefined, 0);
+      return callServer(call, attempt, context, { signal, again: "if left" });
     }));
     return answers[0]!;
   });

@@ -5,11 +5,11 @@ import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { endedWith } from "../call/outcome.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import type { Standing } from "../discovery/ejection.ts";
+import type { EndpointHealth } from "../discovery/ejection.ts";
 import { dial, type DialOptions } from "../session/dial.ts";
 import type { Session } from "../session/session.ts";
 import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
-import { within } from "./within.ts";
+import { within } from "./waiting.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
 const LONGEST_WAIT = 10_000;
@@ -28,7 +28,7 @@ export class Channel implements AttemptListener {
   /** The address it leads to. */
   readonly address: string;
   /** How the server there stands. */
-  readonly standing: Standing;
+  readonly health: EndpointHealth;
   /** The session to call over; undefined while there is none. */
   ready: Session | undefined;
 
@@ -47,10 +47,10 @@ export class Channel implements AttemptListener {
   readonly #room: () => void;
 
   /** @param room Called when calls can be sent over it that could not be before: it has a connection, or room in it */
-  constructor(address: string, standing: Standing, options: DialOptions, room: () => void) {
+  constructor(address: string, health: EndpointHealth, options: DialOptions, room: () => void) {
     this.#room = room;
     this.address = address;
-    this.standing = standing;
+    this.health = health;
     this.#options = options;
   }
 
@@ -78,20 +78,20 @@ export class Channel implements AttemptListener {
 
   /** An attempt over it is over: tells how the server stands. */
   done(error?: RpcError): void {
-    if (error === undefined) return this.standing.succeeded();
+    if (error === undefined) return this.health.succeeded();
     const { code, remote, notStarted } = error;
     // What was never sent says nothing about the server.
-    if (notStarted && !remote) return this.leave();
+    if (notStarted && !remote) return this.release();
     // A server that leaves in good order says so of each call that it has not begun: that is no failure.
     if (code === "unavailable" && !(remote && notStarted) || code === "deadline_exceeded") {
-      this.standing.failed();
-    } else if (remote && !notStarted) this.standing.succeeded();
-    else this.leave();
+      this.health.failed();
+    } else if (remote && !notStarted) this.health.succeeded();
+    else this.release();
   }
 
   /** An attempt over it was not made, or came to nothing. */
-  leave(): void {
-    this.standing.undecided();
+  release(): void {
+    this.health.undecided();
   }
 
   /**
@@ -206,13 +206,13 @@ export class Channel implements AttemptListener {
       this.#attempt = undefined;
       this.#failure = undefined;
       this.ready = session;
-      this.standing.connected();
+      this.health.connected();
       this.#room();
       return session;
     } catch (error) {
       this.#attempt = undefined;
       this.#failure = error as RpcError;
-      this.standing.disconnected();
+      this.health.disconnected();
       if (!signal.aborted) this.#dial(this.#backoff.next(LONGEST_WAIT));
       throw error;
     }

@@ -7,29 +7,34 @@ import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
-import { createBalancer } from "../discovery/balancers.ts";
+import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../session/call_stream.ts";
 import { type CallBodies, type CallBody, canChange } from "../session/call_body.ts";
-import { unencodable } from "../session/outbox.ts";
+import { unencodable } from "../session/frame_writer.ts";
 import { endedWith } from "../call/outcome.ts";
 import { type CallDefaults, OutgoingCall } from "../session/outgoing_call.ts";
-import { type Answer, mayRetry, sendsAgain } from "./call.ts";
-import type { LimitStats } from "../session/tally.ts";
+import { type Answer, mayRetry, sendsAgain } from "./send_attempt.ts";
+import type { LimitStats } from "../session/limit_counters.ts";
 import type { CallOptions, FailMode } from "../call/call_options.ts";
 import { failModeOf } from "./fail_mode.ts";
-import type { Leg } from "./leg.ts";
-import { callServer } from "./one_server.ts";
-import { type ClientSettings, clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./options.ts";
-import { noServer, reach, retry, type Ways } from "./retry.ts";
+import type { Attempt } from "./attempt.ts";
+import { callServer } from "./single_server.ts";
+import {
+  type ClientSettings,
+  clientSettings,
+  type ConnectOptions,
+  DEFAULT_BALANCER,
+} from "./connect_options.ts";
+import { noServer, reach, retry, type RetryContext } from "./retry_loop.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { type EndpointStats, Servers } from "./servers.ts";
-import { backup, fork } from "./spread.ts";
+import { fanOut, hedge } from "./hedging.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
-import { Chain, type Make } from "./intercept.ts";
+import { Chain, type Make } from "./intercept_outgoing.ts";
 import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
 
 /** What a client has to do with now. */
@@ -55,7 +60,7 @@ export class Client implements AsyncDisposable {
   readonly #chain: Chain;
   readonly #servers: Servers;
   readonly #budget: RetryBudget;
-  readonly #ways: Ways;
+  readonly #context: RetryContext;
   readonly #bodies: CallBodies;
   readonly #stop = new AbortController();
   /** What fails calls that no server could be reached for, in the next turn of the event loop. */
@@ -71,9 +76,9 @@ export class Client implements AsyncDisposable {
     this.#servers = new Servers(settings.dial, balancer, settings.ejection);
     this.#budget = settings.budget;
     this.#bodies = settings.dial.bodies;
-    this.#ways = {
+    this.#context = {
       budget: settings.budget,
-      pickLeg: (...pick) => {
+      pick: (...pick) => {
         if (this.#closing !== undefined) throw closed();
         return this.#servers.pickLeg(...pick);
       },
@@ -81,18 +86,18 @@ export class Client implements AsyncDisposable {
     };
     this.#defaults = {
       timeout: settings.timeout,
-      watcher: settings.watcher,
+      observer: settings.observer,
       leaves: (call, reason) => this.#leaves(call, reason),
       again: (call, error) => {
         const mode = failModeOf(call, settings.failMode);
-        if (mode === "fast" && call.waitForReady && isUnreached(error)) {
-          this.#takeLongWay(call, this.#make(call, mode, undefined));
+        if (mode === "failfast" && call.waitForReady && isUnreached(error)) {
+          this.#runSlowPath(call, this.#make(call, mode, undefined));
           return true;
         }
-        if (mode === "fast" || call.listener === undefined) return false;
+        if (mode === "failfast" || call.listener === undefined) return false;
         if (!sendsAgain(error, call, this.#budget)) return false;
         const { address } = call.listener;
-        this.#takeLongWay(call, retry(call, this.#ways, undefined, call.signal, { address, error }));
+        this.#runSlowPath(call, retry(call, this.#context, undefined, call.signal, { address, error }));
         return true;
       },
     };
@@ -212,7 +217,7 @@ export class Client implements AsyncDisposable {
   stats(): ClientStats {
     const { pending } = this.#servers;
     const { spent: retries, refused: refusedRetries } = this.#budget;
-    const limits = this.#settings.dial.tally.stats();
+    const limits = this.#settings.dial.counters.stats();
     const { balancer } = this.#settings;
     return { balancer, endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
   }
@@ -298,7 +303,7 @@ export class Client implements AsyncDisposable {
       call.begin(performance.now());
       call.body = kept?.();
       this.#keepArgs(call);
-      broadcast(() => this.#servers.channels, call, this.#ways).then(
+      broadcast(() => this.#servers.channels, call, this.#context).then(
         ({ value }) => call.settle(value),
         (error) => call.fail(error),
       );
@@ -317,10 +322,10 @@ export class Client implements AsyncDisposable {
     call.begin(now, channel?.address);
     if (
       channel === undefined || session === undefined || call.signal?.aborted || call.deadline <= now ||
-      mode !== "over" && mode !== "fast"
+      mode !== "failover" && mode !== "failfast"
     ) {
-      const leg = channel === undefined ? undefined : this.#servers.leg(channel, call, now);
-      return this.#makeLater(call, mode, leg);
+      const attempt = channel === undefined ? undefined : this.#servers.attempt(channel, call, now);
+      return this.#makeLater(call, mode, attempt);
     }
     call.listener = this.#servers.listener(channel, call, now);
     session.call(call);
@@ -373,57 +378,59 @@ export class Client implements AsyncDisposable {
     const { listener, method, key, streams } = call;
     if (this.#closing !== undefined || listener === undefined) return false;
     const mode = failModeOf(call, this.#settings.failMode);
-    if (reason !== undefined && (mode !== "over" || !mayRetry(reason, call) || !this.#budget.left)) {
+    if (reason !== undefined && (mode !== "failover" || !mayRetry(reason, call) || !this.#budget.left)) {
       return false;
     }
     const { address } = listener;
-    const leg = this.#servers.pickLeg({ method, key, streams, exclude: new Set([address]) }, true);
-    if (leg === undefined) return false;
-    listener.leave();
-    const session = leg.channel.ready;
+    const attempt = this.#servers.pickLeg({ method, key, streams, exclude: new Set([address]) }, true);
+    if (attempt === undefined) return false;
+    listener.release();
+    const session = attempt.channel.ready;
     if (reason !== undefined) {
       this.#budget.take();
-      this.#takeLongWay(call, retry(call, this.#ways, leg, call.signal, { address, error: reason }));
-    } else if (session !== undefined && call.watch === undefined) {
-      call.listener = leg;
+      this.#runSlowPath(call, retry(call, this.#context, attempt, call.signal, { address, error: reason }));
+    } else if (session !== undefined && call.observer === undefined) {
+      call.listener = attempt;
       session.call(call);
-    } else this.#makeLater(call, mode, leg);
+    } else this.#makeLater(call, mode, attempt);
     return true;
   }
 
   /** Makes a call that has to wait, or has several attempts, with its arguments as they are now. */
-  #makeLater(call: OutgoingCall, mode: FailMode, leg: Leg | undefined): void {
+  #makeLater(call: OutgoingCall, mode: FailMode, attempt: Attempt | undefined): void {
     try {
       this.#keepArgs(call);
     } catch (error) {
-      leg?.leave();
+      attempt?.release();
       return call.fail(error);
     }
-    this.#takeLongWay(call, this.#make(call, mode, leg));
+    this.#runSlowPath(call, this.#make(call, mode, attempt));
   }
 
   /** Makes a call that needs more than one attempt over a connection that is there. */
-  #make(call: OutgoingCall, mode: FailMode, leg: Leg | undefined): Promise<Answer> {
-    const ways = this.#ways;
-    if (mode === "over") return retry(call, ways, leg);
+  #make(call: OutgoingCall, mode: FailMode, attempt: Attempt | undefined): Promise<Answer> {
+    const context = this.#context;
+    if (mode === "failover") return retry(call, context, attempt);
     if (typeof mode !== "string") {
       const answer = "backup" in mode
-        ? backup(call, ways, leg, mode.backup)
-        : fork(call, ways, leg, mode.fork);
+        ? hedge(call, context, attempt, mode.backup)
+        : fanOut(call, context, attempt, mode.fork);
       if (!call.waitForReady) return answer;
       // While no server can be reached there is nothing to choose from: the first one that can be gets the call.
       return answer.catch((error) => {
         const unavailable = isRpcError(error) && error.code === "unavailable" && !error.remote;
         if (!unavailable || !sendsAgain(error, call, this.#budget)) throw error;
-        return retry(call, ways, undefined);
+        return retry(call, context, undefined);
       });
     }
-    const options = { signal: call.signal, again: mode === "fast" ? "never" : "always" } as const;
-    if (call.waitForReady) return reach(call, ways, leg).then((leg) => callServer(call, leg, ways, options));
-    return leg === undefined ? Promise.reject(noServer()) : callServer(call, leg, ways, options);
+    const options = { signal: call.signal, again: mode === "failfast" ? "never" : "always" } as const;
+    if (call.waitForReady) {
+      return reach(call, context, attempt).then((attempt) => callServer(call, attempt, context, options));
+    }
+    return attempt === undefined ? Promise.reject(noServer()) : callServer(call, attempt, context, options);
   }
 
-  #takeLongWay(call: OutgoingCall, answer: Promise<Answer>): void {
+  #runSlowPath(call: OutgoingCall, answer: Promise<Answer>): void {
     answer.then(({ value, metadata }) => call.settle(value, metadata), (error) => {
       if (isUnreached(error) && this.#closing === undefined) this.#failNextTurn(call, error);
       else call.fail(error);

@@ -15,7 +15,7 @@ const MAX_FORK = 64;
  * @throws {RangeError} If its number is out of its range
  */
 export function checkFailMode(mode: FailMode): FailMode {
-  if (mode === "over" || mode === "fast" || mode === "same") return mode;
+  if (mode === "failover" || mode === "failfast" || mode === "retry") return mode;
   if (typeof mode === "object" && mode !== null) {
     if ("backup" in mode && !("fork" in mode)) {
       return { backup: checkDuration("failMode.backup", mode.backup, 0) };
@@ -27,7 +27,7 @@ export function checkFailMode(mode: FailMode): FailMode {
   throw new TypeError(
     `Cannot use failMode ${
       textOf(mode)
-    }: expected "over", "fast", "same", { backup: ms } or { fork: servers }`,
+    }: expected "failover", "failfast", "retry", { backup: ms } or { fork: servers }`,
   );
 }
 
@@ -40,7 +40,7 @@ export function checkFailMode(mode: FailMode): FailMode {
 export function failModeOf(call: OutgoingCall, usual: FailMode): FailMode {
   const asked = call.failMode;
   if (asked === undefined) {
-    return typeof usual === "object" && whyOnce(call) !== undefined ? "over" : usual;
+    return typeof usual === "object" && whyOnce(call) !== undefined ? "failover" : usual;
   }
   const mode = checkFailMode(asked);
   const reason = typeof mode === "object" ? whyOnce(call) : undefined;

@@ -4,14 +4,14 @@
 import type { Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
-import { Ejection, type EjectionOptions, type Standing } from "../discovery/ejection.ts";
+import { Ejection, type EjectionOptions, type EndpointHealth } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../session/dial.ts";
 import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
-import { Leg, type Notify, type Unplaced } from "./leg.ts";
-import type { Changes } from "./retry.ts";
-import { within } from "./within.ts";
+import { Attempt, type PickRequest, type ReportOutcome } from "./attempt.ts";
+import type { ServerChanges } from "./retry_loop.ts";
+import { within } from "./waiting.ts";
 
 /** One server as a client sees it. */
 export interface EndpointStats {
@@ -26,23 +26,21 @@ export interface EndpointStats {
   /** Failures since the last success. Enough of them set it aside. */
   readonly failures: number;
   /**
-   * While it is set aside because it kept failing, what that has come to: `out`, it gets no calls; `due`, the next call is
-   * its trial; `trial`, that call is under way. Else left out.
+   * Left out while it is healthy. A server that kept failing is `ejected`, it gets no calls; then `half_open`, the next call
+   * probes it; then `probing`, until that call has ended.
    */
-  readonly ejected?: "out" | "due" | "trial";
-  /**
-   * After how many ms it is tried again, while it is `out`: 0 if it only waits for a connection.
-   */
-  readonly trialIn?: number;
+  readonly health?: "ejected" | "half_open" | "probing";
+  /** After how many ms an ejected server is probed: 0 if it only waits for a connection. */
+  readonly probeIn?: number;
 }
 
 /** Channels, and the choice between them. */
-export class Servers implements Changes {
+export class Servers implements ServerChanges {
   readonly #dial: DialOptions;
   readonly #balancer: Balancer;
   readonly #ejection: Ejection;
   /** Tells the balancer how attempts went, if it wants to know. */
-  readonly #notify: Notify | undefined;
+  readonly #notify: ReportOutcome | undefined;
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and still finish their calls. */
   readonly #retired = new Set<Channel>();
@@ -85,18 +83,18 @@ export class Servers implements Changes {
     const endpoint = this.#balancer.pick(context);
     if (endpoint === undefined) return undefined;
     const channel = this.#channels.get(endpoint.address);
-    channel?.standing.picked();
+    channel?.health.picked();
     return channel;
   }
 
   /** The listener that learns how an attempt over `channel`, which was just picked for `call`, goes. */
-  listener(channel: Channel, call: Unplaced, began: number): AttemptListener {
-    return this.#notify === undefined ? channel : this.leg(channel, call, began);
+  listener(channel: Channel, call: PickRequest, began: number): AttemptListener {
+    return this.#notify === undefined ? channel : this.attempt(channel, call, began);
   }
 
   /** An attempt over `channel`, which was just picked for `call`. */
-  leg(channel: Channel, call: Unplaced, began: number, lastResort?: boolean): Leg {
-    return new Leg(channel, this.#notify, began, call.streams, lastResort);
+  attempt(channel: Channel, call: PickRequest, began: number, lastResort?: boolean): Attempt {
+    return new Attempt(channel, this.#notify, began, call.streams, lastResort);
   }
 
   /**
@@ -105,7 +103,7 @@ export class Servers implements Changes {
    *
    * @param soon Whether it must be one to which the call can be sent soon
    */
-  pickLeg(context: Unplaced, soon = false): Leg | undefined {
+  pickLeg(context: PickRequest, soon = false): Attempt | undefined {
     if (!soon) return this.#pickLeg(context, false) ?? this.#lastResort(context);
     const exclude = new Set(context.exclude);
     let others = 0;
@@ -161,8 +159,8 @@ export class Servers implements Changes {
     const added: Channel[] = [];
     for (const address of addresses) {
       if (this.#channels.has(address)) continue;
-      const standing = this.#ejection.standing(address)!;
-      const channel = new Channel(address, standing, this.#dial, () => this.#onRoom(channel));
+      const health = this.#ejection.health(address)!;
+      const channel = new Channel(address, health, this.#dial, () => this.#onRoom(channel));
       this.#channels.set(address, channel);
       added.push(channel);
     }
@@ -172,13 +170,13 @@ export class Servers implements Changes {
 
   /** How each of them stands. */
   stats(): EndpointStats[] {
-    return this.channels.map(({ address, state, pending, standing }) => ({
+    return this.channels.map(({ address, state, pending, health }) => ({
       address,
       state,
       pending,
-      weight: standing.endpoint.weight ?? 1,
-      failures: standing.failures,
-      ...ejectionOf(standing),
+      weight: health.endpoint.weight ?? 1,
+      failures: health.failures,
+      ...healthOf(health),
     }));
   }
 
@@ -205,17 +203,17 @@ export class Servers implements Changes {
     for (const go of waiting) go();
   }
 
-  #pickLeg(context: Unplaced, lastResort: boolean): Leg | undefined {
+  #pickLeg(context: PickRequest, lastResort: boolean): Attempt | undefined {
     const channel = this.pick(context);
     if (channel === undefined) return undefined;
-    const leg = this.leg(channel, context, performance.now(), lastResort);
+    const attempt = this.attempt(channel, context, performance.now(), lastResort);
     // A balancer of the user's own may not care for what is excluded.
-    if (context.exclude?.has(channel.address) !== true) return leg;
-    leg.leave();
+    if (context.exclude?.has(channel.address) !== true) return attempt;
+    attempt.release();
     return undefined;
   }
 
-  #lastResort(context: Unplaced): Leg | undefined {
+  #lastResort(context: PickRequest): Attempt | undefined {
     const { endpoints, pickable } = this.#ejection;
     if (pickable.length === endpoints.length) return undefined;
     this.#balancer.update(endpoints);
@@ -227,10 +225,10 @@ export class Servers implements Changes {
   }
 }
 
-/** What is told of a server that is set aside. */
-function ejectionOf({ state, trialIn }: Standing): Partial<EndpointStats> {
-  if (state === "in" || state === "gone") return {};
-  return { ejected: state, ...trialIn === undefined ? {} : { trialIn: Math.round(trialIn) } };
+/** The health of a server that is not healthy. */
+function healthOf({ state, probeIn }: EndpointHealth): Partial<EndpointStats> {
+  if (state === "healthy" || state === "removed") return {};
+  return { health: state, ...probeIn === undefined ? {} : { probeIn: Math.round(probeIn) } };
 }
 
 /** Runs what a user's balancer does; what it throws is logged. */

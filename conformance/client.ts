@@ -70,7 +70,7 @@ export class OwnClient implements ClientControl {
     this.#client = undefined;
     this.#client = await connect(`tcp@${host}:${port}`, {
       ...options,
-      failMode: "fast",
+      failMode: "failfast",
       ejection: false,
       services: { Client: { echo: (value: unknown) => value } },
     });

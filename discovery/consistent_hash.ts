@@ -3,7 +3,7 @@
 import type { Balancer, PickContext } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { hashText, mix } from "./hash.ts";
-import type { RandomOptions } from "./random.ts";
+import type { RandomOptions } from "./random_balancer.ts";
 
 /** Options of {@linkcode ConsistentHashBalancer}. */
 export interface ConsistentHashOptions extends RandomOptions {

@@ -14,56 +14,56 @@ export interface EjectionOptions {
    *
    * @default {5}
    */
-  failures?: number;
+  consecutiveFailures?: number;
   /**
    * For how long a server is set aside at first; twice as long each further time, ±20 %.
    *
    * @default {1_000}
    */
-  firstTime?: number;
+  baseTime?: number;
   /**
    * For how long it is set aside at most, before jitter.
    *
    * @default {60_000}
    */
-  longestTime?: number;
+  maxTime?: number;
   /**
    * Which part of the list may be set aside at once, 0 to 1. The last server never is.
    *
    * @default {0.5}
    */
-  share?: number;
+  maxShare?: number;
 }
 
 /** Where a server stands. */
 const State = {
   /** It gets calls. */
-  In: 0,
+  Healthy: 0,
   /** It is set aside. */
-  Out: 1,
+  Ejected: 1,
   /** The next call that the balancer has for it is its trial. */
-  Due: 2,
+  HalfOpen: 2,
   /** One call is its trial; until that is over it gets no other. */
-  Trial: 3,
+  Probing: 3,
   /** It has left the list. */
-  Gone: 4,
+  Removed: 4,
 } as const;
 
 /** What these are called where they are shown. */
-const WORDS = ["in", "out", "due", "trial", "gone"] as const;
+const WORDS = ["healthy", "ejected", "half_open", "probing", "removed"] as const;
 
 /** How a server stands with its ejection, in a word. */
-export type StandingState = typeof WORDS[number];
+export type EndpointHealthState = typeof WORDS[number];
 
 const FACTOR = 2;
 const JITTER = 0.2;
 
 /** How one server stands. Told of every attempt there, and of its connection. */
-export class Standing {
+export class EndpointHealth {
   /** What is known of the server. */
   endpoint: Endpoint;
   readonly #ejection: Ejection;
-  #state: number = State.In;
+  #state: number = State.Healthy;
   /** Failures since the last success. */
   #failures = 0;
   /** How often it has been set aside without having stood well for as long again. */
@@ -84,11 +84,11 @@ export class Standing {
 
   /** Whether it is set aside. */
   get ejected(): boolean {
-    return this.#state !== State.In && this.#state !== State.Gone;
+    return this.#state !== State.Healthy && this.#state !== State.Removed;
   }
 
   /** How it stands, in a word. */
-  get state(): StandingState {
+  get state(): EndpointHealthState {
     return WORDS[this.#state]!;
   }
 
@@ -98,83 +98,83 @@ export class Standing {
   }
 
   /** After how many ms it is tried again, if it is set aside for a time: 0 if that is over, and there is no connection. */
-  get trialIn(): number | undefined {
-    return this.#state === State.Out ? Math.max(0, this.#until - this.#ejection.clock.now()) : undefined;
+  get probeIn(): number | undefined {
+    return this.#state === State.Ejected ? Math.max(0, this.#until - this.#ejection.clock.now()) : undefined;
   }
 
   /** Whether the balancer may pick it. */
   get pickable(): boolean {
-    return this.#state === State.In || this.#state === State.Due;
+    return this.#state === State.Healthy || this.#state === State.HalfOpen;
   }
 
   /** For every pick: it may be the trial. */
   picked(): void {
-    if (this.#state === State.Due) this.#enter(State.Trial);
+    if (this.#state === State.HalfOpen) this.#enter(State.Probing);
   }
 
   /** An attempt was answered. */
   succeeded(): void {
     this.#failures = 0;
     // What began before it was set aside is no trial: of a server that fails now and then, some calls go well.
-    if (this.#state === State.Trial) this.letIn();
+    if (this.#state === State.Probing) this.uneject();
   }
 
   /** It has shown that it works, though nobody had to try it yet. */
-  letIn(): void {
+  uneject(): void {
     if (!this.ejected) return;
     this.#since = this.#ejection.clock.now();
-    this.#enter(State.In);
+    this.#enter(State.Healthy);
   }
 
   /** An attempt found the server not working. */
   failed(): void {
-    if (this.#state === State.In) {
+    if (this.#state === State.Healthy) {
       this.#failures++;
-      if (this.#failures >= this.#ejection.failures && this.#ejection.hasRoom()) this.#setAside();
-    } else if (this.#state === State.Trial) {
-      this.#setAside();
+      if (this.#failures >= this.#ejection.consecutiveFailures && this.#ejection.hasRoom()) this.#eject();
+    } else if (this.#state === State.Probing) {
+      this.#eject();
     }
   }
 
   /** An attempt ended without showing whether the server works: if it was the trial, the next call is. */
   undecided(): void {
-    if (this.#state === State.Trial) this.#enter(State.Due);
+    if (this.#state === State.Probing) this.#enter(State.HalfOpen);
   }
 
   /** There is a new connection, so there is something to try at once. */
   connected(): void {
     this.#connected = true;
-    if (this.#state === State.Out) this.#enter(State.Due);
+    if (this.#state === State.Ejected) this.#enter(State.HalfOpen);
   }
 
   /** It cannot be reached, so there is nothing to try until it can. */
   disconnected(): void {
     this.#connected = false;
-    if (this.#state === State.Due) this.#enter(State.Out);
+    if (this.#state === State.HalfOpen) this.#enter(State.Ejected);
   }
 
   /** Too many are set aside: lets it in, without telling of it. */
-  readmit(): void {
-    this.#move(State.In);
+  unejectSilently(): void {
+    this.#move(State.Healthy);
   }
 
   /** For a server that has left the list. */
   forget(): void {
-    this.#move(State.Gone);
+    this.#move(State.Removed);
   }
 
-  #setAside(): void {
-    const { clock, random, firstTime, longestTime } = this.#ejection;
-    const stoodWell = this.#state === State.In && clock.now() - this.#since > this.#time;
+  #eject(): void {
+    const { clock, random, baseTime, maxTime } = this.#ejection;
+    const stoodWell = this.#state === State.Healthy && clock.now() - this.#since > this.#time;
     if (stoodWell) this.#times = 0;
-    this.#time = jitter(Math.min(firstTime * FACTOR ** this.#times, longestTime), JITTER, random);
+    this.#time = jitter(Math.min(baseTime * FACTOR ** this.#times, maxTime), JITTER, random);
     this.#times++;
     this.#failures = 0;
     this.#until = clock.now() + this.#time;
-    this.#enter(State.Out);
+    this.#enter(State.Ejected);
     this.#cancelTimer = clock.setTimer(() => {
       this.#cancelTimer = undefined;
-      if (this.#connected) this.#enter(State.Due);
+      if (this.#connected) this.#enter(State.HalfOpen);
     }, this.#time);
   }
 
@@ -197,20 +197,20 @@ export class Standing {
  */
 export class Ejection {
   /** @ignore For its servers. */
-  readonly failures: number;
+  readonly consecutiveFailures: number;
   /** @ignore For its servers. */
-  readonly firstTime: number;
+  readonly baseTime: number;
   /** @ignore For its servers. */
-  readonly longestTime: number;
+  readonly maxTime: number;
   /** @ignore For its servers. */
   readonly clock: Clock;
   /** @ignore For its servers. */
   readonly random: () => number;
-  readonly #share: number;
+  readonly #maxShare: number;
   readonly #changed: (endpoints: readonly Endpoint[]) => void;
   /** All servers of the latest list. */
   endpoints: readonly Endpoint[] = [];
-  #standings = new Map<string, Standing>();
+  #health = new Map<string, EndpointHealth>();
 
   /**
    * @param options Left out or false: nobody is ever set aside
@@ -224,58 +224,60 @@ export class Ejection {
     clock: Clock = SYSTEM_CLOCK,
     random: () => number = Math.random,
   ) {
-    const names = { failures: true, firstTime: true, longestTime: true, share: true } as const;
+    const names = { consecutiveFailures: true, baseTime: true, maxTime: true, maxShare: true } as const;
     if (options !== false) checkOptions<EjectionOptions>("use ejection", options, names);
-    const { failures = 5, firstTime = 1_000, longestTime = 60_000, share = 0.5 } = options || {};
-    if (!Number.isInteger(failures) || failures < 1) {
-      throw new RangeError(`Cannot use ejection.failures ${failures}: expected a whole number from 1`);
+    const { consecutiveFailures = 5, baseTime = 1_000, maxTime = 60_000, maxShare = 0.5 } = options || {};
+    if (!Number.isInteger(consecutiveFailures) || consecutiveFailures < 1) {
+      throw new RangeError(
+        `Cannot use ejection.consecutiveFailures ${consecutiveFailures}: expected a whole number from 1`,
+      );
     }
-    if (!(share >= 0 && share <= 1)) {
-      throw new RangeError(`Cannot use ejection.share ${share}: expected 0 to 1`);
+    if (!(maxShare >= 0 && maxShare <= 1)) {
+      throw new RangeError(`Cannot use ejection.maxShare ${maxShare}: expected 0 to 1`);
     }
-    this.failures = options === false ? Infinity : failures;
-    this.firstTime = checkDuration("ejection.firstTime", firstTime);
-    this.longestTime = checkDuration("ejection.longestTime", longestTime, firstTime);
-    this.#share = share;
+    this.consecutiveFailures = options === false ? Infinity : consecutiveFailures;
+    this.baseTime = checkDuration("ejection.baseTime", baseTime);
+    this.maxTime = checkDuration("ejection.maxTime", maxTime, baseTime);
+    this.#maxShare = maxShare;
     this.#changed = changed;
     this.clock = clock;
     this.random = random;
   }
 
   /**
-   * Takes the servers that there are from now on. Those that stay keep their standing.
+   * Takes the servers that there are from now on. Those that stay keep their health.
    *
    * @returns Those of them that calls may go to
    */
   update(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-    const before = this.#standings;
+    const before = this.#health;
     this.endpoints = endpoints;
-    this.#standings = new Map();
+    this.#health = new Map();
     for (const endpoint of endpoints) {
-      const standing = before.get(endpoint.address) ?? new Standing(endpoint, this);
-      standing.endpoint = endpoint;
+      const health = before.get(endpoint.address) ?? new EndpointHealth(endpoint, this);
+      health.endpoint = endpoint;
       before.delete(endpoint.address);
-      this.#standings.set(endpoint.address, standing);
+      this.#health.set(endpoint.address, health);
     }
     for (const gone of before.values()) gone.forget();
     let excess = this.#aside() - this.#most();
-    for (const standing of this.#standings.values()) {
+    for (const health of this.#health.values()) {
       if (excess <= 0) break;
-      if (!standing.ejected) continue;
-      standing.readmit();
+      if (!health.ejected) continue;
+      health.unejectSilently();
       excess--;
     }
     return this.pickable;
   }
 
   /** How a server of the latest list stands. */
-  standing(address: string): Standing | undefined {
-    return this.#standings.get(address);
+  health(address: string): EndpointHealth | undefined {
+    return this.#health.get(address);
   }
 
   /** Lets go of its timers. */
   close(): void {
-    for (const standing of this.#standings.values()) standing.forget();
+    for (const health of this.#health.values()) health.forget();
   }
 
   /** @ignore For its servers: whether one more may be set aside. */
@@ -290,18 +292,18 @@ export class Ejection {
 
   /** Those that calls may go to. */
   get pickable(): readonly Endpoint[] {
-    const some = this.endpoints.filter(({ address }) => this.#standings.get(address)!.pickable);
+    const some = this.endpoints.filter(({ address }) => this.#health.get(address)!.pickable);
     return some.length === this.endpoints.length ? this.endpoints : Object.freeze(some);
   }
 
   #most(): number {
-    const count = this.#standings.size;
-    return Math.min(Math.floor(this.#share * count), count - 1);
+    const count = this.#health.size;
+    return Math.min(Math.floor(this.#maxShare * count), count - 1);
   }
 
   #aside(): number {
     let aside = 0;
-    for (const { ejected } of this.#standings.values()) if (ejected) aside++;
+    for (const { ejected } of this.#health.values()) if (ejected) aside++;
     return aside;
   }
 }

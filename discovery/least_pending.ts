@@ -4,7 +4,7 @@ import type { Code } from "../call/error.ts";
 import type { Balancer, Outcome, PickContext } from "./balancer.ts";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { RandomOptions } from "./random.ts";
+import type { RandomOptions } from "./random_balancer.ts";
 
 /** Options of {@linkcode LeastPendingBalancer}. */
 export interface LeastPendingOptions extends RandomOptions {

@@ -22,7 +22,7 @@
 
 export { type Code, CODES } from "../call/error.ts";
 export type { Balancer, Outcome, PickContext } from "./balancer.ts";
-export { type BalancerName, type BalancerOptions, createBalancer } from "./balancers.ts";
+export { type BalancerName, type BalancerOptions, createBalancer } from "./create_balancer.ts";
 export type { Clock } from "./clock.ts";
 export type { ConsistentHashOptions } from "./consistent_hash.ts";
 export type { Discovery, WatchOptions } from "./discovery.ts";
@@ -38,6 +38,6 @@ export type {
 } from "./endpoint.ts";
 export type { LeastPendingOptions } from "./least_pending.ts";
 export { MultiServers } from "./multi_servers.ts";
-export type { RandomOptions } from "./random.ts";
+export type { RandomOptions } from "./random_balancer.ts";
 export { RegistryDiscovery, type RegistryDiscoveryOptions } from "./registry_discovery.ts";
 export type { Fetch, RegistryUrl } from "./registry_request.ts";

@@ -6,7 +6,7 @@ import { Backoff, jitter } from "./backoff.ts";
 import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "./clock.ts";
 import type { Discovery, WatchOptions } from "./discovery.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { HeldList } from "./held_list.ts";
+import { StickyEndpoints } from "./sticky_endpoints.ts";
 import { type RegistryEvent, registryEvents } from "./registry_events.ts";
 import {
   askRegistry,
@@ -127,7 +127,7 @@ export class RegistryDiscovery implements Discovery {
   readonly #fetch: Fetch;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #list: HeldList;
+  readonly #list: StickyEndpoints;
   readonly #snapshots = new Snapshots({
     onWatched: () => this.#startFollowing(),
     onUnwatched: () => this.#stopFollowing(),
@@ -178,7 +178,7 @@ export class RegistryDiscovery implements Discovery {
     this.#fetch = options.fetch ?? globalFetch;
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
-    this.#list = new HeldList(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
+    this.#list = new StickyEndpoints(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
   }
 
   /** Why the registry has given no list, or no newer one; undefined if it has. Of several, the last that was tried. */

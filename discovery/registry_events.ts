@@ -5,7 +5,7 @@ import { RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 import { type Fetch, firstRevisionOf, type RegistryToken, tokenHeaders } from "./registry_request.ts";
 import { parseChange, parseServerList, type ServerChange, type ServerList } from "./server_list.ts";
-import { Turns } from "./turns.ts";
+import { TimeSlice } from "./time_slice.ts";
 
 /** A registry shows every 5 s that it is alive: one that does not for this long, in ms, is taken for dead. */
 const MAX_SILENCE = 12_000;
@@ -87,9 +87,9 @@ export async function* registryEvents(
     if (response.status === 503) throw new Error("its answer has status 503");
     if (reader === undefined || response.status !== 200) return false;
     const parser = new EventParser(maxBytes, isStream);
-    const turns = new Turns();
+    const slice = new TimeSlice();
     for (;;) {
-      const { done, value } = await turns.wait(reader.read());
+      const { done, value } = await slice.wait(reader.read());
       cancelTimer();
       if (done) break;
       if (isStream && !begun) yield { kind: "open" };
@@ -97,18 +97,18 @@ export async function* registryEvents(
       begun = true;
       for (let at = 0; at < value.length; at += PART) {
         for (const raw of parser.push(value.subarray(at, at + PART))) {
-          const event = await toEvent(raw, turns);
+          const event = await toEvent(raw, slice);
           if (event === undefined) continue;
           flows = true;
           yield event;
         }
-        await turns.rest();
+        await slice.yieldIfDue();
       }
       const listDue = isStream && request.after === undefined;
       wait(flows ? MAX_SILENCE : listDue ? timeout : FIRST_SILENCE, "no sign of life for");
     }
     if (!isStream && failure === undefined && !signal.aborted) {
-      const list = await parseServerList(parser.end(), turns);
+      const list = await parseServerList(parser.end(), slice);
       const firstRevision = firstRevisionOf(response.headers);
       if (list !== undefined) yield { kind: "list", firstRevision, ...list };
       return false;
@@ -200,14 +200,14 @@ class EventParser {
   }
 }
 
-async function toEvent({ name, data }: RawEvent, turns: Turns): Promise<RegistryEvent | undefined> {
+async function toEvent({ name, data }: RawEvent, slice: TimeSlice): Promise<RegistryEvent | undefined> {
   switch (name) {
     case "list": {
-      const list = await parseServerList(data, turns);
+      const list = await parseServerList(data, slice);
       return list === undefined ? refuse(name) : { kind: "list", ...list };
     }
     case "change": {
-      const change = await parseChange(data, turns);
+      const change = await parseChange(data, slice);
       return change === undefined ? refuse(name) : { kind: "change", ...change };
     }
     case "unavailable":

@@ -2,13 +2,13 @@
 
 import type { Balancer, PickContext } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { RandomOptions } from "./random.ts";
+import type { RandomOptions } from "./random_balancer.ts";
 
 /**
  * Picks the servers in turn. Over any number of calls, no server gets more than one call more than another.
  *
  * Calls that exclude servers, such as those that are tried a second time, are spread evenly over the others: they have
- * turns of their own, in the opposite order, so that a server that got one call more than another gets those last.
+ * slice of their own, in the opposite order, so that a server that got one call more than another gets those last.
  *
  * It starts at a random place, so that many clients that start together do not all call the same server, and
  * it keeps its place when the list changes.
@@ -59,7 +59,7 @@ export class RoundRobinBalancer implements Balancer {
 /**
  * Where the server whose turn it is stands in the new list, or else the first after it that is still there.
  *
- * @param direction In which turns go
+ * @param direction In which slice go
  */
 function placeIn(
   places: ReadonlyMap<string, number>,

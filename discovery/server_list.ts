@@ -3,7 +3,7 @@
 import { toEndpoint } from "./check_endpoint.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { jsonPieces } from "./json_pieces.ts";
-import { Turns } from "./turns.ts";
+import { TimeSlice } from "./time_slice.ts";
 
 /** What a registry lists. */
 export interface ServerList {
@@ -33,16 +33,16 @@ export const MAX_SERVERS = 16_384;
  * Reads `{ "revision": …, "servers": [{ "address": … }, …], "withdrawn": ["…", …] }`.
  *
  * @param text The body of the answer
- * @param turns When others have their turn
+ * @param slice When others have their turn
  * @returns The list, without entries that are no endpoints and those that take no calls; `undefined` if the text is no
  * such list at all
  * @throws {RangeError} If it has too many servers, or one of them is too long
  */
 export async function parseServerList(
   text: string,
-  turns: SomeTurns = new Turns(),
+  slice: SomeTimeSlice = new TimeSlice(),
 ): Promise<ServerList | undefined> {
-  const object = await readObject(text, "servers", turns);
+  const object = await readObject(text, "servers", slice);
   if (object?.servers === undefined) return undefined;
   const { servers, withdrawn = [], fields: { revision } } = object;
   return {
@@ -56,18 +56,18 @@ export async function parseServerList(
  * Reads `{ "revision": …, "set": [{ "address": … }, …], "removed": ["…", …], "withdrawn": ["…", …] }`.
  *
  * @param text The data of the event
- * @param turns When others have their turn
+ * @param slice When others have their turn
  * @returns The change; `undefined` if the text is none
  * @throws {RangeError} If it has too many servers, or one of them is too long
  */
-export async function parseChange(text: string, turns: SomeTurns): Promise<ServerChange | undefined> {
-  const object = await readObject(text, "set", turns);
+export async function parseChange(text: string, slice: SomeTimeSlice): Promise<ServerChange | undefined> {
+  const object = await readObject(text, "set", slice);
   if (object?.servers === undefined || object.removed === undefined) return undefined;
   const { servers, removed, withdrawn = [], fields: { revision } } = object;
   return isRevision(revision) ? { revision, set: servers, removed, withdrawn } : undefined;
 }
 
-type SomeTurns = Pick<Turns, "over" | "rest">;
+type SomeTimeSlice = Pick<TimeSlice, "expired" | "yieldIfDue">;
 
 interface ReadObject {
   /** In the order of their addresses; `undefined` if there is no such array. */
@@ -79,7 +79,11 @@ interface ReadObject {
 }
 
 /** Reads an object with arrays, in pieces. Returns undefined if the text is not an object. */
-async function readObject(text: string, servers: string, turns: SomeTurns): Promise<ReadObject | undefined> {
+async function readObject(
+  text: string,
+  servers: string,
+  slice: SomeTimeSlice,
+): Promise<ReadObject | undefined> {
   let byAddress: Map<string, Endpoint> | undefined;
   let removed: string[] | undefined;
   let withdrawn: string[] | undefined;
@@ -87,7 +91,7 @@ async function readObject(text: string, servers: string, turns: SomeTurns): Prom
   let count = 0;
   try {
     for (const { field, text: json, isElement } of jsonPieces(text)) {
-      if (turns.over) await turns.rest();
+      if (slice.expired) await slice.yieldIfDue();
       if (++count > MAX_SERVERS + MAX_FIELDS) {
         throw new RangeError(`the list has more than ${MAX_SERVERS} servers`);
       }

@@ -2,7 +2,7 @@
 
 import type { Balancer, PickContext } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { RandomOptions } from "./random.ts";
+import type { RandomOptions } from "./random_balancer.ts";
 
 /** The longest round that is remembered: 128 KiB. Of weights without a shorter one, each pick looks at all servers. */
 const LONGEST_ROUND = 65_536;

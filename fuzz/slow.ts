@@ -3,7 +3,7 @@
 
 import { cpuUsage } from "node:process";
 import { parseValue } from "../cli/parse_value.ts";
-import { printable } from "../cli/text.ts";
+import { printable } from "../cli/format.ts";
 import { parseDateTime } from "../codec/date_time.ts";
 import { decodeAnswer, decodeOption } from "../codec/option.ts";
 import { SYSTEM_CLOCK } from "../discovery/clock.ts";

@@ -5,7 +5,7 @@ import { family, labelled, labels, type Sample } from "./metrics_text.ts";
 
 /** As much of a client's `stats()` as is looked at. */
 interface ClientStats {
-  readonly endpoints: readonly { readonly state: string; readonly ejected?: string }[];
+  readonly endpoints: readonly { readonly state: string; readonly health?: string }[];
   readonly pending: number;
   readonly retries: number;
   readonly refusedRetries: number;
@@ -28,7 +28,7 @@ const STATES = { idle: 0, connecting: 0, ready: 0, failing: 0, closed: 0 };
 export function clientFigures(stats: unknown): ClientFigures | undefined {
   if (!isClient(stats)) return undefined;
   const { endpoints, pending, retries, refusedRetries, limits } = stats;
-  const ejected = endpoints.filter(({ ejected }) => typeof ejected === "string").length;
+  const ejected = endpoints.filter(({ health }) => typeof health === "string").length;
   return { states: byState(endpoints), ejected, pending, retries, refusedRetries, limits: { ...limits } };
 }
 

@@ -2,7 +2,7 @@
 // figures, never arguments, results or metadata. Made by Monitoring.
 
 import { shownPeer } from "../call/identity.ts";
-import type { MethodStats } from "../call/stats.ts";
+import type { MethodStats } from "../call/method_stats.ts";
 import type { FlowStats } from "../session/session_stats.ts";
 import { elapsed, histogram, type Span, spanOf } from "./page_pictures.ts";
 import { type Column, figure, foreign, rest, type Row, statsContent, table } from "./page_table.ts";
@@ -10,12 +10,12 @@ import { bytes, count, duration, listing } from "./page_text.ts";
 import { type Content, element, type PageElement } from "./page_tree.ts";
 import type {
   CallSnapshot,
-  Excerpt,
   PeerSnapshot,
   ServerSnapshot,
   ServerStats,
   StreamSnapshot,
-} from "./stats.ts";
+  Truncated,
+} from "./server_stats.ts";
 
 /** Of more methods than this, those that were called least are left out. */
 const MOST_METHODS = 200;
@@ -199,7 +199,7 @@ function activitySections({ calls, streams, peers, shown, inFlight }: ServerSnap
 /** What is made of the first `most` of a list, and how many there are besides. */
 function listSection<T>(
   heading: string,
-  { list, more }: Excerpt<T>,
+  { list, more }: Truncated<T>,
   empty: string,
   make: (some: readonly T[]) => PageElement,
   most: number,

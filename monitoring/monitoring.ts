@@ -5,16 +5,16 @@ import type { Log } from "../call/log.ts";
 import { clientFigures, clientMetricsText } from "./client_metrics.ts";
 import { pageOf } from "./debug_page.ts";
 import { htmlHeaders, SHOWN_HEADERS } from "./html_page.ts";
-import { metricsText } from "./metrics.ts";
+import { metricsText } from "./server_metrics.ts";
 import { METRICS_TYPE } from "./metrics_text.ts";
 import { PAGE_SCRIPT } from "./page_script.ts";
 import { PAGE_STYLE } from "./page_style.ts";
 import { type PageElement, toHtml } from "./page_tree.ts";
-import { shared, STATS_SHARED_FOR } from "./shared.ts";
-import type { Shown } from "./shown.ts";
-import type { ServerSnapshot, ServerStats } from "./stats.ts";
-import { UnreadAnswers } from "../transport/unread_answers.ts";
-import type { ShowTo, Visibility } from "./visibility.ts";
+import { cachedFor, STATS_SHARED_FOR } from "./cached_for.ts";
+import type { StatsSources } from "./stats_sources.ts";
+import type { ServerSnapshot, ServerStats } from "./server_stats.ts";
+import { UnreadResponses } from "../transport/unread_responses.ts";
+import type { Visibility, VisibilityRule } from "./visibility.ts";
 
 /** Where the page is. */
 export const DEBUG_PATH = "/debug/rpc";
@@ -35,25 +35,30 @@ type Form = "metrics" | "html" | "page" | "json";
 /** Answers those who look. */
 export class Monitoring {
   readonly #source: MonitoringSource;
-  readonly #shown: Shown;
-  readonly #showTo: false | ShowTo;
+  readonly #shown: StatsSources;
+  readonly #showTo: false | VisibilityRule;
   readonly #log: Log | undefined;
-  readonly #unread = new UnreadAnswers();
+  readonly #unread = new UnreadResponses();
   readonly #ownMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
   /** What everyone may see, written once in a while for all who ask. */
   readonly #figures: Readonly<Record<Form, () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>>>;
 
   /** @param showTo Who is shown what; false = there is nothing to ask for */
-  constructor(source: MonitoringSource, shown: Shown, showTo: false | ShowTo, log: Log | undefined) {
+  constructor(
+    source: MonitoringSource,
+    shown: StatsSources,
+    showTo: false | VisibilityRule,
+    log: Log | undefined,
+  ) {
     this.#source = source;
     this.#shown = shown;
     this.#showTo = showTo;
     this.#log = log;
-    this.#ownMetrics = shared(STATS_SHARED_FOR, async () => {
+    this.#ownMetrics = cachedFor(STATS_SHARED_FOR, async () => {
       const delay = await eventLoopDelay();
       return encode(metricsText(source.stats(), delay));
     });
-    const written = (form: Form) => shared(STATS_SHARED_FOR, () => this.#write(form, source.stats()));
+    const written = (form: Form) => cachedFor(STATS_SHARED_FOR, () => this.#write(form, source.stats()));
     this.#figures = {
       metrics: () => this.#metrics(),
       html: written("html"),

@@ -2,7 +2,7 @@
 // their colours are the style sheet's.
 
 import { PER_OCTAVE } from "../call/latency.ts";
-import type { LatencySummary } from "../call/stats.ts";
+import type { LatencySummary } from "../call/method_stats.ts";
 import { element, type PageElement } from "./page_tree.ts";
 import { duration } from "./page_text.ts";
 

@@ -98,7 +98,7 @@ function tableOf(label: string, items: readonly object[]): PageElement {
   const columns = names.map((name): Column => numeric(name) ? [words(name), "n"] : [words(name)]);
   const rows = things.map((item): Row => ({
     key: text(valueOf(item, names[0]!)),
-    state: typeof valueOf(item, "ejected") === "string"
+    state: typeof valueOf(item, "health") === "string"
       ? "ejected"
       : text(valueOf(item, "state")) || undefined,
     cells: names.map((name) => text(valueOf(item, name))),

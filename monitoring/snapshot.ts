@@ -1,12 +1,18 @@
 // What happens on the connections of a server at this moment, for those who look: bounded lists of calls, streams and
 // peers. Used by Server; walks what is there, and holds nothing.
 
-import type { Identity, PeerCertificate } from "../call/dispatch.ts";
+import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { shownName } from "../call/identity.ts";
 import { shownMethod } from "../call/method_name.ts";
 import type { IncomingCall } from "../session/incoming_call.ts";
 import type { Session } from "../session/session.ts";
-import type { CallSnapshot, Excerpt, PeerSnapshot, ServerSnapshot, StreamSnapshot } from "./stats.ts";
+import type {
+  CallSnapshot,
+  PeerSnapshot,
+  ServerSnapshot,
+  StreamSnapshot,
+  Truncated,
+} from "./server_stats.ts";
 
 /** How many of each list are told. */
 const MOST = 100;
@@ -24,7 +30,7 @@ export function activity(
   for (const session of sessions) {
     peers.add(session);
     for (const call of session.calls) {
-      if (call.inflow !== undefined || call.outflow?.began) streams.add(call);
+      if (call.recvStream !== undefined || call.sendStream?.started) streams.add(call);
       else calls.add(call);
     }
   }
@@ -60,7 +66,7 @@ class First<T> {
     if (ranked.length > MOST) ranked.pop();
   }
 
-  map<R>(show: (item: T) => R): Excerpt<R> {
+  map<R>(show: (item: T) => R): Truncated<R> {
     const list = this.#ranked.map(({ item }) => show(item));
     return { list, more: this.#count - list.length };
   }
@@ -83,11 +89,11 @@ function callSnapshot(
 }
 
 function streamSnapshot(call: IncomingCall, now: number): StreamSnapshot {
-  const { inflow, outflow } = call;
+  const { recvStream, sendStream } = call;
   return {
     ...callSnapshot(call, now),
-    ...inflow === undefined ? undefined : { receiving: inflow.stats() },
-    ...outflow?.began ? { sending: outflow.stats() } : undefined,
+    ...recvStream === undefined ? undefined : { receiving: recvStream.stats() },
+    ...sendStream?.started ? { sending: sendStream.stats() } : undefined,
   };
 }
 

@@ -15,7 +15,7 @@ export type Visibility = boolean | "figures";
  * @returns What is shown; or an answer to give instead, such as one with status 401 by which browsers ask for a password,
  *   which may be the same each time. What this throws goes to `log`, and nothing is shown
  */
-export type ShowTo = (
+export type VisibilityRule = (
   request: Request,
   peer: string,
 ) => Visibility | Response | Promise<Visibility | Response>;
@@ -24,15 +24,16 @@ export type ShowTo = (
 const FORWARDED = /^(?:x-)?forwarded|^x-real-ip$|^via$/;
 
 /** Without the option: everything to whoever sits at this machine, the figures to everyone else. */
-export const showByPlace: ShowTo = (request, peer) => isFromHere(request, peer) ? true : "figures";
+export const defaultVisibility: VisibilityRule = (request, peer) =>
+  isFromHere(request, peer) ? true : "figures";
 
 /**
  * Checks the option.
  *
  * @throws {TypeError} If it is none
  */
-export function checkVisibility(option: Visibility | ShowTo | undefined): false | ShowTo {
-  if (option === undefined) return showByPlace;
+export function checkVisibility(option: Visibility | VisibilityRule | undefined): false | VisibilityRule {
+  if (option === undefined) return defaultVisibility;
   if (typeof option === "function") return option;
   if (typeof option === "boolean" || option === "figures") return option && (() => option);
   throw new TypeError('Cannot use monitoring: expected true, false, "figures" or a function');

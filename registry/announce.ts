@@ -13,7 +13,7 @@ import {
   type RegistryUrl,
   toRegistryUrls,
 } from "../discovery/registry_request.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { LeaseRenewal } from "./lease_renewal.ts";
 import { followingRedirects } from "./redirects.ts";
 
 /** Options of {@linkcode announce}. */
@@ -114,11 +114,11 @@ export interface Registration extends AsyncDisposable {
    * @param server What is to shut down, such as a `Server`
    * @param options Handed on to its `shutdown`
    */
-  shutdown(server: ShutsDown, options?: { grace?: number }): Promise<void>;
+  shutdown(server: Shutdownable, options?: { grace?: number }): Promise<void>;
 }
 
 /** What can be shut down in good order, such as a `Server`. */
-export interface ShutsDown {
+export interface Shutdownable {
   /**
    * Ends in good order.
    *
@@ -187,7 +187,7 @@ export async function announce(
   checkReachable(endpoint.address);
   const clock = options.clock ?? SYSTEM_CLOCK;
   const log = sheltered(options.log) ?? (() => {});
-  const heartbeat = new Heartbeat({
+  const heartbeat = new LeaseRenewal({
     urls: toRegistryUrls(registryUrl),
     token: checkRegistryToken(options.token),
     instance: endpoint,
@@ -216,7 +216,7 @@ export async function announce(
   signal?.addEventListener("abort", close);
   // Its abort may have come between the answer and the line above.
   if (signal?.aborted) await close();
-  const shutdown = async (server: ShutsDown, options?: { grace?: number }) => {
+  const shutdown = async (server: Shutdownable, options?: { grace?: number }) => {
     await close();
     await sleep(clock, TELL_TIME, new AbortController().signal);
     await server.shutdown(options);

@@ -2,7 +2,7 @@
 // milliseconds to write, and each copy of it megabytes. Owned by a Registry.
 
 import type { Clock } from "../discovery/clock.ts";
-import { SHORT_ANSWER } from "../transport/unread_answers.ts";
+import { SHORT_ANSWER } from "../transport/unread_responses.ts";
 import type { LeaseList } from "./store.ts";
 
 /** How long a list is sent again, in ms: the times in it are those of when it was written. */

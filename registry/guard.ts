@@ -1,20 +1,20 @@
 // Who may do what with a registry: pages of other origins may not change it, and where there is a token, only who
 // has it may. Used by registry.ts.
 
-import { Refusal } from "./http.ts";
+import { HttpRefusal } from "./json_response.ts";
 
 /**
  * A page in a browser on the same machine or network can send requests here, without seeing the answers; what
  * it may not do is change the list. Browsers say where such a request comes from, curl and servers do not. What a proxy
  * has made of the Host does not matter to browsers that compare the origins themselves.
  *
- * @throws {Refusal} If it comes from a page of another origin
+ * @throws {HttpRefusal} If it comes from a page of another origin
  */
 export function refuseForeignPage(request: Request, url: URL): void {
   const origin = request.headers.get("origin");
   if (origin === null || URL.parse(origin)?.host === url.host) return;
   if (request.headers.get("sec-fetch-site") === "same-origin") return;
-  throw new Refusal(
+  throw new HttpRefusal(
     403,
     "permission_denied",
     `Cannot change the registry from a page of ${JSON.stringify(origin.slice(0, 64))}`,
@@ -33,7 +33,7 @@ export class TokenGuard {
    * Compares what a request shows as `Authorization: Bearer TOKEN`, in a time that does not depend on how much of it
    * is right: digests are compared, all of them and always to their ends.
    *
-   * @throws {Refusal} If there is none, or another
+   * @throws {HttpRefusal} If there is none, or another
    */
   async check(request: Request): Promise<void> {
     const shown = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
@@ -50,7 +50,7 @@ export class TokenGuard {
     const wrong = shown === undefined
       ? "send its token as Authorization: Bearer TOKEN"
       : "the token is wrong";
-    throw new Refusal(401, "unauthenticated", `Cannot use the registry: ${wrong}`, {
+    throw new HttpRefusal(401, "unauthenticated", `Cannot use the registry: ${wrong}`, {
       "www-authenticate": 'Bearer realm="registry"',
     });
   }

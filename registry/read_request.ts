@@ -3,7 +3,7 @@
 import { type EndpointLimits, toEndpoint } from "../discovery/check_endpoint.ts";
 import type { Clock } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
-import { invalid, quote, readJson } from "./http.ts";
+import { invalid, quote, readJson } from "./json_response.ts";
 import { HEADER_SAFE } from "./listing.ts";
 import type { InstanceState } from "./store.ts";
 

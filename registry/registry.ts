@@ -8,15 +8,23 @@ import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoin
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { SHOWN_HEADERS } from "../monitoring/html_page.ts";
 import { METRICS_TYPE } from "../monitoring/metrics_text.ts";
-import { askerOf, type FetchInfo, UnreadAnswers } from "../transport/unread_answers.ts";
+import { askerOf, type FetchInfo, UnreadResponses } from "../transport/unread_responses.ts";
 import { requestUrl } from "../transport/request_url.ts";
 import { checkTokens, refuseForeignPage, TokenGuard } from "./guard.ts";
 import { EncodedLists } from "./encoded_lists.ts";
-import { answerJson, answerRefusal, invalid, JSON_HEADERS, quote, readJson, Refusal } from "./http.ts";
+import {
+  answerJson,
+  answerRefusal,
+  HttpRefusal,
+  invalid,
+  JSON_HEADERS,
+  quote,
+  readJson,
+} from "./json_response.ts";
 import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
-import { count, listMetrics, otherMetrics, requestLabels } from "./metrics.ts";
-import { answerPage } from "./page.ts";
+import { count, listMetrics, otherMetrics, requestLabels } from "./registry_metrics.ts";
+import { answerPage } from "./registry_page.ts";
 import { checkInstance, readIncarnation, readRevision, readState, readTarget } from "./read_request.ts";
 import type { Lease, RegistryStore } from "./store.ts";
 import { WatchStreams } from "./watch_streams.ts";
@@ -161,7 +169,7 @@ export class Registry {
   readonly #protectReads: boolean;
   readonly #store: RegistryStore;
   readonly #streams: WatchStreams;
-  readonly #unread: UnreadAnswers;
+  readonly #unread: UnreadResponses;
   readonly #lists: EncodedLists;
   readonly #log: ((message: string) => void) | undefined;
   readonly #clock: Clock;
@@ -193,7 +201,7 @@ export class Registry {
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#store = options.store ?? new MemoryStore({ clock: this.#clock });
     const maxWatchers = checkWhole("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER);
-    this.#unread = new UnreadAnswers(this.#clock);
+    this.#unread = new UnreadResponses(this.#clock);
     this.#lists = new EncodedLists(this.#clock);
     this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
     this.#log = sheltered(options.log);
@@ -226,18 +234,18 @@ export class Registry {
       if (url === undefined) throw invalid("Cannot read the target or the Host");
       return await this.#route(request, url, info);
     } catch (error) {
-      if (error instanceof Refusal) return answerRefusal(error, info);
+      if (error instanceof HttpRefusal) return answerRefusal(error, info);
       const status = error instanceof RpcError ? STATUS_OF_STORE.get(error.code) : undefined;
       if (error instanceof RpcError && status !== undefined) {
-        return answerRefusal(new Refusal(status, error.code, error.message), info);
+        return answerRefusal(new HttpRefusal(status, error.code, error.message), info);
       }
       this.#log?.(`registry: ${request.method} failed: ${error}`);
-      return answerRefusal(new Refusal(500, "internal", "The registry failed"), info);
+      return answerRefusal(new HttpRefusal(500, "internal", "The registry failed"), info);
     }
   }
 
   #route(request: Request, url: URL, info: FetchInfo | undefined): Promise<Response> | Response {
-    if (this.#closed) throw new Refusal(503, "unavailable", "The registry is closed");
+    if (this.#closed) throw new HttpRefusal(503, "unavailable", "The registry is closed");
     switch (url.pathname) {
       case PATH:
         return this.#routeMethod(request, url, info);
@@ -248,7 +256,11 @@ export class Registry {
         refuseMethod(request, "GET, HEAD");
         return this.#metrics(request, info);
       default:
-        throw new Refusal(404, "not_found", `Nothing at ${quote(url.pathname)}: the registry is at ${PATH}`);
+        throw new HttpRefusal(
+          404,
+          "not_found",
+          `Nothing at ${quote(url.pathname)}: the registry is at ${PATH}`,
+        );
     }
   }
 
@@ -348,20 +360,20 @@ export class Registry {
 
 function refuseMethod({ method }: Request, allow: string): void {
   if (allow.split(", ").includes(method)) return;
-  throw new Refusal(405, "unimplemented", `Cannot ${quote(method)} here: use ${allow}`, { allow });
+  throw new HttpRefusal(405, "unimplemented", `Cannot ${quote(method)} here: use ${allow}`, { allow });
 }
 
 function tooMuchUnread(): never {
   const message = "Cannot answer: too much waits to be read by others";
-  throw new Refusal(503, "resource_exhausted", message, { "retry-after": "1" }, true);
+  throw new HttpRefusal(503, "resource_exhausted", message, { "retry-after": "1" }, true);
 }
 
 function encode(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-function notRegistered(address: string): Refusal {
-  return new Refusal(404, "not_found", `Cannot find ${quote(address)}: it is not registered`);
+function notRegistered(address: string): HttpRefusal {
+  return new HttpRefusal(404, "not_found", `Cannot find ${quote(address)}: it is not registered`);
 }
 
 function toAnswer(

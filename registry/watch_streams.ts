@@ -2,8 +2,8 @@
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import type { Clock } from "../discovery/clock.ts";
-import { type Hold, SHORT_ANSWER, type UnreadAnswers } from "../transport/unread_answers.ts";
-import { Refusal } from "./http.ts";
+import { type Hold, SHORT_ANSWER, type UnreadResponses } from "../transport/unread_responses.ts";
+import { HttpRefusal } from "./json_response.ts";
 import type { LeaseEvent } from "./store.ts";
 
 /** How often a stream without events shows that it is alive, in ms. RegistryDiscovery relies on it. */
@@ -36,7 +36,7 @@ interface Stream {
 export class WatchStreams {
   readonly #max: number;
   readonly #clock: Clock;
-  readonly #unread: UnreadAnswers;
+  readonly #unread: UnreadResponses;
   readonly #open = new Set<Stream>();
   #cancelTimer: (() => void) | undefined;
   /** Streams whose clients do not read: Deno.serve (2.9) does not close their connections while bytes are unsent. */
@@ -44,7 +44,7 @@ export class WatchStreams {
   /** How many were cut because nobody read them. */
   stalled = 0;
 
-  constructor(max: number, clock: Clock, unread: UnreadAnswers) {
+  constructor(max: number, clock: Clock, unread: UnreadResponses) {
     this.#max = max;
     this.#clock = clock;
     this.#unread = unread;
@@ -58,12 +58,12 @@ export class WatchStreams {
   /**
    * Opens one.
    *
-   * @throws {Refusal} If there are too many
+   * @throws {HttpRefusal} If there are too many
    */
   open({ events, render, asker }: WatchStream): Response {
     // A stalled stream keeps its place, so that a client that does not read cannot open any number of them.
     if (this.#open.size + this.#stalled.size >= this.#max) {
-      throw new Refusal(
+      throw new HttpRefusal(
         429,
         "resource_exhausted",
         `Cannot watch: ${this.#max} watch already, its maxWatchers`,

@@ -23,8 +23,8 @@
 export { Server } from "./server.ts";
 export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
 export type { Authenticate } from "../session/handshake.ts";
-export type { ServerOptions } from "./options.ts";
-export type { FetchInfo } from "../transport/unread_answers.ts";
+export type { ServerOptions } from "./server_options.ts";
+export type { FetchInfo } from "../transport/unread_responses.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
   CheckedMethod,
@@ -37,20 +37,20 @@ export type {
   ServiceHandlers,
   TakesNull,
 } from "../call/contract_methods.ts";
-export type { LatencySummary, MethodStats } from "../call/stats.ts";
+export type { LatencySummary, MethodStats } from "../call/method_stats.ts";
 export type { Refusals } from "../monitoring/refusals.ts";
-export type { ShownStats, StatsSource } from "../monitoring/shown.ts";
+export type { NamedStats, StatsSource } from "../monitoring/stats_sources.ts";
 export type {
   CallSnapshot,
-  Excerpt,
   PeerSnapshot,
   ServerSnapshot,
   ServerStats,
   StreamSnapshot,
-} from "../monitoring/stats.ts";
+  Truncated,
+} from "../monitoring/server_stats.ts";
 export type { FlowStats, SessionState, SessionStats } from "../session/session_stats.ts";
-export type { ShowTo, Visibility } from "../monitoring/visibility.ts";
-export type { LimitStats } from "../session/tally.ts";
+export type { Visibility, VisibilityRule } from "../monitoring/visibility.ts";
+export type { LimitStats } from "../session/limit_counters.ts";
 export { Reflection } from "../call/reflection.ts";
 export type {
   DescribeRequest,
@@ -79,14 +79,14 @@ export type {
   StandardSchema,
   StandardSchemaProps,
 } from "../call/standard_schema.ts";
-export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/dispatch.ts";
+export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/handler.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
-export { limitConcurrency, logCalls, requireToken } from "../call/interceptors.ts";
+export { limitConcurrency, logCalls, requireToken } from "../call/standard_interceptors.ts";
 export { oneOfTokens } from "../call/tokens.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";
 export { type Code, RpcError, type RpcErrorOptions } from "../call/error.ts";
 export type { SessionLimits } from "../session/limits.ts";
-export type { TelemetryOptions } from "../telemetry/options.ts";
+export type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 export type { Conn, Listener, Network } from "../transport/conn.ts";
 export type { Address, HostAddress, HttpAddress, UnixAddress } from "../discovery/endpoint.ts";

@@ -1,5 +1,5 @@
 // The server: services, the places where it listens, and the connections it has. What happens on a connection is a
-// Session's; how one comes to be is admission.ts.
+// Session's; how one comes to be is acceptor.ts.
 
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
@@ -15,23 +15,23 @@ import { mostHeld, whole } from "../session/limits.ts";
 import { eventLoop } from "../session/event_loop.ts";
 import { requestUrl } from "../transport/request_url.ts";
 import { adviceForOldDeno } from "../transport/runtime.ts";
-import { Tally } from "../session/tally.ts";
+import { LimitCounters } from "../session/limit_counters.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls, TlsListener } from "../transport/tls_listener.ts";
-import { Admission } from "./admission.ts";
+import { Acceptor } from "./acceptor.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
 import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
-import { intercepted } from "../call/intercept.ts";
+import { intercepted } from "../call/intercept_incoming.ts";
 import { DEBUG_PATH, Monitoring } from "../monitoring/monitoring.ts";
-import { type ServerOptions, serverSettings } from "./options.ts";
-import { reflection } from "./reflection.ts";
+import { type ServerOptions, serverSettings } from "./server_options.ts";
+import { reflection } from "./reflection_handlers.ts";
 import { ServiceTable } from "../call/service.ts";
-import { shared, STATS_SHARED_FOR } from "../monitoring/shared.ts";
-import { Shown, type StatsSource } from "../monitoring/shown.ts";
+import { cachedFor, STATS_SHARED_FOR } from "../monitoring/cached_for.ts";
+import { type StatsSource, StatsSources } from "../monitoring/stats_sources.ts";
 import { activity } from "../monitoring/snapshot.ts";
-import type { ServerSnapshot, ServerStats } from "../monitoring/stats.ts";
-import { askerOf, type FetchInfo } from "../transport/unread_answers.ts";
+import type { ServerSnapshot, ServerStats } from "../monitoring/server_stats.ts";
+import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
 import { asksForWebSocket, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
@@ -104,14 +104,14 @@ export class Server implements AsyncDisposable {
 
   readonly #services: ServiceTable;
   readonly #interceptors: Interceptor[] = [];
-  readonly #admission: Admission;
-  readonly #tally: Tally;
+  readonly #acceptor: Acceptor;
+  readonly #counters: LimitCounters;
   readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
   readonly #network: Network | undefined;
   readonly #monitoring: Monitoring;
   readonly #origins: AllowedOrigins;
-  readonly #shown: Shown;
+  readonly #shown: StatsSources;
   readonly #began = performance.now();
   /** Bytes that may wait to be read of one WebSocket. */
   readonly #maxHeld: number;
@@ -136,17 +136,17 @@ export class Server implements AsyncDisposable {
     const log = sheltered(options.log);
     this.#log = log;
     this.#services = new ServiceTable(log, settings.watchers?.answered);
-    const recent = shared(STATS_SHARED_FOR, () => this.stats());
+    const recent = cachedFor(STATS_SHARED_FOR, () => this.stats());
     if (settings.reflection) {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers, contractCheck(Reflection, handlers, log));
     }
     this.#tls = settings.tls;
-    this.#tally = new Tally();
+    this.#counters = new LimitCounters();
     this.#network = settings.network;
     this.#maxHeld = mostHeld(limits);
     this.#origins = settings.origins;
-    this.#shown = new Shown(log);
+    this.#shown = new StatsSources(log);
     const source = { stats: recent, snapshot: () => this.snapshot() };
     this.#monitoring = new Monitoring(source, this.#shown, settings.monitoring, log);
     this.fetch = async (request, info) => {
@@ -157,14 +157,14 @@ export class Server implements AsyncDisposable {
         return new Response("The request could not be answered\n", { status: 500 });
       }
     };
-    this.#admission = new Admission({
+    this.#acceptor = new Acceptor({
       terms: {
         codecs: settings.codecs,
         authenticate,
         answer: { ...limits, handleTimeout: settings.handleTimeout },
       },
       limits,
-      tally: this.#tally,
+      counters: this.#counters,
       lookup: (name, peer) => this.#services.find(name, peer),
       fetch: (request, peer) => this.#fetch(request, peer),
       maxConnections,
@@ -347,12 +347,12 @@ export class Server implements AsyncDisposable {
 
   /** What it is doing now: {@linkcode stats}, with its oldest calls and streams, its connections, and what it shows. */
   snapshot(): ServerSnapshot {
-    return { ...this.stats(), ...activity(this.#admission.sessions), shown: this.#shown.stats() };
+    return { ...this.stats(), ...activity(this.#acceptor.sessions), shown: this.#shown.stats() };
   }
 
   /** What it has done so far: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
-    const { sessions, handshakes, accepted, refusals } = this.#admission;
+    const { sessions, handshakes, accepted, refusals } = this.#acceptor;
     const methods = this.#services.stats();
     const { unknown } = this.#services;
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, unknown.inFlight);
@@ -369,7 +369,7 @@ export class Server implements AsyncDisposable {
       inFlight,
       unknownMethods: unknown.calls,
       unsentBytes,
-      limits: this.#tally.stats(),
+      limits: this.#counters.stats(),
       methods,
     };
   }
@@ -406,8 +406,8 @@ export class Server implements AsyncDisposable {
       for (;;) {
         const conn = await listener.accept();
         if (conn === null) return;
-        this.#admission.take(conn, httpPath);
-        await eventLoop.turn();
+        this.#acceptor.take(conn, httpPath);
+        await eventLoop.yieldIfDue();
       }
     } finally {
       eventLoop.leave();
@@ -418,7 +418,7 @@ export class Server implements AsyncDisposable {
     this.#stopping.abort();
     const late = `The server shut down, after a grace of ${grace} ms`;
     const timer = setTimeout(() => this.#closeSessions(late), grace);
-    for (const session of this.#admission.sessions) session.drain();
+    for (const session of this.#acceptor.sessions) session.drain();
     await this.#stop();
     clearTimeout(timer);
   }
@@ -427,14 +427,14 @@ export class Server implements AsyncDisposable {
   async #stop(): Promise<void> {
     this.#stopping.abort();
     for (const listener of this.#listening.keys()) listener.close();
-    await Promise.all([...this.#listening.values(), this.#admission.close()]);
-    await Promise.all([...this.#admission.sessions].map(({ closed }) => closed));
+    await Promise.all([...this.#listening.values(), this.#acceptor.close()]);
+    await Promise.all([...this.#acceptor.sessions].map(({ closed }) => closed));
     this.#listening.clear();
   }
 
   #closeSessions(why: string): void {
     const reason = new RpcError("unavailable", why);
-    for (const session of [...this.#admission.sessions]) session.close(reason);
+    for (const session of [...this.#acceptor.sessions]) session.close(reason);
   }
 
   #fetch(request: Request, peer: string): Response | Promise<Response> {
@@ -453,17 +453,17 @@ export class Server implements AsyncDisposable {
     const url = requestUrl(request.url, request.headers.get("host"));
     if (url?.pathname !== RPC_PATH) return undefined;
     if (!this.#origins.allows(request, url)) {
-      this.#admission.refusals.add("http");
+      this.#acceptor.refusals.add("http");
       this.#log?.(`Refused ${askerOf(info)}: it is a page of another origin (origins)`);
       return new Response("Pages of this origin may not call this server\n", { status: 403 });
     }
     if (this.#ending !== undefined) {
-      this.#admission.refusals.add("closing");
+      this.#acceptor.refusals.add("closing");
       return new Response("The server is shutting down\n", { status: 503 });
     }
     const upgraded = upgrade(request, info, this.#maxHeld);
     if (upgraded === undefined) return undefined;
-    this.#admission.take(upgraded.conn, undefined);
+    this.#acceptor.take(upgraded.conn, undefined);
     return upgraded.response;
   }
 }

@@ -3,7 +3,7 @@
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "../transport/conn.ts";
 import { WebSocketConn } from "../transport/websocket.ts";
-import type { FetchInfo } from "../transport/unread_answers.ts";
+import type { FetchInfo } from "../transport/unread_responses.ts";
 
 /** Whether a request asks for a WebSocket. */
 export function asksForWebSocket({ method, headers }: Request): boolean {

@@ -1,16 +1,16 @@
 // A call whose answer is a stream, as its user iterates it. The call is made when the first item is asked for.
 
 import type { CallOptions } from "../call/call_options.ts";
-import type { CallContext } from "../call/dispatch.ts";
+import type { CallContext } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { eitherSignal, isAbortSignal } from "../call/signals.ts";
-import { Inflow } from "./inflow.ts";
+import { RecvStream } from "./recv_stream.ts";
 import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 
 /** The items of one call's answer. Leaving the loop cancels the call. */
 export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable {
-  readonly #inflow: Inflow;
+  readonly #recvStream: RecvStream;
   #begin: (() => void) | undefined;
   readonly #leave: () => void;
 
@@ -18,8 +18,8 @@ export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable 
    * @param begin Makes the call
    * @param leave Ends a call that still waits to be sent
    */
-  constructor(inflow: Inflow, begin: () => void, leave: () => void = () => {}) {
-    this.#inflow = inflow;
+  constructor(recvStream: RecvStream, begin: () => void, leave: () => void = () => {}) {
+    this.#recvStream = recvStream;
     this.#begin = begin;
     this.#leave = leave;
   }
@@ -28,12 +28,12 @@ export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable 
     const begin = this.#begin;
     this.#begin = undefined;
     begin?.();
-    return this.#inflow.next() as Promise<IteratorResult<T>>;
+    return this.#recvStream.next() as Promise<IteratorResult<T>>;
   }
 
   return(): Promise<IteratorResult<T>> {
     this.#begin = undefined;
-    const done = this.#inflow.return() as Promise<IteratorResult<T>>;
+    const done = this.#recvStream.return() as Promise<IteratorResult<T>>;
     this.#leave();
     return done;
   }
@@ -70,16 +70,25 @@ export function openStream<T>(
   outer?: CallContext,
   replyMetadata?: Map<string, string | Uint8Array>,
 ): CallStream<T> {
-  const inflow = new Inflow(replyMetadata);
+  const recvStream = new RecvStream(replyMetadata);
   const resolve = (result: unknown, metadata?: Metadata) => {
-    if (inflow.over) return;
-    inflow.push(result, 0);
-    inflow.end(metadata);
+    if (recvStream.closed) return;
+    recvStream.push(result, 0);
+    recvStream.end(metadata);
   };
-  const fail = (error: unknown) => inflow.fail(error as RpcError, endsAtOnce(error));
+  const fail = (error: unknown) => recvStream.fail(error as RpcError, endsAtOnce(error));
   const stop = new AbortController();
   const signal = withStop(options?.signal, stop.signal);
-  const call = new OutgoingCall(method, args, { ...options, signal }, defaults, resolve, fail, inflow, outer);
+  const call = new OutgoingCall(
+    method,
+    args,
+    { ...options, signal },
+    defaults,
+    resolve,
+    fail,
+    recvStream,
+    outer,
+  );
   const begin = () => {
     try {
       start(call);
@@ -87,7 +96,7 @@ export function openStream<T>(
       fail(error);
     }
   };
-  return new CallStream<T>(inflow, begin, () => stop.abort());
+  return new CallStream<T>(recvStream, begin, () => stop.abort());
 }
 
 /** The user's signal together with that of leaving the loop. What is no signal is left for the call to refuse. */

@@ -2,12 +2,12 @@
 // them. A call stays in the table until its handler has returned, even when its caller has long been answered.
 
 import { ambient } from "../call/ambient.ts";
-import type { Lookup, Method } from "../call/dispatch.ts";
+import type { Lookup, Method } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { shownName } from "../call/identity.ts";
 import { shownMethod } from "../call/method_name.ts";
 import { type Metadata, ofApplication, toMetadata } from "../call/metadata.ts";
-import type { AnswerWatch } from "../call/watch.ts";
+import type { ServerCallObserver } from "../call/call_observer.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
 import { isThenable } from "../call/thenable.ts";
@@ -16,17 +16,17 @@ import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { writeError } from "./error_frame.ts";
-import type { FloodGauge } from "./flood_gauge.ts";
+import type { FloodLimiter } from "./flood_limiter.ts";
 import { IncomingCall } from "./incoming_call.ts";
 import type { Agreement } from "./handshake.ts";
-import { Inflow, LONGEST_DECODED } from "./inflow.ts";
+import { MAX_EAGER_BYTES, RecvStream } from "./recv_stream.ts";
 import type { SessionLimits } from "./limits.ts";
-import { type Outbox, textOf } from "./outbox.ts";
-import { QueueGate } from "./queue_gate.ts";
+import { type FrameWriter, textOf } from "./frame_writer.ts";
+import { CoDel } from "./codel.ts";
 import type { PeerSession } from "./session_peer.ts";
-import type { PeerPlaces } from "./places.ts";
-import type { Tally } from "./tally.ts";
-import { Outflow } from "./outflow.ts";
+import type { PeerCallSlots } from "./call_slots.ts";
+import type { LimitCounters } from "./limit_counters.ts";
+import { SendStream } from "./send_stream.ts";
 
 /** What the callee's half of a session is made of. */
 export interface CalleeOptions {
@@ -38,9 +38,9 @@ export interface CalleeOptions {
    */
   readonly limits: Pick<SessionLimits, "maxInFlight" | "maxQueueTime" | "maxUnsentBytes">;
   /** Counts with all sessions of this server or client. */
-  readonly tally: Tally;
+  readonly counters: LimitCounters;
   /** Places for handlers, which all connections of a server share; absent = as many as there are calls. */
-  readonly places?: PeerPlaces;
+  readonly slots?: PeerCallSlots;
   /** `handleTimeout`: ms for one call; 0 = no limit. */
   readonly agreement: Pick<Agreement, "handleTimeout">;
   /** Makes what a handler threw an error for its caller; undefined = it is nobody's business. */
@@ -59,7 +59,7 @@ export interface CalleeOwner extends PeerSession {
 
 /** The callee's half of a session. */
 export class Callee {
-  readonly #outbox: Outbox;
+  readonly #frameWriter: FrameWriter;
   readonly #codec: Codec;
   readonly #options: CalleeOptions;
   readonly #owner: CalleeOwner;
@@ -67,8 +67,8 @@ export class Callee {
   #running: Map<number, IncomingCall> | undefined;
   #owed = 0;
   #lastSeq = 0;
-  readonly #gate: QueueGate;
-  readonly #gauge: FloodGauge;
+  readonly #gate: CoDel;
+  readonly #floodLimiter: FloodLimiter;
   /** Why no credit comes any more, once that is so. */
   #dry: RpcError | undefined;
   /** Why no call is answered any more, once that is so. */
@@ -78,13 +78,19 @@ export class Callee {
   #measuredSince = 0;
   #measuredCount = 0;
 
-  /** @param gauge Told of calls that are refused, canceled, or answered */
-  constructor(outbox: Outbox, codec: Codec, options: CalleeOptions, gauge: FloodGauge, owner: CalleeOwner) {
-    this.#outbox = outbox;
+  /** @param floodLimiter Told of calls that are refused, canceled, or answered */
+  constructor(
+    frameWriter: FrameWriter,
+    codec: Codec,
+    options: CalleeOptions,
+    floodLimiter: FloodLimiter,
+    owner: CalleeOwner,
+  ) {
+    this.#frameWriter = frameWriter;
     this.#codec = codec;
     this.#options = options;
-    this.#gauge = gauge;
-    this.#gate = new QueueGate(options.limits.maxQueueTime);
+    this.#floodLimiter = floodLimiter;
+    this.#gate = new CoDel(options.limits.maxQueueTime);
     this.#owner = owner;
   }
 
@@ -111,7 +117,7 @@ export class Callee {
   /**
    * Takes up a Call.
    *
-   * @param arrived When its bytes came, on the outbox's clock
+   * @param arrived When its bytes came, on the frameWriter's clock
    * @throws {RpcError} If its number breaks the protocol, or there were too many too often
    */
   onCall(frame: FrameDecoder, arrived: number): void {
@@ -139,11 +145,11 @@ export class Callee {
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
     }
-    if (call.target.unknown) this.#gauge.useless();
+    if (call.target.unknown) this.#floodLimiter.charge();
     this.#lastSeq = seq;
-    if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as Inflow);
-    const { watcher } = call.target;
-    if (watcher !== undefined) call.watch = watcher.begin(call);
+    if (frame.bodyStart === frame.bodyEnd) this.#attach(call, args as RecvStream);
+    const { observer } = call.target;
+    if (observer !== undefined) call.observer = observer.begin(call);
     // Before the handler runs: one that shuts its server down is still answered.
     this.#owed++;
     this.#start(call, args);
@@ -158,10 +164,10 @@ export class Callee {
     const { seq, bytes, bodyStart, bodyEnd } = frame;
     const size = bodyEnd - bodyStart;
     const call = this.#expectStream(seq);
-    const inflow = call?.inflow;
-    if (call === undefined || inflow?.spend(size) !== true) return;
-    if (size > LONGEST_DECODED && !inflow.awaited) {
-      return inflow.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
+    const recvStream = call?.recvStream;
+    if (call === undefined || recvStream?.spend(size) !== true) return;
+    if (size > MAX_EAGER_BYTES && !recvStream.awaited) {
+      return recvStream.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
     }
     let item: unknown;
     try {
@@ -169,7 +175,7 @@ export class Callee {
     } catch {
       return; // the call has been given up
     }
-    inflow.push(item, size);
+    recvStream.push(item, size);
   }
 
   /**
@@ -178,7 +184,7 @@ export class Callee {
    * @throws {RpcError} If it is the second
    */
   onEnd(seq: number): void {
-    this.#expectStream(seq)?.inflow?.end();
+    this.#expectStream(seq)?.recvStream?.end();
   }
 
   /**
@@ -189,8 +195,8 @@ export class Callee {
   onCredit(frame: FrameDecoder): void {
     const call = this.#running?.get(frame.seq);
     // It may come before the handler has said that it streams.
-    if (call === undefined || call.answered) this.#gauge.useless();
-    else this.#outflow(call).credit(frame.items, frame.creditBytes);
+    if (call === undefined || call.answered) this.#floodLimiter.charge();
+    else this.#sendStream(call).credit(frame.items, frame.creditBytes);
   }
 
   /** Aborts a call that nobody waits for any more. */
@@ -199,7 +205,7 @@ export class Callee {
     if (call !== undefined) {
       this.#abandon(call, new RpcError("canceled", `Call of ${call.method} was canceled by its caller`));
     }
-    this.#gauge.useless();
+    this.#floodLimiter.charge();
   }
 
   /** Answers the calls whose deadline has come, and returns the next deadline. */
@@ -224,9 +230,9 @@ export class Callee {
   endStalled(now: number, limit: number): void {
     for (const call of this.#running?.values() ?? []) {
       if (call.answered || !call.stalled(now, limit)) continue;
-      this.#options.tally.stallTimeout++;
+      this.#options.counters.stallTimeout++;
       const message =
-        `${call.method} has waited ${limit} ms for its caller, and few places are left (stallTimeout)`;
+        `${call.method} has waited ${limit} ms for its caller, and few slots are left (stallTimeout)`;
       this.#giveUp(call, new RpcError("resource_exhausted", message));
     }
   }
@@ -235,8 +241,8 @@ export class Callee {
   endOfInput(reason: RpcError): void {
     this.#dry = reason;
     for (const call of this.#running?.values() ?? []) {
-      call.inflow?.fail(reason, false);
-      call.outflow?.dry(reason);
+      call.recvStream?.fail(reason, false);
+      call.sendStream?.endCredit(reason);
     }
   }
 
@@ -260,22 +266,22 @@ export class Callee {
    * @throws {RpcError} Why it is refused
    */
   #admit(method: string, arrived: number, deadline: number): void {
-    const { limits, tally, places } = this.#options;
-    const now = this.#outbox.now();
+    const { limits, counters, slots } = this.#options;
+    const now = this.#frameWriter.now();
     if (deadline <= now) {
-      tally.expired++;
+      counters.expired++;
       throw deadlineExceeded(method);
     }
     if (this.running >= limits.maxInFlight) {
-      tally.inFlight++;
+      counters.inFlight++;
       throw exhausted(`More than ${limits.maxInFlight} calls are in flight`);
     }
-    if (places !== undefined && !places.admits(now)) {
-      tally.inFlightTotal++;
+    if (slots !== undefined && !slots.admits(now)) {
+      counters.inFlightTotal++;
       throw exhausted("Too many calls are in flight on all connections");
     }
     if (!this.#gate.admits(now - arrived, deadline - now, now)) {
-      tally.queueTime++;
+      counters.queueTime++;
       const waited = Math.ceil(now - arrived);
       throw exhausted(`More is asked for than there is time for: the call has waited ${waited} ms`, waited);
     }
@@ -283,7 +289,7 @@ export class Callee {
 
   /** The arguments of a Call: its body, where null says that there is none, or a stream that is to follow. */
   #takeArgs(frame: FrameDecoder): unknown {
-    if (frame.bodyStart === frame.bodyEnd) return new Inflow();
+    if (frame.bodyStart === frame.bodyEnd) return new RecvStream();
     try {
       return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd) ?? undefined;
     } catch (error) {
@@ -297,7 +303,7 @@ export class Callee {
   #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
-      result = ambient.wanted || call.watch !== undefined
+      result = ambient.wanted || call.observer !== undefined
         ? startWithin(call, args)
         : call.target.start(args, call);
       if (isThenable(result)) {
@@ -320,7 +326,7 @@ export class Callee {
   /** Keeps a call that is not answered at once. */
   #keep(call: IncomingCall): void {
     (this.#running ??= new Map()).set(call.seq, call);
-    this.#options.places?.take();
+    this.#options.slots?.take();
     this.#owner.wakeBy(call.deadline);
     // The handler itself may have closed the connection before it returned a promise.
     if (this.#ended !== undefined) this.#abandon(call, this.#ended);
@@ -341,7 +347,7 @@ export class Callee {
 
   /** Answers with the items of an iterable. */
   async #stream(call: IncomingCall, source: Streamable): Promise<void> {
-    const flow = this.#outflow(call);
+    const flow = this.#sendStream(call);
     // It may have been given up while its handler was still thinking.
     if (call.answered) flow.stop();
     try {
@@ -352,23 +358,27 @@ export class Callee {
     this.#returned(call);
   }
 
-  #outflow(call: IncomingCall): Outflow {
-    if (call.outflow !== undefined) return call.outflow;
+  #sendStream(call: IncomingCall): SendStream {
+    if (call.sendStream !== undefined) return call.sendStream;
     const most = this.#options.limits.maxUnsentBytes / 2;
-    const sink = this.#outbox.sink(call.seq, most, (error) => this.#failUnsent(call, error, "an item"));
-    const flow = call.outflow = new Outflow(sink);
-    if (this.#dry !== undefined) flow.dry(this.#dry);
+    const sink = this.#frameWriter.streamSink(
+      call.seq,
+      most,
+      (error) => this.#failUnsent(call, error, "an item"),
+    );
+    const flow = call.sendStream = new SendStream(sink);
+    if (this.#dry !== undefined) flow.endCredit(this.#dry);
     return flow;
   }
 
-  #attach(call: IncomingCall, inflow: Inflow): void {
-    call.inflow = inflow;
-    inflow.attach({
+  #attach(call: IncomingCall, recvStream: RecvStream): void {
+    call.recvStream = recvStream;
+    recvStream.attach({
       grant: (items, bytes) => {
-        if (!call.answered) writeCredit(this.#outbox.open(), call.seq, items, bytes);
+        if (!call.answered) writeCredit(this.#frameWriter.beginFrame(), call.seq, items, bytes);
       },
       // Whoever sends runs out of credit; there is no frame that would tell it more.
-      left: () => {},
+      consumerLeft: () => {},
     });
   }
 
@@ -397,7 +407,7 @@ export class Callee {
   #expectStream(seq: number): IncomingCall | undefined {
     const call = this.#running?.get(seq);
     if (call === undefined || call.answered) return undefined;
-    if (call.inflow !== undefined) return call;
+    if (call.recvStream !== undefined) return call;
     this.#giveUp(
       call,
       new RpcError("invalid_argument", `${call.method} was called with one value, not a stream`),
@@ -412,9 +422,9 @@ export class Callee {
   }
 
   #returned(call: IncomingCall): void {
-    if (this.#running?.delete(call.seq)) this.#options.places?.release();
-    if (call.inflow?.over === false) {
-      call.inflow.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
+    if (this.#running?.delete(call.seq)) this.#options.slots?.release();
+    if (call.recvStream?.closed === false) {
+      call.recvStream.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
     }
     call.target.returned();
     this.#owner.onSettled();
@@ -430,19 +440,19 @@ export class Callee {
     } catch (error) {
       return this.#fail(call, error);
     }
-    const out = this.#outbox.open();
+    const out = this.#frameWriter.beginFrame();
     const start = out.length;
     if (streamed) beginEnd(out, call.seq, metadata);
     else beginReply(out, call.seq, metadata);
-    const error = this.#outbox.seal(out, start, value);
+    const error = this.#frameWriter.endFrame(out, start, value);
     if (error !== undefined) return this.#failUnsent(call, error, "the result");
     this.#succeed(call);
   }
 
   #succeed(call: IncomingCall): void {
     this.#settle(call);
-    call.watch?.end();
-    this.#gauge.useful();
+    call.observer?.end();
+    this.#floodLimiter.refund();
     if (this.#measured === call.target && this.#measuredSince === call.arrived) {
       this.#measuredCount++;
     } else {
@@ -463,7 +473,7 @@ export class Callee {
     if (call.answered) return;
     this.#settle(call);
     const { target } = call;
-    if (!target.unknown) this.#gauge.useful();
+    if (!target.unknown) this.#floodLimiter.refund();
     const error = this.#explain(reason);
     // What a handler throws may be private: only those who run the server see it.
     if (error.code === "internal" && error !== reason) {
@@ -472,11 +482,11 @@ export class Callee {
       this.#options.log?.(`Handler of ${call.method} failed${caller}`, reason);
     }
     target.answered(error.code, performance.now() - call.arrived, 1);
-    call.watch?.end(error);
+    call.observer?.end(error);
     // Of a method that there is, an error that says so may have come from another server, by way of the handler.
     const notStarted = target.unknown === true && error.code === "unimplemented" && error.notStarted;
     const metadata = notStarted ? undefined : this.#metadataOf(call, error);
-    const leftOut = writeError(this.#outbox, call.seq, error, metadata, notStarted);
+    const leftOut = writeError(this.#frameWriter, call.seq, error, metadata, notStarted);
     if (leftOut !== undefined) {
       this.#options.log?.(
         `An error of ${shownMethod(call.method)} cannot be sent with all that it carries`,
@@ -514,7 +524,7 @@ export class Callee {
     if (!call.answered) {
       this.#settle(call);
       call.target.answered(reason.code, performance.now() - call.arrived, 1);
-      call.watch?.end(reason);
+      call.observer?.end(reason);
     }
     abortWithin(call, reason);
     this.#owner.onSettled();
@@ -531,21 +541,21 @@ export class Callee {
    * @throws {RpcError} If that happens too often: the call is then not taken up
    */
   #refuse(seq: number, error: RpcError): void {
-    this.#gauge.useless();
+    this.#floodLimiter.charge();
     this.#lastSeq = seq;
     // It has neither details nor metadata of the application, so that nothing of it is left out.
-    writeError(this.#outbox, seq, error, undefined, true);
+    writeError(this.#frameWriter, seq, error, undefined, true);
   }
 }
 
 /** Runs what is part of answering a call where what that calls in turn finds it, and whoever watches it does. */
 function within<R>(call: IncomingCall, run: () => R): R {
   // Apart, since whoever makes a closure makes room for what it keeps as soon as it is called.
-  return call.watch === undefined ? ambient.run(call, run) : watched(call, call.watch, run);
+  return call.observer === undefined ? ambient.run(call, run) : observed(call, call.observer, run);
 }
 
-function watched<R>(call: IncomingCall, watch: AnswerWatch, run: () => R): R {
-  return watch.run(() => ambient.run(call, run));
+function observed<R>(call: IncomingCall, observer: ServerCallObserver, run: () => R): R {
+  return observer.run(() => ambient.run(call, run));
 }
 
 /**

@@ -11,14 +11,14 @@ import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { type CallBodies, type CallBody, canChange, KeptBodies } from "./call_body.ts";
 import { retryAfterOf } from "./error_frame.ts";
-import type { FloodGauge } from "./flood_gauge.ts";
+import type { FloodLimiter } from "./flood_limiter.ts";
 import type { Agreement } from "./handshake.ts";
-import { type Inflow, LONGEST_DECODED } from "./inflow.ts";
+import { MAX_EAGER_BYTES, type RecvStream } from "./recv_stream.ts";
 import type { SessionLimits } from "./limits.ts";
-import { type Outbox, textOf, unencodable } from "./outbox.ts";
+import { type FrameWriter, textOf, unencodable } from "./frame_writer.ts";
 import { PendingTable } from "./pending_table.ts";
 import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
-import { Outflow } from "./outflow.ts";
+import { SendStream } from "./send_stream.ts";
 
 /** One call over one session. */
 export interface SessionCall {
@@ -38,9 +38,9 @@ export interface SessionCall {
   /** The same without what the library has added, such as a trace: sent instead where that is too long. */
   readonly ownMetadata: Metadata | undefined;
   /** Takes the items, where a stream is what the caller wants. */
-  readonly inflow: Inflow | undefined;
+  readonly recvStream: RecvStream | undefined;
   /** Sends the arguments, where they are a stream; made when the call is sent. */
-  outflow: Outflow | undefined;
+  sendStream: SendStream | undefined;
   /** Told the result, or that a stream has come to its end, unless it failed. */
   resolve(result: unknown, metadata?: Metadata): void;
   /** Told why it failed. */
@@ -69,9 +69,9 @@ export interface CallerOptions {
 
 /** The caller's half of a session. */
 export class Caller {
-  readonly #outbox: Outbox;
+  readonly #frameWriter: FrameWriter;
   readonly #codec: Codec;
-  readonly #gauge: FloodGauge;
+  readonly #floodLimiter: FloodLimiter;
   readonly #bodies: CallBodies;
   readonly #kept: KeptBodies;
   /** How many calls the other side takes at once. */
@@ -93,20 +93,20 @@ export class Caller {
   awaiting = false;
 
   /**
-   * @param gauge Told of answers, and of those that nobody waits for
+   * @param floodLimiter Told of answers, and of those that nobody waits for
    * @param room Called when there is room, after {@linkcode takesCalls} said that there was none
    */
   constructor(
-    outbox: Outbox,
+    frameWriter: FrameWriter,
     codec: Codec,
     options: CallerOptions,
-    gauge: FloodGauge,
+    floodLimiter: FloodLimiter,
     room: (() => void) | undefined,
   ) {
     this.#room = room;
-    this.#outbox = outbox;
+    this.#frameWriter = frameWriter;
     this.#codec = codec;
-    this.#gauge = gauge;
+    this.#floodLimiter = floodLimiter;
     this.#bodies = options.bodies;
     this.#kept = new KeptBodies(options.bodies);
     this.#maxInFlight = options.agreement.peerMaxInFlight;
@@ -121,11 +121,11 @@ export class Caller {
 
   /** Sends a call, or lets it wait until there is room for it. */
   call(call: SessionCall): void {
-    const { signal, inflow } = call;
+    const { signal, recvStream } = call;
     if (signal?.aborted) return this.#abort(call);
     const waits = this.#waiting.size > 0 || !this.#hasRoom();
     if (waits && this.#full() && call.leaves?.(undefined) === true) return;
-    if (inflow !== undefined) this.#attach(call, inflow);
+    if (recvStream !== undefined) this.#attach(call, recvStream);
     if (waits) {
       if (!this.#wait(call)) return;
     } else if (!this.#send(call)) {
@@ -145,8 +145,8 @@ export class Caller {
   onReply(frame: FrameDecoder): void {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
-    if (call.inflow?.begun) throw malformed("a reply comes behind items");
-    this.#gauge.useful();
+    if (call.recvStream?.started) throw malformed("a reply comes behind items");
+    this.#floodLimiter.refund();
     this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;
@@ -184,17 +184,17 @@ export class Caller {
     const { seq, bytes, bodyStart, bodyEnd } = frame;
     const call = this.#find(seq);
     if (call === undefined) return;
-    const { inflow, method } = call;
-    if (inflow === undefined) {
+    const { recvStream, method } = call;
+    if (recvStream === undefined) {
       return this.#abandon(
         call,
         new RpcError("unimplemented", `${method} answers with a stream: use stream()`),
       );
     }
     const size = bodyEnd - bodyStart;
-    if (!inflow.spend(size)) return;
-    if (size > LONGEST_DECODED && !inflow.awaited) {
-      return inflow.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
+    if (!recvStream.spend(size)) return;
+    if (size > MAX_EAGER_BYTES && !recvStream.awaited) {
+      return recvStream.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
     }
     let item: unknown;
     try {
@@ -202,7 +202,7 @@ export class Caller {
     } catch {
       return; // the call has been abandoned
     }
-    inflow.push(item, size);
+    recvStream.push(item, size);
   }
 
   /** Takes the End of an answer. */
@@ -210,17 +210,17 @@ export class Caller {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
     this.#forget(call);
-    if (call.inflow === undefined) {
+    if (call.recvStream === undefined) {
       call.reject(new RpcError("unimplemented", `${call.method} answers with a stream: use stream()`));
     } else {
-      call.inflow.end(frame.metadata);
+      call.recvStream.end(frame.metadata);
       call.resolve(undefined);
     }
   }
 
   /** Takes credit for a stream of arguments. */
   onCredit(frame: FrameDecoder): void {
-    this.#sent.get(frame.seq)?.outflow?.credit(frame.items, frame.creditBytes);
+    this.#sent.get(frame.seq)?.sendStream?.credit(frame.items, frame.creditBytes);
   }
 
   /** What has been written so far may be overwritten from now on: saves the arguments that are kept. */
@@ -274,9 +274,9 @@ export class Caller {
   moveAway(reason: RpcError): void {
     this.offerWaiting(() => true);
     for (const call of this.#sent.values()) {
-      if (call.inflow !== undefined || call.outflow !== undefined) continue;
+      if (call.recvStream !== undefined || call.sendStream !== undefined) continue;
       if (call.leaves?.(endedWith(reason, false)) !== true) continue;
-      writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
+      writeShort(this.#frameWriter.beginFrame(), Kind.Cancel, call.seq);
       this.#forget(call);
     }
   }
@@ -292,7 +292,7 @@ export class Caller {
           continue;
         }
         if (call.deadline < next) next = call.deadline;
-        if (call.inflow === undefined) this.awaiting = true;
+        if (call.recvStream === undefined) this.awaiting = true;
       }
     }
     return next;
@@ -314,14 +314,14 @@ export class Caller {
   }
 
   #hasRoom(): boolean {
-    const outbox = this.#outbox;
-    return this.#sent.size < this.#maxInFlight && !this.held && !outbox.encoding &&
-      outbox.unsent <= this.#maxUnsent;
+    const frameWriter = this.#frameWriter;
+    return this.#sent.size < this.#maxInFlight && !this.held && !frameWriter.encoding &&
+      frameWriter.unsent <= this.#maxUnsent;
   }
 
   /** Whether a further call has to wait for longer than until this turn is over. */
   #full(): boolean {
-    return this.held || this.pending >= this.#maxInFlight || this.#outbox.unsent > this.#maxUnsent;
+    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unsent > this.#maxUnsent;
   }
 
   /** Calls `room` once there is some, if a call looked for it in vain. */
@@ -339,7 +339,7 @@ export class Caller {
     if (inFlight >= this.#maxInFlight) {
       return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
     }
-    return `the connection was full: ${this.#outbox.unsent} bytes wait to be written (maxUnsentBytes)`;
+    return `the connection was full: ${this.#frameWriter.unsent} bytes wait to be written (maxUnsentBytes)`;
   }
 
   /** Lets a call wait for room, with its arguments as they are now. Returns whether it does. */
@@ -358,30 +358,30 @@ export class Caller {
   }
 
   #send(call: SessionCall): boolean {
-    const outbox = this.#outbox;
-    if (call.inflow?.over) {
+    const frameWriter = this.#frameWriter;
+    if (call.recvStream?.closed) {
       // Nobody wants it any more.
       this.#settle(call, canceled(call.method, undefined, true));
       return false;
     }
     // Less than 1 ms left is sent as 1: 0 would mean no limit.
-    const left = Math.floor(call.deadline - outbox.now());
+    const left = Math.floor(call.deadline - frameWriter.now());
     const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
     const { args, body } = call;
     const streams = isAsyncIterable(args);
-    const out = outbox.open();
+    const out = frameWriter.beginFrame();
     const start = out.length;
     beginCall(out, seq, call.method, timeout, call.metadata);
     let bodyStart = out.length;
     // A call without a body says that its arguments follow as items.
     const value = streams ? undefined : args === undefined ? null : args;
-    let error = outbox.seal(out, start, value, body);
+    let error = frameWriter.endFrame(out, start, value, body);
     if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
       for (const metadata of shortened(call.metadata, call.ownMetadata)) {
         beginCall(out, seq, call.method, timeout, metadata);
         bodyStart = out.length;
-        error = outbox.seal(out, start, value, body);
+        error = frameWriter.endFrame(out, start, value, body);
         if (error?.code !== "resource_exhausted") break;
       }
     }
@@ -390,7 +390,7 @@ export class Caller {
       return false;
     }
     if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
-      call.body = this.#kept.keep(out, bodyStart, start + FRAME_HEAD_BYTES + outbox.sealed);
+      call.body = this.#kept.keep(out, bodyStart, start + FRAME_HEAD_BYTES + frameWriter.frameLength);
     }
     this.#nextSeq = seq + 2;
     call.seq = seq;
@@ -401,10 +401,10 @@ export class Caller {
     return this.#sent.has(seq);
   }
 
-  #attach(call: SessionCall, inflow: Inflow): void {
-    inflow.attach({
-      grant: (items, bytes) => writeCredit(this.#outbox.open(), call.seq, items, bytes),
-      left: () => {
+  #attach(call: SessionCall, recvStream: RecvStream): void {
+    recvStream.attach({
+      grant: (items, bytes) => writeCredit(this.#frameWriter.beginFrame(), call.seq, items, bytes),
+      consumerLeft: () => {
         if (call.seq === 0 && !this.#waiting.has(call)) return;
         this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`));
       },
@@ -412,10 +412,14 @@ export class Caller {
   }
 
   async #sendItems(call: SessionCall, source: Streamable): Promise<void> {
-    const sink = this.#outbox.sink(call.seq, this.#maxUnsent, (error) => this.#abandon(call, error));
-    const flow = call.outflow = new Outflow(sink);
+    const sink = this.#frameWriter.streamSink(
+      call.seq,
+      this.#maxUnsent,
+      (error) => this.#abandon(call, error),
+    );
+    const flow = call.sendStream = new SendStream(sink);
     try {
-      if (await flow.send(source)) writeShort(this.#outbox.open(), Kind.End, call.seq);
+      if (await flow.send(source)) writeShort(this.#frameWriter.beginFrame(), Kind.End, call.seq);
     } catch (error) {
       const message = `The arguments of ${call.method} failed: ${textOf(error)}`;
       this.#abandon(call, isRpcError(error) ? error : new RpcError("canceled", message, { cause: error }));
@@ -428,7 +432,7 @@ export class Caller {
     if (call === undefined && (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1))) {
       throw malformed(`call ${seq} was never made`);
     }
-    if (call === undefined) this.#gauge.useless();
+    if (call === undefined) this.#floodLimiter.charge();
     return call;
   }
 
@@ -461,7 +465,7 @@ export class Caller {
   /** Ends a call without an answer, and tells the other side that nobody waits any more. */
   #abandon(call: SessionCall, error: RpcError): void {
     if (call.seq > 0 && !this.#sent.has(call.seq)) return;
-    if (call.seq > 0 && !this.#closed) writeShort(this.#outbox.open(), Kind.Cancel, call.seq);
+    if (call.seq > 0 && !this.#closed) writeShort(this.#frameWriter.beginFrame(), Kind.Cancel, call.seq);
     this.#settle(call, error);
   }
 
@@ -474,9 +478,9 @@ export class Caller {
   /** Takes a call out of the table, and all that it holds. */
   #forget(call: SessionCall): void {
     this.#sent.delete(call.seq);
-    call.outflow?.stop();
+    call.sendStream?.stop();
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Whoever waits gets the room when the turn is over, so there must be one.
-    if (this.#waiting.size > 0 || this.#wanted) this.#outbox.now();
+    if (this.#waiting.size > 0 || this.#wanted) this.#frameWriter.now();
   }
 }

@@ -1,25 +1,25 @@
 // From an address to a Session on the dialling side: connect, by TLS, WebSocket or through HTTP if the address asks for
 // it, shake hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
-import type { AlarmClock } from "./alarm.ts";
-import type { Lookup } from "../call/dispatch.ts";
+import type { AlarmClock } from "./alarm_clock.ts";
+import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
-import { advised } from "../transport/advice.ts";
+import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
 import type { Conn, Network } from "../transport/conn.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
-import { textOf } from "./outbox.ts";
+import { textOf } from "./frame_writer.ts";
 import { checkDialable } from "../transport/runtime.ts";
 import { isWithin, type Reach, type Token } from "../transport/secure.ts";
 import { Session, type SessionOptions } from "./session.ts";
-import type { Tally } from "./tally.ts";
+import type { LimitCounters } from "./limit_counters.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
 import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "../transport/tls.ts";
 import { dialShowing } from "../transport/tls_dial.ts";
@@ -29,7 +29,7 @@ import { dialWebSocket } from "../transport/websocket.ts";
 export interface DialOptions {
   readonly codec: Codec;
   readonly limits: SessionLimits;
-  readonly tally: Tally;
+  readonly counters: LimitCounters;
   /** Wakes the client's sessions. */
   readonly clock: AlarmClock;
   /** Keeps the encoded arguments of the client's calls. */
@@ -70,7 +70,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, tally, clock, bodies, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, counters, clock, bodies, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
   const stop = new AbortController();
@@ -107,7 +107,7 @@ export async function dial(
       dialled: true,
       prefix: reader.rest(),
       limits,
-      tally,
+      counters,
       clock,
       bodies,
       names,

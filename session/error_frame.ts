@@ -4,7 +4,7 @@
 import type { RpcError } from "../call/error.ts";
 import { type Metadata, NOT_STARTED, RETRY_AFTER, withEntries } from "../call/metadata.ts";
 import { beginError, endFrame } from "../codec/frame.ts";
-import type { Outbox } from "./outbox.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 
 /** As much of an error's message, in UTF-16 units, as fits in the shortest frame that a peer may insist on. */
 const SHORT_MESSAGE = 64;
@@ -21,7 +21,7 @@ const DIGITS = /^[0-9]{1,9}$/;
  * @returns Why it could not be sent with all that it carries, if it could not
  */
 export function writeError(
-  outbox: Outbox,
+  frameWriter: FrameWriter,
   seq: number,
   error: RpcError,
   own: Metadata | undefined,
@@ -30,15 +30,15 @@ export function writeError(
   const { details } = error;
   const least = notStarted ? NOT_STARTED_METADATA : undefined;
   const metadata = withRetryAfter(own ?? least, error.retryAfter);
-  let unsendable = attempt(outbox, seq, error, metadata, details);
+  let unsendable = attempt(frameWriter, seq, error, metadata, details);
   if (unsendable !== undefined && error.retryAfter !== undefined) {
-    unsendable = attempt(outbox, seq, error, own ?? least, details);
+    unsendable = attempt(frameWriter, seq, error, own ?? least, details);
   }
   if (unsendable === undefined) return undefined;
-  if (attempt(outbox, seq, error, metadata, undefined) === undefined) return unsendable;
-  if (attempt(outbox, seq, error, least, details) === undefined) return unsendable;
-  if (attempt(outbox, seq, error, least, undefined) === undefined) return unsendable;
-  const out = outbox.open();
+  if (attempt(frameWriter, seq, error, metadata, undefined) === undefined) return unsendable;
+  if (attempt(frameWriter, seq, error, least, details) === undefined) return unsendable;
+  if (attempt(frameWriter, seq, error, least, undefined) === undefined) return unsendable;
+  const out = frameWriter.beginFrame();
   const start = out.length;
   beginError(out, seq, error.code, error.message.slice(0, SHORT_MESSAGE), least);
   endFrame(out, start);
@@ -62,14 +62,14 @@ function withRetryAfter(
 
 /** Writes it with these, or nothing, and returns why not. */
 function attempt(
-  outbox: Outbox,
+  frameWriter: FrameWriter,
   seq: number,
   { code, message }: RpcError,
   metadata: Metadata | undefined,
   details: unknown,
 ): RpcError | undefined {
-  const out = outbox.open();
+  const out = frameWriter.beginFrame();
   const start = out.length;
   beginError(out, seq, code, message, metadata);
-  return outbox.seal(out, start, details);
+  return frameWriter.endFrame(out, start, details);
 }

@@ -51,7 +51,7 @@ class EventLoop {
   }
 
   /** Whether the event loop has not come round for longer than sessions may keep it. */
-  overdue(now: number): boolean {
+  shouldYield(now: number): boolean {
     if (this.#timer !== undefined) {
       if (this.#setBy === setTimeout) return now - this.#askedAt > LATENESS;
       // Whoever waits belongs to that time.
@@ -66,7 +66,7 @@ class EventLoop {
   }
 
   /** Resolves when it has come round; every session that waits goes on then. */
-  round(): Promise<void> {
+  yielded(): Promise<void> {
     return (this.#round ??= deferred<void>()).promise;
   }
 
@@ -74,8 +74,8 @@ class EventLoop {
    * Waits while it is overdue, before work of which thousands of connections may have some at once, such as when they begin
    * or end: what arrives on others meanwhile is not to be behind all of that.
    */
-  async turn(): Promise<void> {
-    while (this.overdue(performance.now())) await this.round();
+  async yieldIfDue(): Promise<void> {
+    while (this.shouldYield(performance.now())) await this.yielded();
   }
 
   #cameRound(): void {
@@ -110,13 +110,13 @@ export const eventLoop: EventLoop = new EventLoop();
  * When to look at the clock: every so many frames that it is about every millisecond while they come without end. To
  * look at it for each would cost as much as decoding one.
  */
-export class Pace {
+export class ClockSampler {
   #left = 1;
   #stride = 1;
   #lookedAt = 0;
 
   /** Counts a frame. Returns the time if it was looked at, and else undefined. */
-  step(): number | undefined {
+  sample(): number | undefined {
     return --this.#left > 0 ? undefined : this.#look();
   }
 

@@ -1,7 +1,7 @@
 // The handshake on both sides: one line of JSON each way, in bounded time and size. What the lines say is
 // codec/option.ts; what follows is a Session's.
 
-import type { Identity, PeerCertificate } from "../call/dispatch.ts";
+import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { checkIdentity } from "../call/identity.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -18,7 +18,7 @@ import {
   refusal,
   shown,
 } from "../codec/option.ts";
-import { ANSWER_STARTS, gotInstead } from "../transport/advice.ts";
+import { ANSWER_STARTS, gotInstead } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
 import { eventLoop } from "./event_loop.ts";
 import type { LineReader } from "../transport/line_reader.ts";
@@ -118,7 +118,7 @@ export async function acceptHandshake(
   try {
     const line = await readLine(reader, "the option", OPTION_STARTS);
     if (line === null) return null;
-    await eventLoop.turn();
+    await eventLoop.yieldIfDue();
     if (state.answered) return null;
     const option = decodeOption(line);
     state.judging = "codec";

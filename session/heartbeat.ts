@@ -3,7 +3,7 @@
 
 import { Kind, writeShort } from "../codec/frame.ts";
 import type { SessionLimits } from "./limits.ts";
-import type { Outbox } from "./outbox.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 
 /**
  * How soon a silent peer is asked, in ms, while calls wait for its answer, or after it has ended its side; and how soon
@@ -39,7 +39,7 @@ export class Heartbeat {
   readonly #timeout: number;
   /** After a longer silence, or a longer sleep of this process, either side may have given the connection up. */
   readonly #trusted: number;
-  readonly #outbox: Outbox;
+  readonly #frameWriter: FrameWriter;
   readonly #owner: HeartbeatOwner;
   #pingedAt = -Infinity;
   #pings = 0;
@@ -63,20 +63,25 @@ export class Heartbeat {
    * @param limits `heartbeatInterval` and `heartbeatTimeout`; an interval of 0 = no heartbeat
    * @param peerInterval After how long a silence the peer pings, in ms; Infinity = never, or unknown
    */
-  constructor(limits: SessionLimits, outbox: Outbox, owner: HeartbeatOwner, peerInterval = Infinity) {
+  constructor(
+    limits: SessionLimits,
+    frameWriter: FrameWriter,
+    owner: HeartbeatOwner,
+    peerInterval = Infinity,
+  ) {
     const on = limits.heartbeatInterval > 0;
     this.interval = on ? limits.heartbeatInterval : Infinity;
     this.probeInterval = on ? Math.min(SOON, this.interval) : Infinity;
     this.#timeout = limits.heartbeatTimeout;
     this.#trusted = on ? Math.min(this.interval, peerInterval) + SOON : Infinity;
-    this.#outbox = outbox;
+    this.#frameWriter = frameWriter;
     this.#owner = owner;
     this.#patience = this.probeInterval;
     this.watching = !on;
-    this.receivedAt = this.#lookedAt = outbox.lately;
+    this.receivedAt = this.#lookedAt = frameWriter.cachedNow;
     this.#lookAt = this.due;
-    this.#comparedAt = on ? outbox.lately : Infinity;
-    this.#clockOffset = Date.now() - outbox.lately;
+    this.#comparedAt = on ? frameWriter.cachedNow : Infinity;
+    this.#clockOffset = Date.now() - frameWriter.cachedNow;
   }
 
   /** When a peer that stays silent is to be looked at; Infinity without heartbeat. */
@@ -175,7 +180,7 @@ export class Heartbeat {
   /** Looks at a peer that has not answered yet. Returns when to look again. */
   #unanswered(now: number, stalled: boolean): number {
     // A ping behind much that is not written yet has not been heard; whether writes get on is another's question.
-    const stuck = this.#outbox.unsent > PING_STUCK;
+    const stuck = this.#frameWriter.unsent > PING_STUCK;
     if (stuck || this.#stuck || stalled) this.#pingedAt = now;
     this.#stuck = stuck;
     const due = this.#pingedAt + this.#timeout;
@@ -188,6 +193,6 @@ export class Heartbeat {
   }
 
   #ping(): void {
-    writeShort(this.#outbox.open(), Kind.Ping, ++this.#pings);
+    writeShort(this.#frameWriter.beginFrame(), Kind.Ping, ++this.#pings);
   }
 }

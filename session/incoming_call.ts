@@ -1,12 +1,12 @@
 // One call of the other side while it is being answered. Made and kept by the callee's half of a session; handlers see it as
 // their context.
 
-import type { IdentifiedContext, Identity, Method, Peer } from "../call/dispatch.ts";
+import type { IdentifiedContext, Identity, Method, Peer } from "../call/handler.ts";
 import type { RpcError } from "../call/error.ts";
 import { type Metadata, toMetadata } from "../call/metadata.ts";
-import type { AnswerWatch } from "../call/watch.ts";
-import type { Inflow } from "./inflow.ts";
-import type { Outflow } from "./outflow.ts";
+import type { ServerCallObserver } from "../call/call_observer.ts";
+import type { RecvStream } from "./recv_stream.ts";
+import type { SendStream } from "./send_stream.ts";
 import { type PeerSession, SessionPeer } from "./session_peer.ts";
 
 /** A call being answered: what the session knows of it, and the context that its handler sees. */
@@ -14,9 +14,9 @@ export class IncomingCall implements IdentifiedContext {
   /** Whether it has had its answer or is owed none. */
   answered = false;
   /** Takes the arguments, where they are a stream. */
-  inflow: Inflow | undefined;
+  recvStream: RecvStream | undefined;
   /** Sends the answer, where that is a stream. */
-  outflow: Outflow | undefined;
+  sendStream: SendStream | undefined;
   #peer: Peer | undefined;
   #replyMetadata: Map<string, string | Uint8Array> | undefined;
   #abort: AbortController | undefined;
@@ -33,7 +33,7 @@ export class IncomingCall implements IdentifiedContext {
   declare readonly target: Method;
   declare readonly arrived: number;
   /** Who watches it; set before its handler is started, or never. */
-  declare watch?: AnswerWatch | undefined;
+  declare observer?: ServerCallObserver | undefined;
 
   constructor(
     method: string,
@@ -54,7 +54,7 @@ export class IncomingCall implements IdentifiedContext {
   }
 
   get peer(): Peer {
-    return this.#peer ??= new SessionPeer(this.session, this, this.target.watcher?.back);
+    return this.#peer ??= new SessionPeer(this.session, this, this.target.observer?.back);
   }
 
   /** Who calls: as an interceptor has said, else as `authenticate` has. */
@@ -97,7 +97,7 @@ export class IncomingCall implements IdentifiedContext {
 
   /** Whether its handler has waited for its caller for `limit` ms. Known from the second look on. */
   stalled(now: number, limit: number): boolean {
-    const [sent, received] = [this.outflow?.stats(), this.inflow?.stats()];
+    const [sent, received] = [this.sendStream?.stats(), this.recvStream?.stats()];
     const waits = sent?.waitsFor === "credit" || sent === undefined && received?.waitsFor === "peer";
     const items = (sent?.items ?? 0) + (received?.items ?? 0);
     if (!waits) this.stall = undefined;
@@ -109,7 +109,7 @@ export class IncomingCall implements IdentifiedContext {
   abort(reason: RpcError): void {
     this.#reason ??= reason;
     this.#abort?.abort(this.#reason);
-    this.inflow?.fail(this.#reason, true);
-    this.outflow?.stop();
+    this.recvStream?.fail(this.#reason, true);
+    this.sendStream?.stop();
   }
 }

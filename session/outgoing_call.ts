@@ -3,17 +3,17 @@
 
 import { ambient } from "../call/ambient.ts";
 import { type CallOptions, checkCallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
-import type { CallContext } from "../call/dispatch.ts";
+import type { CallContext } from "../call/handler.ts";
 import { isRpcError, ofCall, rejection, type RpcError } from "../call/error.ts";
 import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
-import type { CallWatch, CallWatcher } from "../call/watch.ts";
+import type { ClientCallObserver, ClientObserver } from "../call/call_observer.ts";
 import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { CallBody } from "./call_body.ts";
 import type { SessionCall } from "./caller.ts";
-import type { Inflow } from "./inflow.ts";
-import type { Outflow } from "./outflow.ts";
+import type { RecvStream } from "./recv_stream.ts";
+import type { SendStream } from "./send_stream.ts";
 
 /** Who hears how an attempt at a call went. */
 export interface AttemptListener {
@@ -22,7 +22,7 @@ export interface AttemptListener {
   /** The attempt is over: with an answer, or with an error. */
   done(error?: RpcError): void;
   /** There is no attempt after all, or it goes on elsewhere: nothing is known about the server. */
-  leave(): void;
+  release(): void;
 }
 
 /** What the calls of one client have in common. */
@@ -30,7 +30,7 @@ export interface CallDefaults {
   /** ms for calls that name no timeout; Infinity = none. */
   readonly timeout: number;
   /** Who watches them; absent = nobody. */
-  readonly watcher?: CallWatcher;
+  readonly observer?: ClientObserver;
   /** Takes a call that failed if it may be sent again, and returns whether it does. */
   readonly again?: (call: OutgoingCall, error: RpcError) => boolean;
   /** Takes a call to another connection, as {@linkcode SessionCall.leaves}. */
@@ -66,9 +66,9 @@ export class OutgoingCall implements SessionCall, PickContext {
   // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
   seq = 0;
   declare deadline: number;
-  outflow: Outflow | undefined = undefined;
+  sendStream: SendStream | undefined = undefined;
   /** Takes the items, where a stream is what is wanted. */
-  declare readonly inflow: Inflow | undefined;
+  declare readonly recvStream: RecvStream | undefined;
   declare readonly method: string;
   declare readonly args: unknown;
   body: CallBody | undefined = undefined;
@@ -81,13 +81,13 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
   declare readonly onError: ((error: unknown) => void) | undefined;
   /** Who watches it; set when it is made, or never. */
-  declare watch?: CallWatch | undefined;
+  declare observer?: ClientCallObserver | undefined;
   readonly #defaults: CallDefaults;
 
   /**
    * @param onResult Told the result, once, unless it fails
    * @param onError Told why it failed, once; left out, `onResult` is given a promise that rejects with it
-   * @param inflow Takes the items, where a stream is what is wanted
+   * @param recvStream Takes the items, where a stream is what is wanted
    * @param outer The call whose answering this one is part of
    * @throws {TypeError} If the method is not text, an option is unknown, or the signal or the metadata are invalid
    * @throws {RangeError} If the timeout is negative or not a number
@@ -99,7 +99,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     defaults: CallDefaults,
     onResult: (result: unknown, metadata?: Metadata) => void,
     onError?: (error: unknown) => void,
-    inflow?: Inflow,
+    recvStream?: RecvStream,
     outer: CallContext | undefined = ambient.current(),
   ) {
     if (typeof method !== "string") {
@@ -110,7 +110,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.#defaults = defaults;
     this.onResult = onResult;
     this.onError = onError;
-    this.inflow = inflow;
+    this.recvStream = recvStream;
     const terms = this.#terms = options === undefined ? NO_TERMS : termsOf(options);
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
@@ -122,7 +122,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.signal = outer === undefined ? signal : joined(signal, outer.signal);
     this.metadata = outer === undefined ? metadata : traced(metadata, outer.metadata);
     this.deadline = outer === undefined ? Infinity : outer.deadline;
-    if (defaults.watcher !== undefined) this.watch = defaults.watcher.watch(this, outer);
+    if (defaults.observer !== undefined) this.observer = defaults.observer.observe(this, outer);
   }
 
   /** Whether a failed attempt may be followed by another. */
@@ -157,12 +157,12 @@ export class OutgoingCall implements SessionCall, PickContext {
    */
   begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
-    this.watch?.begin(now, address);
+    this.observer?.begin(now, address);
   }
 
   /** Whether its arguments or its answer are a stream. */
   get streams(): boolean {
-    return this.inflow !== undefined || isAsyncIterable(this.args);
+    return this.recvStream !== undefined || isAsyncIterable(this.args);
   }
 
   /**
@@ -170,13 +170,13 @@ export class OutgoingCall implements SessionCall, PickContext {
    * deadline, which is how long the caller wanted to follow them.
    */
   faultOf(error: RpcError): RpcError | undefined {
-    return error.code === "deadline_exceeded" && this.inflow?.begun ? undefined : error;
+    return error.code === "deadline_exceeded" && this.recvStream?.started ? undefined : error;
   }
 
   /** Settles it with a result, for good. */
   settle(result: unknown, metadata?: Metadata): void {
     this.body?.release();
-    this.watch?.end();
+    this.observer?.end();
     this.onResult(result, metadata);
   }
 
@@ -184,7 +184,7 @@ export class OutgoingCall implements SessionCall, PickContext {
   fail(error: unknown): void {
     this.body?.release();
     if (isRpcError(error)) ofCall(error, this.method, this.listener?.address);
-    this.watch?.failed(error);
+    this.observer?.failed(error);
     if (this.onError === undefined) this.onResult(rejection(error));
     else this.onError(error);
   }

@@ -2,18 +2,18 @@
 // writer and the alarm; its two halves, Caller and Callee, own the calls. Everything ends in one place,
 // `#terminate`. Made by the client's channels and by servers.
 
-import type { Identity, Lookup, PeerCertificate } from "../call/dispatch.ts";
+import type { Identity, Lookup, PeerCertificate } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
 import { shownPeer } from "../call/identity.ts";
 import { Kind, writeGoAway, writeShort } from "../codec/frame.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { Alarm, type AlarmClock, type Sleeper } from "./alarm.ts";
+import { Alarm, type AlarmClock, type Sleeper } from "./alarm_clock.ts";
 import type { CallBodies } from "./call_body.ts";
 import { Callee, type CalleeOwner } from "./callee.ts";
-import { eventLoop, Pace } from "./event_loop.ts";
-import { FloodGauge } from "./flood_gauge.ts";
+import { ClockSampler, eventLoop } from "./event_loop.ts";
+import { FloodLimiter } from "./flood_limiter.ts";
 import type { IncomingCall } from "./incoming_call.ts";
 import { Caller, type SessionCall } from "./caller.ts";
 import type { Conn } from "../transport/conn.ts";
@@ -21,11 +21,11 @@ import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "../transport/linger.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
-import { Outbox, type OutboxOwner, textOf } from "./outbox.ts";
+import { FrameWriter, type FrameWriterOwner, textOf } from "./frame_writer.ts";
 import type { SessionState, SessionStats } from "./session_stats.ts";
-import type { PeerPlaces } from "./places.ts";
-import type { Tally } from "./tally.ts";
-import { Writer, type WriterOwner } from "./writer.ts";
+import type { PeerCallSlots } from "./call_slots.ts";
+import type { LimitCounters } from "./limit_counters.ts";
+import { ConnWriter, type ConnWriterOwner } from "./conn_writer.ts";
 
 /** What a session is made of, besides its Conn. Times in ms. */
 export interface SessionOptions {
@@ -38,9 +38,9 @@ export interface SessionOptions {
   /** What this side allows. */
   readonly limits: SessionLimits;
   /** What the sessions of one client or server count together. */
-  readonly tally: Tally;
+  readonly counters: LimitCounters;
   /** Places for handlers, which all connections of a server share; absent = as many as there are calls. */
-  readonly places?: PeerPlaces;
+  readonly slots?: PeerCallSlots;
   /** Wakes them, likewise. */
   readonly clock: AlarmClock;
   /** Keeps the encoded arguments of their calls, likewise. */
@@ -82,7 +82,7 @@ const STATES: readonly SessionState[] = ["open", "leaving", "draining", "closing
 const STALL = 1_000;
 
 /** Calls both ways over one connection. */
-export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, HeartbeatOwner {
+export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, CalleeOwner, HeartbeatOwner {
   /** Resolves when the connection is closed and nothing of it is left. Never rejects. */
   readonly closed: Promise<void>;
 
@@ -90,14 +90,14 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   readonly #options: SessionOptions;
   readonly #limits: SessionLimits;
   readonly #frames: FrameDecoder;
-  readonly #writer: Writer;
-  readonly #outbox: Outbox;
+  readonly #writer: ConnWriter;
+  readonly #frameWriter: FrameWriter;
   /** Made for the first call of this side: servers hardly ever call. */
   #caller: Caller | undefined;
   readonly #callee: Callee;
   readonly #alarm: Alarm;
-  readonly #gauge: FloodGauge;
-  readonly #pace = new Pace();
+  readonly #floodLimiter: FloodLimiter;
+  readonly #clockSampler = new ClockSampler();
   readonly #heart: Heartbeat;
   readonly #began: number;
 
@@ -123,13 +123,13 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#options = options;
     this.#limits = limits;
     this.#frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
-    this.#writer = new Writer(conn, this);
-    this.#outbox = new Outbox(this.#writer, codec, peerMaxFrameBytes, this);
-    this.#gauge = new FloodGauge(limits.maxUselessFrames);
-    this.#callee = new Callee(this.#outbox, codec, options, this.#gauge, this);
+    this.#writer = new ConnWriter(conn, this);
+    this.#frameWriter = new FrameWriter(this.#writer, codec, peerMaxFrameBytes, this);
+    this.#floodLimiter = new FloodLimiter(limits.maxUselessFrames);
+    this.#callee = new Callee(this.#frameWriter, codec, options, this.#floodLimiter, this);
     this.#alarm = new Alarm(this, options.clock);
-    this.#heart = new Heartbeat(limits, this.#outbox, this, agreement.peerHeartbeatInterval);
-    this.#began = this.#outbox.lately;
+    this.#heart = new Heartbeat(limits, this.#frameWriter, this, agreement.peerHeartbeatInterval);
+    this.#began = this.#frameWriter.cachedNow;
     this.#alarm.by(this.#heart.due);
     eventLoop.enter();
     this.closed = this.#run();
@@ -190,7 +190,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** Bytes that have not left. */
   get unsent(): number {
-    return this.#outbox.unsent;
+    return this.#frameWriter.unsent;
   }
 
   /** How it stands. */
@@ -212,7 +212,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** The time in this turn of the event loop, in ms: what deadlines are counted from. */
   now(): number {
-    return this.#outbox.now();
+    return this.#frameWriter.now();
   }
 
   /** Calls a method of the other side. A call that finds no room waits for it. */
@@ -247,7 +247,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     if (this.#state >= State.Draining) return;
     this.#state = State.Draining;
     this.#refusing = true;
-    writeGoAway(this.#outbox.open(), this.#callee.lastSeq, "unavailable", "The connection is being drained");
+    writeGoAway(
+      this.#frameWriter.beginFrame(),
+      this.#callee.lastSeq,
+      "unavailable",
+      "The connection is being drained",
+    );
     this.#options.draining?.();
     this.#closeIfIdle();
   }
@@ -270,7 +275,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#closeIfIdle();
   }
 
-  /** @ignore For the outbox. */
+  /** @ignore For the frameWriter. */
   onTurnBegun(now: number): void {
     this.#caller?.saveArgs();
     // While it is not read from, its silence says nothing.
@@ -281,7 +286,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#hold();
   }
 
-  /** @ignore For the outbox. */
+  /** @ignore For the frameWriter. */
   onTurn(now: number): void {
     this.#callee.measure();
     if (this.#sends) this.#caller?.fill();
@@ -293,10 +298,10 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** @ignore For the writer. */
   onProgress(): void {
     // What has left may be overwritten: outside of a turn not before the next one begins.
-    if (this.#outbox.turning) this.#caller?.saveArgs();
-    if (this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return;
+    if (this.#frameWriter.inTurn) this.#caller?.saveArgs();
+    if (this.#frameWriter.unsent > this.#limits.maxUnsentBytes / 2) return;
     if (this.#sends) this.#caller?.fill();
-    this.#outbox.resume();
+    this.#frameWriter.resume();
     if (!this.#peerEnded) this.#goOn();
   }
 
@@ -308,7 +313,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** @ignore For the alarm: looks at everything that has a time, and asks to be woken for the next. */
   onAlarm(now: number, late: number): void {
     // What is read from now on came after this.
-    this.#outbox.lookedAtClock(now);
+    this.#frameWriter.setNow(now);
     // After a stall of this process, what the peer sent meanwhile is still unread: it gets as long again.
     const patience = late > STALL ? late : 0;
     const { pending } = this;
@@ -330,7 +335,13 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   #calls(): Caller {
     if (this.#caller !== undefined) return this.#caller;
     const { agreement, room } = this.#options;
-    const caller = this.#caller = new Caller(this.#outbox, agreement.codec, this.#options, this.#gauge, room);
+    const caller = this.#caller = new Caller(
+      this.#frameWriter,
+      agreement.codec,
+      this.#options,
+      this.#floodLimiter,
+      room,
+    );
     caller.held = this.#heart.doubtful;
     return caller;
   }
@@ -351,13 +362,13 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
         if (this.#state >= State.Closing) break;
         const count = await this.#conn.read(frames.space());
         if (count === null) {
-          await eventLoop.turn();
+          await eventLoop.yieldIfDue();
           this.#onEnd();
           break;
         }
         frames.filled(count);
         // A little early at worst: to ask for the time here would cost each call as much as its decoding.
-        this.#heart.receivedAt = this.#outbox.lately;
+        this.#heart.receivedAt = this.#frameWriter.cachedNow;
         this.#arrivedAt = 0;
       }
     } catch (error) {
@@ -379,17 +390,17 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
         this.#onFrame();
         // Answers are read in any case: two sides that wait for each other to read would wait for ever.
         const answering = frames.kind === Kind.Call || frames.kind === Kind.Ping;
-        if (answering && this.#outbox.unsent > this.#limits.maxUnsentBytes / 2) return this.#pause();
-        const now = this.#pace.step();
-        if (now !== undefined && this.#onTime(now)) return eventLoop.round();
+        if (answering && this.#frameWriter.unsent > this.#limits.maxUnsentBytes / 2) return this.#pause();
+        const now = this.#clockSampler.sample();
+        if (now !== undefined && this.#onTime(now)) return eventLoop.yielded();
       }
     } catch (error) {
-      const limit = this.#gauge.over ? "uselessFrames" : "frames";
+      const limit = this.#floodLimiter.exceeded ? "uselessFrames" : "frames";
       this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)), limit);
     }
     if (this.#state !== State.Open) this.#closeIfIdle();
     if (frames.partial > 0 && this.#frameAt === 0) {
-      this.#frameAt = this.#outbox.now();
+      this.#frameAt = this.#frameWriter.now();
       this.#alarm.by(this.#frameAt + this.#limits.frameTimeout);
     }
     return undefined;
@@ -397,9 +408,9 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** The clock was looked at between two frames. Returns whether others are to have their turn. */
   #onTime(now: number): boolean {
-    this.#outbox.lookedAtClock(now);
-    this.#gauge.leak(now);
-    return eventLoop.overdue(now);
+    this.#frameWriter.setNow(now);
+    this.#floodLimiter.leak(now);
+    return eventLoop.shouldYield(now);
   }
 
   #onFrame(): void {
@@ -409,7 +420,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
         return this.#calls().onReply(frame);
       case Kind.Call:
         if (this.#owns(frame.seq)) throw malformed(`call ${frame.seq} has a number of the other side`);
-        if (this.#arrivedAt === 0) this.#arrivedAt = this.#outbox.now();
+        if (this.#arrivedAt === 0) this.#arrivedAt = this.#frameWriter.now();
         if (!this.#refusing) this.#callee.onCall(frame, this.#arrivedAt);
         return;
       case Kind.Error:
@@ -417,12 +428,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
       case Kind.Cancel:
         return this.#callee.onCancel(frame.seq);
       case Kind.Ping:
-        this.#gauge.useless();
-        writeShort(this.#outbox.open(), Kind.Pong, frame.seq);
-        this.#heart.onPing(this.#outbox.now());
+        this.#floodLimiter.charge();
+        writeShort(this.#frameWriter.beginFrame(), Kind.Pong, frame.seq);
+        this.#heart.onPing(this.#frameWriter.now());
         return this.#hold();
       case Kind.Pong:
-        this.#heart.onPong(this.#outbox.now(), frame.seq);
+        this.#heart.onPong(this.#frameWriter.now(), frame.seq);
         return this.#hold();
       case Kind.GoAway:
         return this.#onGoAway();
@@ -493,7 +504,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** Sees to it that a call ends in time, and that a peer is asked soon that does not answer it. */
   #wakeFor({ deadline }: SessionCall): void {
     // A turn that begins looks whether the peer may have gone meanwhile.
-    const now = this.#outbox.now();
+    const now = this.#frameWriter.now();
     if (!this.#heart.watching) this.#alarm.by(this.#heart.watch(now));
     this.#alarm.by(deadline);
   }
@@ -525,7 +536,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
 
   /** Gives up on a peer that cannot be told any more. */
   #cutOff(why: string, limit: "writeTimeout" | "heartbeatTimeout"): void {
-    this.#options.tally[limit]++;
+    this.#options.counters[limit]++;
     this.#options.log?.(`Cut off ${shownPeer(this.address, this.identity)}: ${why}`);
     this.#terminate(this.#lost(why));
   }
@@ -576,12 +587,12 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
   /** The peer did what the protocol does not allow: it is told, and the connection ends. */
   #violated(error: RpcError, limit: "frames" | "frameTimeout" | "uselessFrames"): void {
     if (this.#state >= State.Closing) return;
-    this.#options.tally[limit]++;
+    this.#options.counters[limit]++;
     this.#options.log?.(`Closing the connection of ${shownPeer(this.address, this.identity)}`, error);
     const reason = new RpcError("unavailable", `The connection was closed: ${error.message}`, {
       cause: error,
     });
-    writeGoAway(this.#outbox.open(), this.#callee.lastSeq, error.code, error.message);
+    writeGoAway(this.#frameWriter.beginFrame(), this.#callee.lastSeq, error.code, error.message);
     this.#caller?.endAll(reason, true);
     this.#callee.endAll(reason);
     this.#linger(true);
@@ -624,7 +635,7 @@ export class Session implements Sleeper, WriterOwner, OutboxOwner, CalleeOwner, 
     this.#callee.endAll(reason);
     this.#writer.stop();
     this.#conn.close();
-    this.#options.places?.close();
+    this.#options.slots?.close();
     this.#goOn();
     this.#options.ended?.(reason);
   }

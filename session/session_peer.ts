@@ -2,9 +2,9 @@
 // back is part of answering the call that it is made for: it ends with it.
 
 import type { CallOptions } from "../call/call_options.ts";
-import type { CallContext, Identity, Peer, PeerCertificate } from "../call/dispatch.ts";
+import type { CallContext, Identity, Peer, PeerCertificate } from "../call/handler.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
-import type { CallWatcher } from "../call/watch.ts";
+import type { ClientObserver } from "../call/call_observer.ts";
 import { type ServiceClient, serviceClient } from "../call/typed.ts";
 import { openStream } from "./call_stream.ts";
 import type { SessionCall } from "./caller.ts";
@@ -34,12 +34,12 @@ export class SessionPeer implements Peer {
   readonly #defaults: CallDefaults;
   #identity: Identity | undefined;
 
-  /** @param watcher Watches the calls back; absent = nobody does */
-  constructor(session: PeerSession, outer: CallContext, watcher?: CallWatcher) {
+  /** @param observer Watches the calls back; absent = nobody does */
+  constructor(session: PeerSession, outer: CallContext, observer?: ClientObserver) {
     this.#session = session;
     this.#identity = session.identity;
     this.#outer = outer;
-    this.#defaults = watcher === undefined ? DEFAULTS : { ...DEFAULTS, watcher };
+    this.#defaults = observer === undefined ? DEFAULTS : { ...DEFAULTS, observer };
   }
 
   /** Says who a caller is, for one of its calls. */
@@ -89,7 +89,7 @@ export class SessionPeer implements Peer {
   #start(call: OutgoingCall): void {
     const now = this.#session.now();
     const { address } = this.#session;
-    call.listener = { address, done() {}, leave() {} };
+    call.listener = { address, done() {}, release() {} };
     call.begin(now, address);
     if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
     else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));

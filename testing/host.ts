@@ -2,7 +2,7 @@
 
 import { type Address, formatAddress } from "../discovery/endpoint.ts";
 import type { Conn, Listener, Network } from "../transport/conn.ts";
-import { Link } from "./conn.ts";
+import { Link } from "./sim_conn.ts";
 import { carryBody } from "./http_body.ts";
 import { abortable, type Path } from "./path.ts";
 import { type HttpHandler, LAST_PORT, Ports } from "./ports.ts";

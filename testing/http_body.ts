@@ -1,6 +1,6 @@
 // The body of an HTTP answer on its way through a simulated network. Used by SimHost.
 
-import type { Link, SimConn } from "./conn.ts";
+import type { Link, SimConn } from "./sim_conn.ts";
 
 /** As much as is read at once. */
 const CHUNK = 65_536;

@@ -1,9 +1,9 @@
 // A network in one process: hosts with names, and everything that can go wrong between them.
 
-import type { Link, SimConn } from "./conn.ts";
+import type { Link, SimConn } from "./sim_conn.ts";
 import { SimHost } from "./host.ts";
 import { checkConditions, type Conditions, type Path } from "./path.ts";
-import { seeded } from "./random.ts";
+import { seeded } from "./seeded_random.ts";
 import { Trace } from "./trace.ts";
 import { Wiring } from "./wiring.ts";
 

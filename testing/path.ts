@@ -1,7 +1,7 @@
 // The way from one host to another, in one direction: its conditions, and whether anything gets through.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { checkDraw, type Draw, draw } from "./random.ts";
+import { checkDraw, type Draw, draw } from "./seeded_random.ts";
 import type { Trace } from "./trace.ts";
 
 /** What the way from one host to another is like. Times are rounded up to whole ms. */

@@ -1,7 +1,7 @@
 // The ports of one simulated host: who listens where, and who answers HTTP there.
 
 import type { Conn, Listener } from "../transport/conn.ts";
-import type { SimConn } from "./conn.ts";
+import type { SimConn } from "./sim_conn.ts";
 
 /** Answers HTTP requests, as what `Deno.serve` takes does. */
 export type HttpHandler = (request: Request) => Response | Promise<Response>;

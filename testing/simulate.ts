@@ -2,7 +2,7 @@
 
 import { Replaced } from "./globals.ts";
 import { SimNetwork } from "./network.ts";
-import { seeded, seededCrypto } from "./random.ts";
+import { seeded, seededCrypto } from "./seeded_random.ts";
 import { SimTime, type SimTimeOptions, type UntilOptions } from "./time.ts";
 
 /** Options of {@linkcode simulate}. */

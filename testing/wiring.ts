@@ -1,6 +1,6 @@
 // What the hosts of one simulated network share: who there is, the ways between them, and what happened.
 
-import type { Link } from "./conn.ts";
+import type { Link } from "./sim_conn.ts";
 import { type Conditions, Path } from "./path.ts";
 import type { Ports } from "./ports.ts";
 import type { Trace } from "./trace.ts";

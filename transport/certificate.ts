@@ -1,7 +1,7 @@
 // What a client's certificate says of it, read from the certificate itself (X.509, RFC 5280, in DER). Node's texts of
 // the same put all names into one, where a name that contains a comma passes for two. Used by tls_acceptor.ts.
 
-import type { PeerCertificate } from "../call/dispatch.ts";
+import type { PeerCertificate } from "../call/handler.ts";
 
 /** One element of DER. */
 interface Element {

@@ -3,7 +3,7 @@
 
 import type { Address } from "../discovery/endpoint.ts";
 
-import type { PeerCertificate } from "../call/dispatch.ts";
+import type { PeerCertificate } from "../call/handler.ts";
 
 /** One connection, as a session sees it. Only one read and one write may be under way at a time. */
 export interface Conn {

@@ -3,7 +3,7 @@
 // are handed to a fetch handler, one a connection.
 
 import { RpcError } from "../call/error.ts";
-import { ANSWER_STARTS, gotInstead } from "./advice.ts";
+import { ANSWER_STARTS, gotInstead } from "./wrong_protocol.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 import { requestUrl } from "./request_url.ts";

@@ -3,7 +3,7 @@
 
 import type { Socket } from "node:net";
 import type { SecureVersion, Server, TlsOptions, TLSSocket } from "node:tls";
-import type { PeerCertificate } from "../call/dispatch.ts";
+import type { PeerCertificate } from "../call/handler.ts";
 import { readCertificate } from "./certificate.ts";
 import { Recent } from "./recent.ts";
 import { nodeModule } from "./runtime.ts";

@@ -4,7 +4,7 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type Deferred, deferred } from "../call/deferred.ts";
-import type { PeerCertificate } from "../call/dispatch.ts";
+import type { PeerCertificate } from "../call/handler.ts";
 import type { Conn } from "./conn.ts";
 
 /** The most that one write takes, so that its progress can be seen. */

@@ -78,7 +78,7 @@ export class Peers implements PeerPicker, AsyncDisposable {
     const client = await connect(servers, {
       balancer: ring,
       ejection: false,
-      failMode: "fast",
+      failMode: "failfast",
       timeout: FETCH_TIMEOUT,
       maxFrameBytes: MAX_VALUE_BYTES + 64 * 1024,
       ...SILENCE,

@@ -39,7 +39,7 @@ const CONNECTION: ConnectOptions = {
   connectTimeout: HELLO_TIMEOUT,
   heartbeatInterval: 2_000,
   heartbeatTimeout: 3_000,
-  failMode: "fast",
+  failMode: "failfast",
 };
 
 /**

@@ -1,9 +1,9 @@
 // Who a caller is: what `authenticate` returns is what handlers, logs, the snapshot and the page show.
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import type { CallContext, Identity } from "../../call/dispatch.ts";
+import type { CallContext, Identity } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { logCalls, requireToken, sendToken } from "../../call/interceptors.ts";
+import { logCalls, requireToken, sendToken } from "../../call/standard_interceptors.ts";
 import { connect } from "../../client/mod.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
 

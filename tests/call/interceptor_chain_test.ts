@@ -230,7 +230,7 @@ Deno.test("limitConcurrency: a stream counts until it has ended, on either side"
     const limit = limitConcurrency(2);
     await using link = await Linked.open(QUIET, atServer ? [limit] : [], atServer ? [] : [limit]);
     const { client } = link;
-    const options = { failMode: "fast" } as const;
+    const options = { failMode: "failfast" } as const;
     const open = [client.stream("S.quiet", null, options), client.stream("S.quiet", null, options)];
     for (const stream of open) assertEquals((await stream.next()).value, 1);
     await fails(client.stream("S.two", null, options).next(), "resource_exhausted", "More than 2 calls");

@@ -2,7 +2,7 @@
 // added is left out, and neither the call nor its connection is lost over it.
 
 import { assertEquals, assertRejects } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
 import { Server } from "../../server/mod.ts";
@@ -36,7 +36,7 @@ async function open() {
       });
     },
   });
-  const client = await connect((await front.listen("tcp@127.0.0.1:0")).address, { failMode: "fast" });
+  const client = await connect((await front.listen("tcp@127.0.0.1:0")).address, { failMode: "failfast" });
   const stop = new AbortController();
   const neighbor = assertRejects(
     () => client.call("Front.wait", undefined, { signal: stop.signal }),

@@ -1,7 +1,7 @@
 // What handlers send beside results and errors, and what becomes of what cannot be sent. Over memory and TCP.
 
 import { assertEquals } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { fails, testSession } from "../support/session_pair.ts";
 

@@ -137,7 +137,7 @@ for (
     await using server = new Server({ maxUselessFrames: 100 }).register("S", METHODS);
     for (const interceptor of interceptors) server.use(interceptor);
     const { address } = await server.listen("tcp@127.0.0.1:0");
-    await using client = await connect(address, { failMode: "fast" });
+    await using client = await connect(address, { failMode: "failfast" });
     const codes = (count: number) =>
       Promise.all(Array.from({ length: count }, () => client.call("S.nope").catch((error) => error.code)));
     assertEquals(await codes(50), Array(50).fill("unimplemented"));

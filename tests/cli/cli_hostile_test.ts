@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { nearest } from "../../call/nearest.ts";
-import { columns } from "../../cli/text.ts";
+import { columns } from "../../cli/format.ts";
 import { RESERVED } from "../../call/reflection.ts";
 import { type Interceptor, Server } from "../../mod.ts";
 import { cli } from "../support/cli_shell.ts";

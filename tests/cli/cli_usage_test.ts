@@ -5,7 +5,7 @@ import config from "../../deno.json" with { type: "json" };
 import { COMMANDS } from "../../cli/commands.ts";
 import { readArgs } from "../../cli/flags.ts";
 import { nearest } from "../../call/nearest.ts";
-import { columns } from "../../cli/text.ts";
+import { columns } from "../../cli/format.ts";
 import { cli } from "../support/cli_shell.ts";
 
 Deno.test("cli: without a command the usage goes to the error output, and the code is 2", async () => {

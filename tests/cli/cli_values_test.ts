@@ -4,7 +4,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { CborCodec, decode, encode, Simple, Tagged } from "../../codec/mod.ts";
 import { parseValue } from "../../cli/parse_value.ts";
 import { printValue } from "../../cli/print_value.ts";
-import { printable } from "../../cli/text.ts";
+import { printable } from "../../cli/format.ts";
 import { UsageError } from "../../cli/usage_error.ts";
 
 const VALUES: [unknown, string][] = [

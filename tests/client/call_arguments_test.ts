@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import type { Interceptor } from "../../call/interceptor.ts";
 import { type Client, connect, type ConnectOptions } from "../../client/mod.ts";
 import { MultiServers } from "../../discovery/mod.ts";
@@ -146,8 +146,8 @@ Deno.test("arguments: backup, fork and broadcast send the same to every server",
     client.call("Row.put", row, { idempotent: true, failMode: { fork: 2 } }),
     client.call("Row.put", row, { idempotent: true, failMode: { backup: 0 } }),
     client.broadcast("Row.put", row),
-    client.call("Row.put", row, { failMode: "same" }),
-    client.call("Row.put", row, { failMode: "fast" }),
+    client.call("Row.put", row, { failMode: "retry" }),
+    client.call("Row.put", row, { failMode: "failfast" }),
   ];
   row.id = 9;
   await Promise.all(calls);

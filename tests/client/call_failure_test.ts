@@ -2,7 +2,7 @@
 // handler attached; and that a signal's own timeout is a deadline.
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import type { Interceptor } from "../../call/interceptor.ts";
 import { type Client, connect, type ConnectOptions } from "../../client/mod.ts";
@@ -42,7 +42,7 @@ async function open(options: ConnectOptions = {}) {
     },
   });
   const { address } = await server.listen("tcp@127.0.0.1:0");
-  const client = await connect(address, { failMode: "fast", ...options });
+  const client = await connect(address, { failMode: "failfast", ...options });
   return {
     address,
     client,
@@ -80,7 +80,7 @@ Deno.test("error: metadata of an error that a second server passes on arrive", a
   await using back = await open();
   await using front = new Server().register("Front", { forward: () => back.client.call("Bad.refuse") });
   const { address } = await front.listen("tcp@127.0.0.1:0");
-  await using client = await connect(address, { failMode: "fast" });
+  await using client = await connect(address, { failMode: "failfast" });
   const error = await failed(client.call("Front.forward"));
   assertEquals([...error.metadata], [...metadata]);
   assertEquals({ method: error.method, address: error.address }, { method: "Front.forward", address });

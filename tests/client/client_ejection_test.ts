@@ -32,7 +32,7 @@ async function fleet(size: number) {
   };
 }
 
-const ejected = (client: Client) => client.stats().endpoints.map(({ ejected }) => ejected !== undefined);
+const ejected = (client: Client) => client.stats().endpoints.map(({ health }) => health !== undefined);
 
 /** How many of the calls failed. */
 async function failed(client: Client, calls: number, key?: (n: number) => string): Promise<number> {
@@ -52,7 +52,7 @@ for (
 ) {
   Deno.test(`ejection: with ${balancer}, a server whose calls fail is set aside, and comes back when it works again`, async () => {
     await using here = await fleet(3);
-    const ejection = { firstTime: 400 };
+    const ejection = { baseTime: 400 };
     await using client = await connect(new MultiServers(here.addresses), { balancer, ejection });
     const key = (n: number) => `${n}`;
     const errors = await failed(client, 100, key);
@@ -72,7 +72,7 @@ for (
 
 Deno.test("ejection: while a server goes on failing, one call in each of its times is all it gets", async () => {
   await using here = await fleet(2);
-  await using client = await connect(new MultiServers(here.addresses), { ejection: { firstTime: 50 } });
+  await using client = await connect(new MultiServers(here.addresses), { ejection: { baseTime: 50 } });
   const began = performance.now();
   let calls = 0;
   let errors = 0;
@@ -124,7 +124,7 @@ Deno.test("ejection: a server that is down is set aside until it can be reached,
   here.trouble.on = false;
   const address = `tcp@127.0.0.1:${freePort()}`;
   // However long it would be set aside: its connection is what counts.
-  const ejection = { firstTime: 60_000 };
+  const ejection = { baseTime: 60_000 };
   await using client = await connect(new MultiServers([...here.addresses, address]), { ejection });
   assertEquals(await failed(client, 20), 0);
   assertEquals(ejected(client), [false, true]);
@@ -158,7 +158,7 @@ Deno.test("ejection: a server that leaves in good order is not set aside", async
 
 Deno.test("ejection: a call for which there is no other server goes to one that is set aside", async () => {
   await using here = await fleet(2);
-  const options = { ejection: { firstTime: 60_000 } };
+  const options = { ejection: { baseTime: 60_000 } };
   await using client = await connect(new MultiServers(here.addresses), options);
   await failed(client, 20);
   assertEquals(ejected(client), [true, false]);
@@ -229,7 +229,7 @@ Deno.test("balancer: is told once of each server that it picked how the call wen
   for await (const item of client.stream("S.count")) assert(Number(item) > 0);
   for await (const _ of client.stream("S.count")) break;
   await client.call("S.ok", null, { failMode: { fork: 3 }, idempotent: true });
-  await client.call("S.ok", null, { failMode: "same" });
+  await client.call("S.ok", null, { failMode: "retry" });
   await client.broadcast("S.ok");
   await until(() => client.stats().pending === 0, "all is over");
   await until(() => balancer.picked.length === balancer.done_.length, "it has heard of all");
@@ -278,7 +278,7 @@ Deno.test("balancer: what one of the user's own throws when it is told something
 
 Deno.test("ejection: options that are none are refused by connect", async () => {
   const address = "tcp@127.0.0.1:1";
-  await assertRejects(() => connect(address, { ejection: { share: 2 } }), RangeError, "ejection.share");
+  await assertRejects(() => connect(address, { ejection: { maxShare: 2 } }), RangeError, "ejection.maxShare");
   await assertRejects(
     () => connect(address, { retryBudget: { ratio: -1 } }),
     RangeError,

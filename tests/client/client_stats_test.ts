@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { connect, MultiServers, RpcError, Server } from "../../mod.ts";
-import { Tally } from "../../session/tally.ts";
+import { LimitCounters } from "../../session/limit_counters.ts";
 import { freePort, Link, RawServer } from "../support/service_link.ts";
 import { fails, Patient, until } from "../support/session_pair.ts";
 
@@ -40,7 +40,7 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     inFlight: 0,
     unknownMethods: 0,
     unsentBytes: 0,
-    limits: new Tally().stats(),
+    limits: new LimitCounters().stats(),
     methods: ["A.ok", "A.fail", "A.wait", "B.later"].map((method) => ({
       method,
       calls: 0,

@@ -50,7 +50,7 @@ const unavailable = () => {
 };
 
 Deno.test("failMode over: an idempotent call goes to another server, any other does not; it is the default", async () => {
-  for (const failMode of ["over", undefined] as const) {
+  for (const failMode of ["failover", undefined] as const) {
     await using here = await fleet(2, (index) => index === 0 ? unavailable() : "ok");
     await using client = await connect(here.servers, { balancer: inOrder(), ejection: false });
     assertEquals(await client.call("S.work", 1, { idempotent: true, failMode }), "ok");
@@ -64,7 +64,7 @@ Deno.test("failMode fast: an error is passed on, whether the server answered it 
   await using here = await fleet(2, (index) => index === 0 ? unavailable() : "ok");
   const down = `tcp@127.0.0.1:${freePort()}`;
   for (const own of [true, false]) {
-    const failMode = "fast";
+    const failMode = "failfast";
     const byClient = {
       balancer: inOrder(),
       ejection: false as const,
@@ -80,14 +80,14 @@ Deno.test("failMode fast: an error is passed on, whether the server answered it 
     for (let id = 0; id < 3; id++) await fails(other.call("S.work", id, options), "unavailable", down);
     assertEquals(here.executed.length, 3);
     // A call may choose otherwise than its client.
-    assertEquals(await other.call("S.work", 9, { failMode: "over" }), "ok");
+    assertEquals(await other.call("S.work", 9, { failMode: "failover" }), "ok");
   }
 });
 
 Deno.test("failMode same: tries the same server again, four times in all, if the call is idempotent", async () => {
   let healthyAfter = 2;
   await using here = await fleet(2, (index) => index === 0 && healthyAfter-- > 0 ? unavailable() : index);
-  await using client = await connect(here.servers, { balancer: inOrder(), failMode: "same" });
+  await using client = await connect(here.servers, { balancer: inOrder(), failMode: "retry" });
   assertEquals(await client.call("S.work", 1, { idempotent: true }), 0);
   assertEquals(here.executed.splice(0), [[0, 1], [0, 1], [0, 1]]);
   healthyAfter = 9;
@@ -105,9 +105,9 @@ Deno.test("failMode same: waits for a server that is away for a moment, no longe
     balancer: inOrder(),
   });
   const began = performance.now();
-  await fails(client.call("S.work", 1, { failMode: "same", timeout: 50 }), "deadline_exceeded");
+  await fails(client.call("S.work", 1, { failMode: "retry", timeout: 50 }), "deadline_exceeded");
   assertLess(performance.now() - began, 250);
-  const call = client.call("S.work", 2, { failMode: "same" });
+  const call = client.call("S.work", 2, { failMode: "retry" });
   await using server = new Server().register("S", { work: () => "back" });
   await server.listen(address);
   assertEquals(await call, "back");
@@ -115,7 +115,7 @@ Deno.test("failMode same: waits for a server that is away for a moment, no longe
 
 Deno.test("failMode same: a call that may have been executed never claims that it was not", async () => {
   await using here = await fleet(1, unavailable);
-  await using client = await connect(here.servers, { failMode: "same", ejection: false });
+  await using client = await connect(here.servers, { failMode: "retry", ejection: false });
   const error = await fails(client.call("S.work", 1, { idempotent: true, timeout: 60 }), "deadline_exceeded");
   assert(here.executed.length > 0);
   assertEquals(error.notStarted, false);
@@ -280,7 +280,7 @@ Deno.test("backup and fork: the reply's metadata is that of the answer", async (
     who = reply.metadata.get("who");
     return reply;
   };
-  for (const failMode of ["same", { backup: 5 }, { fork: 2 }] as FailMode[]) {
+  for (const failMode of ["retry", { backup: 5 }, { fork: 2 }] as FailMode[]) {
     await using client = await connect(new MultiServers(addresses), { interceptors: [read] });
     assertEquals(await client.call("S.who", null, { idempotent: true, failMode }), who);
   }
@@ -339,7 +339,11 @@ Deno.test("failMode: what is none is refused, with what there is", async () => {
   await using client = await connect(here.servers);
   for (const failMode of wrong as FailMode[]) {
     await assertRejects(() => connect("tcp@127.0.0.1:1", { failMode }), TypeError, "Cannot use failMode");
-    await assertRejects(() => client.call("S.work", 1, { failMode }), TypeError, '"over", "fast", "same"');
+    await assertRejects(
+      () => client.call("S.work", 1, { failMode }),
+      TypeError,
+      '"failover", "failfast", "retry"',
+    );
   }
   for (const failMode of [{ fork: 1 }, { fork: 65 }, { fork: 2.5 }, { backup: -1 }, { backup: NaN }]) {
     await assertRejects(

@@ -86,8 +86,8 @@ Deno.test("silent server: calls that may not run twice stay, and fail with the c
   }));
 
 const STAYS: [string, CallOptions, ConnectOptions?][] = [
-  ["failMode fast", { idempotent: true, failMode: "fast" }],
-  ["failMode same", { idempotent: true, failMode: "same" }],
+  ["failMode fast", { idempotent: true, failMode: "failfast" }],
+  ["failMode same", { idempotent: true, failMode: "retry" }],
   ["no retry budget", { idempotent: true }, { retryBudget: { ratio: 0, reserve: 0 } }],
   ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: 0 }],
 ];

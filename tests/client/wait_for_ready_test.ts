@@ -17,7 +17,7 @@ import { simulate, type Simulation } from "../../testing/mod.ts";
 import { fails } from "../support/session_pair.ts";
 
 const WAIT: CallOptions = { waitForReady: true };
-const MODES: (FailMode | undefined)[] = [undefined, "fast", "same", { backup: 20 }, { fork: 2 }];
+const MODES: (FailMode | undefined)[] = [undefined, "failfast", "retry", { backup: 20 }, { fork: 2 }];
 
 function client({ network }: Simulation, names: string[], options: ConnectOptions = {}) {
   const list = new MultiServers(names.map((name) => `tcp@${name}:1`));
@@ -61,7 +61,7 @@ Deno.test("unavailable: a dial that times out is no deadline of a call, and fail
         assertEquals([error.notStarted, error.remote], [true, false]);
       }
     }
-    const call = calling.call("S.name", null, { failMode: "same" });
+    const call = calling.call("S.name", null, { failMode: "retry" });
     deaf.close();
     await using _server = await serve(sim, "one");
     assertEquals(await call, "one");
@@ -115,7 +115,7 @@ Deno.test("waitForReady: calls wait for a server that is away to come back", () 
     await using _ = calling;
     assertEquals(await calling.call("S.name"), "one");
     // A call that is under way is sent again over the next connection, if it may be.
-    const lost = MODES.filter((mode) => mode !== "fast").map((failMode) =>
+    const lost = MODES.filter((mode) => mode !== "failfast").map((failMode) =>
       calling.call("S.nap", 1_000, { ...WAIT, idempotent: true, failMode })
     );
     const once = fails(calling.call("S.nap", 1_000, WAIT), "unavailable");
@@ -205,7 +205,7 @@ Deno.test("wait for ready: a call whose token is refused by all servers ends as 
   const server = new Server({ authenticate: (token) => token === "new" && "client" });
   const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:0");
   let token = "old";
-  for (const failMode of [undefined, "fast", "same"] as const) {
+  for (const failMode of [undefined, "failfast", "retry"] as const) {
     token = "old";
     await using client = await connect(new MultiServers([address]), { token: () => token });
     const options: CallOptions = { ...WAIT, failMode, idempotent: true };

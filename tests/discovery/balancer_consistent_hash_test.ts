@@ -2,7 +2,7 @@
 // and that load is bounded.
 
 import { assert, assertEquals, assertLess, assertLessOrEqual, assertThrows } from "@std/assert";
-import { createBalancer } from "../../discovery/balancers.ts";
+import { createBalancer } from "../../discovery/create_balancer.ts";
 import type { Balancer } from "../../discovery/balancer.ts";
 import { ConsistentHashBalancer } from "../../discovery/consistent_hash.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";

@@ -2,8 +2,8 @@
 
 import { assertEquals, assertInstanceOf, assertStrictEquals, assertThrows } from "@std/assert";
 import type { Balancer } from "../../discovery/balancer.ts";
-import { type BalancerName, createBalancer } from "../../discovery/balancers.ts";
-import { RandomBalancer } from "../../discovery/random.ts";
+import { type BalancerName, createBalancer } from "../../discovery/create_balancer.ts";
+import { RandomBalancer } from "../../discovery/random_balancer.ts";
 import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
 
 Deno.test("createBalancer makes a new one for each client", () => {

@@ -1,7 +1,7 @@
 // The balancer "random": the contract of every balancer, and that each server has the same chance.
 
 import { assertLess } from "@std/assert";
-import { RandomBalancer } from "../../discovery/random.ts";
+import { RandomBalancer } from "../../discovery/random_balancer.ts";
 import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
 
 testBalancer("random", () => new RandomBalancer({ random: seeded(1) }));

@@ -6,7 +6,7 @@ import { RpcError } from "../../call/error.ts";
 import { jsonPieces } from "../../discovery/json_pieces.ts";
 import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discovery/registry_discovery.ts";
 import { MAX_SERVERS, parseServerList } from "../../discovery/server_list.ts";
-import { Turns } from "../../discovery/turns.ts";
+import { TimeSlice } from "../../discovery/time_slice.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
 import { until } from "../support/session_pair.ts";
 
@@ -92,8 +92,8 @@ Deno.test("RegistryDiscovery: a list of more servers than there may be is refuse
 Deno.test("parseServerList: others have their turn between servers, as often as it is time", async () => {
   let rests = 0;
   const turns = {
-    over: true,
-    rest: () => {
+    expired: true,
+    yieldIfDue: () => {
       rests++;
       return Promise.resolve();
     },
@@ -108,20 +108,20 @@ Deno.test("Turns: work goes on for 10 ms, waiting is no work, and a rest is a tu
   try {
     let time = 0;
     performance.now = () => time;
-    const turns = new Turns();
+    const turns = new TimeSlice();
     time += 9;
-    assertEquals(turns.over, false);
+    assertEquals(turns.expired, false);
     await turns.wait(Promise.resolve());
     time += 1;
-    assertEquals(turns.over, true, "a read that ends at once does not reset it");
+    assertEquals(turns.expired, true, "a read that ends at once does not reset it");
     let others = false;
     setTimeout(() => others = true, 0);
-    await turns.rest();
-    assertEquals([others, turns.over], [true, false]);
+    await turns.yieldIfDue();
+    assertEquals([others, turns.expired], [true, false]);
     time += 9;
     await turns.wait(Promise.resolve().then(() => time += 100));
     time += 9;
-    assertEquals(turns.over, false);
+    assertEquals(turns.expired, false);
   } finally {
     performance.now = now;
   }

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import type { Balancer } from "../../discovery/balancer.ts";
-import { type BalancerName, createBalancer } from "../../discovery/balancers.ts";
+import { type BalancerName, createBalancer } from "../../discovery/create_balancer.ts";
 import { Ejection, type EjectionOptions } from "../../discovery/ejection.ts";
 import { count, servers } from "../support/contracts/balancer.ts";
 import { FakeClock } from "../support/fake_clock.ts";
@@ -24,18 +24,18 @@ class Rig {
     this.balancer.update(this.ejection.update(servers(from, to)));
   }
 
-  standing(port: number) {
-    return this.ejection.standing(`tcp@127.0.0.1:${port}`)!;
+  health(port: number) {
+    return this.ejection.health(`tcp@127.0.0.1:${port}`)!;
   }
 
   fail(port: number, times: number): void {
-    for (let n = 0; n < times; n++) this.standing(port).failed();
+    for (let n = 0; n < times; n++) this.health(port).failed();
   }
 
   /** The ports that are set aside. */
   get aside(): number[] {
     return this.ejection.endpoints.map(({ address }) => Number(address.split(":")[1]))
-      .filter((port) => this.standing(port).ejected);
+      .filter((port) => this.health(port).ejected);
   }
 
   /** The ports that get calls, without being tried for it. */
@@ -62,9 +62,9 @@ for (const name of NAMES) {
     assertEquals(rig.picked, [1, 3, 4]);
     await rig.clock.advance(1);
     assertEquals([rig.aside, rig.picked], [[2], [1, 2, 3, 4]]);
-    rig.standing(2).picked();
+    rig.health(2).picked();
     assertEquals(rig.picked, [1, 3, 4], "one call is enough of a trial");
-    rig.standing(2).succeeded();
+    rig.health(2).succeeded();
     assertEquals([rig.aside, rig.picked], [[], [1, 2, 3, 4]]);
     assertEquals(rig.clock.timers, 0);
   });
@@ -74,39 +74,39 @@ Deno.test("ejection: it takes failures in a row; a success between them counts f
   const rig = new Rig(2);
   for (let n = 0; n < 10; n++) {
     rig.fail(1, 4);
-    rig.standing(1).succeeded();
+    rig.health(1).succeeded();
   }
   rig.fail(1, 4);
-  rig.standing(1).undecided();
+  rig.health(1).undecided();
   assertEquals(rig.aside, []);
   rig.fail(1, 1);
   assertEquals(rig.aside, [1]);
 });
 
 Deno.test("ejection: each trial that fails doubles the time, up to the longest", async () => {
-  const rig = new Rig(2, { failures: 2, firstTime: 100, longestTime: 1_000 });
+  const rig = new Rig(2, { consecutiveFailures: 2, baseTime: 100, maxTime: 1_000 });
   rig.fail(1, 2);
   for (const time of [100, 200, 400, 800, 1_000, 1_000]) {
     await rig.clock.advance(time - 1);
-    assertEquals(rig.standing(1).pickable, false);
+    assertEquals(rig.health(1).pickable, false);
     await rig.clock.advance(1);
-    assertEquals(rig.standing(1).pickable, true, `after ${time} ms`);
-    rig.standing(1).picked();
+    assertEquals(rig.health(1).pickable, true, `after ${time} ms`);
+    rig.health(1).picked();
     rig.fail(1, 1);
   }
   assertEquals(rig.aside, [1]);
 });
 
 Deno.test("ejection: who fails again soon is set aside for longer; who has stood well begins anew", async () => {
-  const rig = new Rig(2, { failures: 1, firstTime: 100 });
+  const rig = new Rig(2, { consecutiveFailures: 1, baseTime: 100 });
   const comesBackAfter = async (time: number) => {
     rig.fail(1, 1);
     await rig.clock.advance(time - 1);
-    assertEquals(rig.standing(1).pickable, false);
+    assertEquals(rig.health(1).pickable, false);
     await rig.clock.advance(1);
-    assertEquals(rig.standing(1).pickable, true, `after ${time} ms`);
-    rig.standing(1).picked();
-    rig.standing(1).succeeded();
+    assertEquals(rig.health(1).pickable, true, `after ${time} ms`);
+    rig.health(1).picked();
+    rig.health(1).succeeded();
   };
   await comesBackAfter(100);
   await rig.clock.advance(50);
@@ -122,12 +122,12 @@ Deno.test("ejection: times differ by a fifth, so that many clients do not come b
     const clock = new FakeClock();
     const ejection = new Ejection({}, () => {}, clock, () => chance);
     ejection.update(servers(1, 2));
-    const standing = ejection.standing("tcp@127.0.0.1:1")!;
-    for (let n = 0; n < 5; n++) standing.failed();
+    const health = ejection.health("tcp@127.0.0.1:1")!;
+    for (let n = 0; n < 5; n++) health.failed();
     await clock.advance(time - 2);
-    assertEquals(standing.pickable, false);
+    assertEquals(health.pickable, false);
     await clock.advance(3);
-    assertEquals(standing.pickable, true);
+    assertEquals(health.pickable, true);
   }
 });
 
@@ -138,7 +138,7 @@ Deno.test("ejection: never more than its share of the list is set aside, and nev
     0,
   ]];
   for (const [size, share, most] of cases as [number, number, number][]) {
-    const rig = new Rig(size, { share });
+    const rig = new Rig(size, { maxShare: share });
     for (let round = 0; round < 3; round++) {
       for (let port = 1; port <= size; port++) rig.fail(port, 5);
     }
@@ -153,8 +153,8 @@ Deno.test("ejection: who found no room is set aside as soon as there is some and
   rig.fail(2, 50);
   assertEquals(rig.aside, [1]);
   await rig.clock.advance(1_000);
-  rig.standing(1).picked();
-  rig.standing(1).succeeded();
+  rig.health(1).picked();
+  rig.health(1).succeeded();
   rig.fail(2, 1);
   assertEquals(rig.aside, [2]);
 });
@@ -163,39 +163,39 @@ Deno.test("ejection: a trial that shows nothing is repeated with the next call",
   const rig = new Rig(2);
   rig.fail(1, 5);
   await rig.clock.advance(1_000);
-  rig.standing(1).picked();
-  assertEquals(rig.standing(1).pickable, false);
-  rig.standing(1).undecided();
-  assertEquals(rig.standing(1).pickable, true);
+  rig.health(1).picked();
+  assertEquals(rig.health(1).pickable, false);
+  rig.health(1).undecided();
+  assertEquals(rig.health(1).pickable, true);
 });
 
 Deno.test("ejection: calls that began before it was set aside decide nothing", async () => {
   const rig = new Rig(2);
   rig.fail(1, 5);
-  rig.standing(1).succeeded();
+  rig.health(1).succeeded();
   rig.fail(1, 20);
-  assertEquals([rig.aside, rig.standing(1).pickable], [[1], false]);
+  assertEquals([rig.aside, rig.health(1).pickable], [[1], false]);
   await rig.clock.advance(1_000);
-  assertEquals(rig.standing(1).pickable, true, "nor do they make it longer");
+  assertEquals(rig.health(1).pickable, true, "nor do they make it longer");
 });
 
 Deno.test("ejection: a new connection is a reason to try it at once; without one there is nothing to try", async () => {
   const rig = new Rig(2);
   rig.fail(1, 5);
-  rig.standing(1).disconnected();
+  rig.health(1).disconnected();
   await rig.clock.advance(60_000);
-  assertEquals(rig.standing(1).pickable, false);
-  rig.standing(1).connected();
-  assertEquals([rig.standing(1).pickable, rig.aside], [true, [1]]);
-  rig.standing(1).disconnected();
-  assertEquals(rig.standing(1).pickable, false);
-  rig.standing(1).connected();
-  rig.standing(1).picked();
-  rig.standing(1).succeeded();
+  assertEquals(rig.health(1).pickable, false);
+  rig.health(1).connected();
+  assertEquals([rig.health(1).pickable, rig.aside], [true, [1]]);
+  rig.health(1).disconnected();
+  assertEquals(rig.health(1).pickable, false);
+  rig.health(1).connected();
+  rig.health(1).picked();
+  rig.health(1).succeeded();
   assertEquals(rig.aside, []);
 });
 
-Deno.test("ejection: a new server gets its share at once, those who stay keep their standing, one that comes back is new", () => {
+Deno.test("ejection: a new server gets its share at once, those who stay keep their health, one that comes back is new", () => {
   const rig = new Rig(4);
   rig.fail(1, 5);
   rig.fail(2, 4);
@@ -203,14 +203,14 @@ Deno.test("ejection: a new server gets its share at once, those who stay keep th
   assertEquals([rig.aside, rig.picked], [[1], [2, 3, 4, 5]]);
   rig.fail(2, 1);
   assertEquals(rig.aside, [1, 2]);
-  const gone = rig.standing(1);
+  const gone = rig.health(1);
   rig.update(2, 5);
   assertEquals([rig.aside, rig.picked], [[2], [3, 4, 5]]);
   assertEquals(rig.clock.timers, 1);
   // What is still heard of it changes nothing.
   for (let n = 0; n < 20; n++) gone.failed();
   gone.connected();
-  gone.letIn();
+  gone.uneject();
   assertEquals([rig.picked, rig.clock.timers], [[3, 4, 5], 1]);
   rig.update(1, 5);
   assertEquals([rig.aside, rig.picked], [[2], [1, 3, 4, 5]]);
@@ -265,48 +265,48 @@ Deno.test("ejection: with consistent_hash, only the keys of who is set aside mov
   }
   assertGreater(moved, 100);
   await rig.clock.advance(1_000);
-  rig.standing(2).picked();
-  rig.standing(2).succeeded();
+  rig.health(2).picked();
+  rig.health(2).succeeded();
   assertEquals(places(), before);
 });
 
 Deno.test("ejection: options that are none are refused by their name", () => {
   const wrong: [EjectionOptions, string][] = [
-    [{ failures: 0 }, "ejection.failures"],
-    [{ failures: 1.5 }, "ejection.failures"],
-    [{ share: 1.1 }, "ejection.share"],
-    [{ share: NaN }, "ejection.share"],
-    [{ firstTime: 0 }, "ejection.firstTime"],
-    [{ firstTime: 2_000, longestTime: 1_000 }, "ejection.longestTime"],
+    [{ consecutiveFailures: 0 }, "ejection.consecutiveFailures"],
+    [{ consecutiveFailures: 1.5 }, "ejection.consecutiveFailures"],
+    [{ maxShare: 1.1 }, "ejection.maxShare"],
+    [{ maxShare: NaN }, "ejection.maxShare"],
+    [{ baseTime: 0 }, "ejection.baseTime"],
+    [{ baseTime: 2_000, maxTime: 1_000 }, "ejection.maxTime"],
   ];
   for (const [options, name] of wrong) assertThrows(() => new Rig(2, options), RangeError, name);
-  assertThrows(() => new Rig(2, { firstTime: "1" as unknown as number }), TypeError, "ejection.firstTime");
+  assertThrows(() => new Rig(2, { baseTime: "1" as unknown as number }), TypeError, "ejection.baseTime");
 });
 
 Deno.test("ejection: each server tells in a word how it stands, and when it is tried again", async () => {
   const rig = new Rig(4);
-  const two = rig.standing(2);
-  const told = () => [two.state, two.failures, two.trialIn];
-  assertEquals(told(), ["in", 0, undefined]);
+  const two = rig.health(2);
+  const told = () => [two.state, two.failures, two.probeIn];
+  assertEquals(told(), ["healthy", 0, undefined]);
   rig.fail(2, 4);
-  assertEquals(told(), ["in", 4, undefined]);
+  assertEquals(told(), ["healthy", 4, undefined]);
   two.succeeded();
-  assertEquals(told(), ["in", 0, undefined]);
+  assertEquals(told(), ["healthy", 0, undefined]);
   rig.fail(2, 5);
-  assertEquals(told(), ["out", 0, 1_000]);
+  assertEquals(told(), ["ejected", 0, 1_000]);
   await rig.clock.advance(400);
-  assertEquals(told(), ["out", 0, 600]);
+  assertEquals(told(), ["ejected", 0, 600]);
   await rig.clock.advance(600);
-  assertEquals(told(), ["due", 0, undefined]);
+  assertEquals(told(), ["half_open", 0, undefined]);
   two.picked();
-  assertEquals(told(), ["trial", 0, undefined]);
+  assertEquals(told(), ["probing", 0, undefined]);
   two.failed();
-  assertEquals(told(), ["out", 0, 2_000], "twice as long");
+  assertEquals(told(), ["ejected", 0, 2_000], "twice as long");
   two.disconnected();
   await rig.clock.advance(5_000);
-  assertEquals(told(), ["out", 0, 0], "only a connection is missing");
+  assertEquals(told(), ["ejected", 0, 0], "only a connection is missing");
   two.connected();
-  assertEquals(told(), ["due", 0, undefined]);
+  assertEquals(told(), ["half_open", 0, undefined]);
   rig.update(3, 4);
-  assertEquals(told(), ["gone", 0, undefined]);
+  assertEquals(told(), ["removed", 0, undefined]);
 });

@@ -2,16 +2,16 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CODES } from "../../call/error.ts";
-import { type BalancerName, createBalancer } from "../../discovery/balancers.ts";
+import { type BalancerName, createBalancer } from "../../discovery/create_balancer.ts";
 import { MAX_PIECE } from "../../discovery/json_pieces.ts";
 import { MAX_SERVERS } from "../../discovery/server_list.ts";
-import { SHORT_ANSWER } from "../../transport/unread_answers.ts";
+import { SHORT_ANSWER } from "../../transport/unread_responses.ts";
 import { readText } from "../support/markdown.ts";
 
 /** What the options of each section are declared in. */
 const SECTIONS: Readonly<Record<string, readonly string[]>> = {
-  "Connections and calls": ["session/limits.ts", "server/options.ts"],
-  "Clients": ["client/options.ts"],
+  "Connections and calls": ["session/limits.ts", "server/server_options.ts"],
+  "Clients": ["client/connect_options.ts"],
   "Sending again, and setting aside": ["client/retry_budget.ts", "discovery/ejection.ts"],
   "Ending": ["server/server.ts"],
   "Messages": ["codec/json.ts", "codec/cbor.ts"],
@@ -72,12 +72,13 @@ Deno.test("ERRORS.md: its table has every code, in their order", () => {
 Deno.test("BALANCING.md: its table has balancers that there are, and all of them", () => {
   const names = columnOf(readText("docs/BALANCING.md"), "`balancer`");
   for (const name of names) createBalancer(name as BalancerName);
-  const [, list = ""] = /export type BalancerName =([^;]+);/.exec(readText("discovery/balancers.ts")) ?? [];
+  const [, list = ""] = /export type BalancerName =([^;]+);/.exec(readText("discovery/create_balancer.ts")) ??
+    [];
   assertEquals(names.sort(), Array.from(list.matchAll(/"(\w+)"/g), ([, name]) => name!).sort());
 });
 
 Deno.test("SERVICES.md: its table has what a handler is told", () => {
-  const [, fields = ""] = /export interface CallContext \{([^]*?)\n\}/.exec(readText("call/dispatch.ts")) ??
+  const [, fields = ""] = /export interface CallContext \{([^]*?)\n\}/.exec(readText("call/handler.ts")) ??
     [];
   const declared = Array.from(fields.matchAll(/^ {2}readonly (\w+)\??:/gm), ([, name]) => name!);
   assertEquals(columnOf(readText("docs/SERVICES.md"), "in the context").sort(), declared.sort());

@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Latency } from "../../call/latency.ts";
 import { connect, MultiServers, RpcError, Server, type ServerStats } from "../../mod.ts";
-import { metricsText } from "../../monitoring/metrics.ts";
+import { metricsText } from "../../monitoring/server_metrics.ts";
 import { Fleet, freePort } from "../support/service_link.ts";
 import { fails, Patient } from "../support/session_pair.ts";
 import { until } from "../support/wire_harness.ts";
@@ -212,7 +212,7 @@ async function clientOf(server: Server) {
   }));
   const addresses = [...fleet.addresses, `tcp@127.0.0.1:${freePort()}`];
   const client = await connect(new MultiServers(addresses), {
-    ejection: { failures: 1, firstTime: 60_000, share: 0.4 },
+    ejection: { consecutiveFailures: 1, baseTime: 60_000, maxShare: 0.4 },
   });
   for (let n = 0; n < 6; n++) await client.call("S.ok", null, { idempotent: true }).catch(() => {});
   const state = () => client.stats().endpoints.map(({ state }) => state).join();

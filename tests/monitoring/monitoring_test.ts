@@ -205,7 +205,10 @@ Deno.test("show: whatever has stats() is shown, such as a client: its balancer, 
     (await up.listen("tcp@127.0.0.1:0")).address,
     (await down.listen("tcp@127.0.0.1:0")).address,
   ];
-  const options = { balancer: "round_robin", ejection: { failures: 3, firstTime: 60_000 } } as const;
+  const options = {
+    balancer: "round_robin",
+    ejection: { consecutiveFailures: 3, baseTime: 60_000 },
+  } as const;
   await using client = await connect(new MultiServers(addresses), options);
   await using server = new Server();
   using _shown = server.show("To <S>", client);
@@ -216,16 +219,16 @@ Deno.test("show: whatever has stats() is shown, such as a client: its balancer, 
   assertEquals([name, stats.balancer, stats.endpoints.length], ["To <S>", "round_robin", 2]);
   const [well, ill] = stats.endpoints;
   assertEquals(well, { address: addresses[0]!, state: "ready", pending: 0, weight: 1, failures: 0 });
-  const { trialIn, ...rest } = ill!;
+  const { probeIn, ...rest } = ill!;
   assertEquals(rest, {
     address: addresses[1]!,
     state: "ready",
     pending: 0,
     weight: 1,
     failures: 0,
-    ejected: "out",
+    health: "ejected",
   });
-  assert(trialIn! > 40_000 && trialIn! <= 72_000, `${trialIn} ms, 20 % more or less`);
+  assert(probeIn! > 40_000 && probeIn! <= 72_000, `${probeIn} ms, 20 % more or less`);
   const page = await (await server.fetch(fromHere(), LOCAL)).text();
   assertStringIncludes(page, "<h2>To &#60;S&#62;</h2>");
   assertStringIncludes(page, `<tr data-key="${addresses[1]}" data-state="ejected">`);

@@ -101,7 +101,7 @@ Deno.test("context: what is shown of it in a log is what handlers are told, and 
   );
   assertMatch(shown, /metadata: Map\(1\) \{ "zone" => "north" \},\s+deadline: Infinity,/);
   assertMatch(shown, /signal: AbortSignal \{[^}]*\},\s+replyMetadata: Map\(0\) \{\}\s+\}/);
-  for (const internal of ["session", "target", "seq", "answered", "inflow"]) {
+  for (const internal of ["session", "target", "seq", "answered", "recvStream"]) {
     assert(!shown.includes(internal), shown);
   }
 });

@@ -1,7 +1,7 @@
 // How a server ends: in good order, after its grace, or now. Seen from the wire.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
@@ -282,7 +282,7 @@ for (
         },
       });
       const { address } = await server.listen("tcp@127.0.0.1:0");
-      await using client = await connect(address, { failMode: "fast" });
+      await using client = await connect(address, { failMode: "failfast" });
       assertEquals(await client.call("Admin.stop"), "stopped");
       await ended;
     });
@@ -301,7 +301,7 @@ Deno.test("drain: a handler that closes its server before it returns a promise i
     },
   });
   const { address } = await server.listen("tcp@127.0.0.1:0");
-  await using client = await connect(address, { failMode: "fast" });
+  await using client = await connect(address, { failMode: "failfast" });
   assertEquals((await assertRejects(() => client.call("Admin.stop"), RpcError)).code, "unavailable");
   assertEquals(await aborted.promise, "unavailable");
   await closed;

@@ -43,32 +43,32 @@ class LateTime implements Disposable {
 Deno.test("event loop: sessions that have kept it go on when a timer comes in time again", async () => {
   using time = new LateTime();
   eventLoop.enter();
-  assertEquals(eventLoop.overdue(time.now), false);
+  assertEquals(eventLoop.shouldYield(time.now), false);
   time.pass(3);
-  assertEquals(eventLoop.overdue(time.now), true);
+  assertEquals(eventLoop.shouldYield(time.now), true);
   let turns = 0;
-  const turn = eventLoop.turn().then(() => turns++);
+  const turn = eventLoop.yieldIfDue().then(() => turns++);
   // It comes round, but late: others have work, and sockets were not looked at.
   for (const late of [10, 8, 4]) {
     time.fire(late);
     await null;
     await null;
-    assertEquals({ turns, overdue: eventLoop.overdue(time.now) }, { turns: 0, overdue: true });
+    assertEquals({ turns, overdue: eventLoop.shouldYield(time.now) }, { turns: 0, overdue: true });
   }
   time.fire(0);
   await turn;
-  assertEquals({ turns, overdue: eventLoop.overdue(time.now) }, { turns: 1, overdue: false });
+  assertEquals({ turns, overdue: eventLoop.shouldYield(time.now) }, { turns: 1, overdue: false });
   eventLoop.leave();
 });
 
 Deno.test("event loop: where it never has nothing to do, they go on all the same", async () => {
   using time = new LateTime();
   eventLoop.enter();
-  eventLoop.overdue(time.now);
+  eventLoop.shouldYield(time.now);
   time.pass(3);
   let waits = 0;
   let over = false;
-  const turn = eventLoop.turn().then(() => over = true);
+  const turn = eventLoop.yieldIfDue().then(() => over = true);
   for (; !over && waits < 1_000; waits++) {
     time.fire(10);
     await null;

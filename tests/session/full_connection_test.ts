@@ -64,7 +64,7 @@ async function fill(client: Client): Promise<() => Promise<unknown>> {
 }
 
 function failures(client: Client): (string | number)[] {
-  return client.stats().endpoints.map(({ failures, ejected }) => ejected ?? failures);
+  return client.stats().endpoints.map(({ failures, health }) => health ?? failures);
 }
 
 /** Picks the first server of the list that is not excluded, and notes how attempts went. */
@@ -105,7 +105,7 @@ for (const balancer of BALANCERS) {
 }
 
 const MODES: [string, CallOptions][] =
-  (["over", "fast", "same", { backup: 5_000 }, { fork: 2 }] as FailMode[])
+  (["failover", "failfast", "retry", { backup: 5_000 }, { fork: 2 }] as FailMode[])
     .map((failMode) => [JSON.stringify(failMode), { failMode, idempotent: typeof failMode === "object" }]);
 
 for (const [name, options] of MODES) {

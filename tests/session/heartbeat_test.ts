@@ -4,19 +4,24 @@ import { assertEquals } from "@std/assert";
 import { ByteBuffer } from "../../codec/bytes.ts";
 import { Heartbeat } from "../../session/heartbeat.ts";
 import { sessionLimits } from "../../session/limits.ts";
-import type { Outbox } from "../../session/outbox.ts";
+import type { FrameWriter } from "../../session/frame_writer.ts";
 
 /** A heartbeat that was last heard at 5 000 ms, the bytes that it writes, and what it says. */
 function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, peerInterval?: number) {
   const written = new ByteBuffer();
-  const outbox = { lately: 5_000, unsent: 0, open: () => written };
+  const frameWriter = { cachedNow: 5_000, unsent: 0, beginFrame: () => written };
   const said: string[] = [];
   let pongs = 0;
   const owner = {
     onQuiet: () => said.push("quiet"),
     onSilent: (silence: number) => said.push(`silent for ${silence}`),
   };
-  const heartbeat = new Heartbeat(sessionLimits(limits), outbox as unknown as Outbox, owner, peerInterval);
+  const heartbeat = new Heartbeat(
+    sessionLimits(limits),
+    frameWriter as unknown as FrameWriter,
+    owner,
+    peerInterval,
+  );
   /** Looks when it is time, for as long as given, and returns when the peer was pinged. */
   const pings = (from: number, to: number, waits: boolean, answers: boolean) => {
     const times: number[] = [];
@@ -31,7 +36,7 @@ function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, 
     }
     return times;
   };
-  return { heartbeat, said, written, outbox, pings };
+  return { heartbeat, said, written, frameWriter, pings };
 }
 
 Deno.test("heartbeat: a silent peer is asked, then given up", () => {

@@ -3,8 +3,8 @@
 
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { FloodGauge } from "../../session/flood_gauge.ts";
-import { QueueGate } from "../../session/queue_gate.ts";
+import { FloodLimiter } from "../../session/flood_limiter.ts";
+import { CoDel } from "../../session/codel.ts";
 import { bodyOf, call, type Frame, frame } from "../support/raw_peer.ts";
 import { Link } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
@@ -148,28 +148,28 @@ overBoth("flood: answered calls make up for pings", async (open) => {
   assertEquals(wire.limits().uselessFrames, 0);
 });
 
-Deno.test("FloodGauge: holds what it may, leaks as much a second, and is filled by nothing useful", () => {
-  const gauge = new FloodGauge(10);
-  gauge.leak(0);
-  for (let i = 0; i < 10; i++) gauge.useless();
-  assert(!gauge.over);
-  gauge.useful();
-  gauge.useless();
-  const error = assertThrows(() => gauge.useless(), RpcError, "maxUselessFrames");
-  assertEquals([(error as RpcError).code, gauge.over], ["resource_exhausted", true]);
-  gauge.leak(500);
-  assert(!gauge.over);
-  for (let i = 0; i < 4; i++) gauge.useless();
-  assertThrows(() => gauge.useless());
-  gauge.leak(60_000);
-  for (let i = 0; i < 10; i++) gauge.useless();
-  for (let i = 0; i < 50; i++) gauge.useful();
-  for (let i = 0; i < 10; i++) gauge.useless();
-  assertThrows(() => gauge.useless());
+Deno.test("FloodLimiter: holds what it may, leaks as much a second, and is filled by nothing useful", () => {
+  const limiter = new FloodLimiter(10);
+  limiter.leak(0);
+  for (let i = 0; i < 10; i++) limiter.charge();
+  assert(!limiter.exceeded);
+  limiter.refund();
+  limiter.charge();
+  const error = assertThrows(() => limiter.charge(), RpcError, "maxUselessFrames");
+  assertEquals([(error as RpcError).code, limiter.exceeded], ["resource_exhausted", true]);
+  limiter.leak(500);
+  assert(!limiter.exceeded);
+  for (let i = 0; i < 4; i++) limiter.charge();
+  assertThrows(() => limiter.charge());
+  limiter.leak(60_000);
+  for (let i = 0; i < 10; i++) limiter.charge();
+  for (let i = 0; i < 50; i++) limiter.refund();
+  for (let i = 0; i < 10; i++) limiter.charge();
+  assertThrows(() => limiter.charge());
 });
 
-Deno.test("QueueGate: bears a wait that passes, refuses while one stays, and takes up again", () => {
-  const gate = new QueueGate(100);
+Deno.test("CoDel: bears a wait that passes, refuses while one stays, and takes up again", () => {
+  const gate = new CoDel(100);
   assert(gate.admits(100, 1_000, 1_000));
   for (let now = 2_000; now <= 3_000; now += 10) assert(gate.admits(150, 1_000, now));
   assert(!gate.admits(150, 1_000, 3_001));
@@ -182,12 +182,12 @@ Deno.test("QueueGate: bears a wait that passes, refuses while one stays, and tak
   assert(!gate.admits(200, 1_000, 7_001));
 });
 
-Deno.test("QueueGate: refuses whose caller has less time left than has been waited, and nobody if it is off", () => {
-  const gate = new QueueGate(5_000);
+Deno.test("CoDel: refuses whose caller has less time left than has been waited, and nobody if it is off", () => {
+  const gate = new CoDel(5_000);
   assert(gate.admits(200, 200, 1));
   assert(!gate.admits(201, 200, 2));
   assert(gate.admits(100, 1, 3), "a short wait is nobody's fault");
-  const off = new QueueGate(0);
+  const off = new CoDel(0);
   for (let now = 0; now < 10_000; now += 100) assert(off.admits(now, 1, now));
 });
 

@@ -1,7 +1,7 @@
 // How connections end, and what becomes of the calls on them: every one is settled once, at once, with a reason.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { callOver, fails, Patient, testSession, until } from "../support/session_pair.ts";
 

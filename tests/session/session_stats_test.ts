@@ -1,20 +1,20 @@
 // What sessions and the streams in them tell of themselves.
 
 import { assert, assertEquals } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { CborCodec } from "../../codec/cbor.ts";
 import { ByteBuffer } from "../../codec/bytes.ts";
 import { connect, Server } from "../../mod.ts";
-import { Inflow } from "../../session/inflow.ts";
-import { Outflow } from "../../session/outflow.ts";
+import { RecvStream } from "../../session/recv_stream.ts";
+import { SendStream } from "../../session/send_stream.ts";
 import { fails, Patient, testSession, until } from "../support/session_pair.ts";
 
 const FIRST = { itemCredit: 64, byteCredit: 262_144 };
 
 Deno.test("stream stats: the sending end counts what has left, and says what it waits for", async () => {
   let room = false;
-  const flow = new Outflow({ hasRoom: () => room, streaming: () => {}, writeItem: () => 10 });
+  const flow = new SendStream({ hasRoom: () => room, streaming: () => {}, writeItem: () => 10 });
   const waitsFor = () => flow.stats().waitsFor;
   assertEquals(flow.stats(), { items: 0, bytes: 0, ...FIRST, waiting: 0, waitsFor: "handler" });
   const gate = Promise.withResolvers<void>();
@@ -50,8 +50,8 @@ Deno.test("stream stats: the sending end counts what has left, and says what it 
 });
 
 Deno.test("stream stats: the receiving end counts what has come, through every grant of credit", async () => {
-  const flow = new Inflow();
-  flow.attach({ grant: () => {}, left: () => {} });
+  const flow = new RecvStream();
+  flow.attach({ grant: () => {}, consumerLeft: () => {} });
   assertEquals(flow.stats(), { items: 0, bytes: 0, ...FIRST, waiting: 0, waitsFor: "handler" });
   const first = flow.next();
   assertEquals(flow.stats().waitsFor, "peer");

@@ -1,7 +1,7 @@
 // Handlers that wait for their callers do not keep the places of others, and one peer's calls do not take all of them.
 
 import { assertEquals, assertRejects } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
 import { simulate, type Simulation } from "../../testing/mod.ts";
@@ -24,7 +24,7 @@ async function open({ network }: Simulation) {
     get: async () => await null,
   });
   const { address } = await server.listen("tcp@server:1");
-  const dial = (name: string) => connect(address, { network: network.host(name), failMode: "fast" });
+  const dial = (name: string) => connect(address, { network: network.host(name), failMode: "failfast" });
   return { server, dial };
 }
 

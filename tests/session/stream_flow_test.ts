@@ -3,8 +3,8 @@
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { FIRST_BYTES, FIRST_ITEMS, Inflow } from "../../session/inflow.ts";
-import { Outflow } from "../../session/outflow.ts";
+import { INITIAL_BYTES, INITIAL_ITEMS, RecvStream } from "../../session/recv_stream.ts";
+import { SendStream } from "../../session/send_stream.ts";
 import { settle } from "../support/fake_clock.ts";
 import { testSession, until } from "../support/session_pair.ts";
 
@@ -48,14 +48,14 @@ testSession(
     const stream = pair.stream<number>("up");
     await stream.next();
     await still(() => up.produced);
-    assert(up.produced >= FIRST_ITEMS && up.produced <= FIRST_ITEMS + 1, `${up.produced}`);
+    assert(up.produced >= INITIAL_ITEMS && up.produced <= INITIAL_ITEMS + 1, `${up.produced}`);
     for (let i = 0; i < 30; i++) await stream.next();
     await still(() => up.produced);
-    assertLess(up.produced, FIRST_ITEMS + 2, "less than half was taken");
+    assertLess(up.produced, INITIAL_ITEMS + 2, "less than half was taken");
     await stream.next();
-    await until(() => up.produced >= FIRST_ITEMS + 32, "it goes on");
+    await until(() => up.produced >= INITIAL_ITEMS + 32, "it goes on");
     await still(() => up.produced);
-    assertLess(up.produced, FIRST_ITEMS + 34);
+    assertLess(up.produced, INITIAL_ITEMS + 34);
     await stream.return();
     await until(() => up.finished, "its end");
   },
@@ -99,7 +99,7 @@ testSession(
     });
     const call = pair.call("eat", up.items());
     await still(() => up.produced);
-    assert(up.produced >= FIRST_ITEMS && up.produced <= FIRST_ITEMS + 1, `${up.produced}`);
+    assert(up.produced >= INITIAL_ITEMS && up.produced <= INITIAL_ITEMS + 1, `${up.produced}`);
     gate.resolve();
     assertEquals(await call, 1_000);
     assertLess(up.produced, 1_000 + 2 * MOST_ITEMS);
@@ -160,7 +160,7 @@ testSession("a stalled stream stalls neither calls nor other streams of its conn
     assertEquals(i, count++ - 10_000);
   }
   assertEquals(count, 11_000);
-  assertEquals([stalled.produced, fed.produced], [produced, FIRST_ITEMS], "they are still stalled");
+  assertEquals([stalled.produced, fed.produced], [produced, INITIAL_ITEMS], "they are still stalled");
 
   gate.resolve();
   assertEquals(await deaf, 0);
@@ -206,51 +206,51 @@ testSession("200 000 items leave nothing behind", async (open) => {
   assertLess(grown, 60_000_000);
 });
 
-Deno.test("inflow: a consumer that never catches up leaves nothing behind", async () => {
-  const inflow = new Inflow();
-  inflow.attach({ grant: () => {}, left: () => {} });
+Deno.test("recvStream: a consumer that never catches up leaves nothing behind", async () => {
+  const recvStream = new RecvStream();
+  recvStream.attach({ grant: () => {}, consumerLeft: () => {} });
   for (let i = 0; i < 20; i++) {
-    inflow.spend(1);
-    inflow.push(i, 1);
+    recvStream.spend(1);
+    recvStream.push(i, 1);
   }
   const before = Deno.memoryUsage().heapUsed;
   for (let i = 20; i < 3_000_020; i++) {
-    inflow.spend(1);
-    inflow.push(i, 1);
-    const { value } = await inflow.next();
+    recvStream.spend(1);
+    recvStream.push(i, 1);
+    const { value } = await recvStream.next();
     if (value !== i - 20) throw new Error(`${value} in place of ${i - 20}`);
   }
   // Two places an item would be 48 MB.
   assertLess(Deno.memoryUsage().heapUsed - before, 30_000_000);
 });
 
-Deno.test("inflow: grants what was taken, half a window at a time, and more to a consumer who waits", async () => {
+Deno.test("recvStream: grants what was taken, half a window at a time, and more to a consumer who waits", async () => {
   const grants: [number, number][] = [];
-  const inflow = new Inflow();
-  inflow.attach({ grant: (items, bytes) => grants.push([items, bytes]), left: () => {} });
-  let credit = FIRST_ITEMS;
+  const recvStream = new RecvStream();
+  recvStream.attach({ grant: (items, bytes) => grants.push([items, bytes]), consumerLeft: () => {} });
+  let credit = INITIAL_ITEMS;
   const fill = (count: number, size: number) => {
     for (let i = 0; i < count; i++) {
-      inflow.spend(size);
-      inflow.push(i, size);
+      recvStream.spend(size);
+      recvStream.push(i, size);
     }
     credit -= count;
   };
   fill(64, 10);
-  for (let i = 0; i < 31; i++) await inflow.next();
+  for (let i = 0; i < 31; i++) await recvStream.next();
   assertEquals(grants, []);
-  await inflow.next();
+  await recvStream.next();
   assertEquals(grants, [[32, 320]], "others still wait: no more than was taken");
   credit += 32;
-  for (let i = 0; i < 31; i++) await inflow.next();
+  for (let i = 0; i < 31; i++) await recvStream.next();
   assertEquals(grants.length, 1);
-  await inflow.next();
-  assertEquals(grants[1], [32 + 64, 320 + FIRST_BYTES], "none waits: the window doubles");
+  await recvStream.next();
+  assertEquals(grants[1], [32 + 64, 320 + INITIAL_BYTES], "none waits: the window doubles");
   credit += 96;
   // A consumer that is always waiting.
   for (let i = 0; i < 20_000; i++) {
     const seen = grants.length;
-    const next = inflow.next();
+    const next = recvStream.next();
     fill(1, 10);
     await next;
     if (grants.length > seen) credit += grants.at(-1)![0];
@@ -263,29 +263,32 @@ Deno.test("inflow: grants what was taken, half a window at a time, and more to a
   );
 });
 
-Deno.test("inflow: a sender that spends all its bytes is granted them again when all is taken", async () => {
+Deno.test("recvStream: a sender that spends all its bytes is granted them again when all is taken", async () => {
   for (const size of [1, 4_096, 100_000, 131_072, 262_144, 5_000_000]) {
-    let items = FIRST_ITEMS, bytes = FIRST_BYTES;
-    const inflow = new Inflow();
-    inflow.attach({ grant: (more, moreBytes) => (items += more, bytes += moreBytes), left: () => {} });
+    let items = INITIAL_ITEMS, bytes = INITIAL_BYTES;
+    const recvStream = new RecvStream();
+    recvStream.attach({
+      grant: (more, moreBytes) => (items += more, bytes += moreBytes),
+      consumerLeft: () => {},
+    });
     for (let round = 0; round < 50; round++) {
       let sent = 0;
       for (; items > 0 && bytes > 0; items--, bytes -= size, sent++) {
-        inflow.spend(size);
-        inflow.push(sent, size);
+        recvStream.spend(size);
+        recvStream.push(sent, size);
       }
       assert(sent > 0, `stuck in round ${round} with items of ${size}`);
-      assertThrows(() => inflow.spend(size), RpcError, "without credit");
-      for (; sent > 0; sent--) await inflow.next();
+      assertThrows(() => recvStream.spend(size), RpcError, "without credit");
+      for (; sent > 0; sent--) await recvStream.next();
       assert(items <= MOST_ITEMS && bytes <= MOST_BYTES, `${items}, ${bytes}`);
     }
   }
 });
 
-Deno.test("outflow: credit counts from before it begins, and is refused above 2^53-1", async () => {
+Deno.test("sendStream: credit counts from before it begins, and is refused above 2^53-1", async () => {
   const written: unknown[] = [];
   let active = 0;
-  const flow = new Outflow({
+  const flow = new SendStream({
     hasRoom: () => true,
     streaming: (change) => void (active += change),
     writeItem: (value) => written.push(value) * 0,
@@ -293,35 +296,35 @@ Deno.test("outflow: credit counts from before it begins, and is refused above 2^
   flow.credit(10, 0);
   const sent = flow.send(new Counted((i) => i).items());
   await settle();
-  assertEquals([written.length, active], [FIRST_ITEMS + 10, 0]);
+  assertEquals([written.length, active], [INITIAL_ITEMS + 10, 0]);
   assertThrows(() => flow.credit(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), RpcError, "2^53-1");
   flow.stop();
   assertEquals([await sent, active], [false, 0]);
 });
 
-Deno.test("outflow: one that runs out of credit for good fails, and lets go of its source", async () => {
+Deno.test("sendStream: one that runs out of credit for good fails, and lets go of its source", async () => {
   const up = new Counted((i) => i);
-  const flow = new Outflow({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
+  const flow = new SendStream({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
   const sent = flow.send(up.items());
-  flow.dry(new RpcError("unavailable", "No credit comes any more"));
+  flow.endCredit(new RpcError("unavailable", "No credit comes any more"));
   const error = await sent.catch((error) => error);
   // It was asked once more: it might have been over.
-  assertEquals([error.code, up.produced, up.finished], ["unavailable", FIRST_ITEMS + 1, true]);
+  assertEquals([error.code, up.produced, up.finished], ["unavailable", INITIAL_ITEMS + 1, true]);
 });
 
-Deno.test("outflow: one whose credit is just enough comes to its end, though no more will be given", async () => {
-  const up = new Counted((i) => i, FIRST_ITEMS);
-  const flow = new Outflow({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
+Deno.test("sendStream: one whose credit is just enough comes to its end, though no more will be given", async () => {
+  const up = new Counted((i) => i, INITIAL_ITEMS);
+  const flow = new SendStream({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
   const sent = flow.send(up.items());
-  flow.dry(new RpcError("unavailable", "No credit comes any more"));
-  assertEquals([await sent, up.produced], [true, FIRST_ITEMS]);
+  flow.endCredit(new RpcError("unavailable", "No credit comes any more"));
+  assertEquals([await sent, up.produced], [true, INITIAL_ITEMS]);
 });
 
-Deno.test("outflow: waits while the connection has no room, and takes nothing meanwhile", async () => {
+Deno.test("sendStream: waits while the connection has no room, and takes nothing meanwhile", async () => {
   const up = new Counted((i) => i, 20);
   let room = false;
   const written: unknown[] = [];
-  const flow = new Outflow({
+  const flow = new SendStream({
     hasRoom: () => room,
     streaming: () => {},
     writeItem: (value) => {

@@ -2,7 +2,7 @@
 // cannot be sent. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { fails, streamOver, testSession, until } from "../support/session_pair.ts";
 import { type Args, idle, taken, turn, upTo } from "../support/stream_sources.ts";

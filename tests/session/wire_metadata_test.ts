@@ -1,7 +1,7 @@
 // The metadata of End on the wire, frame by frame, seen from a peer that calls by hand. Over memory and TCP.
 
 import { assertEquals } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { bodyOf, call, cbor, frame, type Item } from "../support/raw_peer.ts";
 import { assertError, end, Feed, item, open } from "../support/wire_feed.ts";
 import { assertGoAway, assertLives, ECHO, overBoth } from "../support/wire_harness.ts";

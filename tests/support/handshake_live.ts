@@ -1,7 +1,7 @@
 // A live server for tests of the handshake, and what a raw socket sees of it.
 
 import { assert, assertEquals } from "@std/assert";
-import type { ServerOptions } from "../../server/options.ts";
+import type { ServerOptions } from "../../server/server_options.ts";
 import { Server } from "../../server/server.ts";
 import { OPTION, RawPeer } from "./raw_peer.ts";
 import { portOf } from "./wire_harness.ts";

@@ -1,8 +1,8 @@
 // Two sessions that talk to each other, over memory and over TCP: every promise of a session is tested over both.
 
-import { AlarmClock } from "../../session/alarm.ts";
+import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals, fail } from "@std/assert";
-import type { Handler } from "../../call/dispatch.ts";
+import type { Handler } from "../../call/handler.ts";
 import { type Code, RpcError } from "../../call/error.ts";
 import { toMetadata } from "../../call/metadata.ts";
 import { CborCodec } from "../../codec/cbor.ts";
@@ -12,11 +12,11 @@ import { CallStream, endsAtOnce } from "../../session/call_stream.ts";
 import { ServiceTable } from "../../call/service.ts";
 import type { Conn } from "../../transport/conn.ts";
 import { type SessionLimits, sessionLimits } from "../../session/limits.ts";
-import { Inflow } from "../../session/inflow.ts";
-import { connPair } from "../../testing/conn.ts";
+import { RecvStream } from "../../session/recv_stream.ts";
+import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { Session } from "../../session/session.ts";
-import { Tally } from "../../session/tally.ts";
+import { LimitCounters } from "../../session/limit_counters.ts";
 import { dialTcp, listenTcp } from "../../transport/tcp.ts";
 
 /** A Conn that counts what it writes and can be broken. */
@@ -100,7 +100,7 @@ export class Pair implements AsyncDisposable {
     const common = {
       prefix: new Uint8Array(0),
       limits,
-      tally: new Tally(),
+      counters: new LimitCounters(),
       clock: new AlarmClock(),
       bodies: new CallBodies(MAX_HELD_BYTES),
       names: new KeyCache(),
@@ -178,8 +178,8 @@ export function callOver(
       signal,
       metadata: own,
       ownMetadata: own,
-      inflow: undefined,
-      outflow: undefined,
+      recvStream: undefined,
+      sendStream: undefined,
       resolve,
       reject,
     });
@@ -200,8 +200,8 @@ export function streamOver<T>(
 ): CallStream<T> {
   const { timeout = Infinity, signal, metadata } = options;
   const own = toMetadata(metadata);
-  const inflow = new Inflow(replyMetadata);
-  return new CallStream<T>(inflow, () => {
+  const recvStream = new RecvStream(replyMetadata);
+  return new CallStream<T>(recvStream, () => {
     session.call({
       seq: 0,
       method,
@@ -212,14 +212,14 @@ export function streamOver<T>(
       signal,
       metadata: own,
       ownMetadata: own,
-      inflow,
-      outflow: undefined,
+      recvStream,
+      sendStream: undefined,
       resolve(result, metadata) {
-        if (inflow.over) return;
-        inflow.push(result, 0);
-        inflow.end(metadata);
+        if (recvStream.closed) return;
+        recvStream.push(result, 0);
+        recvStream.end(metadata);
       },
-      reject: (error) => inflow.fail(error, endsAtOnce(error)),
+      reject: (error) => recvStream.fail(error, endsAtOnce(error)),
     });
   });
 }

@@ -1,7 +1,7 @@
 // What streams are made of in tests: sources that count what becomes of them, and whoever takes all of one.
 
 import { assert } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { type Pair, until } from "./session_pair.ts";
 

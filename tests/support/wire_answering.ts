@@ -1,6 +1,6 @@
 // The library's calling side and a peer that answers it by hand, over memory and over TCP.
 
-import { AlarmClock } from "../../session/alarm.ts";
+import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
@@ -8,10 +8,10 @@ import { CborCodec } from "../../codec/cbor.ts";
 import { KeyCache } from "../../codec/key_cache.ts";
 import type { CallOptions } from "../../mod.ts";
 import { sessionLimits } from "../../session/limits.ts";
-import { connPair } from "../../testing/conn.ts";
+import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { Session } from "../../session/session.ts";
-import { Tally } from "../../session/tally.ts";
+import { LimitCounters } from "../../session/limit_counters.ts";
 import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
 import { callOver, streamOver } from "./session_pair.ts";
 import { pingPong } from "./wire_harness.ts";
@@ -43,7 +43,7 @@ function answeringMemory(): Answering {
     dialled: true,
     prefix: new Uint8Array(0),
     limits,
-    tally: new Tally(),
+    counters: new LimitCounters(),
     clock: new AlarmClock(),
     bodies: new CallBodies(MAX_HELD_BYTES),
     names: new KeyCache(),

@@ -1,7 +1,7 @@
 // The frames of streams by hand, and methods whose streams are counted, for tests of what streams are on the wire.
 
 import { assertEquals } from "@std/assert";
-import type { CallContext } from "../../call/dispatch.ts";
+import type { CallContext } from "../../call/handler.ts";
 import type { RpcError } from "../../call/error.ts";
 import { bytes, cbor, type Frame, frame, type Item } from "./raw_peer.ts";
 import { ECHO, type Services } from "./wire_harness.ts";

@@ -1,21 +1,21 @@
 // Puts raw peers in front of the answering side, over memory and over TCP, so that one test says the same of both.
 // Over memory there is a Session alone; over TCP a whole server, and the peer has the handshake behind it already.
 
-import { AlarmClock } from "../../session/alarm.ts";
+import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { CborCodec } from "../../codec/cbor.ts";
 import { KeyCache } from "../../codec/key_cache.ts";
-import type { ServerOptions } from "../../server/options.ts";
+import type { ServerOptions } from "../../server/server_options.ts";
 import { Server } from "../../server/server.ts";
 import { ServiceTable } from "../../call/service.ts";
-import type { MethodStats } from "../../call/stats.ts";
+import type { MethodStats } from "../../call/method_stats.ts";
 import { sessionLimits } from "../../session/limits.ts";
-import { connPair } from "../../testing/conn.ts";
+import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
-import { PeerPlaces, Places } from "../../session/places.ts";
+import { CallSlots, PeerCallSlots } from "../../session/call_slots.ts";
 import { Session } from "../../session/session.ts";
-import { type LimitStats, Tally } from "../../session/tally.ts";
+import { LimitCounters, type LimitStats } from "../../session/limit_counters.ts";
 import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
 
 /** What answers: services by name, of methods by name. */
@@ -60,8 +60,8 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   for (const [name, methods] of Object.entries(services)) table.register(name, methods);
   const { peerMaxFrameBytes = 4_194_304, handleTimeout = 0 } = options;
   const limits = sessionLimits(options);
-  const tally = new Tally();
-  const places = new Places(options.maxInFlightTotal ?? 32_768, () => {});
+  const counters = new LimitCounters();
+  const places = new CallSlots(options.maxInFlightTotal ?? 32_768, () => {});
   const clock = new AlarmClock();
   const names = new KeyCache();
   const sessions: Session[] = [];
@@ -80,8 +80,8 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         dialled: false,
         prefix: new Uint8Array(0),
         limits,
-        tally,
-        places: new PeerPlaces(places, () => "everyone"),
+        counters,
+        slots: new PeerCallSlots(places, () => "everyone"),
         clock,
         bodies: new CallBodies(MAX_HELD_BYTES),
         names,
@@ -97,7 +97,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
     peer,
     log,
     another,
-    limits: () => tally.stats(),
+    limits: () => counters.stats(),
     stats: (method) => table.stats().find((each) => each.method === method)!,
     idle,
     async [Symbol.asyncDispose]() {

@@ -285,7 +285,7 @@ Deno.test("telemetry: an attempt that failed is an event of the one span of the 
   assertEquals(answered?.traceId, tried.traceId);
 });
 
-for (const failMode of ["same", "over"] as const) {
+for (const failMode of ["retry", "failover"] as const) {
   Deno.test(`telemetry: a call that is sent again (${failMode}) has one span here and one for each attempt there`, async () => {
     using recorder = new Recorder();
     let calls = 0;

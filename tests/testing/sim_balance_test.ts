@@ -128,7 +128,7 @@ Deno.test("balance: a server of weight 0 gets a call that has failed on all othe
     };
     const standBy = { work: () => "stands by" };
     const options = { balancer: "weighted_round_robin", ejection: false } as const;
-    for (const failMode of [{ backup: 10 }, { fork: 2 }, "over"] as const) {
+    for (const failMode of [{ backup: 10 }, { fork: 2 }, "failover"] as const) {
       const call = { idempotent: true, failMode };
       await using some = await open(simulation, [{ work: fails }, { work: works }, standBy], options, [
         1,
@@ -146,7 +146,7 @@ Deno.test("balance: a server of weight 0 gets a call that has failed on all othe
       // If all have weight 0, all are alike.
       await using all = await open(simulation, [{ work: works }, { work: works }], options, [0, 0]);
       await all.client.call("S.work", null, call);
-      assertEquals(all.calls().reduce((sum, calls) => sum + calls), failMode === "over" ? 1 : 2);
+      assertEquals(all.calls().reduce((sum, calls) => sum + calls), failMode === "failover" ? 1 : 2);
     }
   }));
 
@@ -221,7 +221,7 @@ Deno.test("ejection: following a stream until its deadline is no failure of the 
         yield 1;
       },
     };
-    await using at = await open(simulation, [methods, methods], { ejection: { failures: 2 } });
+    await using at = await open(simulation, [methods, methods], { ejection: { consecutiveFailures: 2 } });
     const follow = async (method: string) => {
       const items: unknown[] = [];
       const stream = at.client.stream(method, null, { timeout: 5_000 });
@@ -231,7 +231,7 @@ Deno.test("ejection: following a stream until its deadline is no failure of the 
       assertEquals(error.code, "deadline_exceeded");
       return items.length;
     };
-    const ejected = () => at.client.stats().endpoints.some(({ ejected }) => ejected !== undefined);
+    const ejected = () => at.client.stats().endpoints.some(({ health }) => health !== undefined);
     for (let n = 0; n < 10; n++) assertEquals([await follow("S.ticks"), ejected()], [5, false]);
     for (let n = 0; n < 4; n++) assertEquals(await follow("S.silent"), 0);
     assertEquals(ejected(), true);

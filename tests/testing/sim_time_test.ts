@@ -242,11 +242,11 @@ Deno.test("simulated time: wrong arguments are refused", async () => {
 Deno.test("simulated time: sessions that outlive it, as a failure leaves them, do not keep later ones waiting", async () => {
   for (const _ of [1, 2]) {
     using time = new SimTime();
-    assertEquals(eventLoop.overdue(time.now), false);
-    eventLoop.round();
+    assertEquals(eventLoop.shouldYield(time.now), false);
+    eventLoop.yielded();
   }
-  assertEquals(eventLoop.overdue(performance.now() + 3_600_000), false);
-  await eventLoop.round();
+  assertEquals(eventLoop.shouldYield(performance.now() + 3_600_000), false);
+  await eventLoop.yielded();
 });
 
 Deno.test("simulated time: a timer of another time takes back none of this", async () => {

@@ -1,0 +1,250 @@
+// What a client and a call can be told, checked and completed in one place.
+
+import { AlarmClock } from "../session/alarm_clock.ts";
+import { checkOptions, listed, type Names } from "../call/check_options.ts";
+import { checkTimeout, type FailMode } from "../call/call_options.ts";
+import type { Interceptor } from "../call/interceptor.ts";
+import { sheltered } from "../call/log.ts";
+import type { Codec } from "../codec/codec.ts";
+import { ServiceTable } from "../call/service.ts";
+import { KeyCache } from "../codec/key_cache.ts";
+import { DEFAULT_CODEC } from "../codec/option.ts";
+import { CodecTable } from "../codec/table.ts";
+import type { Balancer } from "../discovery/balancer.ts";
+import type { BalancerName } from "../discovery/create_balancer.ts";
+import type { EjectionOptions } from "../discovery/ejection.ts";
+import { MAX_DELAY } from "../discovery/clock.ts";
+import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
+import { checkNetwork, type Network } from "../transport/conn.ts";
+import type { DialOptions } from "../session/dial.ts";
+import type { ClientObserver } from "../call/call_observer.ts";
+import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
+import { observersOf } from "../telemetry/observers.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
+import { sendsToken } from "../call/tokens.ts";
+import { reachOf } from "../transport/secure.ts";
+import { LimitCounters } from "../session/limit_counters.ts";
+import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
+import { checkFailMode } from "./fail_mode.ts";
+import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
+
+/** Options of `connect`. Times in ms, sizes in bytes. */
+export interface ConnectOptions extends Partial<SessionLimits> {
+  /**
+   * The codec of arguments and results, by its media type.
+   *
+   * @default {"application/cbor"}
+   */
+  codecType?: string;
+  /**
+   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
+   * has limits of its own.
+   */
+  codecs?: Iterable<Codec>;
+  /**
+   * How long connecting to a server and the handshake may take together, 0 = no limit.
+   *
+   * @default {10_000}
+   */
+  connectTimeout?: number;
+  /**
+   * How long a call may take that names no `timeout` itself; Infinity = no limit.
+   *
+   * @default {30_000}
+   */
+  timeout?: number;
+  /**
+   * How long servers are asked to work on one call at most, 0 = as long as they like.
+   *
+   * @default {0}
+   */
+  handleTimeout?: number;
+  /**
+   * Bytes of encoded arguments that the client keeps at most: of calls that wait to be sent, and of calls that may be sent
+   * again. While it keeps more, further calls are refused with `resource_exhausted`, `notStarted`.
+   *
+   * @default {268_435_456}
+   */
+  maxHeldBytes?: number;
+  /**
+   * Who chooses the server of each call.
+   *
+   * @default {"round_robin"}
+   */
+  balancer?: BalancerName | Balancer;
+  /**
+   * What is done about a server that fails, for calls that say nothing else.
+   *
+   * @default {"failover"}
+   */
+  failMode?: FailMode;
+  /**
+   * How much of what was called may be sent again; false = any number of times.
+   *
+   * @default {a fifth of the calls, and 100 in ten seconds}
+   */
+  retryBudget?: RetryBudgetOptions | false;
+  /**
+   * When servers that fail are set aside, and for how long; false = never.
+   *
+   * @default {after 5 failures in a row, for 1 second at first}
+   */
+  ejection?: EjectionOptions | false;
+  /**
+   * What servers may call over the connections of this client, through their handlers' `context.peer`: objects or
+   * instances by the name of their service, under the same rules as a server's.
+   */
+  services?: Readonly<Record<string, object>>;
+  /** What takes part in every call, the first one outermost. */
+  interceptors?: Iterable<Interceptor>;
+  /**
+   * A credential, sent in the handshake for the server's `authenticate`; or a function that returns it, called at every
+   * dial, so that one that expires can be renewed. If the function fails, or takes longer than `connectTimeout`, the dial
+   * fails. To other machines the token goes over TLS alone, unless `secure` is false.
+   *
+   * @example A token that expires
+   * ```ts
+   * import { connect, oneOfTokens, Server } from "@troodon/rpc";
+   *
+   * await using server = new Server({ authenticate: oneOfTokens(["fresh"]) });
+   * server.register("Echo", { echo: (value: string) => value });
+   * const { address } = await server.listen("tcp@127.0.0.1:0");
+   *
+   * const fetchToken = () => Promise.resolve("fresh"); // of your identity provider
+   * await using client = await connect(address, { token: fetchToken });
+   * console.log(await client.call("Echo.echo", "hello"));
+   * ```
+   */
+  token?: string | (() => string | Promise<string>);
+  /**
+   * Whether servers are spoken to over TLS alone (`tls@`, `wss@`) or within this machine's files (`unix@`), whatever
+   * addresses a registry names: others fail with `unavailable`, and calls go to those that remain.
+   *
+   * Left out, it is true for a client that is given `tls`. For one that has a `token` it is true as well, but for
+   * addresses of this machine itself (`localhost`, 127.0.0.0/8, `::1`); so it is for one with `sendToken` among its
+   * interceptors. For all others it is false. A token that an interceptor of your own sends along with calls is not
+   * known here: set it for those.
+   *
+   * @default {true with tls; with a token, but for this machine; else false}
+   */
+  secure?: boolean;
+  /** Whom to trust at addresses with TLS; left out, whomever Deno trusts. */
+  tls?: ConnectTlsOptions;
+  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  network?: Network;
+  /**
+   * What is told to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
+   *
+   * @default {true}
+   */
+  telemetry?: boolean | TelemetryOptions;
+  /** Told of what an operator may want to know. By default nobody is. */
+  log?: (message: string, error?: unknown) => void;
+}
+
+/** The balancer of clients that name none. */
+export const DEFAULT_BALANCER = "round_robin";
+
+const NAMES: Names<ConnectOptions> = {
+  ...LIMIT_NAMES,
+  codecType: true,
+  codecs: true,
+  connectTimeout: true,
+  timeout: true,
+  handleTimeout: true,
+  maxHeldBytes: true,
+  balancer: true,
+  failMode: true,
+  retryBudget: true,
+  ejection: true,
+  services: true,
+  interceptors: true,
+  token: true,
+  secure: true,
+  tls: true,
+  log: true,
+  network: true,
+  telemetry: true,
+};
+
+/** The options of a client with nothing left open. */
+export interface ClientSettings {
+  readonly dial: DialOptions;
+  readonly timeout: number;
+  readonly observer: ClientObserver | undefined;
+  readonly connectTimeout: number;
+  readonly interceptors: readonly Interceptor[];
+  readonly failMode: FailMode;
+  readonly budget: RetryBudget;
+  /** What the balancer is called. */
+  readonly balancer: string;
+  readonly ejection: EjectionOptions | false;
+}
+
+/**
+ * Checks and completes the options.
+ *
+ * @throws {RangeError} If a number is out of its range
+ * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
+ */
+export function clientSettings(options: ConnectOptions): ClientSettings {
+  checkOptions("connect", options, NAMES);
+  const codecs = CodecTable.standard(listed("codecs", options.codecs));
+  const codecType = options.codecType ?? DEFAULT_CODEC;
+  const codec = codecs.get(codecType);
+  if (codec === undefined) {
+    throw new TypeError(
+      `Cannot use codecType ${JSON.stringify(codecType)}: expected one of ${codecs.names.join(", ")}`,
+    );
+  }
+  const { token } = options;
+  if (token !== undefined && typeof token !== "string" && typeof token !== "function") {
+    throw new TypeError("Cannot use token: expected text, or a function that returns it");
+  }
+  const interceptors = listed("interceptors", options.interceptors);
+  const log = sheltered(options.log);
+  const watch = observersOf(options.telemetry);
+  const table = new ServiceTable(log, watch?.answered);
+  for (const [name, methods] of servicesOf(options)) table.register(name, methods);
+  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
+  return {
+    dial: {
+      codec,
+      limits: sessionLimits(options),
+      counters: new LimitCounters(),
+      clock: new AlarmClock(),
+      bodies: new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1)),
+      names: new KeyCache(),
+      connectTimeout,
+      handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+      token,
+      reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
+      tls: checkConnectTls(options.tls),
+      network: checkNetwork(options.network),
+      lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
+      log,
+    },
+    timeout: checkTimeout(options.timeout ?? 30_000),
+    observer: watch?.made,
+    connectTimeout,
+    interceptors,
+    failMode: options.failMode === undefined ? "failover" : checkFailMode(options.failMode),
+    budget: new RetryBudget(options.retryBudget),
+    balancer: balancerName(options.balancer),
+    ejection: options.ejection ?? {},
+  };
+}
+
+/** The name of a balancer, or of the class of one's own. */
+function balancerName(balancer: BalancerName | Balancer = DEFAULT_BALANCER): string {
+  if (typeof balancer === "string") return balancer;
+  const name: unknown = balancer?.constructor?.name;
+  return typeof name === "string" && name !== "" && name !== "Object" ? name : "custom";
+}
+
+function servicesOf({ services = {} }: ConnectOptions): [string, object][] {
+  if (typeof services !== "object" || services === null || Array.isArray(services)) {
+    throw new TypeError("Cannot use services: expected an object with services by their names");
+  }
+  return Object.entries(services);
+}

@@ -1,0 +1,303 @@
+// The long way of a call: waiting for a connection, and going to another server where that is allowed. A call is sent
+// again only where it is certain that no handler was started for it, or where its user says that it may run twice.
+
+import { type Code, RpcError } from "../call/error.ts";
+import type { Session } from "../session/session.ts";
+import type { OutgoingCall } from "../session/outgoing_call.ts";
+import {
+  type Answer,
+  checkLive,
+  MAX_ATTEMPTS,
+  mayRetry,
+  sendAttempt,
+  sendsAgain,
+  withAllErrors,
+} from "./send_attempt.ts";
+import type { Channel } from "./channel.ts";
+import { Attempt, type PickRequest } from "./attempt.ts";
+import type { RetryBudget } from "./retry_budget.ts";
+import { withStop } from "./waiting.ts";
+
+/** What a call needs of its client to be made more than once. */
+export interface RetryContext {
+  /** How often it may be sent again. */
+  readonly budget: RetryBudget;
+  /**
+   * Picks a server.
+   *
+   * @param soon Whether it must be one to which the call can be sent soon
+   */
+  pick(context: PickRequest, soon?: boolean): Attempt | undefined;
+  /** For calls that wait for a server; absent = they do not. */
+  readonly changes?: ServerChanges;
+}
+
+/** What may let a call find a server that found none: new lists and new connections. */
+export interface ServerChanges {
+  /** How many there have been. */
+  readonly version: number;
+  /**
+   * Waits for one more.
+   *
+   * @param since What `version` was before the call looked for a server
+   * @param why Why it found none
+   * @param code Of the error if the call's deadline comes first; `deadline_exceeded` by default
+   * @throws {RpcError} If the call's deadline comes first, or `signal` aborts
+   */
+  changed(
+    since: number,
+    call: OutgoingCall,
+    signal: AbortSignal | undefined,
+    why: string,
+    code?: Code,
+  ): Promise<void>;
+}
+
+/** An attempt at a call that failed before it came here. */
+export interface Failed {
+  /** Where it was made. */
+  readonly address: string;
+  /** Why it failed. */
+  readonly error: RpcError;
+}
+
+/**
+ * Makes a call, on as many servers as it takes.
+ *
+ * @param first The server that was picked already
+ * @param signal Ends it
+ * @param failed The first attempt, if it was made already
+ * @throws {RpcError} The error of the last server, or of all of them
+ */
+export async function retry(
+  call: OutgoingCall,
+  context: RetryContext,
+  first: Attempt | undefined,
+  signal: AbortSignal | undefined = call.signal,
+  failed?: Failed,
+): Promise<Answer> {
+  const way = new RetryLoop(call, context, signal, failed);
+  try {
+    return await way.go(first);
+  } catch (error) {
+    throw error instanceof RpcError ? withAllErrors(error, way.errors) : error;
+  }
+}
+
+/**
+ * Waits for a connection to any server, for a call that stays on the one that it gets.
+ *
+ * @param first The server that was picked already
+ * @throws {RpcError} Why no server can be reached, as `retry`
+ */
+export async function reach(
+  call: OutgoingCall,
+  context: RetryContext,
+  first: Attempt | undefined,
+): Promise<Attempt> {
+  const { attempt } = await new RetryLoop(call, context, call.signal, undefined).reach(first);
+  return attempt;
+}
+
+/** One call on its way from server to server. */
+class RetryLoop {
+  /** Why attempts have failed so far. */
+  readonly errors: RpcError[] = [];
+  readonly #call: OutgoingCall;
+  readonly #context: RetryContext;
+  readonly #signal: AbortSignal | undefined;
+  /** Servers that could not be reached: not asked again, unless the call waits for a change. */
+  readonly #unreached = new Set<string>();
+  /** Servers that had no room: not asked again. */
+  readonly #refused = new Set<string>();
+  /** Servers that have failed the call: asked again if there is no other. */
+  readonly #failed = new Set<string>();
+  /** Those of them whose connection takes its time: waited for when there is no other. */
+  #slow: Channel[] = [];
+  /** How many changes there had been before it looked for a server. */
+  #version: number | undefined;
+
+  constructor(
+    call: OutgoingCall,
+    context: RetryContext,
+    signal: AbortSignal | undefined,
+    failed: Failed | undefined,
+  ) {
+    this.#call = call;
+    this.#context = context;
+    this.#signal = signal;
+    this.#version = context.changes?.version;
+    if (failed !== undefined) this.#sentInVain(failed);
+  }
+
+  async go(first: Attempt | undefined): Promise<Answer> {
+    const { errors } = this;
+    let next = first;
+    for (let attempts = errors.length; attempts < MAX_ATTEMPTS;) {
+      const { attempt, session } = await this.reach(next);
+      next = undefined;
+      const last = ++attempts === MAX_ATTEMPTS;
+      try {
+        const answer = await sendAttempt(session, attempt.address, this.#call, this.#signal, (reason) => {
+          if (last && reason !== undefined) return false;
+          next = this.#pickInstead(attempt, reason);
+          if (next !== undefined && reason === undefined) attempts--;
+          return next !== undefined;
+        });
+        if (answer !== undefined) {
+          attempt.done();
+          return answer;
+        }
+        attempt.release();
+      } catch (error) {
+        attempt.done(this.#call.faultOf(error as RpcError));
+        if (!last && !sendsAgain(error, this.#call, this.#context.budget)) throw error;
+        if (!(error instanceof RpcError) || !mayRetry(error, this.#call)) throw error;
+        // A server that goes away in good order may be back at once; one that is full is not.
+        if (error.code === "resource_exhausted") this.#refused.add(attempt.address);
+        this.#failed.add(attempt.address);
+        errors.push(error);
+      }
+    }
+    throw this.#summary();
+  }
+
+  /** Gets a connection: to the server that was picked, or to another. */
+  async reach(first: Attempt | undefined): Promise<Reached> {
+    for (let next = first;; next = undefined) {
+      const attempt = next ?? this.#pick();
+      checkLive(this.#call, this.#signal, attempt);
+      if (attempt === undefined && this.#waits) {
+        await this.#changed();
+        continue;
+      }
+      if (attempt === undefined && (this.#slow.length === 0 || this.#call.waitForReady)) {
+        throw this.#summary();
+      }
+      const reached = await this.#connect(attempt);
+      if (reached !== undefined) return reached;
+    }
+  }
+
+  #pick(): Attempt | undefined {
+    const { method, key, streams } = this.#call;
+    const exclude = new Set([...this.#unreached, ...this.#refused]);
+    const failed = new Set([...this.#failed, ...exclude]);
+    const other = this.#context.pick({ method, key, streams, exclude: failed });
+    if (other !== undefined || failed.size === exclude.size) return other;
+    return this.#context.pick({ method, key, streams, exclude });
+  }
+
+  /** Picks another server than `attempt`, which has no room or is silent, if there is one to which the call can go at once. */
+  #pickInstead({ address }: Attempt, error: RpcError | undefined): Attempt | undefined {
+    const { method, key, streams } = this.#call;
+    const { budget } = this.#context;
+    if (error !== undefined && !(mayRetry(error, this.#call) && budget.left)) return undefined;
+    const exclude = new Set([...this.#failed, ...this.#unreached, ...this.#refused, address]);
+    const other = this.#context.pick({ method, key, streams, exclude }, true);
+    if (other === undefined || error === undefined) return other;
+    budget.take();
+    this.#sentInVain({ address, error });
+    return other;
+  }
+
+  #sentInVain({ address, error }: Failed): void {
+    this.errors.push(error);
+    this.#failed.add(address);
+    this.#call.observer?.failedAt(address, error);
+  }
+
+  /** Whether it waits for a server when it finds no other: if some could not be reached, not if all refused the call. */
+  get #waits(): boolean {
+    const unreached = this.#unreached.size > 0 || this.#refused.size === 0;
+    return this.#call.waitForReady && this.#version !== undefined && unreached;
+  }
+
+  #summary(): RpcError {
+    return summary(this.errors, this.#unreached.size + this.#refused.size);
+  }
+
+  /** Waits until there may be a server. */
+  async #changed(): Promise<void> {
+    const { changes } = this.#context;
+    const connecting = this.#slow.map(({ address }) => `still connecting to ${address}`);
+    const why = [...this.errors.map(({ message }) => message), ...connecting].join("; ");
+    // That all servers refuse the token is what the caller has to know, not that time was short.
+    const refused = this.errors.length > 0 && this.errors.every(({ code }) => code === "unauthenticated");
+    const code = refused ? "unauthenticated" : undefined;
+    await changes!.changed(this.#version!, this.#call, this.#signal, why || noServer().message, code);
+    this.#version = changes!.version;
+    this.#unreached.clear();
+    this.#slow = [];
+    // Of all that it has waited for, only attempts that may have been started are to be remembered.
+    this.errors.splice(0, Infinity, ...this.errors.filter(({ notStarted }) => !notStarted));
+  }
+
+  /** Gets a connection: to the server that was picked, or if there is none, to one that is slow. */
+  async #connect(attempt: Attempt | undefined): Promise<Reached | undefined> {
+    const call = this.#call;
+    try {
+      if (attempt === undefined) return await firstOf(this.#slow.splice(0), call, this.#signal);
+      const { channel } = attempt;
+      if (await channel.soon(call, this.#signal)) {
+        return { attempt, session: await channel.connectedFor(call, this.#signal) };
+      }
+      attempt.unreachable();
+      this.#unreached.add(channel.address);
+      this.#slow.push(channel);
+    } catch (error) {
+      const over = !(error instanceof RpcError) || this.#signal?.aborted;
+      if (over) attempt?.release();
+      else attempt?.unreachable();
+      if (over || call.deadline <= performance.now()) throw error;
+      if (attempt !== undefined) {
+        this.#unreached.add(attempt.address);
+        call.observer?.failedAt(attempt.address, error);
+      }
+      this.errors.push(error);
+    }
+    return undefined;
+  }
+}
+
+/** A server, and a connection to it. */
+interface Reached {
+  readonly attempt: Attempt;
+  readonly session: Session;
+}
+
+/** The channel that has a session first, whose miss was reported before; the last error if none gets one. */
+async function firstOf(
+  channels: readonly Channel[],
+  call: OutgoingCall,
+  signal: AbortSignal | undefined,
+): Promise<Reached> {
+  try {
+    // Those that are not needed any more stop waiting.
+    return await withStop(signal, (stop) => {
+      return Promise.any(channels.map(async (channel) => {
+        return {
+          attempt: new Attempt(channel, undefined, 0),
+          session: await channel.connectedFor(call, stop),
+        };
+      }));
+    });
+  } catch (error) {
+    throw (error as AggregateError).errors.at(-1);
+  }
+}
+
+function summary(errors: RpcError[], servers: number): RpcError {
+  const last = errors.at(-1);
+  if (last === undefined) return noServer();
+  if (servers < 2) return last;
+  const notStarted = errors.every((error) => error.notStarted);
+  const reasons = errors.map((error) => error.message).join("; ");
+  const message = `None of ${servers} servers took the call: ${reasons}`;
+  return new RpcError("unavailable", message, { cause: last, notStarted });
+}
+
+/** The error of a call that has nowhere to go. */
+export function noServer(): RpcError {
+  return new RpcError("unavailable", "No server is known to call", { notStarted: true });
+}

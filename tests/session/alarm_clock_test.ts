@@ -1,0 +1,114 @@
+// The alarms of a server or a client: each rings at its time, by one timer for all.
+
+import { assertEquals } from "@std/assert";
+import { SimTime } from "../../testing/mod.ts";
+import { Alarm, AlarmClock } from "../../session/alarm_clock.ts";
+
+/** An alarm that notes when it rings. */
+function noting(clock: AlarmClock, name: number, rung: [name: number, at: number][]): Alarm {
+  return new Alarm({ onAlarm: (now) => void rung.push([name, now]) }, clock);
+}
+
+Deno.test("alarms: many ring in the order of their times, by one timer", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  // 733 is a prime: each time from 1 to 1000 comes once, out of order.
+  const alarms = Array.from({ length: 1_000 }, (_, n) => ({ at: n * 733 % 1_000 + 1, n }));
+  const begin = performance.now();
+  for (const { at } of alarms) noting(clock, at, rung).by(begin + at);
+  assertEquals(time.timers, 1);
+  await time.tick(1_000);
+  assertEquals(rung, Array.from({ length: 1_000 }, (_, n) => [n + 1, begin + n + 1]));
+  assertEquals(time.timers, 0);
+});
+
+Deno.test("alarms: the earliest of the times asked for counts, and once it rings it has to be asked for again", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const begin = performance.now();
+  const [a, b] = [noting(clock, 1, rung), noting(clock, 2, rung)];
+  a.by(begin + 50);
+  b.by(begin + 40);
+  a.by(begin + 30);
+  a.by(begin + 60);
+  await time.tick(100);
+  assertEquals(rung, [[1, begin + 30], [2, begin + 40]]);
+  a.by(begin + 150);
+  await time.tick(100);
+  assertEquals(rung.slice(2), [[1, begin + 150]]);
+});
+
+Deno.test("alarms: those that are stopped do not ring, be it by another that rings at the same time", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const begin = performance.now();
+  const stopped = Array.from({ length: 100 }, (_, n) => noting(clock, n, rung));
+  stopped.forEach((alarm, n) => alarm.by(begin + 10 + n % 7));
+  const stopper = new Alarm({ onAlarm: () => stopped.forEach((alarm) => alarm.stop()) }, clock);
+  stopper.by(begin + 9);
+  const late = noting(clock, 1_000, rung);
+  late.by(begin + 10);
+  const twin = noting(clock, 1_001, rung);
+  new Alarm({ onAlarm: () => twin.stop() }, clock).by(begin + 5);
+  twin.by(begin + 5);
+  await time.tick(20);
+  stopped[0]!.by(begin + 30);
+  await time.tick(20);
+  assertEquals(rung.filter(([name]) => name < 1_001), [[1_000, begin + 10]]);
+  assertEquals(time.timers, 0);
+});
+
+Deno.test("alarms: one that asks for a time that is over rings in another turn, not for ever in this one", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  let rung = 0;
+  const alarm = new Alarm({ onAlarm: (now) => void (++rung < 3 && alarm.by(now - 1)) }, clock);
+  alarm.by(performance.now() + 1);
+  await time.tick(10);
+  assertEquals([rung, time.timers], [3, 0]);
+});
+
+Deno.test("alarms: a time further away than timers can wait is waited for", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const at = performance.now() + 2 ** 31 + 5_000;
+  noting(clock, 1, rung).by(at);
+  await time.tick(2 ** 31);
+  assertEquals(rung, []);
+  await time.tick(10_000);
+  assertEquals(rung, [[1, at]]);
+});
+
+Deno.test("alarms: one that throws keeps none of the others from ringing, then or later", async () => {
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const thrown = Promise.withResolvers<unknown>();
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    thrown.resolve(event.error);
+  };
+  addEventListener("error", onError);
+  try {
+    const now = performance.now();
+    const failure = new Error("its owner fails");
+    const faulty = new Alarm({
+      onAlarm() {
+        throw failure;
+      },
+    }, clock);
+    faulty.by(now);
+    const rings = Promise.withResolvers<void>();
+    const other = new Alarm({ onAlarm: () => rings.resolve() }, clock);
+    other.by(now);
+    noting(clock, 1, rung).by(now);
+    assertEquals(await thrown.promise, failure);
+    await rings.promise;
+    assertEquals(rung.map(([name]) => name), [1]);
+  } finally {
+    removeEventListener("error", onError);
+  }
+});
