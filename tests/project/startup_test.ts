@@ -1,0 +1,55 @@
+// What importing the library does to a program: it loads what it uses, and nothing of Node's or of the language's data
+// that takes long to load.
+
+import { assertEquals } from "@std/assert";
+import config from "../../deno.json" with { type: "json" };
+import { deno, ROOT } from "../support/package.ts";
+
+/** Deno loads much at the first access of these: Node's compatibility layer, or the data of all languages. */
+const COSTLY = ["process", "Buffer", "global", "setImmediate", "clearImmediate", "Intl"];
+
+/** Prints which of the costly globals are accessed while a module is imported. */
+const PROGRAM = `
+const [entry, ...names] = Deno.args;
+const accessed = new Set();
+for (const name of names) {
+  if (!(name in globalThis)) throw new Error("There is no global " + name);
+  const { get, value } = Object.getOwnPropertyDescriptor(globalThis, name);
+  Object.defineProperty(globalThis, name, {
+    configurable: true,
+    get() {
+      accessed.add(name);
+      return get ? get.call(globalThis) : value;
+    },
+  });
+}
+await import(entry);
+console.log(JSON.stringify([...accessed]));
+`;
+
+/** Which of the costly globals are accessed while `entry` is imported. */
+async function accessedBy(entry: string): Promise<string[]> {
+  const program = `data:text/javascript,${encodeURIComponent(PROGRAM)}`;
+  const { stdout } = await deno(
+    "run",
+    "--no-prompt",
+    `--allow-read=${ROOT.pathname}`,
+    program,
+    entry,
+    ...COSTLY,
+  );
+  return JSON.parse(stdout);
+}
+
+for (const [name, path] of Object.entries(config.exports)) {
+  Deno.test(`startup: importing ${name} accesses no global that takes long to load`, async () => {
+    assertEquals(await accessedBy(new URL(path, ROOT).href), []);
+  });
+}
+
+Deno.test("startup: a module that accesses such a global is noticed", async () => {
+  assertEquals(await accessedBy("data:text/javascript,globalThis.process; new Intl.NumberFormat()"), [
+    "process",
+    "Intl",
+  ]);
+});
