@@ -1,12 +1,21 @@
-// What importing the library does to a program: it loads what it uses, and nothing of Node's or of the language's data
-// that takes long to load.
+// What importing the library costs a program: nothing is loaded for it that takes long and that it may never use.
 
 import { assertEquals } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
 import { deno, ROOT } from "../support/package.ts";
 
-/** Deno loads much at the first access of these: Node's compatibility layer, or the data of all languages. */
-const COSTLY = ["process", "Buffer", "global", "setImmediate", "clearImmediate", "Intl"];
+/** Deno loads much at the first access of these: Node's compatibility layer, parts of the web's, the data of languages. */
+const COSTLY = [
+  "process",
+  "Buffer",
+  "global",
+  "setImmediate",
+  "clearImmediate",
+  "Intl",
+  "ReadableStream",
+  "Response",
+  "WebSocket",
+];
 
 /** Prints which of the costly globals are accessed while a module is imported. */
 const PROGRAM = `
