@@ -42,6 +42,7 @@ async function accessedBy(entry: string): Promise<string[]> {
   const { stdout } = await deno(
     "run",
     "--no-prompt",
+    "--allow-net=127.0.0.1",
     `--allow-read=${ROOT.pathname}`,
     program,
     entry,
@@ -55,6 +56,18 @@ for (const [name, path] of Object.entries(config.exports)) {
     assertEquals(await accessedBy(new URL(path, ROOT).href), []);
   });
 }
+
+Deno.test("startup: a server and a client that calls it load little of Node's compatibility layer", async () => {
+  const program = `
+    import { connect } from "${new URL("client/mod.ts", ROOT)}";
+    import { Server } from "${new URL("server/mod.ts", ROOT)}";
+
+    await using server = new Server().register("Arith", { sum: ({ a, b }) => a + b });
+    const { address } = await server.listen("tcp@127.0.0.1:0");
+    await using client = await connect(address);
+    if (await client.call("Arith.sum", { a: 1, b: 2 }) !== 3) throw new Error("wrong sum");`;
+  assertEquals(await accessedBy(`data:text/javascript,${encodeURIComponent(program)}`), []);
+});
 
 Deno.test("startup: a module that accesses such a global is noticed", async () => {
   assertEquals(await accessedBy("data:text/javascript,globalThis.process; new Intl.NumberFormat()"), [
