@@ -70,7 +70,6 @@ export class Client implements AsyncDisposable {
 
   /** @ignore Use {@linkcode connect}. */
   constructor(settings: ClientSettings, balancer: Balancer) {
-    ambient.want();
     this.#chain = new Chain(settings.interceptors, settings.timeout, (args) => this.#keepEarly(args));
     this.#settings = settings;
     this.#servers = new Servers(settings.dial, balancer, settings.ejection);
@@ -496,6 +495,7 @@ export async function connect(target: string | Discovery, options: ConnectOption
     );
   }
   try {
+    await ambient.want();
     const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;

@@ -3,13 +3,9 @@
 
 import type { Log } from "../call/log.ts";
 import { clientFigures, clientMetricsText } from "./client_metrics.ts";
-import { pageOf } from "./debug_page.ts";
-import { htmlHeaders, SHOWN_HEADERS } from "./html_page.ts";
+import { SHOWN_HEADERS } from "./html_page.ts";
 import { metricsText } from "./server_metrics.ts";
 import { METRICS_TYPE } from "./metrics_text.ts";
-import { PAGE_SCRIPT } from "./page_script.ts";
-import { PAGE_STYLE } from "./page_style.ts";
-import { type PageElement, toHtml } from "./page_tree.ts";
 import { cachedFor, STATS_SHARED_FOR } from "./cached_for.ts";
 import type { StatsSources } from "./stats_sources.ts";
 import type { ServerSnapshot, ServerStats } from "./server_stats.ts";
@@ -41,7 +37,7 @@ export class Monitoring {
   readonly #unread = new UnreadResponses();
   readonly #ownMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
   /** What everyone may see, written once in a while for all who ask. */
-  readonly #figures: Readonly<Record<Form, () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>>>;
+  readonly #figures: Readonly<Record<Form, () => Promise<Uint8Array<ArrayBuffer>>>>;
 
   /** @param showTo Who is shown what; false = there is nothing to ask for */
   constructor(
@@ -89,16 +85,17 @@ export class Monitoring {
       ? this.#write(form, this.#source.snapshot())
       : this.#figures[form]();
     const headers = form === "html"
-      ? await htmlHeaders(PAGE_SCRIPT, PAGE_STYLE)
+      ? await (await loadDocument()).documentHeaders()
       : { ...SHOWN_HEADERS, "content-type": form === "metrics" ? METRICS_TYPE : "application/json" };
     return this.#unread.response(await body, headers, peer) ??
       new Response("Too much waits to be read by others\n", { status: 503, headers: { "retry-after": "1" } });
   }
 
   /** What is shown, in bytes. */
-  #write(form: Form, stats: ServerStats | ServerSnapshot): Uint8Array<ArrayBuffer> {
-    if (form === "html") return encode(html(pageOf(stats)));
-    return encode(JSON.stringify(form === "page" ? pageOf(stats) : stats));
+  async #write(form: Form, stats: ServerStats | ServerSnapshot): Promise<Uint8Array<ArrayBuffer>> {
+    if (form === "json") return encode(JSON.stringify(stats));
+    const { pageOf, documentOf } = await loadDocument();
+    return encode(form === "html" ? documentOf(stats) : JSON.stringify(pageOf(stats)));
   }
 
   /** The figures of the server, shared, and those of clients that it shows. */
@@ -123,6 +120,11 @@ export class Monitoring {
   }
 }
 
+/** Loads the page when a request asks for it: most servers are never asked, and it is much to load. */
+function loadDocument() {
+  return import("./debug_document.ts");
+}
+
 /** How late a timer is that is due at once: how long everything else waits for its turn, in ms. */
 async function eventLoopDelay(): Promise<number> {
   const began = performance.now();
@@ -132,25 +134,4 @@ async function eventLoopDelay(): Promise<number> {
 
 function encode(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
-}
-
-function html(page: PageElement): string {
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>RPC server</title>
-<link rel="icon" href="data:,">
-<style>${PAGE_STYLE}</style>
-<header>
-  <h1>RPC server</h1>
-  <p><span id="status" role="status" data-live="no"></span></p>
-  <button id="pause" type="button" aria-pressed="false" hidden>Pause</button>
-  <p><a href="?as=json">JSON</a> · <a href="../metrics">Metrics</a></p>
-</header>
-<noscript><p class="rest">As it was when this page was loaded. <a href="">Load it again</a></p></noscript>
-${toHtml(page)}
-<script>${PAGE_SCRIPT}</script>
-</html>
-`;
 }

@@ -24,7 +24,6 @@ import {
 import { Listing } from "./listing.ts";
 import { MemoryStore } from "./memory_store.ts";
 import { count, listMetrics, otherMetrics, requestLabels } from "./registry_metrics.ts";
-import { answerPage } from "./registry_page.ts";
 import { checkInstance, readIncarnation, readRevision, readState, readTarget } from "./read_request.ts";
 import type { Lease, RegistryStore } from "./store.ts";
 import { WatchStreams } from "./watch_streams.ts";
@@ -251,7 +250,7 @@ export class Registry {
         return this.#routeMethod(request, url, info);
       case "/":
         refuseMethod(request, "GET, HEAD");
-        return answerPage();
+        return import("./registry_page.ts").then(({ answerPage }) => answerPage());
       case "/metrics":
         refuseMethod(request, "GET, HEAD");
         return this.#metrics(request, info);

@@ -18,7 +18,7 @@ import { adviceForOldDeno } from "../transport/runtime.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
-import { listenTls, TlsListener } from "../transport/tls_listener.ts";
+import type { TlsListener } from "../transport/tls_listener.ts";
 import { Acceptor } from "./acceptor.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
 import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
@@ -274,12 +274,12 @@ export class Server implements AsyncDisposable {
     };
     let tls = this.#tls;
     const renew = (changes: Partial<ServerTlsOptions>) => {
-      if (!(listener instanceof TlsListener) || tls === undefined) {
+      if (parsed.transport !== "tls" || this.#network !== undefined || tls === undefined) {
         throw new TypeError(`Cannot renew ${where}: only tls@ addresses have a certificate`);
       }
       const renewed = renewedServerTls(tls, changes);
       try {
-        listener.renew(renewed);
+        (listener as TlsListener).renew(renewed);
       } catch (error) {
         throw located(error, `Cannot renew ${where}`);
       }
@@ -394,7 +394,9 @@ export class Server implements AsyncDisposable {
     try {
       if (network !== undefined) return await network.listen(parsed);
       if (transport === "unix") return await listenUnix(parsed, listening);
-      return transport === "tls" ? await listenTls(parsed, tls!, listening) : listenTcp(parsed, listening);
+      if (transport !== "tls") return listenTcp(parsed, listening);
+      const { listenTls } = await import("../transport/tls_listener.ts");
+      return await listenTls(parsed, tls!, listening);
     } catch (error) {
       throw located(error, `Cannot listen on ${address}`);
     }

@@ -18,13 +18,10 @@ import {
   refusal,
   shown,
 } from "../codec/option.ts";
-import { ANSWER_STARTS, gotInstead } from "../transport/wrong_protocol.ts";
+import { gotInstead, mayStartAnswer } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
 import { eventLoop } from "./event_loop.ts";
 import type { LineReader } from "../transport/line_reader.ts";
-
-/** What a JSON text may begin with. */
-const OPTION_STARTS: ReadonlySet<number> = new Set(new TextEncoder().encode(' \t\n\r{["-0123456789tfn'));
 
 /** What the accepting side brings to a handshake. */
 export interface AcceptTerms {
@@ -88,7 +85,7 @@ export async function requestHandshake(
   codec: Codec,
 ): Promise<Agreement> {
   await writeAll(conn, encodeOption(option));
-  const line = await readLine(reader, "the server's answer", ANSWER_STARTS);
+  const line = await readLine(reader, "the server's answer", mayStartAnswer);
   if (line === null) throw refusal("unavailable", "the server ended the connection instead of answering");
   if (gotInstead(line) !== "") throw notJson(line);
   const answer = decodeAnswer(line, option.codecType);
@@ -116,7 +113,7 @@ export async function acceptHandshake(
 ): Promise<Agreement | null> {
   const began = performance.now();
   try {
-    const line = await readLine(reader, "the option", OPTION_STARTS);
+    const line = await readLine(reader, "the option", mayStartJson);
     if (line === null) return null;
     await eventLoop.yieldIfDue();
     if (state.answered) return null;
@@ -180,10 +177,10 @@ async function authenticate(
 async function readLine(
   reader: LineReader,
   what: string,
-  starts: ReadonlySet<number>,
+  mayStart: (byte: number) => boolean,
 ): Promise<Uint8Array | null> {
   try {
-    const line = await reader.line(MAX_LINE_BYTES, starts);
+    const line = await reader.line(MAX_LINE_BYTES, mayStart);
     return line === null ? null : line.subarray(0, -1);
   } catch (error) {
     if (error instanceof SyntaxError) throw notJson(reader.rest());
@@ -202,4 +199,9 @@ function notJson(bytes: Uint8Array): RpcError {
 export function shorter(a: number, b: number): number {
   if (a === 0) return b;
   return b === 0 ? a : Math.min(a, b);
+}
+
+/** Whether a JSON text may begin with this byte. */
+function mayStartJson(byte: number): boolean {
+  return ' \t\n\r{["-0123456789tfn'.includes(String.fromCharCode(byte));
 }
