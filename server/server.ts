@@ -8,22 +8,14 @@ import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
-import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
-import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
-import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../session/limits.ts";
-import { eventLoop } from "../session/event_loop.ts";
-import { requestUrl } from "../transport/request_url.ts";
-import { adviceForOldDeno } from "../transport/runtime.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
-import { listenTcp, listenUnix } from "../transport/tcp.ts";
-import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
-import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 import { Acceptor } from "./acceptor.ts";
-import type { AllowedOrigins } from "./allowed_origins.ts";
+import { HttpRequests } from "./http_requests.ts";
+import { Listeners, type Listening, type ListenOptions } from "./listeners.ts";
 import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
 import { intercepted } from "../call/intercept_incoming.ts";
-import { DEBUG_PATH, Monitoring } from "../monitoring/monitoring.ts";
+import { Monitoring } from "../monitoring/monitoring.ts";
 import { type ServerOptions, serverSettings } from "./server_options.ts";
 import { reflection } from "./reflection_handlers.ts";
 import { ServiceTable } from "../call/service.ts";
@@ -31,39 +23,7 @@ import { cachedFor, STATS_SHARED_FOR } from "../monitoring/cached_for.ts";
 import { type StatsSource, StatsSources } from "../monitoring/stats_sources.ts";
 import { activity } from "../monitoring/snapshot.ts";
 import type { ServerSnapshot, ServerStats } from "../monitoring/server_stats.ts";
-import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
-import { asksForWebSocket, upgrade } from "./upgrade.ts";
-
-/** A place where a server listens. */
-export interface Listening extends AsyncDisposable {
-  /**
-   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
-   * machine, clients elsewhere need one that is its own.
-   */
-  readonly address: string;
-  /**
-   * Takes another certificate, key or list of authorities, on `tls@` alone; what is left out stays as it is. It is for
-   * connections that arrive from now on: those that there are stay open, with whatever certificate their client has.
-   *
-   * @param tls What is replaced
-   * @throws {TypeError} If this is not `tls@`, or something in it is invalid; what was in use before stays in use
-   */
-  renew(tls: Partial<ServerTlsOptions>): void;
-  /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
-  close(): Promise<void>;
-}
-
-/** Options of {@linkcode Server.listen}. */
-export interface ListenOptions {
-  /**
-   * Whether other processes may listen on the same port, so that a server can use several cores: the system gives each
-   * connection to one of them, by its addresses, not by who has least to do (`SO_REUSEPORT`). All of them have to ask
-   * for it. On Linux only, not for Unix sockets, and for `tcp@` and `http@` Deno has to run with `--unstable-net`.
-   *
-   * @default {false}
-   */
-  reusePort?: boolean;
-}
+import type { FetchInfo } from "../transport/unread_responses.ts";
 
 /** Options of {@linkcode Server.shutdown}. */
 export interface ShutdownOptions {
@@ -105,18 +65,11 @@ export class Server implements AsyncDisposable {
   readonly #services: ServiceTable;
   readonly #interceptors: Interceptor[] = [];
   readonly #acceptor: Acceptor;
+  readonly #listeners: Listeners;
   readonly #counters: LimitCounters;
-  readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
-  readonly #network: Network | undefined;
-  readonly #monitoring: Monitoring;
-  readonly #origins: AllowedOrigins;
   readonly #shown: StatsSources;
   readonly #began = performance.now();
-  /** Bytes that may wait to be read of one WebSocket. */
-  readonly #maxHeld: number;
-  readonly #listening = new Map<Listener, Promise<void>>();
-  #acceptErrors = 0;
   /** Aborts when it begins to end. */
   readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
@@ -141,22 +94,8 @@ export class Server implements AsyncDisposable {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers, contractCheck(Reflection, handlers, log));
     }
-    this.#tls = settings.tls;
     this.#counters = new LimitCounters();
-    this.#network = settings.network;
-    this.#maxHeld = mostHeld(limits);
-    this.#origins = settings.origins;
     this.#shown = new StatsSources(log);
-    const source = { stats: recent, snapshot: () => this.snapshot() };
-    this.#monitoring = new Monitoring(source, this.#shown, settings.monitoring, log);
-    this.fetch = async (request, info) => {
-      try {
-        return this.#upgrade(request, info) ?? await this.#fetch(request, askerOf(info));
-      } catch (error) {
-        log?.("A request could not be answered", error);
-        return new Response("The request could not be answered\n", { status: 500 });
-      }
-    };
     this.#acceptor = new Acceptor({
       terms: {
         codecs: settings.codecs,
@@ -166,7 +105,7 @@ export class Server implements AsyncDisposable {
       limits,
       counters: this.#counters,
       lookup: (name, peer) => this.#services.find(name, peer),
-      fetch: (request, peer) => this.#fetch(request, peer),
+      fetch: (request, peer) => http.answer(request, peer),
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
@@ -175,6 +114,23 @@ export class Server implements AsyncDisposable {
       mapError: checkHook("mapError", options.mapError),
       log,
     });
+    this.#listeners = new Listeners({
+      tls: settings.tls,
+      network: settings.network,
+      log,
+      take: (conn, httpPath) => this.#acceptor.take(conn, httpPath),
+    });
+    const source = { stats: recent, snapshot: () => this.snapshot() };
+    const http = new HttpRequests({
+      monitoring: new Monitoring(source, this.#shown, settings.monitoring, log),
+      origins: settings.origins,
+      maxHeld: mostHeld(limits),
+      log,
+      closing: () => this.#ending !== undefined,
+      take: (conn) => this.#acceptor.take(conn, undefined),
+      refuse: (reason) => this.#acceptor.refusals.add(reason),
+    });
+    this.fetch = (request, info) => http.fetch(request, info);
   }
 
   /**
@@ -250,47 +206,7 @@ export class Server implements AsyncDisposable {
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
     checkOptions<ListenOptions>("listen", options, { reusePort: true });
-    if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
-    const parsed = parseAddress(address, { listen: true });
-    let where = address;
-    const trouble = (error: Error, first: boolean) => {
-      this.#acceptErrors++;
-      if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
-    };
-    const advice = adviceForOldDeno();
-    if (advice !== undefined) this.#log?.(advice);
-    const listener = await this.#open(parsed, address, { trouble, reusePort: options.reusePort });
-    where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
-    if (this.#ending !== undefined) {
-      listener.close();
-      throw new TypeError("Cannot listen: the server is closed");
-    }
-    const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
-    this.#listening.set(listener, accepting);
-    const close = async () => {
-      listener.close();
-      this.#listening.delete(listener);
-      await accepting;
-    };
-    let tls = this.#tls;
-    const renew = (changes: Partial<ServerTlsOptions>) => {
-      if (!(listener instanceof TlsListener) || tls === undefined) {
-        throw new TypeError(`Cannot renew ${where}: only tls@ addresses have a certificate`);
-      }
-      const renewed = renewedServerTls(tls, changes);
-      try {
-        listener.renew(renewed);
-      } catch (error) {
-        throw located(error, `Cannot renew ${where}`);
-      }
-      tls = renewed;
-    };
-    return {
-      address: where,
-      renew,
-      close,
-      [Symbol.asyncDispose]: close,
-    };
+    return await this.#listeners.listen(address, options.reusePort ?? false);
   }
 
   /**
@@ -365,53 +281,13 @@ export class Server implements AsyncDisposable {
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
-      acceptErrors: this.#acceptErrors,
+      acceptErrors: this.#listeners.acceptErrors,
       inFlight,
       unknownMethods: unknown.calls,
       unsentBytes,
       limits: this.#counters.stats(),
       methods,
     };
-  }
-
-  async #open(parsed: Address, address: string, listening: ListeningOptions): Promise<Listener> {
-    const { transport } = parsed;
-    if (transport === "ws" || transport === "wss") {
-      throw new TypeError(
-        `Cannot listen on ${address}: give server.fetch to Deno.serve, for WebSockets at /_rpc_`,
-      );
-    }
-    const tls = this.#tls;
-    const network = this.#network;
-    if (transport === "tls" && tls === undefined && network === undefined) {
-      throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
-    }
-    if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
-      throw new TypeError(
-        `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
-      );
-    }
-    try {
-      if (network !== undefined) return await network.listen(parsed);
-      if (transport === "unix") return await listenUnix(parsed, listening);
-      return transport === "tls" ? await listenTls(parsed, tls!, listening) : listenTcp(parsed, listening);
-    } catch (error) {
-      throw located(error, `Cannot listen on ${address}`);
-    }
-  }
-
-  async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
-    eventLoop.enter();
-    try {
-      for (;;) {
-        const conn = await listener.accept();
-        if (conn === null) return;
-        this.#acceptor.take(conn, httpPath);
-        await eventLoop.yieldIfDue();
-      }
-    } finally {
-      eventLoop.leave();
-    }
   }
 
   async #shutdown(grace: number): Promise<void> {
@@ -426,53 +302,14 @@ export class Server implements AsyncDisposable {
   /** Stops accepting, and waits for the end of every connection. */
   async #stop(): Promise<void> {
     this.#stopping.abort();
-    for (const listener of this.#listening.keys()) listener.close();
-    await Promise.all([...this.#listening.values(), this.#acceptor.close()]);
+    await Promise.all([this.#listeners.close(), this.#acceptor.close()]);
     await Promise.all([...this.#acceptor.sessions].map(({ closed }) => closed));
-    this.#listening.clear();
   }
 
   #closeSessions(why: string): void {
     const reason = new RpcError("unavailable", why);
     for (const session of [...this.#acceptor.sessions]) session.close(reason);
   }
-
-  #fetch(request: Request, peer: string): Response | Promise<Response> {
-    const url = requestUrl(request.url, request.headers.get("host"));
-    if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
-    const { pathname } = url;
-    if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, url, peer);
-    if (pathname === RPC_PATH) return methodNotAllowed();
-    const see = this.#monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
-    return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
-  }
-
-  /** The answer that opens a WebSocket; undefined if the request asks for something else. */
-  #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
-    if (!asksForWebSocket(request)) return undefined;
-    const url = requestUrl(request.url, request.headers.get("host"));
-    if (url?.pathname !== RPC_PATH) return undefined;
-    if (!this.#origins.allows(request, url)) {
-      this.#acceptor.refusals.add("http");
-      this.#log?.(`Refused ${askerOf(info)}: it is a page of another origin (origins)`);
-      return new Response("Pages of this origin may not call this server\n", { status: 403 });
-    }
-    if (this.#ending !== undefined) {
-      this.#acceptor.refusals.add("closing");
-      return new Response("The server is shutting down\n", { status: 503 });
-    }
-    const upgraded = upgrade(request, info, this.#maxHeld);
-    if (upgraded === undefined) return undefined;
-    this.#acceptor.take(upgraded.conn, undefined);
-    return upgraded.response;
-  }
-}
-
-/** The same error, of the same class, with what could not be done, such as "Cannot listen on" and an address. */
-function located(error: unknown, failed: string): unknown {
-  if (!(error instanceof Error)) return error;
-  const message = `${failed}: ${error.message}`;
-  return Reflect.construct(error.constructor, [message, { cause: error }]);
 }
 
 function className(instance: object): string {
