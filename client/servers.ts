@@ -103,8 +103,8 @@ export class Servers implements ServerChanges {
    *
    * @param soon Whether it must be one to which the call can be sent soon
    */
-  pickLeg(context: PickRequest, soon = false): Attempt | undefined {
-    if (!soon) return this.#pickLeg(context, false) ?? this.#lastResort(context);
+  pickAttempt(context: PickRequest, soon = false): Attempt | undefined {
+    if (!soon) return this.#pickAttempt(context, false) ?? this.#lastResort(context);
     const exclude = new Set(context.exclude);
     let others = 0;
     for (const channel of this.#channels.values()) {
@@ -113,7 +113,7 @@ export class Servers implements ServerChanges {
       else exclude.add(channel.address);
     }
     const { method, key, streams } = context;
-    return others === 0 ? undefined : this.#pickLeg({ method, key, streams, exclude }, false);
+    return others === 0 ? undefined : this.#pickAttempt({ method, key, streams, exclude }, false);
   }
 
   /** How many new lists and connections there have been: calls that found no server may find one. */
@@ -203,7 +203,7 @@ export class Servers implements ServerChanges {
     for (const go of waiting) go();
   }
 
-  #pickLeg(context: PickRequest, lastResort: boolean): Attempt | undefined {
+  #pickAttempt(context: PickRequest, lastResort: boolean): Attempt | undefined {
     const channel = this.pick(context);
     if (channel === undefined) return undefined;
     const attempt = this.attempt(channel, context, performance.now(), lastResort);
@@ -218,7 +218,7 @@ export class Servers implements ServerChanges {
     if (pickable.length === endpoints.length) return undefined;
     this.#balancer.update(endpoints);
     try {
-      return this.#pickLeg(context, true);
+      return this.#pickAttempt(context, true);
     } finally {
       this.#balancer.update(this.#ejection.pickable);
     }

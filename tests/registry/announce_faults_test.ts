@@ -5,7 +5,7 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { announce, type AnnounceOptions } from "../../registry/announce.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
 import { Registry, type RegistryOptions } from "../../registry/registry.ts";
