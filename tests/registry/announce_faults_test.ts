@@ -8,7 +8,8 @@ import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { connect } from "../../client/connect.ts";
 import { announce, type AnnounceOptions } from "../../registry/announce.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 
 const ADDRESS = "tcp@127.0.0.1:1";
