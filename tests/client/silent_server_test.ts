@@ -2,14 +2,8 @@
 // sent into a connection that may be gone.
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  type CallOptions,
-  connect,
-  type ConnectOptions,
-  MultiServers,
-  type Network,
-  Server,
-} from "../../mod.ts";
+import { type CallOptions, connect, type ConnectOptions, MultiServers, Server } from "../../mod.ts";
+import type { Network } from "../../server/mod.ts";
 import { simulate, type Simulation } from "../../testing/mod.ts";
 import { ANSWER, frame, RawPeer } from "../support/raw_peer.ts";
 import { fails, Tap } from "../support/session_pair.ts";
