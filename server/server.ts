@@ -100,7 +100,11 @@ export class Server implements AsyncDisposable {
       terms: {
         codecs: settings.codecs,
         authenticate,
-        answer: { ...limits, handleTimeout: settings.handleTimeout },
+        answer: {
+          ...limits,
+          handleTimeout: settings.handleTimeout,
+          heartbeatInterval: limits.heartbeatInterval || 0, // on the wire, 0 is off
+        },
       },
       limits,
       counters: this.#counters,

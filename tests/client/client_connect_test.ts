@@ -50,6 +50,7 @@ Deno.test("connect: options out of their range are named", async () => {
     [{ maxFrameBytes: 2 ** 32 }, RangeError, "maxFrameBytes"],
     [{ maxInFlight: 15 }, RangeError, "maxInFlight"],
     [{ heartbeatInterval: -1 }, RangeError, "heartbeatInterval"],
+    [{ heartbeatInterval: Infinity }, RangeError, "heartbeatInterval"],
     [{ heartbeatTimeout: 0 }, RangeError, "heartbeatTimeout"],
     [{ writeTimeout: "5" }, RangeError, "writeTimeout"],
     [{ balancer: "fastest" }, TypeError, "balancer"],

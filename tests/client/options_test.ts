@@ -113,6 +113,20 @@ Deno.test("options: all that are known are taken", async () => {
   assertEquals(await client.call("S.ok"), "ok");
 });
 
+Deno.test("options: 0 is refused where it could be taken for no limit or for off", async () => {
+  const limit = "of at least 1, or Infinity for no limit";
+  const wrong: [ConnectOptions, string][] = [
+    [{ maxQueueTime: 0 }, `Cannot use maxQueueTime 0: expected a whole number ${limit}`],
+    [
+      { heartbeatInterval: 0 },
+      "Cannot use heartbeatInterval 0: expected a whole number of at least 1, or false",
+    ],
+  ];
+  for (const [options, message] of wrong) {
+    await assertRejects(() => connect("tcp@127.0.0.1:9", options), RangeError, message);
+  }
+});
+
 Deno.test("options: what is of the wrong type is shown as what it is", async () => {
   const wrong: [ConnectOptions | Record<string, unknown>, string][] = [
     [{ timeout: "5" }, 'Cannot use timeout "5": expected a number of ms'],

@@ -83,7 +83,7 @@ const STAYS: [string, CallOptions, ConnectOptions?][] = [
   ["failMode fast", { idempotent: true, failMode: "failfast" }],
   ["failMode same", { idempotent: true, failMode: "retry" }],
   ["no retry budget", { idempotent: true }, { retryBudget: { ratio: 0, reserve: 0 } }],
-  ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: 0 }],
+  ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: false }],
 ];
 for (const [why, options, connectOptions] of STAYS) {
   Deno.test(`silent server: a call stays where it was sent, with ${why}`, () =>
