@@ -55,9 +55,9 @@ export async function connect(target: string | Discovery, options: ConnectOption
   }
 }
 
-/** Waits for the first list of a discovery, not longer than `timeout` ms; 0 = as long as it takes. */
+/** Waits for the first list of a discovery, not longer than `timeout` ms; Infinity = as long as it takes. */
 function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
-  if (timeout === 0) return list;
+  if (timeout === Infinity) return list;
   return new Promise((resolve, reject) => {
     const late = () => {
       const { failure } = discovery;

@@ -20,7 +20,7 @@ import type { DialOptions } from "../session/dial.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import { observersOf } from "../telemetry/observers.ts";
-import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
 import { sendsToken } from "../call/tokens.ts";
 import { reachOf } from "../transport/secure.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
@@ -42,7 +42,7 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   codecs?: Iterable<Codec>;
   /**
-   * How long connecting to a server and the handshake may take together, 0 = no limit.
+   * How long connecting to a server and the handshake may take together; Infinity = no limit.
    *
    * @default {10_000}
    */
@@ -54,9 +54,9 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   timeout?: number;
   /**
-   * How long servers are asked to work on one call at most, 0 = as long as they like.
+   * How long servers are asked to work on one call at most; Infinity = as long as they like.
    *
-   * @default {0}
+   * @default {Infinity}
    */
   handleTimeout?: number;
   /**
@@ -206,7 +206,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   const watch = observersOf(options.telemetry);
   const table = new ServiceTable(log, watch?.answered);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);
-  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
+  const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
     dial: {
       codec,
@@ -216,7 +216,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       bodies: new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1)),
       names: new KeyCache(),
       connectTimeout,
-      handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+      handleTimeout: wholeOrInfinity("handleTimeout", options.handleTimeout ?? Infinity),
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),

@@ -7,6 +7,7 @@ import { RpcError } from "../call/error.ts";
 import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
+import { wireLimit } from "../codec/option.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { mostHeld, whole } from "../session/limits.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
@@ -102,8 +103,8 @@ export class Server implements AsyncDisposable {
         authenticate,
         answer: {
           ...limits,
-          handleTimeout: settings.handleTimeout,
-          heartbeatInterval: limits.heartbeatInterval || 0, // on the wire, 0 is off
+          handleTimeout: wireLimit(settings.handleTimeout),
+          heartbeatInterval: wireLimit(limits.heartbeatInterval),
         },
       },
       limits,

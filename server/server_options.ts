@@ -9,7 +9,7 @@ import { checkNetwork, type Network } from "../transport/conn.ts";
 import { type Observers, observersOf } from "../telemetry/observers.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import type { Authenticate } from "../session/handshake.ts";
-import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { AllowedOrigins } from "./allowed_origins.ts";
 import { checkVisibility, type Visibility, type VisibilityRule } from "../monitoring/visibility.ts";
@@ -57,9 +57,9 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   handshakeTimeout?: number;
   /**
-   * How long one call may be worked on, 0 = no limit. A client may ask for less.
+   * How long one call may be worked on; Infinity = no limit. A client may ask for less.
    *
-   * @default {0}
+   * @default {Infinity}
    */
   handleTimeout?: number;
   /**
@@ -176,15 +176,17 @@ export function serverSettings(options: ServerOptions): ServerSettings {
   if (typeof reflection !== "boolean") {
     throw new TypeError("Cannot use reflection: expected true or false");
   }
-  const perPeer = options.maxConnectionsPerPeer ?? Infinity;
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
-    maxConnectionsPerPeer: perPeer === Infinity ? perPeer : whole("maxConnectionsPerPeer", perPeer, 1),
+    maxConnectionsPerPeer: wholeOrInfinity(
+      "maxConnectionsPerPeer",
+      options.maxConnectionsPerPeer ?? Infinity,
+    ),
     maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
     stallTimeout: whole("stallTimeout", options.stallTimeout ?? 10_000, 1, MAX_DELAY),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
-    handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+    handleTimeout: wholeOrInfinity("handleTimeout", options.handleTimeout ?? Infinity),
     codecs,
     reflection,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),
