@@ -1,5 +1,5 @@
-// The client: one object for calls to many servers. Owns the list of endpoints, one channel for each, and the choice
-// between them. What happens on a connection is the channel's; when a call goes to another server is retry.ts.
+// The client: one object for calls to many servers. Sends calls that a ready connection can take; others go to
+// SlowPath. Servers owns the list of endpoints, with one channel for each, and picks among them.
 
 import type { Contract } from "../call/contract.ts";
 import { ambient } from "../call/ambient.ts";
@@ -24,23 +24,23 @@ import { isAsyncIterable } from "../call/streamable.ts";
 import { Chain, type Make } from "./intercept_outgoing.ts";
 import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
 
-/** What a client has to do with now. */
+/** The state of a client. */
 export interface ClientStats {
-  /** Who chooses the servers: the name of the balancer, or that of its class; `custom` if it has none. */
+  /** The balancer: its name, or that of its class; `custom` if it has no name. */
   readonly balancer: string;
-  /** The servers that calls may go to. */
+  /** The servers on the client's list. */
   readonly endpoints: readonly EndpointStats[];
-  /** Calls that are not settled. */
+  /** Calls that have not settled. */
   readonly pending: number;
-  /** Calls that were sent again so far, or a second time as a backup: what the retry budget counts. */
+  /** Calls that the retry budget has counted: those sent again, and those sent a second time as a backup. */
   readonly retries: number;
-  /** Calls that were not, because the retry budget was used up. */
+  /** Calls that were not sent again because the retry budget was used up. */
   readonly refusedRetries: number;
   /** How often limits were met. */
   readonly limits: LimitStats;
 }
 
-/** Makes calls. Made by {@linkcode connect}. */
+/** Calls methods of servers. {@linkcode connect} makes one. */
 export class Client implements AsyncDisposable {
   readonly #settings: ClientSettings;
   readonly #defaults: CallDefaults;
@@ -75,7 +75,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Calls a method. Not awaiting the promise at once is how calls go on side by side.
+   * Calls a method. To run calls concurrently, await their promises together.
    *
    * @typeParam T What the method returns; not checked
    * @param method Such as `Arith.sum`
@@ -83,9 +83,9 @@ export class Client implements AsyncDisposable {
    * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
-   * @throws {TypeError} If the method, the signal, the metadata or the fail mode are none, or the call is not fit for the
-   * fail mode, as a rejection
-   * @throws {RangeError} If the timeout or a number of the fail mode is out of its range, as a rejection
+   * @throws {TypeError} If the method, the signal, the metadata or the fail mode is invalid, or the fail mode cannot be
+   * used for this call; as a rejection
+   * @throws {RangeError} If the timeout or a number of the fail mode is out of range; as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
     if (!this.#chain.empty) {
@@ -98,8 +98,8 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Calls a method that answers with a stream. The call is made when the first item is asked for; leaving the loop
-   * cancels it, and the handler's `signal` aborts. A method that answers with one value makes a stream of one.
+   * Calls a method that answers with a stream. The call starts when the first item is requested. Leaving the loop
+   * cancels the call, and the handler's `signal` aborts. A method that returns one value gives a stream of one item.
    *
    * @example
    * ```ts
@@ -120,8 +120,8 @@ export class Client implements AsyncDisposable {
    * @param method Such as `Count.up`
    * @param args The one argument, or an AsyncIterable of them
    * @param options Timeout (of the whole stream), signal, metadata
-   * @returns The items, once; iterating throws an `RpcError` if the call fails
-   * @throws {TypeError} If the method, the signal or the metadata are none
+   * @returns The items, which can be iterated once; iterating throws an `RpcError` if the call fails
+   * @throws {TypeError} If the method, the signal or the metadata is invalid
    * @throws {RangeError} If the timeout is negative or NaN
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
@@ -134,7 +134,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Calls a method of every server at once. The first error cancels the rest and is thrown.
+   * Calls a method of every server concurrently. The first error cancels the other calls and is thrown.
    *
    * @typeParam T What the method returns; not checked
    * @param method Such as `Cache.clear`
@@ -153,7 +153,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * A service as an object whose methods make calls, for services whose type is known.
+   * Returns an object with the methods of a service, for services whose type is known.
    *
    * @example
    * ```ts
@@ -174,7 +174,7 @@ export class Client implements AsyncDisposable {
    */
   service<S>(name: string): ServiceClient<S>;
   /**
-   * A service as an object of functions that make calls, for services that have a contract.
+   * Returns an object with the methods of a service that has a contract.
    *
    * @typeParam C The contract's type
    * @param contract What {@linkcode defineService} returned
@@ -184,7 +184,7 @@ export class Client implements AsyncDisposable {
     return typeof service === "string" ? serviceClient(this, service) : contractClient(this, service);
   }
 
-  /** What it has to do with now. */
+  /** Returns the state of the client. */
   stats(): ClientStats {
     const { pending } = this.#servers;
     const { spent: retries, refused: refusedRetries } = this.#budget;
@@ -193,12 +193,12 @@ export class Client implements AsyncDisposable {
     return { balancer, endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
   }
 
-  /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */
+  /** Closes all connections now: calls that have not settled end with `unavailable`. May be called more than once. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
 
-  /** As {@linkcode Client.close}. */
+  /** The same as {@linkcode Client.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -232,7 +232,7 @@ export class Client implements AsyncDisposable {
     await Promise.all(endpoints.map(({ address }) => this.#servers.channel(address)?.connected()));
   }
 
-  /** A call, with what came beside its result. */
+  /** Makes a call; returns its result with the metadata of the reply. */
   #reply(...[method, args, options, kept]: Parameters<Make>): Promise<Reply> {
     return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
@@ -302,7 +302,7 @@ export class Client implements AsyncDisposable {
     session.call(call);
   }
 
-  /** What is done about a server that fails; undefined if the call asks for what it is not fit for, and has failed. */
+  /** The fail mode of a call; undefined if the call cannot use the one it asks for, and has failed. */
   #modeOf(call: OutgoingCall): FailMode | undefined {
     const { failMode } = this.#settings;
     if (call.failMode === undefined && typeof failMode === "string") return failMode;

@@ -1,4 +1,4 @@
-// `connect`: from a target and options to a client that is ready to call.
+// `connect`: makes a client from a target and options, and waits until it can call.
 
 import { isRpcError, RpcError } from "../call/error.ts";
 import { createBalancer } from "../discovery/create_balancer.ts";
@@ -11,8 +11,8 @@ import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect
 /**
  * Connects to one server, or to the servers that a discovery knows.
  *
- * An address is dialled before this resolves, so that a wrong one is an error here; the servers of a discovery are
- * dialled when calls first go to them. Lost connections are dialled again by themselves.
+ * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a discovery are
+ * dialed when the first call goes to them. The client reconnects lost connections by itself.
  *
  * @example A client over two servers
  * ```ts
@@ -29,10 +29,10 @@ import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect
  * @param target An address such as `tcp@10.0.0.7:9999`, or a discovery
  * @param options Codec, timeouts, balancer, limits
  * @returns A client, which must be closed
- * @throws {RpcError} Why the server cannot be reached or refuses, or that there is no list of servers in time: with the
- * code of the discovery's `failure`, such as `unauthenticated`, or `unavailable`
- * @throws {TypeError} If the address or an option is none
- * @throws {RangeError} If a number is out of its range
+ * @throws {RpcError} If the server cannot be reached or refuses the client, or if there is no list of servers in time:
+ * with the code of the discovery's `failure`, such as `unauthenticated`, or `unavailable`
+ * @throws {TypeError} If the address or an option is invalid
+ * @throws {RangeError} If a number is out of range
  */
 export async function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
   const settings = clientSettings(options);
@@ -55,7 +55,7 @@ export async function connect(target: string | Discovery, options: ConnectOption
   }
 }
 
-/** Waits for the first list of a discovery, not longer than `timeout` ms; Infinity = as long as it takes. */
+/** Waits up to `timeout` ms for the first list of a discovery. */
 function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
   if (timeout === Infinity) return list;
   return new Promise((resolve, reject) => {

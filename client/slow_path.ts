@@ -1,5 +1,5 @@
-// Calls that need more than one attempt over a connection that is there: they wait for one, or go to other servers. Owned
-// by a Client, whose fast path hands over what it cannot send at once.
+// Calls that cannot be sent at once over a ready connection, or that are retried: they wait for a connection, or fail
+// over to other servers. Owned by a Client, whose fast path passes such calls on.
 
 import { isRpcError, RpcError } from "../call/error.ts";
 import { endedWith } from "../call/outcome.ts";
@@ -23,9 +23,9 @@ export class SlowPath {
   readonly #servers: Servers;
   readonly #bodies: CallBodies;
   readonly #budget: RetryBudget;
-  /** What retries need of the client. */
+  /** What retries use: the budget, the choice of servers, and changes of their list. */
   readonly context: RetryContext;
-  /** Fails the calls that no server could be reached for, in the next turn of the event loop. */
+  /** Functions that fail the calls for which no server could be reached, in the next turn of the event loop. */
   readonly #failing = new Set<() => void>();
   #closed = false;
 
@@ -44,13 +44,13 @@ export class SlowPath {
     };
   }
 
-  /** Fails the calls that wait for the next turn, and starts no more attempts. */
+  /** Fails the calls that wait for the next turn. No attempt starts after this. */
   close(): void {
     this.#closed = true;
     for (const fail of this.#failing) fail();
   }
 
-  /** Makes a call again that failed with `error`, if its fail mode allows that; returns whether it does. */
+  /** Retries a call that failed with `error`, if its fail mode allows that; returns whether it does. */
   again(call: OutgoingCall, error: RpcError): boolean {
     const mode = failModeOf(call, this.#settings.failMode);
     if (mode === "failfast" && call.waitForReady && isUnreached(error)) {
@@ -64,7 +64,10 @@ export class SlowPath {
     return true;
   }
 
-  /** As {@linkcode keepArgs}, of a call that interceptors hold back. What cannot be encoded, they may replace. */
+  /**
+   * As {@linkcode keepArgs}, for a call that interceptors delay. Undefined if encoding fails: they may replace the
+   * arguments.
+   */
   keepEarly(args: unknown): CallBody | undefined {
     try {
       return canChange(args) && !this.#bodies.full
@@ -76,7 +79,7 @@ export class SlowPath {
   }
 
   /**
-   * Encodes the arguments of a call that has to wait or has several attempts: all of them send the same.
+   * Encodes the arguments of a call that waits or may have several attempts, so that all attempts send the same bytes.
    *
    * @throws {RpcError} `invalid_argument` if they cannot be encoded
    */
@@ -90,10 +93,10 @@ export class SlowPath {
   }
 
   /**
-   * Takes a call to another server, if one takes calls: the connection on which it waits has no room, or the server there
-   * is silent.
+   * Moves a call to another server that takes calls, because its connection has no room or its server is silent.
    *
-   * @param reason Why it would fail there, if it has been sent
+   * @param reason Why the call would fail where it is, if it has been sent
+   * @returns Whether the call has moved
    */
   leaves(call: OutgoingCall, reason: RpcError | undefined): boolean {
     const { listener, method, key, streams } = call;
@@ -119,7 +122,7 @@ export class SlowPath {
     return true;
   }
 
-  /** Makes a call that has to wait, or has several attempts, with its arguments as they are now. */
+  /** Makes a call that waits or may have several attempts, with its arguments as they are now. */
   start(call: OutgoingCall, mode: FailMode, attempt: Attempt | undefined): void {
     try {
       this.keepArgs(call);
@@ -130,7 +133,7 @@ export class SlowPath {
     this.#settle(call, this.#make(call, mode, attempt));
   }
 
-  /** Makes a call that needs more than one attempt over a connection that is there. */
+  /** Makes the attempts of a call, according to its fail mode. */
   #make(call: OutgoingCall, mode: FailMode, attempt: Attempt | undefined): Promise<Answer> {
     const context = this.context;
     if (mode === "failover") return retry(call, context, attempt);
@@ -139,7 +142,7 @@ export class SlowPath {
         ? hedge(call, context, attempt, mode.backup)
         : fanOut(call, context, attempt, mode.fork);
       if (!call.waitForReady) return answer;
-      // While no server can be reached there is nothing to choose from: the first one that can be gets the call.
+      // While no server can be reached, there is no choice: the first one that becomes reachable gets the call.
       return answer.catch((error) => {
         const unavailable = isRpcError(error) && error.code === "unavailable" && !error.remote;
         if (!unavailable || !sendsAgain(error, call, this.#budget)) throw error;
@@ -161,8 +164,8 @@ export class SlowPath {
   }
 
   /**
-   * While no server can be reached, calls fail without waiting for anything: whoever makes them again and again would keep
-   * the event loop from timers and sockets, and so from ever reaching one.
+   * Fails a call in the next turn of the event loop. A caller that retries in a loop would otherwise keep the event
+   * loop from its timers and sockets, and so from ever reaching a server.
    */
   #failNextTurn(call: OutgoingCall, error: RpcError): void {
     const fail = () => {
@@ -180,7 +183,7 @@ export function closed(): RpcError {
   return new RpcError("unavailable", "The client is closed", { notStarted: true });
 }
 
-/** Whether it says that a call was never sent, since there was no connection. */
+/** Whether an error says that a call was never sent because there was no connection. */
 function isUnreached(error: unknown): error is RpcError {
   return isRpcError(error) && error.code === "unavailable" && error.notStarted && !error.remote;
 }

@@ -21,7 +21,7 @@ export interface CborLimits {
   readonly maxNumericKeys: number;
 }
 
-// Up to so many properties are counted sooner than they are put into an array.
+// Up to this many properties, counting is faster than making an array of them.
 const COUNTED_SOONER = 64;
 
 /** Decodes one message after the other; what it keeps between them are bounded caches of short texts. */
@@ -144,7 +144,7 @@ export class CborDecoder {
     return object;
   }
 
-  /** Goes on with a map after `read` entries, since the next key is no text. */
+  /** Continues a map as a Map after `read` entries, since the next key is not a text. */
   #mixedMap(
     object: Record<string, unknown>,
     head: number,
@@ -204,7 +204,7 @@ export class CborDecoder {
     depth: number,
   ): Map<unknown, unknown> {
     const reader = this.#reader;
-    // Keys that are objects are told apart by their bytes.
+    // Keys that are objects are compared by their encoding.
     const encodings = new Set<string>();
     for (; count < 0 ? !reader.breaks() : read < count; read++) {
       const start = reader.at;

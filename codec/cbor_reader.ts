@@ -47,12 +47,12 @@ export class CborReader {
     this.#itemsLeft = this.#maxItems;
   }
 
-  /** Lets go of the bytes, or an idle connection would keep its last chunk. */
+  /** Releases the bytes; an idle connection would otherwise keep its last chunk. */
   release(): void {
     this.bytes = NOTHING;
   }
 
-  /** The number in or behind a head, rounded if it is beyond 53 bits; `#wide` has it exactly then. */
+  /** The argument of a head, rounded if it is beyond 53 bits; `#wide` then returns it exactly. */
   argument(info: number): number {
     if (info < 24) return info;
     const bytes = this.bytes;
@@ -97,7 +97,7 @@ export class CborReader {
     return value < Number.MAX_SAFE_INTEGER ? -1 - value : -1n - this.#wide();
   }
 
-  /** Takes `count` bytes, of which there must be as many; returns where they begin. */
+  /** Takes `count` bytes; returns where they start. */
   take(count: number): number {
     const at = this.at;
     if (count > this.end - at) throw this.truncated();
@@ -105,19 +105,19 @@ export class CborReader {
     return at;
   }
 
-  /** The four bytes behind a head, as a float. */
+  /** The four bytes after a head, as a float. */
   float32(): number {
     this.#scratch.setUint32(0, this.argument(26));
     return this.#scratch.getFloat32(0);
   }
 
-  /** The eight bytes behind a head, as a float. */
+  /** The eight bytes after a head, as a float. */
   float64(): number {
     this.#load(this.take(8));
     return this.#scratch.getFloat64(0);
   }
 
-  /** Charges `count` items that were declared, each of which takes a byte at least. */
+  /** Charges `count` declared items, each of which takes at least one byte. */
   charge(count: number): void {
     if (count > this.end - this.at) throw this.truncated();
     this.chargeTime(count);
@@ -131,7 +131,7 @@ export class CborReader {
     }
   }
 
-  /** Whether the item that goes on until a break ends here; if not, one more item is charged. */
+  /** Whether an item of indefinite length ends here; if not, charges one more item. */
   breaks(): boolean {
     if (this.at < this.end && this.bytes[this.at] === BREAK) {
       this.at++;
@@ -141,12 +141,12 @@ export class CborReader {
     return false;
   }
 
-  /** A copy of the byte string behind a head. */
+  /** A copy of the byte string after a head. */
   byteString(info: number): Uint8Array<ArrayBuffer> {
     if (info === INDEFINITE) return this.#chunkedBytes();
     const length = this.argument(info);
     const start = this.take(length);
-    this.chargeTime(1); // on top of its own: making a Uint8Array takes long
+    this.chargeTime(1); // in addition to its own: making a Uint8Array is slow
     return new Uint8Array(this.bytes.subarray(start, start + length));
   }
 
@@ -159,7 +159,7 @@ export class CborReader {
       chunks.push(this.bytes.subarray(start, start + size));
       length += size;
     }
-    if (chunks.length === 0) this.chargeTime(1); // as of one that is not in chunks
+    if (chunks.length === 0) this.chargeTime(1); // as for a byte string without chunks
     const whole = new Uint8Array(length);
     let at = 0;
     for (const chunk of chunks) {

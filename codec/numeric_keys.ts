@@ -9,8 +9,8 @@ const NINE = 0x39;
 const DIGITS = /^\d+$/;
 
 /**
- * The numeric keys that one message may still have. V8 hashes numbers without a secret, and only 64 bits of big ones, so
- * a peer can choose any number of them that collide and take quadratic time.
+ * The numeric keys that one message may still have. V8 hashes numbers without a secret, and only 64 bits of big ones,
+ * so a peer can choose any number of them that collide and take quadratic time.
  */
 export class NumericKeys {
   readonly #most: number;

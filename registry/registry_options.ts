@@ -27,9 +27,9 @@ export interface RegistryOptions {
   /** Where leases are kept. A {@linkcode MemoryStore} of its own by default. */
   store?: RegistryStore;
   /**
-   * Who changes the list must show this, as `Authorization: Bearer TOKEN`. Visible ASCII characters. Of several each one
-   * is valid, so that a token can be replaced while servers still use the one before. Left out, everybody may who can
-   * reach the registry.
+   * The token that a request must send to change the list, as `Authorization: Bearer TOKEN`. Visible ASCII characters.
+   * Of several tokens each is valid, so that a token can be replaced while servers still use the previous one. Without
+   * a token, everyone who can reach the registry may change the list.
    */
   token?: string | readonly string[];
   /**
@@ -57,12 +57,12 @@ export interface RegistryOptions {
    */
   maxMetadataBytes?: number;
   /**
-   * How many may watch at the same time, 1 or more.
+   * How many clients may watch at the same time, 1 or more.
    *
    * @default {10_000}
    */
   maxWatchers?: number;
-  /** Told of what goes wrong inside. Nothing is logged by default. */
+  /** Receives errors of the registry. Silent by default. */
   log?: (message: string) => void;
   /** The time, for tests. The system's monotonic clock by default. */
   clock?: Clock;

@@ -11,10 +11,10 @@ import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
 import { asksForWebSocket, upgrade } from "./upgrade.ts";
 
-/** What the answers depend on. */
+/** Options of {@linkcode HttpRequests}. */
 export interface HttpRequestsOptions {
   readonly monitoring: Monitoring;
-  /** Whose pages may open a WebSocket. */
+  /** The origins whose pages may open a WebSocket. */
   readonly origins: AllowedOrigins;
   /** Bytes that may wait to be read of one WebSocket. */
   readonly maxHeld: number;
@@ -56,7 +56,7 @@ export class HttpRequests {
     return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
 
-  /** The answer that opens a WebSocket; undefined if the request asks for something else. */
+  /** The response that opens a WebSocket; undefined if the request is not for one. */
   #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
     if (!asksForWebSocket(request)) return undefined;
     const url = requestUrl(request.url, request.headers.get("host"));

@@ -10,42 +10,42 @@ import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 
-/** A place where a server listens. */
+/** An address on which a server listens. */
 export interface Listening extends AsyncDisposable {
   /**
-   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
-   * machine, clients elsewhere need one that is its own.
+   * The address to connect to, with the real port. If it is `0.0.0.0` or `[::]`, which stand for all addresses of this
+   * machine, clients on other machines need one of its real addresses.
    */
   readonly address: string;
   /**
-   * Takes another certificate, key or list of authorities, on `tls@` alone; what is left out stays as it is. It is for
-   * connections that arrive from now on: those that there are stay open, with whatever certificate their client has.
+   * Replaces the certificate, the key or the list of authorities of a `tls@` address; options that are left out stay as
+   * they are. New connections use them; existing connections stay open.
    *
-   * @param tls What is replaced
-   * @throws {TypeError} If this is not `tls@`, or something in it is invalid; what was in use before stays in use
+   * @param tls What to replace
+   * @throws {TypeError} If this is not a `tls@` address, or an option is invalid; the current ones stay in use
    */
   renew(tls: Partial<ServerTlsOptions>): void;
-  /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
+  /** Stops listening; accepted connections stay open. May be called more than once. */
   close(): Promise<void>;
 }
 
 /** Options of {@linkcode Server.listen}. */
 export interface ListenOptions {
   /**
-   * Whether other processes may listen on the same port, so that a server can use several cores: the system gives each
-   * connection to one of them, by its addresses, not by who has least to do (`SO_REUSEPORT`). All of them have to ask
-   * for it. On Linux only, not for Unix sockets, and for `tcp@` and `http@` Deno has to run with `--unstable-net`.
+   * Whether other processes may listen on the same port (`SO_REUSEPORT`), so that a server can use several cores. The
+   * system assigns each connection to one process by a hash of its addresses, not by load. All processes must set this
+   * option. On Linux only, not for Unix sockets; `tcp@` and `http@` need `--unstable-net`.
    *
    * @default {false}
    */
   reusePort?: boolean;
 }
 
-/** What listeners need of their server. */
+/** Options of {@linkcode Listeners}. */
 export interface ListenersOptions {
   /** For addresses with `tls@`. */
   readonly tls: ServerTlsOptions | undefined;
-  /** Listens in the place of sockets. */
+  /** Listens instead of sockets. */
   readonly network: Network | undefined;
   readonly log: Log | undefined;
   /** Takes a connection; `httpPath` is the path of RPC where the connection begins with an HTTP head. */

@@ -1,5 +1,5 @@
-// The server: services, the places where it listens, and the connections it has. What happens on a connection is a
-// Session's; how one comes to be is acceptor.ts.
+// The server: its services, and its start and end. Listeners opens addresses, Acceptor makes sessions of connections,
+// HttpRequests answers HTTP.
 
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
@@ -29,7 +29,7 @@ import type { FetchInfo } from "../transport/unread_responses.ts";
 /** Options of {@linkcode Server.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * How long calls that were accepted may take to finish, in ms.
+   * How long calls that were accepted may take to finish, in ms, 0 or more.
    *
    * @default {10_000}
    */
@@ -37,7 +37,7 @@ export interface ShutdownOptions {
 }
 
 /**
- * Answers calls.
+ * Serves methods to clients: registers services, listens on addresses, and answers calls.
  *
  * @example A service, a server and a client
  * ```ts
@@ -54,12 +54,12 @@ export interface ShutdownOptions {
  */
 export class Server implements AsyncDisposable {
   /**
-   * Answers HTTP requests: `/debug/rpc` with a page of what the server does (JSON if that is what the request accepts),
-   * `/metrics` with the figures for Prometheus, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
-   * everything else with an error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
-   * The option `monitoring` says who is shown what.
+   * Answers HTTP requests: `/debug/rpc` with a page about the server (JSON if the request accepts that), `/metrics`
+   * with metrics for Prometheus, `/_rpc_` with a WebSocket for clients at `ws@` and `wss@` addresses, everything else
+   * with an error. Pass it to `Deno.serve`; an `http@` address also serves it. Never rejects. The option `monitoring`
+   * decides what each request may see.
    *
-   * Pages of other origins may not open a WebSocket, but for those that the option `origins` names.
+   * Pages of other origins may open a WebSocket only if the option `origins` lists them.
    */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response>;
 
@@ -71,15 +71,15 @@ export class Server implements AsyncDisposable {
   readonly #log: Log | undefined;
   readonly #shown: StatsSources;
   readonly #began = performance.now();
-  /** Aborts when it begins to end. */
+  /** Aborts when the server starts to shut down or close. */
   readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
 
   /**
-   * Makes a server without services that listens nowhere yet.
+   * Makes a server without services, which does not listen yet.
    *
    * @param options Limits and hooks
-   * @throws {RangeError} If a number is out of its range
+   * @throws {RangeError} If a number is out of range
    * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
@@ -141,18 +141,18 @@ export class Server implements AsyncDisposable {
   /**
    * Registers the functions of a plain object as the methods of a service.
    *
-   * Own functions and those of its classes can be called from outside, but none whose name begins with `_` or `#`. With
-   * a contract it is just the contract's methods, and what it says is checked at every call.
+   * Clients can call the object's own functions and those of its classes, except names that begin with `_` or `#`. With
+   * a contract, they can call exactly the contract's methods, and every call is checked against its schemas.
    *
-   * A handler takes one argument and the context: `sum(a: number, b: number)` is not a handler.
+   * A handler takes one argument and the context, so `sum(a: number, b: number)` is not a handler.
    *
-   * @typeParam S A contract's type, or text
+   * @typeParam S The type of a contract, or string
    * @typeParam M The type of the object
    * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
-   * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
+   * @param methods The handlers by name; for a contract, an instance, or a plain object with exactly its methods
    * @returns This server
-   * @throws {TypeError} If the name is invalid, is taken or begins with `rpc.`, there is nothing to call, a method takes
-   *   more than one argument and the context, a method of the contract has no handler, or a handler no method
+   * @throws {TypeError} If the name is invalid, is taken or begins with `rpc.`, if there is no method, if a method
+   * takes   more than one argument and the context, or if the handlers do not match the contract
    */
   register<S extends string | Contract, M extends object = object>(
     service: S,
@@ -162,10 +162,10 @@ export class Server implements AsyncDisposable {
    * Registers an instance under its class's name.
    *
    * @typeParam M Its type
-   * @param instance Its public methods are what can be called
+   * @param instance Clients can call its public methods
    * @returns This server
-   * @throws {TypeError} If it has no class of its own, the name is taken, there is nothing to call, or a method takes more
-   *   than one argument and the context
+   * @throws {TypeError} If it has no class of its own, if the name is taken, if there is no method, or if a method
+   * takes   more than one argument and the context
    */
   register<M extends object>(instance: M & CheckedMethods<M>): this;
   register(service: string | object, methods?: object): this {
@@ -184,12 +184,12 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * Puts an interceptor around the handlers of all services, those registered later included. The first one is the
-   * outermost.
+   * Puts an interceptor around the handlers of all services, including those registered later. The first interceptor is
+   * the outermost.
    *
    * @param interceptor See {@linkcode Interceptor}
    * @returns This server
-   * @throws {TypeError} If it is no function
+   * @throws {TypeError} If it is not a function
    */
   use(interceptor: Interceptor): this {
     if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
@@ -201,12 +201,12 @@ export class Server implements AsyncDisposable {
   /**
    * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
    * `http@host:port[/path]` for RPC over HTTP CONNECT on a port that also serves {@linkcode Server.fetch}. Port 0
-   * takes a free one.
+   * picks a free port.
    *
-   * @param address Where to listen; a server may listen in several places
+   * @param address Where to listen; a server may listen on several addresses
    * @param options Whether the port is shared
-   * @returns Where it listens, with the real port
-   * @throws {TypeError} If that is no address to listen on, or its port cannot be shared here
+   * @returns The address with the real port, and how to close it
+   * @throws {TypeError} If the address is invalid, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
@@ -215,11 +215,11 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * Ends in good order: accepts nothing more, tells clients to call elsewhere, lets accepted calls finish, then closes.
-   * Handlers that are not done when `grace` is over are aborted through their `signal`. Calling it again waits for
-   * the same end.
+   * Shuts down gracefully: accepts no more connections, asks clients to use other servers, lets accepted calls finish,
+   * then closes. The `signal` of handlers that are still running after `grace` aborts. Calling it again returns the
+   * same shutdown.
    *
-   * @throws {RangeError} If `grace` is out of its range
+   * @throws {RangeError} If `grace` is out of range
    * @throws {TypeError} If an option is unknown
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
@@ -228,7 +228,9 @@ export class Server implements AsyncDisposable {
     return this.#ending ??= this.#shutdown(grace);
   }
 
-  /** Ends now: calls that are not answered yet end with `unavailable`. Calling it again, or late, is fine. */
+  /**
+   * Closes now: calls without an answer end with `unavailable`. May be called more than once, and during a shutdown.
+   */
   async close(): Promise<void> {
     // While shutting down this cuts the grace short.
     const ending = this.#ending ??= this.#stop();
@@ -236,14 +238,14 @@ export class Server implements AsyncDisposable {
     await ending;
   }
 
-  /** As {@linkcode Server.close}. */
+  /** The same as {@linkcode Server.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
   /**
-   * Shows what something else in this process tells of itself on the page at `/debug/rpc` and in {@linkcode snapshot},
-   * such as the clients that its handlers call with. Figures of clients are in the metrics, too.
+   * Shows the stats of another object in this process at `/debug/rpc` and in {@linkcode snapshot}, such as those of a
+   * client that handlers use. Metrics of clients are also at `/metrics`.
    *
    * @example
    * ```ts
@@ -257,21 +259,21 @@ export class Server implements AsyncDisposable {
    * using _shown = server.show("Store's client", client);
    * ```
    *
-   * @param name What it is called; what was shown under that name before is not any more
-   * @param source A `Client`, or whatever else has `stats()`
-   * @returns Takes it off again when disposed of
-   * @throws {TypeError} If the name is none, or there is no `stats()`
+   * @param name Its name on the page; replaces a source with the same name
+   * @param source A `Client`, or any object with `stats()`
+   * @returns Removes the source when disposed
+   * @throws {TypeError} If the name is invalid, or there is no `stats()`
    */
   show(name: string, source: StatsSource): Disposable {
     return this.#shown.add(name, source);
   }
 
-  /** What it is doing now: {@linkcode stats}, with its oldest calls and streams, its connections, and what it shows. */
+  /** Returns {@linkcode stats}, with the oldest calls and streams, the connections, and the stats of shown sources. */
   snapshot(): ServerSnapshot {
     return { ...this.stats(), ...activity(this.#acceptor.sessions), shown: this.#shown.stats() };
   }
 
-  /** What it has done so far: plain data, which JSON and CBOR can carry. */
+  /** Returns counters and gauges since the start: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
     const { sessions, handshakes, accepted, refusals } = this.#acceptor;
     const methods = this.#services.stats();
