@@ -4,7 +4,7 @@ import { parseArgs } from "@std/cli";
 import { isLoopback } from "../transport/secure.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
-import { type HttpServing, serveHttp } from "./serve.ts";
+import { type HttpServer, serveHttp } from "./serve.ts";
 
 const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry, with a page at /
 
@@ -113,7 +113,7 @@ function exit(code: number, message: string): never {
   Deno.exit(code);
 }
 
-function listen(registry: Registry, { host, port, ttl }: Flags): HttpServing {
+function listen(registry: Registry, { host, port, ttl }: Flags): HttpServer {
   try {
     const log = (message: string) => printError(`registry: ${message}`);
     const server = serveHttp({ hostname: host, port, log }, registry.fetch);
