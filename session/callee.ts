@@ -273,15 +273,15 @@ export class Callee {
       throw deadlineExceeded(method);
     }
     if (this.running >= limits.maxInFlight) {
-      counters.inFlight++;
+      counters.maxInFlight++;
       throw exhausted(`More than ${limits.maxInFlight} calls are in flight`);
     }
     if (slots !== undefined && !slots.admits(now)) {
-      counters.inFlightTotal++;
+      counters.maxInFlightTotal++;
       throw exhausted("Too many calls are in flight on all connections");
     }
     if (!this.#gate.admits(now - arrived, deadline - now, now)) {
-      counters.queueTime++;
+      counters.maxQueueTime++;
       const waited = Math.ceil(now - arrived);
       throw exhausted(`More is asked for than there is time for: the call has waited ${waited} ms`, waited);
     }

@@ -14,9 +14,9 @@ export class CoDel {
   #lateAt = 0;
   #refusing = false;
 
-  /** @param target How long calls may wait, in ms, when that does not pass; 0 = as long as they like */
+  /** @param target How long calls may wait, in ms, when that does not pass; Infinity = as long as they like */
   constructor(target: number) {
-    this.#target = target === 0 ? Infinity : target;
+    this.#target = target;
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
+import { wireLimit } from "../codec/option.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
@@ -35,9 +36,9 @@ export interface DialOptions {
   /** Keeps the encoded arguments of the client's calls. */
   readonly bodies: CallBodies;
   readonly names: KeyCache;
-  /** For connecting and the handshake together; 0 = no limit. */
+  /** For connecting and the handshake together; Infinity = no limit. */
   readonly connectTimeout: number;
-  /** What the server is asked to spend on one call at most; 0 = its own limit. */
+  /** What the server is asked to spend on one call at most; Infinity = its own limit. */
   readonly handleTimeout: number;
   readonly token: Token | undefined;
   /** Which addresses may be dialled. */
@@ -80,12 +81,10 @@ export async function dial(
     stop.abort();
     conn?.close();
   };
-  const timer = connectTimeout > 0
-    ? setTimeout(() => {
-      late = true;
-      giveUp();
-    }, connectTimeout)
-    : undefined;
+  const timer = connectTimeout === Infinity ? undefined : setTimeout(() => {
+    late = true;
+    giveUp();
+  }, connectTimeout);
   signal.addEventListener("abort", giveUp);
   try {
     const token = await currentToken(options.token, stop.signal);
@@ -97,8 +96,8 @@ export async function dial(
     }
     const agreement: Agreement = await requestHandshake(conn, reader, {
       codecType: codec.name,
-      connectTimeout,
-      handleTimeout: options.handleTimeout,
+      connectTimeout: wireLimit(connectTimeout),
+      handleTimeout: wireLimit(options.handleTimeout),
       maxFrameBytes: limits.maxFrameBytes,
       token,
     }, codec);

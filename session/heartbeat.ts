@@ -60,7 +60,7 @@ export class Heartbeat {
   #clockOffset: number;
 
   /**
-   * @param limits `heartbeatInterval` and `heartbeatTimeout`; an interval of 0 = no heartbeat
+   * @param limits `heartbeatInterval` and `heartbeatTimeout`; an interval of false = no heartbeat
    * @param peerInterval After how long a silence the peer pings, in ms; Infinity = never, or unknown
    */
   constructor(
@@ -69,8 +69,9 @@ export class Heartbeat {
     owner: HeartbeatOwner,
     peerInterval = Infinity,
   ) {
-    const on = limits.heartbeatInterval > 0;
-    this.interval = on ? limits.heartbeatInterval : Infinity;
+    const { heartbeatInterval } = limits;
+    const on = heartbeatInterval !== false;
+    this.interval = on ? heartbeatInterval : Infinity;
     this.probeInterval = on ? Math.min(SOON, this.interval) : Infinity;
     this.#timeout = limits.heartbeatTimeout;
     this.#trusted = on ? Math.min(this.interval, peerInterval) + SOON : Infinity;

@@ -35,12 +35,12 @@ export interface SessionLimits {
    */
   writeTimeout: number;
   /**
-   * After how long a silence the other side is pinged; 0 = never. While a call waits for its one result, it is pinged
+   * After how long a silence the other side is pinged; false = never. While a call waits for its one result, it is pinged
    * after 1 to 2 s of silence, then after twice as long each time that it answers, up to this.
    *
    * @default {30_000}
    */
-  heartbeatInterval: number;
+  heartbeatInterval: number | false;
   /**
    * How long a pinged side may stay silent before the connection counts as dead.
    *
@@ -51,7 +51,7 @@ export interface SessionLimits {
    * How long calls of the other side may wait for their handler before a queue that stays counts as too much work: when
    * all have waited longer for a second, those that have are refused with `resource_exhausted`, until none has for
    * a second. A call that has waited for over 100 ms, and longer than its caller will go on waiting, is refused in
-   * any case. 0 = no limit.
+   * any case. Infinity = no limit.
    *
    * @default {5_000}
    */
@@ -94,8 +94,6 @@ export const LIMIT_NAMES: Names<SessionLimits> = {
 const LEAST: Partial<SessionLimits> = {
   maxFrameBytes: 65_536,
   maxInFlight: 16,
-  heartbeatInterval: 0,
-  maxQueueTime: 0,
 };
 const MOST: Partial<SessionLimits> = { maxFrameBytes: 0xffffffff };
 
@@ -109,7 +107,9 @@ export function sessionLimits(options: Partial<SessionLimits>): SessionLimits {
   for (const name of Object.keys(DEFAULTS) as (keyof SessionLimits)[]) {
     const value = options[name];
     if (value === undefined) continue;
-    limits[name] = whole(name, value, LEAST[name] ?? 1, MOST[name]);
+    if (name === "heartbeatInterval") limits[name] = wholeOrOff(name, value);
+    else if (name === "maxQueueTime") limits[name] = wholeOrInfinity(name, value as number);
+    else limits[name] = whole(name, value as number, LEAST[name] ?? 1, MOST[name] as number | undefined);
   }
   return limits;
 }
@@ -122,6 +122,7 @@ export function mostHeld({ maxFrameBytes, maxUnsentBytes }: SessionLimits): numb
 /**
  * Checks an option that is a whole number.
  *
+ * @param or What else it may be, for the message
  * @throws {RangeError} Naming the option and its range
  */
 export function whole(
@@ -129,10 +130,29 @@ export function whole(
   value: number,
   least: number,
   most: number = Number.MAX_SAFE_INTEGER,
+  or = "",
 ): number {
   if (!Number.isSafeInteger(value) || value < least || value > most) {
     const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number ${range}`);
+    throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number ${range}${or}`);
   }
   return value;
+}
+
+/**
+ * Checks a limit that there need not be: a whole number, or Infinity.
+ *
+ * @throws {RangeError} Naming the option and its range
+ */
+export function wholeOrInfinity(name: string, value: number, most?: number): number {
+  return value === Infinity ? value : whole(name, value, 1, most, ", or Infinity for no limit");
+}
+
+/**
+ * Checks an option that can be turned off: a whole number, or false.
+ *
+ * @throws {RangeError} Naming the option and its range
+ */
+export function wholeOrOff(name: string, value: number | false): number | false {
+  return value === false ? value : whole(name, value, 1, undefined, ", or false to turn it off");
 }

@@ -395,7 +395,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
         if (now !== undefined && this.#onTime(now)) return eventLoop.yielded();
       }
     } catch (error) {
-      const limit = this.#floodLimiter.exceeded ? "uselessFrames" : "frames";
+      const limit = this.#floodLimiter.exceeded ? "maxUselessFrames" : "invalidFrames";
       this.#violated(error instanceof RpcError ? error : new RpcError("internal", textOf(error)), limit);
     }
     if (this.#state !== State.Open) this.#closeIfIdle();
@@ -585,7 +585,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
   }
 
   /** The peer did what the protocol does not allow: it is told, and the connection ends. */
-  #violated(error: RpcError, limit: "frames" | "frameTimeout" | "uselessFrames"): void {
+  #violated(error: RpcError, limit: "invalidFrames" | "frameTimeout" | "maxUselessFrames"): void {
     if (this.#state >= State.Closing) return;
     this.#options.counters[limit]++;
     this.#options.log?.(`Closing the connection of ${shownPeer(this.address, this.identity)}`, error);

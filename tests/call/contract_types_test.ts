@@ -12,9 +12,9 @@ import {
   defineService,
   method,
   Server,
-  type StandardSchema,
   unchecked,
 } from "../../mod.ts";
+import type { StandardSchema } from "../../server/mod.ts";
 
 /** Whether two types are the same. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;

@@ -55,7 +55,7 @@ Deno.test("cli ping: all servers of a registry, and Ctrl-C with the sum", async 
   const all = await cli(["ping", url, "--count", "1", "--json"]);
   const addresses = all.out.trimEnd().split("\n").map((line) => JSON.parse(line).address);
   assertEquals(addresses.sort(), [one.address, two.address].sort());
-  const run = new Cli(["ping", url, "--count", "0", "--service", "B", "--interval", "1h"]);
+  const run = new Cli(["ping", url, "--count", "none", "--service", "B", "--interval", "1h"]);
   await until(() => run.out.includes("round trip"), "the first ping");
   run.interrupt();
   assertEquals([await run.done, run.err], [130, ""]);

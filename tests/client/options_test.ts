@@ -83,7 +83,7 @@ Deno.test("options: all that are known are taken", async () => {
     maxConnectionsPerPeer: 10,
     maxInFlightTotal: 10,
     handshakeTimeout: 1_000,
-    handleTimeout: 0,
+    handleTimeout: Infinity,
     codecs: [],
     authenticate: () => true,
     reflection: false,
@@ -97,7 +97,7 @@ Deno.test("options: all that are known are taken", async () => {
     codecs: [],
     connectTimeout: 1_000,
     timeout: 1_000,
-    handleTimeout: 0,
+    handleTimeout: Infinity,
     balancer: "random",
     failMode: "failfast",
     retryBudget: { ratio: 0.1, reserve: 10 },
@@ -111,6 +111,34 @@ Deno.test("options: all that are known are taken", async () => {
     heartbeatInterval: 1_000,
   });
   assertEquals(await client.call("S.ok"), "ok");
+});
+
+Deno.test("options: 0 is refused where it could be taken for no limit or for off", async () => {
+  const timer = "from 1 to 2147483647, or Infinity for no limit";
+  const limit = "of at least 1, or Infinity for no limit";
+  const wrong: [ConnectOptions, string][] = [
+    [{ connectTimeout: 0 }, `Cannot use connectTimeout 0: expected a whole number ${timer}`],
+    [{ handleTimeout: 0 }, `Cannot use handleTimeout 0: expected a whole number ${limit}`],
+    [{ maxQueueTime: 0 }, `Cannot use maxQueueTime 0: expected a whole number ${limit}`],
+    [
+      { heartbeatInterval: 0 },
+      "Cannot use heartbeatInterval 0: expected a whole number of at least 1, or false",
+    ],
+  ];
+  for (const [options, message] of wrong) {
+    await assertRejects(() => connect("tcp@127.0.0.1:9", options), RangeError, message);
+  }
+  assertThrows(
+    () => new Server({ handleTimeout: 0 }),
+    RangeError,
+    `handleTimeout 0: expected a whole number ${limit}`,
+  );
+  assertThrows(() => new Server({ maxConnectionsPerPeer: 0 }), RangeError, limit);
+  assertThrows(
+    () => new Registry({ ttl: 0 }),
+    RangeError,
+    "Cannot use ttl of 0: expected 1 to 2147483647 ms, or Inf",
+  );
 });
 
 Deno.test("options: what is of the wrong type is shown as what it is", async () => {

@@ -2,14 +2,8 @@
 // sent into a connection that may be gone.
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  type CallOptions,
-  connect,
-  type ConnectOptions,
-  MultiServers,
-  type Network,
-  Server,
-} from "../../mod.ts";
+import { type CallOptions, connect, type ConnectOptions, MultiServers, Server } from "../../mod.ts";
+import type { Network } from "../../server/mod.ts";
 import { simulate, type Simulation } from "../../testing/mod.ts";
 import { ANSWER, frame, RawPeer } from "../support/raw_peer.ts";
 import { fails, Tap } from "../support/session_pair.ts";
@@ -89,7 +83,7 @@ const STAYS: [string, CallOptions, ConnectOptions?][] = [
   ["failMode fast", { idempotent: true, failMode: "failfast" }],
   ["failMode same", { idempotent: true, failMode: "retry" }],
   ["no retry budget", { idempotent: true }, { retryBudget: { ratio: 0, reserve: 0 } }],
-  ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: 0 }],
+  ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: false }],
 ];
 for (const [why, options, connectOptions] of STAYS) {
   Deno.test(`silent server: a call stays where it was sent, with ${why}`, () =>

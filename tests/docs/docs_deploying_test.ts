@@ -2,7 +2,7 @@
 // well, is found at the registry, and ends in good order. Only ports and addresses are others.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { Registry } from "../../registry/registry.ts";
 import { freePort, missing, Shell } from "../support/docs_shell.ts";

@@ -280,6 +280,7 @@ Deno.test("cache: the example uses the public API alone", async () => {
   assertEquals([...imported].filter((specifier) => !specifier.startsWith("./")).sort(), [
     "@std/cli",
     "@troodon/rpc",
+    "@troodon/rpc/server",
   ]);
 });
 

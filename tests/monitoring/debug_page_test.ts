@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { PAGE_SCRIPT } from "../../monitoring/page_script.ts";
 import { simulate } from "../../testing/mod.ts";
-import { connect, Server, type ServerOptions, type ServerSnapshot } from "../../mod.ts";
+import { connect, Server, type ServerOptions } from "../../mod.ts";
+import type { ServerSnapshot } from "../../server/mod.ts";
 import { call, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { fails, Patient } from "../support/session_pair.ts";
 import { credit } from "../support/wire_feed.ts";

@@ -145,7 +145,7 @@ Deno.test("metrics: the figures, as a reader of the format finds them", async ()
   ]);
   assertEquals(value("connections_refused_total", { reason: "unauthenticated" }), 1);
   assertEquals(value("connections_refused_total", { reason: "max_connections_per_peer" }), 0);
-  assertEquals(value("limits_met_total", { limit: "in_flight_total" }), 0);
+  assertEquals(value("limits_met_total", { limit: "max_in_flight_total" }), 0);
   assertEquals(value("unsent_bytes"), 0);
   assert(value("uptime_seconds")! > 0 && value("uptime_seconds")! < 60);
   assert(value("event_loop_delay_seconds")! >= 0 && value("event_loop_delay_seconds")! < 5);

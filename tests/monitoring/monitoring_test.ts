@@ -1,7 +1,8 @@
 // Who is shown what of a server over HTTP, and what else of its process is shown: the option `monitoring`, and `show`.
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { connect, MultiServers, RpcError, Server, type ServerOptions, type StatsSource } from "../../mod.ts";
+import { connect, MultiServers, RpcError, Server, type ServerOptions } from "../../mod.ts";
+import type { StatsSource } from "../../server/mod.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { portOf } from "../support/wire_harness.ts";
 

@@ -5,10 +5,11 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { announce, type AnnounceOptions } from "../../registry/announce.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 
 const ADDRESS = "tcp@127.0.0.1:1";
@@ -243,7 +244,7 @@ const failsOnce: Record<string, () => Response> = {
 for (const [what, answer] of Object.entries(failsOnce)) {
   Deno.test(`announce: close() tries again after ${what}`, async () => {
     const { clock, lines, start, answerWith, states } = open();
-    const registration = await start({ ttl: 0 });
+    const registration = await start({ ttl: Infinity });
     let times = 0;
     answerWith((request) => request.method === "DELETE" && times++ === 0 ? answer() : undefined);
     lines.length = 0;
@@ -255,7 +256,7 @@ for (const [what, answer] of Object.entries(failsOnce)) {
 }
 
 Deno.test("announce: close() that fails for a second says that the server is still listed, and until when", async () => {
-  for (const [ttl, until] of [[0, "it is taken off"], [60_000, "its lease runs out"]] as const) {
+  for (const [ttl, until] of [[Infinity, "it is taken off"], [60_000, "its lease runs out"]] as const) {
     const { clock, lines, start, answerWith } = open(undefined, { token: ["old", "new"] });
     const registration = await start({ ttl, token: "old" });
     answerWith(() =>

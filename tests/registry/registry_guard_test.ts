@@ -2,7 +2,8 @@
 
 import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
 

@@ -121,7 +121,7 @@ Deno.test("registry program: flags that make no sense are one line and code 2", 
     [["x"], "registry: unknown argument x; see --help"],
     [["--port", "70000"], 'registry: --port needs a whole number from 0 to 65535, not "70000"; see --help'],
     [["--port"], 'registry: --port needs a whole number from 0 to 65535, not ""; see --help'],
-    [["--ttl=-1"], 'registry: --ttl needs a whole number from 0 to 3600000, not "-1"; see --help'],
+    [["--ttl=-1"], 'registry: --ttl needs a whole number from 1 to 3600000, or none, not "-1"; see --help'],
     [["--host="], "registry: --host needs an address to listen on; see --help"],
     [["--store", "x"], 'registry: --store needs memory or etcd@http://HOST:PORT, not "x"; see --help'],
     [

@@ -3,7 +3,8 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 import { soon } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";

@@ -221,7 +221,10 @@ class HeldConn implements Conn {
 function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
   const limits = sessionLimits({});
   return new Acceptor({
-    terms: { codecs: CodecTable.standard(), answer: { ...limits, handleTimeout: 0 } },
+    terms: {
+      codecs: CodecTable.standard(),
+      answer: { ...limits, handleTimeout: 0, heartbeatInterval: 30_000 },
+    },
     limits,
     counters: new LimitCounters(),
     lookup: () => {

@@ -11,12 +11,12 @@ import {
   method,
   oneOfTokens,
   Reflection,
-  type ReportedStats,
   requireToken,
   sendToken,
   Server,
   unchecked,
 } from "../../mod.ts";
+import type { ReportedStats } from "../../server/mod.ts";
 import { simulate } from "../../testing/mod.ts";
 import { schema } from "../support/contract_served.ts";
 import { fails, Patient, until } from "../support/session_pair.ts";

@@ -34,9 +34,9 @@ Deno.test("context: a call that names no timeout has the client's, by default 30
 Deno.test("context: the shortest of timeout, the client's handleTimeout and the server's counts", async () => {
   for (
     const [server, client, timeout, expected] of [
-      [0, 0, 9_000, 9_000],
-      [5_000, 0, 9_000, 5_000],
-      [0, 4_000, 9_000, 4_000],
+      [Infinity, Infinity, 9_000, 9_000],
+      [5_000, Infinity, 9_000, 5_000],
+      [Infinity, 4_000, 9_000, 4_000],
       [5_000, 4_000, Infinity, 4_000],
       [4_000, 5_000, Infinity, 4_000],
       [5_000, 4_000, 3_000, 3_000],

@@ -35,7 +35,7 @@ Deno.test("handshake: the answer has the fields of the protocol and never the to
     handleTimeout: 700,
     maxInFlight: 20,
     maxFrameBytes: 65_536,
-    heartbeatInterval: 0,
+    heartbeatInterval: false,
   });
   for (const [asked, handleTimeout] of [[undefined, 700], [0, 700], [500, 500], [900, 700]]) {
     using peer = await at.dial();

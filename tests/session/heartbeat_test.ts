@@ -7,7 +7,10 @@ import { sessionLimits } from "../../session/limits.ts";
 import type { FrameWriter } from "../../session/frame_writer.ts";
 
 /** A heartbeat that was last heard at 5 000 ms, the bytes that it writes, and what it says. */
-function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, peerInterval?: number) {
+function heart(
+  limits: { heartbeatInterval: number | false; heartbeatTimeout: number },
+  peerInterval?: number,
+) {
   const written = new ByteBuffer();
   const frameWriter = { cachedNow: 5_000, unsent: 0, beginFrame: () => written };
   const said: string[] = [];
@@ -132,7 +135,7 @@ Deno.test("heartbeat: a peer that has ended its side is pinged every second", ()
 });
 
 Deno.test("heartbeat: an interval of 0 never asks, whatever there is to doubt", () => {
-  const { heartbeat, said, written } = heart({ heartbeatInterval: 0, heartbeatTimeout: 1 });
+  const { heartbeat, said, written } = heart({ heartbeatInterval: false, heartbeatTimeout: 1 });
   assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [Infinity, Infinity, Infinity]);
   assertEquals(heartbeat.watching, true);
   assertEquals(heartbeat.check(1e9, false, true), Infinity);

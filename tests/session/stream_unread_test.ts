@@ -3,7 +3,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import type { ByteBuffer } from "../../codec/bytes.ts";
 import { CborCodec } from "../../codec/cbor.ts";
 import type { Codec } from "../../codec/codec.ts";

@@ -165,7 +165,7 @@ overBoth("heartbeat: any byte is a sign of life, those of an unfinished frame to
 });
 
 overBoth("heartbeat: 0 switches it off", async (open) => {
-  await using wire = await open(ECHO, { heartbeatInterval: 0, heartbeatTimeout: 1 });
+  await using wire = await open(ECHO, { heartbeatInterval: false, heartbeatTimeout: 1 });
   await assertLives(wire.peer, 1);
   // There is nothing to wait for but time; any Ping within it would come before the Pong.
   await new Promise((resolve) => setTimeout(resolve, 60));
@@ -234,7 +234,7 @@ overBoth(
     const { reasons, services } = hanging();
     await using wire = await open({ ...services, Large: { make: () => new Uint8Array(4_000_000) } }, {
       writeTimeout: 150,
-      heartbeatInterval: 0,
+      heartbeatInterval: false,
     });
     using stuck = await wire.another();
     await stuck.send(
@@ -258,7 +258,7 @@ overBoth(
 overBoth("writeTimeout: a peer that reads slowly is not cut off while it reads", async (open) => {
   await using wire = await open({ Large: { make: () => new Uint8Array(3_000_000) } }, {
     writeTimeout: 150,
-    heartbeatInterval: 0,
+    heartbeatInterval: false,
   });
   const { peer } = wire;
   await peer.send(call(1, "Large.make"));
@@ -277,7 +277,7 @@ overBoth(
   "unsent bytes: a peer that calls and does not read is not read from, and loses nothing",
   async (open) => {
     const maxUnsentBytes = 262_144;
-    await using wire = await open(ECHO, { maxUnsentBytes, heartbeatInterval: 0 });
+    await using wire = await open(ECHO, { maxUnsentBytes, heartbeatInterval: false });
     using greedy = await wire.another();
     const count = 800;
     const body = new Uint8Array(32_768);
@@ -313,7 +313,7 @@ overBoth(
           return new Uint8Array(1_000_000);
         },
       },
-    }, { maxUnsentBytes: 1_000_000, heartbeatInterval: 0 });
+    }, { maxUnsentBytes: 1_000_000, heartbeatInterval: false });
     const { peer } = wire;
     // All in one read.
     await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Large.make")));

@@ -1,17 +1,8 @@
 // A server and a client of a contract, and schemas by hand, for tests of contracts.
 
 import { assertEquals } from "@std/assert";
-import {
-  type Client,
-  connect,
-  type Contract,
-  type ContractHandlers,
-  RpcError,
-  Server,
-  type StandardIssue,
-  type StandardResult,
-  type StandardSchema,
-} from "../../mod.ts";
+import { type Client, connect, type Contract, type ContractHandlers, RpcError, Server } from "../../mod.ts";
+import type { StandardIssue, StandardResult, StandardSchema } from "../../server/mod.ts";
 import { fails } from "./session_pair.ts";
 
 /** A schema by hand. */

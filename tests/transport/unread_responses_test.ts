@@ -2,7 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { Server } from "../../server/mod.ts";
 import { askerOf, UnreadResponses } from "../../transport/unread_responses.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
