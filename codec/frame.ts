@@ -4,7 +4,7 @@
 import type { Metadata } from "../call/metadata.ts";
 import type { ByteBuffer } from "./bytes.ts";
 
-/** What a frame is about: the first element of its header. */
+/** Kinds of frames: the first element of a frame's header. */
 export const Kind = {
   Call: 1,
   Reply: 2,
@@ -17,6 +17,9 @@ export const Kind = {
   Pong: 9,
   GoAway: 10,
 } as const;
+
+/** The kind of a frame. */
+export type Kind = typeof Kind[keyof typeof Kind];
 
 /** The first byte of every frame: a CBOR byte string whose length is a 32-bit number. */
 export const FRAME_MARK = 0x5a;
@@ -41,7 +44,7 @@ export function endFrame(out: ByteBuffer, start: number): number {
 }
 
 /** Opens a frame with a header of `elements` elements of which it writes the first two. */
-function beginFrame(out: ByteBuffer, elements: number, kind: number, seq: number): void {
+function beginFrame(out: ByteBuffer, elements: number, kind: Kind, seq: number): void {
   out.reserve(FRAME_HEAD_BYTES + 11);
   const bytes = out.bytes;
   let at = out.length;
@@ -100,7 +103,7 @@ export function beginEnd(out: ByteBuffer, seq: number, metadata?: Metadata): voi
 }
 
 /** Writes a whole frame whose header is `[kind, n]`: Cancel, Ping, Pong, and an End without metadata. */
-export function writeShort(out: ByteBuffer, kind: number, n: number): void {
+export function writeShort(out: ByteBuffer, kind: Kind, n: number): void {
   const start = out.length;
   beginFrame(out, 2, kind, n);
   endFrame(out, start);

@@ -20,8 +20,8 @@ const GROWTH = 8;
  * which of them count depends on `kind`.
  */
 export class FrameDecoder {
-  /** One of the values of {@linkcode Kind}. */
-  kind = 0;
+  /** Its kind. */
+  kind: Kind = Kind.Call;
   /** The call that the frame belongs to; the number of a Ping or Pong; the last call of a GoAway. */
   seq = 0;
   /** Call: who is called. */
@@ -149,8 +149,7 @@ export class FrameDecoder {
     header.start(this.bytes, start, limited ? start + MAX_HEADER_BYTES : end, limited);
     const elements = header.array();
     if (elements < 2) throw malformed(`its header has ${elements} elements`);
-    const kind = header.uint("the kind");
-    this.kind = kind;
+    const kind = this.kind = header.uint("the kind") as Kind;
     this.seq = header.uint("the call's number");
     let hasBody = false;
     switch (kind) {
@@ -195,7 +194,7 @@ export class FrameDecoder {
         expectElements(elements, 2, 2);
         break;
       default:
-        throw malformed(`unknown kind ${kind}`);
+        throw malformed(`unknown kind ${kind satisfies never}`);
     }
     if (this.seq === 0 && kind < Kind.Ping) throw malformed("the call's number is 0");
     this.bodyStart = header.at;
