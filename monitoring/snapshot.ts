@@ -73,13 +73,13 @@ class First<T> {
 }
 
 function callSnapshot(
-  { method, session, identity, seq, arrived, deadline, answered }: IncomingCall,
+  { method, requester, identity, seq, arrived, deadline, answered }: IncomingCall,
   now: number,
 ): CallSnapshot {
   return {
     // Interceptors may be at work for a call of a name that its peer has invented.
     method: shownMethod(method),
-    peer: session.address,
+    peer: requester.address,
     ...named(identity),
     seq,
     age: now - arrived,

@@ -11,7 +11,7 @@ import type { ClientCallObserver, ClientObserver } from "../call/call_observer.t
 import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { CallBody } from "./call_body.ts";
-import type { SessionCall } from "./caller.ts";
+import type { SessionCall } from "./session_call.ts";
 import type { RecvStream } from "./recv_stream.ts";
 import type { SendStream } from "./send_stream.ts";
 

@@ -7,7 +7,7 @@ import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import { type ServiceClient, serviceClient } from "../call/typed.ts";
 import { openStream } from "./call_stream.ts";
-import type { SessionCall } from "./caller.ts";
+import type { SessionCall } from "./session_call.ts";
 import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 
 /** What calls back need of a session. */
