@@ -1,5 +1,5 @@
-// Frames to bytes: one function a kind, each appending a frame's head and header to a send buffer. The session
-// appends the body, if there is one, and closes the frame. The reading side is frame_decoder.ts.
+// Encodes frames: one function per kind, each of which appends a frame's head and header to a send buffer. The session
+// appends the body, if there is one, and ends the frame. The reading side is frame_decoder.ts.
 
 import type { Metadata } from "../call/metadata.ts";
 import type { ByteBuffer } from "./bytes.ts";
@@ -32,7 +32,7 @@ export const MAX_MESSAGE_BYTES = 8_192;
 
 const encoder = new TextEncoder();
 
-/** Closes the frame that begins at `start` by filling in its length, and returns that length. */
+/** Ends the frame that begins at `start`: fills in its length, and returns that. */
 export function endFrame(out: ByteBuffer, start: number): number {
   const length = out.length - start - FRAME_HEAD_BYTES;
   const bytes = out.bytes;
@@ -43,7 +43,7 @@ export function endFrame(out: ByteBuffer, start: number): number {
   return length;
 }
 
-/** Opens a frame with a header of `elements` elements of which it writes the first two. */
+/** Begins a frame with a header of `elements` elements, and writes the first two. */
 function beginFrame(out: ByteBuffer, elements: number, kind: Kind, seq: number): void {
   out.reserve(FRAME_HEAD_BYTES + 11);
   const bytes = out.bytes;
@@ -164,7 +164,7 @@ function writeUint(out: ByteBuffer, major: number, n: number): void {
 function writeText(out: ByteBuffer, text: string, limit = Infinity): void {
   const length = text.length;
   if (length < 24) {
-    // Method names and codes are short and ASCII nearly always: written in one pass, given up at the first other.
+    // Method names and codes are nearly always short and ASCII: written in one pass, until a character is not.
     out.reserve(1 + length);
     const bytes = out.bytes;
     let at = out.length;

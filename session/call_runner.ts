@@ -291,7 +291,7 @@ export class CallRunner {
   #returned(call: IncomingCall): void {
     this.inFlight.delete(call);
     if (call.recvStream?.closed === false) {
-      call.recvStream.fail(new RpcError("canceled", `The call of ${call.method} is over`), true);
+      call.recvStream.fail(new RpcError("canceled", `${call.method} has already ended`), true);
     }
     call.target.returned();
     this.#owner.onSettled();

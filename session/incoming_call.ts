@@ -10,9 +10,9 @@ import type { SendStream } from "./send_stream.ts";
 import { type PeerSession, SessionPeer } from "./session_peer.ts";
 
 /**
- * Who made a call: what handlers see as `context.peer`, and what the call is answered to. One requester may serve many
- * calls, as a connection does. Of the answering methods, each call ends with exactly one of `answer`, `end` and `fail`,
- * or with none if it is abandoned.
+ * The caller's side of a call: its peer as handlers see it (`context.peer`), and the sink of its answer. One requester may
+ * have made many calls, as a connection does. Each call ends with one successful `answer` or `end`, with one `fail`, or
+ * with none of them if it is abandoned.
  */
 export interface Requester extends PeerSession {
   /**

@@ -12,7 +12,8 @@ export interface ItemOwner<C> {
 }
 
 /**
- * Passes an Item to its stream. A long one for which nobody waits is kept as bytes, which take less memory than values.
+ * Passes an Item to its stream. A long one that the consumer does not wait for is kept as bytes, which
+ * take less memory than values.
  *
  * @throws {RpcError} If there was no credit for it, or the stream has ended: a protocol error
  */
