@@ -28,7 +28,7 @@ export interface RunnerOptions extends AdmissionOptions {
 export interface RunnerOwner extends AdmissionClock {
   /**
    * Whether the owner calls {@linkcode CallRunner.countAnswers} at the end of each turn of the event loop. If not,
-   * answers are counted one by one, which costs a look at the clock each.
+   * answers are counted one by one, and the clock is read for each.
    */
   readonly countsByTurn: boolean;
   /** A call was not answered at once: {@linkcode CallRunner.expire} is to be called at its deadline. */
@@ -37,7 +37,11 @@ export interface RunnerOwner extends AdmissionClock {
   onSettled(): void;
 }
 
-/** Answers the calls of one peer. */
+/**
+ * Answers the calls of one peer. An entrance admits each call, looks up its method, creates its {@linkcode IncomingCall}, and
+ * runs it. From then on the runner owns the call; the entrance only reports what happens to the caller, by `giveUp`,
+ * `abandon`, `expire` and `endAll`.
+ */
 export class CallRunner {
   /** The calls whose handlers are running. */
   readonly inFlight: InFlightCalls;
@@ -61,7 +65,7 @@ export class CallRunner {
   /**
    * Admits a call that is then to be run. Times are on the clock of `performance.now()`.
    *
-   * @throws {RpcError} Why it is refused: its time is over, or there is no room for it
+   * @throws {RpcError} Why it is refused: its deadline has passed, or there is no room for it
    */
   admit(method: string, arrived: number, deadline: number): void {
     this.#admission.admit(method, arrived, deadline);
@@ -144,7 +148,7 @@ export class CallRunner {
   /**
    * Ends calls whose handlers wait for nothing but their caller: for its credit, or its arguments.
    *
-   * @param limit The wait allowed, in ms, measured from the first of these looks: ending a call takes at least two
+   * @param limit How long they may wait, in ms. A wait is measured from the first call of this method that finds it
    */
   endStalled(now: number, limit: number): void {
     for (const call of this.inFlight.values()) {

@@ -25,7 +25,7 @@ export interface HeartbeatOwner {
 
 /** Silence and pings of one connection. Times are ms on the clock of `performance.now()`. */
 export class Heartbeat {
-  /** When something arrived last, or a little before. */
+  /** When something arrived last, or slightly earlier. */
   receivedAt: number;
   /** Whether the peer may be gone: it has not answered a ping within a second, or this process was suspended. */
   doubtful = false;

@@ -58,7 +58,7 @@ export class IncomingCall implements IdentifiedContext {
   #replyMetadata: Map<string, string | Uint8Array> | undefined;
   #abort: AbortController | undefined;
   #reason: RpcError | undefined;
-  /** The progress of its streams when they were first seen to wait for the caller, and the time of that look. */
+  /** The progress of its streams at the first check that found them waiting for the caller, and the time of that check. */
   declare private stall?: { readonly items: number; readonly since: number } | undefined;
 
   // `declare`: every call creates this object, and initializers would set fields that the constructor sets again.
@@ -141,7 +141,7 @@ export class IncomingCall implements IdentifiedContext {
     return `CallContext ${inspect({ method, peer, metadata, deadline, signal, replyMetadata }, options)}`;
   }
 
-  /** Whether its handler has waited for its caller for `limit` ms. A wait is measured from the first look that finds it. */
+  /** Whether its handler has waited for its caller for `limit` ms. A wait is measured from the first check that finds it. */
   stalled(now: number, limit: number): boolean {
     const [sent, received] = [this.sendStream?.stats(), this.recvStream?.stats()];
     const waits = sent?.waitsFor === "credit" || sent === undefined && received?.waitsFor === "peer";

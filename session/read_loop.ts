@@ -101,7 +101,7 @@ export class ReadLoop {
           break;
         }
         frames.filled(count);
-        // May be a little early: asking for the time here would cost each call as much as its decoding.
+        // May be slightly early: reading the clock here would cost each call as much as its decoding.
         heartbeat.receivedAt = this.#frameWriter.cachedNow;
         this.#arrivedAt = 0;
       }
