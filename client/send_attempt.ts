@@ -3,7 +3,7 @@
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import type { SessionCall } from "../session/caller.ts";
+import type { SessionCall } from "../session/session_call.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
 import type { Session } from "../session/session.ts";
 import type { Attempt } from "./attempt.ts";

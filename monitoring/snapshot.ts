@@ -72,13 +72,13 @@ class First<T> {
 }
 
 function callSnapshot(
-  { method, session, identity, seq, arrived, deadline, answered }: IncomingCall,
+  { method, requester, identity, seq, arrived, deadline, answered }: IncomingCall,
   now: number,
 ): CallSnapshot {
   return {
     // Interceptors also run for unknown methods, whose names the peer has made up.
     method: shownMethod(method),
-    peer: session.address,
+    peer: requester.address,
     ...named(identity),
     seq,
     age: now - arrived,

@@ -1,30 +1,30 @@
-// What the sessions of one server or client count together: what they refused, gave up or cut off, limit by limit.
+// Counts, for all sessions of one server or client, what was refused, given up or cut off because of each limit.
 
-/** How often limits were met since the start. What counts for an option has the option's name. */
+/** How often each limit was reached since the start. */
 export interface LimitStats {
   /** Calls refused because too many were in flight on their connection: `maxInFlight`. */
   readonly maxInFlight: number;
   /** Calls refused because too many were in flight on all connections together: `maxInFlightTotal`. */
   readonly maxInFlightTotal: number;
-  /** Calls refused because they had waited too long already: `maxQueueTime`. */
+  /** Calls refused because they had waited too long: `maxQueueTime`. */
   readonly maxQueueTime: number;
-  /** Calls ended because their handlers waited for their callers while few places were left: `stallTimeout`. */
+  /** Calls ended because their handlers waited for their callers while few slots were left: `stallTimeout`. */
   readonly stallTimeout: number;
-  /** Calls never started because their time was over. */
+  /** Calls not started because their deadline had passed. */
   readonly expired: number;
-  /** Connections ended over frames that break the protocol, or are longer than `maxFrameBytes`. */
+  /** Connections closed over frames that break the protocol or are too long: `maxFrameBytes`. */
   readonly invalidFrames: number;
-  /** Connections ended over frames that did not come to their end: `frameTimeout`. */
+  /** Connections closed over frames that did not arrive completely in time: `frameTimeout`. */
   readonly frameTimeout: number;
   /** Connections cut because nothing could be written: `writeTimeout`. */
   readonly writeTimeout: number;
-  /** Connections cut because the other side was silent: `heartbeatTimeout`. */
+  /** Connections cut because the peer was silent: `heartbeatTimeout`. */
   readonly heartbeatTimeout: number;
-  /** Connections ended because too much was sent that asks for no work: `maxUselessFrames`. */
+  /** Connections closed because of too many frames that request no work: `maxUselessFrames`. */
   readonly maxUselessFrames: number;
 }
 
-/** The counts, as sessions raise them. */
+/** The counts; sessions increment them. */
 export class LimitCounters implements LimitStats {
   maxInFlight = 0;
   maxInFlightTotal = 0;
