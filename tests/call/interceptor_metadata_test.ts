@@ -13,9 +13,9 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { cbor, frame } from "../support/raw_peer.ts";
 import { answerHandshake, Link, RawServer, readToEnd } from "../support/service_link.ts";
 import { taken } from "../support/stream_sources.ts";
+import { end, goAway, item } from "../support/frames.ts";
 
 const SERVICE = {
   *rows(count: number, { replyMetadata }: CallContext) {
@@ -147,7 +147,7 @@ Deno.test("interceptors: metadata of a stream come whichever way its call was se
   await using refusing = new RawServer(async (conn) => {
     await answerHandshake(conn);
     await conn.read(new Uint8Array(1_024));
-    await conn.write(frame([10, 0, "unavailable", ""]));
+    await conn.write(goAway(0, "unavailable"));
     gate.resolve();
     await readToEnd(conn);
   });
@@ -169,8 +169,8 @@ Deno.test("interceptors: names of the protocol's own are not shown of a stream e
   await using answering = new RawServer(async (conn) => {
     await answerHandshake(conn);
     await conn.read(new Uint8Array(1_024));
-    await conn.write(frame([4, 1], cbor("it")));
-    await conn.write(frame([5, 1, metadata]));
+    await conn.write(item(1, "it"));
+    await conn.write(end(1, metadata));
     await readToEnd(conn);
   });
   await using client = await connect(answering.address, { interceptors: [watch.interceptor] });

@@ -2,9 +2,9 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Client, connect, MultiServers, RpcError, Server } from "../../mod.ts";
-import { cbor, frame } from "../support/raw_peer.ts";
 import { answerHandshake, Fleet, freePort, RawServer, readToEnd } from "../support/service_link.ts";
 import { fails, until } from "../support/session_pair.ts";
+import { reply } from "../support/frames.ts";
 
 /** A way to a server that can be cut. */
 function detour(address: string): RawServer {
@@ -270,7 +270,7 @@ Deno.test("fail-over: a call that has been answered waits for no other server an
     await gate.promise;
     await answerHandshake(conn);
     await conn.read(new Uint8Array(4_096));
-    await conn.write(frame([2, 1], cbor("late")));
+    await conn.write(reply(1, "late"));
     await readToEnd(conn);
   });
   await using client = await connect(new MultiServers([silent.address, late.address]), {

@@ -15,9 +15,9 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { cbor, frame } from "../support/raw_peer.ts";
 import { answerHandshake, Fleet, freePort, RawServer } from "../support/service_link.ts";
 import { fails, Patient, until } from "../support/session_pair.ts";
+import { goAway, reply } from "../support/frames.ts";
 
 /** Picks the servers in the order of the list. */
 function inOrder(): Balancer {
@@ -387,7 +387,7 @@ Deno.test("broadcast: a server that is just leaving is asked again if it is back
     await conn.read(chunk);
     // The first connection is left before its call was begun, the second one answers.
     const first = connections === 1;
-    await conn.write(first ? frame([10, 0, "unavailable", "Restarting"]) : frame([2, 1], cbor("raw")));
+    await conn.write(first ? goAway(0, "unavailable", "Restarting") : reply(1, "raw"));
     while (await conn.read(chunk) !== null);
     conn.close();
   });

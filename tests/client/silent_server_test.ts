@@ -11,7 +11,8 @@ import {
   Server,
 } from "../../mod.ts";
 import { simulate, type Simulation } from "../../testing/mod.ts";
-import { ANSWER, frame, RawPeer } from "../support/raw_peer.ts";
+import { headerOf, Kind, ping, pong, reply } from "../support/frames.ts";
+import { ANSWER, RawPeer } from "../support/raw_peer.ts";
 import { fails, Tap } from "../support/session_pair.ts";
 
 /** Servers that note what they execute, and a client that has a connection to each. */
@@ -206,12 +207,15 @@ Deno.test("sleep: after this process was stopped, a connection that may be gone 
   await using client = await connect(`tcp@127.0.0.1:${listener.addr.port}`);
   using peer = await accepting;
   // What it had sent before is no sign that it is still there.
-  await peer.send(frame([8, 7]));
+  await peer.send(ping(7));
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_100);
   const calls = [client.call("S.name"), client.call("S.name")];
-  assertEquals((await peer.frames(2)).map(({ header }) => header), [[8, 1], [9, 7]]);
-  await peer.send(frame([9, 1]));
-  assertEquals((await peer.frames(2)).map(({ header }) => header.slice(0, 2)), [[1, 1], [1, 3]]);
-  await peer.send(frame([2, 1]), frame([2, 3]));
+  assertEquals((await peer.frames(2)).map(({ header }) => header), [headerOf.ping(1), headerOf.pong(7)]);
+  await peer.send(pong(1));
+  assertEquals((await peer.frames(2)).map(({ header }) => header.slice(0, 2)), [[Kind.call, 1], [
+    Kind.call,
+    3,
+  ]]);
+  await peer.send(reply(1), reply(3));
   await Promise.all(calls);
 });

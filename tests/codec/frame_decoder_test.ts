@@ -7,7 +7,8 @@ import { RpcError } from "../../call/error.ts";
 import { Kind } from "../../codec/frame.ts";
 import { FrameDecoder } from "../../codec/frame_decoder.ts";
 import { KeyCache } from "../../codec/key_cache.ts";
-import { bytes, call, cbor, frame, framed, seeded } from "../support/raw_peer.ts";
+import { call, end, headerOf, pong, reply } from "../support/frames.ts";
+import { bytes, cbor, frame, framed, seeded } from "../support/raw_peer.ts";
 import vectors from "../../docs/vectors/frames.json" with { type: "json" };
 
 const MAX_FRAME = 4_194_304;
@@ -147,10 +148,10 @@ Deno.test("frames: a body ends where its frame ends, not where the next begins",
   const decoder = new FrameDecoder(MAX_FRAME, names);
   const bodies: string[] = [];
   const stream = bytes(
-    frame([2, 1], bytes("a")),
-    frame([2, 3]),
-    frame([2, 5], bytes("ccc")),
-    frame([9, 7]),
+    frame(headerOf.reply(1), bytes("a")),
+    reply(3),
+    frame(headerOf.reply(5), bytes("ccc")),
+    pong(7),
   );
   feed(decoder, stream, () => Infinity, () => bodies.push(new TextDecoder().decode(body(decoder))));
   assertEquals(bodies, ["a", "", "ccc", ""]);
@@ -162,11 +163,11 @@ Deno.test("frames: a field of one frame is not left over in the next", () => {
   feed(
     decoder,
     bytes(
-      frame([2, 1, new Map([["a", "x"]])]),
-      frame([2, 3]),
-      frame([1, 5, "A.b", 0], cbor(1)),
-      frame([5, 7, new Map([["a", "y"]])]),
-      frame([5, 9]),
+      frame(headerOf.reply(1, new Map([["a", "x"]]))),
+      reply(3),
+      call(5, "A.b", 1),
+      end(7, new Map([["a", "y"]])),
+      end(9),
     ),
     () => Infinity,
     () => metadata.push(decoder.metadata?.get("a")),
@@ -178,7 +179,7 @@ Deno.test("frames: metadata bytes are a copy that later frames do not change", (
   const decoder = new FrameDecoder(MAX_FRAME, names);
   const kept: Uint8Array[] = [];
   const stream = bytes(...[1, 2, 3, 4].map((n) => {
-    return frame([2, n * 2 + 1, new Map([["a", new Uint8Array(400).fill(n)]])]);
+    return frame(headerOf.reply(n * 2 + 1, new Map([["a", new Uint8Array(400).fill(n)]])));
   }));
   feed(decoder, stream, () => 100, () => kept.push(decoder.metadata!.get("a") as Uint8Array));
   assertEquals(kept.map((part) => new Set(part)), [1, 2, 3, 4].map((n) => new Set([n])));

@@ -4,9 +4,9 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { PAGE_SCRIPT } from "../../monitoring/page_script.ts";
 import { simulate } from "../../testing/mod.ts";
 import { connect, Server, type ServerOptions, type ServerSnapshot } from "../../mod.ts";
-import { call, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { call, credit } from "../support/frames.ts";
+import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { fails, Patient } from "../support/session_pair.ts";
-import { credit } from "../support/wire_feed.ts";
 import { portOf, until } from "../support/wire_harness.ts";
 
 const ODD = `<img src=x onerror="alert('1')">&amp;`;

@@ -11,7 +11,8 @@ import type { Conn } from "../../transport/conn.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
 import { enter, open, refused } from "../support/handshake_live.ts";
-import { bytes, call, dialAndReset, OPTION, RawPeer, soon } from "../support/raw_peer.ts";
+import { call, Kind } from "../support/frames.ts";
+import { bytes, dialAndReset, OPTION, RawPeer, soon } from "../support/raw_peer.ts";
 import { assertLives, portOf, until } from "../support/wire_harness.ts";
 import { testOnLinux } from "../support/platform.ts";
 
@@ -303,7 +304,7 @@ Deno.test("admission: an answer that comes when the refusal has been written is 
       welcome.resolve(true);
       const line = JSON.parse((await peer.line())!);
       if (line.error !== undefined) assertEquals([line.error.code, await peer.line()], ["unavailable", null]);
-      else assertEquals((await peer.rest()).map(({ kind, seq }) => [kind, seq]), [[10, 0]]);
+      else assertEquals((await peer.rest()).map(({ kind, seq }) => [kind, seq]), [[Kind.goAway, 0]]);
       peer.close();
       await ended;
       assertEquals(at.server.stats().methods[0]!.calls, 0);

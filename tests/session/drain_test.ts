@@ -6,7 +6,8 @@ import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
 import { enter } from "../support/handshake_live.ts";
-import { bodyOf, bytes, call, cbor, type Frame, frame, RawPeer, soon } from "../support/raw_peer.ts";
+import { call, cancel, credit, emptyCall, end, headerOf, item, Kind } from "../support/frames.ts";
+import { bodyOf, bytes, type Frame, RawPeer, soon } from "../support/raw_peer.ts";
 import { pingPong, portOf, until } from "../support/wire_harness.ts";
 
 /** A server with a call that waits until it is let go. */
@@ -29,24 +30,24 @@ async function open(options: ServerOptions = {}) {
 }
 
 function assertDraining(goAway: Frame | null, lastSeq: number): void {
-  assertEquals(goAway?.header.slice(0, 3), [10, lastSeq, "unavailable"]);
+  assertEquals(goAway?.header.slice(0, 3), headerOf.goAway(lastSeq, "unavailable"));
 }
 
 Deno.test("shutdown: says GoAway, answers what it took up, ignores what comes later, then ends", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Echo.echo", 1), call(3, "Slow.call"), call(5, "Slow.call"));
-  assertEquals((await peer.frame())?.header, [2, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.reply(1));
   await until(() => at.waiting.length === 2, "the calls to be started");
   const ended = at.server.shutdown();
   assertDraining(await peer.frame(), 5);
-  await peer.send(call(7, "Echo.echo", "late"), call(9, "No.such"), frame([6, 7]), frame([7, 9, 1, 1]));
+  await peer.send(call(7, "Echo.echo", "late"), call(9, "No.such"), cancel(7), credit(9, 1, 1));
   assertEquals(await pingPong(peer, 1), [], "later calls get no answer, Pings do");
   const large = new Uint8Array(2_000_000).fill(9);
   at.waiting[1]!.resolve("second");
   at.waiting[0]!.resolve(large);
   const replies = await peer.rest();
-  assertEquals(replies.map(({ header }) => header), [[2, 5], [2, 3]]);
+  assertEquals(replies.map(({ header }) => header), [headerOf.reply(5), headerOf.reply(3)]);
   assertEquals(bodyOf(replies[1]!), large);
   await peer.end();
   await soon(ended, "the end");
@@ -61,10 +62,10 @@ Deno.test("shutdown: items of calls that were dropped are dropped with them", as
   const ended = at.server.shutdown();
   assertDraining(await peer.frame(), 1);
   // Such as a client sends that has not seen the GoAway yet.
-  await peer.send(frame([1, 3, "Log.append", 0]), frame([4, 3], cbor(1)), frame([5, 3]));
+  await peer.send(emptyCall(3, "Log.append"), item(3, 1), end(3));
   assertEquals(await pingPong(peer, 1), []);
   at.waiting[0]!.resolve("done");
-  assertEquals((await peer.rest()).map(({ header }) => header), [[2, 1]]);
+  assertEquals((await peer.rest()).map(({ header }) => header), [headerOf.reply(1)]);
   peer.close();
   await ended;
 });
@@ -78,7 +79,7 @@ Deno.test("shutdown: a protocol error in a drain still is one", async () => {
   assertDraining(await peer.frame(), 1);
   await peer.send(bytes(0x00));
   const [second, ...rest] = await peer.rest();
-  assertEquals([second?.header.slice(0, 3), rest], [[10, 1, "invalid_argument"], []]);
+  assertEquals([second?.header.slice(0, 3), rest], [headerOf.goAway(1, "invalid_argument"), []]);
   peer.close();
   await ended;
   assertEquals(at.reasons, ["unavailable"]);
@@ -133,7 +134,11 @@ Deno.test("shutdown: called three times at once is one end, with the first grace
   assertDraining(await peer.frame(), 1);
   assertEquals(await pingPong(peer, 1), []);
   at.waiting[0]!.resolve(1);
-  assertEquals((await peer.rest()).map(({ header }) => header), [[2, 1]], "one GoAway, one answer");
+  assertEquals(
+    (await peer.rest()).map(({ header }) => header),
+    [headerOf.reply(1)],
+    "one GoAway, one answer",
+  );
   peer.close();
   await Promise.all(ends);
   await at.server.shutdown();
@@ -148,7 +153,7 @@ Deno.test("shutdown: when the grace is over handlers are aborted and not waited 
   const ended = at.server.shutdown({ grace: 80 });
   assertDraining(await peer.frame(), 3);
   at.waiting[0]!.resolve("in time");
-  assertEquals((await peer.rest()).map(({ header }) => header), [[2, 1]]);
+  assertEquals((await peer.rest()).map(({ header }) => header), [headerOf.reply(1)]);
   peer.close();
   await soon(ended, "the end", 1_500);
   const took = performance.now() - began;
@@ -180,7 +185,9 @@ Deno.test("close: ends now, with what had been written before", async () => {
   const ended = at.server.close();
   assertEquals(at.reasons, ["unavailable"], "the handler is told before close has returned");
   const frames = await peer.rest();
-  assertEquals(frames.filter(({ kind }) => kind !== 10).map(({ header }) => header), [[2, 1]]);
+  assertEquals(frames.filter(({ kind }) => kind !== Kind.goAway).map(({ header }) => header), [
+    headerOf.reply(1),
+  ]);
   peer.close();
   await soon(ended, "the end", 900);
   await at.server.close();
@@ -194,7 +201,7 @@ Deno.test("close: cuts a shutdown short", async () => {
   const draining = at.server.shutdown({ grace: 60_000 });
   assertDraining(await peer.frame(), 1);
   const closed = at.server.close();
-  assertEquals((await peer.rest()).filter(({ kind }) => kind !== 10), []);
+  assertEquals((await peer.rest()).filter(({ kind }) => kind !== Kind.goAway), []);
   peer.close();
   await soon(Promise.all([draining, closed]), "both ends", 900);
   assertEquals(at.reasons, ["unavailable"]);
@@ -215,7 +222,7 @@ Deno.test("listening: closed, it accepts nobody; those who are in stay; closing 
   await at.listening.close();
   await assertRejects(() => RawPeer.dial(at.port), Deno.errors.ConnectionRefused);
   await peer.send(call(1, "Echo.echo", 1));
-  assertEquals((await peer.frame())?.header, [2, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.reply(1));
   await using again = await at.server.listen(`tcp@127.0.0.1:${at.port}`);
   assertEquals(again.address, at.listening.address);
   using other = await enter(at.port);
@@ -256,9 +263,9 @@ Deno.test("drain: no call that was taken up is lost, over 20 drains amid traffic
     await peer.end().catch(() => {});
     await sending;
     await ended;
-    const [goAway, ...more] = frames.filter(({ kind }) => kind === 10);
+    const [goAway, ...more] = frames.filter(({ kind }) => kind === Kind.goAway);
     assertEquals(more, []);
-    const answered = frames.filter(({ kind }) => kind === 2).map(({ seq }) => seq);
+    const answered = frames.filter(({ kind }) => kind === Kind.reply).map(({ seq }) => seq);
     assertEquals(answered, Array.from({ length: answered.length }, (_, i) => 2 * i + 1));
     assertEquals(goAway?.header[1], answered.at(-1), "lastSeq is the last that was answered");
     assertEquals(at.server.stats().methods[0]!.calls, answered.length, "and the last that was run");

@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
+import { headerOf } from "../support/frames.ts";
 import { bytes, RawPeer, soon } from "../support/raw_peer.ts";
 
 const ANSWER = {
@@ -176,10 +177,10 @@ Deno.test("connect: a server that ends or closes in place of an answer is unavai
 Deno.test("connect: a server that goes on with anything but frames costs the call, and is told", async () => {
   await against(async (peer) => {
     await peer.send(answer());
-    assertEquals((await peer.frame())?.header.slice(0, 3), [1, 1, "A.b"]);
+    assertEquals((await peer.frame())?.header.slice(0, 3), headerOf.call(1, "A.b"));
     await peer.send("HTTP/1.1 400 Bad Request\r\n\r\n");
     // The call is over for the client: no more than GoAway need come.
-    assertEquals((await peer.rest()).at(-1)?.header.slice(0, 3), [10, 0, "invalid_argument"]);
+    assertEquals((await peer.rest()).at(-1)?.header.slice(0, 3), headerOf.goAway(0, "invalid_argument"));
   }, async (address) => {
     await using client = await connect(address);
     const error = await assertRejects(() => client.call("A.b"), RpcError);

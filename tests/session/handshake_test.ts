@@ -5,10 +5,10 @@ import { RpcError } from "../../call/error.ts";
 import { Server } from "../../server/server.ts";
 import { enter, open, refused } from "../support/handshake_live.ts";
 import { lineOf, type LineVector } from "../support/handshake_vectors.ts";
+import { call, headerOf } from "../support/frames.ts";
 import {
   bodyOf,
   bytes,
-  call,
   cbor,
   dialAndReset,
   type Frame,
@@ -61,8 +61,8 @@ Deno.test("handshake: every accepted vector is let in, and can call", async () =
       codecType: vector.option.codecType,
       handleTimeout: vector.option.handleTimeout,
     }, vector.name);
-    await peer.send(frame([1, 1, "Echo.echo", 0], one(answer.codecType)));
-    assertEquals((await peer.frame())?.header, [2, 1], vector.name);
+    await peer.send(frame(headerOf.call(1, "Echo.echo", 0), one(answer.codecType)));
+    assertEquals((await peer.frame())?.header, headerOf.reply(1), vector.name);
   }
   assertEquals([at.server.stats().accepted, at.server.stats().refused], [vectors.accepted.length, 0]);
 });
@@ -132,7 +132,7 @@ Deno.test("handshake: 16 calls in the same write as the option are all answered,
     await peer.sendCut(whole, cut);
     await peer.line();
     const replies = await peer.frames(16);
-    assertEquals(replies.map(({ header }) => header), calls.map((_, i) => [2, 2 * i + 1]));
+    assertEquals(replies.map(({ header }) => header), calls.map((_, i) => headerOf.reply(2 * i + 1)));
     assertEquals(replies.map(bodyOf), calls.map((_, i) => `call ${i}`));
   }
 });
@@ -297,18 +297,18 @@ Deno.test("handshake: a client that takes 256 bytes gets no longer frame, errors
     call(3, "Odd.large"),
     call(5, `${nasty}.${nasty}`),
     call(7, "☺".repeat(200)),
-    frame([1, 9, "Odd.large", 0], bytes(0xff)),
+    frame(headerOf.call(9, "Odd.large", 0), bytes(0xff)),
   );
   const errors = await peer.frames(5);
   for (const { body, header } of errors) {
     assert(body.length + cbor(header).length <= 256, `${body.length + cbor(header).length} bytes`);
   }
   assertEquals(errors.map(({ header }) => header.slice(0, 3)), [
-    [3, 1, "aborted"],
-    [3, 3, "resource_exhausted"],
-    [3, 5, "unimplemented"],
-    [3, 7, "unimplemented"],
-    [3, 9, "invalid_argument"],
+    headerOf.error(1, "aborted"),
+    headerOf.error(3, "resource_exhausted"),
+    headerOf.error(5, "unimplemented"),
+    headerOf.error(7, "unimplemented"),
+    headerOf.error(9, "invalid_argument"),
   ]);
 });
 
@@ -322,8 +322,8 @@ Deno.test("handshake: a client that does not say takes 4 MiB, whatever the serve
     const head = 3 + 5;
     await peer.send(call(1, "Large.make", 4_194_304 - head), call(3, "Large.make", 4_194_304 - head + 1));
     const [largest, tooLarge] = await peer.frames(2);
-    assertEquals([largest?.header, largest?.body.length], [[2, 1], 4_194_304 - 3]);
-    assertEquals(tooLarge?.header.slice(0, 3), [3, 3, "resource_exhausted"]);
+    assertEquals([largest?.header, largest?.body.length], [headerOf.reply(1), 4_194_304 - 3]);
+    assertEquals(tooLarge?.header.slice(0, 3), headerOf.error(3, "resource_exhausted"));
   }
 });
 

@@ -5,7 +5,8 @@ import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@
 import { RpcError } from "../../call/error.ts";
 import { FloodLimiter } from "../../session/flood_limiter.ts";
 import { CoDel } from "../../session/codel.ts";
-import { bodyOf, call, type Frame, frame } from "../support/raw_peer.ts";
+import { call, cancel, credit, Kind, ping } from "../support/frames.ts";
+import { bodyOf, type Frame } from "../support/raw_peer.ts";
 import { Link } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
 import { assertLives, ECHO, overBoth, type Services, until } from "../support/wire_harness.ts";
@@ -21,7 +22,7 @@ const BURN: Services = { ...ECHO, Burn: { burn } };
 
 /** The codes of frames that are Errors, and "ok" for the others. */
 function outcomes(frames: Frame[]): unknown[] {
-  return frames.map(({ kind, header }) => kind === 3 ? header[2] : "ok");
+  return frames.map(({ kind, header }) => kind === Kind.error ? header[2] : "ok");
 }
 
 function count(all: unknown[], one: unknown): number {
@@ -56,7 +57,7 @@ overBoth("overload: a queue that stays is shortened by refusals that say when to
   assertGreater(refused, 100);
   assertEquals(wire.limits().queueTime, refused);
   for (const { kind, header } of all) {
-    if (kind !== 3) continue;
+    if (kind !== Kind.error) continue;
     const metadata = header[4] as Map<string, string>;
     assertEquals([...metadata.keys()], ["not-started", "rpc-retry-after"]);
     assertGreater(Number(metadata.get("rpc-retry-after")), 50);
@@ -101,9 +102,9 @@ overBoth(
 
 /** Frames by the hundred thousand that ask for no work, and what they are. */
 const FLOODS: [string, (seq: number) => Uint8Array][] = [
-  ["pings", (n) => frame([8, n])],
-  ["cancels", (n) => frame([6, 2 * n + 1])],
-  ["credit", (n) => frame([7, 2 * n + 1, 0, 0])],
+  ["pings", (n) => ping(n)],
+  ["cancels", (n) => cancel(2 * n + 1)],
+  ["credit", (n) => credit(2 * n + 1, 0, 0)],
   ["calls of nobody", (n) => call(2 * n + 1, "No.body")],
 ];
 
@@ -118,7 +119,10 @@ for (const [what, make] of FLOODS) {
     assertEquals(wire.limits().uselessFrames, 0);
     await peer.send(...Array.from({ length: 5_000 }, (_, n) => make(n + 1_001))).catch(() => {});
     const rest = await peer.rest();
-    assertEquals(rest.at(-1)?.header.slice(0, 1).concat(rest.at(-1)!.header[2]), [10, "resource_exhausted"]);
+    assertEquals(rest.at(-1)?.header.slice(0, 1).concat(rest.at(-1)!.header[2]), [
+      Kind.goAway,
+      "resource_exhausted",
+    ]);
     assertEquals(wire.limits().uselessFrames, 1);
     await assertLives(other, 3);
   });
@@ -130,7 +134,7 @@ overBoth("flood: calls that are opened and canceled at once are a flood, too", a
   await using wire = await open({ ...ECHO, Slow: { wait } }, { maxUselessFrames: 1_000 });
   const { peer } = wire;
   const pairs = Array.from({ length: 8_000 }, (_, n) => n * 2 + 1)
-    .flatMap((seq) => [call(seq, "Slow.wait"), frame([6, seq])]);
+    .flatMap((seq) => [call(seq, "Slow.wait"), cancel(seq)]);
   await peer.send(...pairs).catch(() => {});
   const rest = await peer.rest();
   assertEquals(rest.at(-1)?.header[2], "resource_exhausted");
@@ -141,10 +145,13 @@ overBoth("flood: calls that are opened and canceled at once are a flood, too", a
 overBoth("flood: answered calls make up for pings", async (open) => {
   await using wire = await open(ECHO, { maxUselessFrames: 100 });
   const { peer } = wire;
-  const mixed = Array.from({ length: 2_000 }, (_, n) => [frame([8, n + 1]), call(2 * n + 1, "Echo.echo", n)]);
+  const mixed = Array.from({ length: 2_000 }, (_, n) => [ping(n + 1), call(2 * n + 1, "Echo.echo", n)]);
   await peer.send(...mixed.flat());
   const all = await peer.frames(4_000);
-  assertEquals(all.filter(({ kind }) => kind === 2).map(bodyOf), Array.from({ length: 2_000 }, (_, n) => n));
+  assertEquals(
+    all.filter(({ kind }) => kind === Kind.reply).map(bodyOf),
+    Array.from({ length: 2_000 }, (_, n) => n),
+  );
   assertEquals(wire.limits().uselessFrames, 0);
 });
 

@@ -2,10 +2,10 @@
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, MultiServers, Server } from "../../mod.ts";
-import { frame } from "../support/raw_peer.ts";
 import { answerHandshake, Fleet, freePort, Link, RawServer, readToEnd } from "../support/service_link.ts";
 import { fails, until } from "../support/session_pair.ts";
 import { type Args, Endless, taken, ticks, turn, upTo } from "../support/stream_sources.ts";
+import { goAway } from "../support/frames.ts";
 
 Deno.test("stream: a client and a server stream in all four shapes", async () => {
   await using link = await Link.open({
@@ -174,7 +174,7 @@ Deno.test("stream: arguments are not sent twice, though nobody has started the c
     await answerHandshake(conn);
     await conn.read(new Uint8Array(1_024));
     // No call was taken up.
-    await conn.write(frame([10, 0, "unavailable", ""]));
+    await conn.write(goAway(0, "unavailable"));
     await readToEnd(conn);
   });
   await using fleet = await Fleet.open(1, () => ({

@@ -4,13 +4,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RpcError } from "../../call/error.ts";
 import { Server } from "../../server/server.ts";
+import { call, headerOf, Kind, ping, pong } from "../support/frames.ts";
 import {
   bodyOf,
   bytes,
-  call,
   cbor,
   dialAndReset,
-  frame,
   framed,
   OPTION,
   type RawPeer,
@@ -86,7 +85,7 @@ Deno.test("loss: all calls under way are aborted by a reset", async () => {
   const { reasons, services } = hanging();
   await using wire = await openMemory(services);
   const { peer } = wire;
-  await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Hang.call")), frame([8, 1]));
+  await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Hang.call")), ping(1));
   // Closing over unread input is a reset: one byte of the Pong is read, the others are not.
   assertEquals(await peer.conn.read(new Uint8Array(1)), 1);
   assertEquals(wire.stats("Hang.call").inFlight, 50);
@@ -102,7 +101,7 @@ Deno.test("loss: resets at any point of a conversation leave nothing behind", as
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
   await using _ = server;
   const { address } = await server.listen("tcp@127.0.0.1:0");
-  const whole = bytes(OPTION, call(1, "Hang.call"), frame([8, 1]), call(3, "Echo.echo", "x".repeat(50)));
+  const whole = bytes(OPTION, call(1, "Hang.call"), ping(1), call(3, "Echo.echo", "x".repeat(50)));
   for (let i = 0; i <= whole.length; i += 5) await dialAndReset(portOf(address), whole.slice(0, i));
   const { calls } = server.stats().methods.find(({ method }) => method === "Hang.call")!;
   await until(() => server.stats().connections === 0, "no connection to be left");
@@ -115,7 +114,7 @@ overBoth("heartbeat: a silent peer is pinged, and cut off when it stays silent",
   const { peer } = wire;
   await peer.send(call(1, "Hang.call"));
   const began = performance.now();
-  assertEquals((await peer.frame())?.header, [8, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.ping(1));
   const pinged = performance.now() - began;
   await peer.gone();
   const cut = performance.now() - began;
@@ -132,7 +131,7 @@ overBoth("heartbeat: a peer that answers is kept, for as long as it answers", as
     const ping = (await peer.frame())!;
     assertEquals(ping.kind, 8);
     assert(ping.seq > last, "each Ping has a number of its own");
-    await peer.send(frame([9, last = ping.seq]));
+    await peer.send(pong(last = ping.seq));
   }
   await assertAlive(peer, 1);
 });
@@ -143,8 +142,8 @@ async function assertAlive(peer: RawPeer, seq: number): Promise<void> {
   for (;;) {
     const next = await peer.frame();
     assert(next !== null, "the connection has ended");
-    if (next.kind === 8) await peer.send(frame([9, next.seq]));
-    else return assertEquals([next.header, bodyOf(next)], [[2, seq], seq]);
+    if (next.kind === Kind.ping) await peer.send(pong(next.seq));
+    else return assertEquals([next.header, bodyOf(next)], [headerOf.reply(seq), seq]);
   }
 }
 
@@ -160,7 +159,7 @@ overBoth("heartbeat: any byte is a sign of life, those of an unfinished frame to
   for (;;) {
     const next = await peer.frame();
     assert(next !== null, "it was cut off though it kept sending");
-    if (next.kind === 2) break;
+    if (next.kind === Kind.reply) break;
   }
 });
 
@@ -209,23 +208,23 @@ overBoth(
       // The end of the last frame and the beginning of this one leave in one write.
       await peer.send(rest, each.slice(0, 7));
       rest = each.slice(7);
-      if (i > 0) assertEquals((await peer.frame())?.header, [2, 2 * i - 1]);
+      if (i > 0) assertEquals((await peer.frame())?.header, headerOf.reply(2 * i - 1));
       await new Promise((resolve) => setTimeout(resolve, 15));
     }
     await peer.send(rest);
-    assertEquals((await peer.frame())?.header, [2, 39]);
+    assertEquals((await peer.frame())?.header, headerOf.reply(39));
   },
 );
 
 overBoth("frameTimeout: a frame that keeps arriving gets a second for each 64 KiB", async (open) => {
   await using wire = await open(ECHO, { frameTimeout: 60 });
   const { peer } = wire;
-  const header = cbor([1, 1, "Echo.echo", 0]);
+  const header = cbor(headerOf.call(1, "Echo.echo", 0));
   const large = framed(bytes(header, cbor(new Uint8Array(200_000))));
   await peer.send(large.slice(0, 150_000));
   await new Promise((resolve) => setTimeout(resolve, 200));
   await peer.send(large.slice(150_000));
-  assertEquals((await peer.frame())?.header, [2, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.reply(1));
 });
 
 overBoth(

@@ -118,16 +118,6 @@ export function framed(content: Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes(0x5a, n >>> 24, n >>> 16 & 255, n >>> 8 & 255, n & 255, content);
 }
 
-/** A Call frame with one argument. */
-export function call(
-  seq: number,
-  method: string,
-  args: Item = null,
-  timeout = 0,
-): Uint8Array<ArrayBuffer> {
-  return frame([1, seq, method, timeout], cbor(args));
-}
-
 /** A random number generator that gives the same every time: mulberry32. */
 export function seeded(seed: number): () => number {
   return () => {

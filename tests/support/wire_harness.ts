@@ -16,7 +16,8 @@ import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { CallSlots, PeerCallSlots } from "../../session/call_slots.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters, type LimitStats } from "../../session/limit_counters.ts";
-import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
+import { call, headerOf, Kind, ping } from "../support/frames.ts";
+import { bodyOf, type Frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
 
 /** What answers: services by name, of methods by name. */
 // deno-lint-ignore no-explicit-any
@@ -162,17 +163,17 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 export async function assertLives(peer: RawPeer, seq: number): Promise<void> {
   await peer.send(call(seq, "Echo.echo", `call ${seq}`));
   const reply = await peer.frame();
-  assertEquals([reply?.header, reply && bodyOf(reply)], [[2, seq], `call ${seq}`]);
+  assertEquals([reply?.header, reply && bodyOf(reply)], [headerOf.reply(seq), `call ${seq}`]);
 }
 
 /** Shows that all before it has been seen: whatever was sent has been read when the Pong is there. */
 export async function pingPong(peer: RawPeer, n: number): Promise<Frame[]> {
-  await peer.send(frame([8, n]));
+  await peer.send(ping(n));
   const before: Frame[] = [];
   for (;;) {
     const next = await peer.frame();
     if (next === null) throw new Error("The end came in place of a Pong");
-    if (next.kind === 9 && next.seq === n) return before;
+    if (next.kind === Kind.pong && next.seq === n) return before;
     before.push(next);
   }
 }
@@ -181,7 +182,11 @@ export async function pingPong(peer: RawPeer, n: number): Promise<Frame[]> {
 export async function assertGoAway(peer: RawPeer, code: string, lastSeq?: number): Promise<Frame[]> {
   const frames = await peer.rest();
   const last = frames.pop();
-  assertEquals([last?.kind, last?.header[2]], [10, code], `in place of GoAway: ${JSON.stringify(last)}`);
+  assertEquals(
+    [last?.kind, last?.header[2]],
+    [Kind.goAway, code],
+    `in place of GoAway: ${JSON.stringify(last)}`,
+  );
   if (lastSeq !== undefined) assertEquals(last?.seq, lastSeq);
   return frames;
 }

@@ -4,7 +4,8 @@ import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { context, SpanKind, trace } from "@opentelemetry/api";
 import { type CallContext, connect, type Interceptor, MultiServers, RpcError, Server } from "../../mod.ts";
 import { freePort } from "../support/service_link.ts";
-import { cbor, frame, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { call, headerOf } from "../support/frames.ts";
+import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { link } from "../support/telemetry_link.ts";
 import { activeBaggage, type RecordedSpan, Recorder, withBaggage } from "../support/telemetry_recorder.ts";
 
@@ -243,17 +244,17 @@ Deno.test("telemetry: traceparent as another language sends it, in bytes, is wha
   await peer.send(OPTION);
   await peer.line();
   const sent = new Map([["traceparent", `00-${TRACE}-${REMOTE}-01`], ["baggage", "user=7"]]);
-  await peer.send(frame([1, 1, "S.baggage", 1_000, sent], cbor(null)));
-  assertEquals((await peer.frame())!.header, [2, 1]);
+  await peer.send(call(1, "S.baggage", null, 1_000, sent));
+  assertEquals((await peer.frame())!.header, headerOf.reply(1));
   const [span] = await recorder.ended(1);
   assertEquals([span!.traceId, span!.parent?.spanId, span!.parent?.isRemote], [TRACE, REMOTE, true]);
   // What is no traceparent, and what is none of text, begins a trace of its own.
   const bad = ["nonsense", "00-0-0-01", new Uint8Array(3), `00-${TRACE}-${REMOTE}`];
   for (const [i, traceparent] of bad.entries()) {
     await peer.send(
-      frame([1, 3 + 2 * i, "S.baggage", 1_000, new Map([["traceparent", traceparent]])], cbor(null)),
+      call(3 + 2 * i, "S.baggage", null, 1_000, new Map([["traceparent", traceparent]])),
     );
-    assertEquals((await peer.frame())!.header, [2, 3 + 2 * i]);
+    assertEquals((await peer.frame())!.header, headerOf.reply(3 + 2 * i));
   }
   for (const span of (await recorder.ended(1 + bad.length)).slice(1)) assertEquals(span.parent, undefined);
 });

@@ -4,7 +4,8 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
-import { bodyOf, bytes, call, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { call, headerOf } from "../support/frames.ts";
+import { bodyOf, bytes, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { assertLives, portOf, until } from "../support/wire_harness.ts";
 
 /** A server on an HTTP port. */
@@ -68,7 +69,7 @@ for (const [way, request, answer] of WAYS_IN) {
       assertEquals(got, answer);
       assertEquals(JSON.parse((await peer.line())!).version, 1);
       const reply = await peer.frame();
-      assertEquals([reply?.header, bodyOf(reply!)], [[2, 1], "early"]);
+      assertEquals([reply?.header, bodyOf(reply!)], [headerOf.reply(1), "early"]);
       await assertLives(peer, 3);
     }
   });

@@ -16,8 +16,9 @@ import {
   type ServerTlsOptions,
 } from "../../server/mod.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
+import { call, Kind } from "../support/frames.ts";
 import { dialAndReset, RawPeer } from "../support/raw_peer.ts";
-import { bytes, call, OPTION } from "../support/raw_peer.ts";
+import { bytes, OPTION } from "../support/raw_peer.ts";
 import { dialTls } from "../../transport/tls.ts";
 import { dialShowing } from "../../transport/tls_dial.ts";
 import { listenTls } from "../../transport/tls_listener.ts";
@@ -117,7 +118,7 @@ Deno.test("tls: a client that ends its side gets the answers it is owed, 5 MiB o
   await peer.end();
   assertEquals(JSON.parse((await peer.line())!).version, 1);
   const frames = await peer.rest();
-  const replies = frames.filter(({ kind }) => kind === 2);
+  const replies = frames.filter(({ kind }) => kind === Kind.reply);
   assertEquals(replies.map(({ seq }) => seq).sort(), [1, 3]);
   assert(replies.some(({ body }) => body.length > 5_242_880));
 });
