@@ -6,8 +6,9 @@ import * as v from "npm:valibot@1.5.0";
 import { z } from "npm:zod@4.6.7";
 import { type CallContext, defineService, method, type StandardIssue, unchecked } from "../../mod.ts";
 import { contractCheck } from "../../call/contract_methods.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
 import { finds, items, later, natural, schema, Served, untilItFails } from "../support/contract_served.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("contract: arguments that do not fit are invalid, with the issues as details, and reach no handler", async () => {
   const S = defineService("S", {

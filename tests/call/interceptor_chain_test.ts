@@ -14,8 +14,9 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
 import { turn } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 /** A server and a client with interceptors each. */
 class Linked implements AsyncDisposable {

@@ -17,8 +17,8 @@ import {
   Server,
 } from "../../mod.ts";
 import { schema } from "../support/contract_served.ts";
-import { until } from "../support/session_pair.ts";
 import { turn } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 /** Sources that have one item and then nothing, and how often they were told to stop. */
 const SOURCES: Readonly<Record<string, (stopped: () => void) => AsyncIterable<unknown>>> = {

@@ -12,7 +12,8 @@ import { FakeClock } from "../support/fake_clock.ts";
 import { goAway } from "../support/frames.ts";
 import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 /** What would end a line, clear a terminal, turn the direction of writing, or hide. */
 const HOSTILE = "a\nregistry: all is well\r\x1b[2J\x9b2J\u202eb\u200b\u2028\0";

@@ -14,7 +14,8 @@ import {
 import { ServiceTable } from "../../call/service.ts";
 import { SimTime } from "../../testing/mod.ts";
 import { Link } from "../support/service_link.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const METHODS = { echo: (value: unknown) => value };
 

@@ -5,7 +5,7 @@ import { announce, oneOfTokens, Registry, requireToken, RpcError, Server } from 
 import { OutputClosed } from "../../cli/main.ts";
 import { Cli, cli, type CliOptions } from "../support/cli_shell.ts";
 import { CliServer, Typed } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** Calls a method of a server. */
 function callOf({ hostAndPort }: CliServer) {

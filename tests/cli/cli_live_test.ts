@@ -5,7 +5,7 @@ import { announce, connect, Registry, Server } from "../../mod.ts";
 import { OutputClosed } from "../../cli/main.ts";
 import { Cli, cli } from "../support/cli_shell.ts";
 import { CliServer } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** A registry on a port that it can come back to. */
 class Listed implements AsyncDisposable {

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { announce, oneOfTokens, Registry, RpcError, Server } from "../../mod.ts";
 import { Cli, cli } from "../support/cli_shell.ts";
 import { CliServer } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("cli ping: a connection and a round trip each, of any server, reflection or not", async () => {
   for (const reflection of [true, false]) {

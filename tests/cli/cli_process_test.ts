@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { RpcError } from "../../mod.ts";
 import { CliServer } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 const onWindows = Deno.build.os === "windows";

@@ -2,8 +2,10 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type CallContext, connect, MultiServers, RpcError } from "../../mod.ts";
-import { Fleet, freePort } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { Fleet } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("broadcast: reaches every server once, and gives one of the results", async () => {
   const seen: unknown[] = [];

@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Balancer, connect, type Endpoint, MultiServers } from "../../mod.ts";
 import { Fleet } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const who = (index: number) => ({ who: () => index });
 

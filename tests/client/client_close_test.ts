@@ -2,8 +2,10 @@
 
 import { assertEquals, assertLess } from "@std/assert";
 import { connect, MultiServers } from "../../mod.ts";
-import { answerHandshake, freePort, Link, RawServer } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, Link, RawServer } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("close: ends every call at once, and its handlers hear of it", async () => {
   const waiting = new Patient();

@@ -3,9 +3,10 @@
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../../mod.ts";
 import { dialTcp } from "../../transport/tcp.ts";
-import { soon } from "../support/raw_peer.ts";
-import { answerHandshake, freePort, RawServer, readToEnd } from "../support/service_link.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, RawServer, readToEnd } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
+import { soon } from "../support/waiting.ts";
 
 Deno.test("connect: an address where nobody listens is unavailable, and named", async () => {
   const address = `tcp@127.0.0.1:${freePort()}`;

@@ -12,8 +12,10 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { Fleet, freePort } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { Fleet } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** Servers, the first of which can be made to fail. */
 async function fleet(size: number) {

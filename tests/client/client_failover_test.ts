@@ -2,9 +2,11 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Client, connect, MultiServers, RpcError, Server } from "../../mod.ts";
-import { answerHandshake, Fleet, freePort, RawServer, readToEnd } from "../support/service_link.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, Fleet, RawServer, readToEnd } from "../support/service_link.ts";
+import { fails } from "../support/session_pair.ts";
 import { reply } from "../support/frames.ts";
+import { until } from "../support/waiting.ts";
 
 /** A way to a server that can be cut. */
 function detour(address: string): RawServer {

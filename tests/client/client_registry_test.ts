@@ -3,7 +3,8 @@
 
 import { assertEquals } from "@std/assert";
 import { announce, connect, Registry, RegistryDiscovery, Server } from "../../mod.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 async function start(url: string, name: string) {
   const server = new Server().register("S", { who: () => name });

@@ -3,8 +3,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect, MultiServers, RpcError, Server } from "../../mod.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
-import { freePort, Link, RawServer } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { Link, RawServer } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("stats of a server: connections, calls, errors and calls in flight", async () => {
   const waiting = new Patient();

@@ -15,9 +15,11 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { answerHandshake, Fleet, freePort, RawServer } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, Fleet, RawServer } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
 import { goAway, reply } from "../support/frames.ts";
+import { until } from "../support/waiting.ts";
 
 /** Picks the servers in the order of the list. */
 function inOrder(): Balancer {

@@ -3,8 +3,10 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect, MultiServers, Server } from "../../mod.ts";
 import { type Conn, simulate } from "../../testing/mod.ts";
-import { answerHandshake, freePort, RawServer, readToEnd } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, RawServer, readToEnd } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 async function start(address: string, methods: object = { ok: () => "ok" }) {
   const server = new Server().register("S", methods);

@@ -8,7 +8,8 @@ import { Kind } from "../../codec/frame.ts";
 import { FrameDecoder } from "../../codec/frame_decoder.ts";
 import { KeyCache } from "../../codec/key_cache.ts";
 import { call, end, headerOf, pong, reply } from "../support/frames.ts";
-import { bytes, cbor, frame, framed, seeded } from "../support/raw_peer.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, cbor, frame, framed } from "../support/raw_peer.ts";
 import vectors from "../../docs/vectors/frames.json" with { type: "json" };
 
 const MAX_FRAME = 4_194_304;

@@ -6,7 +6,8 @@ import type { Code } from "../../call/error.ts";
 import type { Clock } from "../../discovery/clock.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { LeastPendingBalancer } from "../../discovery/least_pending.ts";
-import { seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("least_pending", () => new LeastPendingBalancer({ random: seeded(1) }));
 

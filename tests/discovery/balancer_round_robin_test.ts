@@ -2,7 +2,8 @@
 
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
-import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("round_robin", () => new RoundRobinBalancer({ random: seeded(1) }));
 

@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { WeightedRoundRobinBalancer } from "../../discovery/weighted_round_robin.ts";
-import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("weighted_round_robin", () => new WeightedRoundRobinBalancer({ random: seeded(1) }));
 

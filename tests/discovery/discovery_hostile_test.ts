@@ -8,7 +8,7 @@ import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discover
 import { MAX_SERVERS, parseServerList } from "../../discovery/server_list.ts";
 import { TimeSlice } from "../../discovery/time_slice.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** A discovery whose registry answers with a stream of this text, then keeps the stream open. */
 function streamOf(parts: Iterable<string>, options: RegistryDiscoveryOptions = {}) {

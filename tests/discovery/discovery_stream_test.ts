@@ -9,9 +9,8 @@ import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discover
 import { MemoryStore } from "../../registry/memory_store.ts";
 import { Registry, type RegistryOptions } from "../../registry/registry.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
-import { soon } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { until } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";

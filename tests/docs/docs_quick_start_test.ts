@@ -3,8 +3,9 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blocksOf, readText } from "../support/markdown.ts";
-import { freePort, Shell } from "../support/docs_shell.ts";
+import { Shell } from "../support/docs_shell.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { freePort } from "../support/programs.ts";
 
 const PAGE = readText("docs/QUICK_START.md");
 const { tasks } = JSON.parse(readText("deno.json")) as { tasks: Record<string, unknown> };

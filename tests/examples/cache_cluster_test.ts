@@ -1,8 +1,9 @@
 // The cache example as several processes: one load whoever asks, peers that come, go, are killed or hang.
 
 import { assertEquals } from "@std/assert";
-import { ask, CacheProcess, Cluster, statsOf, until } from "../support/cache_process.ts";
+import { ask, CacheProcess, Cluster, statsOf } from "../support/cache_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const square = (key: number) => ({ status: 200, text: `${BigInt(key) ** 2n}\n` });
 

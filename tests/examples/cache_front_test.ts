@@ -6,9 +6,10 @@ import { front } from "../../examples/cache/front.ts";
 import { Group } from "../../examples/cache/group.ts";
 import { startNode } from "../../examples/cache/node.ts";
 import { Peers } from "../../examples/cache/peers.ts";
-import { ask, cacheCommand, Cluster, until } from "../support/cache_process.ts";
+import { ask, cacheCommand, Cluster } from "../support/cache_process.ts";
 import { fails } from "../support/session_pair.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const fail = (code: RpcError["code"]) => () => Promise.reject(new RpcError(code, "No such luck"));
 

@@ -10,8 +10,8 @@ import { saverServer } from "../../examples/crawler/saver.ts";
 import { Site } from "../../examples/crawler/site.ts";
 import { Store } from "../../examples/crawler/store.ts";
 import { workerServer } from "../../examples/crawler/worker.ts";
-import { eventually } from "../support/etcd_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const MAIN = new URL("../../examples/crawler/main.ts", import.meta.url).href;
 const never = new AbortController().signal;
@@ -62,7 +62,7 @@ testOnPosix(
       const address = await addressOf(victim);
       const statsOf = (address: string) =>
         engine.progress.workers.find((worker) => worker.address === address);
-      await eventually(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
+      await until(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
       // Stopped, it takes pages and does not answer: once it has all it can take, it dies over them.
       victim.process.kill("SIGSTOP");
       // Answers that it had sent before may still be on their way: it is looked at until none has come for a while.
@@ -74,7 +74,7 @@ testOnPosix(
         done = stats?.done ?? -1;
         return quiet === 10;
       };
-      await eventually(() => Promise.resolve(isStuck()), "the victim to be busy");
+      await until(() => Promise.resolve(isStuck()), "the victim to be busy");
       victim.process.kill("SIGKILL");
       const late = start();
       const lateAddress = await addressOf(late);
@@ -157,9 +157,9 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
     log: (line) => lines.push(line),
   });
   const crawl = engine.crawl([site.url], never);
-  await eventually(() => Promise.resolve(engine.progress.pages >= 100), "some pages");
+  await until(() => Promise.resolve(engine.progress.pages >= 100), "some pages");
   await server.close();
-  await eventually(
+  await until(
     () => Promise.resolve(lines.some((line) => line.startsWith("waiting for the saver"))),
     "it to wait",
   );
@@ -310,7 +310,7 @@ Deno.test("crawler: a worker with an invalid number of slots is not used, and an
       [site.url],
       stop.signal,
     );
-    await eventually(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
+    await until(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
     stop.abort();
     await crawl;
     assertEquals(lines.filter((line) => line.includes(address)), [

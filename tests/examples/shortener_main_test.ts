@@ -2,9 +2,9 @@
 
 import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { readFlags } from "../../examples/shortener/flags.ts";
-import { eventually } from "../support/etcd_process.ts";
 import { folder, follow, Node, put, run } from "../support/shortener_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("shortener flags: say what kind of node is asked for", () => {
   const http = { hostname: "127.0.0.1", port: 8080 };
@@ -99,7 +99,7 @@ testOnPosix(
   async () => {
     await using dir = await folder();
     await using all = await Node.start("--http", "0", "--file", dir.file);
-    await eventually(() => Promise.resolve(all.lines.includes("Ctrl-C")), "all of them");
+    await until(() => Promise.resolve(all.lines.includes("Ctrl-C")), "all of them");
     const urls = [...all.lines.matchAll(/(master|replica) at (http:\/\/[^/]+)\//g)].map(([, , url]) => url!);
     assertEquals(urls.length, 3);
     const key = await put(urls[1]!, "https://example.com/");
@@ -127,7 +127,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     // Answers to what was sent later: the replica has begun with the write, too, which now waits for the master.
     for (let i = 0; i < 5; i++) assertEquals(await follow(replica.url, "no"), 404);
     const ended = replica.end(signal);
-    await eventually(() => refuses(replica.url), "no more connections");
+    await until(() => refuses(replica.url), "no more connections");
     master.tell("SIGCONT");
     const response = await written;
     assertEquals([response.status, await response.text()], [201, "http://sho.rt/1001\n"]);

@@ -7,7 +7,8 @@ import { connect, Server, type ServerOptions, type ServerSnapshot } from "../../
 import { call, credit } from "../support/frames.ts";
 import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { fails, Patient } from "../support/session_pair.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 const ODD = `<img src=x onerror="alert('1')">&amp;`;
 const PAGE = "http://localhost/debug/rpc";

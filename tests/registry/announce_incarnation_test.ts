@@ -10,7 +10,7 @@ import { MemoryStore } from "../../registry/memory_store.ts";
 import { Registry, type RegistryOptions } from "../../registry/registry.ts";
 import { Server } from "../../server/server.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const ADDRESS = "tcp@127.0.0.1:1";
 

@@ -5,8 +5,8 @@ import { RpcError } from "../../call/error.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
 import { Registry, type RegistryOptions } from "../../registry/registry.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
-import { soon } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
+import { soon } from "../support/waiting.ts";
 
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";

@@ -10,10 +10,12 @@ import { networkOf } from "../../transport/connection_counts.ts";
 import type { Conn } from "../../transport/conn.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
+import { pem } from "../support/certs.ts";
 import { enter, open, refused } from "../support/handshake_live.ts";
 import { call, Kind } from "../support/frames.ts";
-import { bytes, dialAndReset, OPTION, RawPeer, soon } from "../support/raw_peer.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
+import { bytes, dialAndReset, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives, portOf } from "../support/wire_harness.ts";
 import { testOnLinux } from "../support/platform.ts";
 
 /** Dials from one of this machine's own addresses; resolves with what ends it. */
@@ -154,10 +156,6 @@ const OPTIONS: Partial<Record<keyof Refusals, ServerOptions>> = {
   handshakeTimeout: { handshakeTimeout: 50 },
   unauthenticated: { authenticate: () => false },
 };
-
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
 
 for (const [reason, provoke] of Object.entries(PROVOKED)) {
   Deno.test(`admission: a refusal is counted once, under its own reason: ${reason}`, async () => {

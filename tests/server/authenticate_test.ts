@@ -6,8 +6,8 @@ import { connect } from "../../client/mod.ts";
 import { Server } from "../../server/mod.ts";
 import { enter, open, refused } from "../support/handshake_live.ts";
 import { call } from "../support/frames.ts";
-import { soon } from "../support/raw_peer.ts";
-import { assertLives, until } from "../support/wire_harness.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives } from "../support/wire_harness.ts";
 
 const TOKEN_OPTION = '{"magicNumber":3927900,"token":"right"}\n';
 

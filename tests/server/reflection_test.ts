@@ -19,7 +19,8 @@ import {
 } from "../../mod.ts";
 import { simulate } from "../../testing/mod.ts";
 import { schema } from "../support/contract_served.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const Arith = defineService("Arith", {
   sum: method<{ a: number; b: number }, number>({ idempotent: true }),

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { serveHttp } from "../../registry/serve.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** In the place of `Deno.serve`, one whose servers fail when a test says so. */
 function failing() {

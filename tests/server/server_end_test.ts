@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { connect, RpcError, Server, type ServerOptions } from "../../mod.ts";
 import { Link } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("shutdown: thrice at once, with a handler that never returns, ends at the grace and aborts it", async () => {
   const reasons: unknown[] = [];

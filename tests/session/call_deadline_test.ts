@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect, MultiServers } from "../../mod.ts";
 import { Link, RawServer } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** How late a call may end after its deadline, in ms, on a busy machine. */
 const LATENESS = 250;

@@ -7,8 +7,9 @@ import { connect } from "../../client/mod.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
 import { enter } from "../support/handshake_live.ts";
 import { call, cancel, credit, emptyCall, end, headerOf, item, Kind } from "../support/frames.ts";
-import { bodyOf, bytes, type Frame, RawPeer, soon } from "../support/raw_peer.ts";
-import { pingPong, portOf, until } from "../support/wire_harness.ts";
+import { bodyOf, bytes, type Frame, RawPeer } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
+import { pingPong, portOf } from "../support/wire_harness.ts";
 
 /** A server with a call that waits until it is let go. */
 async function open(options: ServerOptions = {}) {

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { connect, Server } from "../../mod.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 /** Runs `tests/support/flooder.ts` against a port, for `ms`. */
 function flood(port: number, ms: number): Deno.ChildProcess {

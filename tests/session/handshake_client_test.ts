@@ -5,7 +5,8 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { RpcError } from "../../call/error.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
 import { headerOf } from "../support/frames.ts";
-import { bytes, RawPeer, soon } from "../support/raw_peer.ts";
+import { bytes, RawPeer } from "../support/raw_peer.ts";
+import { soon } from "../support/waiting.ts";
 
 const ANSWER = {
   magicNumber: 3_927_900,

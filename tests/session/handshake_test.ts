@@ -15,9 +15,9 @@ import {
   frame,
   OPTION,
   type RawPeer,
-  soon,
 } from "../support/raw_peer.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives, portOf } from "../support/wire_harness.ts";
 import vectors from "../../docs/vectors/handshake.json" with { type: "json" };
 
 const SERVER_ANSWER = {

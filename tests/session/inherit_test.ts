@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { ambient } from "../../call/ambient.ts";
 import { type CallContext, type Client, connect, detach, RpcError, Server } from "../../mod.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** Three servers in a row, a → b → c, of which each calls the next: what c is told, and how it ends. */
 async function row(handlers: {

@@ -9,7 +9,8 @@ import { call, cancel, credit, Kind, ping } from "../support/frames.ts";
 import { bodyOf, type Frame } from "../support/raw_peer.ts";
 import { Link } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
-import { assertLives, ECHO, overBoth, type Services, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { assertLives, ECHO, overBoth, type Services } from "../support/wire_harness.ts";
 
 /** Keeps the event loop busy for `ms`. */
 function burn(ms: number): number {

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { CODES, RpcError } from "../../call/error.ts";
-import { callOver, fails, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const ODD_TEXT = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n";
 

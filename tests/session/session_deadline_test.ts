@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes, fail } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { callOver, fails, Patient, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, Patient, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** How late a call may end after its deadline, in ms, on a busy machine. */
 const LATENESS = 250;

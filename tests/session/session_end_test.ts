@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { callOver, fails, Patient, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, Patient, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const REASON = new RpcError("unavailable", "That was all");
 

@@ -1,7 +1,8 @@
 // Many and large calls over one connection: none is lost, nobody waits for ever, and memory stays bounded.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { callOver, fails, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 function bytes(length: number, seed: number): Uint8Array {
   return new Uint8Array(length).fill(seed & 0xff);

@@ -8,7 +8,8 @@ import { ByteBuffer } from "../../codec/bytes.ts";
 import { connect, Server } from "../../mod.ts";
 import { RecvStream } from "../../session/recv_stream.ts";
 import { SendStream } from "../../session/send_stream.ts";
-import { fails, Patient, testSession, until } from "../support/session_pair.ts";
+import { fails, Patient, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const FIRST = { itemCredit: 64, byteCredit: 262_144 };
 

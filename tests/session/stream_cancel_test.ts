@@ -1,9 +1,9 @@
 // Streams that are left, canceled, or out of time: both ends stop, and nothing is left behind. Over memory and TCP.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { soon } from "../support/raw_peer.ts";
-import { fails, testSession, until } from "../support/session_pair.ts";
+import { fails, testSession } from "../support/session_pair.ts";
 import { type Args, Endless, idle, taken, upTo } from "../support/stream_sources.ts";
+import { soon, until } from "../support/waiting.ts";
 
 for (const how of ["break", "throw", "return"]) {
   testSession(`a consumer that leaves by ${how} stops the producer, and nothing is left`, async (open) => {

@@ -2,10 +2,12 @@
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, MultiServers, Server } from "../../mod.ts";
-import { answerHandshake, Fleet, freePort, Link, RawServer, readToEnd } from "../support/service_link.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, Fleet, Link, RawServer, readToEnd } from "../support/service_link.ts";
+import { fails } from "../support/session_pair.ts";
 import { type Args, Endless, taken, ticks, turn, upTo } from "../support/stream_sources.ts";
 import { goAway } from "../support/frames.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("stream: a client and a server stream in all four shapes", async () => {
   await using link = await Link.open({

@@ -2,8 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { fails, testSession, until } from "../support/session_pair.ts";
+import { fails, testSession } from "../support/session_pair.ts";
 import { type Args, Endless, idle, taken, ticks, upTo } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 testSession("a producer's error comes behind the items before it", async (open) => {
   const failures: Record<string, () => unknown> = {

@@ -6,7 +6,8 @@ import { RpcError } from "../../call/error.ts";
 import { INITIAL_BYTES, INITIAL_ITEMS, RecvStream } from "../../session/recv_stream.ts";
 import { SendStream } from "../../session/send_stream.ts";
 import { settle } from "../support/fake_clock.ts";
-import { testSession, until } from "../support/session_pair.ts";
+import { testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** How far the credit of a stream grows. */
 const MOST_ITEMS = 1_024;

@@ -4,8 +4,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { fails, streamOver, testSession, until } from "../support/session_pair.ts";
+import { fails, streamOver, testSession } from "../support/session_pair.ts";
 import { type Args, idle, taken, turn, upTo } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 type Entries = Map<string, string | Uint8Array>;
 

@@ -2,8 +2,9 @@
 
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { callOver, fails, streamOver, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, streamOver, testSession } from "../support/session_pair.ts";
 import { type Args, Endless, idle, taken, turn, upTo } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 testSession("streams of arguments, of results and of both have every size", async (open) => {
   const sizes = [31_415, 9, 2_653, 58_979];

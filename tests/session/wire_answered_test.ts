@@ -5,9 +5,10 @@ import { assertEquals } from "@std/assert";
 import { credit, end, error, goAway, headerOf, item, Kind, pong, reply } from "../support/frames.ts";
 import { bodyOf, cbor, frame } from "../support/raw_peer.ts";
 import { fails } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 import { BAD, Feed, MOST } from "../support/wire_feed.ts";
 import { answering, assertTold, take } from "../support/wire_answering.ts";
-import { assertGoAway, pingPong, until } from "../support/wire_harness.ts";
+import { assertGoAway, pingPong } from "../support/wire_harness.ts";
 
 answering(
   "answered: an item that cannot be decoded is data_loss behind those before it, and Cancel",

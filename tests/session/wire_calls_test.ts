@@ -4,8 +4,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { call, cancel, headerOf, Kind } from "../support/frames.ts";
-import { bodyOf, bytes, cbor, type Frame, frame, seeded, soon } from "../support/raw_peer.ts";
-import { assertLives, ECHO, overBoth, pingPong, type Services, until } from "../support/wire_harness.ts";
+import { seeded } from "../support/random.ts";
+import { bodyOf, bytes, cbor, type Frame, frame } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives, ECHO, overBoth, pingPong, type Services } from "../support/wire_harness.ts";
 
 const NOT_STARTED = new Map([["not-started", ""]]);
 

@@ -3,8 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { call, cancel, credit, emptyCall, end, headerOf, item, Kind } from "../support/frames.ts";
 import { bodyOf, bytes, cbor, type Frame, frame } from "../support/raw_peer.ts";
+import { until } from "../support/waiting.ts";
 import { assertError, Feed, MOST } from "../support/wire_feed.ts";
-import { assertGoAway, assertLives, overBoth, pingPong, until } from "../support/wire_harness.ts";
+import { assertGoAway, assertLives, overBoth, pingPong } from "../support/wire_harness.ts";
 
 overBoth("wire: without Credit 64 Items come, and with it just as many more", async (open_) => {
   const feed = new Feed();

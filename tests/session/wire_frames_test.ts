@@ -15,7 +15,8 @@ import {
   pong,
   reply,
 } from "../support/frames.ts";
-import { bodyOf, bytes, cbor, type Frame, frame, framed, type Item, seeded } from "../support/raw_peer.ts";
+import { seeded } from "../support/random.ts";
+import { bodyOf, bytes, cbor, type Frame, frame, framed, type Item } from "../support/raw_peer.ts";
 import {
   assertGoAway,
   assertLives,

@@ -4,8 +4,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { decodeHex } from "@std/encoding";
 import { call, end, error, goAway, headerOf, item, ping, reply } from "../support/frames.ts";
-import { bytes, framed, seeded, soon } from "../support/raw_peer.ts";
-import { assertGoAway, assertLives, ECHO, overBoth, type Services, until } from "../support/wire_harness.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, framed } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertGoAway, assertLives, ECHO, overBoth, type Services } from "../support/wire_harness.ts";
 import vectors from "../../docs/vectors/frames.json" with { type: "json" };
 
 overBoth("hostile: every malformed vector gets GoAway with its code, then the end", async (open) => {

@@ -5,16 +5,8 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RpcError } from "../../call/error.ts";
 import { Server } from "../../server/server.ts";
 import { call, headerOf, Kind, ping, pong } from "../support/frames.ts";
-import {
-  bodyOf,
-  bytes,
-  cbor,
-  dialAndReset,
-  framed,
-  OPTION,
-  type RawPeer,
-  soon,
-} from "../support/raw_peer.ts";
+import { bodyOf, bytes, cbor, dialAndReset, framed, OPTION, type RawPeer } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
 import {
   assertGoAway,
   assertLives,
@@ -24,7 +16,6 @@ import {
   pingPong,
   portOf,
   type Services,
-  until,
 } from "../support/wire_harness.ts";
 
 /** Calls that never return but by their signal, and why that aborted. */

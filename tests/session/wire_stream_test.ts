@@ -4,8 +4,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { call, cancel, credit, emptyCall, end, headerOf, item, Kind } from "../support/frames.ts";
 import { bodyOf, frame } from "../support/raw_peer.ts";
+import { until } from "../support/waiting.ts";
 import { assertError, BAD, Feed, MOST } from "../support/wire_feed.ts";
-import { assertGoAway, assertLives, ECHO, overBoth, pingPong, until } from "../support/wire_harness.ts";
+import { assertGoAway, assertLives, ECHO, overBoth, pingPong } from "../support/wire_harness.ts";
 
 overBoth("wire: an answer is Items and End, and arguments Items and End before a Reply", async (open_) => {
   const feed = new Feed();

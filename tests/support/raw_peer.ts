@@ -4,6 +4,7 @@
 import net from "node:net";
 import { Buffer } from "node:buffer";
 import type { Conn } from "../../transport/conn.ts";
+import { soon } from "./waiting.ts";
 
 /** The option line of a client that is content with every default. */
 export const OPTION = '{"magicNumber":3927900}\n';
@@ -11,8 +12,6 @@ export const OPTION = '{"magicNumber":3927900}\n';
 export const ANSWER =
   '{"magicNumber":3927900,"version":1,"codecType":"application/cbor","handleTimeout":0,"maxFrameBytes":4194304,' +
   '"maxInFlight":1024,"heartbeatInterval":30000}\n';
-/** How long a peer waits for anything before the test fails, in ms. */
-const PATIENCE = 10_000;
 
 const utf8 = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true });
@@ -116,27 +115,6 @@ export function frame(header: Item[], body: Uint8Array = new Uint8Array(0)): Uin
 export function framed(content: Uint8Array): Uint8Array<ArrayBuffer> {
   const n = content.length;
   return bytes(0x5a, n >>> 24, n >>> 16 & 255, n >>> 8 & 255, n & 255, content);
-}
-
-/** A random number generator that gives the same every time: mulberry32. */
-export function seeded(seed: number): () => number {
-  return () => {
-    seed = seed + 0x6d2b79f5 | 0;
-    let t = Math.imul(seed ^ seed >>> 15, 1 | seed);
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-    return ((t ^ t >>> 14) >>> 0) / 4294967296;
-  };
-}
-
-/** Settles as `promise` does, but fails with `what` when that takes too long to be waited for. */
-export async function soon<T>(promise: Promise<T>, what: string, ms = PATIENCE): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`Waited ${ms} ms in vain for ${what}`)), ms);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** One end of a connection, driven by a test. */

@@ -267,12 +267,3 @@ export class Patient {
     });
   };
 }
-
-/** Lets whatever is under way get on until something holds. */
-export async function until(holds: () => boolean, what: string, within = 5_000): Promise<void> {
-  const end = performance.now() + within;
-  while (!holds()) {
-    if (performance.now() > end) throw new Error(`Not within ${within} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}

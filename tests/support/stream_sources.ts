@@ -3,7 +3,8 @@
 import { assert } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { type Pair, until } from "./session_pair.ts";
+import type { Pair } from "./session_pair.ts";
+import { until } from "./waiting.ts";
 
 /** Arguments of a method that takes a stream. */
 export type Args = AsyncIterable<number>;

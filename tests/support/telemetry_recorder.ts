@@ -19,7 +19,7 @@ import {
   trace,
   type Tracer,
 } from "@opentelemetry/api";
-import { soon } from "./raw_peer.ts";
+import { soon } from "./waiting.ts";
 
 const HEX = (bytes: number) =>
   [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => byte.toString(16).padStart(2, "0")).join(

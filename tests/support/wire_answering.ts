@@ -12,8 +12,9 @@ import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
-import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
+import { ANSWER, type Item, RawPeer } from "./raw_peer.ts";
 import { callOver, streamOver } from "./session_pair.ts";
+import { soon } from "./waiting.ts";
 import { pingPong } from "./wire_harness.ts";
 
 /** A caller of the library's, and the peer that answers it by hand. */

@@ -17,7 +17,8 @@ import { CallSlots, PeerCallSlots } from "../../session/call_slots.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters, type LimitStats } from "../../session/limit_counters.ts";
 import { call, headerOf, Kind, ping } from "../support/frames.ts";
-import { bodyOf, type Frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
+import { bodyOf, type Frame, OPTION, RawPeer } from "./raw_peer.ts";
+import { soon, until } from "./waiting.ts";
 
 /** What answers: services by name, of methods by name. */
 // deno-lint-ignore no-explicit-any
@@ -148,15 +149,6 @@ async function openTcp(
 /** The port of an address. */
 export function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(":") + 1).split("/", 1)[0]);
-}
-
-/** Waits, turn by turn of the event loop, for what the outside of the product shows only when asked. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const late = performance.now() + 5_000;
-  while (!condition()) {
-    if (performance.now() > late) throw new Error(`Waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }
 
 /** Shows that a connection lives: one call of `Echo.echo` is answered. */

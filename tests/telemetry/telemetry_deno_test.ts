@@ -2,7 +2,7 @@
 // HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/).
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { soon } from "../support/raw_peer.ts";
+import { soon } from "../support/waiting.ts";
 
 interface KeyValue {
   readonly key: string;

@@ -3,8 +3,8 @@
 import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { context, SpanKind, trace } from "@opentelemetry/api";
 import { type CallContext, connect, type Interceptor, MultiServers, RpcError, Server } from "../../mod.ts";
-import { freePort } from "../support/service_link.ts";
 import { call, headerOf } from "../support/frames.ts";
+import { freePort } from "../support/programs.ts";
 import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { link } from "../support/telemetry_link.ts";
 import { activeBaggage, type RecordedSpan, Recorder, withBaggage } from "../support/telemetry_recorder.ts";

@@ -6,7 +6,8 @@ import { connect } from "../../client/mod.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
 import { call, headerOf } from "../support/frames.ts";
 import { bodyOf, bytes, OPTION, RawPeer } from "../support/raw_peer.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { assertLives, portOf } from "../support/wire_harness.ts";
 
 /** A server on an HTTP port. */
 async function open(options: ServerOptions = {}, path = "") {

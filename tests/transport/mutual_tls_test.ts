@@ -8,14 +8,11 @@ import { readCertificate } from "../../transport/certificate.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { listenTls } from "../../transport/tls_listener.ts";
 import { dialShowing } from "../../transport/tls_dial.ts";
+import { pem } from "../support/certs.ts";
 import { OPTION } from "../support/raw_peer.ts";
 import { Pair } from "../support/session_pair.ts";
-import { portOf, until } from "../support/wire_harness.ts";
-
-/** A file of `tests/support/certs`. */
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 function identity(name: string): { cert: string; key: string } {
   return { cert: pem(`${name}.pem`), key: pem(`${name}.key`) };

@@ -14,13 +14,10 @@ import { sendToken } from "../../client/mod.ts";
 import { parseAddress } from "../../discovery/endpoint.ts";
 import type { Network } from "../../transport/conn.ts";
 import { isWithin, reachOf } from "../../transport/secure.ts";
+import { pem } from "../support/certs.ts";
 import { open, refused } from "../support/handshake_live.ts";
 import { fails } from "../support/session_pair.ts";
-import { until } from "../support/wire_harness.ts";
-
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
+import { until } from "../support/waiting.ts";
 
 const SECRET = "s3cr3t-0f-th3-t3st";
 

@@ -16,6 +16,7 @@ import {
   type ServerTlsOptions,
 } from "../../server/mod.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
+import { pem } from "../support/certs.ts";
 import { call, Kind } from "../support/frames.ts";
 import { dialAndReset, RawPeer } from "../support/raw_peer.ts";
 import { bytes, OPTION } from "../support/raw_peer.ts";
@@ -24,12 +25,8 @@ import { dialShowing } from "../../transport/tls_dial.ts";
 import { listenTls } from "../../transport/tls_listener.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { Pair } from "../support/session_pair.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
-
-/** A file of `tests/support/certs`. */
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
+import { until } from "../support/waiting.ts";
+import { assertLives, portOf } from "../support/wire_harness.ts";
 
 const CA = pem("ca.pem");
 const TRUST: ConnectOptions = { tls: { caCerts: [CA] } };

@@ -8,7 +8,7 @@ import { askerOf, UnreadResponses } from "../../transport/unread_responses.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 import { portOf } from "../support/wire_harness.ts";
 
 const MIB = 1_048_576;

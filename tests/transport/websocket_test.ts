@@ -12,10 +12,12 @@ import { type CallContext, RpcError, Server, type ServerOptions } from "../../se
 import { connect, type ConnectOptions } from "../../client/mod.ts";
 import { WebSocketConn } from "../../transport/websocket.ts";
 import { call, Kind, ping } from "../support/frames.ts";
-import { bytes, framed, OPTION, RawPeer, seeded, soon } from "../support/raw_peer.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, framed, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { Pair } from "../support/session_pair.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives, portOf } from "../support/wire_harness.ts";
 
 const MOST_HELD = 16_777_216;
 

@@ -12,17 +12,6 @@ export function servers(from: number, to: number): readonly Endpoint[] {
   return Object.freeze(list);
 }
 
-/** A generator of numbers from 0 up to but not 1 that gives the same ones each time (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** How many of `picks` calls, one after the other, each server got, by address. */
 export function count(balancer: Balancer, picks: number, exclude?: ReadonlySet<string>): Map<string, number> {
   const counts = new Map<string, number>();

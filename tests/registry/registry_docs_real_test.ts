@@ -3,18 +3,9 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { Registry } from "../../registry/registry.ts";
+import { missing } from "../support/programs.ts";
 
-async function installed(): Promise<boolean> {
-  try {
-    return (await new Deno.Command("curl", { args: ["--version"], stdout: "null", stderr: "null" }).output())
-      .success;
-  } catch {
-    return false;
-  }
-}
-
-const present = await installed();
-const skipped = present ? "" : " [SKIPPED: curl is not installed]";
+const skipped = await missing("curl");
 
 /** Blocks with one curl and the block of text behind each. */
 const EXAMPLE = /```sh\n(curl [^\n]+)\n```\n\n```text\n([^`]+)```/g;
@@ -32,7 +23,7 @@ function patternOf(text: string): RegExp {
 
 Deno.test({
   name: `docs: the registry answers curl as docs/REGISTRY.md says${skipped}`,
-  ignore: !present,
+  ignore: skipped !== "",
   async fn() {
     const text = await Deno.readTextFile(new URL("../../docs/REGISTRY.md", import.meta.url));
     await using registry = new Registry();

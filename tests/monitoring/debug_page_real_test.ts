@@ -5,7 +5,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Client, connect, Server } from "../../mod.ts";
 import { Browser, browserPresent, browserSkipped, type Page } from "../support/browser.ts";
 import { brightness, contrast } from "../support/colors.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 // Without dots, which names of methods cannot have.
 const INJECTED = `<img src=x onerror="document['title']='injected'">`;

@@ -11,8 +11,8 @@ import { EtcdStore } from "../../registry/etcd_store.ts";
 import { Registry } from "../../registry/registry.ts";
 import type { RegistryStore } from "../../registry/store.ts";
 import { Follower } from "../support/contracts/registry_store_watch.ts";
-import { Cable, Etcd, etcdPresent, etcdSkipped, eventually } from "../support/etcd_process.ts";
-import { until } from "../support/session_pair.ts";
+import { Cable, Etcd, etcdPresent, etcdSkipped } from "../support/etcd_process.ts";
+import { until } from "../support/waiting.ts";
 
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
@@ -46,7 +46,7 @@ test("killed and restarted: unavailable in between, nothing lost, nothing told t
   await using follower = new Follower(store);
   await follower.until(() => follower.lists === 1);
   await etcd.kill();
-  await eventually(async () => !await answers(store), "the store to notice");
+  await until(async () => !await answers(store), "the store to notice");
   for (
     const what of [
       store.renew(A),
@@ -60,7 +60,7 @@ test("killed and restarted: unavailable in between, nothing lost, nothing told t
   await until(() => follower.error !== undefined, "the watch to end");
   assertEquals((follower.error as RpcError).code, "unavailable");
   await etcd.start();
-  await eventually(() => answers(store), "the store to be back");
+  await until(() => answers(store), "the store to be back");
   assertEquals(await addresses(store), [A, B]);
   assertEquals((await store.renew(A, lease.incarnation))?.incarnation, lease.incarnation);
   await using again = new Follower(store, revision);
@@ -79,7 +79,7 @@ test("not there at the start: unavailable, then found", async (etcd) => {
   const error = await assertRejects(() => store.list(), RpcError, `Cannot reach etcd at ${etcd.url}`);
   assertEquals(error.code, "unavailable");
   await etcd.start();
-  await eventually(() => answers(store), "the store to find it");
+  await until(() => answers(store), "the store to find it");
 });
 
 test("cut off without a word: says so soon, goes on when it is mended, even if etcd was compacted", async (etcd) => {
@@ -90,22 +90,22 @@ test("cut off without a word: says so soon, goes on when it is mended, even if e
   // Which comes back by its watch, so that this is there, and idle, when it is cut.
   await far.grant({ address: B, weight: 1 }, 0);
   const { revision } = await far.list();
-  await eventually(async () => (await far.list()).revision >= revision, "both to know");
+  await until(async () => (await far.list()).revision >= revision, "both to know");
   cable.cut();
   const began = performance.now();
-  await eventually(async () => !await answers(far), "the cut to be noticed");
+  await until(async () => !await answers(far), "the cut to be noticed");
   assertEquals(performance.now() - began < 6_000, true);
   // Meanwhile one registers, one changes, one goes, and nobody renews the first.
   await near.grant({ address: C }, 0);
   await near.grant({ address: B, weight: 2 }, 0);
   await near.revoke(C);
-  await eventually(async () => !(await addresses(near)).includes(A), "the lease to run out");
+  await until(async () => !(await addresses(near)).includes(A), "the lease to run out");
   await near.grant({ address: "tcp@127.0.0.1:4" }, 0);
   await etcd.ask("kv/compaction", { revision: String((await near.list()).revision) });
   await using follower = new Follower(near, revision);
   await follower.until(() => follower.revision !== undefined && follower.weights.size === 2);
   cable.mend();
-  await eventually(() => answers(far), "the mending to be noticed");
+  await until(() => answers(far), "the mending to be noticed");
   const strip = async (store: RegistryStore) =>
     (await store.list()).leases.map(({ instance, incarnation, state }) => ({ instance, incarnation, state }));
   assertEquals(await strip(far), await strip(near));
@@ -122,13 +122,13 @@ test("a lease that ended on the other side of a cut is neither revived nor immor
   await using near = new EtcdStore(etcd.url);
   const { lease } = await far.grant({ address: A }, 2_000, 0);
   cable.cut();
-  await eventually(async () => !(await addresses(near)).includes(A), "the lease to run out");
+  await until(async () => !(await addresses(near)).includes(A), "the lease to run out");
   const young = await near.grant({ address: A, weight: 2 }, 2_000, 0);
   cable.mend();
-  await eventually(() => answers(far), "the mending to be noticed");
+  await until(() => answers(far), "the mending to be noticed");
   assertEquals((await assertRejects(() => far.renew(A, lease.incarnation), RpcError)).code, "aborted");
   assertEquals((await near.list()).leases[0]?.incarnation, young.lease.incarnation);
-  await eventually(async () => (await addresses(far)).length === 0, "nobody renews it any more");
+  await until(async () => (await addresses(far)).length === 0, "nobody renews it any more");
 });
 
 test("emptied: everybody starts over", async (etcd) => {
@@ -137,7 +137,7 @@ test("emptied: everybody starts over", async (etcd) => {
   const { revision } = await store.list();
   await etcd.kill();
   await using other = await Etcd.start(etcd.url);
-  await eventually(() => answers(store), "the store to be back");
+  await until(() => answers(store), "the store to be back");
   assertEquals(await addresses(store), []);
   await store.grant({ address: B }, 0);
   assertEquals((await other.ask("kv/range", { key: btoa("/"), range_end: btoa("0") })).count, "1");
@@ -160,7 +160,7 @@ test("two registries serve one truth, and one may die under servers and clients"
   const [first, second] = [serve(one), serve(two)];
   const urls = [first.url, second.url];
   const registration = await announce(urls, { address: A }, { ttl: 3_000 });
-  await eventually(async () => (await addresses(two)).length === 1, "the other to know");
+  await until(async () => (await addresses(two)).length === 1, "the other to know");
   const seen: string[][] = [];
   const stop = new AbortController();
   // Chance has it that the client begins with the one that will die.
@@ -269,7 +269,7 @@ test("of several members the next is asked when one is away", async (etcd) => {
   const gone = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   gone.close();
   await using store = new EtcdStore([`http://127.0.0.1:${gone.addr.port}`, etcd.url]);
-  await eventually(() => answers(store), "the second member");
+  await until(() => answers(store), "the second member");
   await store.grant({ address: A }, 5_000);
   assertEquals((await store.renew(A))?.ttl, 5_000);
 });

@@ -5,9 +5,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect } from "../../client/client.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { Registry } from "../../registry/registry.ts";
-import { freePort, missing, Shell } from "../support/docs_shell.ts";
+import { Shell } from "../support/docs_shell.ts";
 import { blocksOf, readText } from "../support/markdown.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { freePort, missing } from "../support/programs.ts";
+import { until } from "../support/waiting.ts";
 
 const PAGE = readText("docs/DEPLOYING.md");
 
@@ -48,11 +50,6 @@ async function setUp() {
   };
 }
 
-/** Asks again and again, without a pause but the asking, until it is so. */
-async function until(what: () => Promise<boolean>): Promise<void> {
-  while (!await what());
-}
-
 testOnPosix("docs: the program of DEPLOYING.md is well, found, and ends in good order", async () => {
   await using at = await setUp();
   const unit = at.here(blockOf("ini"));
@@ -67,17 +64,17 @@ testOnPosix("docs: the program of DEPLOYING.md is well, found, and ends in good 
   await until(async () => {
     const page = await fetch(`${at.health}/debug/rpc`, { headers: { accept: "application/json" } });
     return (await page.json()).inFlight === 1;
-  });
+  }, "the call to be in flight");
   process.kill("SIGTERM");
   await until(async () => {
     const response = await fetch(`${at.health}/health`);
     await response.body?.cancel();
     return response.status === 503;
-  });
+  }, "the health check to fail");
   await until(async () => {
     const { servers } = await (await fetch(`${at.registry}/_rpc_/registry`)).json();
     return servers.length === 0;
-  });
+  }, "the server to leave the registry");
   assertEquals(await work, "this: done");
   assertEquals((await process.status).code, 0);
 });

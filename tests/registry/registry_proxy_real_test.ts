@@ -9,7 +9,7 @@ import { Registry } from "../../registry/registry.ts";
 import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
 import { readText, tableOf } from "../support/markdown.ts";
 import { proxiesPresent, Proxy, type ProxyKind } from "../support/proxy_process.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const A = "tcp@10.0.0.1:1";
 const B = "tcp@10.0.0.2:1";
