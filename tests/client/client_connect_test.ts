@@ -1,6 +1,6 @@
 // connect(): what it waits for, how it fails, and that it leaves nothing behind when it does.
 
-import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../../mod.ts";
 import { dialTcp } from "../../transport/tcp.ts";
 import { freePort } from "../support/programs.ts";
@@ -118,7 +118,7 @@ Deno.test("connect: connectTimeout covers the handshake, and the connection is e
   const began = performance.now();
   const error = await fails(connect(silent.address, { connectTimeout: 150 }), "unavailable", "150 ms");
   const elapsed = performance.now() - began;
-  assert(elapsed >= 149 && elapsed < 350, `it took ${elapsed} ms`);
+  assert(elapsed >= 149, `it took ${elapsed} ms`);
   assert(error.message.includes(silent.address), error.message);
   await ended.promise;
 });
@@ -130,9 +130,7 @@ Deno.test("connect: connectTimeout covers an answer that comes byte by byte", as
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   });
-  const began = performance.now();
-  await fails(connect(slow.address, { connectTimeout: 100 }), "unavailable");
-  assertLess(performance.now() - began, 500);
+  await fails(connect(slow.address, { connectTimeout: 100 }), "unavailable", "100 ms");
 });
 
 Deno.test("connect: connectTimeout 0 is no limit", async () => {
@@ -172,9 +170,7 @@ Deno.test("connect: a discovery with no list in time, one that fails, and one th
       },
     }),
   };
-  const began = performance.now();
-  await fails(connect(never, { connectTimeout: 50 }), "unavailable");
-  assertLess(performance.now() - began, 500);
+  await soon(fails(connect(never, { connectTimeout: 50 }), "unavailable"), "the failure");
   const failing: Discovery = {
     ...never,
     // deno-lint-ignore require-yield

@@ -1,12 +1,12 @@
 // Servers that fail: who answers instead, which calls are sent again, and that none is executed twice by that.
 
-import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, connect, MultiServers, RpcError, Server } from "../../mod.ts";
 import { freePort } from "../support/programs.ts";
 import { answerHandshake, Fleet, RawServer, readToEnd } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
 import { reply } from "../support/frames.ts";
-import { until } from "../support/waiting.ts";
+import { soon, until } from "../support/waiting.ts";
 
 /** A way to a server that can be cut. */
 function detour(address: string): RawServer {
@@ -44,11 +44,10 @@ Deno.test("fail-over: when all are down the error names each of them, and nobody
   const addresses = Array.from({ length: 6 }, () => `tcp@127.0.0.1:${freePort()}`);
   await using client = await connect(new MultiServers(addresses));
   for (let n = 0; n < 3; n++) {
-    const began = performance.now();
-    const error = await fails(client.call("S.ok"), "unavailable", "None of 6 servers");
+    const call = client.call("S.ok", null, { timeout: Infinity });
+    const error = await soon(fails(call, "unavailable", "None of 6 servers"), "the failure");
     for (const address of addresses) assertEquals(error.message.split(address).length, 2, error.message);
     assertEquals([error.notStarted, error.remote], [true, false]);
-    assertLess(performance.now() - began, 500);
   }
 });
 
@@ -97,10 +96,8 @@ Deno.test("fail-over: calls on a lost connection fail at once; only those marked
   await until(() => started.length === 100, "all run");
   const cutOff = new Set(started.filter(([index]) => index === 0).map(([, id]) => id));
   assertEquals(cutOff.size, 50);
-  const began = performance.now();
   await way[Symbol.asyncDispose]();
-  const settled = await outcomes;
-  assertLess(performance.now() - began, 1_000);
+  const settled = await soon(outcomes, "all calls to end");
   for (const [id, outcome] of settled.entries()) {
     const executed = started.filter((each) => each[1] === id).length;
     if (!cutOff.has(id)) {
@@ -164,9 +161,8 @@ Deno.test("fail-over: a balancer that insists on a server that is down does not 
   const address = `tcp@127.0.0.1:${freePort()}`;
   const balancer = { update() {}, pick: () => ({ address }) };
   await using client = await connect(new MultiServers([address]), { balancer });
-  const began = performance.now();
-  await fails(client.call("S.ok", null, { timeout: 2_000 }), "unavailable", address);
-  assertLess(performance.now() - began, 1_000);
+  const call = client.call("S.ok", null, { timeout: Infinity });
+  await soon(fails(call, "unavailable", address), "the failure");
 });
 
 Deno.test("fail-over: an error that a handler threw is final", async () => {
@@ -241,10 +237,8 @@ Deno.test("fail-over: a server that takes connections and says nothing is passed
   await using server = new Server().register("S", { echo: (value: unknown) => value });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   for (const addresses of [[silent.address, address], [address, silent.address]]) {
-    await using client = await connect(new MultiServers(addresses), { connectTimeout: 60_000 });
-    const began = performance.now();
-    for (let i = 0; i < 20; i++) assertEquals(await client.call("S.echo", i), i);
-    assert(performance.now() - began < 3_000, "only the first call waits a moment");
+    await using client = await connect(new MultiServers(addresses), { connectTimeout: 3_600_000 });
+    for (let i = 0; i < 20; i++) assertEquals(await client.call("S.echo", i, { timeout: Infinity }), i);
   }
 });
 

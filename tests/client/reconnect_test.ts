@@ -1,12 +1,12 @@
 // Connections that are lost are dialled again by themselves: soon, ever less often, and not after close().
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { connect, MultiServers, Server } from "../../mod.ts";
 import { type Conn, simulate } from "../../testing/mod.ts";
 import { freePort } from "../support/programs.ts";
 import { answerHandshake, RawServer, readToEnd } from "../support/service_link.ts";
 import { fails, Patient } from "../support/session_pair.ts";
-import { until } from "../support/waiting.ts";
+import { soon, until } from "../support/waiting.ts";
 
 async function start(address: string, methods: object = { ok: () => "ok" }) {
   const server = new Server().register("S", methods);
@@ -20,9 +20,7 @@ Deno.test("reconnect: a server that restarts on its port is found again without 
   assertEquals(await client.call("S.ok"), "ok");
   await first.server.close();
   const second = await start(first.address);
-  const began = performance.now();
   assertEquals(await client.call("S.ok"), "ok");
-  assertLess(performance.now() - began, 1_000);
   assertEquals([client.stats().endpoints[0]!.state, second.server.stats().accepted], ["ready", 1]);
   await second.server.close();
 });
@@ -43,10 +41,10 @@ Deno.test("reconnect: while the server is away calls fail at once, and name it",
   await server.close();
   await until(() => client.stats().endpoints[0]!.state === "failing", "it has noticed");
   for (let n = 0; n < 20; n++) {
-    const began = performance.now();
-    const error = await fails(client.call("S.ok"), "unavailable", address);
+    // It would wait for as long as it may, which is for ever.
+    const call = fails(client.call("S.ok", null, { timeout: Infinity }), "unavailable", address);
+    const error = await soon(call, "the failure");
     assertEquals(error.notStarted, true);
-    assertLess(performance.now() - began, 300);
   }
   const again = await start(address);
   await until(() => client.stats().endpoints[0]!.state === "ready", "it is back");
@@ -154,7 +152,7 @@ Deno.test("reconnect: calls that wait for the connection all use the one that is
 });
 
 Deno.test({
-  name: "reconnect: a server that is killed fails the calls in flight within a second",
+  name: "reconnect: a server that is killed fails the calls in flight, which have no timeout",
   async fn() {
     const script = new URL("../support/hold_server.ts", import.meta.url).href;
     const process = new Deno.Command("deno", {
@@ -166,13 +164,14 @@ Deno.test({
     const waiting = new Patient();
     const other = await start("tcp@127.0.0.1:0", { hold: waiting.wait });
     await using client = await connect(address);
-    const calls = Array.from({ length: 200 }, () => fails(client.call("S.hold"), "unavailable"));
+    const calls = Array.from(
+      { length: 200 },
+      () => fails(client.call("S.hold", null, { timeout: Infinity }), "unavailable"),
+    );
     // It says so when all of them run.
     assertEquals((await reader.read()).value!.trim(), "200");
-    const began = performance.now();
     process.kill("SIGKILL");
     for (const error of await Promise.all(calls)) assertEquals(error.notStarted, false);
-    assertLess(performance.now() - began, 1_000);
     assertEquals(client.stats().pending, 0);
     await reader.cancel();
     await process.status;

@@ -453,23 +453,20 @@ Deno.test("discovery stream: shows its token, and says when that is wrong", asyn
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { holdTime: -1 }), RangeError, "holdTime");
 });
 
-Deno.test("discovery stream: over a network, a watch knows within 100 ms and leaves nothing behind", async () => {
+Deno.test("discovery stream: over a network, a watch receives each change without polling, and leaves nothing open", async () => {
   const store = new MemoryStore();
   await using registry = new Registry({ store });
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   await store.grant({ address: A }, 0);
-  const discovery = new RegistryDiscovery(`http://127.0.0.1:${server.addr.port}`);
+  const discovery = new RegistryDiscovery(`http://127.0.0.1:${server.addr.port}`, {
+    refreshInterval: 3_600_000,
+  });
   await using watcher = new Watcher(discovery);
   await until(() => watcher.last === "1", "the first list");
-  const times: number[] = [];
   for (let i = 0; i < 10; i++) {
-    const began = performance.now();
     await (i % 2 === 0 ? store.grant({ address: B }, 0) : store.revoke(B));
     await until(() => watcher.last === (i % 2 === 0 ? "12" : "1"), "the change");
-    times.push(performance.now() - began);
   }
-  // But for what a busy machine does to one or another.
-  assertEquals(times.filter((ms) => ms >= 100).length <= 1, true, `${times}`);
 });
 
 Deno.test("discovery stream: a server that shuts down waits for its watches no longer than refreshInterval", async () => {

@@ -105,7 +105,7 @@ Deno.test("bench: every workload runs against this library and the raw socket, a
     if (!(ready instanceof Ready)) throw new Error(ready);
     for (const workload of WORKLOADS) {
       if (contestant.role === "limit" && !workload.limits.includes(contestant.name)) continue;
-      const load = loadOf({ ...workload.load, warm: 0.02, seconds: 0.2 });
+      const load = loadOf({ ...workload.load, warm: 0.01, seconds: 0.05 });
       const small = {
         ...load,
         connections: Math.min(load.connections, 100),

@@ -101,7 +101,7 @@ Deno.test("authenticate: one that never answers keeps neither its connection nor
   using second = await at.dial();
   await second.send(TOKEN_OPTION);
   await until(() => asked === 2, "the second to be asked about");
-  await soon(at.server.close(), "the server's end", 2_000);
+  await soon(at.server.close(), "the server's end");
   assertEquals((await refused(second)).code, "unavailable");
 });
 

@@ -1,10 +1,10 @@
 // How connections end, and what becomes of the calls on them: every one is settled once, at once, with a reason.
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
 import { callOver, fails, Patient, testSession } from "../support/session_pair.ts";
-import { until } from "../support/waiting.ts";
+import { soon, until } from "../support/waiting.ts";
 
 const REASON = new RpcError("unavailable", "That was all");
 
@@ -15,7 +15,6 @@ testSession("close() settles every call both ways at once, and later calls too",
   const calls = Array.from({ length: 500 }, () => pair.call("wait"));
   const others = Array.from({ length: 500 }, () => callOver(pair.accepted, "S.wait"));
   await until(() => waiting.started === 500 && back.started === 500, "all handlers run");
-  const began = performance.now();
   pair.dialled.close(REASON);
   const failed = [
     ...calls.map((call) => fails(call, "unavailable", "That was all")),
@@ -27,7 +26,6 @@ testSession("close() settles every call both ways at once, and later calls too",
   const error = await fails(pair.call("wait"), "unavailable", "takes no more calls");
   assertEquals(error.notStarted, true);
   await fails(callOver(pair.accepted, "S.wait"), "unavailable");
-  assertLess(performance.now() - began, 500);
   await Promise.all([pair.dialled.closed, pair.accepted.closed]);
   assertEquals([waiting.reasons.length, back.reasons.length], [500, 500]);
   // Called again, and late, it is nothing.
@@ -45,14 +43,12 @@ testSession("a lost connection settles every call at once, on both sides", async
       ...Array.from({ length: 200 }, () => callOver(pair.accepted, "S.wait")),
     ];
     await until(() => waiting.started === 400, "all handlers run");
-    const began = performance.now();
     pair[lost].close();
     await Promise.all(calls.map(async (call) => {
       const error = await fails(call, "unavailable", " was lost: ");
       // Whether they were executed nobody can know.
       assertEquals([error.remote, error.notStarted], [false, false]);
     }));
-    assertLess(performance.now() - began, 1_000);
   }
 });
 
@@ -161,11 +157,9 @@ testSession(
       );
       await until(() => waiting.started === 1, "the handler runs");
       pair.dialled.retire();
-      const began = performance.now();
       stop?.abort();
       await call;
-      await Promise.all([pair.dialled.closed, pair.accepted.closed]);
-      assertLess(performance.now() - began, 1_000);
+      await soon(Promise.all([pair.dialled.closed, pair.accepted.closed]), "both ends");
     }
   },
 );
@@ -235,7 +229,5 @@ testSession("a call that crosses a drain is either answered or certainly not sta
 testSession("an idle connection that is drained ends on both sides", async (open) => {
   await using pair = await open();
   pair.dialled.drain();
-  const began = performance.now();
-  await Promise.all([pair.dialled.closed, pair.accepted.closed]);
-  assertLess(performance.now() - began, 500);
+  await soon(Promise.all([pair.dialled.closed, pair.accepted.closed]), "both ends");
 });

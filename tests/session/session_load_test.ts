@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { callOver, fails, testSession } from "../support/session_pair.ts";
-import { until } from "../support/waiting.ts";
+import { soon, until } from "../support/waiting.ts";
 
 function bytes(length: number, seed: number): Uint8Array {
   return new Uint8Array(length).fill(seed & 0xff);
@@ -42,11 +42,10 @@ testSession(
       methods: { grow: (args: Uint8Array) => bytes(1_000_000, args[0]!) },
       limits: { maxUnsentBytes: 1_000_000 },
     });
-    const began = performance.now();
-    await Promise.all(Array.from({ length: 150 }, async (_, n) => {
+    const calls = Promise.all(Array.from({ length: 150 }, async (_, n) => {
       assertBytes(await pair.call("grow", bytes(100_000, n)), 1_000_000, n);
     }));
-    assertLess(performance.now() - began, 5_000);
+    await soon(calls, "all answers", 60_000);
   },
 );
 

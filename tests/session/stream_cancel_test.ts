@@ -37,7 +37,7 @@ testSession("a deadline holds over a whole stream, at both ends", async (open) =
   const began = performance.now();
   const { items, error } = await taken(pair.stream("endless", null, { timeout: 100 }));
   const elapsed = performance.now() - began;
-  assert(elapsed >= 99 && elapsed < 600, `${elapsed} ms`);
+  assert(elapsed >= 99, `${elapsed} ms`);
   assertEquals(error?.code, "deadline_exceeded");
   assert(items.length > 0);
   await idle(pair);
@@ -169,7 +169,7 @@ testSession(
       await pair.call("echo");
       pair.accepted.drain();
       // After a second the other side gives up waiting for it.
-      await soon(pair.accepted.closed, `the end of the drain, with ${hops} hops`, 900);
+      await soon(pair.accepted.closed, `the end of the drain, with ${hops} hops`);
     }
   },
 );

@@ -34,7 +34,7 @@ Deno.test("stream: leaving it frees both sides, and the connection goes on", asy
   await using link = await Link.open({ endless: endless.run, ok: () => "ok" });
   for await (const i of link.client.stream<number>("S.endless")) if (i === 3) break;
   assertEquals(link.client.stats().pending, 0);
-  await until(() => link.server.stats().inFlight === 0, "the handler ends", 1_000);
+  await until(() => link.server.stats().inFlight === 0, "the handler ends");
   assertEquals([endless.finished, endless.reasons], [1, ["canceled"]]);
   assertEquals(await link.call("ok"), "ok");
   assertEquals(link.server.stats().connections, 1);
@@ -121,7 +121,7 @@ Deno.test("stream: closing the client ends it behind what has arrived, and its h
   const { items, error } = await taken(stream);
   assertEquals([error?.code, error?.message], ["unavailable", "The client is closed"]);
   assertEquals(items, Array.from({ length: items.length }, (_, i) => i + 1));
-  await until(() => link.server.stats().inFlight === 0, "both handlers end", 1_000);
+  await until(() => link.server.stats().inFlight === 0, "both handlers end");
   await until(() => seen.finished === 1 && endless.finished === 1, "both producers end");
 });
 

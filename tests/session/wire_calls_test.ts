@@ -201,7 +201,7 @@ overBoth(
       const { header } = (await peer.frame())!;
       const took = performance.now() - began;
       assertEquals([header.slice(0, 3), header.length], [headerOf.error(4 * i + 1, "deadline_exceeded"), 4]);
-      assert(took >= timeout - 1 && took < timeout + 250, `${took} ms for ${timeout}`);
+      assert(took >= timeout - 1, `${took} ms for ${timeout}`);
       assertEquals((await aborted(contexts[i]!)).code, "deadline_exceeded");
       waiting[i]!.resolve("too late");
       assertEquals(await pingPong(peer, i), []);
@@ -219,9 +219,12 @@ overBoth(
     const timeouts = [0, 1_000, 60_000, Number.MAX_SAFE_INTEGER];
     await peer.send(...timeouts.map((timeout, i) => call(2 * i + 1, "Slow.call", null, timeout)));
     await until(() => waiting.length === 4, "all to be started");
+    const arrived = performance.now();
     for (const [i, expected] of [5_000, 1_000, 5_000, 5_000].entries()) {
-      const left = contexts[i]!.deadline - began;
-      assert(Math.abs(left - expected) < 500, `${left} ms for ${timeouts[i]}`);
+      // They arrived some time between the two.
+      const { deadline } = contexts[i]!;
+      assert(deadline >= began + expected - 1, `${deadline - began} ms for ${timeouts[i]}`);
+      assert(deadline <= arrived + expected + 1, `${deadline - arrived} ms for ${timeouts[i]}`);
     }
     for (const gate of waiting) gate.resolve(1);
     await peer.frames(4);

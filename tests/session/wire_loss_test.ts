@@ -109,7 +109,7 @@ overBoth("heartbeat: a silent peer is pinged, and cut off when it stays silent",
   const pinged = performance.now() - began;
   await peer.gone();
   const cut = performance.now() - began;
-  assert(pinged >= 50 && cut >= 110 && cut < 1_000, `pinged after ${pinged} ms, cut after ${cut} ms`);
+  assert(pinged >= 50 && cut >= 110, `pinged after ${pinged} ms, cut after ${cut} ms`);
   await wire.idle();
   assertEquals(reasons, ["unavailable"]);
 });
@@ -182,7 +182,7 @@ overBoth(
     assertEquals(await frames, []);
     over = true;
     const took = performance.now() - began;
-    assert(took >= 110 && took < 1_000, `${took} ms`);
+    assert(took >= 110, `${took} ms`);
     assertEquals(reasons, ["unavailable"]);
     await trickle;
   },
@@ -237,7 +237,7 @@ overBoth(
     const began = performance.now();
     for (let seq = 1; reasons.length === 0; seq += 2) {
       await assertLives(wire.peer, seq);
-      assert(performance.now() - began < 3_000, "It was never cut off");
+      assert(seq < 10_000, "It was never cut off");
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     assert(performance.now() - began > 100);

