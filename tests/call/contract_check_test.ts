@@ -10,7 +10,7 @@ import { fails } from "../support/session_pair.ts";
 import { finds, items, later, natural, schema, Served, untilItFails } from "../support/contract_served.ts";
 import { until } from "../support/waiting.ts";
 
-Deno.test("contract: arguments that do not fit are invalid, with the issues as details, and reach no handler", async () => {
+Deno.test("contract: arguments that do not match the schema are invalid_argument, with the issues as details, and reach no handler", async () => {
   const S = defineService("S", {
     sync: method({ args: natural, result: unchecked<string>() }),
     async: method({ args: later, result: unchecked<string>() }),
@@ -54,7 +54,7 @@ Deno.test("contract: arguments that do not fit are invalid, with the issues as d
   assertEquals([handled, served.log], [2, []]);
 });
 
-Deno.test("contract: what is told of issues is bounded and can always be sent", async () => {
+Deno.test("contract: reported issues are limited in size and can always be sent", async () => {
   const many = Array.from({ length: 1_000 }, (_, i) => ({
     message: `${i} ${"\u{1f996}".repeat(1_000)}`,
     path: Array.from({ length: 100 }, () => "\ud800".repeat(1_000)),
@@ -71,7 +71,7 @@ Deno.test("contract: what is told of issues is bounded and can always be sent", 
   assert(error.message.length < 2_000 && error.message.isWellFormed());
 });
 
-Deno.test("contract: a result that does not fit is internal to the caller, and the log is told why", async () => {
+Deno.test("contract: an invalid result is an internal error for the caller, and the server logs why", async () => {
   const S = defineService("S", {
     sync: method<number, number>({ result: natural }),
     async: method<number, number>({ result: later }),
@@ -144,7 +144,7 @@ Deno.test("contract: a schema may change what it checks, at the server alone", a
   assertEquals([await served.remote.halve({}), await served.remote.halve({ n: 3 })], [{ n: 4 }, { n: 1.5 }]);
 });
 
-Deno.test("contract: an argument that is left out is what its schema takes for that", async () => {
+Deno.test("contract: an omitted argument is passed to its schema as undefined", async () => {
   const S = defineService("S", {
     optional: method({ args: z.string().optional(), result: unchecked<string>() }),
     nullish: method({ args: z.string().nullish(), result: unchecked<string>() }),
@@ -210,7 +210,7 @@ Deno.test("contract: schemas of zod, valibot and arktype", async () => {
   }
 });
 
-Deno.test("contract: what is synchronous stays so", async () => {
+Deno.test("contract: synchronous checks stay synchronous", async () => {
   const { methods } = defineService("S", {
     free: method<number, number>(),
     checked: method({ args: natural, result: natural }),

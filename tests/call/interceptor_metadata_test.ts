@@ -90,7 +90,7 @@ Deno.test("interceptors: a client's see what came with the error of a stream, an
   assertEquals(watch.seen, ["reply", "item", "end rows,one"]);
 });
 
-Deno.test("interceptors: a stream that is left, or that nobody answers, has no metadata", async () => {
+Deno.test("interceptors: a stream that is left or never answered has no metadata", async () => {
   const watch = new Watch();
   await using link = await opened({ interceptors: [watch.interceptor] });
   for await (const _ of link.client.stream("S.rows", 3)) break;
@@ -178,7 +178,7 @@ Deno.test("interceptors: names of the protocol's own are not shown of a stream e
   assertEquals(watch.seen, ["reply", "item", "end a,x"]);
 });
 
-Deno.test("interceptors: what a handler streams back to a client may have metadata, which nobody there asks for", async () => {
+Deno.test("interceptors: a stream from a handler to a client may have metadata that the client ignores", async () => {
   const back: unknown[] = [];
   await using server = new Server().register("S", {
     ask: async (_: unknown, { peer }: CallContext) => {

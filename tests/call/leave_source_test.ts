@@ -161,7 +161,7 @@ for (const source of Object.keys(SOURCES)) {
   }
 }
 
-Deno.test("leave: a source that has come to its end is not told to stop", async () => {
+Deno.test("leave: a source that has ended is not asked to stop", async () => {
   let stops = 0;
   const ending = () => {
     let items = 1;
@@ -235,7 +235,7 @@ Deno.test("leave: a generator of an interceptor learns why its items stop", asyn
   }
 });
 
-Deno.test("leave: a generator that does not heed its signal keeps its place until it returns", async () => {
+Deno.test("leave: a generator that ignores its signal keeps its place until it returns", async () => {
   const gate = Promise.withResolvers<void>();
   await using server = new Server().use(pass).register("S", {
     async *deaf() {

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { readStats, rowsOf, type Sample } from "../../cli/samples.ts";
 
-Deno.test("cli top: rates and times are those between two reports, also when the server has started anew", () => {
+Deno.test("cli top: rates and times are those between two reports, also after a restart of the server", () => {
   const sample = (
     at: number,
     calls: number,
@@ -43,7 +43,7 @@ function answered(at: number, calls: number, count: number, sum: number): Sample
   return { at, stats: { connections: 1, inFlight: calls - count, methods } };
 }
 
-Deno.test("cli top: the mean is of the calls that were answered, whatever else was started", () => {
+Deno.test("cli top: the mean counts answered calls only", () => {
   const meanOf = (now: Sample, before: Sample) => rowsOf(now, before)[0]!.mean;
   // Ten of 10 ms before; then 90 are started, ten of which take 1 s.
   assertEquals(meanOf(answered(1_000, 100, 20, 10_100), answered(0, 10, 10, 100)), 1_000);

@@ -53,7 +53,7 @@ Deno.test("cli: the examples in the help are command lines that are taken", () =
   }
 });
 
-Deno.test("cli: a command that is misspelt is met with the nearest", async () => {
+Deno.test("cli: the nearest name is suggested for a misspelled command", async () => {
   const wrong: [string[], string][] = [
     [["cal"], 'unknown command "cal"; did you mean call?'],
     [["lsit"], "did you mean list?"],
@@ -120,7 +120,7 @@ Deno.test("cli: columns are aligned, and cells cannot steer a terminal", () => {
   assertEquals(columns([]), []);
 });
 
-Deno.test("cli: a failure of its own is said with where it was, and code 1", async () => {
+Deno.test("cli: an internal failure is reported with its place and code 1", async () => {
   const { code, err } = await cli(["completions", "bash"], {
     printed: () => {
       throw new Error("the disk is full");

@@ -46,7 +46,7 @@ Deno.test("broadcast: the first error is thrown at once and cancels the rest", a
   assertEquals(client.stats().pending, 0);
 });
 
-Deno.test("broadcast: without servers there is nobody to answer", async () => {
+Deno.test("broadcast: fails if no servers are known", async () => {
   await using client = await connect(new MultiServers([]));
   assertEquals((await fails(client.broadcast("S.go"), "unavailable", "No server is known")).notStarted, true);
 });
@@ -102,7 +102,7 @@ Deno.test("broadcast: a signal ends it everywhere, and keeps no listener", async
   assertEquals(fleet.servers.map((server) => server.stats().methods[1]!.calls), [20, 20, 20]);
 });
 
-Deno.test("broadcast: what is no call is refused, with the argument's name", async () => {
+Deno.test("broadcast: invalid arguments of broadcast() are refused, with the argument's name", async () => {
   await using fleet = await Fleet.open(1, () => ({ ok: () => "ok" }));
   await using client = await connect(new MultiServers(fleet.addresses));
   await assertRejects(() => client.broadcast(5 as unknown as string), TypeError, "method");

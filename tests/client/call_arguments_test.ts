@@ -49,7 +49,7 @@ function reuse(client: Client, count: number, method = "Echo.echo"): Promise<num
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
-Deno.test("arguments: an object that is reused for many calls arrives as it was for each", async () => {
+Deno.test("arguments: an object that the caller changes after a call arrives as it was at each call", async () => {
   await using at = await open({ server: { maxInFlight: 16 }, dialed: true });
   assertEquals(await reuse(at.client, 300), numbers(300));
 });

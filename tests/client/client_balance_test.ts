@@ -88,7 +88,7 @@ Deno.test("update: calls on a server that left finish, new ones go elsewhere, an
   assertEquals(client.stats().pending, 0);
 });
 
-Deno.test("update: a server that leaves while it is dialled fails nobody", async () => {
+Deno.test("update: no call fails when a server leaves while it is dialed", async () => {
   await using fleet = await Fleet.open(2, who);
   for (let turns = 0; turns < 20; turns++) {
     const servers = new MultiServers(fleet.addresses);

@@ -8,14 +8,14 @@ import { answerHandshake, RawServer, readToEnd } from "../support/service_link.t
 import { fails } from "../support/session_pair.ts";
 import { soon } from "../support/waiting.ts";
 
-Deno.test("connect: an address where nobody listens is unavailable, and named", async () => {
+Deno.test("connect: an address without a listener is unavailable, and named", async () => {
   const address = `tcp@127.0.0.1:${freePort()}`;
   const error = await fails(connect(address), "unavailable", `Cannot connect to ${address}`);
   assertEquals([error.notStarted, error.remote], [true, false]);
   assert(error.cause instanceof Deno.errors.ConnectionRefused);
 });
 
-Deno.test("connect: what is no address is a TypeError", async () => {
+Deno.test("connect: an invalid address is a TypeError", async () => {
   for (
     const address of [
       "",
@@ -65,14 +65,14 @@ Deno.test("connect: options out of their range are named", async () => {
   }
 });
 
-Deno.test("connect: a port where nobody listens is said to be that, whatever is spoken there", async () => {
+Deno.test("connect: the error says that nothing listens on the port, for every transport", async () => {
   for (const transport of ["tcp", "tls", "http", "ws", "wss"]) {
     const address = `${transport}@127.0.0.1:${freePort()}`;
     await fails(connect(address), "unavailable", `Cannot connect to ${address}: `);
   }
 });
 
-Deno.test("connect: a server that speaks something else is refused, by either side", async () => {
+Deno.test("connect: a peer that speaks another protocol is refused, on both sides", async () => {
   await using server = new Server().register("S", { ok: () => "ok" });
   const tcp = await server.listen("tcp@127.0.0.1:0");
   const http = await server.listen("http@127.0.0.1:0");
@@ -191,7 +191,7 @@ Deno.test("connect: a discovery with no list in time, one that fails, and one th
   assertEquals(await client.call("S.ok"), "ok");
 });
 
-Deno.test("connect: an empty list is a list, and a call has nowhere to go", async () => {
+Deno.test("connect: an empty list is accepted, and calls fail", async () => {
   await using client = await connect(new MultiServers([]));
   const error = await fails(client.call("S.ok"), "unavailable", "No server is known");
   assertEquals(error.notStarted, true);

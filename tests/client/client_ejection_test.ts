@@ -52,7 +52,7 @@ for (
     "consistent_hash",
   ] as BalancerName[]
 ) {
-  Deno.test(`ejection: with ${balancer}, a server whose calls fail is set aside, and comes back when it works again`, async () => {
+  Deno.test(`ejection: with ${balancer}, a server whose calls fail is ejected, and used again when it works`, async () => {
     await using here = await fleet(3);
     const ejection = { baseTime: 400 };
     await using client = await connect(new MultiServers(here.addresses), { balancer, ejection });
@@ -72,7 +72,7 @@ for (
   });
 }
 
-Deno.test("ejection: while a server goes on failing, one call in each of its times is all it gets", async () => {
+Deno.test("ejection: a server that keeps failing gets one call after each ejection time", async () => {
   await using here = await fleet(2);
   await using client = await connect(new MultiServers(here.addresses), { ejection: { baseTime: 50 } });
   const began = performance.now();
@@ -87,7 +87,7 @@ Deno.test("ejection: while a server goes on failing, one call in each of its tim
   assert(errors >= 6 && errors <= 9, `${errors} errors of ${calls} calls`);
 });
 
-Deno.test("ejection: timeouts in a row count, errors of the service and cancellation do not", async () => {
+Deno.test("ejection: consecutive timeouts count, errors of the service and cancellation do not", async () => {
   const waiting = new Patient();
   await using here = await Fleet.open(2, () => ({
     wait: waiting.wait,
@@ -121,7 +121,7 @@ Deno.test("ejection: timeouts in a row count, errors of the service and cancella
   assertEquals(ejected(off), [false, false]);
 });
 
-Deno.test("ejection: a server that is down is set aside until it can be reached, then is back with its first call", async () => {
+Deno.test("ejection: an unreachable server is ejected until it can be reached, and is back with its first call", async () => {
   await using here = await fleet(1);
   here.trouble.on = false;
   const address = `tcp@127.0.0.1:${freePort()}`;
@@ -138,7 +138,7 @@ Deno.test("ejection: a server that is down is set aside until it can be reached,
   assertEquals(server.stats().methods[0]!.calls, 10);
 });
 
-Deno.test("ejection: a server that leaves in good order is not set aside", async () => {
+Deno.test("ejection: a server that shuts down in order is not ejected", async () => {
   const { address } = await new Server().listen("tcp@127.0.0.1:0").then(async (listening) => {
     await listening.close();
     return listening;
@@ -158,7 +158,7 @@ Deno.test("ejection: a server that leaves in good order is not set aside", async
   }
 });
 
-Deno.test("ejection: a call for which there is no other server goes to one that is set aside", async () => {
+Deno.test("ejection: a call goes to an ejected server if there is no other", async () => {
   await using here = await fleet(2);
   const options = { ejection: { baseTime: 60_000 } };
   await using client = await connect(new MultiServers(here.addresses), options);
@@ -202,7 +202,7 @@ class Witness implements Balancer {
   }
 }
 
-Deno.test("balancer: is told once of each server that it picked how the call went, in whatever way it goes", async () => {
+Deno.test("balancer: is notified once per picked server of how the call ended, in every way it can end", async () => {
   const waiting = new Patient();
   await using here = await Fleet.open(3, () => ({
     ok: () => "ok",
@@ -243,7 +243,7 @@ Deno.test("balancer: is told once of each server that it picked how the call wen
   assertEquals(balancer.take(), ["unavailable"]);
 });
 
-Deno.test("balancer: is told of servers that cannot be reached", async () => {
+Deno.test("balancer: is notified of servers that cannot be reached", async () => {
   const down = [freePort(), freePort()].map((port) => `tcp@127.0.0.1:${port}`);
   await using here = await fleet(1);
   here.trouble.on = false;
@@ -253,7 +253,7 @@ Deno.test("balancer: is told of servers that cannot be reached", async () => {
   assertEquals(balancer.take(), ["unavailable", "unavailable", undefined]);
 });
 
-Deno.test("balancer: what one of the user's own throws when it is told something harms no call, and is logged", async () => {
+Deno.test("balancer: an error thrown by a custom balancer's notification is logged and harms no call", async () => {
   await using here = await fleet(2);
   const logged: unknown[] = [];
   let servers: readonly Endpoint[] = [];
@@ -278,7 +278,7 @@ Deno.test("balancer: what one of the user's own throws when it is told something
   );
 });
 
-Deno.test("ejection: options that are none are refused by connect", async () => {
+Deno.test("ejection: connect refuses invalid options", async () => {
   const address = "tcp@127.0.0.1:1";
   await assertRejects(() => connect(address, { ejection: { maxShare: 2 } }), RangeError, "ejection.maxShare");
   await assertRejects(

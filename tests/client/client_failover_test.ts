@@ -26,7 +26,7 @@ function detour(address: string): RawServer {
   });
 }
 
-Deno.test("fail-over: a server that is down is passed over, and every call is answered", async () => {
+Deno.test("failover: an unreachable server is skipped, and every call is answered", async () => {
   await using fleet = await Fleet.open(2, (index) => ({ who: () => index }));
   const down = `tcp@127.0.0.1:${freePort()}`;
   for (const balancer of ["round_robin", "random"] as const) {
@@ -40,7 +40,7 @@ Deno.test("fail-over: a server that is down is passed over, and every call is an
   }
 });
 
-Deno.test("fail-over: when all are down the error names each of them, and nobody waits", async () => {
+Deno.test("failover: when all servers are unreachable the error names each of them, and no call waits", async () => {
   const addresses = Array.from({ length: 6 }, () => `tcp@127.0.0.1:${freePort()}`);
   await using client = await connect(new MultiServers(addresses));
   for (let n = 0; n < 3; n++) {
@@ -51,7 +51,7 @@ Deno.test("fail-over: when all are down the error names each of them, and nobody
   }
 });
 
-Deno.test("fail-over: a server without room passes its calls on, unless all are full", async () => {
+Deno.test("failover: calls to a full server go to another, unless all are full", async () => {
   const gate = Promise.withResolvers<void>();
   const hold = () => gate.promise;
   await using full = new Server({ maxInFlight: 16 }).register("S", { hold });
@@ -76,7 +76,7 @@ Deno.test("fail-over: a server without room passes its calls on, unless all are 
   assertEquals(await other.call("S.hold"), undefined);
 });
 
-Deno.test("fail-over: calls on a lost connection fail at once; only those marked idempotent are sent again", async () => {
+Deno.test("failover: calls on a lost connection fail at once; only those marked idempotent are sent again", async () => {
   const started: [number, number][] = [];
   const gate = Promise.withResolvers<void>();
   await using fleet = await Fleet.open(2, (index) => ({
@@ -112,7 +112,7 @@ Deno.test("fail-over: calls on a lost connection fail at once; only those marked
   gate.resolve();
 });
 
-Deno.test("fail-over: an idempotent call that may have been executed never claims that it was not", async () => {
+Deno.test("failover: an idempotent call that may have been executed never claims that it was not", async () => {
   const running = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   await using fleet = await Fleet.open(1, () => ({
@@ -131,7 +131,7 @@ Deno.test("fail-over: an idempotent call that may have been executed never claim
   gate.resolve();
 });
 
-Deno.test("fail-over: what a handler throws at the second attempt arrives whole", async () => {
+Deno.test("failover: what a handler throws at the second attempt arrives whole", async () => {
   const running = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   await using fleet = await Fleet.open(1, () => ({
@@ -157,7 +157,7 @@ Deno.test("fail-over: what a handler throws at the second attempt arrives whole"
   assertEquals([error.details, error.remote], [{ index: 1 }, true]);
 });
 
-Deno.test("fail-over: a balancer that insists on a server that is down does not hold up the process", async () => {
+Deno.test("failover: a balancer that always picks an unreachable server does not block the process", async () => {
   const address = `tcp@127.0.0.1:${freePort()}`;
   const balancer = { update() {}, pick: () => ({ address }) };
   await using client = await connect(new MultiServers([address]), { balancer });
@@ -165,7 +165,7 @@ Deno.test("fail-over: a balancer that insists on a server that is down does not 
   await soon(fails(call, "unavailable", address), "the failure");
 });
 
-Deno.test("fail-over: an error that a handler threw is final", async () => {
+Deno.test("failover: an error that a handler threw is final", async () => {
   let calls = 0;
   await using fleet = await Fleet.open(3, () => ({
     fail: (code: RpcError["code"]) => {
@@ -192,7 +192,7 @@ async function keepCalling(client: Client, stop: AbortSignal, ids: { next: numbe
   return made;
 }
 
-Deno.test("rolling restart: who calls all the time sees no error, and no call is executed twice", async () => {
+Deno.test("rolling restart: a client that calls all the time sees no error, and no call is executed twice", async () => {
   const executed = new Map<number, number>();
   const once = async (id: number) => {
     executed.set(id, (executed.get(id) ?? 0) + 1);
@@ -232,7 +232,7 @@ Deno.test("rolling restart: who calls all the time sees no error, and no call is
   await Promise.all(running.map(({ server }) => server.close()));
 });
 
-Deno.test("fail-over: a server that takes connections and says nothing is passed over", async () => {
+Deno.test("failover: a server that accepts connections and never answers is skipped", async () => {
   await using silent = new RawServer();
   await using server = new Server().register("S", { echo: (value: unknown) => value });
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -242,7 +242,7 @@ Deno.test("fail-over: a server that takes connections and says nothing is passed
   }
 });
 
-Deno.test("fail-over: with every server slow to connect, a call goes to the first that has", async () => {
+Deno.test("failover: with every server slow to connect, a call goes to the first that has", async () => {
   await using silent = new RawServer();
   const gate = Promise.withResolvers<void>();
   await using late = new RawServer(async (conn) => {
@@ -259,7 +259,7 @@ Deno.test("fail-over: with every server slow to connect, a call goes to the firs
   clearTimeout(timer);
 });
 
-Deno.test("fail-over: a call that has been answered waits for no other server any more", async () => {
+Deno.test("failover: a call that has been answered waits for no other server any more", async () => {
   await using silent = new RawServer();
   const gate = Promise.withResolvers<void>();
   await using late = new RawServer(async (conn) => {
@@ -280,7 +280,7 @@ Deno.test("fail-over: a call that has been answered waits for no other server an
   clearTimeout(timer);
 });
 
-Deno.test("fail-over: calls made again and again while no server can be reached leave the event loop to others", async () => {
+Deno.test("failover: calls repeated while no server can be reached do not block the event loop", async () => {
   const server = new Server().register("S", { ok: () => "ok" });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(new MultiServers([address]));

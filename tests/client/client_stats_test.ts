@@ -111,7 +111,7 @@ Deno.test("stats of a server: how long calls took", async () => {
   assert(max >= 100 && max < 200, `max ${max}`);
 });
 
-Deno.test("stats of a client: how each server stands", async () => {
+Deno.test("stats of a client: the state of each server", async () => {
   await using silent = new RawServer();
   await using server = new Server().register("S", { ok: () => "ok" });
   const { address } = await server.listen("tcp@127.0.0.1:0");

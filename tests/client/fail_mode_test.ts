@@ -235,7 +235,7 @@ Deno.test("fork: fewer servers get it if there are no more, and one that cannot 
   assertLess(here.executed.length, 7);
 });
 
-Deno.test("fork: when all fail, what a service said is thrown rather than why a server could not be asked", async () => {
+Deno.test("fork: when all fail, an error of the service is thrown rather than one of a connection", async () => {
   await using here = await fleet(2, (index) => {
     throw new RpcError(index === 0 ? "unavailable" : "not_found", `Said ${index}`);
   });
@@ -333,7 +333,7 @@ Deno.test("backup and fork: a client's own mode leaves calls that are not idempo
   }
 });
 
-Deno.test("failMode: what is none is refused, with what there is", async () => {
+Deno.test("failMode: an invalid mode is refused, and the message lists the valid ones", async () => {
   const wrong = ["often", "", null, 7, {}, { fork: 2, backup: 5 }, { forks: 2 }, []];
   await using here = await fleet(1, (_, id) => id);
   await using client = await connect(here.servers);

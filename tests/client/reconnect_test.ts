@@ -94,7 +94,7 @@ Deno.test("reconnect: a server that accepts and drops is tried ever less often",
   assertGrowing(await gaps((conn) => Promise.resolve(conn.close())));
 });
 
-Deno.test("reconnect: one that shakes hands and drops, too", async () => {
+Deno.test("reconnect: a server that drops connections after the handshake is also tried ever less often", async () => {
   const flap = async (conn: Conn) => {
     await answerHandshake(conn);
     conn.close();
@@ -102,7 +102,7 @@ Deno.test("reconnect: one that shakes hands and drops, too", async () => {
   assertGrowing(await gaps(flap));
 });
 
-Deno.test("reconnect: one that shakes hands and says GoAway, too", async () => {
+Deno.test("reconnect: a server that sends GoAway after the handshake is also tried ever less often", async () => {
   // [10, 0, "unavailable", ""]
   const goAway = new Uint8Array([
     0x5a,

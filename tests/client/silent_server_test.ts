@@ -43,7 +43,7 @@ async function serve({ network, sleep }: Simulation, names: string[], options: C
   return { client, executed, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
-Deno.test("silent server: a vanished machine costs idempotent calls 3 s, and later ones nothing", () =>
+Deno.test("silent server: a machine that vanishes delays idempotent calls by 3 s, and later ones by nothing", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["gone", "there"]);
     const { client, executed } = here;
@@ -72,7 +72,7 @@ Deno.test("silent server: a vanished machine costs idempotent calls 3 s, and lat
     assert(ids.length >= 20, `${ids.length}`);
   }));
 
-Deno.test("silent server: calls that may not run twice stay, and fail with the connection", () =>
+Deno.test("silent server: calls that are not idempotent are not moved, and fail with the connection", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["gone", "there"]);
     const { client } = here;
@@ -107,7 +107,7 @@ for (const [why, options, connectOptions] of STAYS) {
     }));
 }
 
-Deno.test("silent server: one whose handler takes minutes is asked less and less often", () =>
+Deno.test("silent server: a server whose handler takes minutes is pinged less and less often", () =>
   simulate(async (sim) => {
     const host = sim.network.host("client");
     const taps: Tap[] = [];
@@ -128,7 +128,7 @@ Deno.test("silent server: one whose handler takes minutes is asked less and less
     assertEquals(taps.length, 1);
   }));
 
-Deno.test("silent server: while the only server is silent calls wait unsent, and go on with it or without it", () =>
+Deno.test("silent server: while the only server is silent calls wait unsent, until it or another answers", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["only"]);
     const { client, executed } = here;
@@ -155,7 +155,7 @@ Deno.test("silent server: while the only server is silent calls wait unsent, and
     assertEquals(executed, [["only", 6]]);
   }));
 
-Deno.test("silent server: a quiet stream is not asked after, but once an interval", () =>
+Deno.test("silent server: an idle stream is pinged at most once per interval", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["quiet"], { heartbeatInterval: 20_000 });
     const { client } = here;

@@ -161,7 +161,7 @@ Deno.test("waitForReady: the deadline and the signal end the wait, and the error
     deaf.close();
   }));
 
-Deno.test("waitForReady: a server that refuses a call is not waited for", () =>
+Deno.test("waitForReady: a call refused by a server is not repeated", () =>
   simulate(async (sim) => {
     await using server = new Server({ network: sim.network.host("one"), maxInFlightTotal: 16 }).register(
       "S",
@@ -201,7 +201,7 @@ Deno.test("waitForReady: works for contracts and behind interceptors", () =>
     }
   }));
 
-Deno.test("wait for ready: a call whose token is refused by all servers ends as unauthenticated, one that is let in goes on", async () => {
+Deno.test("wait for ready: a call whose token all servers refuse fails as unauthenticated, one that a server accepts is answered", async () => {
   const server = new Server({ authenticate: (token) => token === "new" && "client" });
   const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:0");
   let token = "old";

@@ -131,7 +131,7 @@ function sent(header: readonly Json[]): unknown[] {
   });
 }
 
-Deno.test("CDDL: what is read here is read as RFC 8610 has it", () => {
+Deno.test("CDDL: this parser follows RFC 8610", () => {
   const small = new Cddl('a = [1, ? b] b = "x" / 2..3 ; a comment\nc = { k: a, ? l: bstr, * tstr => b }');
   assertEquals(small.names, ["a", "b", "c"]);
   const yes = [[1], [1, "x"], [1, 2], [1, 3]];

@@ -138,7 +138,7 @@ Deno.test("frames: all valid vectors in one stream come out one by one, whatever
   }
 });
 
-Deno.test("frames: bytes that came behind the handshake are the first to be read", () => {
+Deno.test("frames: bytes that followed the handshake are read first", () => {
   const decoder = new FrameDecoder(MAX_FRAME, names, bytes(call(1, "A.b", 1), call(3, "A.c", 2)));
   assertEquals([decoder.next(), decoder.seq, decoder.method], [true, 1, "A.b"]);
   assertEquals([decoder.next(), decoder.seq, decoder.method], [true, 3, "A.c"]);

@@ -26,7 +26,7 @@ Deno.test("JSON carries what JSON can", () => {
   assertEquals(text(-0), "0");
 });
 
-Deno.test("JSON is appended behind what is there, and read from where it is", () => {
+Deno.test("JSON is appended to the bytes already in the buffer, and read from an offset", () => {
   const out = new ByteBuffer(2);
   for (const value of [1, "ü".repeat(100), { a: "水" }]) codec.encode(value, out);
   assertEquals(new TextDecoder().decode(out.written()), `1"${"ü".repeat(100)}"{"a":"水"}`);
@@ -34,7 +34,7 @@ Deno.test("JSON is appended behind what is there, and read from where it is", ()
   assertThrows(() => codec.decode(new TextEncoder().encode("xx[1]xx"), 2, 4), SyntaxError);
 });
 
-Deno.test("JSON refuses what it would change, and says where", () => {
+Deno.test("JSON refuses values that it would change, and says where", () => {
   const at = (path: string, reason: string) =>
     `Cannot encode value${path && ` at ${path}`} as JSON: ${reason}`;
   const cycle: unknown[] = [];

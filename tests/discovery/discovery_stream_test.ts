@@ -80,7 +80,7 @@ function open(options: RegistryDiscoveryOptions & { hosts?: string[]; registry?:
   };
 }
 
-Deno.test("discovery stream: a change is known as soon as it comes, changes that come together once", async () => {
+Deno.test("discovery stream: a change is delivered at once, simultaneous changes in one list", async () => {
   const { clock, discovery, start, requests } = open();
   const store = start();
   await store.grant({ address: A }, 0);
@@ -98,7 +98,7 @@ Deno.test("discovery stream: a change is known as soon as it comes, changes that
   assertEquals(watcher.last, "3");
 });
 
-Deno.test("discovery stream: a lease that runs out is known when it does", async () => {
+Deno.test("discovery stream: an expired lease is delivered at once", async () => {
   const { clock, discovery, start } = open();
   const store = start();
   await store.grant({ address: A }, 0);
@@ -110,7 +110,7 @@ Deno.test("discovery stream: a lease that runs out is known when it does", async
   assertEquals(watcher.last, "1");
 });
 
-Deno.test("discovery stream: is opened anew each refreshInterval, and goes on where it was", async () => {
+Deno.test("discovery stream: is reopened each refreshInterval, and resumes where it was", async () => {
   const { clock, discovery, start, requests, answerWith } = open({ refreshInterval: 1_000 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -127,7 +127,7 @@ Deno.test("discovery stream: is opened anew each refreshInterval, and goes on wh
   assertEquals([watcher.lists, watched.at(-1)], [["1", "12"], String(revision + 1)]);
 });
 
-Deno.test("discovery stream: a registry that dies stops nobody, and one that comes back empty neither", async () => {
+Deno.test("discovery stream: clients keep working when a registry dies, and when it comes back empty", async () => {
   const { clock, discovery, start, stop } = open({ holdTime: 8_000 });
   let store = start();
   for (const address of [A, B, C]) await store.grant({ address }, 0);
@@ -149,7 +149,7 @@ Deno.test("discovery stream: a registry that dies stops nobody, and one that com
   assertEquals(watcher.lists, ["123", "12"]);
 });
 
-Deno.test("discovery stream: who is missing when a registry starts over is held, who leaves one that goes on is not", async () => {
+Deno.test("discovery stream: servers missing after a registry restarted are kept, those that leave a running one are not", async () => {
   const { clock, discovery, start, stop } = open({ holdTime: 5_000 });
   const store = start();
   for (const address of [A, B, C]) await store.grant({ address }, 0);
@@ -212,7 +212,7 @@ const cannotStream: Record<string, (request: Request) => Response | undefined> =
   },
 };
 for (const [what, answer] of Object.entries(cannotStream)) {
-  Deno.test(`discovery stream: one that ${what} is polled instead`, async () => {
+  Deno.test(`discovery stream: a registry that ${what} is polled instead`, async () => {
     const { clock, discovery, start, answerWith } = open({ refreshInterval: 1_000, timeout: 500 });
     const store = start();
     await store.grant({ address: A }, 0);
@@ -232,7 +232,7 @@ for (const [what, answer] of Object.entries(cannotStream)) {
   });
 }
 
-Deno.test("discovery stream: one of which nothing but the beginning comes is polled instead", async () => {
+Deno.test("discovery stream: a stream that sends only its beginning is replaced by polling", async () => {
   const { clock, discovery, start, answerWith } = open({ refreshInterval: 10_000, timeout: 500 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -252,7 +252,7 @@ Deno.test("discovery stream: one of which nothing but the beginning comes is pol
   assertEquals([watcher.last, discovery.failure], ["12", undefined]);
 });
 
-Deno.test("discovery stream: one whose answer does not even begin is polled instead", async () => {
+Deno.test("discovery stream: a stream whose response never begins is replaced by polling", async () => {
   const { clock, discovery, start, answerWith } = open({ refreshInterval: 1_000, timeout: 500 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -270,7 +270,7 @@ Deno.test("discovery stream: one whose answer does not even begin is polled inst
   assertEquals([watcher.last, discovery.failure], ["12", undefined]);
 });
 
-Deno.test("discovery: where a URL redirects to is named by the error of an answer from there", async () => {
+Deno.test("discovery: an error from behind a redirect names the URL that answered", async () => {
   const fetch: Fetch = () => {
     const response = new Response("<html>", { status: 401 });
     Object.defineProperties(response, {
@@ -290,7 +290,7 @@ Deno.test("discovery: where a URL redirects to is named by the error of an answe
   );
 });
 
-Deno.test("discovery stream: one that shows no life is left for another", async () => {
+Deno.test("discovery stream: a silent registry is replaced by another", async () => {
   const { clock, discovery, start, answerWith, requests } = open({ refreshInterval: 60_000 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -311,7 +311,7 @@ Deno.test("discovery stream: one that shows no life is left for another", async 
   assertEquals([watcher.last, canceled], ["12", true]);
 });
 
-Deno.test("discovery stream: events that are none end it, and the list is asked for anew", async () => {
+Deno.test("discovery stream: invalid events end it, and the list is requested again", async () => {
   const hostile = [
     "event: list\ndata: {}\n\n",
     "event: change\ndata: [\n\n",
@@ -336,7 +336,7 @@ Deno.test("discovery stream: events that are none end it, and the list is asked 
   }
 });
 
-Deno.test("discovery stream: what is odd in an event is left out, the rest counts, however it is cut", async () => {
+Deno.test("discovery stream: invalid parts of an event are left out, the rest counts, however it is split", async () => {
   const { clock, discovery, answerWith } = open();
   const events =
     `retry: 1\r\n\r\n: comment\n\nevent:list\r\ndata: {"revision":1,\r\ndata: "servers":[{"address":"${A}"},7]}\r\n\r\n` +
@@ -356,7 +356,7 @@ Deno.test("discovery stream: what is odd in an event is left out, the rest count
   assertEquals(watcher.last, "12", "a revision that was there before is not applied twice");
 });
 
-Deno.test("discovery stream: of several registries the next is used as soon as one is away", async () => {
+Deno.test("discovery stream: the next registry is used as soon as one is away", async () => {
   const { clock, discovery, start, stop, requests } = open({ hosts: ["one.test", "two.test", "three.test"] });
   const store = new MemoryStore({ clock });
   for (const host of ["one.test", "two.test"]) start(host, store);
@@ -435,7 +435,7 @@ Deno.test("discovery stream: a request that fails while the stream is open is no
   assertEquals([watcher.last, discovery.failure], ["1", undefined]);
 });
 
-Deno.test("discovery stream: shows its token, and says when that is wrong", async () => {
+Deno.test("discovery stream: sends its token, and reports that it is wrong", async () => {
   const registry = { token: "secret", protectReads: true };
   const right = open({ registry, token: "secret" });
   await right.start().grant({ address: A }, 0);

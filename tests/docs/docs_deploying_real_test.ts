@@ -50,36 +50,39 @@ async function setUp() {
   };
 }
 
-testOnPosix("docs: the program of DEPLOYING.md is well, found, and ends in good order", async () => {
-  await using at = await setUp();
-  const unit = at.here(blockOf("ini"));
-  const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
-  const [, environment = ""] = /^Environment=(.*) DENO_DIR=\S+$/m.exec(unit) ?? [];
-  const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
-  assertEquals(await (await fetch(`${at.health}/health`)).text(), "ok\n");
+testOnPosix(
+  "docs: the program of DEPLOYING.md is healthy, found by clients, and shuts down in order",
+  async () => {
+    await using at = await setUp();
+    const unit = at.here(blockOf("ini"));
+    const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
+    const [, environment = ""] = /^Environment=(.*) DENO_DIR=\S+$/m.exec(unit) ?? [];
+    const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
+    assertEquals(await (await fetch(`${at.health}/health`)).text(), "ok\n");
 
-  await using client = await connect(new RegistryDiscovery(at.registry, { service: "Work" }));
-  const work = client.call("Work.do", "this");
-  work.catch(() => {}); // it is looked at below
-  await until(async () => {
-    const page = await fetch(`${at.health}/debug/rpc`, { headers: { accept: "application/json" } });
-    return (await page.json()).inFlight === 1;
-  }, "the call to be in flight");
-  process.kill("SIGTERM");
-  await until(async () => {
-    const response = await fetch(`${at.health}/health`);
-    await response.body?.cancel();
-    return response.status === 503;
-  }, "the health check to fail");
-  await until(async () => {
-    const { servers } = await (await fetch(`${at.registry}/_rpc_/registry`)).json();
-    return servers.length === 0;
-  }, "the server to leave the registry");
-  assertEquals(await work, "this: done");
-  assertEquals((await process.status).code, 0);
-});
+    await using client = await connect(new RegistryDiscovery(at.registry, { service: "Work" }));
+    const work = client.call("Work.do", "this");
+    work.catch(() => {}); // it is looked at below
+    await until(async () => {
+      const page = await fetch(`${at.health}/debug/rpc`, { headers: { accept: "application/json" } });
+      return (await page.json()).inFlight === 1;
+    }, "the call to be in flight");
+    process.kill("SIGTERM");
+    await until(async () => {
+      const response = await fetch(`${at.health}/health`);
+      await response.body?.cancel();
+      return response.status === 503;
+    }, "the health check to fail");
+    await until(async () => {
+      const { servers } = await (await fetch(`${at.registry}/_rpc_/registry`)).json();
+      return servers.length === 0;
+    }, "the server to leave the registry");
+    assertEquals(await work, "this: done");
+    assertEquals((await process.status).code, 0);
+  },
+);
 
-testOnPosix("docs: what the container's file of DEPLOYING.md runs does run", async () => {
+testOnPosix("docs: the command in the container file of DEPLOYING.md runs", async () => {
   await using at = await setUp();
   const lines = at.here(blockOf("dockerfile")).trim().split("\n");
   const found = new Map(lines.map((line) => [line.split(" ", 1)[0]!, line.slice(line.indexOf(" ") + 1)]));
@@ -96,7 +99,7 @@ testOnPosix("docs: what the container's file of DEPLOYING.md runs does run", asy
 const unverified = await missing("systemd-analyze");
 
 Deno.test({
-  name: `docs: systemd takes the unit of DEPLOYING.md${unverified}`,
+  name: `docs: systemd accepts the unit of DEPLOYING.md${unverified}`,
   ignore: unverified !== "",
   async fn() {
     await using at = await setUp();
@@ -118,7 +121,7 @@ const noCurl = await missing("curl");
 
 Deno.test({
   name:
-    `docs: the rolling restart of DEPLOYING.md takes one server after the other, and waits for each${noCurl}`,
+    `docs: the rolling restart of DEPLOYING.md restarts one server after the other, and waits for each${noCurl}`,
   ignore: noCurl !== "",
   async fn() {
     await using at = await setUp();

@@ -46,7 +46,7 @@ async function follow(blocks: readonly Block[]): Promise<number> {
 
 const skipped = hasCommand ? "" : ", but for the command line [SKIPPED: there is no task rpc yet]";
 
-testOnPosix(`docs: the quick start does what it says, line by line${skipped}`, async () => {
+testOnPosix(`docs: every command of the quick start prints what the page shows${skipped}`, async () => {
   const blocks = blocksOf(PAGE.replaceAll("127.0.0.1:9000", `127.0.0.1:${freePort()}`));
   const expected = blocks.filter(({ info }) => info === "text").length;
   const left = hasCommand ? 0 : blocks.filter(({ code }) => code.includes(" rpc ")).length;

@@ -19,7 +19,7 @@ async function askAll(urls: readonly string[], keys: readonly number[]): Promise
 const range = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 
 testOnPosix(
-  "cache: 1000 who ask three peers for one cold key are one load; the registry's death is nobody's",
+  "cache: 1000 requests to three peers for one cold key are one load, also after the registry died",
   async () => {
     await using cluster = await Cluster.start(3);
     const { urls } = cluster;
@@ -37,7 +37,7 @@ testOnPosix(
   },
 );
 
-testOnPosix("cache: a fifth peer loads a fifth of the keys anew, the others none", async () => {
+testOnPosix("cache: a fifth peer loads a fifth of the keys, the others none", async () => {
   await using cluster = await Cluster.start(4);
   const keys = range(3_000);
   await askAll(cluster.urls, keys);
@@ -61,7 +61,7 @@ testOnPosix("cache: a fifth peer loads a fifth of the keys anew, the others none
   assertEquals(await cluster.sum("squares", "peerFailures"), 0);
 });
 
-testOnPosix("cache: a peer is killed under load: no errors, and no other's keys move", async () => {
+testOnPosix("cache: killing a peer under load causes no errors and moves no other keys", async () => {
   await using cluster = await Cluster.start(3);
   const keys = range(300);
   await askAll(cluster.urls, keys);
@@ -94,21 +94,24 @@ testOnPosix("cache: a peer is killed under load: no errors, and no other's keys 
   assertEquals(from.filter((source) => source === "main").length >= before, true);
 });
 
-testOnPosix("cache: a peer that hangs is done without, and asked again when it is back", async () => {
-  await using cluster = await Cluster.start(2);
-  const [url] = cluster.urls;
-  await askAll([url!], range(50));
-  cluster.kill(1, "SIGSTOP");
-  const from = await askAll([url!], range(50, 100));
-  assertEquals(new Set(from), new Set(["getter"]));
-  await cluster.known(1, 1);
-  cluster.kill(1, "SIGCONT");
-  await cluster.known(2);
-  await until(
-    async () => (await askAll([url!], range(50, 200))).includes("peer"),
-    "the peer to be asked again",
-  );
-});
+testOnPosix(
+  "cache: the others work without a peer that hangs, and use it again when it is back",
+  async () => {
+    await using cluster = await Cluster.start(2);
+    const [url] = cluster.urls;
+    await askAll([url!], range(50));
+    cluster.kill(1, "SIGSTOP");
+    const from = await askAll([url!], range(50, 100));
+    assertEquals(new Set(from), new Set(["getter"]));
+    await cluster.known(1, 1);
+    cluster.kill(1, "SIGCONT");
+    await cluster.known(2);
+    await until(
+      async () => (await askAll([url!], range(50, 200))).includes("peer"),
+      "the peer to be asked again",
+    );
+  },
+);
 
 testOnPosix(
   "cache: a peer serves before there is a registry, and finds the others when there is",

@@ -171,7 +171,7 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
   assertStringIncludes(lines.join("\n"), "the saver is back");
 });
 
-Deno.test("crawler: a page over which every worker is lost is given up, and the others are crawled", async () => {
+Deno.test("crawler: a page that kills every worker is given up, and the others are crawled", async () => {
   await using site = new Site({ pages: 20, slow: 1 });
   using store = new Store(":memory:");
   await using server = saverServer(store);
@@ -206,7 +206,7 @@ Deno.test("crawler: a page over which every worker is lost is given up, and the 
   for (const { server } of listening) await server.close();
 });
 
-Deno.test("crawler: a seed that is none is refused", async () => {
+Deno.test("crawler: an invalid seed is refused", async () => {
   await using saver = await connect(new MultiServers(["tcp@127.0.0.1:1"]));
   for (const seed of ["javascript:alert(1)", "example.com", `http://x/${"y".repeat(2 ** 20)}`]) {
     const engine = new Engine(new MultiServers([]), saver, OPTIONS);
@@ -232,7 +232,7 @@ async function readUntil(reader: ReadableStreamDefaultReader<string>, wanted: Re
 }
 
 testOnPosix(
-  "crawler program: one command crawls its own site, is searched, and ends in good order",
+  "crawler program: one command crawls its own site, serves searches, and exits with code 0",
   async () => {
     await using process = main("--workers=2", "--timeout=800").spawn();
     const errors = process.stderr.cancel();
@@ -276,7 +276,7 @@ testOnPosix(
   },
 );
 
-testOnPosix("crawler program: flags that make no sense are one line and code 2", async () => {
+testOnPosix("crawler program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--wrokers", "1"], "unknown argument --wrokers"],
     [["--workers", "0"], '--workers needs a whole number from 1 to 64, not "0"'],

@@ -118,7 +118,7 @@ async function lost(url: string, acknowledged: ReadonlyMap<string, string>): Pro
 }
 
 testOnPosix(
-  "shortener: nothing acknowledged is lost when the master is killed 20 times under load",
+  "shortener: no acknowledged write is lost when the master is killed 20 times under load",
   async () => {
     await using dir = await folder();
     await using master = await Phoenix.start(dir.file);
@@ -135,7 +135,7 @@ testOnPosix(
 );
 
 testOnPosix(
-  "shortener: replicas serve what they have while the master is away, and write when it is back",
+  "shortener: replicas serve cached keys while the master is away, and write when it is back",
   async () => {
     await using dir = await folder();
     await using master = await Phoenix.start(dir.file);
@@ -182,7 +182,7 @@ testOnPosix("shortener: a replica starts without its master, and finds it later"
 });
 
 testOnPosix(
-  "shortener: by the registry, a replica finds the master, and the one that comes in its place",
+  "shortener: by the registry, a replica finds the master and its successor",
   async () => {
     await using dir = await folder();
     await using registry = new Registry({ ttl: 1_000 });

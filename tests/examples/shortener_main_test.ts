@@ -35,7 +35,7 @@ Deno.test("shortener flags: say what kind of node is asked for", () => {
   });
 });
 
-Deno.test("shortener flags: what makes no sense is said with what would", () => {
+Deno.test("shortener flags: the error for an invalid flag says which ones are valid", () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "unknown argument --prot"],
     [["x"], "unknown argument x"],
@@ -66,7 +66,7 @@ Deno.test("shortener flags: what makes no sense is said with what would", () => 
   }
 });
 
-testOnPosix("shortener program: --help explains, and what it cannot do is one line and a code", async () => {
+testOnPosix("shortener program: --help explains, and a failure is one line and a code", async () => {
   await using dir = await folder();
   await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
   const web = master.url.slice("http://".length);
@@ -114,7 +114,7 @@ testOnPosix(
 );
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  testOnPosix(`shortener program: ${signal} lets a write that is under way finish`, async () => {
+  testOnPosix(`shortener program: ${signal} lets a write in progress finish`, async () => {
     await using dir = await folder();
     await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
     await using replica = await Node.start("--http", "0", "--master", master.rpc, "--host", "sho.rt");
@@ -141,7 +141,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 const takesAway = Deno.version.deno !== "2.9.5" && Deno.build.os !== "windows";
 
 Deno.test({
-  name: "shortener program: a request that has half arrived when a node ends is told to try again" +
+  name: "shortener program: a request that has half arrived when a node ends is answered with 503" +
     (takesAway ? "" : " [SKIPPED: Windows, or Deno 2.9.5, which waits for such requests]"),
   ignore: !takesAway,
   async fn() {

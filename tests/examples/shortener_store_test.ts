@@ -34,7 +34,7 @@ class Master {
   }
 }
 
-Deno.test("shortener: numbers and keys stand for each other, and no key is a path of the front", () => {
+Deno.test("shortener: numbers and keys map one to one, and no key is a path of the front", () => {
   const first = 62 ** 3;
   assertEquals([first, first + 61, first + 62, Number.MAX_SAFE_INTEGER].map(toKey), [
     "1000",
@@ -77,7 +77,7 @@ Deno.test("shortener: only http and https URLs of 2048 characters at most are ta
   }
 });
 
-Deno.test("shortener: what the master keeps is there when the file is opened again, and keys go on", async () => {
+Deno.test("shortener: the master's data are there when the file is opened again, and keys continue", async () => {
   await using dir = await folder();
   const urls = Array.from({ length: 500 }, (_, i) => `https://example.com/${i}`);
   let keys: string[];
@@ -147,7 +147,7 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
   assertEquals(await store.get(await store.put("https://example.com/2")), "https://example.com/2");
 });
 
-Deno.test("shortener: a file that another has open, or that is none, is a clear error", async () => {
+Deno.test("shortener: a file that is invalid or opened by another process is a clear error", async () => {
   await using dir = await folder();
   await using _store = UrlStore.open(dir.file);
   const locked = assertThrows(() => UrlStore.open(dir.file), Error);
@@ -177,7 +177,7 @@ Deno.test("shortener: a replica asks for a key once, and serves it without the m
   assertEquals(await store.get("no/key"), undefined);
 });
 
-Deno.test("shortener: a replica does not remember that there is no such key", async () => {
+Deno.test("shortener: a replica does not cache that a key does not exist", async () => {
   const master = new Master();
   const store = new ProxyStore(master);
   assertEquals(await store.get("1000"), undefined);

@@ -58,8 +58,7 @@ async function age(page: Page): Promise<number> {
 }
 
 Deno.test({
-  name:
-    `debug page: in a browser, a call in flight grows older, and what comes new appears by itself${browserSkipped}`,
+  name: `debug page: in a browser, the age of a call grows, and new entries appear by themselves`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -109,8 +108,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `debug page: in a browser, its script finds what the server wrote, and makes nothing of it anew${browserSkipped}`,
+  name: `debug page: in a browser, its script reuses the elements that the server wrote`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -136,7 +134,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `debug page: in a browser, a pause holds it, and going on brings it up to date${browserSkipped}`,
+  name: `debug page: in a browser, a pause stops updates, and resuming brings it up to date`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -180,8 +178,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `debug page: in a browser, it says when the server is away, and goes on with the next${browserSkipped}`,
+  name: `debug page: in a browser, it says when the server is away, and continues with the next server`,
   ignore: !browserPresent,
   async fn() {
     const first = await serve();
@@ -235,7 +232,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `debug page: in a browser without JavaScript, it is a page that does not move${browserSkipped}`,
+  name: `debug page: in a browser without JavaScript, it is a static page`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -252,8 +249,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `debug page: in a browser, it asks for a password where the server does, and goes on with it${browserSkipped}`,
+  name: `debug page: in a browser, it asks for a password if the server requires one`,
   ignore: !browserPresent,
   async fn() {
     const ask = { status: 401, headers: { "www-authenticate": 'Basic realm="rpc"' } };

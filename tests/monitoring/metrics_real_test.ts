@@ -10,7 +10,7 @@ const skipped = await missing(PROMTOOL);
 const ROOT = new URL("../..", import.meta.url);
 
 Deno.test({
-  name: `metrics: Prometheus's own tool has nothing to say against them${skipped}`,
+  name: `metrics: promtool accepts them without a complaint${skipped}`,
   ignore: skipped !== "",
   async fn() {
     await using at = await busy();
@@ -23,7 +23,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `docs: Prometheus's own tool takes what docs/MONITORING.md says to it${skipped}`,
+  name: `docs: promtool accepts the configuration and rules in docs/MONITORING.md${skipped}`,
   ignore: skipped !== "",
   async fn() {
     const text = await Deno.readTextFile(new URL("docs/MONITORING.md", ROOT));

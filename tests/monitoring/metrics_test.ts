@@ -8,7 +8,7 @@ import { metricsText } from "../../monitoring/server_metrics.ts";
 import { busy, clientOf, type Family, metricsOf, ODD, parse, valueOf } from "../support/metrics_reader.ts";
 import { fails } from "../support/session_pair.ts";
 
-Deno.test("metrics: the figures, as a reader of the format finds them", async () => {
+Deno.test("metrics: the values are those of the server", async () => {
   await using at = await busy();
   const metrics = await metricsOf(at.server);
   const value = (name: string, labels?: Record<string, string>) =>
@@ -69,7 +69,7 @@ Deno.test("metrics: counters are there at 0 before anything is counted, so that 
   assertEquals(errors(later), 500);
 });
 
-Deno.test("metrics: whatever a method is called stays in its label", async () => {
+Deno.test("metrics: a method's name is escaped within its label", async () => {
   await using at = await busy();
   const metrics = await metricsOf(at.server);
   for (const name of ODD) {
@@ -91,7 +91,7 @@ Deno.test("metrics: counters end in _total, and others do not", async () => {
   }
 });
 
-Deno.test("metrics: clients that are shown, by what they tell; of what else is shown, nothing", async () => {
+Deno.test("metrics: shown clients have metrics, other shown objects have none", async () => {
   await using server = new Server();
   const before = (await metricsOf(server)).size;
   server.show("cache", { stats: () => ({ entries: 5, endpoints: [null] }) });
@@ -143,7 +143,7 @@ function histogram(durations: readonly number[]): [le: string, calls: number][] 
     .filter(({ name }) => name.endsWith("_bucket")).map(({ labels, value }) => [labels.le!, value]);
 }
 
-Deno.test("metrics: buckets are cumulative, end where they say, and hold everything in the last", () => {
+Deno.test("metrics: buckets are cumulative, and the last one holds everything", () => {
   const bounds = histogram([]).map(([le]) => Number(le === "+Inf" ? Infinity : le));
   assertEquals([bounds[0], bounds.at(-2), bounds.at(-1)], [0.000064, 16.777216, Infinity]);
   assertEquals(bounds.length, 20);

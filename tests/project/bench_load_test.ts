@@ -91,7 +91,7 @@ function stale(): PeerClient["echo"] {
   return (bytes) => Promise.resolve(first ??= bytes.slice());
 }
 
-Deno.test("bench load: what a peer cannot do is not measured", async () => {
+Deno.test("bench load: a workload that a peer does not support is not measured", async () => {
   const { sum } = right;
   for (const kind of ["echo", "stream"] as const) {
     assertEquals(await runLoad([{ sum }], loadOf({ kind, bytes: 100, items: 5 }), () => {}), undefined);

@@ -83,7 +83,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `everywhere: Node without WebSockets says how to get them${node.skipped}`,
+  name: `everywhere: the error in Node without WebSockets says how to enable them${node.skipped}`,
   ignore: !node.present,
   async fn() {
     const script = await bundle("everywhere_node.ts");

@@ -107,14 +107,14 @@ Deno.test("announce: a redirect that never ends is refused", async () => {
   assertEquals(requests.length, 6);
 });
 
-Deno.test("announce: an answer that does not name the server is not that of a registration", async () => {
+Deno.test("announce: an answer that does not name the server is not taken for a registration", async () => {
   const { start, answerWith } = open();
   // The list, as a GET would get it.
   answerWith(() => Response.json({ revision: 1, ttl: 10_000, servers: [] }));
   await assertRejects(() => start(), RpcError, "its answer is none of a registry's (status 200)");
 });
 
-Deno.test("announce: a proxy that asks for credentials of its own is told from a registry that is not there", async () => {
+Deno.test("announce: a proxy that asks for credentials is distinguished from an unreachable registry", async () => {
   for (
     const [status, code] of [[401, "unauthenticated"], [403, "permission_denied"], [
       404,
@@ -143,7 +143,7 @@ const inItsPlace: Record<string, () => Response> = {
     Response.json({ error: { code: "unauthenticated", message: "wrong" } }, { status: 401 }),
 };
 for (const [what, answer] of Object.entries(inItsPlace)) {
-  Deno.test(`several registries: ${what} in the place of one leads to the next`, async () => {
+  Deno.test(`several registries: ${what} instead of one leads to the next`, async () => {
     const { clock, start, store, answerWith, fetch, states } = open(["one.test", "two.test"]);
     const dead = (request: Request) => new URL(request.url).hostname === "one.test" ? answer() : undefined;
     answerWith(dead);
@@ -185,7 +185,7 @@ Deno.test("several registries: a server that one of them has forgotten registers
 });
 
 for (const state of ["paused", "draining"] as const) {
-  Deno.test(`announce: what is ${state} stays so when its lease has run out, and when the registry restarts`, async () => {
+  Deno.test(`announce: a server that is ${state} stays so when its lease expires, and when the registry restarts`, async () => {
     const opened = open();
     const { clock, start, restart, answerWith, states } = opened;
     let drains = 0;
@@ -210,7 +210,7 @@ for (const state of ["paused", "draining"] as const) {
   });
 }
 
-Deno.test("announce: what is paused while a server is silent is paused when it is back", async () => {
+Deno.test("announce: a server that was paused while it was silent is paused when it is back", async () => {
   const { clock, start, store, answerWith, states } = open();
   await using registration = await start({ ttl: 3_000 });
   answerWith(() => new Response("<html>", { status: 502 }));

@@ -29,7 +29,7 @@ function serve(token?: string) {
 }
 
 Deno.test({
-  name: `registry page: in a browser, live, and safe against what servers call themselves${browserSkipped}`,
+  name: `registry page: in a browser, it updates live and escapes names of servers${browserSkipped}`,
   ignore: !browserPresent,
   async fn() {
     await using served = serve();
@@ -82,7 +82,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `registry page: is readable in light and dark, and fits a phone${browserSkipped}`,
+  name: `registry page: in a browser, it is readable in light and dark, and fits a phone${browserSkipped}`,
   ignore: !browserPresent,
   async fn() {
     await using served = serve();
@@ -125,7 +125,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `registry page: asks for the token where there is one${browserSkipped}`,
+  name: `registry page: in a browser, it asks for the token if one is required${browserSkipped}`,
   ignore: !browserPresent,
   async fn() {
     await using served = serve("secret");

@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Registry } from "../../registry/registry.ts";
 
-Deno.test("registry page: one answer without anything from elsewhere, under a policy that allows nothing else", async () => {
+Deno.test("registry page: one response that loads nothing else, under a policy that allows nothing else", async () => {
   const registry = new Registry();
   const response = await registry.fetch(new Request("http://registry.test/"));
   const html = await response.text();

@@ -121,7 +121,7 @@ Deno.test("registry watch: resumes by the query and by Last-Event-ID, which coun
   }
 });
 
-Deno.test("registry watch: 1000 changes over 50 connections that break off come once each, in order", async () => {
+Deno.test("registry watch: 1000 changes arrive exactly once and in order over 50 broken connections", async () => {
   const store = new MemoryStore();
   await using registry = new Registry({ store });
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
@@ -151,7 +151,7 @@ Deno.test("registry watch: 1000 changes over 50 connections that break off come 
   assertEquals(weights, Array.from({ length: 1_000 }, (_, weight) => weight));
 });
 
-Deno.test("registry watch: revisions that are none are refused", async () => {
+Deno.test("registry watch: invalid revisions are refused", async () => {
   const { fetch } = open();
   for (const query of ["-1", "x", "1.5", "1e3", "99999999999999999999", "9007199254740993"]) {
     const response = await fetch(`?watch=${query}`);
@@ -160,7 +160,7 @@ Deno.test("registry watch: revisions that are none are refused", async () => {
   }
 });
 
-Deno.test("registry watch: shows those that take calls, of the service asked for; ?all shows everybody", async () => {
+Deno.test("registry watch: shows servers that accept calls, of the requested service; ?all shows all", async () => {
   const { store, watch } = open();
   await store.grant({ address: A, services: ["Foo"] }, 0);
   await using some = await watch("?watch&service=Foo");
@@ -188,7 +188,7 @@ Deno.test("registry watch: shows those that take calls, of the service asked for
   assertEquals((await some.next())?.data.removed, [A]);
 });
 
-Deno.test("registry watch: a stream that is silent shows that it is alive, one that is left leaves nothing", async () => {
+Deno.test("registry watch: a silent stream sends keep-alives, and a closed one leaks nothing", async () => {
   const { clock, watch, fetch } = open();
   {
     await using events = await watch();
@@ -205,7 +205,7 @@ Deno.test("registry watch: a stream that is silent shows that it is alive, one t
   assertMatch(await fetch("/../../metrics").then((response) => response.text()), /^registry_watchers 0$/m);
 });
 
-Deno.test("registry watch: who does not read is cut after 30 s, and disturbs nobody", async () => {
+Deno.test("registry watch: a client that does not read is cut after 30 s, and delays no other", async () => {
   const { clock, store, watch, fetch } = open();
   const stalled = await fetch("?watch");
   await using events = await watch();
@@ -225,7 +225,7 @@ Deno.test("registry watch: who does not read is cut after 30 s, and disturbs nob
   assertEquals((await next)?.data.removed, [A]);
 });
 
-Deno.test("registry watch: a store that is away, or goes away, is said and ends the stream", async () => {
+Deno.test("registry watch: an unreachable store is reported and ends the stream", async () => {
   const clock = new FakeClock();
   const store = new MemoryStore({ clock });
   const registry = new Registry({ clock, store });
@@ -244,7 +244,7 @@ Deno.test("registry watch: a store that is away, or goes away, is said and ends 
   assertEquals([await events.next(), clock.timers], [undefined, 0]);
 });
 
-Deno.test("registry watch: as many as may, and no more", async () => {
+Deno.test("registry watch: watches are limited in number", async () => {
   const { watch, fetch } = open({ maxWatchers: 2 });
   await using _one = await watch();
   {
@@ -284,7 +284,7 @@ Deno.test("registry watch: a watcher on the network receives each change as an e
   }
 });
 
-Deno.test("registry watch: of a browser that went away nothing is left", async () => {
+Deno.test("registry watch: a browser that goes away leaks nothing", async () => {
   await using registry = new Registry();
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   const origin = `http://127.0.0.1:${server.addr.port}`;
@@ -305,7 +305,7 @@ Deno.test("registry watch: of a browser that went away nothing is left", async (
   );
 });
 
-Deno.test("registry watch: whoever leaves when the last event has just been handed out leaves nothing behind", async () => {
+Deno.test("registry watch: a client that leaves just after the last event leaks nothing", async () => {
   const clock = new FakeClock();
   await using registry = new Registry({ clock, store: new MemoryStore({ clock }) });
   await registry.fetch(new Request(REGISTRY_URL, { method: "POST", headers: { "x-rpc-server": A } }));

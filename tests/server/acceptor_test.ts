@@ -26,7 +26,7 @@ async function dialFrom(localAddress: string, port: number): Promise<net.Socket>
   return socket;
 }
 
-Deno.test("admission: silent dials, as many as you like, keep nobody out who has something to say", async () => {
+Deno.test("acceptor: silent connections, however many, do not keep out clients that speak", async () => {
   await using at = await open({ maxConnections: 3 });
   const flood: RawPeer[] = [];
   let flooding = true;
@@ -46,7 +46,7 @@ Deno.test("admission: silent dials, as many as you like, keep nobody out who has
   for (const peer of flood) peer.close();
 });
 
-Deno.test("admission: who was refused takes nobody's place while it goes", async () => {
+Deno.test("acceptor: a refused connection does not count against maxConnections", async () => {
   await using at = await open({ maxConnections: 2 });
   const lingering: RawPeer[] = [];
   for (let i = 0; i < 20; i++) {
@@ -64,7 +64,7 @@ Deno.test("admission: who was refused takes nobody's place while it goes", async
 });
 
 testOnLinux(
-  "admission: with maxConnectionsPerPeer one address cannot take the places of another",
+  "acceptor: with maxConnectionsPerPeer one address cannot use up the connections of others",
   async () => {
     await using at = await open({ maxConnections: 8, maxConnectionsPerPeer: 2 });
     using first = await enter(at.port);
@@ -93,7 +93,7 @@ testOnLinux(
   },
 );
 
-Deno.test("admission: what an address counts as", () => {
+Deno.test("acceptor: how addresses are grouped into peers", () => {
   const origins: [string, string | undefined][] = [
     ["tcp@10.0.0.7:50312", "10.0.0.7"],
     ["tls@10.0.0.7:1", "10.0.0.7"],
@@ -158,7 +158,7 @@ const OPTIONS: Partial<Record<keyof Refusals, ServerOptions>> = {
 };
 
 for (const [reason, provoke] of Object.entries(PROVOKED)) {
-  Deno.test(`admission: a refusal is counted once, under its own reason: ${reason}`, async () => {
+  Deno.test(`acceptor: a refusal is counted once, under its own reason: ${reason}`, async () => {
     const log: string[] = [];
     await using server = new Server({
       ...OPTIONS[reason as keyof Refusals],
@@ -236,7 +236,7 @@ function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
   });
 }
 
-Deno.test("admission: of those who were refused, no more than 256 are waited for", async () => {
+Deno.test("acceptor: at most 256 refused connections are closed gracefully at once", async () => {
   const admitted = admission({ maxConnections: 1 });
   const inside = new HeldConn(OPTION);
   inside.release.resolve();
@@ -252,7 +252,7 @@ Deno.test("admission: of those who were refused, no more than 256 are waited for
   assertEquals(admitted.refusals.sum, 300);
 });
 
-Deno.test("admission: many handshakes that end at once leave no more than 256 to be waited for", async () => {
+Deno.test("acceptor: when many handshakes fail at once, at most 256 are closed gracefully", async () => {
   const admitted = admission({ handshakeTimeout: 10 });
   const silent = Array.from({ length: 300 }, () => new HeldConn());
   for (const conn of silent) admitted.take(conn, undefined);
@@ -263,7 +263,7 @@ Deno.test("admission: many handshakes that end at once leave no more than 256 to
   assertEquals(admitted.refusals.byReason().handshakeTimeout, 300);
 });
 
-Deno.test("admission: a server that closes while an answer is being written says nothing beside it", async () => {
+Deno.test("acceptor: a server that closes while an answer is being written writes nothing else", async () => {
   const admitted = admission();
   const conn = new HeldConn(OPTION);
   admitted.take(conn, undefined);
@@ -282,7 +282,7 @@ Deno.test("admission: a server that closes while an answer is being written says
   assertEquals(admitted.refusals.sum, 0);
 });
 
-Deno.test("admission: an answer that comes when the refusal has been written is not written any more", async () => {
+Deno.test("acceptor: an answer is not written after a refusal", async () => {
   for (const end of ["close", "shutdown"] as const) {
     for (let run = 0; run < 20; run++) {
       const welcome = Promise.withResolvers<boolean>();
@@ -310,7 +310,7 @@ Deno.test("admission: an answer that comes when the refusal has been written is 
   }
 });
 
-Deno.test("admission: who was refused for its silence is not asked about when it speaks after all", async () => {
+Deno.test("acceptor: authenticate is not called for a client that was refused for its silence", async () => {
   let asked = 0;
   await using at = await open({
     handshakeTimeout: 50,
@@ -326,7 +326,7 @@ Deno.test("admission: who was refused for its silence is not asked about when it
   assertEquals([asked, at.server.stats().refused], [0, 1]);
 });
 
-Deno.test("admission: maxConnectionsPerPeer is a whole number from 1, or Infinity", () => {
+Deno.test("acceptor: maxConnectionsPerPeer is an integer from 1, or Infinity", () => {
   for (const maxConnectionsPerPeer of [0, -1, 1.5, NaN, "2" as unknown as number]) {
     assertThrows(() => new Server({ maxConnectionsPerPeer }), RangeError, "maxConnectionsPerPeer");
   }
@@ -345,7 +345,7 @@ async function* linesOf(stdout: ReadableStream<Uint8Array>): AsyncGenerator<stri
 
 for (const transport of ["tcp", "tls"] as const) {
   testOnLinux(
-    `admission: a server that runs out of files goes on when there are some (${transport})`,
+    `acceptor: a server that runs out of files accepts again when there are some (${transport})`,
     async () => {
       const script = new URL("../support/full_server.ts", import.meta.url).pathname;
       const certs = new URL("../support/certs", import.meta.url).pathname;

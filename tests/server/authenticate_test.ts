@@ -11,7 +11,7 @@ import { assertLives } from "../support/wire_harness.ts";
 
 const TOKEN_OPTION = '{"magicNumber":3927900,"token":"right"}\n';
 
-Deno.test("authenticate: the right token is let in, a wrong one and none are not, and no call is started", async () => {
+Deno.test("authenticate: the right token is accepted, a wrong or missing one is refused, and no call is started", async () => {
   const asked: unknown[] = [];
   await using at = await open({
     authenticate: (token, peer) => {
@@ -33,7 +33,7 @@ Deno.test("authenticate: the right token is let in, a wrong one and none are not
   assert(!at.log.join().includes("wrong"), "a token is never in the log");
 });
 
-Deno.test("authenticate: one that throws lets nobody in; an RpcError says why", async () => {
+Deno.test("authenticate: a function that throws refuses the client; an RpcError says why", async () => {
   const thrown = [
     new Error("database password is 123"),
     "text",
@@ -57,7 +57,7 @@ Deno.test("authenticate: one that throws lets nobody in; an RpcError says why", 
   }
 });
 
-Deno.test("authenticate: what is neither true nor an identity refuses", async () => {
+Deno.test("authenticate: a result that is neither true nor an identity refuses the client", async () => {
   const answers = ["", 1, {}, { name: 1 }, null, undefined];
   let next = 0;
   // A user without types may return anything.
@@ -69,7 +69,7 @@ Deno.test("authenticate: what is neither true nor an identity refuses", async ()
   }
 });
 
-Deno.test("authenticate: one that takes too long is not waited for, and its late answer lets nobody in", async () => {
+Deno.test("authenticate: a result after handshakeTimeout accepts no client", async () => {
   const answers: ((welcome: boolean) => void)[] = [];
   await using at = await open({
     handshakeTimeout: 100,
@@ -84,7 +84,7 @@ Deno.test("authenticate: one that takes too long is not waited for, and its late
   assertEquals([at.server.stats().accepted, at.server.stats().methods[0]!.calls], [0, 0]);
 });
 
-Deno.test("authenticate: one that never answers keeps neither its connection nor the server's end waiting", async () => {
+Deno.test("authenticate: a function that never settles delays neither its connection's end nor the server's", async () => {
   let asked = 0;
   await using at = await open({
     handshakeTimeout: 50,
@@ -105,7 +105,7 @@ Deno.test("authenticate: one that never answers keeps neither its connection nor
   assertEquals((await refused(second)).code, "unavailable");
 });
 
-Deno.test("authenticate: a client that waits for less time than it takes is refused", async () => {
+Deno.test("authenticate: a client whose timeout is shorter than the check fails", async () => {
   await using at = await open({
     authenticate: () => new Promise((resolve) => setTimeout(() => resolve(true), 60)),
   });
@@ -114,7 +114,7 @@ Deno.test("authenticate: a client that waits for less time than it takes is refu
   assertEquals((await refused(peer)).code, "deadline_exceeded");
 });
 
-Deno.test("token: a function is called for a dial, and may return a promise", async () => {
+Deno.test("token: a function is called for each dial, and may return a promise", async () => {
   await using server = new Server({ authenticate: (token) => token === "right" });
   server.register("Echo", { echo: (value: unknown) => value });
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -124,7 +124,7 @@ Deno.test("token: a function is called for a dial, and may return a promise", as
   }
 });
 
-Deno.test("token: a connection that is lost is dialled again with the token of that moment", async () => {
+Deno.test("token: reconnecting uses the token of that moment", async () => {
   let valid = "first";
   const seen: unknown[] = [];
   const make = () =>
@@ -167,7 +167,7 @@ Deno.test("token: a function that fails, hangs or returns no text fails the dial
   await assertRejects(() => connect(address, { token: 7 as any }), TypeError, "Cannot use token");
 });
 
-Deno.test("token: one that a function returns goes in the clear to this machine alone, as text does", async () => {
+Deno.test("token: a token from a function is sent unencrypted to this machine only, like a string", async () => {
   let asked = 0;
   const error = await assertRejects(
     () => connect("tcp@192.0.2.1:9", { token: () => (asked++, "secret"), connectTimeout: 1_000 }),

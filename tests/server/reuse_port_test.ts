@@ -32,7 +32,7 @@ testOnLinux("reusePort: two servers share a port over TLS, if both ask for it", 
   assertEquals([...names].sort(), ["one", "two"]);
 });
 
-testOnPosix("reusePort: what cannot be shared is refused with the reason", async () => {
+testOnPosix("reusePort: an address that cannot be shared is refused with the reason", async () => {
   await using server = new Server();
   await assertRejects(
     () => server.listen("unix@/tmp/none.sock", { reusePort: true }),
@@ -41,7 +41,7 @@ testOnPosix("reusePort: what cannot be shared is refused with the reason", async
   );
 });
 
-testOnLinux("reusePort: without --unstable-net it is refused, and says what to do", async () => {
+testOnLinux("reusePort: without --unstable-net the error says what to do", async () => {
   await using server = new Server();
   for (const address of ["tcp@127.0.0.1:0", "http@127.0.0.1:0"]) {
     const error = await assertRejects(() => server.listen(address, { reusePort: true }), TypeError);

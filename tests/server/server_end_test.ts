@@ -9,7 +9,7 @@ import { soon, until } from "../support/waiting.ts";
 /** A grace that no test lives to see the end of, in ms. */
 const HOUR = 3_600_000;
 
-Deno.test("shutdown: thrice at once, with a handler that never returns, ends at the grace and aborts it", async () => {
+Deno.test("shutdown: called three times, with a handler that never returns, it ends at the grace and aborts the handler", async () => {
   const reasons: unknown[] = [];
   await using link = await Link.open({
     never: (_: unknown, { signal }: { signal: AbortSignal }) => {
@@ -32,7 +32,7 @@ Deno.test("shutdown: thrice at once, with a handler that never returns, ends at 
   assertEquals([reasons.length, link.server.stats().connections], [1, 0]);
 });
 
-Deno.test("shutdown: lets what was accepted finish, and ends as soon as it has", async () => {
+Deno.test("shutdown: lets accepted calls finish, and ends as soon as they have", async () => {
   const gate = Promise.withResolvers<string>();
   await using link = await Link.open({ later: () => gate.promise });
   const calls = Array.from({ length: 50 }, () => link.call("later"));
@@ -56,7 +56,7 @@ Deno.test("close: cuts a shutdown's grace short", async () => {
   assertEquals((waiting.reasons[0] as RpcError).code, "unavailable");
 });
 
-Deno.test("close: ends calls at once, several times, and of a server that never listened", async () => {
+Deno.test("close: ends calls at once, may be repeated, and works on a server that never listened", async () => {
   const waiting = new Patient();
   await using link = await Link.open({ wait: waiting.wait });
   const calls = Array.from({ length: 100 }, () => fails(link.call("wait"), "unavailable"));
@@ -69,7 +69,7 @@ Deno.test("close: ends calls at once, several times, and of a server that never 
   await new Server().shutdown();
 });
 
-Deno.test("listen: not on a server that has ended, nor on what is no address to listen on", async () => {
+Deno.test("listen: refuses a closed server and invalid addresses", async () => {
   await using server = new Server();
   for (
     const address of [
@@ -90,7 +90,7 @@ Deno.test("listen: not on a server that has ended, nor on what is no address to 
   await assertRejects(() => server.listen("tcp@127.0.0.1:0"), TypeError, "closed");
 });
 
-Deno.test("listening: closing it leaves its connections, and the port to others", async () => {
+Deno.test("listening: closing it keeps its connections, and frees the port", async () => {
   await using server = new Server().register("S", { ok: () => "ok" });
   const listening = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(listening.address);

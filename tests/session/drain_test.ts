@@ -34,7 +34,7 @@ function assertDraining(goAway: Frame | null, lastSeq: number): void {
   assertEquals(goAway?.header.slice(0, 3), headerOf.goAway(lastSeq, "unavailable"));
 }
 
-Deno.test("shutdown: says GoAway, answers what it took up, ignores what comes later, then ends", async () => {
+Deno.test("shutdown: sends GoAway, answers accepted calls, ignores later ones, then ends", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Echo.echo", 1), call(3, "Slow.call"), call(5, "Slow.call"));
@@ -55,7 +55,7 @@ Deno.test("shutdown: says GoAway, answers what it took up, ignores what comes la
   assertEquals([at.server.stats().connections, at.reasons, at.server.stats().methods[0]!.calls], [0, [], 1]);
 });
 
-Deno.test("shutdown: items of calls that were dropped are dropped with them", async () => {
+Deno.test("shutdown: items of ignored calls are ignored too", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Slow.call"));
@@ -71,7 +71,7 @@ Deno.test("shutdown: items of calls that were dropped are dropped with them", as
   await ended;
 });
 
-Deno.test("shutdown: a protocol error in a drain still is one", async () => {
+Deno.test("shutdown: a protocol error while draining is still reported", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Slow.call"));
@@ -86,7 +86,7 @@ Deno.test("shutdown: a protocol error in a drain still is one", async () => {
   assertEquals(at.reasons, ["unavailable"]);
 });
 
-Deno.test("shutdown: whoever is idle is told and left at once, however many they are", async () => {
+Deno.test("shutdown: idle clients receive GoAway and are closed at once, however many they are", async () => {
   await using at = await open();
   const peers = await Promise.all(Array.from({ length: 50 }, () => enter(at.port)));
   const ended = at.server.shutdown();
@@ -98,14 +98,14 @@ Deno.test("shutdown: whoever is idle is told and left at once, however many they
   await soon(ended, "the end");
 });
 
-Deno.test("shutdown: a peer that does not go is waited for no longer than a second", async () => {
+Deno.test("shutdown: it ends although a peer keeps its connection open", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await soon(at.server.shutdown(), "the end");
   assertDraining(await peer.frame(), 0);
 });
 
-Deno.test("shutdown: nobody new comes in", async () => {
+Deno.test("shutdown: new connections are refused", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Slow.call"));
@@ -161,7 +161,7 @@ Deno.test("shutdown: when the grace is over handlers are aborted and not waited 
   at.waiting[1]!.resolve("too late");
 });
 
-Deno.test("shutdown: a grace of 0 aborts at once, and one that is none is refused", async () => {
+Deno.test("shutdown: a grace of 0 aborts at once, and an invalid one is refused", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Slow.call"));
@@ -176,7 +176,7 @@ Deno.test("shutdown: a grace of 0 aborts at once, and one that is none is refuse
   assertEquals(at.reasons, ["unavailable"]);
 });
 
-Deno.test("close: ends now, with what had been written before", async () => {
+Deno.test("close: ends at once, after sending what had been written", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await peer.send(call(1, "Echo.echo", "x".repeat(100_000)), call(3, "Slow.call"));
@@ -206,7 +206,7 @@ Deno.test("close: cuts a shutdown short", async () => {
   assertEquals(at.reasons, ["unavailable"]);
 });
 
-Deno.test("close: of a server that was never used, or was used and left, is nothing", async () => {
+Deno.test("close: works on servers that are unused or idle", async () => {
   await new Server().close();
   await new Server().shutdown();
   await using at = await open();
@@ -214,7 +214,7 @@ Deno.test("close: of a server that was never used, or was used and left, is noth
   await until(() => at.server.stats().connections === 0, "the peer to be gone");
 });
 
-Deno.test("listening: closed, it accepts nobody; those who are in stay; closing twice is fine", async () => {
+Deno.test("listening: after close() it accepts no connection, existing ones stay, and closing twice is fine", async () => {
   await using at = await open();
   using peer = await enter(at.port);
   await at.listening.close();
@@ -229,7 +229,7 @@ Deno.test("listening: closed, it accepts nobody; those who are in stay; closing 
   other.close();
 });
 
-Deno.test("listening: in two places is one server, and an address that is taken is refused", async () => {
+Deno.test("listening: at two addresses is one server, and an address in use is refused", async () => {
   await using at = await open({ maxConnections: 2 });
   await using second = await at.server.listen("tcp@127.0.0.1:0");
   await assertRejects(() => at.server.listen(second.address), Deno.errors.AddrInUse, second.address);
@@ -242,7 +242,7 @@ Deno.test("listening: in two places is one server, and an address that is taken 
   two.close();
 });
 
-Deno.test("drain: no call that was taken up is lost, over 20 drains amid traffic", async () => {
+Deno.test("drain: no accepted call is lost, over 20 drains amid traffic", async () => {
   for (let run = 0; run < 20; run++) {
     await using at = await open();
     using peer = await enter(at.port);
@@ -278,7 +278,7 @@ for (
   ] as const
 ) {
   for (const [what, answer] of [["a value", "stopped"], ["a promise", Promise.resolve("stopped")]] as const) {
-    Deno.test(`drain: a handler that calls shutdown ${how} is itself answered, with ${what}`, async () => {
+    Deno.test(`drain: a handler that calls shutdown ${how} is answered, with ${what}`, async () => {
       const server = new Server();
       let ended: Promise<void> | undefined;
       server.register("Admin", {

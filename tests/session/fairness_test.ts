@@ -24,7 +24,7 @@ async function timerTurns(done: Promise<unknown>): Promise<number> {
   return turns;
 }
 
-Deno.test("fairness: a connection that is flooded without end leaves timers and other calls their turn", async () => {
+Deno.test("fairness: a flooded connection leaves turns for timers and other calls", async () => {
   await using server = new Server({ maxUselessFrames: 1_000_000_000 })
     .register("S", { echo: (value: unknown) => value });
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -45,7 +45,7 @@ Deno.test("fairness: a connection that is flooded without end leaves timers and 
   assert(calls > 20, `only ${calls} calls were answered`);
 });
 
-Deno.test("fairness: handlers that compute for long leave timers their turn between calls", async () => {
+Deno.test("fairness: handlers that compute for long leave turns for timers between calls", async () => {
   const burn = (ms: number) => {
     const end = performance.now() + ms;
     while (performance.now() < end);

@@ -49,7 +49,7 @@ function refusal(serve: (peer: RawPeer) => Promise<void>, options?: ConnectOptio
   return against(serve, (address) => assertRejects(() => connect(address, options), RpcError));
 }
 
-Deno.test("connect: sends the documented option, with what it was told", async () => {
+Deno.test("connect: sends the documented option line with the given options", async () => {
   const all = {
     codecType: "application/json",
     connectTimeout: 5_000,
@@ -97,7 +97,7 @@ Deno.test("connect: a refusal arrives with the server's code and message", async
   }
 });
 
-Deno.test("connect: a refusal before the option was read is one too", async () => {
+Deno.test("connect: a refusal sent before the option was read is reported too", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const serving = (async () => {
     using peer = RawPeer.of(await listener.accept());
@@ -127,14 +127,14 @@ const BAD_ANSWERS: [string, Uint8Array, RpcError["code"]][] = [
 ];
 
 for (const [what, line, code] of BAD_ANSWERS) {
-  Deno.test(`connect: a server that answers with ${what} is not followed`, async () => {
+  Deno.test(`connect: an answer with ${what} is refused`, async () => {
     const error = await refusal((peer) => peer.send(line).catch(() => {}));
     assertEquals([error.code, error.notStarted], [code, true], error.message);
     assert(error.message.length < 300, error.message);
   });
 }
 
-Deno.test("connect: a server that says nothing is given up after connectTimeout", async () => {
+Deno.test("connect: a silent server is given up after connectTimeout", async () => {
   const began = performance.now();
   const error = await refusal(() => Promise.resolve(), { connectTimeout: 150 });
   const took = performance.now() - began;
@@ -156,7 +156,7 @@ Deno.test("connect: a byte now and then does not extend connectTimeout", async (
   assertEquals(error.code, "unavailable");
 });
 
-Deno.test("connect: a server that ends or closes in place of an answer is unavailable", async () => {
+Deno.test("connect: a server that ends the connection instead of answering is unavailable", async () => {
   const ways: ((peer: RawPeer) => Promise<void>)[] = [
     (peer) => peer.end(),
     (peer) => Promise.resolve(peer.close()),
@@ -173,7 +173,7 @@ Deno.test("connect: a server that ends or closes in place of an answer is unavai
   }
 });
 
-Deno.test("connect: a server that goes on with anything but frames costs the call, and is told", async () => {
+Deno.test("connect: anything but frames after the answer fails the call, and the server receives the reason", async () => {
   await against(async (peer) => {
     await peer.send(answer());
     assertEquals((await peer.frame())?.header.slice(0, 3), headerOf.call(1, "A.b"));

@@ -50,7 +50,7 @@ Deno.test("handshake: the answer has the fields of the protocol and never the to
   }
 });
 
-Deno.test("handshake: every accepted vector is let in, and can call", async () => {
+Deno.test("handshake: every accepted vector is accepted, and can call", async () => {
   await using at = await open();
   for (const vector of vectors.accepted) {
     using peer = await at.dial();
@@ -84,7 +84,7 @@ function longestEcho(sent: Uint8Array, message: string): number {
   return longest;
 }
 
-Deno.test("handshake: every refused vector gets one line with its code and then the end, and nobody else notices", async () => {
+Deno.test("handshake: every refused vector gets one line with its code and then the end, and other clients are unaffected", async () => {
   await using at = await open();
   using steady = await enter(at.port);
   let seq = 1;
@@ -101,7 +101,7 @@ Deno.test("handshake: every refused vector gets one line with its code and then 
   assertEquals(at.server.stats().connections, 1);
 });
 
-Deno.test("handshake: a long codec name or magic number comes back cut", async () => {
+Deno.test("handshake: a long codec name or magic number is truncated in the answer", async () => {
   await using at = await open();
   for (const fields of [{ codecType: "☺".repeat(1_000) }, { magicNumber: "x".repeat(3_000) }]) {
     using peer = await at.dial();
@@ -151,7 +151,7 @@ Deno.test("handshake: 16 calls of 64 KiB before the answer are all answered", as
   assertEquals(replies.map((reply) => (bodyOf(reply) as Uint8Array).at(-1)), replies.map((_, i) => i));
 });
 
-Deno.test("handshake: calls sent along with an option that is refused are not started", async () => {
+Deno.test("handshake: calls sent with a refused option are not started", async () => {
   await using at = await open();
   using peer = await at.dial();
   await peer.send('{"magicNumber":3927900,"version":2}\n', call(1, "Echo.echo"));
@@ -159,7 +159,7 @@ Deno.test("handshake: calls sent along with an option that is refused are not st
   assertEquals(at.server.stats().methods[0]!.calls, 0);
 });
 
-Deno.test("handshake: whoever says nothing is refused after handshakeTimeout", async () => {
+Deno.test("handshake: a silent client is refused after handshakeTimeout", async () => {
   await using at = await open({ handshakeTimeout: 150 });
   const began = performance.now();
   using peer = await at.dial();
@@ -182,7 +182,7 @@ Deno.test("handshake: a byte now and then does not extend its time", async () =>
   assert(sent > 2, `${sent} bytes`);
 });
 
-Deno.test("handshake: whoever is still sending when it is refused may finish, and is not reset", async () => {
+Deno.test("handshake: a client that is still sending when it is refused may finish, and is not reset", async () => {
   await using at = await open();
   using peer = await at.dial();
   await peer.send("no\n");
@@ -192,7 +192,7 @@ Deno.test("handshake: whoever is still sending when it is refused may finish, an
   await until(() => at.server.stats().refused === 1, "the refusal to be counted");
 });
 
-Deno.test("handshake: whoever does not go after its refusal is cut off", async () => {
+Deno.test("handshake: a client that does not close after its refusal is cut off", async () => {
   await using at = await open({ handshakeTimeout: 50 });
   using silent = await at.dial();
   assertEquals((await refused(silent)).code, "deadline_exceeded");
@@ -215,7 +215,7 @@ async function untilWriteFails(peer: RawPeer): Promise<void> {
   }
 }
 
-Deno.test("handshake: 200 peers that end, reset or stay silent leave nothing behind", async () => {
+Deno.test("handshake: 200 peers that end, reset or stay silent leak nothing", async () => {
   await using at = await open({ handshakeTimeout: 150 });
   using steady = await enter(at.port);
   const half = bytes('{"magicNumber":');
@@ -235,7 +235,7 @@ Deno.test("handshake: 200 peers that end, reset or stay silent leave nothing beh
   // That neither sockets nor timers are left is what the test runner sees to, once the server is closed.
 });
 
-Deno.test("handshake: one connection too many is refused, and there is room again when another goes", async () => {
+Deno.test("handshake: a connection above the limit is refused, and there is room again when another ends", async () => {
   await using at = await open({ maxConnections: 2 });
   using first = await enter(at.port);
   using second = await enter(at.port);
@@ -264,7 +264,7 @@ Deno.test("handshake: a peer in its handshake counts as a connection, and makes 
   assertEquals(at.server.stats().refusals.maxConnections, 2);
 });
 
-Deno.test("handshake: a server that ends tells those who are still in theirs", async () => {
+Deno.test("handshake: a server that shuts down refuses clients that are still in their handshake", async () => {
   await using at = await open();
   using silent = await at.dial();
   using half = await at.dial();
@@ -278,7 +278,7 @@ Deno.test("handshake: a server that ends tells those who are still in theirs", a
   await soon(ended, "the server's end");
 });
 
-Deno.test("handshake: a client that takes 256 bytes gets no longer frame, errors included", async () => {
+Deno.test("handshake: a client with a maxFrameBytes of 256 gets no longer frame, errors included", async () => {
   const server = new Server();
   server.register("Odd", {
     fail: () => {
@@ -310,7 +310,7 @@ Deno.test("handshake: a client that takes 256 bytes gets no longer frame, errors
   ]);
 });
 
-Deno.test("handshake: a client that does not say takes 4 MiB, whatever the server takes", async () => {
+Deno.test("handshake: a client without maxFrameBytes gets frames of up to 4 MiB, whatever the server accepts", async () => {
   for (const maxFrameBytes of [65_536, 8_388_608]) {
     const server = new Server({ maxFrameBytes });
     server.register("Large", { make: (length: number) => new Uint8Array(length) });

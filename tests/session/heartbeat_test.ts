@@ -39,7 +39,7 @@ function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, 
   return { heartbeat, said, written, frameWriter, pings };
 }
 
-Deno.test("heartbeat: a silent peer is asked, then given up", () => {
+Deno.test("heartbeat: a silent peer is pinged, then given up", () => {
   const { heartbeat, said, pings } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
   assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [35_000, 30_000, 1_000]);
   assertEquals(pings(35_000, 44_999, false, false), [35_000]);
@@ -55,7 +55,7 @@ Deno.test("heartbeat: pings keep their interval, however long the timeout is", (
   assertEquals(said.filter((word) => word !== "quiet"), []);
 });
 
-Deno.test("heartbeat: while a call waits a silent peer is asked once a silence, less and less often", () => {
+Deno.test("heartbeat: while a call waits a silent peer is pinged less and less often", () => {
   const { heartbeat, pings } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
   assertEquals([heartbeat.watching, heartbeat.watch(10_000), heartbeat.watching], [false, 11_000, true]);
   assertEquals(pings(11_000, 200_000, true, true), [
@@ -89,7 +89,7 @@ Deno.test("heartbeat: a peer is not blamed for the time in which this process wa
   assertEquals(said.at(-1), "silent for 100000");
 });
 
-Deno.test("heartbeat: a peer is asked before anything is sent once either side may have given it up", () => {
+Deno.test("heartbeat: a peer is pinged before anything is sent if either side may have given it up", () => {
   for (const [peerInterval, trusted] of [[undefined, 31_000], [2_000, 3_000]] as const) {
     const limits = { heartbeatInterval: 30_000, heartbeatTimeout: 10_000 };
     const { heartbeat, written } = heart(limits, peerInterval);
@@ -107,7 +107,7 @@ Deno.test("heartbeat: a peer is asked before anything is sent once either side m
   }
 });
 
-Deno.test("heartbeat: a peer is asked after this system was suspended, when only the date has gone on", () => {
+Deno.test("heartbeat: a peer is pinged after a suspension that only the wall clock shows", () => {
   const { heartbeat, written } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
   const dateNow = Date.now;
   try {
@@ -131,7 +131,7 @@ Deno.test("heartbeat: a peer that has ended its side is pinged every second", ()
   assertEquals([heartbeat.probe(20_000), written.length > 0], [21_000, true]);
 });
 
-Deno.test("heartbeat: an interval of 0 never asks, whatever there is to doubt", () => {
+Deno.test("heartbeat: an interval of 0 never pings", () => {
   const { heartbeat, said, written } = heart({ heartbeatInterval: 0, heartbeatTimeout: 1 });
   assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [Infinity, Infinity, Infinity]);
   assertEquals(heartbeat.watching, true);

@@ -46,7 +46,7 @@ function hanging() {
   return { c, started: started.promise, aborted: aborted.promise };
 }
 
-Deno.test("inherit: the deadline shrinks over hops, and the last server is told what remains", async () => {
+Deno.test("inherit: the deadline shrinks over hops, and the last server receives what remains", async () => {
   await using servers = await row({ c: (_, { deadline }) => deadline - performance.now() });
   const left = await servers.client.call<number>("S.a", null, { timeout: 5_000 });
   assert(left > 0 && left <= 5_000, `${left} ms`);
@@ -90,7 +90,7 @@ Deno.test("inherit: a call whose outer deadline has passed is not started", asyn
   assertEquals([error.notStarted, started], [true, 0]);
 });
 
-Deno.test("inherit: the trace goes on, other metadata does not", async () => {
+Deno.test("inherit: the trace is inherited, other metadata are not", async () => {
   await using servers = await row({ c: (_, { metadata }) => [...metadata] });
   const metadata = {
     traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -99,7 +99,7 @@ Deno.test("inherit: the trace goes on, other metadata does not", async () => {
   assertEquals(await servers.client.call("S.a", null, { metadata }), [["traceparent", metadata.traceparent]]);
 });
 
-Deno.test("inherit: what is detached goes on when the caller has gone, and has a deadline of its own", async () => {
+Deno.test("inherit: a detached call outlives its caller's, and has a deadline of its own", async () => {
   const { c, started, aborted } = hanging();
   const stop = new AbortController();
   let deadline = 0;
@@ -120,7 +120,7 @@ Deno.test("inherit: what is detached goes on when the caller has gone, and has a
   assertEquals((await aborted).code, "canceled");
 });
 
-Deno.test("inherit: calls side by side do not take each other's context", async () => {
+Deno.test("inherit: concurrent calls do not share their context", async () => {
   await using servers = await row({ c: (_, { metadata }) => metadata.get("traceparent") });
   await Promise.all(Array.from({ length: 200 }, async (_, i) => {
     const metadata = { traceparent: `trace-${i}` };
@@ -128,7 +128,7 @@ Deno.test("inherit: calls side by side do not take each other's context", async 
   }));
 });
 
-Deno.test("inherit: what ends a call runs within that call, also when another call's time set the timer", async () => {
+Deno.test("inherit: abort listeners run in the context of their call, also when another call set the timer", async () => {
   await using server = new Server({ handleTimeout: 100 }).register("S", {
     // It sets the timer that all of the server's connections share.
     first: (_: unknown, { peer }: CallContext) => peer.call("C.never", null, { timeout: 50 }).catch(() => {}),

@@ -30,7 +30,7 @@ function count(all: unknown[], one: unknown): number {
   return all.filter((each) => each === one).length;
 }
 
-overBoth("overload: calls that have run out of time in the queue are not started", async (open) => {
+overBoth("overload: calls that expired in the queue are not started", async (open) => {
   await using wire = await open(BURN);
   const { peer } = wire;
   await peer.send(...Array.from({ length: 200 }, (_, i) => call(2 * i + 1, "Burn.burn", 5, 50)));
@@ -45,7 +45,7 @@ overBoth("overload: calls that have run out of time in the queue are not started
   assertGreater(expired, 0);
 });
 
-overBoth("overload: a queue that stays is shortened by refusals that say when to try again", async (open) => {
+overBoth("overload: a persistent queue is shortened by refusals with retryAfter", async (open) => {
   await using wire = await open(BURN, { maxQueueTime: 50, maxInFlight: 16 });
   const { peer } = wire;
   await peer.send(...Array.from({ length: 400 }, (_, i) => call(2 * i + 1, "Burn.burn", 10)));
@@ -66,7 +66,7 @@ overBoth("overload: a queue that stays is shortened by refusals that say when to
   await assertLives(peer, 801);
 });
 
-overBoth("overload: a burst that passes is no overload", async (open) => {
+overBoth("overload: a short burst is not refused", async (open) => {
   await using wire = await open(BURN, { maxQueueTime: 20 });
   await wire.peer.send(...Array.from({ length: 100 }, (_, i) => call(2 * i + 1, "Burn.burn", 2)));
   assertEquals(outcomes(await wire.peer.frames(100)), Array(100).fill("ok"));
@@ -74,7 +74,7 @@ overBoth("overload: a burst that passes is no overload", async (open) => {
 });
 
 overBoth(
-  "overload: handlers at work are counted over all connections, also of those that are gone",
+  "overload: running handlers are counted over all connections, also closed ones",
   async (open) => {
     const gates: PromiseWithResolvers<unknown>[] = [];
     const wait = () => {
@@ -129,7 +129,7 @@ for (const [what, make] of FLOODS) {
   });
 }
 
-overBoth("flood: calls that are opened and canceled at once are a flood, too", async (open) => {
+overBoth("flood: calls that are opened and canceled at once count as a flood", async (open) => {
   const wait = (_: unknown, { signal }: { signal: AbortSignal }) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
   await using wire = await open({ ...ECHO, Slow: { wait } }, { maxUselessFrames: 1_000 });
@@ -143,7 +143,7 @@ overBoth("flood: calls that are opened and canceled at once are a flood, too", a
   await until(() => wire.stats("Slow.wait").inFlight === 0, "all to return");
 });
 
-overBoth("flood: answered calls make up for pings", async (open) => {
+overBoth("flood: answered calls compensate for pings", async (open) => {
   await using wire = await open(ECHO, { maxUselessFrames: 100 });
   const { peer } = wire;
   const mixed = Array.from({ length: 2_000 }, (_, n) => [ping(n + 1), call(2 * n + 1, "Echo.echo", n)]);
@@ -156,7 +156,7 @@ overBoth("flood: answered calls make up for pings", async (open) => {
   assertEquals(wire.limits().uselessFrames, 0);
 });
 
-Deno.test("FloodLimiter: holds what it may, leaks as much a second, and is filled by nothing useful", () => {
+Deno.test("FloodLimiter: tolerates its burst, drains at its rate, and is not filled by useful frames", () => {
   const limiter = new FloodLimiter(10);
   limiter.leak(0);
   for (let i = 0; i < 10; i++) limiter.charge();
@@ -176,7 +176,7 @@ Deno.test("FloodLimiter: holds what it may, leaks as much a second, and is fille
   assertThrows(() => limiter.charge());
 });
 
-Deno.test("CoDel: bears a wait that passes, refuses while one stays, and takes up again", () => {
+Deno.test("CoDel: tolerates a short wait, refuses during a persistent one, and recovers", () => {
   const gate = new CoDel(100);
   assert(gate.admits(100, 1_000, 1_000));
   for (let now = 2_000; now <= 3_000; now += 10) assert(gate.admits(150, 1_000, now));
@@ -190,7 +190,7 @@ Deno.test("CoDel: bears a wait that passes, refuses while one stays, and takes u
   assert(!gate.admits(200, 1_000, 7_001));
 });
 
-Deno.test("CoDel: refuses whose caller has less time left than has been waited, and nobody if it is off", () => {
+Deno.test("CoDel: refuses calls that have waited longer than they have left, and none if it is off", () => {
   const gate = new CoDel(5_000);
   assert(gate.admits(200, 200, 1));
   assert(!gate.admits(201, 200, 2));
@@ -199,7 +199,7 @@ Deno.test("CoDel: refuses whose caller has less time left than has been waited, 
   for (let now = 0; now < 10_000; now += 100) assert(off.admits(now, 1, now));
 });
 
-Deno.test("retryAfter: travels with a refusal and with a handler's own error", async () => {
+Deno.test("retryAfter: is sent with a refusal and with a handler's own error", async () => {
   const busy = () => {
     throw new RpcError("resource_exhausted", "Busy", { retryAfter: 1_499.2 });
   };

@@ -64,31 +64,34 @@ testSession(
   },
 );
 
-testSession("each kind of wrong name has an error of its own, and the connection lives on", async (open) => {
-  await using pair = await open();
-  const wrong = {
-    "X.echo": 'There is no service "X"',
-    "S.nope": 'Service "S" has no method "nope"',
-    "S.constructor": 'Service "S" has no method "constructor"',
-    "S.__proto__": 'Service "S" has no method "__proto__"',
-    "__proto__.toString": 'There is no service "__proto__"',
-    "echo": "expected a name of the form Service.method",
-    "": "expected a name of the form Service.method",
-    ".": "expected a name of the form Service.method",
-    "S.": "expected a name of the form Service.method",
-    ".echo": "expected a name of the form Service.method",
-    "S.echo.more": 'There is no service "S.echo"',
-    "s.echo": 'There is no service "s"',
-    [`${"x".repeat(10_000)}.y`]: `There is no service "${"x".repeat(64)}…"`,
-  };
-  for (const [name, message] of Object.entries(wrong)) {
-    const error = await fails(callOver(pair.dialled, name), "unimplemented", message);
-    assertEquals([error.remote, error.notStarted], [true, true]);
-    assert(error.message.length < 200);
-  }
-  assertEquals(await pair.call("echo", 1), 1);
-  assertEquals(pair.started, 1);
-});
+testSession(
+  "each kind of wrong name has an error of its own, and the connection stays open",
+  async (open) => {
+    await using pair = await open();
+    const wrong = {
+      "X.echo": 'There is no service "X"',
+      "S.nope": 'Service "S" has no method "nope"',
+      "S.constructor": 'Service "S" has no method "constructor"',
+      "S.__proto__": 'Service "S" has no method "__proto__"',
+      "__proto__.toString": 'There is no service "__proto__"',
+      "echo": "expected a name of the form Service.method",
+      "": "expected a name of the form Service.method",
+      ".": "expected a name of the form Service.method",
+      "S.": "expected a name of the form Service.method",
+      ".echo": "expected a name of the form Service.method",
+      "S.echo.more": 'There is no service "S.echo"',
+      "s.echo": 'There is no service "s"',
+      [`${"x".repeat(10_000)}.y`]: `There is no service "${"x".repeat(64)}…"`,
+    };
+    for (const [name, message] of Object.entries(wrong)) {
+      const error = await fails(callOver(pair.dialled, name), "unimplemented", message);
+      assertEquals([error.remote, error.notStarted], [true, true]);
+      assert(error.message.length < 200);
+    }
+    assertEquals(await pair.call("echo", 1), 1);
+    assertEquals(pair.started, 1);
+  },
+);
 
 testSession("a side without methods answers that it has none", async (open) => {
   await using pair = await open();
@@ -185,7 +188,7 @@ const THROWS: Record<string, () => unknown> = {
   }),
 };
 
-testSession("whatever a handler throws is one internal error that tells nothing", async (open) => {
+testSession("any error thrown by a handler is one internal error without details", async (open) => {
   const logged: unknown[] = [];
   await using pair = await open({
     methods: { ...THROWS, logged: () => logged.length },

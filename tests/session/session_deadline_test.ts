@@ -58,7 +58,7 @@ for (
   });
 }
 
-testSession("a signal that is asked for late has aborted already", async (open) => {
+testSession("a signal that is first read after the abort has aborted", async (open) => {
   const gate = Promise.withResolvers<void>();
   let reason: unknown;
   await using pair = await open({
@@ -187,7 +187,7 @@ testSession(
 );
 
 testSession(
-  "a call that waits for room ends at its deadline or by its signal, others go on",
+  "a call that waits for room ends at its deadline or by its signal, others continue",
   async (open) => {
     const gate = Promise.withResolvers<string>();
     await using pair = await open({ methods: { hold: () => gate.promise }, limits: { maxInFlight: 16 } });
@@ -238,7 +238,7 @@ testSession("a handler that ends just as time runs out gives one outcome, 4 000 
 });
 
 testSession(
-  "timeouts longer than timers can wait, and than frames can say, are no timeouts at once",
+  "timeouts longer than timers or frames can express do not expire at once",
   async (open) => {
     await using pair = await open({
       methods: { left: (_, { deadline }) => deadline - performance.now() },
@@ -254,7 +254,7 @@ testSession(
   },
 );
 
-testSession("a handler that calls on has less time to hand on than it was given", async (open) => {
+testSession("a call made by a handler has less time left than the handler", async (open) => {
   await using pair = await open({ callbacks: { left: (_, { deadline }) => deadline - performance.now() } });
   pair.table.register("Relay", {
     relay: async (_: unknown, { deadline }: { deadline: number }) => {
@@ -268,7 +268,7 @@ testSession("a handler that calls on has less time to hand on than it was given"
   assert(given! <= 300 && handedOn! < given! - 25, `${given} ms, then ${handedOn} ms`);
 });
 
-testSession("a handler that ends after its time was up is not answered twice", async (open) => {
+testSession("a handler that ends after its deadline is not answered twice", async (open) => {
   const gate = Promise.withResolvers<string>();
   await using pair = await open({
     methods: {

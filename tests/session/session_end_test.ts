@@ -53,7 +53,7 @@ testSession("a lost connection settles every call at once, on both sides", async
 });
 
 testSession(
-  "a call that is cut after the other side drained is not told of a lost connection",
+  "a call that is cut after the other side drained does not report a lost connection",
   async (open) => {
     const waiting = new Patient();
     await using pair = await open({ methods: { wait: waiting.wait }, callbacks: { wait: waiting.wait } });
@@ -98,7 +98,7 @@ testSession("a failed write fails the calls, those after it too, and ends the co
   await pair.dialled.closed;
 });
 
-testSession("drain() lets every call that was taken up finish, and takes no more", async (open) => {
+testSession("drain() lets every accepted call finish, and accepts no more", async (open) => {
   const gate = Promise.withResolvers<string>();
   await using pair = await open({ methods: { later: () => gate.promise }, callbacks: { echo: (n) => n } });
   const calls = Array.from({ length: 100 }, () => pair.call("later"));
@@ -164,7 +164,7 @@ testSession(
   },
 );
 
-testSession("drain() lets the handlers of calls that were taken up call back", async (open) => {
+testSession("drain() lets the handlers of accepted calls call back", async (open) => {
   const { gate, shown, methods, callbacks } = twice();
   await using pair = await open({ methods, callbacks });
   const calls = [1, 3, 5].map((n) => pair.call("ask", n));

@@ -93,7 +93,7 @@ testSession("an argument that a handler keeps is not overwritten by what comes a
 });
 
 testSession(
-  "calls beyond the announced limit wait and are all answered; the room comes back whole",
+  "calls above the announced limit wait and are all answered; all slots are freed",
   async (open) => {
     let running = 0, most = 0;
     await using pair = await open({
@@ -116,7 +116,7 @@ testSession(
 );
 
 testSession(
-  "a side that was not told the limit is refused beyond it, and the room comes back whole",
+  "a side that does not know the limit is refused above it; all slots are freed",
   async (open) => {
     const gate = Promise.withResolvers<string>();
     await using pair = await open({ callbacks: { hold: () => gate.promise }, limits: { maxInFlight: 16 } });

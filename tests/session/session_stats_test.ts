@@ -13,7 +13,7 @@ import { until } from "../support/waiting.ts";
 
 const FIRST = { itemCredit: 64, byteCredit: 262_144 };
 
-Deno.test("stream stats: the sending end counts what has left, and says what it waits for", async () => {
+Deno.test("stream stats: the sender counts sent items, and says what it waits for", async () => {
   let room = false;
   const flow = new SendStream({ hasRoom: () => room, streaming: () => {}, writeItem: () => 10 });
   const waitsFor = () => flow.stats().waitsFor;
@@ -50,7 +50,7 @@ Deno.test("stream stats: the sending end counts what has left, and says what it 
   assertEquals([await sent, waitsFor()], [false, "nothing"]);
 });
 
-Deno.test("stream stats: the receiving end counts what has come, through every grant of credit", async () => {
+Deno.test("stream stats: the receiver counts received items, through every grant of credit", async () => {
   const flow = new RecvStream();
   flow.attach({ grant: () => {}, consumerLeft: () => {} });
   assertEquals(flow.stats(), { items: 0, bytes: 0, ...FIRST, waiting: 0, waitsFor: "handler" });
@@ -90,7 +90,7 @@ Deno.test("stream stats: the receiving end counts what has come, through every g
   assertEquals([flow.stats().waiting, flow.stats().waitsFor], [0, "nothing"]);
 });
 
-testSession("tells how it stands, and which calls it is answering", async (open) => {
+testSession("stats: the state of a session and the calls that it is answering", async (open) => {
   const patient = new Patient();
   const back = new Patient();
   const methods = {

@@ -6,7 +6,7 @@ import { type Args, Endless, idle, taken, upTo } from "../support/stream_sources
 import { soon, until } from "../support/waiting.ts";
 
 for (const how of ["break", "throw", "return"]) {
-  testSession(`a consumer that leaves by ${how} stops the producer, and nothing is left`, async (open) => {
+  testSession(`a consumer that leaves by ${how} stops the producer, and leaks nothing`, async (open) => {
     const endless = new Endless();
     await using pair = await open({ methods: { endless: endless.run } });
     const stream = pair.stream<number>("endless");
@@ -46,7 +46,7 @@ testSession("a deadline holds over a whole stream, at both ends", async (open) =
 });
 
 testSession(
-  "a handler's time is up while its stream waits for a consumer that takes nothing",
+  "a handler's deadline passes while its stream waits for a consumer that takes nothing",
   async (open) => {
     const endless = new Endless();
     await using pair = await open({ methods: { endless: endless.run }, handleTimeout: 80 });
@@ -79,7 +79,7 @@ testSession("a signal ends a stream at once, whatever has arrived", async (open)
 });
 
 testSession(
-  "a call whose source hangs can be canceled, and leaves nothing at the other side",
+  "a call whose source hangs can be canceled, and leaks nothing on the other side",
   async (open) => {
     await using pair = await open({ methods: { eat: async (args: Args) => void await taken(args) } });
     const hung = Promise.withResolvers<void>();
@@ -129,7 +129,7 @@ testSession(
   },
 );
 
-testSession("a call counts until the finally of what it streamed is done", async (open) => {
+testSession("a call counts until the finally block of its stream is done", async (open) => {
   const cleaning = Promise.withResolvers<void>();
   await using pair = await open({
     methods: {
@@ -152,7 +152,7 @@ testSession("a call counts until the finally of what it streamed is done", async
 });
 
 testSession(
-  "a stream that is left just as it ends is owed nothing more, and a drain gets done",
+  "a stream that is left just as it ends leaves nothing pending, and a drain completes",
   async (open) => {
     for (let hops = 0; hops < 40; hops++) {
       await using pair = await open({
@@ -174,7 +174,7 @@ testSession(
   },
 );
 
-testSession("a stream that a handler returns when nobody wants it any more is cancelled", async (open) => {
+testSession("a stream that a handler returns after its call was canceled is canceled", async (open) => {
   const gate = Promise.withResolvers<void>();
   let cancelled = 0;
   await using pair = await open({

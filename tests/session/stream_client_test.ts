@@ -29,7 +29,7 @@ Deno.test("stream: a client and a server stream in all four shapes", async () =>
   assertEquals(link.counts("up"), { calls: 2, errors: 0, inFlight: 0 });
 });
 
-Deno.test("stream: leaving it frees both sides, and the connection goes on", async () => {
+Deno.test("stream: leaving it frees both sides, and the connection stays open", async () => {
   const endless = new Endless();
   await using link = await Link.open({ endless: endless.run, ok: () => "ok" });
   for await (const i of link.client.stream<number>("S.endless")) if (i === 3) break;
@@ -105,7 +105,7 @@ Deno.test("stream: shutdown aborts it when its grace is over", async () => {
   assertEquals(endless.reasons, ["unavailable"]);
 });
 
-Deno.test("stream: closing the client ends it behind what has arrived, and its handler hears of it", async () => {
+Deno.test("stream: closing the client ends it after what has arrived, and aborts its handler", async () => {
   const endless = new Endless();
   const seen = { produced: 0, finished: 0 };
   await using link = await Link.open({
@@ -146,7 +146,7 @@ Deno.test("stream: one that was not started goes to another server", async () =>
   gate.resolve();
 });
 
-Deno.test("stream: once items were taken it is not begun anew, not even if it is idempotent", async () => {
+Deno.test("stream: it is not restarted once items were taken, even if it is idempotent", async () => {
   let drop = () => {};
   const seen = { produced: 0, finished: 0 };
   await using fleet = await Fleet.open(1, () => ({ ticks: () => ticks(seen) }));
@@ -169,7 +169,7 @@ Deno.test("stream: once items were taken it is not begun anew, not even if it is
   await until(() => seen.finished === 1, "the end of the handler");
 });
 
-Deno.test("stream: arguments are not sent twice, though nobody has started the call", async () => {
+Deno.test("stream: arguments are not sent twice, though the call was not started", async () => {
   let connections = 0;
   await using refusing = new RawServer(async (conn) => {
     connections++;
@@ -203,7 +203,7 @@ Deno.test("stream: arguments are not sent twice, though nobody has started the c
   await until(() => finished === 2, "the finally of both sources");
 });
 
-Deno.test("stream: one that is left while its client still connects is over at once, and never sent", async () => {
+Deno.test("stream: leaving one while its client still connects ends it at once, and it is never sent", async () => {
   await using silent = new RawServer();
   await using client = await connect(new MultiServers([silent.address]), { connectTimeout: 60_000 });
   const items = client.stream("S.items");

@@ -6,7 +6,7 @@ import { fails, testSession } from "../support/session_pair.ts";
 import { type Args, Endless, idle, taken, ticks, upTo } from "../support/stream_sources.ts";
 import { until } from "../support/waiting.ts";
 
-testSession("a producer's error comes behind the items before it", async (open) => {
+testSession("a producer's error is delivered after the items before it", async (open) => {
   const failures: Record<string, () => unknown> = {
     error: async function* () {
       yield* [1, 2];
@@ -79,7 +79,7 @@ testSession("an item that cannot be sent fails its stream alone, and ends its pr
   assertEquals(finished, 4);
 });
 
-testSession("a lost connection ends streams with unavailable, behind what has arrived", async (open) => {
+testSession("a lost connection ends streams with unavailable, after what has arrived", async (open) => {
   const seen = { produced: 0, finished: 0 };
   const endless = new Endless();
   const failed = Promise.withResolvers<RpcError>();
@@ -139,7 +139,7 @@ testSession("an answer before the end of the arguments ends their source", async
   assertEquals(await pair.call("echo", "lives"), "lives");
 });
 
-testSession("a source that throws fails its call, and its handler hears of it", async (open) => {
+testSession("a source that throws fails its call, and aborts its handler", async (open) => {
   const heard: string[] = [];
   await using pair = await open({
     methods: {
@@ -172,7 +172,7 @@ testSession("a source that throws fails its call, and its handler hears of it", 
   await idle(pair);
 });
 
-testSession("a call that fails with its first item leaves nothing at its signal", async (open) => {
+testSession("a call that fails at its first item leaves no listener on its signal", async (open) => {
   await using pair = await open();
   const { signal } = new AbortController();
   let listeners = 0;

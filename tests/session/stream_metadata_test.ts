@@ -22,7 +22,7 @@ async function watched(stream: AsyncIterable<unknown>, metadata: Entries) {
   return { during, error, metadata: [...metadata] };
 }
 
-testSession("what a handler sets until its stream ends comes with the end, and not before", async (open) => {
+testSession("metadata that a handler sets until its stream ends arrive with the end", async (open) => {
   const early = ({ replyMetadata }: CallContext) => void replyMetadata.set("early", "e");
   const late = ({ replyMetadata }: CallContext) => void replyMetadata.set("late", new Uint8Array([1, 2]));
   await using pair = await open({
@@ -103,28 +103,31 @@ testSession("a stream that fails brings its metadata with the error", async (ope
   }
 });
 
-testSession("metadata are seen at the end of the loop, though the end came long before", async (open) => {
-  await using pair = await open({
-    methods: {
-      *three(_, { replyMetadata }) {
-        yield* [1, 2, 3];
-        replyMetadata.set("rows", "3");
+testSession(
+  "metadata are visible at the end of the loop, though the end arrived long before",
+  async (open) => {
+    await using pair = await open({
+      methods: {
+        *three(_, { replyMetadata }) {
+          yield* [1, 2, 3];
+          replyMetadata.set("rows", "3");
+        },
       },
-    },
-  });
-  const metadata: Entries = new Map();
-  const stream = pair.stream<number>("three", null, {}, metadata);
-  assertEquals((await stream.next()).value, 1);
-  await idle(pair);
-  for (const value of [2, 3]) {
-    assertEquals([(await stream.next()).value, metadata.size], [value, 0]);
-  }
-  await turn();
-  assertEquals(metadata.size, 0);
-  assertEquals([(await stream.next()).done, metadata.get("rows")], [true, "3"]);
-  assertEquals((await stream.next()).done, true);
-  assertEquals(metadata.size, 1);
-});
+    });
+    const metadata: Entries = new Map();
+    const stream = pair.stream<number>("three", null, {}, metadata);
+    assertEquals((await stream.next()).value, 1);
+    await idle(pair);
+    for (const value of [2, 3]) {
+      assertEquals([(await stream.next()).value, metadata.size], [value, 0]);
+    }
+    await turn();
+    assertEquals(metadata.size, 0);
+    assertEquals([(await stream.next()).done, metadata.get("rows")], [true, "3"]);
+    assertEquals((await stream.next()).done, true);
+    assertEquals(metadata.size, 1);
+  },
+);
 
 testSession("a stream that is left or canceled has no metadata, wherever its end was", async (open) => {
   await using pair = await open({
@@ -198,7 +201,7 @@ testSession("a stream whose metadata are not allowed, or too large, ends with an
 });
 
 testSession(
-  "a method that answers a stream's caller with one value brings the metadata of that",
+  "a method that answers a stream's caller with one value sends that reply's metadata",
   async (open) => {
     await using pair = await open({
       methods: {
@@ -217,7 +220,7 @@ testSession(
   },
 );
 
-testSession("what a handler sets when its stream is over is no longer sent", async (open) => {
+testSession("metadata set after the stream has ended are not sent", async (open) => {
   let context: CallContext | undefined;
   await using pair = await open({
     methods: {

@@ -62,7 +62,7 @@ testSession("streams may be empty, in either direction and in both", async (open
   await idle(pair);
 });
 
-testSession("whatever can be iterated is streamed, and what is a value stays one", async (open) => {
+testSession("iterables are streamed, and values stay one value", async (open) => {
   const methods = {
     generator: function* () {
       yield* [1, 2, 3];
@@ -103,7 +103,7 @@ testSession("whatever can be iterated is streamed, and what is a value stays one
   await idle(pair);
 });
 
-testSession("items of no value and null are items", async (open) => {
+testSession("undefined and null are items", async (open) => {
   const values = [undefined, null, 0, "", false];
   await using pair = await open({ methods: { values: () => values.values(), back: (args: Args) => args } });
   assertEquals((await taken(pair.stream("values"))).items, values);

@@ -11,7 +11,7 @@ import { answering, assertTold, take } from "../support/wire_answering.ts";
 import { assertGoAway, pingPong } from "../support/wire_harness.ts";
 
 answering(
-  "answered: an item that cannot be decoded is data_loss behind those before it, and Cancel",
+  "answered: an item that cannot be decoded is data_loss after the items before it, and Cancel",
   async (open_) => {
     await using at = await open_();
     const stream = at.stream("Far.away", null, { timeout: Infinity });
@@ -39,7 +39,7 @@ answering("answered: Items and then Error give the items, then the error", async
   await assertTold(at.peer);
 });
 
-answering("answered: a Reply behind Items breaks the protocol", async (open_) => {
+answering("answered: a Reply after Items breaks the protocol", async (open_) => {
   await using at = await open_();
   const stream = at.stream("Far.away");
   const first = stream.next();
@@ -167,7 +167,7 @@ answering("answered: arguments are Items and one End, and a source that fails is
   ]);
 });
 
-answering("answered: leaving a stream sends one Cancel, and what still comes is ignored", async (open_) => {
+answering("answered: leaving a stream sends one Cancel, and later frames are ignored", async (open_) => {
   await using at = await open_();
   const stream = at.stream("Far.away");
   const first = stream.next();
@@ -182,7 +182,7 @@ answering("answered: leaving a stream sends one Cancel, and what still comes is 
   await assertTold(at.peer, headerOf.cancel(1));
 });
 
-answering("answered: the end of the connection ends a stream behind what has come", async (open_) => {
+answering("answered: the end of the connection ends a stream after the items that arrived", async (open_) => {
   for (const how of ["end", "goaway"]) {
     await using at = await open_();
     const stream = at.stream("Far.away");
@@ -198,7 +198,7 @@ answering("answered: the end of the connection ends a stream behind what has com
   }
 });
 
-answering("answered: a drain lets a stream finish that was taken up, Credit included", async (open_) => {
+answering("answered: a drain lets an accepted stream finish, Credit included", async (open_) => {
   await using at = await open_();
   const stream = at.stream("Far.away");
   const first = stream.next();
@@ -232,7 +232,7 @@ answering(
   },
 );
 
-answering("answered: who was told GoAway ends as soon as its last call is settled", async (open_) => {
+answering("answered: a peer that received GoAway ends as soon as its last call is settled", async (open_) => {
   for (const settle of ["reply", "error", "end", "leave"]) {
     await using at = await open_();
     const leaving = new AbortController();

@@ -61,7 +61,7 @@ overBoth("calls: answers come in the order in which handlers finish, each with i
   assertEquals(replies.map(bodyOf), order.map((seq) => seq * 1_000));
 });
 
-overBoth("calls: whatever a handler throws is one error, and what is private stays so", async (open) => {
+overBoth("calls: any error thrown by a handler is one internal error without details", async (open) => {
   const nasty = {
     get message() {
       throw new Error("a secret");
@@ -124,7 +124,7 @@ overBoth("calls: a canceled call aborts its handler and is not answered", async 
   assertEquals((await peer.frame())?.header, headerOf.reply(3));
 });
 
-overBoth("calls: a signal that is first asked for after the abort has aborted", async (open) => {
+overBoth("calls: a signal that is first read after the abort has aborted", async (open) => {
   const { services, waiting, contexts } = gated();
   await using wire = await open(services);
   await wire.peer.send(call(1, "Slow.call"), cancel(1));
@@ -135,7 +135,7 @@ overBoth("calls: a signal that is first asked for after the abort has aborted", 
 });
 
 overBoth(
-  "calls: a call too many is refused as not started, at once, and there is room again afterwards",
+  "calls: a call above the limit is refused at once as not started, and there is room again afterwards",
   async (open) => {
     const { services, waiting } = gated();
     await using wire = await open(services, { maxInFlight: 16 });
@@ -161,7 +161,7 @@ overBoth(
   },
 );
 
-overBoth("calls: a canceled call holds its place until its handler returns", async (open) => {
+overBoth("calls: a canceled call holds its slot until its handler returns", async (open) => {
   const { services, waiting } = gated();
   await using wire = await open(services, { maxInFlight: 16 });
   const { peer } = wire;
@@ -175,7 +175,7 @@ overBoth("calls: a canceled call holds its place until its handler returns", asy
   for (const gate of waiting) gate.resolve(0);
 });
 
-overBoth("calls: so does a call whose time is spent", async (open) => {
+overBoth("calls: an expired call holds its slot until its handler returns", async (open) => {
   const { services, waiting } = gated();
   await using wire = await open(services, { maxInFlight: 16 });
   const { peer } = wire;
@@ -190,7 +190,7 @@ overBoth("calls: so does a call whose time is spent", async (open) => {
 });
 
 overBoth(
-  "calls: a call is answered with deadline_exceeded when its timeout is spent, and its handler told",
+  "calls: a call is answered with deadline_exceeded when its timeout has passed, and its handler aborted",
   async (open) => {
     const { services, waiting, contexts } = gated();
     await using wire = await open(services);
@@ -210,7 +210,7 @@ overBoth(
 );
 
 overBoth(
-  "calls: of the caller's timeout and handleTimeout the shorter counts, and 0 is none",
+  "calls: the shorter of the caller's timeout and handleTimeout counts, and 0 is no timeout",
   async (open) => {
     const { services, waiting, contexts } = gated();
     await using wire = await open(services, { handleTimeout: 5_000 });
@@ -323,7 +323,7 @@ overBoth("calls: a peer that has ended its side is answered in full, then this s
   await wire.idle();
 });
 
-overBoth("calls: an end with nothing under way is answered with an end", async (open) => {
+overBoth("calls: an end without calls in flight is answered with an end", async (open) => {
   await using wire = await open(ECHO);
   await assertLives(wire.peer, 1);
   await wire.peer.end();
@@ -331,7 +331,7 @@ overBoth("calls: an end with nothing under way is answered with an end", async (
   await wire.idle();
 });
 
-overBoth("calls: a call and the end in one breath is answered", async (open) => {
+overBoth("calls: a call that arrives together with the end is answered", async (open) => {
   await using wire = await open(ECHO);
   for (let i = 0; i < 50; i++) {
     using peer = await wire.another();

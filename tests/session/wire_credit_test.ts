@@ -47,7 +47,7 @@ overBoth("wire: the bytes of a stream may fall below 0 by one Item, and must be 
   assertEquals(await pingPong(peer, 5), []);
 });
 
-overBoth("wire: Credit counts that comes before the handler has said that it streams", async (open_) => {
+overBoth("wire: Credit received before the handler starts its stream counts", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
@@ -58,7 +58,7 @@ overBoth("wire: Credit counts that comes before the handler has said that it str
   assertEquals(await pingPong(peer, 2), []);
 });
 
-overBoth("wire: Credit is given for what a handler takes, and not for what it does not", async (open_) => {
+overBoth("wire: Credit is granted for items that a handler takes, and not for others", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
@@ -126,7 +126,7 @@ overBoth(
   },
 );
 
-overBoth("wire: a stream's time is up while it waits for credit", async (open_) => {
+overBoth("wire: a stream's deadline passes while it waits for credit", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;

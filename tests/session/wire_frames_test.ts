@@ -106,7 +106,7 @@ overBoth("wire: a body that a handler keeps is not changed by what arrives later
   assertEquals([reply?.header, bodyOf(reply!)], [headerOf.reply(1), kept]);
 });
 
-overBoth("wire: frames are never torn by others, however slowly they are read", async (open) => {
+overBoth("wire: frames are never interleaved, however slowly they are read", async (open) => {
   const large = new Uint8Array(8_000_000).fill(0x5a);
   await using wire = await open({ ...ECHO, Large: { make: () => large } }, {
     peerMaxFrameBytes: 2 ** 24,
@@ -157,18 +157,21 @@ overBoth("wire: bodies of every size up to maxFrameBytes go there and back", asy
   await assertGoAway(peer, "resource_exhausted", seq - 2);
 });
 
-overBoth("wire: a reply over what the caller takes is an error, and the connection lives", async (open) => {
-  await using wire = await open({ ...ECHO, Large: { make: (n: number) => new Uint8Array(n) } }, {
-    peerMaxFrameBytes: 1_000,
-  });
-  const { peer } = wire;
-  await peer.send(call(1, "Large.make", 1_000 - 3 - 3), call(3, "Large.make", 1_000 - 3 - 3 + 1));
-  const [fits, tooLarge] = await peer.frames(2);
-  assertEquals([fits?.header, fits?.body.length], [headerOf.reply(1), 997]);
-  assertEquals(tooLarge?.header.slice(0, 3), headerOf.error(3, "resource_exhausted"));
-  assertEquals(tooLarge?.header.length, 4, "it was started");
-  await assertLives(peer, 5);
-});
+overBoth(
+  "wire: a reply larger than the caller accepts is an error, and the connection stays open",
+  async (open) => {
+    await using wire = await open({ ...ECHO, Large: { make: (n: number) => new Uint8Array(n) } }, {
+      peerMaxFrameBytes: 1_000,
+    });
+    const { peer } = wire;
+    await peer.send(call(1, "Large.make", 1_000 - 3 - 3), call(3, "Large.make", 1_000 - 3 - 3 + 1));
+    const [fits, tooLarge] = await peer.frames(2);
+    assertEquals([fits?.header, fits?.body.length], [headerOf.reply(1), 997]);
+    assertEquals(tooLarge?.header.slice(0, 3), headerOf.error(3, "resource_exhausted"));
+    assertEquals(tooLarge?.header.length, 4, "it was started");
+    await assertLives(peer, 5);
+  },
+);
 
 overBoth("wire: a value that the codec cannot carry is internal, and nothing of it is sent", async (open) => {
   const cyclic: unknown[] = [];
@@ -227,7 +230,7 @@ overBoth("wire: a body that cannot be decoded fails its call alone, as not start
 });
 
 overBoth(
-  "wire: a name that is none, an unknown service and an unknown method are three answers",
+  "wire: an invalid name, an unknown service and an unknown method are three errors",
   async (open) => {
     await using wire = await open({ ...ECHO, "a.b": { c: () => 1 } });
     const { peer } = wire;
@@ -305,7 +308,7 @@ overBoth("wire: every Ping gets a Pong with its number, between calls and amid t
 });
 
 overBoth(
-  "wire: frames for calls that are over or never were are ignored, where that is legal",
+  "wire: frames for finished or unknown calls are ignored where that is allowed",
   async (open) => {
     await using wire = await open(ECHO);
     const { peer } = wire;

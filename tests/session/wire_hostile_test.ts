@@ -22,7 +22,7 @@ overBoth("hostile: every malformed vector gets GoAway with its code, then the en
 });
 
 overBoth(
-  "hostile: calls before the fault are answered, and GoAway says which were taken up",
+  "hostile: calls before the fault are answered, and GoAway says which were accepted",
   async (open) => {
     await using wire = await open(ECHO);
     for (const vector of vectors.malformed) {
@@ -101,7 +101,7 @@ overBoth("hostile: numbers may have gaps, and go up to 2^53-1", async (open) => 
 });
 
 overBoth(
-  "hostile: only the first of two faults is reported, and nothing behind it is looked at",
+  "hostile: only the first of two faults is reported, and nothing after it is read",
   async (open) => {
     await using wire = await open(ECHO);
     await wire.peer.send(
@@ -114,14 +114,14 @@ overBoth(
   },
 );
 
-overBoth("hostile: a megabyte behind the fault does not cost the peer its GoAway", async (open) => {
+overBoth("hostile: a megabyte after the fault does not cost the peer its GoAway", async (open) => {
   await using wire = await open(ECHO);
   const sending = wire.peer.send(call(1, "No.such"), bytes(0x00), new Uint8Array(900_000));
   assertEquals((await assertGoAway(wire.peer, "invalid_argument", 1)).length, 1);
   await sending;
 });
 
-overBoth("hostile: whoever goes on sending behind its fault is cut off", async (open) => {
+overBoth("hostile: a peer that keeps sending after its fault is cut off", async (open) => {
   await using wire = await open(ECHO);
   const { peer } = wire;
   await peer.send(bytes(0x00));
@@ -142,7 +142,7 @@ overBoth("hostile: whoever goes on sending behind its fault is cut off", async (
   assert(sent < 2 ** 26, `${sent} bytes were taken`);
 });
 
-overBoth("hostile: recorded sessions with random faults cost nobody else anything", async (open) => {
+overBoth("hostile: recorded sessions with random faults do not affect other clients", async (open) => {
   await using wire = await open(ECHO);
   const recorded = bytes(
     ...[1, 3, 5].map((seq) => call(seq, "Echo.echo", "x".repeat(seq * 10), 1_000)),
@@ -167,7 +167,7 @@ overBoth("hostile: recorded sessions with random faults cost nobody else anythin
   await assertLives(wire.peer, 1);
 });
 
-overBoth("hostile: 64 metadata entries are taken, 65 are refused at their head", async (open) => {
+overBoth("hostile: 64 metadata entries are accepted, 65 are refused at their head", async (open) => {
   await using wire = await open(ECHO);
   const many = (count: number) => new Map(Array.from({ length: count }, (_, i) => [`name-${i}`, "x"]));
   await wire.peer.send(call(1, "Echo.echo", 1, 0, many(64)));
@@ -176,7 +176,7 @@ overBoth("hostile: 64 metadata entries are taken, 65 are refused at their head",
   await assertGoAway(wire.peer, "resource_exhausted", 1);
 });
 
-overBoth("hostile: a peer that says GoAway itself is served to the end and then left", async (open) => {
+overBoth("hostile: a peer that sends GoAway itself is served to the end and then closed", async (open) => {
   const gate = Promise.withResolvers<string>();
   await using wire = await open({ Slow: { call: () => gate.promise } });
   const { peer } = wire;
@@ -187,29 +187,32 @@ overBoth("hostile: a peer that says GoAway itself is served to the end and then 
   assertEquals(frames.map(({ header }) => header), [headerOf.reply(1)]);
 });
 
-overBoth("hostile: a Ping flood is answered in bounded memory by a side that is not read", async (open) => {
-  await using wire = await open(ECHO, { maxUnsentBytes: 65_536 });
-  using flooder = await wire.another();
-  const pings = bytes(...Array.from({ length: 5_000 }, (_, n) => ping(n)));
-  // Sends until nothing is taken any more: that it stops is the promise.
-  let sent = 0;
-  const flood = (async () => {
-    try {
-      for (; sent < 2_000; sent++) {
-        await flooder.send(pings);
+overBoth(
+  "hostile: a Ping flood from a peer that does not read is answered in bounded memory",
+  async (open) => {
+    await using wire = await open(ECHO, { maxUnsentBytes: 65_536 });
+    using flooder = await wire.another();
+    const pings = bytes(...Array.from({ length: 5_000 }, (_, n) => ping(n)));
+    // Sends until nothing is taken any more: that it stops is the promise.
+    let sent = 0;
+    const flood = (async () => {
+      try {
+        for (; sent < 2_000; sent++) {
+          await flooder.send(pings);
+        }
+      } catch {
+        // Nobody reads: the send is given up when the test ends.
       }
-    } catch {
-      // Nobody reads: the send is given up when the test ends.
-    }
-  })();
-  let before = -1;
-  await until(() => {
-    const stuck = sent > 0 && sent === before;
-    before = sent;
-    return stuck;
-  }, "the flood to stop");
-  await assertLives(wire.peer, 1);
-  assert(sent < 2_000);
-  flooder.close();
-  await flood;
-});
+    })();
+    let before = -1;
+    await until(() => {
+      const stuck = sent > 0 && sent === before;
+      before = sent;
+      return stuck;
+    }, "the flood to stop");
+    await assertLives(wire.peer, 1);
+    assert(sent < 2_000);
+    flooder.close();
+    await flood;
+  },
+);

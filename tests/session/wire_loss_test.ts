@@ -38,7 +38,7 @@ function hanging() {
 }
 
 overBoth(
-  "loss: an end inside a frame, wherever, runs nothing of it and frees the connection",
+  "loss: an end inside a frame, wherever, runs no part of it and frees the connection",
   async (open) => {
     await using wire = await open(ECHO);
     wire.peer.close();
@@ -61,7 +61,7 @@ overBoth(
   },
 );
 
-overBoth("loss: a call under way is aborted when its peer ends inside the next frame", async (open) => {
+overBoth("loss: a call in flight is aborted when its peer ends inside the next frame", async (open) => {
   const { reasons, services } = hanging();
   await using wire = await open(services);
   await wire.peer.send(call(1, "Hang.call"), call(3, "Echo.echo").slice(0, 9));
@@ -72,7 +72,7 @@ overBoth("loss: a call under way is aborted when its peer ends inside the next f
   await wire.idle();
 });
 
-Deno.test("loss: all calls under way are aborted by a reset", async () => {
+Deno.test("loss: all calls in flight are aborted by a reset", async () => {
   const { reasons, services } = hanging();
   await using wire = await openMemory(services);
   const { peer } = wire;
@@ -86,7 +86,7 @@ Deno.test("loss: all calls under way are aborted by a reset", async () => {
   await until(() => wire.stats("Hang.call").inFlight === 0, "the handlers to return");
 });
 
-Deno.test("loss: resets at any point of a conversation leave nothing behind", async () => {
+Deno.test("loss: resets at any point of a conversation leak nothing", async () => {
   const { reasons, services } = hanging();
   const server = new Server();
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
@@ -317,7 +317,7 @@ overBoth(
   },
 );
 
-overBoth("loss: a log tells who was cut off and why", async (open) => {
+overBoth("loss: the log says which peer was cut off and why", async (open) => {
   await using wire = await open(ECHO);
   await wire.peer.send(bytes(0x47));
   await assertGoAway(wire.peer, "invalid_argument");
@@ -325,7 +325,7 @@ overBoth("loss: a log tells who was cut off and why", async (open) => {
   assertStringIncludes(wire.log[0]!, "0x47");
 });
 
-Deno.test("loss: a client that is gone is found by probing, though its end looked like a half-close (TCP)", async () => {
+Deno.test("loss: a client that is gone after what looked like a half-close is found by probing (TCP)", async () => {
   const { services, reasons } = hanging();
   await using server = new Server();
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);

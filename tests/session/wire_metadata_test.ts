@@ -7,7 +7,7 @@ import { bodyOf, cbor, frame, type Item } from "../support/raw_peer.ts";
 import { assertError, Feed } from "../support/wire_feed.ts";
 import { assertGoAway, assertLives, ECHO, overBoth } from "../support/wire_harness.ts";
 
-overBoth("wire: an End has metadata if a handler set some, and none otherwise", async (open_) => {
+overBoth("wire: an End has metadata only if a handler set some", async (open_) => {
   await using wire = await open_({
     ...ECHO,
     Row: {

@@ -42,7 +42,7 @@ overBoth("wire: both directions may use one number at once", async (open_) => {
   assertEquals((await peer.frame())?.header, headerOf.end(1));
 });
 
-overBoth("wire: Cancel stops a stream: what is on its way may come, and no End", async (open_) => {
+overBoth("wire: Cancel stops a stream: Items in transit may arrive, and no End", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
@@ -60,7 +60,7 @@ overBoth("wire: Cancel stops a stream: what is on its way may come, and no End",
   assertEquals(wire.stats("Feed.endless").inFlight, 0);
 });
 
-overBoth("wire: an Item behind End, and a second End, break the protocol", async (open_) => {
+overBoth("wire: an Item after End, and a second End, break the protocol", async (open_) => {
   for (const further of [item(1, 2), end(1), item(1)]) {
     const feed = new Feed();
     await using wire = await open_(feed.services);
@@ -90,7 +90,7 @@ overBoth("wire: Items and End for a call that had a body fail that call alone", 
 });
 
 overBoth(
-  "wire: Items, End and Credit of calls that are over are ignored, whatever they are",
+  "wire: Items, End and Credit of finished calls are ignored, even if malformed",
   async (open_) => {
     const feed = new Feed();
     await using wire = await open_(feed.services);
@@ -138,7 +138,7 @@ overBoth(
 );
 
 overBoth(
-  "wire: an Item that cannot be decoded fails its call alone, and its handler hears of it",
+  "wire: an Item that cannot be decoded fails only its call, and aborts its handler",
   async (open_) => {
     const feed = new Feed();
     await using wire = await open_(feed.services);
@@ -157,7 +157,7 @@ overBoth(
   },
 );
 
-overBoth("wire: an item that cannot be encoded is an Error behind those before it", async (open_) => {
+overBoth("wire: an item that cannot be encoded is an Error after the items before it", async (open_) => {
   await using wire = await open_({
     ...ECHO,
     Odd: {
@@ -180,7 +180,7 @@ overBoth("wire: an item that cannot be encoded is an Error behind those before i
   await assertLives(peer, 5);
 });
 
-overBoth("wire: after a half-close a stream goes on while it has credit, then fails", async (open_) => {
+overBoth("wire: after a half-close a stream continues while it has credit, then fails", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
@@ -197,7 +197,7 @@ overBoth("wire: after a half-close a stream goes on while it has credit, then fa
 });
 
 overBoth(
-  "wire: after a half-close a stream ends whose credit is just enough: an End needs none",
+  "wire: after a half-close a stream with just enough credit completes, since an End needs none",
   async (open_) => {
     await using wire = await open_({
       Feed: { full: () => Array.from({ length: 64 }, (_, i) => i).values() },
@@ -210,7 +210,7 @@ overBoth(
 );
 
 overBoth(
-  "wire: after a half-close arguments fail that had not ended, behind what had come",
+  "wire: after a half-close unfinished arguments fail, after the items that arrived",
   async (open_) => {
     const feed = new Feed();
     await using wire = await open_(feed.services);

@@ -112,7 +112,7 @@ Deno.test("tls: an answer does not wait for the acknowledgement of the one befor
   assert(tls < 5 * tcp, `${tls} ms over TLS, ${tcp} ms over TCP`);
 });
 
-Deno.test("tls: a client that ends its side gets the answers it is owed, 5 MiB of them", async () => {
+Deno.test("tls: a client that ends its side gets all pending answers, 5 MiB of them", async () => {
   await using at = await open({ maxFrameBytes: 8_388_608 });
   using peer = await dial(at.port, ["troodon/1"]);
   const option = '{"magicNumber":3927900,"maxFrameBytes":8388608}\n';
@@ -218,7 +218,7 @@ Deno.test("tls: a client never speaks plainly, whatever the server says", async 
   assert(!text.includes("magicNumber") && !text.includes("secret"));
 });
 
-Deno.test("tls: who takes TLS for plain, or plain for TLS, is told so on both sides", async () => {
+Deno.test("tls: a mismatch of TLS and plain TCP is reported on both sides", async () => {
   await using at = await open();
   const log: string[] = [];
   await using plain = new Server({ log: (message) => log.push(message) }).register("S", { ok: () => "ok" });
@@ -271,7 +271,7 @@ Deno.test("tls: silent, plain and aborting clients neither block nor end the lis
   assertEquals(silent.held, 0);
 });
 
-Deno.test("tls: silence behind the TLS handshake is refused in time, and the refusal arrives", async () => {
+Deno.test("tls: a client that says nothing after the TLS handshake is refused in time, and receives the refusal", async () => {
   await using at = await open({ handshakeTimeout: 100 });
   using peer = await dial(at.port);
   assertEquals(JSON.parse((await peer.line())!).error.code, "deadline_exceeded");
@@ -289,7 +289,7 @@ Deno.test("tls: a client gives up on a server that is silent in the TLS handshak
   (await accepted).close();
 });
 
-Deno.test("tls: a client is told why a server refuses it, and tokens go nowhere else", async () => {
+Deno.test("tls: a client receives the reason of a refusal, and tokens go nowhere else", async () => {
   await using at = await open({ authenticate: (token) => token === "right" });
   const error = await assertRejects(() => connect(at.address, { ...TRUST, token: "wrong secret" }), RpcError);
   assertEquals([error.code, error.remote], ["unauthenticated", true]);
@@ -444,7 +444,7 @@ async function pump(from: Deno.Conn, to: Deno.Conn): Promise<void> {
   }
 }
 
-Deno.test("tls: listening without a certificate, or with none that is good, says what to do", async () => {
+Deno.test("tls: the error for a missing or invalid certificate says what to do", async () => {
   const listen = (options: ServerOptions, address = "tls@127.0.0.1:0") => new Server(options).listen(address);
   await assertRejects(() => listen({}), TypeError, "give the server a certificate, as its option tls");
   await assertRejects(() => listen({}, "ws@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
@@ -468,7 +468,7 @@ Deno.test("tls: listening without a certificate, or with none that is good, says
   assertThrows(() => new Server({ tls: { cert } as any }), TypeError, "expected cert and key as text");
 });
 
-Deno.test("tls: a renewed certificate is for new connections, and those that there are stay", async () => {
+Deno.test("tls: a renewed certificate is used for new connections, existing ones stay", async () => {
   await using at = await open({ tls: identity("elsewhere") });
   const listening = await at.server.listen("tls@127.0.0.1:0");
   const tls = { caCerts: [CA], serverName: "elsewhere.example" };
@@ -534,7 +534,7 @@ Deno.test("tls: a renewal that is invalid says why, and the certificate before s
   );
 });
 
-Deno.test("tls: what a client trusts must be text in PEM", async () => {
+Deno.test("tls: caCerts must be PEM text", async () => {
   const wrong: unknown[] = [
     { caCerts: "text" },
     { caCerts: [1] },

@@ -54,7 +54,7 @@ export function testConn(name: string, open: () => ConnSubject): void {
     assertEquals(await readText(b), "c");
   });
 
-  test("a side that ends is read to the end, and still reads", async (a, b) => {
+  test("a side that ended is read to the end, and still reads", async (a, b) => {
     await writeAll(a, text("last words"));
     await a.closeWrite();
     assertEquals([await readText(b), await readText(b), await readText(b)], ["last words", null, null]);
@@ -124,7 +124,7 @@ export function testConn(name: string, open: () => ConnSubject): void {
     assertEquals(read, size);
   });
 
-  test("accepting waits for who dials, and ends with the listener", async (_a, _b, { dial, listener }) => {
+  test("accepting waits for a connection, and ends with the listener", async (_a, _b, { dial, listener }) => {
     const [c, d] = await Promise.all([dial(), listener.accept()]);
     await writeAll(c, text("hello"));
     assertEquals(await readText(d!), "hello");
