@@ -49,7 +49,7 @@ for (
   });
 }
 
-Deno.test("identity: there is none where authenticate returned true, or there is no authenticate", async () => {
+Deno.test("identity: undefined if authenticate returned true, or without authenticate", async () => {
   for (const identify of [() => true, undefined]) {
     await using at = await open(identify);
     assertEquals(await at.client.call("Who.me"), undefined);

@@ -100,7 +100,7 @@ Deno.test("interceptors: one that is added later also wraps services registered 
   assertEquals(await link.client.call("Late.echo", "x"), "x21");
 });
 
-Deno.test("interceptors: behind an interceptor that only passes calls on, a handler receives the session's own context", async () => {
+Deno.test("interceptors: after an interceptor that only passes calls on, a handler receives the session's own context", async () => {
   const contexts: CallContext[] = [];
   const look = (_: unknown, context: CallContext) => void contexts.push(context);
   const pass: Interceptor = (call, next) => next(call);

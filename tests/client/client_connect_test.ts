@@ -197,7 +197,7 @@ Deno.test("connect: an empty list is accepted, and calls fail", async () => {
   assertEquals(error.notStarted, true);
 });
 
-Deno.test("connect: a dial that is given up just as it succeeds leaves no socket behind", async () => {
+Deno.test("connect: a dial that is given up just as it succeeds leaks no socket", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const stop = new AbortController();
   const { connect } = Deno;

@@ -128,7 +128,7 @@ Deno.test("silent server: a server whose handler takes minutes is pinged less an
     assertEquals(taps.length, 1);
   }));
 
-Deno.test("silent server: while the only server is silent calls wait unsent, until it or another answers", () =>
+Deno.test("silent server: while the only server is silent calls wait unsent, until it or another one answers", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["only"]);
     const { client, executed } = here;

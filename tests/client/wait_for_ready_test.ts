@@ -183,7 +183,7 @@ Deno.test("waitForReady: a call refused by a server is not repeated", () =>
     await Promise.all(hung);
   }));
 
-Deno.test("waitForReady: works for contracts and behind interceptors", () =>
+Deno.test("waitForReady: works for contracts and with interceptors", () =>
   simulate(async (sim) => {
     const Names = defineService("S", {
       name: method<void, string>(),

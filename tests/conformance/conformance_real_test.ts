@@ -18,7 +18,7 @@ const python = await installed("python3", ["-c", "import sys; sys.exit(sys.versi
 /** A test in Python, which says so where there is none. */
 function inPython(name: string, test: () => Promise<void>): void {
   Deno.test({
-    name: python ? name : `${name} [SKIPPED: python3 3.11 or later is not installed]`,
+    name: python ? name : `${name} [SKIPPED: python3 3.11 or later cannot be run]`,
     ignore: !python,
     fn: test,
   });

@@ -270,7 +270,7 @@ Deno.test("discovery stream: a stream whose response never begins is replaced by
   assertEquals([watcher.last, discovery.failure], ["12", undefined]);
 });
 
-Deno.test("discovery: an error from behind a redirect names the URL that answered", async () => {
+Deno.test("discovery: an error after a redirect names the URL that answered", async () => {
   const fetch: Fetch = () => {
     const response = new Response("<html>", { status: 401 });
     Object.defineProperties(response, {

@@ -55,7 +55,7 @@ Deno.test("shortener front: a URL is taken from a form and from JSON, and answer
   );
 });
 
-Deno.test("shortener front: short URLs begin with what it was told", async () => {
+Deno.test("shortener front: short URLs begin with the configured base", async () => {
   const { post } = open({ origin: "https://sho.rt" });
   assertEquals(await (await post("/", "url=https://example.com/", FORM)).text(), "https://sho.rt/0\n");
 });

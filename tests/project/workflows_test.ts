@@ -70,7 +70,7 @@ Deno.test("workflows: all named tasks, files and permission sets exist", async (
       assert(!/\s-A\b|--allow-all/.test(run), run);
     }
   }
-  for (const task of ["test", "ok", "fuzz", "soak"]) assert(named.includes(task), task);
+  for (const task of ["test", "test:real", "ok", "fuzz", "soak"]) assert(named.includes(task), task);
 });
 
 Deno.test("workflows: their permissions are minimal, and they have time limits", async () => {

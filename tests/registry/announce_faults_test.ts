@@ -223,7 +223,7 @@ Deno.test("announce: a server that was paused while it was silent is paused when
   assertEquals([await states(), registration.failure], [["paused"], undefined]);
 });
 
-Deno.test("announce: one that is started again begins active, whatever the one before was", async () => {
+Deno.test("announce: a restarted server begins active, whatever its state was before", async () => {
   const { start, store, states } = open();
   const first = await start();
   await store.setState(ADDRESS, "paused");
@@ -272,7 +272,7 @@ Deno.test("announce: close() that fails for a second says that the server is sti
   }
 });
 
-Deno.test("tokens: one is replaced while a server runs, by a function, with both valid in between", async () => {
+Deno.test("tokens: a token is replaced while a server runs, by a function, with both valid in between", async () => {
   const options = { token: ["old", "new"] };
   const { pass, start, restart, states } = open(undefined, { token: "old" });
   let token = "old";
@@ -295,7 +295,7 @@ Deno.test("tokens: one is replaced while a server runs, by a function, with both
   assertEquals([(await states()).length, staying.failure], [2, undefined]);
 });
 
-Deno.test("tokens: a function that fails is not the end of a server", async () => {
+Deno.test("tokens: a server keeps running when its token function fails", async () => {
   const { pass, start, states, restart } = open(undefined, { token: "secret" });
   let token: () => string | Promise<string> = () => "secret";
   await using registration = await start({ ttl: 3_000, token: () => token() });
@@ -322,7 +322,7 @@ Deno.test("tokens: a function that fails is not the end of a server", async () =
   token = () => "secret";
 });
 
-Deno.test("tokens: a client whose token is refused is unauthenticated, and one that changes it is let in", async () => {
+Deno.test("tokens: a client whose token is refused is unauthenticated, and is accepted once it changes it", async () => {
   const { clock, fetch, store } = open(undefined, { token: "secret", protectReads: true });
   await store.grant({ address: ADDRESS }, 0);
   let token = "wrong";
@@ -337,7 +337,7 @@ Deno.test("tokens: a client whose token is refused is unauthenticated, and one t
   await watch.return?.();
 });
 
-Deno.test("announce: a registry that is full says so at once, one that fills up later by failure", async () => {
+Deno.test("announce: a full registry is reported at once, one that fills up later as a failure", async () => {
   const clock = new FakeClock();
   const { start, answerWith } = open(undefined, {
     clock,

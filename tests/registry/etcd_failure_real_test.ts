@@ -37,7 +37,7 @@ async function answers(store: RegistryStore): Promise<boolean> {
   return await store.list().then(() => true, () => false);
 }
 
-test("killed and restarted: unavailable in between, nothing lost, nothing told twice", async (etcd) => {
+test("killed and restarted: unavailable in between, nothing lost, nothing delivered twice", async (etcd) => {
   const lines: string[] = [];
   await using store = new EtcdStore(etcd.url, { timeout: 500, log: (line) => lines.push(line) });
   const { lease } = await store.grant({ address: A }, 5_000, 0);
@@ -73,7 +73,7 @@ test("killed and restarted: unavailable in between, nothing lost, nothing told t
   ]);
 });
 
-test("not there at the start: unavailable, then found", async (etcd) => {
+test("absent at the start: unavailable, then found", async (etcd) => {
   await etcd.kill();
   await using store = new EtcdStore(etcd.url, { timeout: 300 });
   const error = await assertRejects(() => store.list(), RpcError, `Cannot reach etcd at ${etcd.url}`);
@@ -82,7 +82,7 @@ test("not there at the start: unavailable, then found", async (etcd) => {
   await until(() => answers(store), "the store to find it");
 });
 
-test("cut off without a word: says so soon, goes on when it is mended, even if etcd was compacted", async (etcd) => {
+test("cut off silently: reports it soon, continues when the cut is over, even if etcd was compacted", async (etcd) => {
   await using cable = new Cable(etcd.url);
   await using far = new EtcdStore(cable.url, { timeout: 1_000 });
   await using near = new EtcdStore(etcd.url);
@@ -129,7 +129,7 @@ test("a lease that ended on the other side of a cut is neither revived nor immor
   await until(async () => (await addresses(far)).length === 0, "nobody renews it any more");
 });
 
-test("emptied: everybody starts over", async (etcd) => {
+test("emptied: all servers register again", async (etcd) => {
   await using store = new EtcdStore(etcd.url, { timeout: 500 });
   for (let weight = 0; weight < 20; weight++) await store.grant({ address: A, weight }, 0);
   const { revision } = await store.list();
@@ -144,7 +144,7 @@ test("emptied: everybody starts over", async (etcd) => {
   assertEquals([...follower.weights.keys()], [B]);
 });
 
-test("two registries serve one truth, and one may die under servers and clients", async (etcd) => {
+test("two registries serve one list, and one may die under servers and clients", async (etcd) => {
   await using one = new EtcdStore(etcd.url);
   await using two = new EtcdStore(etcd.url);
   const serve = (store: EtcdStore) => {
@@ -208,7 +208,7 @@ test("a dead server leaves within 1.5 leases", async (etcd) => {
   assertEquals(took > 2_900 && took < 1.5 * ttl, true, `it took ${took} ms`);
 });
 
-test("of many who register at once, the last one stays, and each was another incarnation", async (etcd) => {
+test("of many simultaneous registrations the last one stays, and each was another incarnation", async (etcd) => {
   await using one = new EtcdStore(etcd.url);
   await using two = new EtcdStore(etcd.url);
   const grants = await Promise.allSettled(
@@ -230,7 +230,7 @@ test("of many who register at once, the last one stays, and each was another inc
   }
 });
 
-test("what others write under its keys is none of its servers", async (etcd) => {
+test("foreign keys under its prefix are not servers", async (etcd) => {
   await using store = new EtcdStore(etcd.url, { prefix: "/r/" });
   await store.grant({ address: A }, 0);
   const good = { instance: { address: B }, ttl: 0, asked: 0, incarnation: 1, state: "active", at: 0 };
@@ -256,7 +256,7 @@ test("what others write under its keys is none of its servers", async (etcd) => 
   assertEquals(await addresses(another), [A, B, "tcp@127.0.0.1:4"]);
 });
 
-test("of several members the next is asked when one is away", async (etcd) => {
+test("the next of several members is used when one is away", async (etcd) => {
   const gone = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   gone.close();
   await using store = new EtcdStore([`http://127.0.0.1:${gone.addr.port}`, etcd.url]);
@@ -265,7 +265,7 @@ test("of several members the next is asked when one is away", async (etcd) => {
   assertEquals((await store.renew(A))?.ttl, 5_000);
 });
 
-test("closing twice is fine, and closes to everybody", async (etcd) => {
+test("closing twice is fine, and closes it for all users", async (etcd) => {
   const store = new EtcdStore(etcd.url);
   await store.list();
   const follower = new Follower(store);
@@ -278,7 +278,7 @@ test("closing twice is fine, and closes to everybody", async (etcd) => {
   await new EtcdStore(etcd.url).close();
 });
 
-test("a watch from a revision that was compacted says so, and is no outage", async (etcd) => {
+test("a watch from a compacted revision starts over, and reports no outage", async (etcd) => {
   await using store = new EtcdStore(etcd.url);
   for (let weight = 0; weight < 10; weight++) await store.grant({ address: A, weight }, 0);
   const { revision } = await store.list();
@@ -295,7 +295,7 @@ test("a watch from a revision that was compacted says so, and is no outage", asy
   assertEquals((await client.range("/troodon/registry/")).entries.length, 1);
 });
 
-Deno.test("etcd: arguments that make no sense are refused at once", () => {
+Deno.test("etcd: invalid arguments are refused at once", () => {
   for (
     const url of ["", "foo", "etcd@http://127.0.0.1:2379", "127.0.0.1:2379", "ftp://a", "http://user:pw@a"]
   ) {

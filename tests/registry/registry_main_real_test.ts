@@ -7,7 +7,7 @@ import { until } from "../support/waiting.ts";
 import { command, readLine } from "../support/registry_process.ts";
 
 Deno.test({
-  name: `registry program: over etcd, one of two is killed and nobody is lost${etcdSkipped}`,
+  name: `registry program: over etcd, no server is lost when one of two registries is killed${etcdSkipped}`,
   ignore: !etcdPresent,
   async fn() {
     await using etcd = await Etcd.start();

@@ -44,7 +44,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   );
 }
 
-testOnPosix("registry program: takes its token from the environment, and asks for it", async () => {
+testOnPosix("registry program: takes its token from the environment, and requires it", async () => {
   await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret  next" }).spawn();
   const stderr = process.stderr.cancel();
   const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
@@ -63,7 +63,7 @@ testOnPosix("registry program: takes its token from the environment, and asks fo
   await stderr;
 });
 
-Deno.test("registry program: flags that make no sense are one line and code 2", async () => {
+Deno.test("registry program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "registry: unknown argument --prot; see --help"],
     [["x"], "registry: unknown argument x; see --help"],

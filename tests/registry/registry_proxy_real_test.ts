@@ -27,7 +27,7 @@ const ROWS: readonly [command: ProxyKind["command"], settings: string, by: "stre
 const NAMES = { nginx: "nginx", caddy: "Caddy", haproxy: "HAProxy" };
 
 function skipped(command: ProxyKind["command"]): string {
-  return proxiesPresent[command] ? "" : ` [SKIPPED: ${command} is not installed]`;
+  return proxiesPresent[command] ? "" : ` [SKIPPED: ${command} cannot be run]`;
 }
 
 /** A registry behind a proxy. */

@@ -259,7 +259,7 @@ Deno.test("registry watch: watches are limited in number", async () => {
   await using _three = await watch();
 });
 
-Deno.test("registry watch: closing the registry ends the streams, so that its server can shut down", async () => {
+Deno.test("registry watch: closing the registry ends the streams, so that its HTTP server can shut down", async () => {
   await using registry = new Registry();
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   const response = await fetch(`http://127.0.0.1:${server.addr.port}/_rpc_/registry?watch`);

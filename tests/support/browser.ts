@@ -9,7 +9,7 @@ const CHROMIUM = "chromium";
 /** Whether there is a browser to test with. */
 export const browserPresent: boolean = await installed(CHROMIUM);
 /** For the names of tests. */
-export const browserSkipped: string = browserPresent ? "" : ` [SKIPPED: ${CHROMIUM} is not installed]`;
+export const browserSkipped: string = browserPresent ? "" : ` [SKIPPED: ${CHROMIUM} cannot be run]`;
 
 interface Message {
   id?: number;

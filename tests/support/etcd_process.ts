@@ -7,7 +7,7 @@ import { until } from "./waiting.ts";
 /** Whether there is an etcd to test with. */
 export const etcdPresent: boolean = await installed("etcd");
 /** For the names of tests. */
-export const etcdSkipped: string = etcdPresent ? "" : " [SKIPPED: etcd is not installed]";
+export const etcdSkipped: string = etcdPresent ? "" : " [SKIPPED: etcd cannot be run]";
 
 /** One etcd, alone in its cluster. */
 export class Etcd implements AsyncDisposable {

@@ -28,7 +28,7 @@ export class Node {
 
   /** For the names of tests. */
   get skipped(): string {
-    return this.present ? "" : ` [SKIPPED: node ${OLDEST} or later is not installed]`;
+    return this.present ? "" : ` [SKIPPED: node ${OLDEST} or later cannot be run]`;
   }
 
   /** Runs a module until it ends by itself. */
