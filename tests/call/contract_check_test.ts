@@ -1,4 +1,4 @@
-// The checks of contracts: what does not fit is refused, and who is told what.
+// The checks of contracts: what does not match is refused, and which side receives which error.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { type as ark } from "npm:arktype@2.2.3";
@@ -225,7 +225,7 @@ Deno.test("contract: synchronous checks stay synchronous", async () => {
   const slow = start("slow");
   assertInstanceOf(slow, Promise);
   assertEquals(await slow, 4);
-  // An iterable that nobody checks is handed on as it is.
+  // An unchecked iterable is passed on as it is.
   const free = method.conversation<unknown, unknown>();
   const source = items(1);
   const check = contractCheck({ name: "S", methods: { free } }, {});

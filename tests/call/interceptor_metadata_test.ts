@@ -33,7 +33,7 @@ const SERVICE = {
   },
 };
 
-/** An interceptor that keeps every reply, and tells what its metadata were at each item and at the end. */
+/** An interceptor that keeps every reply, and records what its metadata were at each item and at the end. */
 class Watch {
   readonly replies: Reply[] = [];
   readonly seen: string[] = [];

@@ -20,7 +20,7 @@ import { schema } from "../support/contract_served.ts";
 import { turn } from "../support/stream_sources.ts";
 import { until } from "../support/waiting.ts";
 
-/** Sources that have one item and then nothing, and how often they were told to stop. */
+/** Sources that have one item and then nothing, and how often they were stopped. */
 const SOURCES: Readonly<Record<string, (stopped: () => void) => AsyncIterable<unknown>>> = {
   "a ReadableStream": (stopped) =>
     new ReadableStream({ start: (controller) => controller.enqueue(1), cancel: () => stopped() }),
@@ -99,7 +99,7 @@ const Checked = defineService("Checked", {
 interface Served extends AsyncDisposable {
   server: Server;
   client: Client;
-  /** How often sources of the handlers were told to stop. */
+  /** How often sources of the handlers were stopped. */
   stops(): number;
 }
 

@@ -231,7 +231,7 @@ Deno.test("cli call: Ctrl-C while it waits for input, and while it connects", as
   reading.interrupt();
   assertEquals([await reading.done, reading.err, typed.left], [130, "", true]);
 
-  // Somebody who accepts, and says nothing.
+  // A server that accepts, and says nothing.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const connecting = new Cli(["call", `127.0.0.1:${silent.addr.port}`, "A.b", "--timeout", "500"]);
   using conn = await silent.accept();

@@ -153,7 +153,7 @@ Deno.test("cli top: the last line says how many methods do not fit, the most cal
   const run = new Cli(["top", server.address, "--interval", "100"], { size });
   await until(() => drawn(run).length > 3, "a drawing");
   const lines = drawn(run);
-  // The title, a line, the server, the heads, two of nine methods; the cursor stands in the last line.
+  // The title, a line, the server, the heads, two of nine methods; the cursor is in the last line.
   assertEquals(lines.length, 7);
   assertMatch(lines[4]!, /^Numbers\.root /);
   assertEquals(lines[6], "and 7 more methods: a larger terminal, or --json");

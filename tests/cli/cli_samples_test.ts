@@ -53,7 +53,7 @@ Deno.test("cli top: the mean counts answered calls only", () => {
   assertEquals(meanOf(answered(1_000, 1_010, 20, 10_100), answered(0, 10, 10, 10_000)), 10);
   // None is answered.
   assertEquals(meanOf(answered(1_000, 50, 10, 100), answered(0, 10, 10, 100)), undefined);
-  // Started anew, with as many calls already, most of which are in flight.
+  // Restarted, with as many calls already, most of which are in flight.
   assertEquals(meanOf(answered(1_000, 20, 2, 8), answered(0, 20, 20, 2_000)), 4);
 });
 

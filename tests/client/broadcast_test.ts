@@ -20,7 +20,7 @@ Deno.test("broadcast: reaches every server once, and gives one of the results", 
   const args = { list: [9] };
   for (let round = 1; round <= 3; round++) {
     const result = await client.broadcast<typeof args>("S.note", args, { metadata: { who: "me" } });
-    // Each has its own copy: what one does with it is none of the others' affair.
+    // Each has its own copy: changes of one do not affect the others.
     assertEquals(result.list.length, 2);
     assert(result.list[1]! >= 0 && result.list[1]! < 4);
     assertEquals(fleet.calls, Array(4).fill(round));

@@ -13,7 +13,7 @@ interface Row {
   id: number;
 }
 
-/** A server that echoes, behind a client that dials with its first call unless `dialed`. */
+/** A server that echoes, and a client that dials with its first call unless `dialed`. */
 async function open(options: { server?: ServerOptions; client?: ConnectOptions; dialed?: boolean } = {}) {
   const gate = Promise.withResolvers<void>();
   const server = new Server(options.server).register("Echo", {

@@ -1,4 +1,4 @@
-// connect(): what it waits for, how it fails, and that it leaves nothing behind when it does.
+// connect(): what it waits for, how it fails, and that it leaks nothing when it does.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../../mod.ts";

@@ -1,5 +1,5 @@
-// Servers that fail again and again, as a client's calls meet them: set aside, tried again, let in; and what balancers are
-// told of how calls went.
+// Servers that fail again and again, as a client's calls meet them: ejected, probed, re-admitted; and what balancers are
+// notified of.
 
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import {
@@ -125,7 +125,7 @@ Deno.test("ejection: an unreachable server is ejected until it can be reached, a
   await using here = await fleet(1);
   here.trouble.on = false;
   const address = `tcp@127.0.0.1:${freePort()}`;
-  // However long it would be set aside: its connection is what counts.
+  // However long it would be ejected: its connection is what counts.
   const ejection = { baseTime: 60_000 };
   await using client = await connect(new MultiServers([...here.addresses, address]), { ejection });
   assertEquals(await failed(client, 20), 0);
@@ -171,7 +171,7 @@ Deno.test("ejection: a call goes to an ejected server if there is no other", asy
   assertEquals(await failed(client, 20), 0);
 });
 
-/** A balancer that goes round, and remembers what it is told. */
+/** A balancer that goes round, and remembers its notifications. */
 class Witness implements Balancer {
   readonly picked: string[] = [];
   readonly done_: [address: string, code: string | undefined, duration: number][] = [];
@@ -192,7 +192,7 @@ class Witness implements Balancer {
     this.done_.push([address, code, duration]);
   }
 
-  /** The codes of what was told since the last time. */
+  /** The codes of notifications since the last time. */
   take(): (string | undefined)[] {
     assertEquals(this.done_.map(([address]) => address).sort(), this.picked.splice(0).sort());
     return this.done_.splice(0).map(([, code, duration]) => {

@@ -181,7 +181,7 @@ Deno.test("failover: an error that a handler threw is final", async () => {
   }
 });
 
-/** Calls without a pause until it is told to stop; says how many calls it made. */
+/** Calls without a pause until it is stopped; says how many calls it made. */
 async function keepCalling(client: Client, stop: AbortSignal, ids: { next: number }): Promise<number> {
   let made = 0;
   while (!stop.aborted) {

@@ -41,7 +41,7 @@ Deno.test("registry: servers that announce themselves are found, balanced over a
   await until(() => client.stats().endpoints.length === 2, "the client has heard that it joined");
   assertEquals(await counts(20), { one: 0, two: 10, three: 10 });
 
-  // The registry dies: nobody notices.
+  // The registry dies: clients do not notice.
   await http.shutdown();
   await new Promise((resolve) => setTimeout(resolve, 150));
   for (let n = 0; n < 20; n++) await who();

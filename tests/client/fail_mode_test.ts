@@ -30,7 +30,7 @@ function inOrder(): Balancer {
   };
 }
 
-/** Servers that note who executes what, and do what they are told for each. */
+/** Servers that note who executes what, and handle each as a test says. */
 async function fleet(size: number, act: (index: number, id: number, context: CallContext) => unknown) {
   const executed: [number, number][] = [];
   const fleet = await Fleet.open(size, (index) => ({

@@ -52,7 +52,7 @@ Deno.test("reconnect: while the server is away calls fail at once, and name it",
   await again.server.close();
 });
 
-/** A client that is tried for ten simulated minutes on a server that drops whoever comes, and the gaps between. */
+/** A client that is tried for ten simulated minutes on a server that drops every connection, and the gaps between. */
 function gaps(serve: (conn: Conn) => Promise<void>): Promise<number[]> {
   return simulate(async ({ network, time, sleep }) => {
     const attempts: number[] = [];

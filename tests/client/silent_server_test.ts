@@ -176,7 +176,7 @@ Deno.test("sleep: after this system was suspended, a connection that may be gone
       const { client, executed } = here;
       await sim.sleep(5_000);
       const awake = globalThis.Date;
-      // `performance.now()` and timers stand still meanwhile, the date does not.
+      // `performance.now()` and timers stop meanwhile, the date does not.
       globalThis.Date = new Proxy(awake, {
         get: (date, key) => key === "now" ? () => awake.now() + 3_600_000 : Reflect.get(date, key),
       });

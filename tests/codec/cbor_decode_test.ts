@@ -349,7 +349,7 @@ Deno.test("CBOR refuses texts that are numbers, as keys or in sets, when thousan
     for (const [count, taken] of [[2_400, true], [3_000, false]] as const) {
       const keys = texts(count, step);
       const map = new Map<unknown, number>(keys.map((key) => [key, 1]));
-      // The same without a tag, and with a number behind, so that it becomes a Map at the end.
+      // The same without a tag, and with a number after it, so that it becomes a Map at the end.
       const mixed = encode(codec, new Map<unknown, number>([...map, [0, 1]])).slice(3);
       for (const bytes of [encode(codec, new Set(keys)), encode(codec, map), mixed]) {
         if (taken) decode(codec, bytes);

@@ -14,7 +14,7 @@ import { lineOf, type LineVector } from "../support/handshake_vectors.ts";
 
 const cddl = new Cddl(await Deno.readTextFile(new URL("../../docs/protocol.cddl", import.meta.url)));
 
-/** The header of a whole frame; undefined if there is none that CDDL could judge. */
+/** The header of a whole frame; undefined if CDDL cannot judge it. */
 function headerOf(hex: string): Item | undefined {
   const content = Uint8Array.fromHex(hex).subarray(5);
   try {

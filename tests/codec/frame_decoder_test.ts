@@ -240,7 +240,7 @@ Deno.test("frames: random bytes are refused or incomplete, and never more than a
   for (let run = 0; run < 20_000; run++) {
     const mutant = valid[Math.floor(random() * valid.length)]!.slice();
     for (let flips = 1 + Math.floor(random() * 3); flips > 0; flips--) {
-      // Behind the head, so that the header is what is judged.
+      // After the head, so that the header is judged.
       mutant[5 + Math.floor(random() * (mutant.length - 5))] = Math.floor(random() * 256);
     }
     const error = refusalOf(mutant, () => Infinity);

@@ -1,4 +1,4 @@
-// What the JSON codec carries, refuses and bounds, with a case of RFC 8259 or RFC 3629 behind each refusal.
+// What the JSON codec carries, refuses and bounds, with a case of RFC 8259 or RFC 3629 for each refusal.
 
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { ByteBuffer, decode, encode, JsonCodec } from "../../codec/mod.ts";

@@ -15,7 +15,7 @@ const FOREIGN = new URL("../../examples/foreign/", import.meta.url).pathname;
 /** The example needs Python 3.11. */
 const python = await installed("python3", ["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]);
 
-/** A test in Python, which says so where there is none. */
+/** A test in Python, which is skipped where Python is missing. */
 function inPython(name: string, test: () => Promise<void>): void {
   Deno.test({
     name: python ? name : `${name} [SKIPPED: python3 3.11 or later cannot be run]`,

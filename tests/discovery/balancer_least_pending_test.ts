@@ -73,7 +73,7 @@ Deno.test("least_pending: servers that are equally fast get equal shares", () =>
 Deno.test("least_pending: without knowing how long calls take, the one with fewer pending is picked", () => {
   const balancer = new LeastPendingBalancer({ random: seeded(1) });
   balancer.update(servers(1, 2));
-  // Of two, both are compared: nobody gets ahead by more than one.
+  // Of two, both are compared: neither gets ahead by more than one.
   for (let n = 1; n <= 100; n++) {
     const picked = [1, 2].map(() => balancer.pick({ method: "Foo.sum" })!.address);
     assertEquals(new Set(picked).size, 2);
@@ -173,7 +173,7 @@ Deno.test("least_pending: streams that fail at once do not draw all streams", ()
   balancer.update(servers(1, 2));
   let open = 0;
   let failed = 0;
-  // Twenty who follow something; whoever fails tries again after a second, and meanwhile others call.
+  // Twenty followers; one that fails tries again after a second, and meanwhile others call.
   for (; open < 20 && failed < 1_000; now += 50) {
     const endpoint = balancer.pick({ method: "Foo.follow" })!;
     if (endpoint.address !== SLOW) open++;

@@ -16,7 +16,7 @@ const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 const C = "tcp@127.0.0.1:3";
 
-/** What a discovery tells, as it tells it. */
+/** What a discovery delivers, in order. */
 class Watcher implements AsyncDisposable {
   readonly #watch: AsyncIterator<readonly Endpoint[]>;
   readonly lists: string[] = [];
@@ -174,12 +174,12 @@ Deno.test("discovery stream: an empty list is not believed for holdTime", async 
   await store.grant({ address: A }, 1_000);
   await store.grant({ address: B }, 1_000);
   await using watcher = new Watcher(discovery);
-  // The registry hears of nobody any more: both leases run out.
+  // The registry receives no heartbeats any more: both leases expire.
   await clock.advance(5_999);
   assertEquals(watcher.lists, ["12"]);
   await clock.advance(30);
   assertEquals(watcher.lists, ["12", ""]);
-  // The first list may be empty, and so may one that nobody has watched for that long.
+  // The first list may be empty, and so may one that was not watched for that long.
   const unwatched = open({ holdTime: 5_000, refreshInterval: 100 });
   const others = unwatched.start();
   assertEquals(await unwatched.discovery.endpoints(), []);
@@ -296,7 +296,7 @@ Deno.test("discovery stream: a silent registry is replaced by another", async ()
   await store.grant({ address: A }, 0);
   await using watcher = new Watcher(discovery);
   await settle();
-  // From now on nothing arrives, as behind a cable that was pulled: the stream's timer alone is still there.
+  // From now on nothing arrives, as after a cable was pulled: the stream's timer alone is still there.
   let canceled = false;
   const dead = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(new TextEncoder().encode(":\n\n")),

@@ -1,4 +1,4 @@
-// Who is set aside, for how long, and how it comes back: on a fake clock, with every balancer.
+// Which servers are ejected, for how long, and how they come back: on a fake clock, with every balancer.
 
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import type { Balancer } from "../../discovery/balancer.ts";
@@ -32,7 +32,7 @@ class Rig {
     for (let n = 0; n < times; n++) this.health(port).failed();
   }
 
-  /** The ports that are set aside. */
+  /** The ports of ejected servers. */
   get aside(): number[] {
     return this.ejection.endpoints.map(({ address }) => Number(address.split(":")[1]))
       .filter((port) => this.health(port).ejected);

@@ -20,7 +20,7 @@ function open(by: "stream" | "polling", service?: string) {
   const fetch: Fetch = async (url, init) => {
     if (isAway) throw new TypeError("connection refused");
     const asked = new URL(url);
-    // As behind something that answers a request for a stream with the list.
+    // As with a proxy that answers a request for a stream with the list.
     if (by === "polling") asked.searchParams.delete("watch");
     return await registry.fetch(new Request(asked, init));
   };

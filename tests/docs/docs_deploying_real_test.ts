@@ -128,7 +128,7 @@ Deno.test({
     const loop = blocksOf(PAGE).find(({ info, code }) =>
       info === "sh" && code.includes("systemctl restart")
     )!.code;
-    // In the place of ssh: notes whom it was told to restart, who then announces itself.
+    // In the place of ssh: records the host to restart, which then announces itself.
     const address = `{\\"address\\":\\"tcp@$1:9000\\"}`;
     const announced = `curl -s -o /dev/null -d "${address}" ${at.registry}/_rpc_/registry`;
     await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> told\n${announced}\n`, {

@@ -1,5 +1,5 @@
-// docs/QUICK_START.md as a newcomer follows it: every file is written as it stands there, every line is typed, and what is
-// printed is held against the page. Only the port is another one, so that nobody is disturbed.
+// docs/QUICK_START.md as a newcomer follows it: every file is written unchanged, every line is typed, and what is
+// printed is held against the page. Only the port is another one, so that no other program is disturbed.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blocksOf, readText } from "../support/markdown.ts";

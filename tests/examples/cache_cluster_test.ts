@@ -1,4 +1,4 @@
-// The cache example as several processes: one load whoever asks, peers that come, go, are killed or hang.
+// The cache example as several processes: one load for all requests, peers that come, go, are killed or hang.
 
 import { assertEquals } from "@std/assert";
 import { ask, CacheProcess, Cluster, statsOf } from "../support/cache_process.ts";
@@ -74,7 +74,7 @@ testOnPosix("cache: killing a peer under load causes no errors and moves no othe
   const load = Promise.all(
     range(8).map(async (worker) => {
       for (let i = worker; asking; i += 8) {
-        // New keys too, which nobody has a copy of.
+        // New keys too, of which no peer has a copy.
         await askAll([urls[i % 2]!], [i % 3 === 0 ? 10_000 + i : keys[i % keys.length]!]);
       }
     }),

@@ -33,7 +33,7 @@ Deno.test("cache: a value in place of another counts once; one over the bound is
   assertEquals([lru.bytes, lru.size, lru.evicted], [76, 1, 0]);
   lru.set("b", bytes(0));
   assertEquals(lru.set("a", bytes(300)), false);
-  // The old value is not served in its place, and nobody had to go for it.
+  // The old value is not served in its place, and it was not loaded.
   assertEquals([lru.get("a"), lru.bytes, lru.size, lru.evicted], [undefined, 66, 1, 0]);
   lru.delete("none");
   assertEquals(lru.bytes, 66);

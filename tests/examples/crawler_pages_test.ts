@@ -60,7 +60,7 @@ Deno.test("crawler robots: groups for this crawler are merged, and those for all
     true,
     false,
   ]);
-  assertEquals(allowed("Disallow: /\nnonsense\n\u0000:", "/"), [true]); // rules of nobody
+  assertEquals(allowed("Disallow: /\nnonsense\n\u0000:", "/"), [true]); // rules without a user agent
 });
 
 Deno.test("crawler robots: stars, anchors and escapes", () => {

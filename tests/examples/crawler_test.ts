@@ -1,4 +1,4 @@
-// The crawler as its users run it: processes of their own that are killed, join, and are told to stop.
+// The crawler as its users run it: processes of their own that are killed, join, and are stopped.
 
 import { assertEquals, assertGreaterOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -137,7 +137,7 @@ Deno.test("crawler: on slow pages four workers are at least three times as fast 
     return performance.now() - began;
   };
   const alone = await crawl(addresses.slice(0, 1));
-  // The better of two: other tests run beside this one, and it is they who would be measured.
+  // The better of two: other tests run at the same time, and would be measured too.
   const together = Math.min(await crawl(addresses), await crawl(addresses));
   assertGreaterOrEqual(alone, 160 / 2 * 50);
   assertGreaterOrEqual(alone / together, 3, `${alone} ms alone, ${together} ms together`);

@@ -1,4 +1,4 @@
-// The HTTP front of the example in examples/shortener, over a store that does as it is told.
+// The HTTP front of the example in examples/shortener, over a store whose answers the test sets.
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { front, type FrontOptions } from "../../examples/shortener/front.ts";

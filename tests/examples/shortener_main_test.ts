@@ -105,7 +105,7 @@ testOnPosix(
     const key = await put(urls[1]!, "https://example.com/");
     for (const url of urls) assertEquals(await follow(url, key!), "https://example.com/");
     assertEquals((await all.end("SIGTERM")).code, 0);
-    // Nobody listens there any more.
+    // Nothing listens there any more.
     for (const url of urls) {
       const port = Number(new URL(url).port);
       Deno.listen({ hostname: "127.0.0.1", port }).close();

@@ -132,7 +132,7 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
   }
   const { DatabaseSync } = await import("node:sqlite");
   const db = new DatabaseSync(dir.file);
-  // Stands for a disk that is full.
+  // Simulates a disk that is full.
   db.exec(`CREATE TRIGGER full BEFORE INSERT ON urls WHEN new.url LIKE '%/full'
     BEGIN SELECT RAISE(ABORT, 'disk is full'); END`);
   db.close();
@@ -212,7 +212,7 @@ Deno.test("shortener: over RPC, a replica reads and writes what the master has, 
   assertEquals(await two.get(key), "https://example.com/");
   assertEquals(await two.put("https://example.com"), key);
   assertEquals(await two.get("zzzz"), undefined);
-  // Whoever speaks the protocol may send anything: the master checks by itself.
+  // Any client may send anything: the master checks by itself.
   for (const wrong of ["javascript:0", 7, null, ["https://example.com/"]]) {
     const error = await assertRejects(() => client.call("Shortener.put", wrong), RpcError);
     assertEquals([error.code, error.remote], ["invalid_argument", true]);

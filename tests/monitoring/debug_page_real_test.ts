@@ -127,7 +127,7 @@ Deno.test({
     await page.send("Page.addScriptToEvaluateOnNewDocument", { source });
     await page.send("Page.navigate", { url: at.url });
     await page.until(`document.querySelector(".history path") !== null`);
-    // Only what nobody but the script can know: rates, and the picture of them.
+    // Only what the script alone can know: rates, and the picture of them.
     assertEquals(await page.evaluate("[...new Set(made)].sort()"), ["history", "rate"]);
     assertEquals(page.complaints, []);
   },
@@ -222,7 +222,7 @@ Deno.test({
     await page.until(`document.querySelectorAll(".histogram").length === 2`);
     await check();
     assertEquals(page.complaints, []);
-    // Nor could it: the page's policy lets nobody make elements of text.
+    // Nor could it: the page's policy forbids making elements of text.
     const markup = `document.createElement("p").innerHTML = "<b>x</b>"`;
     const refused = await page.evaluate(
       `(() => { try { ${markup}; } catch (error) { return error.message; } })()`,
@@ -322,7 +322,7 @@ Deno.test({
         true,
         `${width} px: ${await page.evaluate("document.documentElement.scrollWidth")}`,
       );
-      // What screen readers are told: tables are tables, also where they are cards, and pictures have words.
+      // What screen readers see: tables are tables, also where they are cards, and pictures have words.
       const { nodes } = await page.send("Accessibility.getFullAXTree") as {
         nodes: { ignored: boolean; role: { value: string }; name?: { value: string } }[];
       };

@@ -1,4 +1,4 @@
-// What a server tells Prometheus: the format, as a reader of this test's own and Prometheus's own tool take it, and the
+// What a server reports to Prometheus: the format, as a reader of these tests and promtool take it, and the
 // figures.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
@@ -60,7 +60,7 @@ Deno.test("metrics: counters are there at 0 before anything is counted, so that 
     return valueOf(metrics, "rpc_server_call_errors_total", { method: "S.fail" });
   };
   assertEquals(errors(first), 0);
-  // Figures are worked out anew some 90 ms after the last ones.
+  // Figures are computed again some 90 ms after the last ones.
   let later = first;
   while (errors(later) === 0) {
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -16,7 +16,7 @@ async function serve() {
   return { server, address, [Symbol.asyncDispose]: () => server.close() };
 }
 
-/** What somebody is shown: everything, the figures, or neither. */
+/** What a client is shown: everything, the figures, or neither. */
 async function seen(server: Server, request: Request, hostname?: string): Promise<true | "figures" | number> {
   const info = hostname === undefined ? undefined : { remoteAddr: { ...LOCAL.remoteAddr, hostname } };
   const json = new Request(request, {

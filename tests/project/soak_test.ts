@@ -6,7 +6,7 @@ import { Ledger, Verdict } from "../../soak/ledger.ts";
 import { countedSignal, Lateness, Slope } from "../../soak/meter.ts";
 import { type Measured, report } from "../../soak/report.ts";
 
-/** A ledger that is told of `executed` calls, after `verdicts` were given to calls 1, 2 and so on. */
+/** A ledger with `executed` calls, after `verdicts` were given to calls 1, 2 and so on. */
 async function balanceOf(verdicts: readonly number[], executed: readonly number[]) {
   const file = await Deno.makeTempFile();
   const ledger = new Ledger();

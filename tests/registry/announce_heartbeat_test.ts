@@ -16,7 +16,7 @@ function open() {
   const clock = new FakeClock();
   const link = new RegistryLink();
   let store: MemoryStore;
-  /** A registry that knows nobody, as after a restart. */
+  /** An empty registry, as after a restart. */
   const restart = () => {
     store = new MemoryStore({ clock });
     link.registry = new Registry({ clock, store });

@@ -93,7 +93,7 @@ test("cut off silently: reports it soon, continues when the cut is over, even if
   await until(async () => (await far.list()).revision >= revision, "both to know");
   cable.cut();
   await until(async () => !await answers(far), "the cut to be noticed");
-  // Meanwhile one registers, one changes, one goes, and nobody renews the first.
+  // Meanwhile one registers, one changes, one goes, and the first is not renewed.
   await near.grant({ address: C }, 0);
   await near.grant({ address: B, weight: 2 }, 0);
   await near.revoke(C);
@@ -108,7 +108,7 @@ test("cut off silently: reports it soon, continues when the cut is over, even if
     (await store.list()).leases.map(({ instance, incarnation, state }) => ({ instance, incarnation, state }));
   assertEquals(await strip(far), await strip(near));
   assertEquals(await addresses(far), [B, "tcp@127.0.0.1:4"]);
-  // Who followed the far one before the cut is told of all of it.
+  // A client that watched the far one before the cut receives all of it.
   await using late = new Follower(far, revision, new Map([[A, undefined], [B, 1]]));
   await late.until(() => late.weights.size === 2 && late.weights.has("tcp@127.0.0.1:4"));
   assertEquals([...late.weights].sort(), [[B, 2], ["tcp@127.0.0.1:4", undefined]]);

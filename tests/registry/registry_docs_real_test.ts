@@ -1,5 +1,5 @@
 // The examples with curl in docs/REGISTRY.md, run one after the other against one registry, and held against the
-// answers that stand below them.
+// answers below them.
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { Registry } from "../../registry/registry.ts";
@@ -7,7 +7,7 @@ import { missing } from "../support/programs.ts";
 
 const skipped = await missing("curl");
 
-/** Blocks with one curl and the block of text behind each. */
+/** Blocks with one curl and the block of text after each. */
 const EXAMPLE = /```sh\n(curl [^\n]+)\n```\n\n```text\n([^`]+)```/g;
 
 /** The words of a command, without what a shell would do to them but for single quotes. */

@@ -10,7 +10,7 @@ import { REGISTRY_URL } from "../support/registry_link.ts";
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 
-/** A registry that stands in time, and ways to ask it. */
+/** A registry whose time stands still, and ways to ask it. */
 function open(options: RegistryOptions = {}) {
   const clock = new FakeClock();
   const registry = new Registry({ clock, ...options });

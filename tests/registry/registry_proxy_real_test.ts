@@ -1,4 +1,4 @@
-// A registry behind proxies, as the table in docs/REGISTRY.md has them: how clients hear of changes, long lists,
+// A registry with a proxy before it, as the table in docs/REGISTRY.md has them: how clients hear of changes, long lists,
 // registering, and the buttons of its page.
 
 import { assertEquals } from "@std/assert";
@@ -30,7 +30,7 @@ function skipped(command: ProxyKind["command"]): string {
   return proxiesPresent[command] ? "" : ` [SKIPPED: ${command} cannot be run]`;
 }
 
-/** A registry behind a proxy. */
+/** A registry and a proxy before it. */
 async function open(kind: ProxyKind) {
   const store = new MemoryStore();
   const registry = new Registry({ store });

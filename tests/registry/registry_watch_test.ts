@@ -312,7 +312,7 @@ Deno.test("registry watch: a client that leaves just after the last event leaks 
   const response = await registry.fetch(new Request(`${REGISTRY_URL}?watch`));
   const reader = response.body!.getReader();
   await reader.read(); // the time to wait before another attempt
-  await settle(); // the list is on its way, and nobody reads it
+  await settle(); // the list is being sent, and is not read
   await reader.cancel();
   await settle();
   assertEquals(clock.timers, 0);

@@ -53,7 +53,7 @@ Deno.test("acceptor: a refused connection does not count against maxConnections"
     const peer = await at.dial();
     lingering.push(peer);
     await peer.send("nonsense\n");
-    // It is told, and does not end its own side.
+    // It receives the refusal, and does not end its own side.
     assertEquals((await refused(peer)).code, "invalid_argument");
   }
   using first = await enter(at.port);
@@ -177,7 +177,7 @@ for (const [reason, provoke] of Object.entries(PROVOKED)) {
   });
 }
 
-/** A Conn whose writes end when they are told to. */
+/** A Conn whose writes end when a test lets them. */
 class HeldConn implements Conn {
   readonly peer = "tcp@127.0.0.1:1";
   readonly written: string[] = [];
@@ -273,7 +273,7 @@ Deno.test("acceptor: a server that closes while an answer is being written write
   conn.release.resolve();
   await soon(closed, "the end of the handshakes");
   const [session] = admitted.sessions;
-  // It is in, and told at once to go elsewhere.
+  // It is accepted, and receives GoAway at once.
   await until(() => conn.written.length === 2, "GoAway");
   assertEquals(JSON.parse(conn.written[0]!).version, 1);
   assert(conn.written[1]!.includes("unavailable"));

@@ -1,4 +1,4 @@
-// rpc.Reflection: what a server tells of itself, to whom, and that nobody can make it work without bounds.
+// rpc.Reflection: what a server reveals about itself, to which clients, and that no client can make it work without bounds.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type as ark } from "npm:arktype@2.2.3";
@@ -137,7 +137,7 @@ Deno.test("reflection: schemas are described as far as their libraries support i
   const nothing = () => {};
   const names = Object.keys(S.methods);
   server.register("Other", { x: nothing });
-  // Only what is told is asked for here.
+  // Only the description is requested here.
   server.register<typeof S>(S, Object.fromEntries(names.map((name) => [name, nothing])) as never);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -180,7 +180,7 @@ Deno.test("reflection: stats() yields at once, then at the interval, and does no
       [["S.ok", 2]],
     ]);
     assertEquals(seen.map(([, { inFlight }]) => inFlight), [0, 0, 0]);
-    // All that the server tells of itself goes along.
+    // All figures of the server are included.
     assertEquals(Object.keys(seen[0]![1]).sort(), Object.keys(server.stats()).sort());
   }));
 

@@ -1,4 +1,4 @@
-// What a handler is told of the call, and what a caller may send along.
+// What a handler knows of the call, and what a caller may send along.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { CallContext } from "../../mod.ts";

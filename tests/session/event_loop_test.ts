@@ -48,7 +48,7 @@ Deno.test("event loop: busy sessions continue when a timer fires in time again",
   assertEquals(eventLoop.shouldYield(time.now), true);
   let turns = 0;
   const turn = eventLoop.yieldIfDue().then(() => turns++);
-  // It comes round, but late: others have work, and sockets were not looked at.
+  // The event loop turns, but late: others have work, and sockets were not looked at.
   for (const late of [10, 8, 4]) {
     time.fire(late);
     await null;

@@ -1,4 +1,4 @@
-// A connection that has no room is not a failed server: calls go to a server with room, and where there is none they wait,
+// A connection that has no room is not a failed server: calls go to a server with room, and if no server has room they wait,
 // and their error says for what.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";

@@ -23,7 +23,7 @@ function answer(change: Record<string, unknown> = {}): Uint8Array {
   return bytes(JSON.stringify({ ...ANSWER, ...change }), "\n");
 }
 
-/** A server by hand that does with one connection what it is told. */
+/** A raw server that handles one connection as a test says. */
 async function against<T>(
   serve: (peer: RawPeer, option: string) => Promise<void>,
   use: (address: string) => Promise<T>,

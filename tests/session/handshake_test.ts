@@ -1,4 +1,4 @@
-// The handshake of a live server, from raw sockets: who gets in, who is refused and how, and that nothing stays behind.
+// The handshake of a live server, from raw sockets: which clients are accepted, which are refused and how, and that nothing leaks.
 
 import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";

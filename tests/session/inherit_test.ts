@@ -6,7 +6,7 @@ import { ambient } from "../../call/ambient.ts";
 import { type CallContext, type Client, connect, detach, RpcError, Server } from "../../mod.ts";
 import { soon, until } from "../support/waiting.ts";
 
-/** Three servers in a row, a → b → c, of which each calls the next: what c is told, and how it ends. */
+/** Three servers in a row, a → b → c, of which each calls the next: what c receives, and how it ends. */
 async function row(handlers: {
   b?: (client: Client, context: CallContext) => unknown;
   c: (args: unknown, context: CallContext) => unknown;

@@ -1,4 +1,4 @@
-// Deadlines and cancellation over one connection: no call outlives its time, and its handler learns why nobody waits.
+// Deadlines and cancellation over one connection: no call outlives its time, and its handler learns why its caller has gone.
 
 import { assert, assertEquals, assertGreater, assertStringIncludes, fail } from "@std/assert";
 import { RpcError } from "../../call/error.ts";

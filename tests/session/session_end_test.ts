@@ -46,7 +46,7 @@ testSession("a lost connection settles every call at once, on both sides", async
     pair[lost].close();
     await Promise.all(calls.map(async (call) => {
       const error = await fails(call, "unavailable", " was lost: ");
-      // Whether they were executed nobody can know.
+      // Whether they were executed cannot be known.
       assertEquals([error.remote, error.notStarted], [false, false]);
     }));
   }
@@ -58,7 +58,7 @@ testSession(
     const waiting = new Patient();
     await using pair = await open({ methods: { wait: waiting.wait }, callbacks: { wait: waiting.wait } });
     const cut = fails(pair.call("wait"), "unavailable", "The other side shut down before it answered");
-    // Whoever drains knows why itself.
+    // The side that drains knows why.
     const own = fails(callOver(pair.accepted, "S.wait"), "unavailable", "That was all");
     await until(() => waiting.started === 2, "both handlers run");
     pair.accepted.drain();

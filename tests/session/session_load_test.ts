@@ -1,4 +1,4 @@
-// Many and large calls over one connection: none is lost, nobody waits for ever, and memory stays bounded.
+// Many and large calls over one connection: none is lost, none waits forever, and memory stays bounded.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { callOver, fails, testSession } from "../support/session_pair.ts";

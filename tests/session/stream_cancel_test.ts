@@ -1,4 +1,4 @@
-// Streams that are left, canceled, or out of time: both ends stop, and nothing is left behind. Over memory and TCP.
+// Streams that are left, canceled, or out of time: both ends stop, and nothing leaks. Over memory and TCP.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { fails, testSession } from "../support/session_pair.ts";

@@ -1,4 +1,4 @@
-// Streams that fail at either end, or with their connection: who is told what, and in which order. Over memory and TCP.
+// Streams that fail at either end, or with their connection: which error each side receives, and in which order. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";

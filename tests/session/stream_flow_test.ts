@@ -1,5 +1,5 @@
 // How fast streams flow: a producer runs no further ahead of its consumer than the credit allows, one that is stalled
-// stalls nobody else, and nothing piles up however long it goes on.
+// stalls no other call, and nothing piles up however long it goes on.
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";

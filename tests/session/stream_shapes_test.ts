@@ -187,7 +187,7 @@ testSession("several next() at once get the items in order, and one of them the 
   const failing = pair.stream<number>("fail");
   const settled = await Promise.allSettled([failing.next(), failing.next(), failing.next()]);
   assertEquals(settled.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
-  // Whoever waits when somebody else leaves is not kept waiting.
+  // A reader that waits when another one leaves is not kept waiting.
   const endless = new Endless();
   pair.table.register("E", { run: endless.run });
   const left = streamOver<number>(pair.dialled, "E.run");

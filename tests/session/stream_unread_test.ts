@@ -1,4 +1,4 @@
-// Items that nobody has taken yet: long ones wait as their bytes, whatever they would become, and are decoded when they
+// Items that were not taken yet: long ones wait as their bytes, whatever they would become, and are decoded when they
 // are taken. One that cannot be decoded ends its stream there, as if it had come then.
 
 import { assertEquals, assertRejects } from "@std/assert";

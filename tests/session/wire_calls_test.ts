@@ -11,7 +11,7 @@ import { assertLives, ECHO, overBoth, pingPong, type Services } from "../support
 
 const NOT_STARTED = new Map([["not-started", ""]]);
 
-/** What a handler is told, as far as these tests look. */
+/** The parts of a handler's context that these tests read. */
 interface Context {
   signal: AbortSignal;
   deadline: number;
@@ -255,7 +255,7 @@ overBoth("calls: exactly one answer each, however handlers race their deadline",
   await using wire = await open({
     ...ECHO,
     Race: {
-      // Finishes within a millisecond or so of its deadline, by value or by error, before or behind it.
+      // Finishes within a millisecond or so of its deadline, by value or by error, before or after it.
       run: (_: unknown, { deadline }: Context) => {
         const delay = deadline - performance.now() + (random() * 3 - 1.5);
         const fails = random() < 0.3;

@@ -322,7 +322,7 @@ overBoth(
       cancel(2),
       item(1), // an Item and an End of a call that is over
       end(1),
-      pong(12), // a Pong that nobody asked for
+      pong(12), // a Pong without a Ping
     );
     await assertLives(peer, 3);
     await assertLives(peer, 1_001);

@@ -1,4 +1,4 @@
-// Peers that break the protocol: each is told with the code that belongs to the case and then left, and nobody else
+// Peers that break the protocol: each receives the code that belongs to the case and is disconnected, and no other client
 // notices. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
@@ -201,7 +201,7 @@ overBoth(
           await flooder.send(pings);
         }
       } catch {
-        // Nobody reads: the send is given up when the test ends.
+        // The peer does not read: the send is given up when the test ends.
       }
     })();
     let before = -1;

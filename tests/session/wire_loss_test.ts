@@ -1,5 +1,5 @@
-// Connections that end in the middle, fall silent or are not read: what is owed is given up, what is held is freed, and
-// nobody else waits. Over memory and TCP.
+// Connections that end in the middle, fall silent or are not read: pending work is given up, memory is freed, and
+// no other client waits. Over memory and TCP.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RpcError } from "../../call/error.ts";
@@ -274,7 +274,7 @@ overBoth(
     const sending = (async () => {
       for (let i = 0; i < count; i++) await greedy.send(call(2 * i + 1, "Echo.echo", body.fill(i)));
     })();
-    // It has stopped when the number of calls stands still over several calls of somebody else.
+    // It has stopped when the number of calls stays the same over several calls of another client.
     let before = -1, still = 0, seq = 1;
     while (still < 5) {
       await assertLives(wire.peer, seq);

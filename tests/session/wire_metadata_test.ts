@@ -13,7 +13,7 @@ overBoth("wire: an End has metadata only if a handler set some", async (open_) =
     Row: {
       *all(rows: number, { replyMetadata }: CallContext) {
         for (let i = 0; i < rows; i++) yield i;
-        // A Map that was looked at and left empty is none.
+        // A Map that was read and left empty is not sent.
         if (rows > 0) replyMetadata.set("rows", `${rows}`);
       },
     },

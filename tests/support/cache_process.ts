@@ -45,7 +45,7 @@ export class CacheProcess implements AsyncDisposable {
     return pattern.exec(this.out)!;
   }
 
-  /** Tells it to stop, and waits until it has. */
+  /** Stops it, and waits until it has ended. */
   async stop(signal: Deno.Signal): Promise<Deno.CommandStatus> {
     try {
       this.child.kill(signal);

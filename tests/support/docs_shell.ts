@@ -34,7 +34,7 @@ export class Shell implements AsyncDisposable {
       if (printed.length >= expected.length) break;
     }
     assertEquals(printed, expected, line);
-    // What it prints later is nobody's business.
+    // What it prints later is ignored.
     void text.cancel();
     return process;
   }

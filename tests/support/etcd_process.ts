@@ -78,7 +78,7 @@ export class Etcd implements AsyncDisposable {
   }
 }
 
-/** A way to a port of this machine that can be cut: then nothing passes, and nobody is told. */
+/** A way to a port of this machine that can be cut: then nothing passes, and neither side notices. */
 export class Cable implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #port: number;

@@ -1,4 +1,4 @@
-// What everywhere.ts calls: a server behind Deno.serve that can be restarted, and a registry of another origin that lets
+// What everywhere.ts calls: a server on Deno.serve that can be restarted, and a registry of another origin that allows
 // web pages read its list.
 
 import { type CallContext, Registry, RpcError, Server } from "../../mod.ts";

@@ -1,4 +1,4 @@
-// A server in a process of its own that opens files until there are no more, when it is told to. Run by admission_test.ts.
+// A server in a process of its own that opens files until there are no more, when a line arrives. Run by acceptor_test.ts.
 
 import { Server } from "../../mod.ts";
 import { pem } from "./certs.ts";

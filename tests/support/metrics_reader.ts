@@ -72,7 +72,7 @@ export function valueOf(
   )?.value;
 }
 
-/** A server that has had some trouble, and names that are none. */
+/** A server with some failures, and methods with odd names. */
 export async function busy() {
   const waiting = new Patient();
   const server = new Server({ maxConnections: 2, authenticate: (token) => token !== "wrong" });
@@ -103,7 +103,7 @@ export async function busy() {
   };
 }
 
-/** A client whose servers are one that works, one that is set aside, and one that is not there. */
+/** A client whose servers are one that works, one that is ejected, and one that is not there. */
 export async function clientOf(server: Server) {
   const fleet = await Fleet.open(2, (index) => ({
     ok: () => {

@@ -4,7 +4,7 @@
 import { freePort, installed } from "./programs.ts";
 import { until } from "./waiting.ts";
 
-/** A proxy, and what it is told. */
+/** A proxy, and its settings. */
 export interface ProxyKind {
   /** The program. */
   command: "nginx" | "caddy" | "haproxy";

@@ -19,7 +19,7 @@ const strict = new TextDecoder("utf-8", { fatal: true });
 /** What small items of CBOR read as. */
 export type Item = undefined | null | boolean | number | string | Uint8Array | Item[] | Map<Item, Item>;
 
-/** A frame as it came: the header's elements and the bytes behind them. */
+/** A frame as it came: the header's elements and the bytes after them. */
 export interface Frame {
   readonly kind: number;
   readonly seq: number;

@@ -189,7 +189,7 @@ export function callOver(
 /**
  * Calls a method over a session that answers with a stream, as a client does.
  *
- * @param replyMetadata Is given what comes beside the answer
+ * @param replyMetadata Is given what comes with the answer
  */
 export function streamOver<T>(
   session: Session,

@@ -11,7 +11,7 @@ export async function folder() {
 }
 
 /**
- * A port for what is killed and comes back: a free one below those that the system hands out, so that nobody gets it
+ * A port for what is killed and comes back: a free one below those that the system hands out, so that no other process gets it
  * meanwhile.
  */
 export function lastingPort(): string {

@@ -1,4 +1,4 @@
-// What streams are made of in tests: sources that count what becomes of them, and whoever takes all of one.
+// What streams are made of in tests: sources that count what becomes of them, and readers that take all of one.
 
 import { assert } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
@@ -26,7 +26,7 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Numbers from 0, one a turn of the event loop, for ever; what becomes of it is told to `seen`. */
+/** Numbers from 0, one a turn of the event loop, for ever; what becomes of it is recorded in `seen`. */
 export async function* ticks(seen: { produced: number; finished: number }): AsyncGenerator<number> {
   try {
     for (;;) {

@@ -92,7 +92,7 @@ export async function take(stream: AsyncIterator<unknown>, count: number): Promi
   return items;
 }
 
-/** Shows that the calling side told its peer nothing but this, so far. */
+/** Shows that the calling side has sent nothing but this, so far. */
 export async function assertTold(peer: RawPeer, ...headers: Item[][]): Promise<void> {
   assertEquals((await pingPong(peer, 99)).map(({ header }) => header), headers);
 }

@@ -1,5 +1,5 @@
 // Puts raw peers in front of the answering side, over memory and over TCP, so that one test says the same of both.
-// Over memory there is a Session alone; over TCP a whole server, and the peer has the handshake behind it already.
+// Over memory there is a Session alone; over TCP a whole server, and the peer has completed the handshake.
 
 import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals } from "@std/assert";
@@ -33,7 +33,7 @@ export interface WireOptions extends ServerOptions {
 /** The answering side, and a peer that it knows. */
 export interface Wire extends AsyncDisposable {
   readonly peer: RawPeer;
-  /** What the answering side told its log. */
+  /** What the answering side logged. */
   readonly log: string[];
   /** A further connection. */
   another(): Promise<RawPeer>;

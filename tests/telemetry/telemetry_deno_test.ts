@@ -6,7 +6,7 @@ import { soon } from "../support/waiting.ts";
 
 interface KeyValue {
   readonly key: string;
-  /** Deno tells of numbers as doubles. */
+  /** Deno reports numbers as doubles. */
   readonly value: { readonly stringValue?: string; readonly doubleValue?: number };
 }
 

@@ -248,7 +248,7 @@ Deno.test("telemetry: a traceparent sent as bytes by another language is the par
   assertEquals((await peer.frame())!.header, headerOf.reply(1));
   const [span] = await recorder.ended(1);
   assertEquals([span!.traceId, span!.parent?.spanId, span!.parent?.isRemote], [TRACE, REMOTE, true]);
-  // What is no traceparent, and what is none of text, begins a trace of its own.
+  // An invalid traceparent, or one that is not text, starts a new trace.
   const bad = ["nonsense", "00-0-0-01", new Uint8Array(3), `00-${TRACE}-${REMOTE}`];
   for (const [i, traceparent] of bad.entries()) {
     await peer.send(

@@ -1,4 +1,4 @@
-// Clients of servers that are slow, fail at once, stand by or stream, exactly: who gets how many calls.
+// Clients of servers that are slow, fail at once, are spare or stream, exactly: who gets how many calls.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import {

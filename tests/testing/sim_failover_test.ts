@@ -56,9 +56,9 @@ Deno.test("many servers: calls leave a server that is partitioned off, and come 
       const back = (await answers(10)).map((each) => each.status === "fulfilled" ? each.value : "failed");
       return hosts.map((host) => back.filter((who) => who === host).length);
     };
-    // It had been set aside, so one call tries it; once that has gone well, it gets its share.
+    // It had been ejected, so one call probes it; once that has gone well, it gets its share.
     assertEquals([await spread(), await spread()], [[1, 9], [5, 5]]);
-    // What the partition held was delivered behind it, to a connection that had been given up: nothing ran twice.
+    // What the partition held was delivered after it, to a connection that had been given up: nothing ran twice.
     assertEquals(new Set(executed).size, executed.length);
     assertEquals([one.stats().connections, two.stats().connections], [1, 1]);
   }));

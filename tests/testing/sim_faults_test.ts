@@ -162,7 +162,7 @@ Deno.test("faults: a client that trickles its handshake is cut off after handsha
     }
     assert(answer.includes("longer than 3000 ms"), answer);
     await trickle;
-    // Told first, then cut off a second later, which the next write finds.
+    // It receives GoAway first, and is cut off a second later, which the next write finds.
     assertEquals([time.now, server.stats().refused], [4_100, 1]);
     conn.close();
   }));

@@ -143,7 +143,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
   });
 }
 
-/** Sends an option behind the TLS handshake without a look at what the server thinks, and returns what comes back. */
+/** Sends an option after the TLS handshake without waiting for the server, and returns what comes back. */
 function shout(port: number, version: "TLSv1.2" | "TLSv1.3", name: string | undefined): Promise<string> {
   return new Promise((resolve) => {
     let heard = "";

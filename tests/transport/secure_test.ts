@@ -203,7 +203,7 @@ Deno.test("secure: a plain address from a discovery is not dialed, and calls go 
   const error = await assertRejects(() => connect(lured, options), RpcError, "pass secure: false");
   assertEquals([error.code, error.notStarted], ["unavailable", true]);
   assert(error.message.includes(lured));
-  // With a token alone, the network is what counts: this is TEST-NET-1, where nobody is.
+  // With a token alone, the network is what counts: this is TEST-NET-1, where no host is.
   await assertRejects(() => connect("tcp@192.0.2.1:9", { token: SECRET }), RpcError, "pass secure: false");
   assertEquals(dialled, 0);
   // And who says so gets it.

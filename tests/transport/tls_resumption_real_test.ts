@@ -37,7 +37,7 @@ class Client implements AsyncDisposable {
     this.#reports = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Dials a server: whether it resumed the session, and whether it was let in. */
+  /** Dials a server: whether it resumed the session, and whether it was accepted. */
   async dial({ port }: { port: number }): Promise<"full" | "resumed" | "refused"> {
     await this.#ports.write(new TextEncoder().encode(`${port}\n`));
     while (!this.#rest.includes("\n")) {

@@ -1,4 +1,4 @@
-// RPC over TLS: nothing is said before the certificate has been checked, and a listener lives with whoever comes.
+// RPC over TLS: nothing is said before the certificate has been checked, and a listener survives any client.
 
 import {
   assert,
@@ -53,7 +53,7 @@ async function open(options: ServerOptions = {}, host = "127.0.0.1") {
   return { server, address, port: portOf(address), log, [Symbol.asyncDispose]: () => server.close() };
 }
 
-/** A raw peer behind the TLS handshake. */
+/** A raw peer after the TLS handshake. */
 async function dial(port: number, alpnProtocols?: string[]): Promise<RawPeer> {
   const socket = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [CA], alpnProtocols });
   try {
@@ -262,7 +262,7 @@ Deno.test("tls: silent, plain and aborting clients neither block nor end the lis
   // Cut off, not only forgotten.
   await silent.gone();
   await half.gone();
-  // Whoever ends without a word is not refused; of the three others one may have reset before it was looked at.
+  // A client that ends silently is not refused; of the three others one may have reset before it was looked at.
   await until(() => at.server.stats().refused >= 3, "all to be refused");
   assertEquals(at.server.stats().connections, 1);
   assertEquals(await client.call("Echo.echo", "afterwards"), "afterwards");

@@ -19,7 +19,7 @@ async function readText(conn: Conn): Promise<string | null> {
   return count === null ? null : new TextDecoder().decode(into.subarray(0, count));
 }
 
-/** Writes until that fails: a socket learns only by and by that nobody is there. */
+/** Writes until that fails: a socket notices only after a while that its peer is gone. */
 async function writeUntilItFails(conn: Conn): Promise<void> {
   const chunk = new Uint8Array(1_000);
   for (let n = 0; n < 10_000; n++) {

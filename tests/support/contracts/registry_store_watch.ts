@@ -9,7 +9,7 @@ const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 const TTL = 2_000;
 
-/** What a watch has told so far, applied to a list. */
+/** What a watch has delivered so far, applied to a list. */
 export class Follower implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -54,7 +54,7 @@ export class Follower implements AsyncDisposable {
     for (const resolve of this.#changed) resolve();
   }
 
-  /** Waits until what it has been told makes something true. */
+  /** Waits until what it has received makes something true. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       if (this.error !== undefined) throw this.error;
@@ -116,7 +116,7 @@ export function testRegistryStoreWatch(
     assertEquals((await store.renew(A, lease.incarnation))?.incarnation, lease.incarnation);
     assertEquals((await store.list()).leases.map(({ instance }) => instance.weight), [2]);
     assertEquals(await store.revoke(A, lease.incarnation), true);
-    // Nor when nobody is there any more.
+    // Nor when no server is left.
     for (const gone of [old, lease.incarnation]) {
       assertEquals(await store.renew(A, gone), undefined);
       assertEquals(await codeOf(store.grant({ address: A }, TTL, gone)), "not_found");
