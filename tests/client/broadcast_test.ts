@@ -40,7 +40,7 @@ Deno.test("broadcast: the first error is thrown at once and cancels the rest", a
   }));
   await using client = await connect(new MultiServers(fleet.addresses));
   const error = await fails(client.broadcast("S.go", null, { timeout: Infinity }), "aborted", "Not here");
-  assertEquals([error.details, error.remote], [{ index: 2 }, true]);
+  assertEquals({ details: error.details, remote: error.remote }, { details: { index: 2 }, remote: true });
   await until(() => waiting.reasons.length === 2, "the others are cancelled");
   assertEquals(waiting.reasons.map((reason) => (reason as RpcError).code), ["canceled", "canceled"]);
   assertEquals(client.stats().pending, 0);

@@ -146,7 +146,7 @@ Deno.test("error: one of a call that reached no server names the method, and the
   assertEquals([one.method, one.address, two.method, two.address], ["A.one", address, "A.two", address]);
   await using empty = await connect(new MultiServers([]));
   const three = await failed(empty.call("A.three"));
-  assertEquals([three.method, three.address], ["A.three", undefined]);
+  assertEquals({ method: three.method, address: three.address }, { method: "A.three", address: undefined });
   await client.close();
   assertEquals((await failed(client.call("A.four"))).method, "A.four");
 });

@@ -81,7 +81,10 @@ Deno.test("update: calls on a server that left finish, new ones go elsewhere, an
     "the client has heard of it",
   );
   assertEquals(await Promise.all(Array.from({ length: 10 }, () => client.call("S.who"))), Array(10).fill(1));
-  assertEquals([client.stats().pending, fleet.servers[0]!.stats().connections], [20, 1]);
+  assertEquals({ pending: client.stats().pending, connections: fleet.servers[0]!.stats().connections }, {
+    pending: 20,
+    connections: 1,
+  });
   gate.resolve("done");
   assertEquals(await Promise.all(held), Array(20).fill("done"));
   await until(() => fleet.servers[0]!.stats().connections === 0, "the connection closes");

@@ -17,7 +17,10 @@ Deno.test("close: ends every call at once, and its handlers hear of it", async (
   await soon(failed, "all calls to end");
   await closing;
   await until(() => waiting.reasons.length === 300, "the handlers hear of it");
-  assertEquals([link.server.stats().inFlight, waiting.started], [0, 300]);
+  assertEquals({ inFlight: link.server.stats().inFlight, started: waiting.started }, {
+    inFlight: 0,
+    started: 300,
+  });
 });
 
 Deno.test("close: calls during and after it fail at once and are not sent", async () => {

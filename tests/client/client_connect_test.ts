@@ -11,7 +11,7 @@ import { soon } from "../support/waiting.ts";
 Deno.test("connect: an address without a listener is unavailable, and named", async () => {
   const address = `tcp@127.0.0.1:${freePort()}`;
   const error = await fails(connect(address), "unavailable", `Cannot connect to ${address}`);
-  assertEquals([error.notStarted, error.remote], [true, false]);
+  assertEquals({ notStarted: error.notStarted, remote: error.remote }, { notStarted: true, remote: false });
   assert(error.cause instanceof Deno.errors.ConnectionRefused);
 });
 

@@ -47,7 +47,7 @@ Deno.test("failover: when all servers are unreachable the error names each of th
     const call = client.call("S.ok", null, { timeout: Infinity });
     const error = await soon(fails(call, "unavailable", "None of 6 servers"), "the failure");
     for (const address of addresses) assertEquals(error.message.split(address).length, 2, error.message);
-    assertEquals([error.notStarted, error.remote], [true, false]);
+    assertEquals({ notStarted: error.notStarted, remote: error.remote }, { notStarted: true, remote: false });
   }
 });
 
@@ -101,12 +101,20 @@ Deno.test("failover: calls on a lost connection fail at once; only those marked 
   for (const [id, outcome] of settled.entries()) {
     const executed = started.filter((each) => each[1] === id).length;
     if (!cutOff.has(id)) {
-      assertEquals([outcome.status, executed], ["fulfilled", 1]);
+      assertEquals({ status: outcome.status, executed }, { status: "fulfilled", executed: 1 });
     } else if (isIdempotent(id)) {
-      assertEquals([outcome.status, executed], ["fulfilled", 2], `call ${id} was not sent again`);
+      assertEquals(
+        { status: outcome.status, executed },
+        { status: "fulfilled", executed: 2 },
+        `call ${id} was not sent again`,
+      );
     } else {
       assert(outcome.status === "rejected" && outcome.reason instanceof RpcError);
-      assertEquals([outcome.reason.code, outcome.reason.notStarted, executed], ["unavailable", false, 1]);
+      assertEquals({ code: outcome.reason.code, notStarted: outcome.reason.notStarted, executed }, {
+        code: "unavailable",
+        notStarted: false,
+        executed: 1,
+      });
     }
   }
   gate.resolve();
@@ -154,7 +162,7 @@ Deno.test("failover: what a handler throws at the second attempt arrives whole",
   });
   await server.listen(way.address);
   const error = await call;
-  assertEquals([error.details, error.remote], [{ index: 1 }, true]);
+  assertEquals({ details: error.details, remote: error.remote }, { details: { index: 1 }, remote: true });
 });
 
 Deno.test("failover: a balancer that always picks an unreachable server does not block the process", async () => {
@@ -227,7 +235,7 @@ Deno.test("rolling restart: a client that calls all the time sees no error, and 
     stop.abort();
   }
   const made = (await callers).reduce((sum, each) => sum + each, 0);
-  assertEquals([made, executed.size], [ids.next, ids.next]);
+  assertEquals({ made, executed: executed.size }, { made: ids.next, executed: ids.next });
   assertEquals([...executed.values()].filter((times) => times > 1), []);
   await Promise.all(running.map(({ server }) => server.close()));
 });

@@ -132,7 +132,10 @@ Deno.test("backup: a slow server's call goes to another too; the first answer wi
   assert(took >= 29, `it took ${took} ms`);
   await until(() => slow.reasons.length === 1, "the slow one is cancelled");
   assertEquals(here.executed, [[0, 1], [1, 1]]);
-  assertEquals([client.stats().pending, client.stats().retries], [0, 1]);
+  assertEquals({ pending: client.stats().pending, retries: client.stats().retries }, {
+    pending: 0,
+    retries: 1,
+  });
 });
 
 Deno.test("backup: the first answer may be the first server's, after the backup was sent", async () => {
@@ -156,7 +159,10 @@ Deno.test("backup: nothing more is sent when the answer is in time, and its time
   await using client = await connect(here.servers, { failMode: { backup: 60_000 } });
   const calls = Array.from({ length: 50 }, (_, id) => client.call("S.work", id, { idempotent: true }));
   assertEquals(await Promise.all(calls), Array.from({ length: 50 }, (_, id) => id));
-  assertEquals([here.executed.length, client.stats().retries], [50, 0]);
+  assertEquals({ executed: here.executed.length, retries: client.stats().retries }, {
+    executed: 50,
+    retries: 0,
+  });
 });
 
 Deno.test("backup: an error of the service is an answer; a server that fails is passed over without waiting", async () => {
@@ -190,7 +196,10 @@ Deno.test("backup: needs another server and something left of the retry budget",
     await using client = await connect(here.servers, { retryBudget });
     const options = { idempotent: true, failMode: { backup: 5 } } as const;
     assertEquals(await client.call("S.work", 1, options), "ok");
-    assertEquals([here.executed.length, client.stats().retries], [1, 0]);
+    assertEquals({ executed: here.executed.length, retries: client.stats().retries }, {
+      executed: 1,
+      retries: 0,
+    });
   }
 });
 
@@ -395,5 +404,5 @@ Deno.test("broadcast: a server that is just leaving is asked again if it is back
   const servers = new MultiServers([restarting.address, ...here.addresses]);
   await using client = await connect(servers);
   assertEquals(await client.broadcast("S.work", 1, { timeout: 5_000 }), "raw");
-  assertEquals([connections, here.executed.length], [2, 2]);
+  assertEquals({ connections, executed: here.executed.length }, { connections: 2, executed: 2 });
 });

@@ -21,7 +21,10 @@ Deno.test("reconnect: a server that restarts on its port is found again without 
   await first.server.close();
   const second = await start(first.address);
   assertEquals(await client.call("S.ok"), "ok");
-  assertEquals([client.stats().endpoints[0]!.state, second.server.stats().accepted], ["ready", 1]);
+  assertEquals({ state: client.stats().endpoints[0]!.state, accepted: second.server.stats().accepted }, {
+    state: "ready",
+    accepted: 1,
+  });
   await second.server.close();
 });
 

@@ -20,7 +20,11 @@ Deno.test("retry budget: a fifth of the calls, and a reserve", () => {
   assertEquals(drain(budget), 100);
   budget.calls += 1_000;
   assertEquals(drain(budget), 200);
-  assertEquals([budget.spent, budget.refused, budget.left], [300, 2, false]);
+  assertEquals({ spent: budget.spent, refused: budget.refused, left: budget.left }, {
+    spent: 300,
+    refused: 2,
+    left: false,
+  });
   const own = create({ ratio: 0.5, reserve: 3 }).budget;
   own.calls += 10;
   assertEquals(drain(own), 8);

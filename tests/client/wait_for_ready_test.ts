@@ -58,7 +58,10 @@ Deno.test("unavailable: a dial that times out is no deadline of a call, and fail
       for (let n = 0; n < 2; n++) {
         const options = { failMode, idempotent: true };
         const error = await fails(calling.call("S.name", null, options), "unavailable", "within 1000 ms");
-        assertEquals([error.notStarted, error.remote], [true, false]);
+        assertEquals({ notStarted: error.notStarted, remote: error.remote }, {
+          notStarted: true,
+          remote: false,
+        });
       }
     }
     const call = calling.call("S.name", null, { failMode: "retry" });
@@ -74,7 +77,7 @@ Deno.test("unavailable: a call whose own deadline comes while it waits for a con
     await using _ = calling;
     const call = calling.call("S.name", null, { timeout: 500 });
     const error = await fails(call, "deadline_exceeded", "still connecting to tcp@one:1");
-    assertEquals([error.notStarted, sim.time.now], [true, 500]);
+    assertEquals({ notStarted: error.notStarted, now: sim.time.now }, { notStarted: true, now: 500 });
     deaf.close();
   }));
 

@@ -73,10 +73,10 @@ Deno.test("CBOR with many equal or unequal keys takes linear time", () => {
   assertEquals(Object.keys(decode(codec, bytes) as object).length, 49_000);
   const same = (size: number) => repeated("616100", size, `ba${size.toString(16).padStart(8, "0")}`);
   assertThrows(() => decode(codec, same(49_000)), CborError, "key twice");
-  assertLinear((size) => assertThrows(() => decode(codec, same(size)), CborError), 12_250);
+  assertLinear((size) => assertThrows(() => decode(codec, same(size)), CborError), 6_000);
   const keys = (size: number) => Object.fromEntries(Array.from({ length: size }, (_, i) => [`key${i}`, i]));
-  const messages = new Map([12_250, 49_000].map((size) => [size, encode(codec, keys(size))]));
-  assertLinear((size) => decode(codec, messages.get(size)!), 12_250);
+  const messages = new Map([6_000, 48_000].map((size) => [size, encode(codec, keys(size))]));
+  assertLinear((size) => decode(codec, messages.get(size)!), 6_000);
 });
 
 Deno.test("CBOR throws only CborError for 200 000 damaged messages, and still works", () => {

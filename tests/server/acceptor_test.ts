@@ -72,7 +72,10 @@ testOnLinux(
       using second = await enter(at.port);
       using third = await at.dial();
       const { code, message } = await refused(third);
-      assertEquals([code, message], ["resource_exhausted", "More than 2 connections from one address"]);
+      assertEquals({ code, message }, {
+        code: "resource_exhausted",
+        message: "More than 2 connections from one address",
+      });
       await assertLives(first, 1);
       await assertLives(second, 1);
     }
@@ -323,7 +326,7 @@ Deno.test("acceptor: authenticate is not called for a client that was refused fo
   assertEquals(JSON.parse((await late.line())!).error.code, "deadline_exceeded");
   await late.send(OPTION, call(1, "Echo.echo", 1));
   await late.gone();
-  assertEquals([asked, at.server.stats().refused], [0, 1]);
+  assertEquals({ asked, refused: at.server.stats().refused }, { asked: 0, refused: 1 });
 });
 
 Deno.test("acceptor: maxConnectionsPerPeer is an integer from 1, or Infinity", () => {

@@ -81,7 +81,10 @@ Deno.test("authenticate: a result after handshakeTimeout accepts no client", asy
   answers[0]!(true);
   late.close();
   await until(() => at.server.stats().refused === 1, "the refusal to be counted");
-  assertEquals([at.server.stats().accepted, at.server.stats().methods[0]!.calls], [0, 0]);
+  assertEquals({ accepted: at.server.stats().accepted, calls: at.server.stats().methods[0]!.calls }, {
+    accepted: 0,
+    calls: 0,
+  });
 });
 
 Deno.test("authenticate: a function that never settles delays neither its connection's end nor the server's", async () => {

@@ -29,7 +29,10 @@ Deno.test("shutdown: called three times, with a handler that never returns, it e
   assertEquals((await call).notStarted, false);
   await link.server.shutdown();
   await link.server.close();
-  assertEquals([reasons.length, link.server.stats().connections], [1, 0]);
+  assertEquals({ reasons: reasons.length, connections: link.server.stats().connections }, {
+    reasons: 1,
+    connections: 0,
+  });
 });
 
 Deno.test("shutdown: lets accepted calls finish, and ends as soon as they have", async () => {

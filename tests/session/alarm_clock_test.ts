@@ -68,7 +68,7 @@ Deno.test("alarms: an alarm for a time in the past fires in another turn", async
   const alarm = new Alarm({ onAlarm: (now) => void (++rung < 3 && alarm.by(now - 1)) }, clock);
   alarm.by(performance.now() + 1);
   await time.tick(10);
-  assertEquals([rung, time.timers], [3, 0]);
+  assertEquals({ rung, timers: time.timers }, { rung: 3, timers: 0 });
 });
 
 Deno.test("alarms: a time further away than timers can wait is waited for", async () => {

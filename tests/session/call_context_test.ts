@@ -15,7 +15,7 @@ type Looked = ReturnType<typeof look>;
 Deno.test("context: has the method, the peer and the deadline", async () => {
   await using link = await Link.open({ look });
   const seen = await link.call<Looked>("look", null, { timeout: 5_000 });
-  assertEquals([seen.method, seen.metadata], ["S.look", new Map()]);
+  assertEquals({ method: seen.method, metadata: seen.metadata }, { method: "S.look", metadata: new Map() });
   assertMatch(seen.peer, /^tcp@127\.0\.0\.1:\d+$/);
   assert(seen.peer !== link.address);
   assert(seen.left > 4_000 && seen.left <= 5_000, `${seen.left} ms`);

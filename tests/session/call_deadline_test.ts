@@ -57,7 +57,7 @@ Deno.test("signal: covers connecting to a server that never answers the handshak
   await until(() => silent.accepted.length === 1, "it is connecting");
   stop.abort("enough");
   const error = await call;
-  assertEquals([error.cause, error.notStarted], ["enough", true]);
+  assertEquals({ cause: error.cause, notStarted: error.notStarted }, { cause: "enough", notStarted: true });
 });
 
 Deno.test("timeout: covers waiting for room at a server that is full", async () => {
@@ -84,7 +84,11 @@ Deno.test("signal: an aborted signal ends the call before it begins", async () =
   await using link = await Link.open({ ok: () => "ok" });
   const reason = new Error("before");
   const error = await fails(link.call("ok", null, { signal: AbortSignal.abort(reason) }), "canceled");
-  assertEquals([error.cause, error.notStarted, error.remote], [reason, true, false]);
+  assertEquals({ cause: error.cause, notStarted: error.notStarted, remote: error.remote }, {
+    cause: reason,
+    notStarted: true,
+    remote: false,
+  });
   assertEquals(link.counts("ok").calls, 0);
 });
 
@@ -126,9 +130,9 @@ Deno.test("signal: a signal for the whole process keeps no listener of 5 000 fin
   const results = await Promise.all(
     Array.from({ length: 5_000 }, (_, n) => link.call("echo", n, { signal })),
   );
-  assertEquals([results.length, listeners, most], [5_000, 0, 1]);
+  assertEquals({ results: results.length, listeners, most }, { results: 5_000, listeners: 0, most: 1 });
   for (let n = 0; n < 100; n++) await link.call("echo", n, { signal });
-  assertEquals([listeners, most], [0, 1]);
+  assertEquals({ listeners, most }, { listeners: 0, most: 1 });
 });
 
 Deno.test("timeout: late answers and deadlines that cross settle each call once, and reject nothing unseen", async () => {
@@ -142,7 +146,7 @@ Deno.test("timeout: late answers and deadlines that cross settle each call once,
       return link.call("spin", timeout - 1, { timeout }).finally(() => settled++);
     }));
   }
-  assertEquals([settled, link.client.stats().pending], [2_000, 0]);
+  assertEquals({ settled, pending: link.client.stats().pending }, { settled: 2_000, pending: 0 });
   // A call may still be on its way to its handler.
   await link.client.close();
   const { server } = link;

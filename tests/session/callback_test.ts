@@ -49,7 +49,10 @@ Deno.test("callback: errors are passed in both directions, also for unknown name
     RpcError,
     "The screen is off",
   );
-  assertEquals([error.code, error.details], ["failed_precondition", { since: 3 }]);
+  assertEquals({ code: error.code, details: error.details }, {
+    code: "failed_precondition",
+    details: { since: 3 },
+  });
   for (
     const [client, method, message] of [
       [link.client, "Screen.nothing", "no method"],

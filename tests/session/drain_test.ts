@@ -52,7 +52,11 @@ Deno.test("shutdown: sends GoAway, answers accepted calls, ignores later ones, t
   assertEquals(bodyOf(replies[1]!), large);
   await peer.end();
   await soon(ended, "the end");
-  assertEquals([at.server.stats().connections, at.reasons, at.server.stats().methods[0]!.calls], [0, [], 1]);
+  assertEquals({
+    connections: at.server.stats().connections,
+    reasons: at.reasons,
+    calls: at.server.stats().methods[0]!.calls,
+  }, { connections: 0, reasons: [], calls: 1 });
 });
 
 Deno.test("shutdown: items of ignored calls are ignored too", async () => {
@@ -157,7 +161,10 @@ Deno.test("shutdown: when the grace is over handlers are aborted and not waited 
   await soon(ended, "the end");
   const took = performance.now() - began;
   assert(took >= 75, `${took} ms`);
-  assertEquals([at.reasons, at.server.stats().inFlight], [["unavailable"], 1]);
+  assertEquals({ reasons: at.reasons, inFlight: at.server.stats().inFlight }, {
+    reasons: ["unavailable"],
+    inFlight: 1,
+  });
   at.waiting[1]!.resolve("too late");
 });
 

@@ -91,7 +91,11 @@ Deno.test("connect: a refusal arrives with the server's code and message", async
     const error = await refusal((peer) =>
       peer.send(bytes(JSON.stringify({ error: { code, message: "Not you" } }), "\n"))
     );
-    assertEquals([error.code, error.remote, error.notStarted], [code as RpcError["code"], true, true]);
+    assertEquals({ code: error.code, remote: error.remote, notStarted: error.notStarted }, {
+      code: code as RpcError["code"],
+      remote: true,
+      notStarted: true,
+    });
     assertStringIncludes(error.message, "Not you");
     assertStringIncludes(error.message, "tcp@127.0.0.1:");
   }
@@ -129,7 +133,11 @@ const BAD_ANSWERS: [string, Uint8Array, RpcError["code"]][] = [
 for (const [what, line, code] of BAD_ANSWERS) {
   Deno.test(`connect: an answer with ${what} is refused`, async () => {
     const error = await refusal((peer) => peer.send(line).catch(() => {}));
-    assertEquals([error.code, error.notStarted], [code, true], error.message);
+    assertEquals(
+      { code: error.code, notStarted: error.notStarted },
+      { code, notStarted: true },
+      error.message,
+    );
     assert(error.message.length < 300, error.message);
   });
 }
@@ -138,7 +146,7 @@ Deno.test("connect: a silent server is given up after connectTimeout", async () 
   const began = performance.now();
   const error = await refusal(() => Promise.resolve(), { connectTimeout: 150 });
   const took = performance.now() - began;
-  assertEquals([error.code, error.notStarted], ["unavailable", true]);
+  assertEquals({ code: error.code, notStarted: error.notStarted }, { code: "unavailable", notStarted: true });
   assert(took > 140, `${took} ms`);
 });
 
@@ -169,7 +177,10 @@ Deno.test("connect: a server that ends the connection instead of answering is un
     const error = await refusal(async (peer) => {
       await way(peer);
     });
-    assertEquals([error.code, error.notStarted], ["unavailable", true], error.message);
+    assertEquals({ code: error.code, notStarted: error.notStarted }, {
+      code: "unavailable",
+      notStarted: true,
+    }, error.message);
   }
 });
 
@@ -183,6 +194,9 @@ Deno.test("connect: anything but frames after the answer fails the call, and the
   }, async (address) => {
     await using client = await connect(address);
     const error = await assertRejects(() => client.call("A.b"), RpcError);
-    assertEquals([error.code, error.notStarted], ["unavailable", false]);
+    assertEquals({ code: error.code, notStarted: error.notStarted }, {
+      code: "unavailable",
+      notStarted: false,
+    });
   });
 });

@@ -64,7 +64,10 @@ Deno.test("handshake: every accepted vector is accepted, and can call", async ()
     await peer.send(frame(headerOf.call(1, "Echo.echo", 0), one(answer.codecType)));
     assertEquals((await peer.frame())?.header, headerOf.reply(1), vector.name);
   }
-  assertEquals([at.server.stats().accepted, at.server.stats().refused], [vectors.accepted.length, 0]);
+  assertEquals({ accepted: at.server.stats().accepted, refused: at.server.stats().refused }, {
+    accepted: vectors.accepted.length,
+    refused: 0,
+  });
 });
 
 /** The number 1 in either codec. */
@@ -320,7 +323,10 @@ Deno.test("handshake: a client without maxFrameBytes gets frames of up to 4 MiB,
     const head = 3 + 5;
     await peer.send(call(1, "Large.make", 4_194_304 - head), call(3, "Large.make", 4_194_304 - head + 1));
     const [largest, tooLarge] = await peer.frames(2);
-    assertEquals([largest?.header, largest?.body.length], [headerOf.reply(1), 4_194_304 - 3]);
+    assertEquals({ header: largest?.header, body: largest?.body.length }, {
+      header: headerOf.reply(1),
+      body: 4_194_304 - 3,
+    });
     assertEquals(tooLarge?.header.slice(0, 3), headerOf.error(3, "resource_exhausted"));
   }
 });

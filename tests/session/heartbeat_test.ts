@@ -41,9 +41,13 @@ function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, 
 
 Deno.test("heartbeat: a silent peer is pinged, then given up", () => {
   const { heartbeat, said, pings } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
-  assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [35_000, 30_000, 1_000]);
+  assertEquals({ due: heartbeat.due, interval: heartbeat.interval, probeInterval: heartbeat.probeInterval }, {
+    due: 35_000,
+    interval: 30_000,
+    probeInterval: 1_000,
+  });
   assertEquals(pings(35_000, 44_999, false, false), [35_000]);
-  assertEquals([said, heartbeat.doubtful], [["quiet"], true]);
+  assertEquals({ said, doubtful: heartbeat.doubtful }, { said: ["quiet"], doubtful: true });
   assertEquals(heartbeat.check(45_000, false, false), Infinity);
   assertEquals(said, ["quiet", "silent for 40000"]);
 });
@@ -133,11 +137,15 @@ Deno.test("heartbeat: a peer that has ended its side is pinged every second", ()
 
 Deno.test("heartbeat: an interval of 0 never pings", () => {
   const { heartbeat, said, written } = heart({ heartbeatInterval: 0, heartbeatTimeout: 1 });
-  assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [Infinity, Infinity, Infinity]);
+  assertEquals({ due: heartbeat.due, interval: heartbeat.interval, probeInterval: heartbeat.probeInterval }, {
+    due: Infinity,
+    interval: Infinity,
+    probeInterval: Infinity,
+  });
   assertEquals(heartbeat.watching, true);
   assertEquals(heartbeat.check(1e9, false, true), Infinity);
   assertEquals(heartbeat.check(1e9, false, false), Infinity);
   assertEquals([heartbeat.doubt(1e9), heartbeat.doubtful], [undefined, false]);
   assertEquals(heartbeat.probe(1e9), Infinity);
-  assertEquals([said.length, written.length], [0, 0]);
+  assertEquals({ said: said.length, written: written.length }, { said: 0, written: 0 });
 });

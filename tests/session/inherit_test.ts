@@ -87,7 +87,7 @@ Deno.test("inherit: a call whose outer deadline has passed is not started", asyn
   });
   await assertRejects(() => servers.client.call("S.a", null, { timeout: 50 }), RpcError);
   const error = await late.promise as RpcError;
-  assertEquals([error.notStarted, started], [true, 0]);
+  assertEquals({ notStarted: error.notStarted, started }, { notStarted: true, started: 0 });
 });
 
 Deno.test("inherit: the trace is inherited, other metadata are not", async () => {

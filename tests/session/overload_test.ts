@@ -90,7 +90,10 @@ overBoth(
     const { peer } = wire;
     await peer.send(...Array.from({ length: 10 }, (_, i) => call(2 * i + 1, "Slow.wait")));
     assertEquals(outcomes(await peer.frames(5)), Array(5).fill("resource_exhausted"));
-    assertEquals([gates.length, wire.limits().inFlightTotal], [20, 5]);
+    assertEquals({ gates: gates.length, inFlightTotal: wire.limits().inFlightTotal }, {
+      gates: 20,
+      inFlightTotal: 5,
+    });
     for (const gate of gates.splice(0, 15)) gate.resolve(1);
     await until(
       () => wire.stats("Slow.wait").inFlight === 5,

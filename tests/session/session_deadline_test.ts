@@ -93,7 +93,11 @@ testSession(
     controller.abort("enough");
     // What has been settled is settled: at once, and as it was.
     const error = await fails(call, "canceled");
-    assertEquals([error.cause, error.remote, error.notStarted], ["enough", false, false]);
+    assertEquals({ cause: error.cause, remote: error.remote, notStarted: error.notStarted }, {
+      cause: "enough",
+      remote: false,
+      notStarted: false,
+    });
     assertEquals(pair.dialled.pending, 0);
     assertEquals(pair.accepted.running, 1, "its handler has not returned");
     await pair.call("open");
@@ -106,7 +110,11 @@ testSession(
 testSession("a signal that has aborted already ends the call unsent", async (open) => {
   await using pair = await open();
   const error = await fails(pair.call("echo", 1, { signal: AbortSignal.abort("before") }), "canceled");
-  assertEquals([error.cause, error.notStarted, pair.dialled.pending], ["before", true, 0]);
+  assertEquals({ cause: error.cause, notStarted: error.notStarted, pending: pair.dialled.pending }, {
+    cause: "before",
+    notStarted: true,
+    pending: 0,
+  });
   assertEquals(await pair.call("echo", 1), 1);
   assertEquals(pair.started, 1);
 });
@@ -181,7 +189,7 @@ testSession(
       if (code === "resource_exhausted") assert(notStarted);
       else assertEquals(code, "deadline_exceeded");
     }
-    assertEquals([pair.dialled.pending, pair.started], [0, 1_024]);
+    assertEquals({ pending: pair.dialled.pending, started: pair.started }, { pending: 0, started: 1_024 });
     await fails(pair.call("echo", 1), "resource_exhausted");
   },
 );

@@ -21,7 +21,7 @@ testSession("close() settles every call both ways at once, and later calls too",
     ...others.map((call) => fails(call, "unavailable")),
   ];
   for (const { remote, notStarted } of await Promise.all(failed)) {
-    assertEquals([remote, notStarted], [false, false]);
+    assertEquals({ remote, notStarted }, { remote: false, notStarted: false });
   }
   const error = await fails(pair.call("wait"), "unavailable", "takes no more calls");
   assertEquals(error.notStarted, true);
@@ -47,7 +47,10 @@ testSession("a lost connection settles every call at once, on both sides", async
     await Promise.all(calls.map(async (call) => {
       const error = await fails(call, "unavailable", " was lost: ");
       // Whether they were executed cannot be known.
-      assertEquals([error.remote, error.notStarted], [false, false]);
+      assertEquals({ remote: error.remote, notStarted: error.notStarted }, {
+        remote: false,
+        notStarted: false,
+      });
     }));
   }
 });
@@ -65,7 +68,7 @@ testSession(
     await until(() => !pair.dialled.open, "the other side has heard");
     pair.accepted.close(REASON);
     const { remote, notStarted } = await cut;
-    assertEquals([remote, notStarted], [false, false]);
+    assertEquals({ remote, notStarted }, { remote: false, notStarted: false });
     await own;
   },
 );
@@ -204,7 +207,10 @@ testSession("a call that crosses a drain is either answered or certainly not sta
         answered.add(await pair.call("note", n));
       } catch (error) {
         assert(error instanceof RpcError);
-        assertEquals([error.code, error.notStarted], ["unavailable", true]);
+        assertEquals({ code: error.code, notStarted: error.notStarted }, {
+          code: "unavailable",
+          notStarted: true,
+        });
         refused.add(n);
         if (open) crossed++;
       }

@@ -111,7 +111,7 @@ testSession(
       const results = await Promise.all(Array.from({ length: 200 }, (_, n) => pair.call("work", n)));
       assertEquals(results, Array.from({ length: 200 }, (_, n) => n));
     }
-    assertEquals([most, running], [20, 0]);
+    assertEquals({ most, running }, { most: 20, running: 0 });
   },
 );
 

@@ -77,7 +77,7 @@ Deno.test("stream stats: the receiver counts received items, through every grant
     await flow.next();
   }
   const { items, bytes, itemCredit } = flow.stats();
-  assertEquals([items, bytes], [5_000, 35_000]);
+  assertEquals({ items, bytes }, { items: 5_000, bytes: 35_000 });
   assert(itemCredit > 64, `its window has grown: ${itemCredit}`);
   arrive(7);
   flow.end();
@@ -87,7 +87,10 @@ Deno.test("stream stats: the receiver counts received items, through every grant
     "the last is still to be taken",
   );
   await flow.next();
-  assertEquals([flow.stats().waiting, flow.stats().waitsFor], [0, "nothing"]);
+  assertEquals({ waiting: flow.stats().waiting, waitsFor: flow.stats().waitsFor }, {
+    waiting: 0,
+    waitsFor: "nothing",
+  });
 });
 
 testSession("stats: the state of a session and the calls that it is answering", async (open) => {

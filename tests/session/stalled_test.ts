@@ -108,7 +108,10 @@ Deno.test("stalled: a handler that does not wait for its caller keeps its slot",
       () => client.call("Feed.wait", undefined, { timeout: 60_000 }).catch(() => {}),
     );
     await simulation.sleep(30_000);
-    assertEquals([server.stats().inFlight, server.stats().limits.stallTimeout], [MAX, 0]);
+    assertEquals({ inFlight: server.stats().inFlight, stallTimeout: server.stats().limits.stallTimeout }, {
+      inFlight: MAX,
+      stallTimeout: 0,
+    });
     await client.close();
     await Promise.all(calls);
     await server.close();

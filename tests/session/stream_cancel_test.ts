@@ -55,7 +55,7 @@ testSession(
     await until(() => endless.finished === 1, "its end");
     assertEquals(endless.reasons, ["deadline_exceeded"]);
     const { items, error } = await taken(stream);
-    assertEquals([error?.code, error?.remote], ["deadline_exceeded", true]);
+    assertEquals({ code: error?.code, remote: error?.remote }, { code: "deadline_exceeded", remote: true });
     assertEquals(items, Array.from({ length: items.length }, (_, i) => i + 1));
     await idle(pair);
   },
@@ -73,7 +73,10 @@ testSession("a signal ends a stream at once, whatever has arrived", async (open)
   assertEquals(error.cause, "enough");
   assertEquals((await stream.next()).done, true);
   await idle(pair);
-  assertEquals([endless.finished, endless.reasons], [1, ["canceled"]]);
+  assertEquals({ finished: endless.finished, reasons: endless.reasons }, {
+    finished: 1,
+    reasons: ["canceled"],
+  });
   await fails(pair.stream("endless", null, { signal: stop.signal }).next(), "canceled");
   assertEquals(pair.started, 1);
 });
@@ -146,7 +149,7 @@ testSession("a call counts until the finally block of its stream is done", async
   await stream.next();
   await stream.return();
   await pair.call("echo");
-  assertEquals([pair.dialled.pending, pair.accepted.running], [0, 1]);
+  assertEquals({ pending: pair.dialled.pending, running: pair.accepted.running }, { pending: 0, running: 1 });
   cleaning.resolve();
   await idle(pair);
 });

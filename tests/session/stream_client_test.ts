@@ -35,7 +35,10 @@ Deno.test("stream: leaving it frees both sides, and the connection stays open", 
   for await (const i of link.client.stream<number>("S.endless")) if (i === 3) break;
   assertEquals(link.client.stats().pending, 0);
   await until(() => link.server.stats().inFlight === 0, "the handler ends");
-  assertEquals([endless.finished, endless.reasons], [1, ["canceled"]]);
+  assertEquals({ finished: endless.finished, reasons: endless.reasons }, {
+    finished: 1,
+    reasons: ["canceled"],
+  });
   assertEquals(await link.call("ok"), "ok");
   assertEquals(link.server.stats().connections, 1);
 });
@@ -119,7 +122,10 @@ Deno.test("stream: closing the client ends it after what has arrived, and aborts
   await link.client.close();
   await eating;
   const { items, error } = await taken(stream);
-  assertEquals([error?.code, error?.message], ["unavailable", "The client is closed"]);
+  assertEquals({ code: error?.code, message: error?.message }, {
+    code: "unavailable",
+    message: "The client is closed",
+  });
   assertEquals(items, Array.from({ length: items.length }, (_, i) => i + 1));
   await until(() => link.server.stats().inFlight === 0, "both handlers end");
   await until(() => seen.finished === 1 && endless.finished === 1, "both producers end");
@@ -142,7 +148,7 @@ Deno.test("stream: one that was not started goes to another server", async () =>
   await Promise.all(held);
   for (let i = 0; i < 9; i++) assertEquals(await taken(client.stream("S.up")), { items: [0, 1, 2] });
   const [refused, served] = [full, roomy].map((server) => server.stats().methods[1]!.calls);
-  assertEquals([refused, served], [0, 9]);
+  assertEquals({ refused, served }, { refused: 0, served: 9 });
   gate.resolve();
 });
 
@@ -199,7 +205,7 @@ Deno.test("stream: arguments are not sent twice, though the call was not started
   const refused = outcomes.filter((outcome) => outcome.status === "rejected");
   assertEquals(refused.map(({ reason }) => [reason.code, reason.notStarted]), [["unavailable", true]]);
   assertEquals(outcomes.filter((outcome) => outcome.status === "fulfilled").map(({ value }) => value), [4]);
-  assertEquals([connections, fleet.calls], [1, [1]]);
+  assertEquals({ connections, calls: fleet.calls }, { connections: 1, calls: [1] });
   await until(() => finished === 2, "the finally of both sources");
 });
 

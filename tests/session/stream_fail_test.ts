@@ -33,14 +33,20 @@ testSession("a producer's error is delivered after the items before it", async (
     Object.keys(failures).map((name) => taken(pair.stream(name))),
   );
   for (const each of [error, generator, readable]) assertEquals(each!.items, [1, 2]);
-  assertEquals([error!.error?.code, error!.error?.message], ["internal", "The handler failed"]);
+  assertEquals({ code: error!.error?.code, message: error!.error?.message }, {
+    code: "internal",
+    message: "The handler failed",
+  });
   assertEquals((logged[0] as Error).message, "private");
-  assertEquals([generator!.error?.code, generator!.error?.message, generator!.error?.details], [
-    "not_found",
-    "No third",
-    { third: true },
-  ]);
-  assertEquals([generator!.error?.remote, readable!.error?.code], [true, "aborted"]);
+  assertEquals({
+    code: generator!.error?.code,
+    message: generator!.error?.message,
+    details: generator!.error?.details,
+  }, { code: "not_found", message: "No third", details: { third: true } });
+  assertEquals({ remote: generator!.error?.remote, code: readable!.error?.code }, {
+    remote: true,
+    code: "aborted",
+  });
   await idle(pair);
 });
 
@@ -69,9 +75,9 @@ testSession("an item that cannot be sent fails its stream alone, and ends its pr
     taken(pair.stream("large")),
     taken(pair.stream("up", 500)),
   ]);
-  assertEquals([odd1.items, odd1.error?.code], [[1], "internal"]);
-  assertEquals([large.items, large.error?.code], [[1], "resource_exhausted"]);
-  assertEquals([up.items.length, up.error], [500, undefined]);
+  assertEquals({ items: odd1.items, code: odd1.error?.code }, { items: [1], code: "internal" });
+  assertEquals({ items: large.items, code: large.error?.code }, { items: [1], code: "resource_exhausted" });
+  assertEquals({ items: up.items.length, error: up.error }, { items: 500, error: undefined });
   assertEquals(finished, 2);
   await fails(pair.call("count", ReadableStream.from(odd(() => {}))), "invalid_argument");
   await fails(pair.call("count", ReadableStream.from(odd(new Uint8Array(70_000)))), "resource_exhausted");

@@ -297,7 +297,7 @@ Deno.test("sendStream: credit received before it begins counts, and is refused a
   flow.credit(10, 0);
   const sent = flow.send(new Counted((i) => i).items());
   await settle();
-  assertEquals([written.length, active], [INITIAL_ITEMS + 10, 0]);
+  assertEquals({ written: written.length, active }, { written: INITIAL_ITEMS + 10, active: 0 });
   assertThrows(() => flow.credit(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), RpcError, "2^53-1");
   flow.stop();
   assertEquals([await sent, active], [false, 0]);
@@ -310,7 +310,11 @@ Deno.test("sendStream: a stream that runs out of credit for good fails, and rele
   flow.endCredit(new RpcError("unavailable", "No credit comes any more"));
   const error = await sent.catch((error) => error);
   // It was asked once more: it might have been over.
-  assertEquals([error.code, up.produced, up.finished], ["unavailable", INITIAL_ITEMS + 1, true]);
+  assertEquals({ code: error.code, produced: up.produced, finished: up.finished }, {
+    code: "unavailable",
+    produced: INITIAL_ITEMS + 1,
+    finished: true,
+  });
 });
 
 Deno.test("sendStream: a stream whose credit is just enough completes without more", async () => {
@@ -336,7 +340,7 @@ Deno.test("sendStream: waits while the connection has no room, and reads nothing
   const sent = flow.send(up.items());
   for (let i = 0; i < 20; i++) {
     await settle();
-    assertEquals([up.produced, written.length], [i, i]);
+    assertEquals({ produced: up.produced, written: written.length }, { produced: i, written: i });
     room = true;
     flow.resume();
   }

@@ -97,7 +97,7 @@ testSession("a stream that fails brings its metadata with the error", async (ope
   ) {
     const metadata: Entries = new Map();
     const seen = await watched(pair.stream(method, null, {}, metadata), metadata);
-    assertEquals([seen.error?.code, seen.error?.remote], [code, true]);
+    assertEquals({ code: seen.error?.code, remote: seen.error?.remote }, { code, remote: true });
     assertEquals([seen.metadata, [...seen.error!.metadata]], [[[...expected]], [[...expected]]]);
     assert(seen.during.every((size) => size === 0), `${seen.during}`);
   }
@@ -195,7 +195,11 @@ testSession("a stream whose metadata are not allowed, or too large, ends with an
     log.length = 0;
   }
   const many = await taken(pair.stream("many"));
-  assertEquals([many.items, many.error?.code, many.error?.message], [[1], "internal", "The handler failed"]);
+  assertEquals({ items: many.items, code: many.error?.code, message: many.error?.message }, {
+    items: [1],
+    code: "internal",
+    message: "The handler failed",
+  });
   assertEquals(await pair.call("echo", "alive"), "alive");
   await idle(pair);
 });
@@ -261,7 +265,11 @@ testSession("both directions, and calls back, end with metadata as well", async 
   });
   const metadata: Entries = new Map();
   const seen = await watched(pair.stream("double", upTo(100), {}, metadata), metadata);
-  assertEquals([seen.during.length, seen.metadata, sum.length], [100, [["count", "100"]], 100]);
+  assertEquals({ during: seen.during.length, metadata: seen.metadata, sum: sum.length }, {
+    during: 100,
+    metadata: [["count", "100"]],
+    sum: 100,
+  });
   const back: Entries = new Map();
   await taken(streamOver(pair.accepted, "S.back", 2, {}, back));
   assertEquals([...back], [["back", "2"]]);

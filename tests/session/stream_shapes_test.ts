@@ -149,7 +149,10 @@ testSession("call() of a method that streams says so, and cancels it", async (op
   await using pair = await open({ methods: { endless: endless.run, none: () => upTo(0) } });
   await fails(pair.call("endless"), "unimplemented", "use stream()");
   await idle(pair);
-  assertEquals([endless.finished, endless.reasons], [1, ["canceled"]]);
+  assertEquals({ finished: endless.finished, reasons: endless.reasons }, {
+    finished: 1,
+    reasons: ["canceled"],
+  });
   await fails(pair.call("none"), "unimplemented", "use stream()");
 });
 
@@ -201,7 +204,7 @@ testSession("several next() at once get the items in order, and one of them the 
 testSession("a stream is iterated once, and makes no call unless it is", async (open) => {
   await using pair = await open({ methods: { three: () => upTo(3) } });
   const never = pair.stream("three");
-  assertEquals([pair.dialled.pending, pair.started], [0, 0]);
+  assertEquals({ pending: pair.dialled.pending, started: pair.started }, { pending: 0, started: 0 });
   await never.return();
   assertEquals(await taken(never), { items: [] });
   assertEquals(pair.started, 0);

@@ -89,7 +89,10 @@ Deno.test("unread: long items are decoded when they are taken", async () => {
   assertEquals(it.ofServer.seen, []);
   it.gate.resolve();
   assertEquals(await call, 3);
-  assertEquals([it.taken, it.ofServer.seen], [["a", "b", "c"], ["a", "b", "c"]]);
+  assertEquals({ taken: it.taken, seen: it.ofServer.seen }, {
+    taken: ["a", "b", "c"],
+    seen: ["a", "b", "c"],
+  });
 });
 
 Deno.test("unread: an item of the arguments that cannot be decoded ends the call when it is taken", async () => {

@@ -21,7 +21,7 @@ answering(
     assertEquals((await first).value, "a");
     assertEquals(await take(stream, 1), ["b"]);
     const error = await fails(stream.next(), "data_loss", "Far.away");
-    assertEquals([error.remote, at.pending()], [false, 0]);
+    assertEquals({ remote: error.remote, pending: at.pending() }, { remote: false, pending: 0 });
     await assertTold(at.peer, headerOf.cancel(1));
   },
 );
@@ -34,7 +34,11 @@ answering("answered: Items and then Error give the items, then the error", async
   await at.peer.send(item(1, 1), item(1, 2), error(1, "not_found", "No third", "details"));
   assertEquals([(await first).value, ...await take(stream, 1)], [1, 2]);
   const failure = await fails(stream.next(), "not_found", "No third");
-  assertEquals([failure.remote, failure.details, at.pending()], [true, "details", 0]);
+  assertEquals({ remote: failure.remote, details: failure.details, pending: at.pending() }, {
+    remote: true,
+    details: "details",
+    pending: 0,
+  });
   assertEquals((await stream.next()).done, true);
   await assertTold(at.peer);
 });
@@ -208,7 +212,7 @@ answering("answered: a drain lets an accepted stream finish, Credit included", a
   for (let i = 1; i < 40; i++) await at.peer.send(item(1, i));
   assertEquals(await take(stream, 39), Array.from({ length: 39 }, (_, i) => i + 1));
   const given = (await at.peer.frame())!;
-  assertEquals([given.kind, given.seq], [Kind.credit, 1]);
+  assertEquals({ kind: given.kind, seq: given.seq }, { kind: Kind.credit, seq: 1 });
   await at.peer.send(end(1));
   assertEquals((await stream.next()).done, true);
 });

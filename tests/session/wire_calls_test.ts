@@ -97,7 +97,7 @@ overBoth("calls: any error thrown by a handler is one internal error without det
     await peer.send(call(seq, method[1], method[0]));
     const error = (await peer.frame())!;
     const [kind, at, code, message, metadata] = error.header;
-    assertEquals([kind, at, metadata], [Kind.error, seq, undefined]);
+    assertEquals({ kind, at, metadata }, { kind: Kind.error, at: seq, metadata: undefined });
     assert(!String(message).includes("secret"), String(message));
     const expected: string[] = ["not_found", "aborted", "internal", "unavailable"];
     assertEquals(code, method[0] < 6 ? "internal" : expected[method[0] - 6]);
@@ -130,7 +130,7 @@ overBoth("calls: a signal that is first read after the abort has aborted", async
   await wire.peer.send(call(1, "Slow.call"), cancel(1));
   await pingPong(wire.peer, 1);
   const { signal } = contexts[0]!;
-  assertEquals([signal.aborted, signal.reason.code], [true, "canceled"]);
+  assertEquals({ aborted: signal.aborted, code: signal.reason.code }, { aborted: true, code: "canceled" });
   waiting[0]!.resolve(1);
 });
 
@@ -180,7 +180,7 @@ overBoth("calls: an expired call holds its slot until its handler returns", asyn
   await using wire = await open(services, { maxInFlight: 16 });
   const { peer } = wire;
   const seqs = Array.from({ length: 16 }, (_, i) => 2 * i + 1);
-  await peer.send(...seqs.map((seq) => call(seq, "Slow.call", null, 10)));
+  await peer.send(...seqs.map((seq) => call(seq, "Slow.call", null, 200)));
   for (const { header } of await peer.frames(16)) assertEquals(header[2], "deadline_exceeded");
   await peer.send(call(33, "Echo.echo"));
   assertEquals((await peer.frame())?.header.slice(0, 3), headerOf.error(33, "resource_exhausted"));
@@ -318,7 +318,10 @@ overBoth("calls: a peer that has ended its side is answered in full, then this s
   const large = new Uint8Array(1_000_000).fill(7);
   waiting[0]!.resolve(large);
   const last = (await peer.frame())!;
-  assertEquals([last.header, last.body.length], [headerOf.reply(1), 1_000_005]);
+  assertEquals({ header: last.header, body: last.body.length }, {
+    header: headerOf.reply(1),
+    body: 1_000_005,
+  });
   assertEquals(await peer.frame(), null);
   await wire.idle();
 });

@@ -69,7 +69,7 @@ overBoth("wire: Credit is granted for items that a handler takes, and not for ot
   for (let sent = 0; sent < 5_000; sent++, left--) {
     while (left === 0) {
       const given = (await peer.frame())!;
-      assertEquals([given.kind, given.seq], [Kind.credit, 3]);
+      assertEquals({ kind: given.kind, seq: given.seq }, { kind: Kind.credit, seq: 3 });
       left += given.header[2] as number;
       assert(left <= 1_024, `${left}`);
     }

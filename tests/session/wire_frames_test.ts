@@ -147,10 +147,10 @@ overBoth("wire: bodies of every size up to maxFrameBytes go there and back", asy
     assertEquals(sent.length, 5 + length);
     await peer.send(sent);
     const reply = await peer.frame();
-    assertEquals([reply?.header, reply?.body.length], [
-      headerOf.reply(seq),
-      length - cbor(headerOf.call(seq, "Echo.echo", 0)).length,
-    ]);
+    assertEquals({ header: reply?.header, body: reply?.body.length }, {
+      header: headerOf.reply(seq),
+      body: length - cbor(headerOf.call(seq, "Echo.echo", 0)).length,
+    });
     seq += 2;
   }
   await peer.send(filling(seq, max + 1));
@@ -166,7 +166,7 @@ overBoth(
     const { peer } = wire;
     await peer.send(call(1, "Large.make", 1_000 - 3 - 3), call(3, "Large.make", 1_000 - 3 - 3 + 1));
     const [fits, tooLarge] = await peer.frames(2);
-    assertEquals([fits?.header, fits?.body.length], [headerOf.reply(1), 997]);
+    assertEquals({ header: fits?.header, body: fits?.body.length }, { header: headerOf.reply(1), body: 997 });
     assertEquals(tooLarge?.header.slice(0, 3), headerOf.error(3, "resource_exhausted"));
     assertEquals(tooLarge?.header.length, 4, "it was started");
     await assertLives(peer, 5);

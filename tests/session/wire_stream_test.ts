@@ -55,7 +55,7 @@ overBoth("wire: Cancel stops a stream: Items in transit may arrive, and no End",
   assertEquals(late.every(({ kind, seq }) => kind === Kind.item && seq === 1), true);
   assert(100 + late.length <= produced + 1, `${late.length} of ${produced}`);
   assertEquals(await pingPong(peer, 2), []);
-  assertEquals([feed.produced, feed.reasons], [produced, ["canceled"]]);
+  assertEquals({ produced: feed.produced, reasons: feed.reasons }, { produced, reasons: ["canceled"] });
   await assertLives(peer, 3);
   assertEquals(wire.stats("Feed.endless").inFlight, 0);
 });
@@ -152,7 +152,10 @@ overBoth(
     );
     assertError(await peer.frame(), 1, "invalid_argument");
     await until(() => feed.failures.length === 1, "its handler");
-    assertEquals([feed.failures, feed.reasons], [["invalid_argument"], ["invalid_argument"]]);
+    assertEquals({ failures: feed.failures, reasons: feed.reasons }, {
+      failures: ["invalid_argument"],
+      reasons: ["invalid_argument"],
+    });
     await assertLives(peer, 3);
   },
 );
@@ -226,7 +229,10 @@ overBoth(
     const frames = await peer.rest();
     assertError(frames.find(({ seq }) => seq === 1), 1, "unavailable");
     assertEquals(frames.find(({ seq }) => seq === 3)?.header, headerOf.reply(3));
-    assertEquals([feed.taken, feed.failures], [[1, 2], ["unavailable"]]);
+    assertEquals({ taken: feed.taken, failures: feed.failures }, {
+      taken: [1, 2],
+      failures: ["unavailable"],
+    });
   },
 );
 
@@ -237,5 +243,8 @@ overBoth("wire: the end inside an Item aborts its call", async (open_) => {
   await peer.send(emptyCall(1, "Feed.collect"), item(1, 1), item(1, "torn").slice(0, -1));
   await peer.end();
   await until(() => feed.failures.length === 1, "the handler hears of it");
-  assertEquals([feed.failures, feed.reasons], [["unavailable"], ["unavailable"]]);
+  assertEquals({ failures: feed.failures, reasons: feed.reasons }, {
+    failures: ["unavailable"],
+    reasons: ["unavailable"],
+  });
 });
