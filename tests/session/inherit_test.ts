@@ -1,5 +1,5 @@
-// Calls made inside handlers: they end with the call that is being answered, and belong to its trace, without being
-// told.
+// Calls made inside handlers: they end with the call that is being answered, and belong to its trace, without any
+// option.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ambient } from "../../call/ambient.ts";
