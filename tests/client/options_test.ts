@@ -38,7 +38,7 @@ const PLACES: [string, (options: never) => unknown, string][] = [
 ];
 
 for (const [name, give, begins] of PLACES) {
-  Deno.test(`options: ${name} refuses names that it does not know, and what is no object`, async () => {
+  Deno.test(`options: ${name} refuses unknown names and values that are not objects`, async () => {
     // Not awaited where it throws at once.
     const refused = async (options: unknown) => {
       const error = await assertRejects(async () => await give(options as never), TypeError);
@@ -76,7 +76,7 @@ Deno.test("options: the nearest known name is suggested", () => {
   );
 });
 
-Deno.test("options: all that are known are taken", async () => {
+Deno.test("options: all known options are accepted", async () => {
   await using server = new Server({
     maxFrameBytes: undefined,
     maxConnections: 10,
@@ -141,7 +141,7 @@ Deno.test("options: 0 is refused where it could be taken for no limit or for off
   );
 });
 
-Deno.test("options: what is of the wrong type is shown as what it is", async () => {
+Deno.test("options: the error for a value of the wrong type shows it", async () => {
   const wrong: [ConnectOptions | Record<string, unknown>, string][] = [
     [{ timeout: "5" }, 'Cannot use timeout "5": expected a number of ms'],
     [{ timeout: true }, "Cannot use timeout of type boolean: expected a number of ms"],
@@ -178,7 +178,7 @@ Deno.test("options: what is of the wrong type is shown as what it is", async () 
   );
 });
 
-Deno.test("options: what is neither a service's name nor a contract is refused", async () => {
+Deno.test("options: a value that is neither a service's name nor a contract is refused", async () => {
   await using link = await Link.open({ ok: () => "ok" });
   for (const none of [undefined, null, 5, { ok: () => "ok" }, class {}]) {
     assertThrows(

@@ -55,7 +55,7 @@ Deno.test("layers: a folder imports only from itself and from lower ones, and na
   }
 });
 
-Deno.test("layers: what judges by the protocol shares nothing with the library", async () => {
+Deno.test("layers: the conformance tools share no code with the library", async () => {
   const modules = (await Promise.all(["conformance/run.ts", "conformance/process.ts"].map(modulesOf))).flat();
   const folders = new Set(modules.map(({ specifier }) => folderOf(specifier)));
   assertEquals([...folders].sort(), ["conformance", "docs"]);

@@ -16,7 +16,7 @@ import { sessionLimits } from "../../session/limits.ts";
 import { RecvStream } from "../../session/recv_stream.ts";
 import { SendStream } from "../../session/send_stream.ts";
 import { refuseCallBack } from "../../session/session_peer.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** What a requester received, in order. */
 type Received =

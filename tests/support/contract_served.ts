@@ -27,7 +27,7 @@ export function finds(...issues: StandardIssue[]): StandardSchema<unknown> {
   return schema(() => ({ issues }));
 }
 
-/** A server that answers a contract, a client of it, and what the server's log was told. */
+/** A server that answers a contract, a client of it, and what the server logged. */
 export class Served<C extends Contract> implements AsyncDisposable {
   readonly remote;
   private constructor(
@@ -43,7 +43,7 @@ export class Served<C extends Contract> implements AsyncDisposable {
     const log: [string, unknown][] = [];
     const server = new Server({
       log: (message, error) => log.push([message, error]),
-      // What goes wrong in checks is none of the handler's errors.
+      // Failures of checks are not errors of the handler.
       mapError: () => new RpcError("data_loss", "mapped"),
     });
     server.register<Contract>(contract, handlers);
@@ -51,7 +51,7 @@ export class Served<C extends Contract> implements AsyncDisposable {
     return new Served(server, await connect(address), log, contract);
   }
 
-  /** The one thing that the log was told. */
+  /** The only message in the log. */
   logged(): string {
     assertEquals(this.log.length, 1, Deno.inspect(this.log));
     const [message, more] = this.log.pop()!;
