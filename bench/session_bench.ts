@@ -10,6 +10,7 @@ import { RecvStream } from "../session/recv_stream.ts";
 import { sessionLimits } from "../session/limits.ts";
 import { connPair } from "../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
+import { windowBudget } from "../session/window_budget.ts";
 import { Session } from "../session/session.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
 
@@ -42,6 +43,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
     counters: new LimitCounters(),
     clock: new AlarmClock(),
     bodies: new CallBodies(MAX_HELD_BYTES),
+    windows: windowBudget({}),
     names: new KeyCache(),
     lookup: dialled ? undefined : (name) => services.find(name),
   });

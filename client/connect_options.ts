@@ -24,6 +24,7 @@ import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity 
 import { sendsToken } from "../call/tokens.ts";
 import { reachOf } from "../transport/secure.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
+import { windowBudget } from "../session/window_budget.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 import { checkFailMode } from "./fail_mode.ts";
 import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
@@ -66,6 +67,12 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    * @default {268_435_456}
    */
   maxHeldBytes?: number;
+  /**
+   * Credit that the streams of all the client's connections may hold beyond their initial windows, in bytes.
+   *
+   * @default {268_435_456}
+   */
+  maxWindowBytesTotal?: number;
   /**
    * The balancer, which picks the server of each call.
    *
@@ -154,6 +161,7 @@ const NAMES: Names<ConnectOptions> = {
   timeout: true,
   handleTimeout: true,
   maxHeldBytes: true,
+  maxWindowBytesTotal: true,
   balancer: true,
   failMode: true,
   retryBudget: true,
@@ -215,6 +223,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       counters: new LimitCounters(),
       clock: new AlarmClock(),
       bodies: new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1)),
+      windows: windowBudget(options),
       names: new KeyCache(),
       connectTimeout,
       handleTimeout: wholeOrInfinity("handleTimeout", options.handleTimeout ?? Infinity),

@@ -16,6 +16,7 @@ import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../session/frame_writer.ts";
 import { Session } from "../session/session.ts";
+import type { WindowBudget } from "../session/window_budget.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
 import { TlsFailure } from "../transport/tls_conn.ts";
 import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
@@ -40,6 +41,8 @@ export interface AcceptorOptions {
   readonly handshakeTimeout: number;
   /** Running asynchronous handlers of all connections. */
   readonly maxInFlightTotal: number;
+  /** The credit that streams may hold beyond their initial windows. */
+  readonly windows: WindowBudget;
   /** How long these may wait for their callers while few slots are left, in ms. */
   readonly stallTimeout: number;
   readonly mapError?: (error: unknown) => RpcError | undefined;
@@ -237,7 +240,7 @@ export class Acceptor implements Sleeper {
   /** Makes a session of an arrival; undefined if it ended, was refused, or was another HTTP request. */
   async #enter(arrival: Arrival): Promise<Session | undefined> {
     const { conn, httpPath, origin } = arrival;
-    const { terms, limits, counters, lookup, mapError, log, fetch } = this.#options;
+    const { terms, limits, counters, lookup, mapError, log, fetch, windows } = this.#options;
     const reader = new LineReader(conn);
     if (httpPath !== undefined) {
       const outcome = await acceptHttp(conn, reader, httpPath, fetch);
@@ -256,6 +259,7 @@ export class Acceptor implements Sleeper {
       clock: this.#clock,
       slots: new PeerCallSlots(this.#slots, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
+      windows,
       names: this.#names,
       lookup,
       mapError,

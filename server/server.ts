@@ -85,7 +85,7 @@ export class Server implements AsyncDisposable {
   constructor(options: ServerOptions = {}) {
     const settings = serverSettings(options);
     const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout } = settings;
-    const { maxInFlightTotal, stallTimeout } = settings;
+    const { maxInFlightTotal, stallTimeout, windows } = settings;
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = sheltered(options.log);
     this.#log = log;
@@ -115,6 +115,7 @@ export class Server implements AsyncDisposable {
       maxConnectionsPerPeer,
       handshakeTimeout,
       maxInFlightTotal,
+      windows,
       stallTimeout,
       mapError: checkHook("mapError", options.mapError),
       log,

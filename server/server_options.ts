@@ -10,6 +10,7 @@ import { type Observers, observersOf } from "../telemetry/observers.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import type { Authenticate } from "../session/handshake.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
+import { type WindowBudget, windowBudget } from "../session/window_budget.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { AllowedOrigins } from "./allowed_origins.ts";
 import { checkVisibility, type Visibility, type VisibilityRule } from "../monitoring/visibility.ts";
@@ -41,6 +42,13 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * @default {32_768}
    */
   maxInFlightTotal?: number;
+  /**
+   * Credit that the streams of all connections may hold beyond their initial windows, in bytes. One that finds none left
+   * returns to its initial window.
+   *
+   * @default {268_435_456}
+   */
+  maxWindowBytesTotal?: number;
   /**
    * How long a handler may wait for its caller, for credit or for arguments, while more than seven eighths of
    * `maxInFlightTotal` are taken. After that its call ends with `resource_exhausted`. Below seven eighths, a handler
@@ -130,6 +138,7 @@ const NAMES: Names<ServerOptions> = {
   maxConnections: true,
   maxConnectionsPerPeer: true,
   maxInFlightTotal: true,
+  maxWindowBytesTotal: true,
   stallTimeout: true,
   handshakeTimeout: true,
   handleTimeout: true,
@@ -151,6 +160,8 @@ export interface ServerSettings {
   readonly maxConnections: number;
   readonly maxConnectionsPerPeer: number;
   readonly maxInFlightTotal: number;
+  /** `maxWindowBytesTotal` */
+  readonly windows: WindowBudget;
   readonly stallTimeout: number;
   readonly handshakeTimeout: number;
   readonly handleTimeout: number;
@@ -183,6 +194,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
       "maxConnectionsPerPeer",
       options.maxConnectionsPerPeer ?? Infinity,
     ),
+    windows: windowBudget(options),
     maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
     stallTimeout: whole("stallTimeout", options.stallTimeout ?? 10_000, 1, MAX_DELAY),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),

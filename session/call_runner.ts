@@ -297,6 +297,7 @@ export class CallRunner {
     if (call.recvStream?.closed === false) {
       call.recvStream.fail(new RpcError("canceled", `${call.method} has already ended`), true);
     }
+    call.recvStream?.release();
     call.target.returned();
     this.#owner.onSettled();
   }

@@ -16,11 +16,12 @@ import type { FloodLimiter } from "./flood_limiter.ts";
 import { type FrameWriter, textOf } from "./frame_writer.ts";
 import type { Agreement } from "./handshake.ts";
 import { IncomingCall, type Requester } from "./incoming_call.ts";
-import { type ItemOwner, receiveItem } from "./item_decoding.ts";
+import { itemDecoder } from "./item_buffer.ts";
 import type { SessionLimits } from "./limits.ts";
 import { RecvStream } from "./recv_stream.ts";
 import { SendStream } from "./send_stream.ts";
 import type { SessionCall } from "./session_call.ts";
+import type { ConnectionWindows } from "./window_budget.ts";
 
 /** What the callee's half of a session is made of. */
 export interface CalleeOptions extends RunnerOptions {
@@ -41,6 +42,8 @@ export interface CalleeParts {
   readonly alarm: Alarm;
   /** Charged for calls that are refused or canceled, refunded for those that are answered. */
   readonly floodLimiter: FloodLimiter;
+  /** What the windows of streams of arguments may grow from. */
+  readonly windows: ConnectionWindows;
   readonly options: CalleeOptions;
 }
 
@@ -53,7 +56,7 @@ export interface CalleeOwner {
 }
 
 /** The callee's half of a session: what its peer's calls are answered by, and answered to. */
-export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
+export class Callee implements Requester, RunnerOwner {
   /** Answers the calls. */
   readonly runner: CallRunner;
   readonly countsByTurn = true;
@@ -116,8 +119,7 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
    * @throws {RpcError} If it arrives without credit or after its End
    */
   onItem(frame: FrameDecoder): void {
-    const call = this.#expectStream(frame.seq);
-    if (call?.recvStream !== undefined) receiveItem(frame, this.#codec, this, call, call.recvStream);
+    this.#expectStream(frame.seq)?.recvStream?.receive(frame.bytes, frame.bodyStart, frame.bodyEnd);
   }
 
   /**
@@ -237,15 +239,6 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
     this.#owner.onSettled();
   }
 
-  // Called by streams of arguments.
-
-  failUndecodable(call: IncomingCall, cause: unknown): RpcError {
-    const message = `Cannot decode an item of the arguments of ${call.method}: ${textOf(cause)}`;
-    const error = new RpcError("invalid_argument", message);
-    this.runner.giveUp(call, error);
-    return error;
-  }
-
   /** The arguments of a Call: its body, in which null means no arguments, or a stream whose items follow. */
   #takeArgs(frame: FrameDecoder): unknown {
     if (frame.bodyStart === frame.bodyEnd) return new RecvStream();
@@ -265,9 +258,18 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
       grant: (items, bytes) => {
         if (!call.answered) writeCredit(this.#frameWriter.beginFrame(), call.seq, items, bytes);
       },
+      decode: itemDecoder(this.#codec, (cause) => this.#failUndecodable(call, cause)),
       // No frame says that arguments are not wanted: the sender runs out of credit.
       consumerLeft: () => {},
-    });
+    }, this.#parts.windows);
+  }
+
+  /** Answers a call of which an item cannot be decoded. */
+  #failUndecodable(call: IncomingCall, cause: unknown): RpcError {
+    const message = `Cannot decode an item of the arguments of ${call.method}: ${textOf(cause)}`;
+    const error = new RpcError("invalid_argument", message);
+    this.runner.giveUp(call, error);
+    return error;
   }
 
   /** The call that an Item or an End belongs to; undefined if it has ended. */

@@ -16,12 +16,13 @@ import { readError } from "./error_frame.ts";
 import type { FloodLimiter } from "./flood_limiter.ts";
 import { type FrameWriter, textOf, unencodable } from "./frame_writer.ts";
 import type { Agreement } from "./handshake.ts";
-import { type ItemOwner, receiveItem } from "./item_decoding.ts";
+import { itemDecoder } from "./item_buffer.ts";
 import type { SessionLimits } from "./limits.ts";
 import { PendingTable } from "./pending_table.ts";
 import type { RecvStream } from "./recv_stream.ts";
 import { SendStream } from "./send_stream.ts";
 import type { SessionCall } from "./session_call.ts";
+import type { ConnectionWindows } from "./window_budget.ts";
 
 /** What the caller's half of a session is made of. */
 export interface CallerOptions {
@@ -36,11 +37,12 @@ export interface CallerOptions {
 }
 
 /** The caller's half of a session. */
-export class Caller implements ItemOwner<SessionCall> {
+export class Caller {
   readonly #frameWriter: FrameWriter;
   readonly #codec: Codec;
   readonly #floodLimiter: FloodLimiter;
   readonly #bodies: CallBodies;
+  readonly #windows: ConnectionWindows;
   readonly #callWriter: CallWriter;
   /** How many calls the peer accepts at once. */
   readonly #maxInFlight: number;
@@ -63,6 +65,7 @@ export class Caller implements ItemOwner<SessionCall> {
 
   /**
    * @param floodLimiter Charged for answers to calls that have ended, refunded for the others
+   * @param windows What the windows of streamed answers may grow from
    * @param onRoom Called when there is room, after {@linkcode takesCalls} has returned false
    */
   constructor(
@@ -70,6 +73,7 @@ export class Caller implements ItemOwner<SessionCall> {
     codec: Codec,
     options: CallerOptions,
     floodLimiter: FloodLimiter,
+    windows: ConnectionWindows,
     onRoom: (() => void) | undefined,
   ) {
     this.#onRoom = onRoom;
@@ -77,6 +81,7 @@ export class Caller implements ItemOwner<SessionCall> {
     this.#codec = codec;
     this.#floodLimiter = floodLimiter;
     this.#bodies = options.bodies;
+    this.#windows = windows;
     this.#callWriter = new CallWriter(frameWriter, options.bodies);
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
@@ -141,7 +146,7 @@ export class Caller implements ItemOwner<SessionCall> {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
     if (call.recvStream === undefined) return this.#abandon(call, unexpectedStream(call));
-    receiveItem(frame, this.#codec, this, call, call.recvStream);
+    call.recvStream.receive(frame.bytes, frame.bodyStart, frame.bodyEnd);
   }
 
   /** Settles the call that the End of an answer belongs to. */
@@ -249,14 +254,6 @@ export class Caller implements ItemOwner<SessionCall> {
     }
   }
 
-  /** Ends a call of which an item cannot be decoded. */
-  failUndecodable(call: SessionCall, cause: unknown): RpcError {
-    const message = `Cannot decode an item of ${call.method}: ${textOf(cause)}`;
-    const error = new RpcError("data_loss", message, { cause });
-    this.#abandon(call, error);
-    return error;
-  }
-
   #hasRoom(): boolean {
     const frameWriter = this.#frameWriter;
     return this.#sent.size < this.#maxInFlight && !this.held && !frameWriter.encoding &&
@@ -328,11 +325,17 @@ export class Caller implements ItemOwner<SessionCall> {
   #attach(call: SessionCall, recvStream: RecvStream): void {
     recvStream.attach({
       grant: (items, bytes) => writeCredit(this.#frameWriter.beginFrame(), call.seq, items, bytes),
+      decode: itemDecoder(this.#codec, (cause) => {
+        const message = `Cannot decode an item of ${call.method}: ${textOf(cause)}`;
+        const error = new RpcError("data_loss", message, { cause });
+        this.#abandon(call, error);
+        return error;
+      }),
       consumerLeft: () => {
         if (call.seq === 0 && !this.#waiting.has(call)) return;
         this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`));
       },
-    });
+    }, this.#windows);
   }
 
   async #sendItems(call: SessionCall, source: Streamable): Promise<void> {
@@ -385,6 +388,7 @@ export class Caller implements ItemOwner<SessionCall> {
   #forget(call: SessionCall): void {
     this.#sent.delete(call.seq);
     call.sendStream?.stop();
+    call.recvStream?.release();
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Waiting calls are sent at the end of a turn, so there must be one.
     if (this.#waiting.size > 0 || this.#roomWanted) this.#frameWriter.now();

@@ -21,6 +21,7 @@ import { checkDialable } from "../transport/runtime.ts";
 import { isWithin, type Reach, type Token } from "../transport/secure.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session_options.ts";
+import type { WindowBudget } from "./window_budget.ts";
 import type { LimitCounters } from "./limit_counters.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
 import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "../transport/tls.ts";
@@ -36,6 +37,8 @@ export interface DialOptions {
   readonly clock: AlarmClock;
   /** Keeps the encoded arguments of the client's calls. */
   readonly bodies: CallBodies;
+  /** The credit that the client's streams may hold beyond their initial windows. */
+  readonly windows: WindowBudget;
   readonly names: KeyCache;
   /** Time limit of connecting and the handshake together; Infinity = no limit. */
   readonly connectTimeout: number;
@@ -72,7 +75,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, counters, clock, bodies, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
   const stop = new AbortController();
@@ -110,6 +113,7 @@ export async function dial(
       counters,
       clock,
       bodies,
+      windows,
       names,
       lookup,
       log,

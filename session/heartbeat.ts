@@ -1,9 +1,12 @@
-// Detects a peer that is gone: measures its silence, pings it, and gives it up. Owned by a session, which records when
+// Detects a peer that is gone: measures its silence, pings it, and gives it up. Also measures the round trip, for the
+// windows of streams. Owned by a session, which records when
 // bytes arrive, and checks here when its alarm rings.
 
 import { Kind, writeShort } from "../codec/frame.ts";
+import { RoundTrip } from "./bandwidth.ts";
 import type { SessionLimits } from "./limits.ts";
 import type { FrameWriter } from "./frame_writer.ts";
+import type { LineProbe } from "./window_budget.ts";
 
 /**
  * How soon a silent peer is pinged while calls wait for it, or after it has ended its side, in ms; and how soon it counts as
@@ -24,7 +27,7 @@ export interface HeartbeatOwner {
 }
 
 /** Silence and pings of one connection. Times are ms on the clock of `performance.now()`. */
-export class Heartbeat {
+export class Heartbeat implements LineProbe {
   /** When something arrived last, or slightly earlier. */
   receivedAt: number;
   /** Whether the peer may be gone: it has not answered a ping within a second, or this process was suspended. */
@@ -36,6 +39,9 @@ export class Heartbeat {
   /** How soon it is checked while calls wait, and after it has ended its side; Infinity without heartbeat. */
   readonly probeInterval: number;
 
+  /** The round trip, which received streams have measured. */
+  readonly roundTrip: RoundTrip = new RoundTrip();
+
   readonly #timeout: number;
   /** After a longer silence, or suspension of this process, either side may have given up the connection. */
   readonly #trusted: number;
@@ -43,6 +49,9 @@ export class Heartbeat {
   readonly #owner: HeartbeatOwner;
   #pingedAt = -Infinity;
   #pings = 0;
+  /** The number of the ping that measures the round trip, and when it was sent; 0 = there is none. */
+  #measuring = 0;
+  #measuredAt = 0;
   /** Whether the last ping had not left at the last check. */
   #stuck = false;
   #checkedAt: number;
@@ -157,7 +166,24 @@ export class Heartbeat {
   /** A Pong has arrived, for the Ping of that number. */
   onPong(now: number, ping: number): void {
     if (ping === this.#pings) this.#suspended = false;
+    if (ping === this.#measuring) {
+      this.#measuring = 0;
+      this.roundTrip.measured(this.#measuredAt, now);
+    }
     this.onPing(now);
+  }
+
+  /** The time in this turn. */
+  now(): number {
+    return this.#frameWriter.now();
+  }
+
+  /** Measures the round trip by a ping, unless one is on its way. */
+  measure(): void {
+    if (this.#measuring > 0) return;
+    this.#measuredAt = this.#frameWriter.now();
+    this.#ping();
+    this.#measuring = this.#pings;
   }
 
   /**

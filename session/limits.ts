@@ -23,6 +23,13 @@ export interface SessionLimits {
    */
   maxUnsentBytes: number;
   /**
+   * Credit that the streams received over a connection may hold beyond their initial windows, in bytes. One that finds none
+   * left returns to its initial window.
+   *
+   * @default {33_554_432}
+   */
+  maxWindowBytes: number;
+  /**
    * How long a frame may take to arrive, measured from its head; each 64 KiB received allow another second.
    *
    * @default {30_000}
@@ -77,6 +84,7 @@ const BOUNDS = {
   maxFrameBytes: { default: 4_194_304, least: 65_536, most: 0xffffffff },
   maxInFlight: { default: 1_024, least: 16 },
   maxUnsentBytes: { default: 8_388_608 },
+  maxWindowBytes: { default: 33_554_432 },
   frameTimeout: { default: 30_000 },
   writeTimeout: { default: 10_000 },
   heartbeatInterval: { default: 30_000, or: false },
@@ -110,8 +118,8 @@ export function sessionLimits(options: Partial<SessionLimits>): SessionLimits {
 }
 
 /** Bytes that may wait to be read on a transport without backpressure. */
-export function mostHeld({ maxFrameBytes, maxUnsentBytes }: SessionLimits): number {
-  return maxFrameBytes + maxUnsentBytes;
+export function mostHeld({ maxFrameBytes, maxUnsentBytes, maxWindowBytes }: SessionLimits): number {
+  return maxFrameBytes + maxUnsentBytes + maxWindowBytes;
 }
 
 /**

@@ -1,26 +1,23 @@
 // Receiving half of a stream: buffered items, and the flow-control credit granted to the sender. Belongs to one call of
 // either side; the session's read loop pushes items, the consumer's loop takes them.
 
-import { isRpcError, rejection, RpcError } from "../call/error.ts";
+import { isRpcError, rejection, type RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
+import { ItemBuffer, type ItemDecoder } from "./item_buffer.ts";
+import { RecvWindow } from "./recv_window.ts";
 import type { FlowStats } from "./session_stats.ts";
-
-/** The credit in items that each direction of a stream starts with. */
-export const INITIAL_ITEMS = 64;
-/** The credit in bytes of items' bodies that each direction of a stream starts with. */
-export const INITIAL_BYTES = 262_144;
-/** The largest window, in items and in bytes, of a stream whose consumer is always waiting. More would gain nothing. */
-const MAX_ITEMS = 1_024;
-const MAX_BYTES = 1_048_576;
+import type { ConnectionWindows } from "./window_budget.ts";
 
 /** Items of up to this many bytes are decoded when they arrive. Longer ones are buffered as bytes, which take less memory. */
-export const MAX_EAGER_BYTES = 128;
+const MAX_EAGER_BYTES = 128;
+/** While more items wait, all are buffered as bytes. */
+const MAX_EAGER_ITEMS = 64;
 
 const DONE: IteratorResult<never> = { value: undefined, done: true };
 
 /** The owner of a stream. */
-export interface RecvStreamOwner {
+export interface RecvStreamOwner extends ItemDecoder {
   /** Grants the sender more credit. */
   grant(items: number, bytes: number): void;
   /** The consumer has left before the end. */
@@ -34,24 +31,12 @@ interface Waiter {
 /** The items of one stream, to be iterated once. Leaving the loop early stops the sender. */
 export class RecvStream implements AsyncIterableIterator<unknown> {
   #owner: RecvStreamOwner | undefined;
-  /** Buffered items, from `#head` on, and the sizes of their bodies: negative where the entry is a function that decodes. */
-  readonly #items: unknown[] = [];
-  readonly #sizes: number[] = [];
-  #head = 0;
+  readonly #items = new ItemBuffer();
   /** Consumers that wait for items; none while items are buffered. */
   readonly #waiters: Waiter[] = [];
-  /** What the sender may still send. */
-  #itemCredit = INITIAL_ITEMS;
-  #byteCredit = INITIAL_BYTES;
-  /** All credit that was granted. */
-  #itemsGranted = INITIAL_ITEMS;
-  #bytesGranted = INITIAL_BYTES;
-  /** What its credit is replenished to. */
-  #itemWindow = INITIAL_ITEMS;
-  #byteWindow = INITIAL_BYTES;
-  /** What was taken by the consumer since the last grant. */
-  #itemsTaken = 0;
-  #bytesTaken = 0;
+  readonly #window = new RecvWindow();
+  /** What the window may grow from; undefined before the call is made, and after it. */
+  #windows: ConnectionWindows | undefined;
   #started = false;
   /** Whether the sender has ended the stream. */
   #ended = false;
@@ -80,25 +65,55 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
 
   /** The state of the stream. */
   stats(): FlowStats {
-    const waiting = this.#items.length - this.#head;
+    const waiting = this.#items.length;
+    const { itemCredit, byteCredit, itemsGranted, bytesGranted } = this.#window;
     const idle = this.#closed ? "nothing" : this.#waiters.length > 0 ? "peer" : "handler";
     return {
-      items: this.#itemsGranted - this.#itemCredit,
-      bytes: this.#bytesGranted - this.#byteCredit,
-      itemCredit: this.#itemCredit,
-      byteCredit: this.#byteCredit,
+      items: itemsGranted - itemCredit,
+      bytes: bytesGranted - byteCredit,
+      itemCredit,
+      byteCredit,
       waiting,
       waitsFor: waiting > 0 ? "handler" : idle,
     };
   }
 
-  /** Sets the owner, which is known when the call is sent. */
-  attach(owner: RecvStreamOwner): void {
+  /** Sets the owner, which is known when the call is sent, and what the window may grow from. */
+  attach(owner: RecvStreamOwner, windows?: ConnectionWindows): void {
+    this.release();
     this.#owner = owner;
+    this.#windows = windows;
+  }
+
+  /** Returns the credit beyond the initial window to the budget. Called when the call is over. */
+  release(): void {
+    if (this.#windows !== undefined) this.#window.release(this.#windows);
+    this.#windows = undefined;
   }
 
   /**
-   * Charges the credit for an item that has arrived. Called before the item is decoded.
+   * Adds an item that has arrived. One that cannot be decoded ends the call.
+   *
+   * @param bytes Where its body is, from `start` to `end`
+   * @throws {RpcError} If there was no credit, or the stream has ended: a protocol error
+   */
+  receive(bytes: Uint8Array<ArrayBuffer>, start: number, end: number): void {
+    const size = end - start;
+    if (!this.spend(size)) return;
+    if (size > 0 && this.#waiters.length === 0 && this.#buffersBytes(size)) {
+      return this.#items.pushEncoded(bytes, start, end);
+    }
+    let item: unknown;
+    try {
+      item = size > 0 ? this.#owner!.decode(bytes, start, end) : undefined;
+    } catch {
+      return;
+    }
+    this.push(item, size);
+  }
+
+  /**
+   * Charges the credit for an item that has arrived.
    *
    * @param size Of its body, in bytes
    * @returns Whether the item is still wanted
@@ -106,41 +121,17 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
    */
   spend(size: number): boolean {
     if (this.#ended) throw malformed("an item comes behind the end of its stream");
-    if (this.#itemCredit <= 0 || this.#byteCredit <= 0) {
-      throw new RpcError("resource_exhausted", "Cannot decode frame: an item comes without credit");
-    }
+    this.#window.spend(size);
     this.#started = true;
-    this.#itemCredit--;
-    this.#byteCredit -= size;
     return !this.#closed;
-  }
-
-  /** Whether the consumer waits for the next item. */
-  get awaited(): boolean {
-    return this.#waiters.length > 0;
   }
 
   /** Adds an item whose credit was charged. */
   push(value: unknown, size: number): void {
     const waiter = this.#waiters.shift();
-    if (waiter === undefined) {
-      this.#items.push(value);
-      this.#sizes.push(size);
-    } else {
-      waiter.resolve({ value, done: false });
-      this.#taken(size);
-    }
-  }
-
-  /**
-   * Adds an item that is decoded when the consumer takes it. Only while the consumer does not wait.
-   *
-   * @param size Of its body, in bytes; not 0
-   * @param decode Returns the item. If it throws, it has ended the call before
-   */
-  pushUnread(decode: () => unknown, size: number): void {
-    this.#items.push(decode);
-    this.#sizes.push(-size);
+    if (waiter === undefined) return this.#items.push(value, size);
+    waiter.resolve({ value, done: false });
+    this.#taken(size);
   }
 
   /**
@@ -159,7 +150,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
   /** Ends the stream with an error: after the buffered items, or `atOnce`, discarding them. */
   fail(error: RpcError, atOnce: boolean): void {
     if (this.#closed) return;
-    if (atOnce) this.#clear();
+    if (atOnce) this.#items.clear();
     const waiter = this.#waiters.shift();
     if (waiter === undefined) {
       this.#error = error;
@@ -171,22 +162,14 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
   }
 
   next(): Promise<IteratorResult<unknown>> {
-    const head = this.#head;
-    if (head < this.#items.length) {
-      let value = this.#items[head];
-      let size = this.#sizes[head]!;
-      if (size < 0) {
-        size = -size;
-        try {
-          value = (value as () => unknown)();
-        } catch (error) {
-          return this.#failDecoding(error);
-        }
+    if (this.#items.length > 0) {
+      const size = this.#items.nextSize;
+      let value: unknown;
+      try {
+        value = this.#items.take(this.#owner);
+      } catch (error) {
+        return this.#failDecoding(error);
       }
-      this.#items[head] = undefined;
-      this.#head = head + 1;
-      if (this.#head === this.#items.length) this.#clear();
-      else if (this.#head === MAX_ITEMS) this.#compact();
       this.#taken(size);
       return Promise.resolve({ value, done: false });
     }
@@ -203,7 +186,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     this.#error = undefined;
     // A consumer that leaves does not reach the end, even if that has arrived.
     this.#replyMetadata = undefined;
-    this.#clear();
+    this.#items.clear();
     this.#finish();
     if (early) this.#owner?.consumerLeft();
     return Promise.resolve(DONE);
@@ -222,7 +205,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
 
   /** Ends the stream at an item that cannot be decoded. */
   #failDecoding(error: unknown): Promise<never> {
-    this.#clear();
+    this.#items.clear();
     this.#error = undefined;
     this.#finish();
     this.#passMetadata(error);
@@ -238,39 +221,14 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     for (const [name, value] of metadata) replyMetadata.set(name, value);
   }
 
-  #clear(): void {
-    this.#items.length = this.#sizes.length = 0;
-    this.#head = 0;
+  #buffersBytes(size: number): boolean {
+    return size > MAX_EAGER_BYTES || this.#items.length >= MAX_EAGER_ITEMS;
   }
 
-  /** Frees the entries of items that were taken. The buffer of a slow consumer may never become empty. */
-  #compact(): void {
-    this.#items.splice(0, this.#head);
-    this.#sizes.splice(0, this.#head);
-    this.#head = 0;
-  }
-
-  /** Grants the credit of taken items again, half a window at a time. If the consumer had to wait, the window doubles. */
+  /** Grants credit for items that were taken, now and then. */
   #taken(size: number): void {
-    this.#itemsTaken++;
-    this.#bytesTaken += size;
-    if (this.#closed) return;
-    if (this.#itemsTaken < this.#itemWindow / 2 && this.#bytesTaken < this.#byteWindow / 2) return;
-    let items = this.#itemsTaken;
-    let bytes = this.#bytesTaken;
-    this.#itemsTaken = this.#bytesTaken = 0;
-    if (this.#items.length === 0) {
-      const moreItems = Math.min(this.#itemWindow, MAX_ITEMS - this.#itemWindow);
-      const moreBytes = Math.min(this.#byteWindow, MAX_BYTES - this.#byteWindow);
-      this.#itemWindow += moreItems;
-      this.#byteWindow += moreBytes;
-      items += moreItems;
-      bytes += moreBytes;
-    }
-    this.#itemCredit += items;
-    this.#byteCredit += bytes;
-    this.#itemsGranted += items;
-    this.#bytesGranted += bytes;
-    this.#owner?.grant(items, bytes);
+    if (!this.#window.taken(size) || this.#closed) return;
+    const [items, bytes] = this.#window.grant(this.#items.length === 0, this.#windows);
+    if (items > 0 || bytes > 0) this.#owner?.grant(items, bytes);
   }
 }

@@ -5,7 +5,7 @@ import type { RpcError } from "../call/error.ts";
 import { leave, open, type Source } from "../call/source.ts";
 import type { Streamable } from "../call/streamable.ts";
 import { malformed } from "../codec/header_reader.ts";
-import { INITIAL_BYTES, INITIAL_ITEMS } from "./recv_stream.ts";
+import { INITIAL } from "./recv_window.ts";
 import type { FlowStats } from "./session_stats.ts";
 
 /** The owner of a stream: writes its items. */
@@ -26,11 +26,11 @@ export interface SendStreamOwner {
 export class SendStream {
   readonly #owner: SendStreamOwner;
   /** The credit left. */
-  #items = INITIAL_ITEMS;
-  #bytes = INITIAL_BYTES;
+  #items = INITIAL.items;
+  #bytes = INITIAL.bytes;
   /** All credit that was granted. */
-  #itemsGranted = INITIAL_ITEMS;
-  #bytesGranted = INITIAL_BYTES;
+  #itemsGranted = INITIAL.items;
+  #bytesGranted = INITIAL.bytes;
   #stopped = false;
   /** Why no more credit arrives, once that is known. */
   #noCreditReason: RpcError | undefined;

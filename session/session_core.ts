@@ -18,6 +18,7 @@ import { Lifecycle } from "./lifecycle.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
 import type { SessionCall } from "./session_call.ts";
 import type { SessionOptions } from "./session_options.ts";
+import { ConnectionWindows } from "./window_budget.ts";
 
 /** If this process was stalled for longer than this, in ms, the peer is not blamed for its silence meanwhile. */
 const STALL = 1_000;
@@ -38,6 +39,8 @@ export class SessionCore
   readonly alarm: Alarm;
   readonly floodLimiter: FloodLimiter;
   readonly heartbeat: Heartbeat;
+  /** What the windows of received streams may grow from. */
+  readonly windows: ConnectionWindows;
   readonly lifecycle: Lifecycle;
 
   constructor(conn: Conn, options: SessionOptions) {
@@ -50,8 +53,9 @@ export class SessionCore
     this.frameWriter = new FrameWriter(this.writer, codec, peerMaxFrameBytes, this);
     this.floodLimiter = new FloodLimiter(limits.maxUselessFrames);
     this.alarm = new Alarm(this, options.clock);
-    this.callee = new Callee(this, codec, this);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
+    this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
+    this.callee = new Callee(this, codec, this);
     this.reader = new ReadLoop(this, this);
     this.lifecycle = new Lifecycle(this);
     this.alarm.by(this.heartbeat.due);
@@ -79,6 +83,7 @@ export class SessionCore
       agreement.codec,
       this.options,
       this.floodLimiter,
+      this.windows,
       room,
     );
     caller.held = this.heartbeat.doubtful;

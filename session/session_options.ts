@@ -9,6 +9,7 @@ import type { PeerCallSlots } from "./call_slots.ts";
 import type { Agreement } from "./handshake.ts";
 import type { LimitCounters } from "./limit_counters.ts";
 import type { SessionLimits } from "./limits.ts";
+import type { WindowBudget } from "./window_budget.ts";
 
 /** What a session is made of, besides its Conn. */
 export interface SessionOptions {
@@ -28,6 +29,8 @@ export interface SessionOptions {
   readonly clock: AlarmClock;
   /** Keeps the encoded arguments of their calls. */
   readonly bodies: CallBodies;
+  /** The credit that their streams may hold beyond their initial windows. */
+  readonly windows: WindowBudget;
   /** Caches the names that their peers have sent. */
   readonly names: KeyCache;
   /** Finds the methods that the peer calls; absent = this side answers no calls. */

@@ -17,6 +17,7 @@ import { bytes, dialAndReset, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { soon, until } from "../support/waiting.ts";
 import { assertLives, portOf } from "../support/wire_harness.ts";
 import { testOnLinux } from "../support/platform.ts";
+import { windowBudget } from "../../session/window_budget.ts";
 
 /** Dials from one of this machine's own addresses; resolves with what ends it. */
 async function dialFrom(localAddress: string, port: number): Promise<net.Socket> {
@@ -237,6 +238,7 @@ function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
     maxConnectionsPerPeer: Infinity,
     handshakeTimeout: 5_000,
     maxInFlightTotal: 32_768,
+    windows: windowBudget({}),
     stallTimeout: 10_000,
     ...options,
   });

@@ -10,6 +10,7 @@ import { RecvStream } from "../../session/recv_stream.ts";
 import { SendStream } from "../../session/send_stream.ts";
 import { fails, Patient, testSession } from "../support/session_pair.ts";
 import { until } from "../support/waiting.ts";
+import { streamOwner, testWindows } from "../support/windows.ts";
 
 const FIRST = { itemCredit: 64, byteCredit: 262_144 };
 
@@ -52,7 +53,7 @@ Deno.test("stream stats: the sender counts sent items, and says what it waits fo
 
 Deno.test("stream stats: the receiver counts received items, through every grant of credit", async () => {
   const flow = new RecvStream();
-  flow.attach({ grant: () => {}, consumerLeft: () => {} });
+  flow.attach(streamOwner(), testWindows());
   assertEquals(flow.stats(), { items: 0, bytes: 0, ...FIRST, waiting: 0, waitsFor: "handler" });
   const first = flow.next();
   assertEquals(flow.stats().waitsFor, "peer");

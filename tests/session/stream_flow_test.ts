@@ -3,15 +3,17 @@
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { INITIAL_BYTES, INITIAL_ITEMS, RecvStream } from "../../session/recv_stream.ts";
+import { RecvStream } from "../../session/recv_stream.ts";
+import { INITIAL, SHORT_LINE } from "../../session/recv_window.ts";
 import { SendStream } from "../../session/send_stream.ts";
 import { settle } from "../support/fake_clock.ts";
 import { testSession } from "../support/session_pair.ts";
 import { until } from "../support/waiting.ts";
+import { streamOwner, testWindows } from "../support/windows.ts";
 
-/** How far the credit of a stream grows. */
-const MOST_ITEMS = 1_024;
-const MOST_BYTES = 1_048_576;
+/** How far the credit of a stream grows, unless it is on a long line. */
+const { items: MOST_ITEMS, bytes: MOST_BYTES } = SHORT_LINE;
+const { items: INITIAL_ITEMS, bytes: INITIAL_BYTES } = INITIAL;
 
 /** Counts what is taken from `items`, and whether they were left. */
 class Counted<T> {
@@ -109,12 +111,13 @@ testSession(
 );
 
 testSession(
-  "backpressure of a slow handler: 64 KiB items never run further ahead than the window",
+  "backpressure of a slow handler: 64 KiB items never run further ahead than the budget of windows allows",
   async (open) => {
     const parts = new Counted(() => new Uint8Array(65_536), 400);
     let eaten = 0;
     let ahead = 0;
     await using pair = await open({
+      limits: { maxWindowBytes: MOST_BYTES },
       methods: {
         eat: async (args: AsyncIterable<Uint8Array>) => {
           for await (const { length } of args) {
@@ -127,7 +130,7 @@ testSession(
       },
     });
     assertEquals(await pair.call("eat", parts.items()), 400);
-    assertLess(ahead, MOST_BYTES / 65_536 + 4);
+    assertLess(ahead, (INITIAL_BYTES + MOST_BYTES) / 65_536 + 4);
   },
 );
 
@@ -209,7 +212,7 @@ testSession("200 000 items leak nothing", async (open) => {
 
 Deno.test("recvStream: a consumer that never catches up leaks nothing", async () => {
   const recvStream = new RecvStream();
-  recvStream.attach({ grant: () => {}, consumerLeft: () => {} });
+  recvStream.attach(streamOwner(), testWindows());
   for (let i = 0; i < 20; i++) {
     recvStream.spend(1);
     recvStream.push(i, 1);
@@ -228,7 +231,7 @@ Deno.test("recvStream: a consumer that never catches up leaks nothing", async ()
 Deno.test("recvStream: grants credit for what was taken, half a window at a time, and more to a waiting consumer", async () => {
   const grants: [number, number][] = [];
   const recvStream = new RecvStream();
-  recvStream.attach({ grant: (items, bytes) => grants.push([items, bytes]), consumerLeft: () => {} });
+  recvStream.attach(streamOwner((items, bytes) => grants.push([items, bytes])), testWindows());
   let credit = INITIAL_ITEMS;
   const fill = (count: number, size: number) => {
     for (let i = 0; i < count; i++) {
@@ -268,10 +271,10 @@ Deno.test("recvStream: a sender that spent all its bytes is granted them again w
   for (const size of [1, 4_096, 100_000, 131_072, 262_144, 5_000_000]) {
     let items = INITIAL_ITEMS, bytes = INITIAL_BYTES;
     const recvStream = new RecvStream();
-    recvStream.attach({
-      grant: (more, moreBytes) => (items += more, bytes += moreBytes),
-      consumerLeft: () => {},
-    });
+    recvStream.attach(
+      streamOwner((more, moreBytes) => (items += more, bytes += moreBytes)),
+      testWindows(),
+    );
     for (let round = 0; round < 50; round++) {
       let sent = 0;
       for (; items > 0 && bytes > 0; items--, bytes -= size, sent++) {

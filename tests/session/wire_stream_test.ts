@@ -32,7 +32,7 @@ overBoth("wire: both directions may use one number at once", async (open_) => {
   for (let i = 0; i < 200; i++) {
     await peer.send(item(1, i), credit(1, 1, 10));
     for (;;) {
-      const next = (await peer.frame())!;
+      const next = (await peer.frameButPing())!;
       if (next.kind === Kind.credit) continue;
       assertEquals([next.header, bodyOf(next)], [headerOf.item(1), i]);
       break;

@@ -200,6 +200,14 @@ export class RawPeer implements Disposable {
     return { kind: header[0] as number, seq: header[1] as number, header, body: content.subarray(end) };
   }
 
+  /** The next frame of another kind than Ping, which measures the round trip for a stream; null at the end. */
+  async frameButPing(): Promise<Frame | null> {
+    for (;;) {
+      const next = await this.frame();
+      if (next?.kind !== 8) return next;
+    }
+  }
+
   /** The next `count` frames. */
   async frames(count: number): Promise<Frame[]> {
     const frames: Frame[] = [];

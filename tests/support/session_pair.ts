@@ -15,6 +15,7 @@ import { type SessionLimits, sessionLimits } from "../../session/limits.ts";
 import { RecvStream } from "../../session/recv_stream.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
+import { windowBudget } from "../../session/window_budget.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
 import { dialTcp, listenTcp } from "../../transport/tcp.ts";
@@ -103,6 +104,7 @@ export class Pair implements AsyncDisposable {
       counters: new LimitCounters(),
       clock: new AlarmClock(),
       bodies: new CallBodies(MAX_HELD_BYTES),
+      windows: windowBudget({}),
       names: new KeyCache(),
     };
     this.dialledConn = new Tap(conns[0]);

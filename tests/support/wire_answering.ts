@@ -10,6 +10,7 @@ import type { CallOptions } from "../../mod.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
+import { windowBudget } from "../../session/window_budget.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
 import { ANSWER, type Item, RawPeer } from "./raw_peer.ts";
@@ -47,6 +48,7 @@ function answeringMemory(): Answering {
     counters: new LimitCounters(),
     clock: new AlarmClock(),
     bodies: new CallBodies(MAX_HELD_BYTES),
+    windows: windowBudget({}),
     names: new KeyCache(),
   });
   const peer = new RawPeer(far);

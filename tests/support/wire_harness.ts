@@ -14,6 +14,7 @@ import { sessionLimits } from "../../session/limits.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { CallSlots, PeerCallSlots } from "../../session/call_slots.ts";
+import { windowBudget } from "../../session/window_budget.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters, type LimitStats } from "../../session/limit_counters.ts";
 import { call, headerOf, Kind, ping } from "../support/frames.ts";
@@ -86,6 +87,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         slots: new PeerCallSlots(places, () => "everyone"),
         clock,
         bodies: new CallBodies(MAX_HELD_BYTES),
+        windows: windowBudget({}),
         names,
         lookup: (name) => table.find(name),
         log: (message, error) => log.push(`${message} ${error instanceof Error ? error.message : ""}`),
