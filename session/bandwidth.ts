@@ -1,8 +1,10 @@
-// Estimates for receive windows: the least round trip of a connection, measured by pings, and the rate at which the consumer
-// of one stream takes its items. A window of their product keeps a line full.
+// Estimates of what a line carries: the least round trip of a connection, measured by pings, and a rate of delivery. Used by
+// receive windows, and for large frames: twice their product keeps a line full.
 
 /** How long the least round trip counts, in ms: routes change. */
 const EXPIRES_AFTER = 10_000;
+/** What took longer, in ms, says too little of the round trip. */
+const MAX_BOUND = 500;
 /** From this round trip on a line is long, in ms. */
 const LONG_LINE = 5;
 /**
@@ -16,6 +18,17 @@ const FILLING = 2;
 const HALF_LIFE = 1_000;
 /** The shortest time over which a rate is measured, in ms: items arrive in bursts. */
 const MIN_ROUND = 5;
+
+/** Pings of a connection that tell how long its line is. */
+export interface LineProbe {
+  readonly roundTrip: RoundTrip;
+  /** The time on the clock of `performance.now()`. */
+  now(): number;
+  /** Measures the round trip, unless a measurement is in progress. */
+  measure(): void;
+  /** Calls back when everything that was sent before has arrived. */
+  mark(onArrived: () => void): void;
+}
 
 /** The least round trip of one connection. Times are ms on the clock of `performance.now()`. */
 export class RoundTrip {
@@ -35,6 +48,11 @@ export class RoundTrip {
     return this.#least >= LONG_LINE && this.#least < Infinity;
   }
 
+  /** Whether the line is known to be short. */
+  get short(): boolean {
+    return this.#least < LONG_LINE;
+  }
+
   /** Whether a measurement is missing: there has been none yet, or the last is too old. */
   expired(now: number): boolean {
     return now - this.#leastAt > EXPIRES_AFTER;
@@ -45,6 +63,11 @@ export class RoundTrip {
     if (this.#least === Infinity || !this.expired(now)) return FILLING;
     if (this.#drainingSince === Infinity) this.#drainingSince = now;
     return DRAINING;
+  }
+
+  /** Records something that took at least one round trip. */
+  took(ms: number, now: number): void {
+    if (ms < MAX_BOUND && ms < this.#least) this.measured(now - ms, now);
   }
 
   /** Records the round trip of a ping sent at `sentAt`. */
@@ -59,7 +82,7 @@ export class RoundTrip {
   }
 }
 
-/** The rate at which the items of one stream are taken. */
+/** The rate at which something is delivered: the items that the consumer of a stream takes, or large frames. */
 export class DeliveryRate {
   #items = 0;
   #bytes = 0;

@@ -3,29 +3,39 @@
 
 import type { RpcError } from "../call/error.ts";
 import { shortened } from "../call/metadata.ts";
+import type { Codec } from "../codec/codec.ts";
 import { beginCall, FRAME_HEAD_BYTES } from "../codec/frame.ts";
-import { type CallBodies, KeptBodies } from "./call_body.ts";
-import type { FrameWriter } from "./frame_writer.ts";
+import { type CallBodies, canChange, KeptBodies } from "./call_body.ts";
+import { type FrameWriter, unencodable } from "./frame_writer.ts";
 import type { SessionCall } from "./session_call.ts";
 
 /** Writes the calls of one session. */
 export class CallWriter {
   readonly #frameWriter: FrameWriter;
+  readonly #bodies: CallBodies;
+  readonly #codec: Codec;
   readonly #kept: KeptBodies;
+  /** Whether the last call was not written, since it has to wait for its turn. */
+  late = false;
 
   /** @param bodies Where arguments are kept */
-  constructor(frameWriter: FrameWriter, bodies: CallBodies) {
+  constructor(frameWriter: FrameWriter, codec: Codec, bodies: CallBodies) {
     this.#frameWriter = frameWriter;
+    this.#codec = codec;
+    this.#bodies = bodies;
     this.#kept = new KeptBodies(bodies);
   }
 
   /**
    * Writes the Call of a call. Metadata that the library has added is dropped where the header would be too long.
    *
+   * A large call that has to wait for its turn is not written: its arguments are kept, and `late` is set.
+   *
    * @param streams Whether the arguments follow as items
+   * @param atOnce Whether it does not wait
    * @returns Why it cannot be sent, in which case nothing was written
    */
-  write(call: SessionCall, seq: number, streams: boolean): RpcError | undefined {
+  write(call: SessionCall, seq: number, streams: boolean, atOnce: boolean): RpcError | undefined {
     const frameWriter = this.#frameWriter;
     const { method, args, body } = call;
     const timeout = timeoutAt(call.deadline, frameWriter.now());
@@ -45,10 +55,31 @@ export class CallWriter {
       }
     }
     if (error !== undefined) return error;
-    if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
+    const late = this.late = !atOnce && frameWriter.isLate(out, start);
+    const keeps = call.repeatable && !streams && typeof args === "object" && args !== null;
+    if ((keeps || late) && body === undefined) {
       call.body = this.#kept.keep(out, bodyStart, start + FRAME_HEAD_BYTES + frameWriter.frameLength);
     }
+    if (!late) return undefined;
+    this.#kept.save();
+    out.length = start;
     return undefined;
+  }
+
+  /**
+   * Keeps the arguments of a call that waits, as they are now.
+   *
+   * @returns Why it cannot wait
+   */
+  keepArgs(call: SessionCall): RpcError | undefined {
+    if (call.body !== undefined || !canChange(call.args)) return undefined;
+    if (this.#bodies.full) return this.#bodies.refusal(call.method);
+    try {
+      call.body = this.#bodies.encode(call.args, this.#codec);
+      return undefined;
+    } catch (error) {
+      return unencodable(error);
+    }
   }
 
   /** Saves the kept arguments: the send buffer may be overwritten from now on. */

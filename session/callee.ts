@@ -196,8 +196,10 @@ export class Callee implements Requester, RunnerOwner {
     const start = out.length;
     beginReply(out, seq, metadata);
     const error = this.#frameWriter.endFrame(out, start, value);
-    if (error === undefined) this.#floodLimiter.refund();
-    return error;
+    if (error !== undefined) return error;
+    if (this.#frameWriter.isLate(out, start)) this.#frameWriter.postpone(out, start);
+    this.#floodLimiter.refund();
+    return undefined;
   }
 
   end({ seq }: IncomingCall, metadata: Metadata | undefined): RpcError | undefined {

@@ -2,25 +2,24 @@
 // than until its deadline. Owned by a session, whose read loop passes the answers. Each call leaves the tables once, with
 // a result or an error.
 
-import { isRpcError, RpcError } from "../call/error.ts";
+import { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { SignalFanOut } from "../call/signals.ts";
-import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
+import { isAsyncIterable } from "../call/streamable.ts";
 import type { Codec } from "../codec/codec.ts";
-import { Kind, writeCredit, writeShort } from "../codec/frame.ts";
+import { Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import { type CallBodies, canChange } from "./call_body.ts";
+import type { CallBodies } from "./call_body.ts";
+import { CallerStreams } from "./caller_streams.ts";
 import { CallWriter } from "./call_writer.ts";
+import type { LargeFrame } from "./large_frames.ts";
 import { readError } from "./error_frame.ts";
 import type { FloodLimiter } from "./flood_limiter.ts";
-import { type FrameWriter, textOf, unencodable } from "./frame_writer.ts";
+import { type FrameWriter, textOf } from "./frame_writer.ts";
 import type { Agreement } from "./handshake.ts";
-import { itemDecoder } from "./item_buffer.ts";
 import type { SessionLimits } from "./limits.ts";
 import { PendingTable } from "./pending_table.ts";
-import type { RecvStream } from "./recv_stream.ts";
-import { SendStream } from "./send_stream.ts";
 import type { SessionCall } from "./session_call.ts";
 import type { ConnectionWindows } from "./window_budget.ts";
 
@@ -41,8 +40,7 @@ export class Caller {
   readonly #frameWriter: FrameWriter;
   readonly #codec: Codec;
   readonly #floodLimiter: FloodLimiter;
-  readonly #bodies: CallBodies;
-  readonly #windows: ConnectionWindows;
+  readonly #streams: CallerStreams;
   readonly #callWriter: CallWriter;
   /** How many calls the peer accepts at once. */
   readonly #maxInFlight: number;
@@ -51,8 +49,12 @@ export class Caller {
   readonly #sent = new PendingTable<SessionCall>();
   /** Calls that wait for room, oldest first. */
   readonly #waiting = new Set<SessionCall>();
+  /** Large calls that wait for their turn, oldest first. They have no number yet, so that small ones can pass them. */
+  readonly #large = new Set<SessionCall>();
   readonly #signals = new SignalFanOut<SessionCall>((call) => this.#abort(call));
   readonly #onRoom: (() => void) | undefined;
+  /** The turn of this side's large calls among other large frames. Their arguments are counted by `bodies`. */
+  readonly #nextLarge: LargeFrame = { length: 0, take: () => this.#takeLarge() };
   #nextSeq: number;
   /** Whether the connection is gone, so that there is no point in sending Cancels. */
   #closed = false;
@@ -80,17 +82,22 @@ export class Caller {
     this.#frameWriter = frameWriter;
     this.#codec = codec;
     this.#floodLimiter = floodLimiter;
-    this.#bodies = options.bodies;
-    this.#windows = windows;
-    this.#callWriter = new CallWriter(frameWriter, options.bodies);
+    this.#callWriter = new CallWriter(frameWriter, codec, options.bodies);
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
+    this.#streams = new CallerStreams({
+      frameWriter,
+      codec,
+      maxUnsent: this.#maxUnsent,
+      windows,
+      abandon: (call, error) => this.#abandon(call, error),
+    });
   }
 
   /** Calls that are not settled. */
   get pending(): number {
-    return this.#sent.size + this.#waiting.size;
+    return this.#sent.size + this.#waiting.size + this.#large.size;
   }
 
   /** Sends a call, or queues it until there is room. */
@@ -99,7 +106,9 @@ export class Caller {
     if (signal?.aborted) return this.#abort(call);
     const waits = this.#waiting.size > 0 || !this.#hasRoom();
     if (waits && this.#full() && call.leaves?.(undefined) === true) return;
-    if (recvStream !== undefined) this.#attach(call, recvStream);
+    if (recvStream !== undefined) {
+      this.#streams.receive(call, recvStream, () => this.#waiting.has(call) || this.#large.has(call));
+    }
     if (waits) {
       if (!this.#wait(call)) return;
     } else if (!this.#send(call)) {
@@ -196,12 +205,12 @@ export class Caller {
 
   /** Moves calls that were not sent to other connections, as far as they can move and `room` returns true. */
   offerWaiting(room: () => boolean): void {
-    for (const call of this.#waiting) {
+    for (const call of [...this.#waiting, ...this.#large]) {
       if (!room()) return;
       const { signal } = call;
       // Not after the move, which gives the call a number of the other connection.
       if (signal !== undefined) this.#signals.remove(signal, call);
-      if (call.leaves?.(undefined) === true) this.#waiting.delete(call);
+      if (call.leaves?.(undefined) === true) this.#waiting.delete(call) || this.#large.delete(call);
       else if (signal?.aborted) this.#abort(call);
       else if (signal !== undefined) this.#signals.add(signal, call);
     }
@@ -226,7 +235,7 @@ export class Caller {
   expire(now: number): number {
     let next = Infinity;
     this.awaiting = false;
-    for (const calls of [this.#sent.values(), this.#waiting]) {
+    for (const calls of [this.#sent.values(), this.#waiting, this.#large]) {
       for (const call of calls) {
         if (call.deadline <= now) {
           this.#abandon(call, deadlineExceeded(call.method, call.seq === 0, this.#whyUnsent(call)));
@@ -241,7 +250,7 @@ export class Caller {
 
   /** Ends the calls that no handler was started for: those numbered above `lastSeq`, and those never sent. */
   endUnstarted(reason: RpcError, lastSeq: number): void {
-    for (const call of [...this.#waiting, ...this.#sent.values()]) {
+    for (const call of [...this.#waiting, ...this.#large, ...this.#sent.values()]) {
       if (call.seq === 0 || call.seq > lastSeq) this.#settle(call, endedWith(reason, true));
     }
   }
@@ -249,7 +258,7 @@ export class Caller {
   /** Ends every call with `reason`. The peer receives Cancels unless it is `gone`. */
   endAll(reason: RpcError, gone: boolean): void {
     this.#closed ||= gone;
-    for (const call of [...this.#waiting, ...this.#sent.values()]) {
+    for (const call of [...this.#waiting, ...this.#large, ...this.#sent.values()]) {
       this.#abandon(call, endedWith(reason, call.seq === 0));
     }
   }
@@ -276,6 +285,7 @@ export class Caller {
   #whyUnsent(call: SessionCall): string | undefined {
     if (call.seq > 0) return undefined;
     if (this.held) return "the other side of the connection is silent";
+    if (this.#large.has(call)) return "other large messages were being sent";
     const inFlight = this.#sent.size;
     if (inFlight >= this.#maxInFlight) {
       return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
@@ -285,21 +295,22 @@ export class Caller {
 
   /** Queues a call until there is room, with its arguments as they are now. Returns whether it is queued. */
   #wait(call: SessionCall): boolean {
-    if (call.body === undefined && canChange(call.args)) {
-      try {
-        if (this.#bodies.full) throw this.#bodies.refusal(call.method);
-        call.body = this.#bodies.encode(call.args, this.#codec);
-      } catch (error) {
-        call.reject(endedWith(unencodable(error), true));
-        return false;
-      }
+    const error = this.#callWriter.keepArgs(call);
+    if (error !== undefined) {
+      call.reject(endedWith(error, true));
+      return false;
     }
     this.#waiting.add(call);
     return true;
   }
 
-  /** Sends a call. Returns whether it is in flight then. */
-  #send(call: SessionCall): boolean {
+  /**
+   * Sends a call.
+   *
+   * @param atOnce Whether it is sent even if it is large and others are before it
+   * @returns Whether it is in flight then, or waits for its turn
+   */
+  #send(call: SessionCall, atOnce = false): boolean {
     if (call.recvStream?.closed) {
       // Its consumer has left.
       this.#settle(call, canceled(call.method, undefined, true));
@@ -308,49 +319,33 @@ export class Caller {
     const seq = this.#nextSeq;
     const { args } = call;
     const streams = isAsyncIterable(args);
-    const error = this.#callWriter.write(call, seq, streams);
+    const error = this.#callWriter.write(call, seq, streams, atOnce);
     if (error !== undefined) {
       this.#settle(call, endedWith(error, true));
       return false;
+    }
+    if (this.#callWriter.late) {
+      this.#large.add(call);
+      if (this.#large.size === 1) this.#frameWriter.addLarge(this.#nextLarge);
+      return true;
     }
     this.#nextSeq = seq + 2;
     call.seq = seq;
     this.#sent.add(call);
     if (!streams) return true;
-    this.#sendItems(call, args);
+    this.#streams.send(call, args);
     // It may have failed with its first item.
     return this.#sent.has(seq);
   }
 
-  #attach(call: SessionCall, recvStream: RecvStream): void {
-    recvStream.attach({
-      grant: (items, bytes) => writeCredit(this.#frameWriter.beginFrame(), call.seq, items, bytes),
-      decode: itemDecoder(this.#codec, (cause) => {
-        const message = `Cannot decode an item of ${call.method}: ${textOf(cause)}`;
-        const error = new RpcError("data_loss", message, { cause });
-        this.#abandon(call, error);
-        return error;
-      }),
-      consumerLeft: () => {
-        if (call.seq === 0 && !this.#waiting.has(call)) return;
-        this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`));
-      },
-    }, this.#windows);
-  }
-
-  async #sendItems(call: SessionCall, source: Streamable): Promise<void> {
-    const sink = this.#frameWriter.streamSink(
-      call.seq,
-      this.#maxUnsent,
-      (error) => this.#abandon(call, error),
-    );
-    const stream = call.sendStream = new SendStream(sink);
-    try {
-      if (await stream.send(source)) writeShort(this.#frameWriter.beginFrame(), Kind.End, call.seq);
-    } catch (error) {
-      const message = `The arguments of ${call.method} failed: ${textOf(error)}`;
-      this.#abandon(call, isRpcError(error) ? error : new RpcError("canceled", message, { cause: error }));
-    }
+  /** Sends the next large call: it is its turn. */
+  #takeLarge(): undefined {
+    const [call] = this.#large;
+    if (call === undefined) return;
+    this.#large.delete(call);
+    if (this.#sent.size < this.#maxInFlight && !this.held) this.#send(call, true);
+    else this.#waiting.add(call);
+    if (this.#large.size > 0) this.#frameWriter.addLarge(this.#nextLarge);
   }
 
   /**
@@ -380,6 +375,7 @@ export class Caller {
 
   #settle(call: SessionCall, error: RpcError): void {
     this.#waiting.delete(call);
+    this.#large.delete(call);
     this.#forget(call);
     call.reject(error);
   }

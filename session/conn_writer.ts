@@ -1,21 +1,26 @@
 // The only writer of a connection. Frames appended to `out` in one turn of the event loop leave in one write; frames
-// appended while a write is in progress leave in the next. Two buffers are swapped, without a copy.
+// appended while a write is in progress leave in the next. Two buffers are swapped, without a copy. Large frames wait
+// behind it, each in a buffer of its own, so that small ones pass them.
 
 import { type Deferred, deferred } from "../call/deferred.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import type { Conn } from "../transport/conn.ts";
+import type { LineProbe } from "./bandwidth.ts";
+import { type LargeFrame, LargeFrames } from "./large_frames.ts";
 
 const SMALL = 256;
 
 /** The owner of a writer. */
 export interface ConnWriterOwner {
+  /** Pings the peer. */
+  readonly heartbeat: LineProbe;
   /** Some bytes were written. */
   onProgress(): void;
   /** Writing failed; nothing more is written. */
   onWriteFailed(error: unknown): void;
 }
 
-/** Buffers frames and writes them in order. */
+/** Buffers frames and writes them: those in `out` in order, and one large frame after each write of `out`. */
 export class ConnWriter {
   /** Frames that wait to be written. Replaced at each `flush`. */
   out: ByteBuffer = new ByteBuffer(SMALL);
@@ -25,6 +30,10 @@ export class ConnWriter {
   readonly #conn: Conn;
   readonly #owner: ConnWriterOwner;
   #spare: ByteBuffer | undefined;
+  /** Large frames that wait; created for the first. */
+  #large: LargeFrames | undefined;
+  /** Whether the next write is that of a large frame, if one waits. */
+  #largeNext = false;
   /** The buffer that is being written. */
   #batch: ByteBuffer | undefined;
   /** Bytes of it that were not written yet. */
@@ -44,13 +53,44 @@ export class ConnWriter {
 
   /** Bytes that wait to be written, or are being written. */
   get unsent(): number {
+    return this.out.length + this.#sending + (this.#large?.bytes ?? 0);
+  }
+
+  /** The same without large frames, which small ones pass. */
+  get unsentSmall(): number {
     return this.out.length + this.#sending;
+  }
+
+  /** Whether a large frame has to wait, apart from what is in `out`. */
+  get backlogged(): boolean {
+    return this.#sending > 0 || this.#waitingLarge > 0;
+  }
+
+  /** Whether the round trip was measured. */
+  get lineKnown(): boolean {
+    return this.#owner.heartbeat.roundTrip.least < Infinity;
+  }
+
+  /** Adds a large frame, behind those of other calls. */
+  addLarge(frame: LargeFrame): void {
+    this.#largeFrames().add(frame);
+  }
+
+  /** Sets whether large frames wait for answers to pings, which they do unless none are received. */
+  awaitPings(answered: boolean): void {
+    this.#largeFrames().awaitPings(answered);
+  }
+
+  /** Removes a large frame, if it still waits. */
+  removeLarge(frame: LargeFrame): void {
+    this.#large?.remove(frame);
   }
 
   /** Starts a write of what waits. If one is in progress, it is followed by another. */
   flush(now: number): void {
-    if (this.#sending > 0 || this.out.length === 0 || this.#stopped) return;
+    if (this.#sending > 0 || this.out.length + this.#waitingLarge === 0 || this.#stopped) return;
     this.progressAt = now;
+    this.#largeNext = false;
     this.#send();
   }
 
@@ -65,6 +105,7 @@ export class ConnWriter {
   stop(): void {
     this.#stopped = true;
     this.out = new ByteBuffer(0);
+    this.#large?.clear();
     this.#idle?.resolve();
   }
 
@@ -75,14 +116,45 @@ export class ConnWriter {
     if (this.out.bytes.length > SMALL) this.out = new ByteBuffer(SMALL);
   }
 
-  #send(): void {
-    const batch = this.out;
-    // Empty until something is appended during the write: most connections never need a second buffer.
-    this.out = this.#spare ?? new ByteBuffer(0);
-    this.#spare = undefined;
+  /** Writes what is next. Returns whether there was something. */
+  #send(): boolean {
+    const large = this.out.length === 0 || this.#largeNext ? this.#takeLarge() : undefined;
+    const batch = large ?? this.#takeOut();
+    if (batch.length === 0) return false;
+    this.#largeNext = large === undefined;
     this.#batch = batch;
     this.#sending = batch.length;
     this.#conn.write(batch.written()).then(this.#wrote, this.#failed);
+    return true;
+  }
+
+  #takeOut(): ByteBuffer {
+    const batch = this.out;
+    if (batch.length === 0) return batch;
+    // Empty until something is appended during the write: most connections never need a second buffer.
+    this.out = this.#spare ?? new ByteBuffer(0);
+    this.#spare = undefined;
+    return batch;
+  }
+
+  #largeFrames(): LargeFrames {
+    return this.#large ??= new LargeFrames(this.#owner.heartbeat, () => this.flush(performance.now()));
+  }
+
+  get #waitingLarge(): number {
+    return this.#large?.size ?? 0;
+  }
+
+  #takeLarge(): ByteBuffer | undefined {
+    const large = this.#large;
+    for (let frame; (frame = large?.next()) !== undefined;) {
+      const { length } = this.out;
+      const own = frame.take() ?? (this.out.length > length ? this.#takeOut() : undefined);
+      if (own === undefined) continue;
+      large?.left(own.length);
+      return own;
+    }
+    return undefined;
   }
 
   readonly #wrote = (count: number): void => {
@@ -98,10 +170,8 @@ export class ConnWriter {
       this.#batch = undefined;
       if (this.out.bytes.length === 0) this.out = batch;
       else this.#spare = batch;
-      if (this.out.length > 0) {
-        this.progressAt = performance.now();
-        this.#send();
-      } else {
+      if (this.out.length + this.#waitingLarge > 0) this.progressAt = performance.now();
+      if (!this.#send() && this.#waitingLarge === 0) {
         this.#idle?.resolve();
         this.#idle = undefined;
       }

@@ -98,6 +98,7 @@ export async function dial(
     if (parsed.transport === "http") {
       await requestHttp(conn, reader, parsed.path, `${parsed.hostname}:${parsed.port}`);
     }
+    const asked = performance.now();
     const agreement: Agreement = await requestHandshake(conn, reader, {
       codecType: codec.name,
       connectTimeout: wireLimit(connectTimeout),
@@ -108,6 +109,7 @@ export async function dial(
     return new Session(conn, {
       agreement,
       dialled: true,
+      handshakeTime: performance.now() - asked,
       prefix: reader.rest(),
       limits,
       counters,

@@ -9,6 +9,7 @@ import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../code
 import type { CallBody } from "./call_body.ts";
 import type { SendStream, SendStreamOwner } from "./send_stream.ts";
 import type { ConnWriter } from "./conn_writer.ts";
+import type { LargeFrame } from "./large_frames.ts";
 
 const SMALL = 64;
 /** After this many microtasks without another frame, streams are assumed to be waiting for something. */
@@ -17,6 +18,8 @@ const IDLE_MICROTASKS = 8;
 const MAX_BATCH = 524_288;
 /** A batch of this many bytes is written without waiting for more. */
 const FULL_BATCH = 65_536;
+/** Longer frames, in bytes, do not delay small ones: 64 KiB of content, and a header. */
+const LARGE_FRAME = 66_560;
 
 /** The owner of a frame writer. */
 export interface FrameWriterOwner {
@@ -63,6 +66,11 @@ export class FrameWriter {
   /** Bytes that wait to be written, or are being written. */
   get unsent(): number {
     return this.#writer.unsent;
+  }
+
+  /** The same without large frames that wait for their turn. */
+  get unsentSmall(): number {
+    return this.#writer.unsentSmall;
   }
 
   /** Whether a turn has begun: then `onTurn` follows. */
@@ -140,14 +148,62 @@ export class FrameWriter {
   }
 
   /**
+   * Whether the frame that was ended last is large, and has to wait for its turn: since others are before it, or for the
+   * ping before the first, which shows whether the line is long.
+   */
+  isLate(out: ByteBuffer, start: number): boolean {
+    return this.#frameLength > LARGE_FRAME && out === this.#writer.out &&
+      (start > 0 || this.#writer.backlogged || !this.#writer.lineKnown);
+  }
+
+  /** Adds a large frame, behind those of other calls. */
+  addLarge(frame: LargeFrame): void {
+    this.now();
+    this.#writer.addLarge(frame);
+  }
+
+  /** Removes a large frame, if it still waits. */
+  removeLarge(frame: LargeFrame): void {
+    this.#writer.removeLarge(frame);
+  }
+
+  /**
+   * Moves the frame that begins at `start` to a buffer of its own, where it waits for its turn.
+   *
+   * @param onTurn Called when it leaves
+   */
+  postpone(out: ByteBuffer, start: number, onTurn?: () => void): LargeFrame {
+    const own = new ByteBuffer(0);
+    own.append(out.bytes.subarray(start, out.length));
+    out.length = start;
+    const take = () => {
+      onTurn?.();
+      return own;
+    };
+    const frame = { length: own.length, take };
+    this.addLarge(frame);
+    return frame;
+  }
+
+  /**
    * The owner of a stream that sends items of call `seq`.
    *
    * @param most While more bytes than this wait to be written, there is no room for items
    * @param unsendable Ends the call, when an item cannot be sent
    */
   streamSink(seq: number, most: number, unsendable: (error: RpcError) => void): SendStreamOwner {
+    let late: LargeFrame | undefined;
+    let waiting: SendStream | undefined;
+    const onTurn = () => {
+      late = undefined;
+      waiting?.resume();
+    };
     return {
-      hasRoom: (stream) => this.#hasRoom(stream, most),
+      hasRoom: (stream) => {
+        if (late === undefined) return this.#hasRoom(stream, most);
+        waiting = stream;
+        return false;
+      },
       streaming: (change) => {
         this.#streams += change;
       },
@@ -157,9 +213,16 @@ export class FrameWriter {
         beginItem(out, seq);
         const header = out.length - start - FRAME_HEAD_BYTES;
         const error = this.endFrame(out, start, value);
-        if (error === undefined) return this.#frameLength - header;
-        unsendable(error);
-        return undefined;
+        if (error !== undefined) {
+          unsendable(error);
+          return undefined;
+        }
+        const length = this.#frameLength - header;
+        if (this.isLate(out, start)) late = this.postpone(out, start, onTurn);
+        return length;
+      },
+      stopped: () => {
+        if (late !== undefined) this.removeLarge(late);
       },
     };
   }
@@ -169,7 +232,7 @@ export class FrameWriter {
    * If not, `stream` is resumed when it may.
    */
   #hasRoom(stream: SendStream, most: number): boolean {
-    if (this.unsent <= Math.min(most, MAX_BATCH)) return true;
+    if (this.unsentSmall <= MAX_BATCH && this.unsent <= most) return true;
     (this.#stalled ??= new Set()).add(stream);
     return false;
   }

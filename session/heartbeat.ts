@@ -3,10 +3,9 @@
 // bytes arrive, and checks here when its alarm rings.
 
 import { Kind, writeShort } from "../codec/frame.ts";
-import { RoundTrip } from "./bandwidth.ts";
+import { type LineProbe, RoundTrip } from "./bandwidth.ts";
 import type { SessionLimits } from "./limits.ts";
 import type { FrameWriter } from "./frame_writer.ts";
-import type { LineProbe } from "./window_budget.ts";
 
 /**
  * How soon a silent peer is pinged while calls wait for it, or after it has ended its side, in ms; and how soon it counts as
@@ -52,6 +51,8 @@ export class Heartbeat implements LineProbe {
   /** The number of the ping that measures the round trip, and when it was sent; 0 = there is none. */
   #measuring = 0;
   #measuredAt = 0;
+  /** Pings that are waited for otherwise, the earliest first. */
+  readonly #marks: { readonly ping: number; readonly onArrived: () => void }[] = [];
   /** Whether the last ping had not left at the last check. */
   #stuck = false;
   #checkedAt: number;
@@ -170,6 +171,7 @@ export class Heartbeat implements LineProbe {
       this.#measuring = 0;
       this.roundTrip.measured(this.#measuredAt, now);
     }
+    if (this.#marks[0]?.ping === ping) this.#marks.shift()!.onArrived();
     this.onPing(now);
   }
 
@@ -184,6 +186,12 @@ export class Heartbeat implements LineProbe {
     this.#measuredAt = this.#frameWriter.now();
     this.#ping();
     this.#measuring = this.#pings;
+  }
+
+  /** Pings, and calls back when the peer has answered: then everything that was sent before has arrived. */
+  mark(onArrived: () => void): void {
+    this.#ping();
+    this.#marks.push({ ping: this.#pings, onArrived });
   }
 
   /**

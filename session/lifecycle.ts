@@ -147,6 +147,7 @@ export class Lifecycle {
   /** The peer has ended its side: it sends no more, and may still read. */
   onPeerEnd(): void {
     this.#peerEnded = this.#refused = true;
+    this.#parts.writer.awaitPings(false);
     if (this.ending) return;
     if (this.#parts.reader.inFrame) return this.lose("it ended inside a frame");
     const reason = this.#parted("the other side has ended it");
@@ -215,6 +216,8 @@ export class Lifecycle {
     if (this.ending) return;
     this.#state = State.Closing;
     const { conn, reader, writer } = this.#parts;
+    // Nothing that arrives from now on is handled.
+    writer.awaitPings(false);
     writer.flushed().then(async () => {
       if (this.#state !== State.Closing) return;
       this.#lingerTimer = setTimeout(() => this.lose("the other side did not end it"), LINGER_MS);

@@ -22,6 +22,8 @@ export interface ReadLoopOwner {
   onFrame(frame: FrameDecoder): void;
   /** All frames that had arrived were handled. */
   onFramesRead(): void;
+  /** The loop is paused or resumed: while it is paused, answers to pings are not read. */
+  onReading(reading: boolean): void;
   /** The peer broke the protocol, or sent too much. */
   onViolation(error: RpcError, limit: "invalidFrames" | "maxUselessFrames"): void;
   /** The peer has ended its side. */
@@ -48,7 +50,7 @@ export class ReadLoop {
   readonly #parts: ReadLoopParts;
   readonly #frames: FrameDecoder;
   readonly #frameWriter: FrameWriter;
-  /** While more bytes than this wait to be written, frames that would add answers are not read. */
+  /** `maxUnsentBytes`. */
   readonly #maxUnsent: number;
   readonly #owner: ReadLoopOwner;
   readonly #clockSampler = new ClockSampler();
@@ -64,7 +66,7 @@ export class ReadLoop {
     this.#parts = parts;
     this.#frames = parts.frames;
     this.#frameWriter = parts.frameWriter;
-    this.#maxUnsent = parts.options.limits.maxUnsentBytes / 2;
+    this.#maxUnsent = parts.options.limits.maxUnsentBytes;
     this.#owner = owner;
   }
 
@@ -111,6 +113,17 @@ export class ReadLoop {
     await this.#owner.finish();
   }
 
+  /** Whether frames that would add answers are not read: half of what may wait does, or all of it with large frames. */
+  get #answersPileUp(): boolean {
+    const { unsent, unsentSmall } = this.#frameWriter;
+    return unsentSmall > this.#maxUnsent / 2 || unsent > this.#maxUnsent;
+  }
+
+  /** Some bytes were written: resumes the loop if it is paused, and there is room for answers again. */
+  onProgress(): void {
+    if (this.paused && !this.#answersPileUp) this.resume();
+  }
+
   /** Resumes the loop if it is paused. */
   resume(): void {
     const resume = this.#resume;
@@ -149,7 +162,7 @@ export class ReadLoop {
         this.#owner.onFrame(frames);
         // Answers are always read: otherwise two peers could wait for each other to read, forever.
         const answering = frames.kind === Kind.Call || frames.kind === Kind.Ping;
-        if (answering && this.#frameWriter.unsent > this.#maxUnsent) return this.#pause();
+        if (answering && this.#answersPileUp) return this.#pause();
         const now = this.#clockSampler.sample();
         if (now !== undefined && this.#onTime(now)) return eventLoop.yielded();
       }
@@ -177,7 +190,9 @@ export class ReadLoop {
 
   /** Waits until enough has been written: a peer that does not read is not read from. */
   async #pause(): Promise<void> {
+    this.#owner.onReading(false);
     await new Promise<void>((resolve) => this.#resume = resolve);
+    this.#owner.onReading(true);
     this.#parts.heartbeat.receivedAt = performance.now();
   }
 }

@@ -2,8 +2,8 @@
 // much. Used by RecvStream. Its size follows bandwidth × delay, within the budget of its connection.
 
 import { RpcError } from "../call/error.ts";
-import { DeliveryRate } from "./bandwidth.ts";
-import { type ConnectionWindows, ITEM_COST, type LineProbe } from "./window_budget.ts";
+import { DeliveryRate, type LineProbe } from "./bandwidth.ts";
+import { type ConnectionWindows, ITEM_COST } from "./window_budget.ts";
 
 /** A window, in items and in bytes of their bodies. */
 export interface WindowSize {

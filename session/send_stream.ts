@@ -20,6 +20,8 @@ export interface SendStreamOwner {
    * @returns The length of its body in bytes; undefined if it cannot be sent, and the call was ended
    */
   writeItem(value: unknown): number | undefined;
+  /** Nothing more is sent: an item that still waits is discarded. */
+  stopped?(): void;
 }
 
 /** Sends the items of one stream. */
@@ -97,6 +99,7 @@ export class SendStream {
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#owner.stopped?.();
     this.resume();
     this.#leave();
   }
@@ -137,7 +140,7 @@ export class SendStream {
     while (!this.#stopped) {
       // When no more credit arrives, the iterable may still have ended: an End needs no credit.
       const exhausted = this.#hasCredit() ? undefined : this.#noCreditReason;
-      if (exhausted === undefined && !this.#hasRoom()) {
+      if (exhausted === undefined && !this.#hasCredit() || !this.#owner.hasRoom(this)) {
         this.#owner.streaming(-1);
         await new Promise<void>((resolve) => this.#wake = resolve);
         this.#owner.streaming(1);
@@ -169,10 +172,6 @@ export class SendStream {
 
   #hasCredit(): boolean {
     return this.#items > 0 && this.#bytes > 0;
-  }
-
-  #hasRoom(): boolean {
-    return this.#hasCredit() && this.#owner.hasRoom(this);
   }
 }
 

@@ -54,6 +54,8 @@ export class SessionCore
     this.floodLimiter = new FloodLimiter(limits.maxUselessFrames);
     this.alarm = new Alarm(this, options.clock);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
+    const { handshakeTime } = options;
+    if (handshakeTime !== undefined) this.heartbeat.roundTrip.took(handshakeTime, this.frameWriter.cachedNow);
     this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
     this.callee = new Callee(this, codec, this);
     this.reader = new ReadLoop(this, this);
@@ -131,6 +133,10 @@ export class SessionCore
 
   onFramesRead(): void {
     this.lifecycle.closeIfIdle();
+  }
+
+  onReading(reading: boolean): void {
+    this.writer.awaitPings(reading);
   }
 
   onViolation(error: RpcError, limit: "invalidFrames" | "maxUselessFrames"): void {
@@ -211,10 +217,10 @@ export class SessionCore
   onProgress(): void {
     // Their buffer may be overwritten; outside of a turn, not before the next one begins.
     if (this.frameWriter.inTurn) this.caller?.saveArgs();
+    if (!this.lifecycle.peerEnded) this.reader.onProgress();
     if (this.frameWriter.unsent > this.options.limits.maxUnsentBytes / 2) return;
     if (this.lifecycle.sends) this.caller?.fill();
     this.frameWriter.resume();
-    if (!this.lifecycle.peerEnded) this.reader.resume();
   }
 
   /** Checks everything that has a time limit, and sets the alarm for the next check. */

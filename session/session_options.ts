@@ -19,6 +19,8 @@ export interface SessionOptions {
   readonly dialled: boolean;
   /** Bytes that were read after the handshake. */
   readonly prefix: Uint8Array;
+  /** How long the handshake took, in ms: at least one round trip. Absent where this side has only answered it. */
+  readonly handshakeTime?: number;
   /** What this side allows. */
   readonly limits: SessionLimits;
   /** Counts limits met; shared by all sessions of a client or server. */

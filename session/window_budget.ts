@@ -1,7 +1,7 @@
 // The credit that all streams of one server or client may hold beyond their initial windows. Credit cannot be taken back,
 // so it is charged when it is granted. Used by receive windows; one budget is shared by all sessions.
 
-import type { RoundTrip } from "./bandwidth.ts";
+import type { LineProbe } from "./bandwidth.ts";
 import { whole } from "./limits.ts";
 
 /** The default of `maxWindowBytesTotal`. */
@@ -29,15 +29,6 @@ export class WindowBudget {
   give(cost: number): void {
     this.#left += cost;
   }
-}
-
-/** Measures the round trip of a connection. */
-export interface LineProbe {
-  readonly roundTrip: RoundTrip;
-  /** The time on the clock of `performance.now()`. */
-  now(): number;
-  /** Measures the round trip, unless a measurement is in progress. */
-  measure(): void;
 }
 
 /** What the receive windows of one connection share: its part of the budget, and its round trip. */

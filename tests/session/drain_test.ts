@@ -37,6 +37,7 @@ function assertDraining(goAway: Frame | null, lastSeq: number): void {
 Deno.test("shutdown: sends GoAway, answers accepted calls, ignores later ones, then ends", async () => {
   await using at = await open();
   using peer = await enter(at.port);
+  peer.skipsPings = true;
   await peer.send(call(1, "Echo.echo", 1), call(3, "Slow.call"), call(5, "Slow.call"));
   assertEquals((await peer.frame())?.header, headerOf.reply(1));
   await until(() => at.waiting.length === 2, "the calls to be started");
@@ -186,6 +187,7 @@ Deno.test("shutdown: a grace of 0 aborts at once, and an invalid one is refused"
 Deno.test("close: ends at once, after sending what had been written", async () => {
   await using at = await open();
   using peer = await enter(at.port);
+  peer.skipsPings = true;
   await peer.send(call(1, "Echo.echo", "x".repeat(100_000)), call(3, "Slow.call"));
   await until(() => at.waiting.length === 1, "the call to be started");
   const ended = at.server.close();

@@ -113,6 +113,7 @@ overBoth("wire: frames are never interleaved, however slowly they are read", asy
     maxUnsentBytes: 2 ** 25,
   });
   const { peer } = wire;
+  peer.skipsPings = true;
   await peer.send(call(1, "Large.make"));
   const small = Array.from({ length: 1_000 }, (_, i) => call(3 + 2 * i, "Echo.echo", i));
   for (let i = 0; i < 1_000; i += 10) await peer.send(...small.slice(i, i + 10));
@@ -129,6 +130,7 @@ overBoth("wire: bodies of every size up to maxFrameBytes go there and back", asy
   const max = 262_144;
   await using wire = await open(ECHO, { maxFrameBytes: max, peerMaxFrameBytes: max });
   const { peer } = wire;
+  peer.skipsPings = true;
   /** A Call in a frame of exactly `length` bytes. */
   const filling = (seq: number, length: number) => {
     const header = cbor(headerOf.call(seq, "Echo.echo", 0));

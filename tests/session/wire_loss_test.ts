@@ -210,6 +210,7 @@ overBoth(
 overBoth("frameTimeout: a frame that keeps arriving gets a second for each 64 KiB", async (open) => {
   await using wire = await open(ECHO, { frameTimeout: 60 });
   const { peer } = wire;
+  peer.skipsPings = true;
   const header = cbor(headerOf.call(1, "Echo.echo", 0));
   const large = framed(bytes(header, cbor(new Uint8Array(200_000))));
   await peer.send(large.slice(0, 150_000));
@@ -305,6 +306,7 @@ overBoth(
       },
     }, { maxUnsentBytes: 1_000_000, heartbeatInterval: false });
     const { peer } = wire;
+    peer.skipsPings = true;
     // All in one read.
     await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Large.make")));
     await until(() => started > 0, "the first to be started");

@@ -181,8 +181,18 @@ export class RawPeer implements Disposable {
     }
   }
 
+  /** Whether Pings are skipped: a session measures its round trip when streams or large frames need it. */
+  skipsPings = false;
+
   /** The next frame; null at the end. */
   async frame(): Promise<Frame | null> {
+    for (;;) {
+      const next = await this.#next();
+      if (!this.skipsPings || next?.kind !== 8) return next;
+    }
+  }
+
+  async #next(): Promise<Frame | null> {
     while (this.#held.length < 5) {
       if (await this.#more()) continue;
       if (this.#held.length > 0) throw new Error(`The end came inside a frame's head: ${this.#held}`);
@@ -198,14 +208,6 @@ export class RawPeer implements Disposable {
     const [header, end] = uncbor(content);
     if (!Array.isArray(header)) throw new Error("A header is no array");
     return { kind: header[0] as number, seq: header[1] as number, header, body: content.subarray(end) };
-  }
-
-  /** The next frame of another kind than Ping, which measures the round trip for a stream; null at the end. */
-  async frameButPing(): Promise<Frame | null> {
-    for (;;) {
-      const next = await this.frame();
-      if (next?.kind !== 8) return next;
-    }
   }
 
   /** The next `count` frames. */

@@ -1,8 +1,8 @@
 // What receive windows grow from, without a connection: a line of a fixed round trip, and a clock that tests set.
 
-import { RoundTrip } from "../../session/bandwidth.ts";
+import { type LineProbe, RoundTrip } from "../../session/bandwidth.ts";
 import type { RecvStreamOwner } from "../../session/recv_stream.ts";
-import { ConnectionWindows, type LineProbe, WindowBudget } from "../../session/window_budget.ts";
+import { ConnectionWindows, WindowBudget } from "../../session/window_budget.ts";
 
 /** A line whose round trip is `ms`. Each measurement ends at the next reading of the clock that is late enough. */
 export class TestLine implements LineProbe {
@@ -26,6 +26,8 @@ export class TestLine implements LineProbe {
     }
     return this.time;
   }
+
+  mark(): void {}
 
   measure(): void {
     if (this.#sentAt < Infinity) return;
