@@ -8,6 +8,8 @@ import type { Codec } from "../codec/codec.ts";
 const MAX_CHUNK_BYTES = 65_536;
 /** The smallest chunk, in bytes. */
 const MIN_CHUNK_BYTES = 1_024;
+/** Up to this length, a loop copies faster than `set`. */
+const LOOP_BYTES = 128;
 /** After so many items were taken, their entries may be removed: the buffer of a slow consumer may never become empty. */
 const COMPACT_AFTER = 1_024;
 
@@ -55,8 +57,10 @@ export class ItemBuffer {
       chunk = this.#chunk = new Uint8Array(Math.max(wanted, size));
       this.#used = 0;
     }
-    chunk.set(bytes.subarray(start, end), this.#used);
-    this.#used += size;
+    const used = this.#used;
+    if (size > LOOP_BYTES) chunk.set(bytes.subarray(start, end), used);
+    else for (let i = 0; i < size; i++) chunk[used + i] = bytes[start + i]!;
+    this.#used = used + size;
     this.#entries.push(chunk);
     this.#sizes.push(-size);
   }

@@ -12,7 +12,7 @@ import type { ConnectionWindows } from "./window_budget.ts";
 /** Items of up to this many bytes are decoded when they arrive. Longer ones are buffered as bytes, which take less memory. */
 const MAX_EAGER_BYTES = 128;
 /** While more items wait, all are buffered as bytes. */
-const MAX_EAGER_ITEMS = 64;
+const MAX_EAGER_ITEMS = 256;
 
 const DONE: IteratorResult<never> = { value: undefined, done: true };
 

@@ -27,7 +27,8 @@ export class TestLine implements LineProbe {
     return this.time;
   }
 
-  mark(): void {}
+  /** Pings that are answered are left to tests. */
+  mark: (onArrived: () => void) => void = () => {};
 
   measure(): void {
     if (this.#sentAt < Infinity) return;
