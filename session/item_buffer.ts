@@ -37,6 +37,9 @@ export class ItemBuffer {
   #readChunk: unknown;
   #readAt = 0;
 
+  /** The size of the body, in bytes, of the item that was taken last. */
+  takenSize = 0;
+
   /** The number of items. */
   get length(): number {
     return this.#entries.length - this.#head;
@@ -65,11 +68,6 @@ export class ItemBuffer {
     this.#sizes.push(-size);
   }
 
-  /** The size of the next item's body in bytes. */
-  get nextSize(): number {
-    return Math.abs(this.#sizes[this.#head]!);
-  }
-
   /**
    * Takes the next item. There must be one.
    *
@@ -78,13 +76,15 @@ export class ItemBuffer {
   take(decoder: ItemDecoder | undefined): unknown {
     const head = this.#head;
     let value = this.#entries[head];
-    const size = this.#sizes[head]!;
+    let size = this.#sizes[head]!;
     if (size < 0) {
+      size = -size;
       const start = value === this.#readChunk ? this.#readAt : 0;
       this.#readChunk = value;
-      this.#readAt = start - size;
+      this.#readAt = start + size;
       value = decoder!.decode(value as Uint8Array<ArrayBuffer>, start, this.#readAt);
     }
+    this.takenSize = size;
     this.#entries[head] = undefined;
     this.#head = head + 1;
     if (this.#head === this.#entries.length) this.clear();

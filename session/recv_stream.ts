@@ -163,14 +163,13 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
 
   next(): Promise<IteratorResult<unknown>> {
     if (this.#items.length > 0) {
-      const size = this.#items.nextSize;
       let value: unknown;
       try {
         value = this.#items.take(this.#owner);
       } catch (error) {
         return this.#failDecoding(error);
       }
-      this.#taken(size);
+      this.#taken(this.#items.takenSize);
       return Promise.resolve({ value, done: false });
     }
     if (!this.#closed) return new Promise((resolve) => this.#waiters.push({ resolve }));
