@@ -3,9 +3,10 @@
 
 const ROOT = new URL("../../", import.meta.url);
 const LIBRARY =
-  "call codec discovery telemetry transport session monitoring server client web registry testing cli".split(
-    " ",
-  );
+  "call codec discovery balancing telemetry transport session monitoring server client web registry testing cli"
+    .split(
+      " ",
+    );
 const OTHERS = "bench conformance examples findings fuzz soak tests docs .".split(" ");
 
 /** Marker words that are allowed in every 10 000 words. */
