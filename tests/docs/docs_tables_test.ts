@@ -85,7 +85,7 @@ Deno.test("SERVICES.md: its table has what a handler is told", () => {
 });
 
 Deno.test("README.md and QUICK_START.md: they name the oldest Deno that will do, as CONTRIBUTING.md does", () => {
-  const oldest = /Deno (\d+\.\d+\.\d+) is the oldest/.exec(readText("CONTRIBUTING.md"))?.[1];
+  const oldest = /Deno (\d+\.\d+\.\d+) is\s+the oldest/.exec(readText("CONTRIBUTING.md"))?.[1];
   assertMatch(readText("docs/QUICK_START.md"), new RegExp(`${oldest} or later`));
   assertMatch(readText("README.md"), new RegExp(`${oldest} or later`));
 });
