@@ -7,6 +7,7 @@ import { MAX_PIECE } from "../../discovery/json_pieces.ts";
 import { MAX_SERVERS } from "../../discovery/server_list.ts";
 import { SHORT_ANSWER } from "../../transport/unread_responses.ts";
 import { readText } from "../support/markdown.ts";
+import { defaultsIn, grouped } from "../support/stated.ts";
 
 /** What the options of each section are declared in. */
 const SECTIONS: Readonly<Record<string, readonly string[]>> = {
@@ -17,12 +18,6 @@ const SECTIONS: Readonly<Record<string, readonly string[]>> = {
   "Messages": ["codec/json.ts", "codec/cbor.ts"],
   "Following a registry": ["discovery/registry_discovery.ts"],
 };
-
-/** The options that a file declares with a figure, each with the default that its documentation names. */
-function defaultsIn(path: string): [string, string][] {
-  const found = readText(path).matchAll(/@default \{([\d_.]+|Infinity)\}\n\s*\*\/\n\s*(\w+)\??:/g);
-  return Array.from(found, ([, value, name]) => [name!, value!]);
-}
 
 /** The rows of a table: the option's name and its default. */
 function rowsOf(text: string): [string, string][] {
@@ -44,7 +39,6 @@ Deno.test("LIMITS.md: every option that is a limit is in its tables, with its de
 
 Deno.test("LIMITS.md: it names the limits that are fixed for lists and for long answers", () => {
   const text = readText("docs/LIMITS.md").replace(/\s+/g, " ");
-  const grouped = (value: number) => value.toLocaleString("en").replaceAll(",", " ");
   for (
     const [value, of] of [[MAX_SERVERS, "servers"], [MAX_PIECE, "characters"], [
       SHORT_ANSWER,

@@ -1,0 +1,356 @@
+// Numbers and names that documents, drawings and the Python client repeat: compared with the code, so that each fact has
+// one source.
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { CODES } from "../../call/error.ts";
+import { MAX_METADATA_ENTRIES } from "../../call/metadata.ts";
+import { Kind, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES } from "../../codec/frame.ts";
+import {
+  decodeOption,
+  encodeAnswer,
+  encodeOption,
+  MAGIC_NUMBER,
+  MAX_LINE_BYTES,
+  PROTOCOL_VERSION,
+} from "../../codec/option.ts";
+import { sessionLimits } from "../../session/limits.ts";
+import { INITIAL_BYTES, INITIAL_ITEMS } from "../../session/recv_stream.ts";
+import { LINGER_BYTES, LINGER_MS } from "../../transport/linger.ts";
+import { blocksOf, markdownFiles, readText, tableOf } from "../support/markdown.ts";
+import { binary, constantIn, defaultsIn, grouped } from "../support/stated.ts";
+
+const PROTOCOL = readText("docs/PROTOCOL.md");
+const CDDL = readText("docs/protocol.cddl");
+
+/** Options whose default is a number, from all files that declare some; two files may use one name. */
+const DEFAULTS = Map.groupBy(
+  [
+    "session/limits.ts",
+    "server/server_options.ts",
+    "client/connect_options.ts",
+    "client/retry_budget.ts",
+    "discovery/ejection.ts",
+    "discovery/registry_discovery.ts",
+    "registry/announce.ts",
+    "codec/cbor.ts",
+  ].flatMap(defaultsIn).map(([name, value]) => ({ name, value: Number(value.replaceAll("_", "")) })),
+  ({ name }) => name,
+);
+
+const LEAST_CLIENT_FRAME = constantIn("codec/option.ts", "LEAST_FRAME_BYTES");
+const LEAST_SERVER_FRAME = constantIn("codec/option.ts", "LEAST_SERVER_FRAME_BYTES");
+const LEAST_IN_FLIGHT = constantIn("codec/option.ts", "LEAST_IN_FLIGHT");
+
+/** The default of an option of connections, servers or clients. */
+function defaultOf(name: string): number {
+  const [first] = DEFAULTS.get(name) ?? [];
+  assert(first !== undefined, `no option ${name} has a number as its default`);
+  return first.value;
+}
+
+/** The JSON of a handshake line. */
+function fieldsOf(line: Uint8Array): Record<string, unknown> {
+  return JSON.parse(new TextDecoder().decode(line));
+}
+
+const OPTION = decodeOption(new TextEncoder().encode(`{"magicNumber":${MAGIC_NUMBER}}`));
+const ANSWER = fieldsOf(encodeAnswer({
+  codecType: "application/cbor",
+  handleTimeout: 0,
+  maxFrameBytes: 4_194_304,
+  maxInFlight: 1_024,
+  heartbeatInterval: 30_000,
+}));
+
+Deno.test("@default: the documented default of each limit of a connection is the actual one", () => {
+  const documented = Object.fromEntries(
+    defaultsIn("session/limits.ts").map(([name, value]) => [name, Number(value.replaceAll("_", ""))]),
+  );
+  assertEquals(documented, { ...sessionLimits({}) });
+});
+
+Deno.test("PROTOCOL.md: the table of frames has every kind with its number", () => {
+  const rows = tableOf(PROTOCOL, "kind").map(([kind = "", header = ""]) => ({ kind, header }));
+  assertEquals(rows.map(({ kind }) => kind), Object.entries(Kind).map(([name, n]) => `${n} ${name}`));
+  for (const { kind, header } of rows) assertStringIncludes(header, `[${Number.parseInt(kind)}, `);
+});
+
+Deno.test("PROTOCOL.md: the table of the option has every field with its default", () => {
+  const sent = Object.keys(fieldsOf(encodeOption({ ...OPTION, token: "secret" })));
+  const rows = tableOf(PROTOCOL, "field");
+  assertEquals(rows.map(([field = ""]) => field.replaceAll("`", "")).sort(), sent.sort());
+  const defaults: Record<string, unknown> = {
+    ...OPTION,
+    magicNumber: "required",
+    version: PROTOCOL_VERSION,
+    token: "absent",
+  };
+  for (const [field = "", , meaning = "", usual = ""] of rows) {
+    const name = field.replaceAll("`", "");
+    assertEquals(usual.replaceAll("`", ""), String(defaults[name]), name);
+    if (name === "magicNumber") assertStringIncludes(meaning, `${MAGIC_NUMBER}`);
+    if (name === "maxFrameBytes") assertStringIncludes(meaning, `at least ${LEAST_CLIENT_FRAME}`);
+  }
+});
+
+Deno.test("PROTOCOL.md: the table of the answer has every field, and the least values", () => {
+  const section = PROTOCOL.slice(PROTOCOL.indexOf("must have all of"));
+  const rows = tableOf(section, "field");
+  assertEquals(rows.map(([field = ""]) => field.replaceAll("`", "")), Object.keys(ANSWER));
+  const meanings = new Map(rows.map(([field = "", meaning = ""]) => [field.replaceAll("`", ""), meaning]));
+  assertStringIncludes(meanings.get("magicNumber")!, `${MAGIC_NUMBER}`);
+  assertEquals(meanings.get("version"), `${PROTOCOL_VERSION}`);
+  assertStringIncludes(meanings.get("maxFrameBytes")!, `at least ${LEAST_SERVER_FRAME}`);
+  assertStringIncludes(meanings.get("maxInFlight")!, `at least ${LEAST_IN_FLIGHT}`);
+});
+
+Deno.test("PROTOCOL.md: the lines in its tour are what the code sends", () => {
+  const lines = blocksOf(PROTOCOL).map(({ code }) => code).filter((code) =>
+    /^\{"magicNumber":\d+,.*\}\n$/.test(code)
+  );
+  assertEquals(lines.length, 2);
+  const [option, answer] = lines.map((line) => JSON.parse(line));
+  assertEquals(option, { magicNumber: MAGIC_NUMBER, codecType: OPTION.codecType });
+  assertStringIncludes(PROTOCOL, `${lines[0]!.length} bytes`);
+  const { maxFrameBytes, maxInFlight, heartbeatInterval } = sessionLimits({});
+  assertEquals(answer, { ...ANSWER, maxFrameBytes, maxInFlight, heartbeatInterval });
+});
+
+Deno.test("PROTOCOL.md: the table of codes has every code, and cases name no other", () => {
+  assertEquals(tableOf(PROTOCOL, "code").map(([code = ""]) => code.replaceAll("`", "")), [...CODES]);
+  for (const [, code = ""] of tableOf(PROTOCOL, "case")) {
+    assert((CODES as readonly string[]).includes(code.replaceAll("`", "")), code);
+  }
+});
+
+Deno.test("PROTOCOL.md: the table of limits has the code's limits and defaults", () => {
+  const ms = (name: string) => `${grouped(defaultOf(name))} ms`;
+  const expected: Record<string, string[]> = {
+    "handshake line": [binary(MAX_LINE_BYTES)],
+    "handshakeTimeout": [ms("handshakeTimeout")],
+    "connectTimeout": [ms("connectTimeout")],
+    "maxConnections": [grouped(defaultOf("maxConnections"))],
+    "maxConnectionsPerPeer": [defaultOf("maxConnectionsPerPeer") === Infinity ? "none" : "?"],
+    "maxFrameBytes": [
+      binary(defaultOf("maxFrameBytes")),
+      `at least ${binary(LEAST_SERVER_FRAME)}`,
+      `at least ${LEAST_CLIENT_FRAME} bytes`,
+    ],
+    "header": [binary(MAX_HEADER_BYTES)],
+    "metadata": [`${MAX_METADATA_ENTRIES} entries`, "64 characters"],
+    "message of an Error or GoAway": [binary(MAX_MESSAGE_BYTES)],
+    "frameTimeout": [ms("frameTimeout"), "1 000 ms", "64 KiB"],
+    "maxInFlight": [`${defaultOf("maxInFlight")} calls`, `at least ${LEAST_IN_FLIGHT}`],
+    "initial credit of a stream": [`${INITIAL_ITEMS} items and ${INITIAL_BYTES} bytes`],
+    "maxInFlightTotal": [grouped(defaultOf("maxInFlightTotal"))],
+    "maxQueueTime": [ms("maxQueueTime")],
+    "maxUselessFrames": [grouped(defaultOf("maxUselessFrames"))],
+    "maxUnsentBytes": [binary(defaultOf("maxUnsentBytes"))],
+    "writeTimeout": [ms("writeTimeout")],
+    "heartbeatInterval": [ms("heartbeatInterval")],
+    "heartbeatTimeout": [ms("heartbeatTimeout")],
+    "handleTimeout": ["no limit"],
+    "timeout of a call": [ms("timeout")],
+    "calls before the answer": [`${LEAST_IN_FLIGHT}, `, binary(LEAST_SERVER_FRAME)],
+    "closing": [`${grouped(LINGER_MS)} ms`, binary(LINGER_BYTES)],
+    "bodies": [
+      `depth ${defaultOf("maxDepth")}`,
+      `${grouped(defaultOf("maxItems"))} items`,
+      binary(defaultOf("maxKeyBytes")),
+      `${grouped(defaultOf("maxNumericKeys"))} numbers`,
+    ],
+  };
+  const rows = tableOf(PROTOCOL, "limit");
+  assertEquals(rows.map(([name]) => name), Object.keys(expected));
+  for (const [name = "", text = ""] of rows) {
+    for (const part of expected[name]!) assertStringIncludes(text, part, name);
+    const stated: readonly string[] = expected[name]!.join(", ").match(/\d[\d ]*\d|\d/g) ?? [];
+    // No number that the code does not have: 0 means off, and prose has none.
+    for (const number of text.match(/\d[\d ]*\d|\d/g) ?? []) {
+      assert(number === "0" || stated.includes(number), `${name}: ${number}`);
+    }
+  }
+});
+
+Deno.test("protocol.cddl: its numbers, fields and codes are the code's", () => {
+  /** The names of a map, and their values as written. */
+  const mapOf = (name: string) => {
+    const [, body = ""] = new RegExp(`^${name} = \\{\\n([^}]*)\\n\\}`, "m").exec(CDDL) ?? [];
+    return Object.fromEntries(
+      Array.from(body.matchAll(/^ {2}(?:\? )?(\w+): ([^,\n]+)/gm), ([, field, value]) => [field!, value!]),
+    );
+  };
+  const most = `${Number.MAX_SAFE_INTEGER}`;
+  assertEquals(mapOf("option"), {
+    magicNumber: `${MAGIC_NUMBER}`,
+    version: `${PROTOCOL_VERSION}`,
+    codecType: "tstr",
+    connectTimeout: "count",
+    handleTimeout: "count",
+    maxFrameBytes: `${LEAST_CLIENT_FRAME}..${most}`,
+    token: "tstr",
+  });
+  assertEquals(mapOf("accepted"), {
+    magicNumber: `${MAGIC_NUMBER}`,
+    version: `${PROTOCOL_VERSION}`,
+    codecType: "tstr",
+    handleTimeout: "count",
+    maxFrameBytes: `${LEAST_SERVER_FRAME}..${most}`,
+    maxInFlight: `${LEAST_IN_FLIGHT}..${most}`,
+    heartbeatInterval: "count",
+  });
+  assertEquals(Object.keys(mapOf("accepted")), Object.keys(ANSWER));
+  const kinds = Array.from(CDDL.matchAll(/^(\w+) += \[kind: (\d+),/gm), ([, name, n]) => [name!, Number(n)]);
+  assertEquals(kinds, Object.entries(Kind).map(([name, n]) => [name.toLowerCase(), n]));
+  const [, codes = ""] = /^code = ([^]+)$/m.exec(CDDL) ?? [];
+  assertEquals(Array.from(codes.matchAll(/"(\w+)"/g), ([, code]) => code!), [...CODES]);
+  assertStringIncludes(CDDL, `at most ${MAX_METADATA_ENTRIES},`);
+  assertEquals(/^seq +(= .*)$/m.exec(CDDL)?.[1], `= 1..${most}`);
+  assertEquals(/^count (= .*)$/m.exec(CDDL)?.[1], `= 0..${most}`);
+});
+
+Deno.test("guides: an option that is mentioned with a value in brackets or after a comma has that default", () => {
+  const units: Record<string, number> = {
+    ms: 1,
+    s: 1_000,
+    min: 60_000,
+    bytes: 1,
+    KiB: 1_024,
+    MiB: 1_048_576,
+  };
+  let count = 0;
+  for (const file of markdownFiles().filter((file) => !/CHANGELOG|README/.test(file))) {
+    const text = readText(file).replace(/\s+/g, " ");
+    for (
+      const [, name = "", number = "", unit = ""] of text.matchAll(
+        /`(\w+)`(?: \(|, )(\d[\d ]*(?:\.\d+)?) (ms|s|min|bytes|KiB|MiB)\b/g,
+      )
+    ) {
+      const values = DEFAULTS.get(name)?.map(({ value }) => value);
+      if (values === undefined) continue;
+      count++;
+      const stated = Number(number.replaceAll(" ", "")) * units[unit]!;
+      assert(values.includes(stated), `${file}: ${name} is ${stated}, expected ${values}`);
+    }
+  }
+  assert(count >= 4, `${count} mentions are found`);
+});
+
+Deno.test("DEPLOYING.md: its times are those of the code", () => {
+  const text = readText("docs/DEPLOYING.md").replace(/\s+/g, " ");
+  assertEquals(/waits (\d+) ms, until/.exec(text)?.[1], `${constantIn("registry/announce.ts", "TELL_TIME")}`);
+  const [, interval] = /`heartbeatInterval` \((\d+) s\)/.exec(text) ?? [];
+  assertEquals(Number(interval) * 1_000, defaultOf("heartbeatInterval"));
+});
+
+Deno.test("drawings: their numbers are those of the code", () => {
+  const drawing = (name: string) => {
+    const texts = readText(`docs/${name}.svg`).matchAll(/<text[^>]*>([^<]+)</g);
+    return Array.from(texts, ([, text]) => text!.replaceAll("&quot;", '"').trim()).join("\n");
+  };
+  const s = (ms: number) => `${ms / 1_000} s`;
+  const connection = drawing("connection");
+  assertStringIncludes(connection, `a ping after ${s(defaultOf("heartbeatInterval"))}`);
+  assertStringIncludes(connection, `silent for ${s(defaultOf("heartbeatTimeout"))} after a ping`);
+  assertStringIncludes(connection, `within ${constantIn("client/channel.ts", "FIRST_WAIT")} ms`);
+  assertStringIncludes(connection, `up to ${s(constantIn("client/channel.ts", "LONGEST_WAIT"))}`);
+  const stream = drawing("stream");
+  assertStringIncludes(stream, `${INITIAL_ITEMS} items and ${binary(INITIAL_BYTES)}`);
+  assertStringIncludes(stream, `Item ${INITIAL_ITEMS}\n`);
+  assertStringIncludes(stream, `Item ${INITIAL_ITEMS + 1}\n`);
+  const call = drawing("call");
+  assertStringIncludes(call, `[${Kind.Call}, 7, "Arith.sum", ${defaultOf("timeout")}]`);
+  assertStringIncludes(call, `[${Kind.Reply}, 7] 3`);
+  assertMatch(
+    drawing("failover"),
+    new RegExp(
+      `${
+        { 2: "two", 3: "three", 4: "four", 5: "five" }[constantIn("client/send_attempt.ts", "MAX_ATTEMPTS")]
+      } servers at most`,
+    ),
+  );
+});
+
+Deno.test("drawings and README: the figures of the benchmark are those of PERFORMANCE.md", () => {
+  const tables = readText("docs/PERFORMANCE.md");
+  const figures = new Set(tables.match(/\d[\d,]*(?:\.\d+)?/g));
+  const chart = Array.from(readText("docs/bench.svg").matchAll(/>(?:▸ )?(\d[\d,.]*)</g), ([, n]) => n!);
+  assert(chart.length > 40);
+  assertEquals(chart.filter((figure) => !figures.has(figure)), []);
+  const rows = tableOf(readText("README.md"), "workload").flatMap((cells) => cells.slice(1));
+  const stated = rows.flatMap((cell) => cell.match(/\d[\d,]*/g) ?? []);
+  assert(stated.length >= 8);
+  assertEquals(stated.filter((figure) => !figures.has(figure)), []);
+});
+
+Deno.test("README.md: its comparison is that of one run, workload by workload", () => {
+  const tables = readText("docs/PERFORMANCE.md");
+  const rateOf = (workload: string, name: string) => {
+    const section = tables.split(`### ${workload}`)[1]!.split("\n### ")[0]!;
+    return tableOf(section, " ").find(([first]) => first === name)?.[1];
+  };
+  const [, ...names] = ["", "this library", "Go net/rpc", "fetch to Deno.serve"];
+  const rows = tableOf(readText("README.md"), "workload");
+  for (const [i, workload] of ["W2", "W1", "W5"].entries()) {
+    const got = rows[i]!.slice(1).map((cell) => /\d[\d,]*/.exec(cell)?.[0]);
+    assertEquals(got, names.map((name) => rateOf(workload, name)), workload);
+  }
+});
+
+Deno.test("examples/foreign: the constants of the Python client are the code's", () => {
+  const python = ["frames", "connection", "server", "client", "cbor"].map((name) =>
+    readText(`examples/foreign/${name}.py`)
+  ).join("\n");
+  const values = new Map<string, string>();
+  for (
+    const [, names = "", expressions = ""] of python.matchAll(/^([A-Z_]+(?:, [A-Z_]+)*) = ([^\n({["]+)$/gm)
+  ) {
+    const parts = expressions.split(", ");
+    for (const [i, name] of names.split(", ").entries()) values.set(name, parts[i] ?? "");
+  }
+  const limits = sessionLimits({});
+  const expected: Record<string, number> = {
+    MAGIC: MAGIC_NUMBER,
+    VERSION: PROTOCOL_VERSION,
+    MAX_LINE: MAX_LINE_BYTES,
+    MAX_HEADER: MAX_HEADER_BYTES,
+    MAX_MESSAGE: MAX_MESSAGE_BYTES,
+    MAX_FRAME: limits.maxFrameBytes,
+    FIRST_ITEMS: INITIAL_ITEMS,
+    FIRST_BYTES: INITIAL_BYTES,
+    FRAME_TIMEOUT: limits.frameTimeout / 1_000,
+    WRITE_TIMEOUT: limits.writeTimeout / 1_000,
+    HEARTBEAT_TIMEOUT: limits.heartbeatTimeout / 1_000,
+    LINGER: LINGER_MS / 1_000,
+    LINGER_BYTES,
+    UNSENT: limits.maxUnsentBytes / 2,
+    HANDSHAKE_TIMEOUT: defaultOf("handshakeTimeout") / 1_000,
+    MAX_IN_FLIGHT: limits.maxInFlight,
+    DEPTH: defaultOf("maxDepth"),
+    ITEMS: defaultOf("maxItems"),
+    NUMBERS_AS_KEYS: defaultOf("maxNumericKeys"),
+    KEY: defaultOf("maxKeyBytes"),
+    BIGNUM: defaultOf("maxBignumBytes"),
+  };
+  const found = Object.fromEntries(
+    Object.keys(expected).map((name) => [name, Number(values.get(name)?.replaceAll("_", ""))]),
+  );
+  assertEquals(found, expected);
+  const [, kinds = "", first = ""] = /^(CALL, [A-Z, ]+) = range\((\d+), \d+\)$/m.exec(python) ?? [];
+  assertEquals(
+    kinds.split(", ").map((name, i) => [name, Number(first) + i]),
+    Object.entries(Kind).map(([name, n]) => [name.toUpperCase(), n]),
+  );
+  const [, codes = ""] = /^CODES = frozenset\(([^]*?)\.split\(\)\)$/m.exec(python) ?? [];
+  assertEquals(codes.match(/\w+/g), [...CODES]);
+  assertEquals(
+    Array.from(python.matchAll(/timeout=(\d[\d_]*)/g), ([, value]) => value!),
+    [
+      ...python.matchAll(/timeout=0/g),
+    ].map(() => "0").concat(["30_000", "30_000"]),
+  );
+  assertStringIncludes(python, `least=${LEAST_SERVER_FRAME.toLocaleString("en").replace(",", "_")}`);
+  assertStringIncludes(python, `least=${LEAST_IN_FLIGHT})`);
+  assertStringIncludes(python, `MAX_FRAME, ${LEAST_CLIENT_FRAME})`);
+  assertStringIncludes(python, `count > ${MAX_METADATA_ENTRIES}:`);
+});

@@ -1,0 +1,34 @@
+// Numbers as the code states them: defaults in the documentation of options, and constants that are not exported. Used by
+// the tests that hold documents against the code.
+
+import { readText } from "./markdown.ts";
+
+/** The options that a file declares with a number, each with the default that its documentation names. */
+export function defaultsIn(path: string): [string, string][] {
+  const found = readText(path).matchAll(/@default \{([\d_.]+|Infinity)\}\n\s*\*\/\n\s*(\w+)\??:/g);
+  return Array.from(found, ([, value, name]) => [name!, value!]);
+}
+
+/**
+ * The value of `const name = number;` in a file.
+ *
+ * @throws {Error} If the file has no such constant
+ */
+export function constantIn(path: string, name: string): number {
+  const [, value] = new RegExp(`^(?:export )?const ${name} = ([\\d_]+);`, "m").exec(readText(path)) ?? [];
+  if (value === undefined) throw new Error(`${path} has no constant ${name} that is a number`);
+  return Number(value.replaceAll("_", ""));
+}
+
+/** A number with its digits in groups of three, from five digits on as in `32 768`. */
+export function grouped(value: number): string {
+  return value.toLocaleString("en").replaceAll(",", " ");
+}
+
+/** A number of bytes in the largest binary unit that divides it, such as `4 MiB`. */
+export function binary(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB"];
+  let unit = 0;
+  for (; bytes >= 1_024 && bytes % 1_024 === 0 && unit < 3; unit++) bytes /= 1_024;
+  return `${bytes} ${units[unit]}`;
+}
