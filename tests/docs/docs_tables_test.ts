@@ -13,10 +13,10 @@ import { defaultsIn, grouped } from "../support/stated.ts";
 const SECTIONS: Readonly<Record<string, readonly string[]>> = {
   "Connections and calls": ["session/limits.ts", "server/server_options.ts"],
   "Clients": ["client/connect_options.ts"],
-  "Sending again, and setting aside": ["client/retry_budget.ts", "discovery/ejection.ts"],
-  "Ending": ["server/server.ts"],
+  "Retries and ejection": ["client/retry_budget.ts", "discovery/ejection.ts"],
+  "Graceful shutdown": ["server/server.ts"],
   "Messages": ["codec/json.ts", "codec/cbor.ts"],
-  "Following a registry": ["discovery/registry_discovery.ts"],
+  "Registry discovery": ["discovery/registry_discovery.ts"],
 };
 
 /** The rows of a table: the option's name and its default. */
