@@ -6,6 +6,7 @@ import { CODES } from "../../call/error.ts";
 import { MAX_METADATA_ENTRIES } from "../../call/metadata.ts";
 import { Kind, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES } from "../../codec/frame.ts";
 import {
+  decodeAnswer,
   decodeOption,
   encodeAnswer,
   encodeOption,
@@ -13,11 +14,12 @@ import {
   MAX_LINE_BYTES,
   PROTOCOL_VERSION,
 } from "../../codec/option.ts";
+import { MAX_ATTEMPTS } from "../../client/send_attempt.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { INITIAL_BYTES, INITIAL_ITEMS } from "../../session/recv_stream.ts";
 import { LINGER_BYTES, LINGER_MS } from "../../transport/linger.ts";
 import { blocksOf, markdownFiles, readText, tableOf } from "../support/markdown.ts";
-import { binary, constantIn, defaultsIn, grouped } from "../support/stated.ts";
+import { binary, constantsIn, defaultsIn, grouped } from "../support/stated.ts";
 
 const PROTOCOL = readText("docs/PROTOCOL.md");
 const CDDL = readText("docs/protocol.cddl");
@@ -37,10 +39,6 @@ const DEFAULTS = Map.groupBy(
   ({ name }) => name,
 );
 
-const LEAST_CLIENT_FRAME = constantIn("codec/option.ts", "LEAST_FRAME_BYTES");
-const LEAST_SERVER_FRAME = constantIn("codec/option.ts", "LEAST_SERVER_FRAME_BYTES");
-const LEAST_IN_FLIGHT = constantIn("codec/option.ts", "LEAST_IN_FLIGHT");
-
 /** The default of an option of connections, servers or clients. */
 function defaultOf(name: string): number {
   const [first] = DEFAULTS.get(name) ?? [];
@@ -53,7 +51,32 @@ function fieldsOf(line: Uint8Array): Record<string, unknown> {
   return JSON.parse(new TextDecoder().decode(line));
 }
 
-const OPTION = decodeOption(new TextEncoder().encode(`{"magicNumber":${MAGIC_NUMBER}}`));
+/** A handshake line of these fields, without its LF. */
+function lineOf(fields: object): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(fields));
+}
+
+/** The least number for which a function does not throw, found by halving. */
+function leastTaken(take: (n: number) => unknown): number {
+  const isTaken = (n: number) => {
+    try {
+      take(n);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  let [refused, taken] = [0, 2 ** 20];
+  assert(!isTaken(refused) && isTaken(taken));
+  while (taken - refused > 1) {
+    const middle = (refused + taken) >> 1;
+    if (isTaken(middle)) taken = middle;
+    else refused = middle;
+  }
+  return taken;
+}
+
+const OPTION = decodeOption(lineOf({ magicNumber: MAGIC_NUMBER }));
 const ANSWER = fieldsOf(encodeAnswer({
   codecType: "application/cbor",
   handleTimeout: 0,
@@ -61,6 +84,16 @@ const ANSWER = fieldsOf(encodeAnswer({
   maxInFlight: 1_024,
   heartbeatInterval: 30_000,
 }));
+
+const LEAST_CLIENT_FRAME = leastTaken((maxFrameBytes) =>
+  decodeOption(lineOf({ magicNumber: MAGIC_NUMBER, maxFrameBytes }))
+);
+const LEAST_SERVER_FRAME = leastTaken((maxFrameBytes) =>
+  decodeAnswer(lineOf({ ...ANSWER, maxFrameBytes }), "application/cbor")
+);
+const LEAST_IN_FLIGHT = leastTaken((maxInFlight) =>
+  decodeAnswer(lineOf({ ...ANSWER, maxInFlight }), "application/cbor")
+);
 
 Deno.test("@default: the documented default of each limit of a connection is the actual one", () => {
   const documented = Object.fromEntries(
@@ -94,8 +127,7 @@ Deno.test("PROTOCOL.md: the table of the option has every field with its default
 });
 
 Deno.test("PROTOCOL.md: the table of the answer has every field, and the least values", () => {
-  const section = PROTOCOL.slice(PROTOCOL.indexOf("must have all of"));
-  const rows = tableOf(section, "field");
+  const rows = tableOf(PROTOCOL.slice(PROTOCOL.lastIndexOf("\n| field ")), "field");
   assertEquals(rows.map(([field = ""]) => field.replaceAll("`", "")), Object.keys(ANSWER));
   const meanings = new Map(rows.map(([field = "", meaning = ""]) => [field.replaceAll("`", ""), meaning]));
   assertStringIncludes(meanings.get("magicNumber")!, `${MAGIC_NUMBER}`);
@@ -236,9 +268,63 @@ Deno.test("guides: an option that is mentioned with a value in brackets or after
   assert(count >= 4, `${count} mentions are found`);
 });
 
+Deno.test("REGISTRY.md: the table of limits has the defaults of the options it names", () => {
+  const units: Record<string, number> = { h: 3_600_000, KiB: 1_024, MiB: 1_048_576 };
+  const options = new Map(
+    ["registry/lease_table.ts", "registry/registry.ts", "discovery/registry_discovery.ts"].flatMap(
+      defaultsIn,
+    ),
+  );
+  let count = 0;
+  for (const [what, stated = "", where = ""] of tableOf(readText("docs/REGISTRY.md"), "limit")) {
+    const name = /^`(\w+)`/.exec(where)?.[1];
+    if (name === undefined) continue;
+    count++;
+    const [, number = "", unit = ""] = /^([\d ]*\d) ?(\w*)$/.exec(stated) ?? [];
+    const value = Number(number.replaceAll(" ", "")) * (units[unit] ?? 1);
+    assertEquals(value, Number(options.get(name)?.replaceAll("_", "")), what);
+  }
+  assertEquals(count, options.size - NOT_IN_THE_TABLE.length, "every option that limits has its row");
+});
+
+/** Options of a registry and of those that follow it whose defaults are no limits. */
+const NOT_IN_THE_TABLE = ["ttl", "refreshInterval", "holdTime", "timeout"];
+
+/** The files whose constants a row of the table of fixed limits states. */
+const FIXED: Readonly<Record<string, readonly string[]>> = {
+  "a line of the handshake": ["codec/option.ts"],
+  "an HTTP head": ["transport/http.ts"],
+  "a frame's header": ["codec/frame.ts", "call/metadata.ts"],
+  "credit of a stream": ["session/recv_stream.ts"],
+  "a registry's answer or event, read in slices of 10 ms": [
+    "discovery/server_list.ts",
+    "discovery/json_pieces.ts",
+    "discovery/registry_events.ts",
+    "discovery/time_slice.ts",
+  ],
+  "refused connections that are still being closed": ["server/acceptor.ts"],
+  "connections waiting to be accepted, over TCP and TLS": ["transport/tcp.ts"],
+  "streams of figures of `rpc.Reflection`": ["server/reflection_handlers.ts"],
+  "schemas shown by `rpc.Reflection`": ["server/reflection_handlers.ts"],
+  "a line of `log`": ["call/one_line.ts"],
+};
+
+Deno.test("LIMITS.md: the fixed limits are constants of the code", () => {
+  const rows = tableOf(readText("docs/LIMITS.md"), "what");
+  assertEquals(rows.map(([what]) => what), Object.keys(FIXED));
+  for (const [what = "", limit = ""] of rows) {
+    const constants = new Set(FIXED[what]!.flatMap((path) => [...constantsIn(path)]));
+    const stated = `${what} ${limit}`.replace("Deno 2.9", "").replace("1 MiB", "1048576");
+    for (const number of stated.match(/\d[\d ]*\d|\d/g) ?? []) {
+      assert(constants.has(Number(number.replaceAll(" ", ""))), `${what}: ${number}`);
+    }
+  }
+});
+
 Deno.test("DEPLOYING.md: its times are those of the code", () => {
   const text = readText("docs/DEPLOYING.md").replace(/\s+/g, " ");
-  assertEquals(/waits (\d+) ms, until/.exec(text)?.[1], `${constantIn("registry/announce.ts", "TELL_TIME")}`);
+  const [, wait] = /waits (\d+) ms, until/.exec(text) ?? [];
+  assert(constantsIn("registry/announce.ts").has(Number(wait)), `waits ${wait} ms`);
   const [, interval] = /`heartbeatInterval` \((\d+) s\)/.exec(text) ?? [];
   assertEquals(Number(interval) * 1_000, defaultOf("heartbeatInterval"));
 });
@@ -252,8 +338,11 @@ Deno.test("drawings: their numbers are those of the code", () => {
   const connection = drawing("connection");
   assertStringIncludes(connection, `a ping after ${s(defaultOf("heartbeatInterval"))}`);
   assertStringIncludes(connection, `silent for ${s(defaultOf("heartbeatTimeout"))} after a ping`);
-  assertStringIncludes(connection, `within ${constantIn("client/channel.ts", "FIRST_WAIT")} ms`);
-  assertStringIncludes(connection, `up to ${s(constantIn("client/channel.ts", "LONGEST_WAIT"))}`);
+  const [, first, last] = /within (\d+) ms, then at growing intervals of up to (\d+) s/.exec(connection) ??
+    [];
+  const waits = constantsIn("client/channel.ts");
+  assert(waits.has(Number(first)), `within ${first} ms`);
+  assert(waits.has(Number(last) * 1_000), `up to ${last} s`);
   const stream = drawing("stream");
   assertStringIncludes(stream, `${INITIAL_ITEMS} items and ${binary(INITIAL_BYTES)}`);
   assertStringIncludes(stream, `Item ${INITIAL_ITEMS}\n`);
@@ -261,14 +350,8 @@ Deno.test("drawings: their numbers are those of the code", () => {
   const call = drawing("call");
   assertStringIncludes(call, `[${Kind.Call}, 7, "Arith.sum", ${defaultOf("timeout")}]`);
   assertStringIncludes(call, `[${Kind.Reply}, 7] 3`);
-  assertMatch(
-    drawing("failover"),
-    new RegExp(
-      `${
-        { 2: "two", 3: "three", 4: "four", 5: "five" }[constantIn("client/send_attempt.ts", "MAX_ATTEMPTS")]
-      } servers at most`,
-    ),
-  );
+  const word = ["no", "one", "two", "three", "four", "five", "six"][MAX_ATTEMPTS];
+  assertMatch(drawing("failover"), new RegExp(`${word} servers at most`));
 });
 
 Deno.test("drawings and README: the figures of the benchmark are those of PERFORMANCE.md", () => {

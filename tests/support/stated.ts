@@ -9,15 +9,10 @@ export function defaultsIn(path: string): [string, string][] {
   return Array.from(found, ([, value, name]) => [name!, value!]);
 }
 
-/**
- * The value of `const name = number;` in a file.
- *
- * @throws {Error} If the file has no such constant
- */
-export function constantIn(path: string, name: string): number {
-  const [, value] = new RegExp(`^(?:export )?const ${name} = ([\\d_]+);`, "m").exec(readText(path)) ?? [];
-  if (value === undefined) throw new Error(`${path} has no constant ${name} that is a number`);
-  return Number(value.replaceAll("_", ""));
+/** The values of all constants of a file that are numbers. For those that are not exported, and may be renamed. */
+export function constantsIn(path: string): ReadonlySet<number> {
+  const found = readText(path).matchAll(/^(?:export )?const \w+ = (\d[\d_]*);/gm);
+  return new Set(Array.from(found, ([, value]) => Number(value!.replaceAll("_", ""))));
 }
 
 /** A number with its digits in groups of three, from five digits on as in `32 768`. */
