@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CODES } from "../../call/error.ts";
-import { MAX_METADATA_ENTRIES } from "../../call/metadata.ts";
+import { isMetadataName, MAX_METADATA_ENTRIES } from "../../call/metadata.ts";
 import { Kind, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES } from "../../codec/frame.ts";
 import {
   decodeAnswer,
@@ -95,6 +95,10 @@ const LEAST_IN_FLIGHT = leastTaken((maxInFlight) =>
   decodeAnswer(lineOf({ ...ANSWER, maxInFlight }), "application/cbor")
 );
 
+/** The longest name of metadata. */
+const LONGEST_NAME = leastTaken((length) => assert(!isMetadataName("a".repeat(length + 1))));
+const METADATA_NAME = `[a-z0-9._-]{1,${LONGEST_NAME}}`;
+
 Deno.test("@default: the documented default of each limit of a connection is the actual one", () => {
   const documented = Object.fromEntries(
     defaultsIn("session/limits.ts").map(([name, value]) => [name, Number(value.replaceAll("_", ""))]),
@@ -121,7 +125,8 @@ Deno.test("PROTOCOL.md: the table of the option has every field with its default
   for (const [field = "", , meaning = "", usual = ""] of rows) {
     const name = field.replaceAll("`", "");
     assertEquals(usual.replaceAll("`", ""), String(defaults[name]), name);
-    if (name === "magicNumber") assertStringIncludes(meaning, `${MAGIC_NUMBER}`);
+    if (name === "magicNumber") assertEquals(meaning, `${MAGIC_NUMBER} (\`0x${MAGIC_NUMBER.toString(16)}\`)`);
+    if (name === "version") assertStringIncludes(meaning, `, ${PROTOCOL_VERSION}`);
     if (name === "maxFrameBytes") assertStringIncludes(meaning, `at least ${LEAST_CLIENT_FRAME}`);
   }
 });
@@ -169,7 +174,7 @@ Deno.test("PROTOCOL.md: the table of limits has the code's limits and defaults",
       `at least ${LEAST_CLIENT_FRAME} bytes`,
     ],
     "header": [binary(MAX_HEADER_BYTES)],
-    "metadata": [`${MAX_METADATA_ENTRIES} entries`, "64 characters"],
+    "metadata": [`${MAX_METADATA_ENTRIES} entries`, `${LONGEST_NAME} characters`],
     "message of an Error or GoAway": [binary(MAX_MESSAGE_BYTES)],
     "frameTimeout": [ms("frameTimeout"), "1 000 ms", "64 KiB"],
     "maxInFlight": [`${defaultOf("maxInFlight")} calls`, `at least ${LEAST_IN_FLIGHT}`],
@@ -237,6 +242,7 @@ Deno.test("protocol.cddl: its numbers, fields and codes are the code's", () => {
   const [, codes = ""] = /^code = ([^]+)$/m.exec(CDDL) ?? [];
   assertEquals(Array.from(codes.matchAll(/"(\w+)"/g), ([, code]) => code!), [...CODES]);
   assertStringIncludes(CDDL, `at most ${MAX_METADATA_ENTRIES},`);
+  assertEquals(/^name +(= .*)$/m.exec(CDDL)?.[1], `= tstr .regexp "${METADATA_NAME}"`);
   assertEquals(/^seq +(= .*)$/m.exec(CDDL)?.[1], `= 1..${most}`);
   assertEquals(/^count (= .*)$/m.exec(CDDL)?.[1], `= 0..${most}`);
 });
@@ -268,27 +274,57 @@ Deno.test("guides: an option that is mentioned with a value in brackets or after
   assert(count >= 4, `${count} mentions are found`);
 });
 
-Deno.test("REGISTRY.md: the table of limits has the defaults of the options it names", () => {
-  const units: Record<string, number> = { h: 3_600_000, KiB: 1_024, MiB: 1_048_576 };
-  const options = new Map(
-    ["registry/lease_table.ts", "registry/registry.ts", "discovery/registry_discovery.ts"].flatMap(
-      defaultsIn,
-    ),
-  );
-  let count = 0;
-  for (const [what, stated = "", where = ""] of tableOf(readText("docs/REGISTRY.md"), "limit")) {
-    const name = /^`(\w+)`/.exec(where)?.[1];
-    if (name === undefined) continue;
-    count++;
-    const [, number = "", unit = ""] = /^([\d ]*\d) ?(\w*)$/.exec(stated) ?? [];
-    const value = Number(number.replaceAll(" ", "")) * (units[unit] ?? 1);
-    assertEquals(value, Number(options.get(name)?.replaceAll("_", "")), what);
-  }
-  assertEquals(count, options.size - NOT_IN_THE_TABLE.length, "every option that limits has its row");
-});
-
-/** Options of a registry and of those that follow it whose defaults are no limits. */
+/** Options of a registry, and of clients that follow it, whose defaults are no limits. */
 const NOT_IN_THE_TABLE = ["ttl", "refreshInterval", "holdTime", "timeout"];
+
+/** The files whose constants a fixed row of the registry's table states; a watch ends after some silent comments. */
+const FIXED_OF_REGISTRY: Readonly<Record<string, readonly string[]>> = {
+  "an address": ["discovery/check_endpoint.ts"],
+  "weight": ["discovery/check_endpoint.ts"],
+  "a request's body": ["registry/json_response.ts"],
+  "the addresses in the list's header": ["registry/listing.ts"],
+  "a watch whose client does not read": [],
+  "long responses that are not read": ["transport/unread_responses.ts"],
+};
+
+const UNITS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  min: 60_000,
+  h: 3_600_000,
+  KiB: 1_024,
+  MiB: 1_048_576,
+};
+
+/** The numbers in a text, each times its unit. */
+function valuesIn(text: string): number[] {
+  return Array.from(text.matchAll(/(\d(?:[\d ]*\d)?) ?(s|min|h|KiB|MiB)?\b/g), ([, number, unit = ""]) => {
+    return Number(number!.replaceAll(" ", "")) * (UNITS[unit] ?? 1);
+  });
+}
+
+Deno.test("REGISTRY.md: the table of limits has the defaults of options, and constants of the code", () => {
+  const options = new Map(
+    ["registry/lease_table.ts", "registry/registry.ts", "discovery/registry_discovery.ts"].flatMap(defaultsIn)
+      .map(([name, value]) => [name, Number(value.replaceAll("_", ""))]),
+  );
+  for (const name of NOT_IN_THE_TABLE) options.delete(name);
+  const named = new Set<string>();
+  const fixed = new Set<string>();
+  for (const [what = "", stated = "", where = ""] of tableOf(readText("docs/REGISTRY.md"), "limit")) {
+    const name = /^`(\w+)`/.exec(where)?.[1];
+    if (name !== undefined) {
+      named.add(name);
+      assertEquals(valuesIn(stated), [options.get(name)], what);
+    } else {
+      fixed.add(what);
+      const files = FIXED_OF_REGISTRY[what] ?? [];
+      const constants = new Set(files.flatMap((path) => [...constantsIn(path)]));
+      if (files.length > 0) assertEquals(valuesIn(stated).filter((value) => !constants.has(value)), [], what);
+    }
+  }
+  assertEquals([...named].sort(), [...options.keys()].sort(), "every option that limits has its row");
+  assertEquals([...fixed], Object.keys(FIXED_OF_REGISTRY));
+});
 
 /** The files whose constants a row of the table of fixed limits states. */
 const FIXED: Readonly<Record<string, readonly string[]>> = {
@@ -314,10 +350,8 @@ Deno.test("LIMITS.md: the fixed limits are constants of the code", () => {
   assertEquals(rows.map(([what]) => what), Object.keys(FIXED));
   for (const [what = "", limit = ""] of rows) {
     const constants = new Set(FIXED[what]!.flatMap((path) => [...constantsIn(path)]));
-    const stated = `${what} ${limit}`.replace("Deno 2.9", "").replace("1 MiB", "1048576");
-    for (const number of stated.match(/\d[\d ]*\d|\d/g) ?? []) {
-      assert(constants.has(Number(number.replaceAll(" ", ""))), `${what}: ${number}`);
-    }
+    const stated = valuesIn(`${what}: ${limit}`.replace("Deno 2.9", ""));
+    assertEquals(stated.filter((value) => !constants.has(value)), [], what);
   }
 });
 
@@ -436,4 +470,5 @@ Deno.test("examples/foreign: the constants of the Python client are the code's",
   assertStringIncludes(python, `least=${LEAST_IN_FLIGHT})`);
   assertStringIncludes(python, `MAX_FRAME, ${LEAST_CLIENT_FRAME})`);
   assertStringIncludes(python, `count > ${MAX_METADATA_ENTRIES}:`);
+  assertStringIncludes(python, `NAME = re.compile(r"${METADATA_NAME}", re.ASCII)`);
 });

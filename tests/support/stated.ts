@@ -11,8 +11,10 @@ export function defaultsIn(path: string): [string, string][] {
 
 /** The values of all constants of a file that are numbers. For those that are not exported, and may be renamed. */
 export function constantsIn(path: string): ReadonlySet<number> {
-  const found = readText(path).matchAll(/^(?:export )?const \w+ = (\d[\d_]*);/gm);
-  return new Set(Array.from(found, ([, value]) => Number(value!.replaceAll("_", ""))));
+  const found = readText(path).matchAll(/^(?:export )?const \w+ = (\d[\d_]*(?: \* \d[\d_]*)*);/gm);
+  return new Set(Array.from(found, ([, value]) => {
+    return value!.replaceAll("_", "").split(" * ").reduce((product, factor) => product * Number(factor), 1);
+  }));
 }
 
 /** A number with its digits in groups of three, from five digits on as in `32 768`. */
