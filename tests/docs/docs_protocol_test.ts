@@ -1,7 +1,7 @@
-// Numbers and names that documents, drawings and the Python client repeat: compared with the code, so that each fact has
-// one source.
+// Numbers and names that PROTOCOL.md, the grammar and the Python client repeat: compared with the code, so that each fact
+// has one source.
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { CODES } from "../../call/error.ts";
 import { isMetadataName, MAX_METADATA_ENTRIES } from "../../call/metadata.ts";
 import { Kind, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES } from "../../codec/frame.ts";
@@ -14,37 +14,14 @@ import {
   MAX_LINE_BYTES,
   PROTOCOL_VERSION,
 } from "../../codec/option.ts";
-import { MAX_ATTEMPTS } from "../../client/send_attempt.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { INITIAL_BYTES, INITIAL_ITEMS } from "../../session/recv_stream.ts";
 import { LINGER_BYTES, LINGER_MS } from "../../transport/linger.ts";
-import { blocksOf, markdownFiles, readText, tableOf } from "../support/markdown.ts";
-import { binary, constantsIn, defaultsIn, grouped } from "../support/stated.ts";
+import { blocksOf, readText, tableOf } from "../support/markdown.ts";
+import { binary, defaultOf, defaultsIn, grouped } from "../support/stated.ts";
 
 const PROTOCOL = readText("docs/PROTOCOL.md");
 const CDDL = readText("docs/protocol.cddl");
-
-/** Options whose default is a number, from all files that declare some; two files may use one name. */
-const DEFAULTS = Map.groupBy(
-  [
-    "session/limits.ts",
-    "server/server_options.ts",
-    "client/connect_options.ts",
-    "client/retry_budget.ts",
-    "discovery/ejection.ts",
-    "discovery/registry_discovery.ts",
-    "registry/announce.ts",
-    "codec/cbor.ts",
-  ].flatMap(defaultsIn).map(([name, value]) => ({ name, value: Number(value.replaceAll("_", "")) })),
-  ({ name }) => name,
-);
-
-/** The default of an option of connections, servers or clients. */
-function defaultOf(name: string): number {
-  const [first] = DEFAULTS.get(name) ?? [];
-  assert(first !== undefined, `no option ${name} has a number as its default`);
-  return first.value;
-}
 
 /** The JSON of a handshake line. */
 function fieldsOf(line: Uint8Array): Record<string, unknown> {
@@ -245,173 +222,6 @@ Deno.test("protocol.cddl: its numbers, fields and codes are the code's", () => {
   assertEquals(/^name +(= .*)$/m.exec(CDDL)?.[1], `= tstr .regexp "${METADATA_NAME}"`);
   assertEquals(/^seq +(= .*)$/m.exec(CDDL)?.[1], `= 1..${most}`);
   assertEquals(/^count (= .*)$/m.exec(CDDL)?.[1], `= 0..${most}`);
-});
-
-Deno.test("guides: an option that is mentioned with a value in brackets or after a comma has that default", () => {
-  const units: Record<string, number> = {
-    ms: 1,
-    s: 1_000,
-    min: 60_000,
-    bytes: 1,
-    KiB: 1_024,
-    MiB: 1_048_576,
-  };
-  let count = 0;
-  for (const file of markdownFiles().filter((file) => !/CHANGELOG|README/.test(file))) {
-    const text = readText(file).replace(/\s+/g, " ");
-    for (
-      const [, name = "", number = "", unit = ""] of text.matchAll(
-        /`(\w+)`(?: \(|, )(\d[\d ]*(?:\.\d+)?) (ms|s|min|bytes|KiB|MiB)\b/g,
-      )
-    ) {
-      const values = DEFAULTS.get(name)?.map(({ value }) => value);
-      if (values === undefined) continue;
-      count++;
-      const stated = Number(number.replaceAll(" ", "")) * units[unit]!;
-      assert(values.includes(stated), `${file}: ${name} is ${stated}, expected ${values}`);
-    }
-  }
-  assert(count >= 4, `${count} mentions are found`);
-});
-
-/** Options of a registry, and of clients that follow it, whose defaults are no limits. */
-const NOT_IN_THE_TABLE = ["ttl", "refreshInterval", "holdTime", "timeout"];
-
-/** The files whose constants a fixed row of the registry's table states; a watch ends after some silent comments. */
-const FIXED_OF_REGISTRY: Readonly<Record<string, readonly string[]>> = {
-  "an address": ["discovery/check_endpoint.ts"],
-  "weight": ["discovery/check_endpoint.ts"],
-  "a request's body": ["registry/json_response.ts"],
-  "the addresses in the list's header": ["registry/listing.ts"],
-  "a watch whose client does not read": [],
-  "long responses that are not read": ["transport/unread_responses.ts"],
-};
-
-const UNITS: Readonly<Record<string, number>> = {
-  s: 1_000,
-  min: 60_000,
-  h: 3_600_000,
-  KiB: 1_024,
-  MiB: 1_048_576,
-};
-
-/** The numbers in a text, each times its unit. */
-function valuesIn(text: string): number[] {
-  return Array.from(text.matchAll(/(\d(?:[\d ]*\d)?) ?(s|min|h|KiB|MiB)?\b/g), ([, number, unit = ""]) => {
-    return Number(number!.replaceAll(" ", "")) * (UNITS[unit] ?? 1);
-  });
-}
-
-Deno.test("REGISTRY.md: the table of limits has the defaults of options, and constants of the code", () => {
-  const options = new Map(
-    ["registry/lease_table.ts", "registry/registry.ts", "discovery/registry_discovery.ts"].flatMap(defaultsIn)
-      .map(([name, value]) => [name, Number(value.replaceAll("_", ""))]),
-  );
-  for (const name of NOT_IN_THE_TABLE) options.delete(name);
-  const named = new Set<string>();
-  const fixed = new Set<string>();
-  for (const [what = "", stated = "", where = ""] of tableOf(readText("docs/REGISTRY.md"), "limit")) {
-    const name = /^`(\w+)`/.exec(where)?.[1];
-    if (name !== undefined) {
-      named.add(name);
-      assertEquals(valuesIn(stated), [options.get(name)], what);
-    } else {
-      fixed.add(what);
-      const files = FIXED_OF_REGISTRY[what] ?? [];
-      const constants = new Set(files.flatMap((path) => [...constantsIn(path)]));
-      if (files.length > 0) assertEquals(valuesIn(stated).filter((value) => !constants.has(value)), [], what);
-    }
-  }
-  assertEquals([...named].sort(), [...options.keys()].sort(), "every option that limits has its row");
-  assertEquals([...fixed], Object.keys(FIXED_OF_REGISTRY));
-});
-
-/** The files whose constants a row of the table of fixed limits states. */
-const FIXED: Readonly<Record<string, readonly string[]>> = {
-  "a line of the handshake": ["codec/option.ts"],
-  "an HTTP head": ["transport/http.ts"],
-  "a frame's header": ["codec/frame.ts", "call/metadata.ts"],
-  "credit of a stream": ["session/recv_stream.ts"],
-  "a registry's answer or event, read in slices of 10 ms": [
-    "discovery/server_list.ts",
-    "discovery/json_pieces.ts",
-    "discovery/registry_events.ts",
-    "discovery/time_slice.ts",
-  ],
-  "refused connections that are still being closed": ["server/acceptor.ts"],
-  "connections waiting to be accepted, over TCP and TLS": ["transport/tcp.ts"],
-  "streams of figures of `rpc.Reflection`": ["server/reflection_handlers.ts"],
-  "schemas shown by `rpc.Reflection`": ["server/reflection_handlers.ts"],
-  "a line of `log`": ["call/one_line.ts"],
-};
-
-Deno.test("LIMITS.md: the fixed limits are constants of the code", () => {
-  const rows = tableOf(readText("docs/LIMITS.md"), "what");
-  assertEquals(rows.map(([what]) => what), Object.keys(FIXED));
-  for (const [what = "", limit = ""] of rows) {
-    const constants = new Set(FIXED[what]!.flatMap((path) => [...constantsIn(path)]));
-    const stated = valuesIn(`${what}: ${limit}`.replace("Deno 2.9", ""));
-    assertEquals(stated.filter((value) => !constants.has(value)), [], what);
-  }
-});
-
-Deno.test("DEPLOYING.md: its times are those of the code", () => {
-  const text = readText("docs/DEPLOYING.md").replace(/\s+/g, " ");
-  const [, wait] = /waits (\d+) ms, until/.exec(text) ?? [];
-  assert(constantsIn("registry/announce.ts").has(Number(wait)), `waits ${wait} ms`);
-  const [, interval] = /`heartbeatInterval` \((\d+) s\)/.exec(text) ?? [];
-  assertEquals(Number(interval) * 1_000, defaultOf("heartbeatInterval"));
-});
-
-Deno.test("drawings: their numbers are those of the code", () => {
-  const drawing = (name: string) => {
-    const texts = readText(`docs/${name}.svg`).matchAll(/<text[^>]*>([^<]+)</g);
-    return Array.from(texts, ([, text]) => text!.replaceAll("&quot;", '"').trim()).join("\n");
-  };
-  const s = (ms: number) => `${ms / 1_000} s`;
-  const connection = drawing("connection");
-  assertStringIncludes(connection, `a ping after ${s(defaultOf("heartbeatInterval"))}`);
-  assertStringIncludes(connection, `silent for ${s(defaultOf("heartbeatTimeout"))} after a ping`);
-  const [, first, last] = /within (\d+) ms, then at growing intervals of up to (\d+) s/.exec(connection) ??
-    [];
-  const waits = constantsIn("client/channel.ts");
-  assert(waits.has(Number(first)), `within ${first} ms`);
-  assert(waits.has(Number(last) * 1_000), `up to ${last} s`);
-  const stream = drawing("stream");
-  assertStringIncludes(stream, `${INITIAL_ITEMS} items and ${binary(INITIAL_BYTES)}`);
-  assertStringIncludes(stream, `Item ${INITIAL_ITEMS}\n`);
-  assertStringIncludes(stream, `Item ${INITIAL_ITEMS + 1}\n`);
-  const call = drawing("call");
-  assertStringIncludes(call, `[${Kind.Call}, 7, "Arith.sum", ${defaultOf("timeout")}]`);
-  assertStringIncludes(call, `[${Kind.Reply}, 7] 3`);
-  const word = ["no", "one", "two", "three", "four", "five", "six"][MAX_ATTEMPTS];
-  assertMatch(drawing("failover"), new RegExp(`${word} servers at most`));
-});
-
-Deno.test("drawings and README: the figures of the benchmark are those of PERFORMANCE.md", () => {
-  const tables = readText("docs/PERFORMANCE.md");
-  const figures = new Set(tables.match(/\d[\d,]*(?:\.\d+)?/g));
-  const chart = Array.from(readText("docs/bench.svg").matchAll(/>(?:▸ )?(\d[\d,.]*)</g), ([, n]) => n!);
-  assert(chart.length > 40);
-  assertEquals(chart.filter((figure) => !figures.has(figure)), []);
-  const rows = tableOf(readText("README.md"), "workload").flatMap((cells) => cells.slice(1));
-  const stated = rows.flatMap((cell) => cell.match(/\d[\d,]*/g) ?? []);
-  assert(stated.length >= 8);
-  assertEquals(stated.filter((figure) => !figures.has(figure)), []);
-});
-
-Deno.test("README.md: its comparison is that of one run, workload by workload", () => {
-  const tables = readText("docs/PERFORMANCE.md");
-  const rateOf = (workload: string, name: string) => {
-    const section = tables.split(`### ${workload}`)[1]!.split("\n### ")[0]!;
-    return tableOf(section, " ").find(([first]) => first === name)?.[1];
-  };
-  const [, ...names] = ["", "this library", "Go net/rpc", "fetch to Deno.serve"];
-  const rows = tableOf(readText("README.md"), "workload");
-  for (const [i, workload] of ["W2", "W1", "W5"].entries()) {
-    const got = rows[i]!.slice(1).map((cell) => /\d[\d,]*/.exec(cell)?.[0]);
-    assertEquals(got, names.map((name) => rateOf(workload, name)), workload);
-  }
 });
 
 Deno.test("examples/foreign: the constants of the Python client are the code's", () => {
