@@ -111,7 +111,7 @@ Deno.test("announce: an answer that does not name the server is not that of a re
   const { start, answerWith } = open();
   // The list, as a GET would get it.
   answerWith(() => Response.json({ revision: 1, ttl: 10_000, servers: [] }));
-  await assertRejects(() => start(), RpcError, "its answer is none of a registry's (status 200)");
+  await assertRejects(() => start(), RpcError, "its response is not that of a registry (status 200)");
 });
 
 Deno.test("announce: a proxy that asks for credentials of its own is told from a registry that is not there", async () => {
@@ -255,7 +255,7 @@ for (const [what, answer] of Object.entries(failsOnce)) {
 }
 
 Deno.test("announce: close() that fails for a second says that the server is still listed, and until when", async () => {
-  for (const [ttl, until] of [[0, "it is taken off"], [60_000, "its lease runs out"]] as const) {
+  for (const [ttl, until] of [[0, "it is removed"], [60_000, "its lease expires"]] as const) {
     const { clock, lines, start, answerWith } = open(undefined, { token: ["old", "new"] });
     const registration = await start({ ttl, token: "old" });
     answerWith(() =>
@@ -266,9 +266,9 @@ Deno.test("announce: close() that fails for a second says that the server is sti
     await closing;
     assertStringIncludes(
       lines.at(-1)!,
-      `Cannot take off at http://one.test/_rpc_/registry: wrong (status 401)`,
+      `Cannot remove at http://one.test/_rpc_/registry: wrong (status 401)`,
     );
-    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays listed until ${until}`);
+    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays on the list until ${until}`);
   }
 });
 
