@@ -89,7 +89,7 @@ Deno.test("cli UTF-8: an argument in which something was replaced is refused, wi
         ["call", server.address, "Echo.echo", "1", "--token=\ufffd"],
         "argument 5 is not valid UTF-8 at byte 8;",
       ],
-      [["\ufffd"], "argument 1 is not UTF-8 at its byte 0;"],
+      [["\ufffd"], "argument 1 is not valid UTF-8 at byte 0;"],
     ] as const
   ) {
     const { code, out, err } = await cli(args);
