@@ -30,7 +30,7 @@ function writeReplies(out: ByteBuffer, body: Uint8Array): void {
   }
 }
 
-/** Decodes bytes as a connection would, in reads of at most `most` bytes, and checks the number of frames. */
+/** Decodes bytes as a connection would, in reads of at most `maxRead` bytes, and checks the number of frames. */
 function decodeFrames(decoder: FrameDecoder, bytes: Uint8Array, maxRead: number): void {
   let frames = 0;
   for (let at = 0; at < bytes.length;) {

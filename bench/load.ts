@@ -117,7 +117,7 @@ export async function openAll(peer: Peer, port: number, load: Load, count: numbe
 /**
  * Runs a load to its end.
  *
- * @param began Called when the warm-up is over and the measurement starts
+ * @param onStart Called when the warm-up is over and the measurement starts
  * @returns undefined if the peer does not support the load
  * @throws {Error} If a response is wrong
  */

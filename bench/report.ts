@@ -5,7 +5,7 @@ import type { Contestant } from "./peers.ts";
 import type { Workload } from "./workloads.ts";
 
 /**
- * The measurements of one contestant in one workload: a sample per round, or the reason why there are none.
+ * The measurements of one contestant in one workload: a sample per round, or the reason why it has no samples.
  */
 export interface Row {
   readonly contestant: Contestant;

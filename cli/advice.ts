@@ -43,7 +43,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/refused/i, "Check that the server is running at this address"],
 ];
 
-/** Advice for an error, or undefined if there is none. */
+/** Advice for an error, or undefined if it has none. */
 export function adviceOn({ code, message }: RpcError): string | undefined {
   const [, advice] = ADVICE.find(([pattern]) => pattern.test(message)) ?? [];
   if (advice !== undefined) return advice;

@@ -9,7 +9,7 @@ const WORDS: ReadonlyMap<string, string> = new Map([
   ["conversation", "conversation"],
 ]);
 
-/** The kind of a method: what is a stream. */
+/** The kind of a method: which side streams. */
 export function kindOf({ kind }: MethodDescription): string {
   return WORDS.get(kind) ?? "unknown";
 }

@@ -119,7 +119,7 @@ export async function openServer(address: string, { flags, shell, signal }: Invo
 /**
  * Connects to servers that offer a service: the server at an address, or those listed by a registry.
  *
- * @throws {RpcError} If there are none
+ * @throws {RpcError} If there is no such server
  */
 export async function openService(target: Target, service: string, invocation: Invocation): Promise<Client> {
   if (target.kind === "server") return await openServer(target.address, invocation);

@@ -80,7 +80,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const patience = args.patience === undefined ? PATIENCE : Number(args.patience);
-  if (!(patience > 0)) throw new RangeError(`Cannot wait for ${args.patience} ms: expected a number above 0`);
+  if (!(patience > 0)) throw new RangeError(`--patience: expected a number above 0, got ${args.patience}`);
   const all: Outcome[] = [];
   for (const run of runs({ filter: args.filter, patience, onOutcome: args.json ? undefined : print })) {
     all.push(...await run());

@@ -23,7 +23,7 @@ export class Mutator {
    * @param corpus Valid inputs
    * @param keep Length of the prefix that nearly always stays unchanged, so that parsers reach the bytes
    * after it
-   * @param longest Maximum length of a case
+   * @param maxLength Maximum length of a case
    */
   constructor(
     corpus: readonly Uint8Array[],

@@ -17,7 +17,7 @@ export function fuzzServer(options: ServerOptions): Server {
     .register("Echo", {
       echo: (value: unknown) => value,
       fail: () => {
-        throw new RpcError("not_found", "There is none", {
+        throw new RpcError("not_found", "Not found", {
           details: { id: 1 },
           metadata: new Map([["a", "b"]]),
         });

@@ -80,7 +80,7 @@ export class Cluster {
     ({ ports: this.#ports } = await this.#proxy.started<{ ports: number[] }>());
   }
 
-  /** Kills, suspends and terminates servers, one at a time, while `goesOn` returns true. */
+  /** Kills, suspends and terminates servers, one at a time, while `running` returns true. */
   async disruptServers(random: Random, running: () => boolean): Promise<void> {
     while (running()) {
       await pause(100 + random.below(700));
@@ -109,7 +109,7 @@ export class Cluster {
     }
   }
 
-  /** Cuts, blocks and delays connections while `goesOn` returns true. */
+  /** Cuts, blocks and delays connections while `running` returns true. */
   async disruptNetwork(random: Random, running: () => boolean): Promise<void> {
     while (running()) {
       await pause(50 + random.below(500));
@@ -122,7 +122,7 @@ export class Cluster {
     }
   }
 
-  /** Kills the servers in turn, so that at least one is running, while `goesOn` returns true. */
+  /** Kills the servers in turn, so that at least one is running, while `running` returns true. */
   async killAll(random: Random, running: () => boolean): Promise<void> {
     for (let turn = 0; running(); turn++) {
       const peer = this.peers[turn % this.peers.length]!;

@@ -58,7 +58,7 @@ async function querySurvivor(): Promise<SurvivorState> {
 }
 
 /**
- * Reads the logs every second, and takes memory samples while no call is in flight, as long as `goesOn`
+ * Reads the logs every second, and takes memory samples while no call is in flight, as long as `running`
  * returns true.
  */
 async function sample(running: () => boolean): Promise<void> {

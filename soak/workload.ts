@@ -202,7 +202,7 @@ export class Workload {
     this.#pause = undefined;
   }
 
-  /** Makes sequential calls while `goesOn` returns true. */
+  /** Makes sequential calls while `running` returns true. */
   async work(client: Client, running: () => boolean, kinds: readonly string[] = CALL_KINDS): Promise<void> {
     while (running()) await this.#makeCall(client, this.#random.pick(kinds));
   }
