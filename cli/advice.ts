@@ -77,8 +77,8 @@ function suggestions(method: string, services: readonly ServiceDescription[]): s
   if (names.includes(method)) return [];
   const close = nearest(method, names);
   const own = services.find(({ name }) => method.startsWith(`${name}.`))?.methods.map(({ method }) => method);
-  const shown = own ?? names;
-  const more = shown.length > MAX_NAMES ? `, … (${shown.length - MAX_NAMES} more; see rpc list)` : "";
+  const listed = own ?? names;
+  const more = listed.length > MAX_NAMES ? `, … (${listed.length - MAX_NAMES} more; see rpc list)` : "";
   const meant = close === undefined ? [] : [`Did you mean ${close}?`];
-  return [...meant, `The server has ${shown.slice(0, MAX_NAMES).join(", ") || "no methods"}${more}`];
+  return [...meant, `The server has ${listed.slice(0, MAX_NAMES).join(", ") || "no methods"}${more}`];
 }

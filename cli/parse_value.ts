@@ -127,16 +127,16 @@ function typedArrayFrom(content: unknown, _: Inner, name: string): unknown {
   const array = new (TYPED_ARRAYS.get(name)!)(elements.length);
   array.set(elements as never);
   for (const [i, element] of elements.entries()) {
-    const held = array[i]!;
-    if (!holds(name, held, element)) {
-      throw new Error(`element ${i} of ${name} would become ${held} instead of ${element}`);
+    const stored = array[i]!;
+    if (!holds(name, stored, element)) {
+      throw new Error(`element ${i} of ${name} would become ${stored} instead of ${element}`);
     }
   }
   return array;
 }
 
 /** Whether the array holds the given element. Floats may be rounded, but not to infinity. */
-function holds(name: string, held: number | bigint, element: number | bigint): boolean {
-  if (!name.startsWith("$Float")) return held === element;
-  return Number.isFinite(held) === Number.isFinite(element);
+function holds(name: string, stored: number | bigint, element: number | bigint): boolean {
+  if (!name.startsWith("$Float")) return stored === element;
+  return Number.isFinite(stored) === Number.isFinite(element);
 }

@@ -149,7 +149,7 @@ class HeaderReader {
 }
 
 /** Formats a frame for reports. */
-export function shown({ header, body }: Frame): string {
+export function formatFrame({ header, body }: Frame): string {
   const fields = header.map((field) =>
     field instanceof Map
       ? JSON.stringify(

@@ -31,7 +31,7 @@ export function match(
       substituted(expectedMetadata, bound) as Record<string, Json>,
     )
   ) {
-    if (expectedField !== null && !same(shown(metadata.get(name)), expectedField)) {
+    if (expectedField !== null && !same(metadataToJson(metadata.get(name)), expectedField)) {
       return `missing metadata "${name}": ${JSON.stringify(expectedField)}`;
     }
   }
@@ -46,7 +46,7 @@ function isMetadata(field: Json | undefined): field is Record<string, Json> {
     !("maxBytes" in field) && !("without" in field);
 }
 
-function shown(value: string | Uint8Array | undefined): Json | undefined {
+function metadataToJson(value: string | Uint8Array | undefined): Json | undefined {
   return value instanceof Uint8Array ? { bytes: value.toHex() } : value;
 }
 

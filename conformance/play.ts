@@ -2,7 +2,7 @@
 // meanwhile. Pings are answered and Credit is accepted without being part of a conversation.
 
 import { encode, type Json } from "./cbor.ts";
-import { type Frame, framed, shown, writeHeader } from "./header.ts";
+import { formatFrame, type Frame, framed, writeHeader } from "./header.ts";
 import { checkAnswer, checkOption, checkRefusal, isCode, type Line, parseLine } from "./lines.ts";
 import { match } from "./match.ts";
 import {
@@ -299,7 +299,7 @@ class Player implements Findings {
         " or ",
       );
     const frame = await this.#wire.frame(expected);
-    this.#trace.push(`received ${typeof frame === "string" ? frame : shown(frame)}`);
+    this.#trace.push(`received ${typeof frame === "string" ? frame : formatFrame(frame)}`);
     if (typeof frame === "string") throw new Failure(`${frame}, expected ${expected}`);
     this.#check(frame);
     if (frame.header[0] === 7) this.#granted += frame.header[2] as number;
@@ -321,7 +321,7 @@ class Player implements Findings {
       return await this.#wire.send(framed(writeHeader([9, frame.header[1] as number])));
     }
     throw new Failure(
-      `${shown(frame)}, expected ${expected}${reasons[0] === undefined ? "" : `: ${reasons[0]}`}`,
+      `${formatFrame(frame)}, expected ${expected}${reasons[0] === undefined ? "" : `: ${reasons[0]}`}`,
     );
   }
 
@@ -353,7 +353,7 @@ class Player implements Findings {
         throw new Failure(`no end of the stream within ${this.#wire.patience} ms`);
       }
       const frame = await this.#wire.frame("the end of the stream");
-      this.#trace.push(`received ${typeof frame === "string" ? frame : shown(frame)}`);
+      this.#trace.push(`received ${typeof frame === "string" ? frame : formatFrame(frame)}`);
       if (frame === "a reset" satisfies End) throw new Failure("a reset, expected the end of the stream");
       // The peer now waits for this side's end, to close without a reset.
       if (typeof frame === "string") return await this.#wire.end();
@@ -361,7 +361,7 @@ class Player implements Findings {
       const i = allowed.findIndex((pattern) =>
         typeof match(frame, pattern, this.variables, this.#codec) !== "string"
       );
-      if (i < 0) throw new Failure(`${shown(frame)}, expected the end of the stream`);
+      if (i < 0) throw new Failure(`${formatFrame(frame)}, expected the end of the stream`);
       allowed = repeatedly ? allowed : allowed.toSpliced(i, 1);
     }
   }

@@ -30,15 +30,15 @@ export function framesTarget(random: Random): Target {
     concurrency: 1,
     next: (random) => mutator.next(random),
     check(bytes) {
-      const whole = decodeStream(bytes, names, () => bytes.length);
+      const inOnePiece = decodeStream(bytes, names, () => bytes.length);
       const pieces = new Random(hashOf(bytes));
       const maxPiece = pieces.pick([1, 3, 40, 700]);
       compare(
-        whole,
+        inOnePiece,
         decodeStream(bytes, names, () => 1 + pieces.below(maxPiece)),
         `pieces of up to ${maxPiece}`,
       );
-      return classOf(whole.end);
+      return classOf(inOnePiece.end);
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
@@ -90,13 +90,13 @@ function fieldsOf(frame: FrameDecoder): unknown[] {
   return fields;
 }
 
-function compare(whole: Decoded, split: Decoded, how: string): void {
-  if (whole.end !== split.end) {
-    throw new Finding(`Ends with "${whole.end}" in one piece, "${split.end}" in ${how}`);
+function compare(inOnePiece: Decoded, split: Decoded, how: string): void {
+  if (inOnePiece.end !== split.end) {
+    throw new Finding(`Ends with "${inOnePiece.end}" in one piece, "${split.end}" in ${how}`);
   }
-  let same = whole.frames.length === split.frames.length;
-  for (let i = 0; same && i < whole.frames.length; i++) {
-    const [a, b] = [whole.frames[i]!, split.frames[i]!];
+  let same = inOnePiece.frames.length === split.frames.length;
+  for (let i = 0; same && i < inOnePiece.frames.length; i++) {
+    const [a, b] = [inOnePiece.frames[i]!, split.frames[i]!];
     same = a.length === b.length && a.every((field, at) => Object.is(field, b[at]));
   }
   if (!same) throw new Finding(`Decodes to other frames in ${how} than in one piece`);

@@ -31,15 +31,17 @@ export function handshakeTarget(random: Random): Target {
     concurrency: 1,
     next: (random) => mutator.next(random),
     async check(bytes) {
-      const whole = await lineOf(bytes, () => bytes.length);
+      const inOnePiece = await lineOf(bytes, () => bytes.length);
       const pieces = new Random(hashOf(bytes));
       const split = await lineOf(bytes, () => 1 + pieces.below(60));
-      if (whole !== split) throw new Finding(`The line is ${whole} in one piece, ${split} in several`);
+      if (inOnePiece !== split) {
+        throw new Finding(`The line is ${inOnePiece} in one piece, ${split} in several`);
+      }
       const end = bytes.indexOf(10);
       const line = end < 0 ? bytes : bytes.subarray(0, end);
       const option = outcomeOf(() => decodeOption(line), false);
       const answer = outcomeOf(() => decodeAnswer(line, CBOR), true);
-      return `${whole.split(" ", 1)[0]}, as option ${option}, as answer ${answer}`;
+      return `${inOnePiece.split(" ", 1)[0]}, as option ${option}, as answer ${answer}`;
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

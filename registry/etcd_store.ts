@@ -155,18 +155,18 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
     const { address } = instance;
     const grant = await this.#write(address, incarnation || undefined, async (before, revision) => {
       if (incarnation && before === undefined) throw notListed(address);
-      const kept = incarnation === 0 ? undefined : before;
-      const sameLease = kept?.asked === ttl;
-      if (sameLease && ttl > 0 && !await this.#client.keepAlive(kept.lease)) return "again";
-      if (sameLease && sameEndpoint(kept.instance, instance)) return kept;
+      const current = incarnation === 0 ? undefined : before;
+      const sameLease = current?.asked === ttl;
+      if (sameLease && ttl > 0 && !await this.#client.keepAlive(current.lease)) return "again";
+      if (sameLease && sameEndpoint(current.instance, instance)) return current;
       this.#table.checkRoom(instance);
-      const lease = sameLease ? kept : await this.#grantLease(ttl);
+      const lease = sameLease ? current : await this.#grantLease(ttl);
       return {
         instance,
         ttl: lease.ttl,
         asked: ttl,
-        incarnation: kept?.incarnation ?? revision + 1,
-        state: kept?.state ?? this.#table.stateOf(address, state),
+        incarnation: current?.incarnation ?? revision + 1,
+        state: current?.state ?? this.#table.stateOf(address, state),
         at: before?.at ?? Date.now(),
         lease: lease.lease,
       };

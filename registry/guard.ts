@@ -37,9 +37,9 @@ export class TokenGuard {
    * @throws {HttpRefusal} If the token is missing or wrong
    */
   async check(request: Request): Promise<void> {
-    const shown = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    if (shown !== undefined) {
-      const [digests, actual] = await Promise.all([this.#digests, digest(shown)]);
+    const presented = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+    if (presented !== undefined) {
+      const [digests, actual] = await Promise.all([this.#digests, digest(presented)]);
       let right = false;
       for (const expected of digests) {
         let difference = 0;
@@ -48,7 +48,7 @@ export class TokenGuard {
       }
       if (right) return;
     }
-    const wrong = shown === undefined
+    const wrong = presented === undefined
       ? "expected the token in the header Authorization: Bearer TOKEN"
       : "the token is wrong";
     throw new HttpRefusal(401, "unauthenticated", `Cannot use the registry: ${wrong}`, {

@@ -112,18 +112,18 @@ export class MemoryStore implements RegistryStore {
     const now = this.#sweep();
     const before = this.#find(instance.address, incarnation || undefined);
     if (incarnation && before === undefined) throw notListed(instance.address);
-    const kept = incarnation === 0 ? undefined : before;
-    if (kept !== undefined && kept.ttl === ttl && sameEndpoint(kept.instance, instance)) {
-      kept.renewedAt = now;
-      return { lease: toLease(kept, now), created: false };
+    const current = incarnation === 0 ? undefined : before;
+    if (current !== undefined && current.ttl === ttl && sameEndpoint(current.instance, instance)) {
+      current.renewedAt = now;
+      return { lease: toLease(current, now), created: false };
     }
     this.#table.checkRoom(instance);
     const revision = this.#table.revision + 1;
     const entry: Entry = {
       instance,
       ttl,
-      incarnation: kept?.incarnation ?? revision,
-      state: kept?.state ?? this.#table.stateOf(instance.address, state),
+      incarnation: current?.incarnation ?? revision,
+      state: current?.state ?? this.#table.stateOf(instance.address, state),
       grantedAt: before?.grantedAt ?? now,
       renewedAt: now,
     };

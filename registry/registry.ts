@@ -32,15 +32,15 @@ import { WatchStreams } from "./watch_streams.ts";
 /** Options of {@linkcode Registry}. */
 export interface RegistryOptions {
   /**
-   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it requests
-   * another duration. 0 means until it is removed.
+   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it requests another
+   * duration. 0 means until it is removed.
    *
    * @default {10_000}
    */
   ttl?: number;
   /**
-   * The longest lease that a server may request, in ms; longer requests are shortened to this. 0, until it is
-   * removed, is always allowed, for servers that cannot send heartbeats.
+   * The longest lease that a server may request, in ms; longer requests are shortened to this. 0, until it is removed,
+   * is always allowed, for servers that cannot send heartbeats.
    *
    * @default {3_600_000}
    */
@@ -48,9 +48,9 @@ export interface RegistryOptions {
   /** Where leases are stored. A new {@linkcode MemoryStore} by default. */
   store?: RegistryStore;
   /**
-   * The token required for changes to the list, as `Authorization: Bearer TOKEN`. Visible ASCII characters.
-   * In a list, every token is valid, so that a token can be rotated while servers still use the previous one.
-   * Omitted: every client that can reach the registry may change the list.
+   * The token required for changes to the list, as `Authorization: Bearer TOKEN`. Visible ASCII characters. In a list,
+   * every token is valid, so that a token can be rotated while servers still use the previous one. Omitted: every client
+   * that can reach the registry may change the list.
    */
   token?: string | readonly string[];
   /**
@@ -139,8 +139,8 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  *
  * `/` is a web page that shows the list live, `/metrics` has metrics for Prometheus.
  *
- * Rejected requests are answered with JSON `{ "error": { "code", "message" } }`. Changes requested by web
- * pages of other origins are rejected.
+ * Rejected requests are answered with JSON `{ "error": { "code", "message" } }`. Changes requested by web pages of other
+ * origins are rejected.
  *
  * @example Usage
  * ```ts
@@ -161,8 +161,7 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  */
 export class Registry {
   /**
-   * Handles a request. Bound to the registry, so that it can be passed directly:
-   * `Deno.serve(registry.fetch)`.
+   * Handles a request. Bound to the registry, so that it can be passed directly: `Deno.serve(registry.fetch)`.
    */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response> = (request, info) =>
     this.#answer(request, info);
@@ -214,9 +213,8 @@ export class Registry {
   }
 
   /**
-   * Ends all watches and answers every further request with 503. Does not close the HTTP server or a store
-   * passed as an option: the caller closes them, after this, because an HTTP server that shuts down waits for
-   * the watches.
+   * Ends all watches and answers every further request with 503. Does not close the HTTP server or a store passed as an
+   * option: the caller closes them, after this, because an HTTP server that shuts down waits for the watches.
    */
   close(): Promise<void> {
     this.#closed = true;

@@ -103,7 +103,7 @@ async function kill(): Promise<void> {
 }
 
 async function run(): Promise<Figure[]> {
-  const began = performance.now();
+  const startedAt = performance.now();
   await cluster.start();
   // The first connection makes the runtime open sockets of its own: open it before counting.
   await (await connect(cluster.survivor.address)).close();
@@ -128,7 +128,7 @@ async function run(): Promise<Figure[]> {
   await cluster.close();
   return report({
     kill: flags.kill,
-    seconds: (performance.now() - began) / 1_000,
+    seconds: (performance.now() - startedAt) / 1_000,
     tally: workload.tally,
     balance: ledger.close(),
     faults: cluster.faults,
