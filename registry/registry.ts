@@ -32,15 +32,14 @@ import { WatchStreams } from "./watch_streams.ts";
 /** Options of {@linkcode Registry}. */
 export interface RegistryOptions {
   /**
-   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it requests another
-   * duration. 0 means until it is removed.
+   * Default lease, in ms, 1 to `maxTtl`: how long a server stays listed without a heartbeat; 0 until it is removed.
    *
    * @default {10_000}
    */
   ttl?: number;
   /**
-   * The longest lease that a server may request, in ms; longer requests are shortened to this. 0, until it is removed,
-   * is always allowed, for servers that cannot send heartbeats.
+   * Maximum lease, in ms; longer requests are shortened. 0 (until removed) is always allowed, for servers without
+   * heartbeats.
    *
    * @default {3_600_000}
    */
@@ -48,9 +47,8 @@ export interface RegistryOptions {
   /** Where leases are stored. A new {@linkcode MemoryStore} by default. */
   store?: RegistryStore;
   /**
-   * The token required for changes to the list, as `Authorization: Bearer TOKEN`. Visible ASCII characters. In a list,
-   * every token is valid, so that a token can be rotated while servers still use the previous one. Omitted: every client
-   * that can reach the registry may change the list.
+   * Token required for changes, as `Authorization: Bearer TOKEN`, of visible ASCII characters. In a list every token is
+   * valid, so that tokens can be rotated. Omitted: every client that can reach the registry may change the list.
    */
   token?: string | readonly string[];
   /**
@@ -160,9 +158,7 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  * ```
  */
 export class Registry {
-  /**
-   * Handles a request. Bound to the registry, so that it can be passed directly: `Deno.serve(registry.fetch)`.
-   */
+  /** Handles a request. Bound to the registry, so it can be passed directly: `Deno.serve(registry.fetch)`. */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response> = (request, info) =>
     this.#answer(request, info);
   readonly #ttl: number;
