@@ -49,16 +49,27 @@ export class Flags {
   /**
    * Reads a flag as a whole number.
    *
+   * @param or Another accepted value, for the message
    * @throws {UsageError} If it is not a whole number, or out of its range
    */
-  count(name: string, fallback: number, min: number, max: number): number {
+  count(name: string, fallback: number, min: number, max: number, or = ""): number {
     const text = this.text(name);
     if (text === undefined) return fallback;
     const value = Number(text);
     if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value;
     throw new UsageError(
-      `--${name}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`,
+      `--${name}: expected a whole number from ${min} to ${max}${or}, got ${JSON.stringify(text)}`,
     );
+  }
+
+  /**
+   * Reads a flag as a whole number, or `none` for no limit.
+   *
+   * @throws {UsageError} If it is neither
+   */
+  countOrNone(name: string, fallback: number, max: number): number {
+    if (this.text(name) === "none") return Infinity;
+    return this.count(name, fallback, 1, max, ", or none");
   }
 
   /**

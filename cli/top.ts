@@ -34,7 +34,7 @@ report from the second on, and --count ends the command. With a registry, every 
 shown, and servers that join or leave are added or removed. Runs until Ctrl-C.`,
   flags: [
     { name: "interval", value: "TIME", help: "Time between reports (1s)" },
-    { name: "count", value: "N", help: "Stop after this many tables per server; 0 = never (0)" },
+    { name: "count", value: "N", help: "Stop after this many tables per server (none)" },
     ...CONNECT_FLAGS,
     SERVICE_FLAG,
     { name: "json", help: "Print JSON, one line for each report, with the full report" },
@@ -51,7 +51,7 @@ async function run(invocation: Invocation): Promise<void> {
   const { operands: [address = ""], flags, shell } = invocation;
   const target = readTarget(address);
   const interval = flags.duration("interval", 1_000, 100);
-  const count = flags.count("count", 0, 0, 999_999_999) || Infinity;
+  const count = flags.countOrNone("count", Infinity, 999_999_999);
   // Fail if the registry does not answer at the start, rather than wait for it.
   await listServers(target, invocation);
   const stop = new AbortController();

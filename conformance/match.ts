@@ -1,8 +1,8 @@
-// Matches a received frame with the expected pattern, and binds the variables of the conversation.
+// Matches a received frame, or the outcome of a call, with the expected one, and binds the variables of the conversation.
 
 import { decode, type Json, notation, plain } from "./cbor.ts";
 import { type Field, type Frame, sizeOf } from "./header.ts";
-import { type Pattern, same, substituted, type Variables } from "./script.ts";
+import { type Pattern, same, type Settlement, substituted, type Variables } from "./script.ts";
 
 /** Returns the variables including those bound by `frame`, or the reason why it does not match. */
 export function match(
@@ -102,4 +102,31 @@ function bodyMismatch(
 
 function parsed(body: Uint8Array): Json {
   return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));
+}
+
+/** Compares the outcome of a call, and returns the mismatch; undefined if it is as expected. */
+export function settlementMismatch(
+  got: Settlement,
+  { result, items, error }: Settlement,
+): string | undefined {
+  if (items !== undefined && !same(got.items as Json, items as Json)) {
+    return `the items ${JSON.stringify(items)}`;
+  }
+  if (error === undefined) {
+    if (got.error !== undefined) return "no error";
+    return result === undefined || same(got.result, result)
+      ? undefined
+      : `the result ${JSON.stringify(result)}`;
+  }
+  const { code = [], message, details, notStarted } = error;
+  const codes = [code].flat();
+  if (got.error === undefined || codes.length > 0 && !codes.includes(String(got.error.code))) {
+    return `an error ${codes.join(" or ")}`;
+  }
+  if (message !== undefined && got.error.message !== message) return `the message "${message}"`;
+  if (details !== undefined && !same(got.error.details, details)) {
+    return `the details ${JSON.stringify(details)}`;
+  }
+  if (notStarted !== undefined && got.error.notStarted !== notStarted) return `notStarted ${notStarted}`;
+  return undefined;
 }

@@ -1,16 +1,14 @@
 // The registry's HTTP interface: listing, watching, registering and removing servers, and the web page.
 // Passed to Deno.serve by users and by main.ts.
 
-import { sheltered } from "../call/log.ts";
-import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
-import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
-import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { EndpointLimits } from "../discovery/check_endpoint.ts";
+import type { Clock } from "../discovery/clock.ts";
 import { SHOWN_HEADERS } from "../monitoring/html_page.ts";
 import { METRICS_TYPE } from "../monitoring/metrics_text.ts";
 import { askerOf, type FetchInfo, UnreadResponses } from "../transport/unread_responses.ts";
 import { requestUrl } from "../transport/request_url.ts";
-import { checkTokens, refuseForeignPage, TokenGuard } from "./guard.ts";
+import { refuseForeignPage, type TokenGuard } from "./guard.ts";
 import { EncodedLists } from "./encoded_lists.ts";
 import {
   answerJson,
@@ -22,84 +20,11 @@ import {
   readJson,
 } from "./json_response.ts";
 import { Listing } from "./listing.ts";
-import { MemoryStore } from "./memory_store.ts";
 import { count, listMetrics, otherMetrics, requestLabels } from "./registry_metrics.ts";
-import { answerPage } from "./registry_page.ts";
+import { type RegistryOptions, registrySettings } from "./registry_options.ts";
 import { checkInstance, readIncarnation, readRevision, readState, readTarget } from "./read_request.ts";
 import type { Lease, RegistryStore } from "./store.ts";
 import { WatchStreams } from "./watch_streams.ts";
-
-/** Options of {@linkcode Registry}. */
-export interface RegistryOptions {
-  /**
-   * Default lease, in ms, 1 to `maxTtl`: how long a server stays listed without a heartbeat; 0 until it is removed.
-   *
-   * @default {10_000}
-   */
-  ttl?: number;
-  /**
-   * Maximum lease, in ms; longer requests are shortened. 0 (until removed) is always allowed, for servers without
-   * heartbeats.
-   *
-   * @default {3_600_000}
-   */
-  maxTtl?: number;
-  /** Where leases are stored. A new {@linkcode MemoryStore} by default. */
-  store?: RegistryStore;
-  /**
-   * Token required for changes, as `Authorization: Bearer TOKEN`, of visible ASCII characters. In a list every token is
-   * valid, so that tokens can be rotated. Omitted: every client that can reach the registry may change the list.
-   */
-  token?: string | readonly string[];
-  /**
-   * Whether reading the list and `/metrics` requires the token, too.
-   *
-   * @default {false}
-   */
-  protectReads?: boolean;
-  /**
-   * Maximum number of services per server, 0 to 64.
-   *
-   * @default {64}
-   */
-  maxServicesPerInstance?: number;
-  /**
-   * Maximum length of a service name or version, in characters, 1 to 128.
-   *
-   * @default {128}
-   */
-  maxNameLength?: number;
-  /**
-   * Maximum size of a server's metadata, names and values together, in bytes, 0 to 4096.
-   *
-   * @default {4_096}
-   */
-  maxMetadataBytes?: number;
-  /**
-   * Maximum number of concurrent watches, 1 or more.
-   *
-   * @default {10_000}
-   */
-  maxWatchers?: number;
-  /** Receives messages about internal errors. Nothing is logged by default. */
-  log?: (message: string) => void;
-  /** The clock, replaceable in tests. The system's monotonic clock by default. */
-  clock?: Clock;
-}
-
-const NAMES: Names<RegistryOptions> = {
-  ttl: true,
-  maxTtl: true,
-  store: true,
-  token: true,
-  protectReads: true,
-  maxServicesPerInstance: true,
-  maxNameLength: true,
-  maxMetadataBytes: true,
-  maxWatchers: true,
-  log: true,
-  clock: true,
-};
 
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
@@ -187,25 +112,18 @@ export class Registry {
    * @throws {RangeError} If a number is out of its range
    */
   constructor(options: RegistryOptions = {}) {
-    checkOptions("create registry", options, NAMES);
-    this.#maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
-    this.#ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, this.#maxTtl), 0);
-    if (this.#ttl > this.#maxTtl) {
-      throw new RangeError(`Cannot use ttl of ${this.#ttl}: expected at most maxTtl, ${this.#maxTtl} ms`);
-    }
-    this.#limits = checkLimits(options);
-    this.#guard = options.token === undefined ? undefined : new TokenGuard(checkTokens(options.token));
-    this.#protectReads = options.protectReads ?? false;
-    if (this.#protectReads && this.#guard === undefined) {
-      throw new TypeError("Cannot use protectReads without token");
-    }
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.#store = options.store ?? new MemoryStore({ clock: this.#clock });
-    const maxWatchers = checkRange("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER);
+    const settings = registrySettings(options);
+    this.#maxTtl = settings.maxTtl;
+    this.#ttl = settings.ttl;
+    this.#limits = settings.limits;
+    this.#guard = settings.guard;
+    this.#protectReads = settings.protectReads;
+    this.#clock = settings.clock;
+    this.#store = settings.store;
     this.#unread = new UnreadResponses(this.#clock);
     this.#lists = new EncodedLists(this.#clock);
-    this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
-    this.#log = sheltered(options.log);
+    this.#streams = new WatchStreams(settings.maxWatchers, this.#clock, this.#unread);
+    this.#log = settings.log;
   }
 
   /**
@@ -252,7 +170,7 @@ export class Registry {
         return this.#routeMethod(request, url, info);
       case "/":
         refuseMethod(request, "GET, HEAD");
-        return answerPage();
+        return import("./registry_page.ts").then(({ answerPage }) => answerPage());
       case "/metrics":
         refuseMethod(request, "GET, HEAD");
         return this.#metrics(request, info);
@@ -384,23 +302,4 @@ function toAnswer(
 ): Record<string, unknown> {
   const answer = { address: instance.address, ttl, age: Math.round(age) };
   return asked === undefined ? answer : { ...answer, incarnation, state };
-}
-
-function checkLimits(options: RegistryOptions): EndpointLimits {
-  const { maxServices, maxNameLength, maxMetadataBytes } = ENDPOINT_LIMITS;
-  const names = options.maxNameLength ?? maxNameLength;
-  const services = options.maxServicesPerInstance ?? maxServices;
-  const metadata = options.maxMetadataBytes ?? maxMetadataBytes;
-  return {
-    maxServices: checkRange("maxServicesPerInstance", services, 0, maxServices),
-    maxNameLength: checkRange("maxNameLength", names, 1, maxNameLength),
-    maxMetadataBytes: checkRange("maxMetadataBytes", metadata, 0, maxMetadataBytes),
-  };
-}
-
-function checkRange(name: string, value: number, min: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw new RangeError(
-    `Cannot use ${name} ${shownOption(value)}: expected a whole number from ${min} to ${max}`,
-  );
 }

@@ -27,7 +27,7 @@ export interface ServeHttpOptions {
 }
 
 /** An HTTP server that listens until it is shut down. */
-export interface HttpServing extends AsyncDisposable {
+export interface HttpServer extends AsyncDisposable {
   /** The address it listens on, with the chosen port. */
   readonly addr: Deno.NetAddr;
   /** Stops accepting, and resolves when the in-flight requests are answered. */
@@ -54,7 +54,7 @@ export interface HttpServing extends AsyncDisposable {
  * @returns The server
  * @throws {Error} If the address is in use or not allowed
  */
-export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServing {
+export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServer {
   const { hostname = "127.0.0.1", port, signal } = options;
   const log = sheltered(options.log);
   const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);

@@ -1,6 +1,7 @@
 // The contract between peers, and the checks of keys, which also apply to keys from HTTP.
 
-import { type Contract, type ContractMethod, defineService, method, RpcError } from "@troodon/rpc";
+import { type Contract, defineService, method, RpcError } from "@troodon/rpc";
+import type { ContractMethod } from "@troodon/rpc/server";
 
 /** A cached value. Shared by all callers, so it must not be modified. */
 export type Value = Uint8Array<ArrayBuffer>;

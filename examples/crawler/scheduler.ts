@@ -1,7 +1,7 @@
 // Decides what to fetch next: matches a queue of requests for each site with a queue of ready workers. Tracks
 // seen URLs, when a site may be requested again, and its robots.txt. No I/O; time is a Clock.
 
-import type { Clock } from "@troodon/rpc";
+import type { Clock } from "@troodon/rpc/registry";
 import type { Robots } from "./robots.ts";
 import { pathOf } from "./url.ts";
 

@@ -1,7 +1,8 @@
 // Parses the command line, and determines the kind of node to start.
 
 import { parseArgs } from "@std/cli";
-import { parseAddress, RegistryDiscovery } from "@troodon/rpc";
+import { RegistryDiscovery } from "@troodon/rpc";
+import { parseAddress } from "@troodon/rpc/discovery";
 
 /** The output of `--help`. */
 export const USAGE = `Shorten URLs: a master that stores them in a file, and replicas that query it by RPC
