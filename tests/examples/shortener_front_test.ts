@@ -112,7 +112,7 @@ Deno.test("shortener front: errors are reported in the format of the request", a
   }
   const html = await post("/add", "url=%22%3E%3Cscript%3E", FORM, "text/html");
   assertEquals(html.status, 400);
-  assertStringIncludes(await html.text(), "not &quot;\\&quot;&gt;&lt;script&gt;&quot;");
+  assertStringIncludes(await html.text(), "got &quot;\\&quot;&gt;&lt;script&gt;&quot;");
   assertEquals(store.urls, []);
 });
 
