@@ -1,28 +1,28 @@
-// Text of peers for logs and terminals: nothing in it may end a line, move a cursor, or pretend to be something else. Used by
-// the log option and by the command line.
+// Makes text from peers safe for logs and terminals: it cannot break a line, move the cursor or disguise itself. Used by the
+// log option and by the command line.
 
 /**
- * What a terminal or its reader could be misled with: controls, ends of lines, what turns the direction of writing, and
- * what does not show at all.
+ * Characters that can mislead a terminal or its reader: controls, line ends, changes of writing direction, and invisible
+ * characters.
  */
 const MISLEADING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** How long a line of a log is at most, in characters. */
+/** Maximum length of a log line, in characters. */
 const LONGEST = 2_000;
 
-/** Text with escapes of one's own in place of the characters that could mislead. */
+/** Replaces misleading characters by the result of `escape`. */
 export function escaped(text: string, escape: (character: string) => string): string {
   return text.replace(MISLEADING, escape);
 }
 
-/** Text for a terminal, with escapes such as `\u{1b}`. */
+/** Makes text safe for a terminal: misleading characters become escapes such as `\u{1b}`. */
 export function printable(text: string): string {
   return escaped(text, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }
 
-/** One line of bounded length, whatever a text is. */
+/** Converts text to one safe line of bounded length. */
 export function oneLine(text: string): string {
-  // Cut before as well: of a megabyte no more is looked at.
+  // Cut before escaping too, so that a megabyte of text costs no more than a line.
   const line = printable(text.slice(0, LONGEST + 1));
   return line.length > LONGEST ? `${line.slice(0, LONGEST).toWellFormed()}…` : line.toWellFormed();
 }

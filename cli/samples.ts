@@ -1,7 +1,7 @@
 // What a server reports of itself, as figures to show: two reports and the time between them give rates. What a server
 // sends is not taken for what it should be.
 
-import { quantile, type Spans } from "../call/latency.ts";
+import { type Buckets, quantile } from "../call/latency.ts";
 import type { MethodStats } from "../call/method_stats.ts";
 import type { ReportedStats } from "../call/reflection.ts";
 
@@ -93,7 +93,7 @@ function rowOf(
 }
 
 /** What was counted between two reports. */
-function spansSince(now: Spans, before: Spans): Spans {
+function spansSince(now: Buckets, before: Buckets): Buckets {
   const counted = new Map(before);
   return now.map(([upTo, calls]) => [upTo, calls - (counted.get(upTo) ?? 0)]);
 }

@@ -5,7 +5,7 @@ import type { Contract } from "../call/contract.ts";
 import { ambient } from "../call/ambient.ts";
 import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
-import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata, NO_METADATA } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
@@ -70,7 +70,7 @@ export class Client implements AsyncDisposable {
 
   /** @ignore Use {@linkcode connect}. */
   constructor(settings: ClientSettings, balancer: Balancer) {
-    ambient.want();
+    ambient.enable();
     this.#chain = new Chain(settings.interceptors, settings.timeout, (args) => this.#keepEarly(args));
     this.#settings = settings;
     this.#servers = new Servers(settings.dial, balancer, settings.ejection);
@@ -265,7 +265,7 @@ export class Client implements AsyncDisposable {
   #reply(...[method, args, options, kept]: Parameters<Make>): Promise<Reply> {
     return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
-        resolve({ value, metadata: ofApplication(metadata) });
+        resolve({ value, metadata: applicationMetadata(metadata) });
       const fail = (error: unknown) => resolve(rejection(error));
       const call = new OutgoingCall(method, args, options, this.#defaults, done, fail);
       call.body = kept();

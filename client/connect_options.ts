@@ -4,7 +4,7 @@ import { AlarmClock } from "../session/alarm_clock.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
 import { ServiceTable } from "../call/service.ts";
 import { KeyCache } from "../codec/key_cache.ts";
@@ -202,7 +202,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     throw new TypeError("Cannot use token: expected text, or a function that returns it");
   }
   const interceptors = listed("interceptors", options.interceptors);
-  const log = sheltered(options.log);
+  const log = safeLog(options.log);
   const watch = observersOf(options.telemetry);
   const table = new ServiceTable(log, watch?.answered);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);

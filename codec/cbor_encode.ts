@@ -1,7 +1,7 @@
 // Values to CBOR (RFC 8949), appended where the caller wants them. Called by CborCodec. It keeps no state of a
 // call, so that a getter or proxy in the value may encode with the same codec.
 
-import { isArrayBuffer, ofThisRealm } from "../call/realm.ts";
+import { isArrayBuffer, toThisRealm } from "../call/realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { fromHex } from "./hex.ts";
 import { Refusal, unknownClass } from "./refusal.ts";
@@ -112,7 +112,7 @@ export class CborEncoder {
     if (value instanceof Tagged) return this.#tagged(out, value, depth);
     if (value instanceof Simple) return simple(out, value.number);
     if (isArrayBuffer(value)) return byteString(out, new Uint8Array(value));
-    const own = ofThisRealm(value);
+    const own = toThisRealm(value);
     if (own === undefined) throw unknownClass(value);
     return this.#object(out, own, depth);
   }

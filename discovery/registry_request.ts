@@ -1,6 +1,6 @@
 // One HTTP exchange with a registry, bounded in time and size. Used by RegistryDiscovery and by announce().
 
-import { contained } from "../call/ambient.ts";
+import { inOwnContext } from "../call/ambient.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 
@@ -12,7 +12,7 @@ const DEFAULT_PATH = "/_rpc_/registry";
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /** The global one, whichever that is when it is asked. */
-export const globalFetch: Fetch = (url, init) => contained(() => fetch(url, init));
+export const globalFetch: Fetch = (url, init) => inOwnContext(() => fetch(url, init));
 
 /** What a registry, or a proxy in front of it, means by these statuses. */
 export const REFUSALS: ReadonlyMap<number, Code> = new Map<number, Code>([
@@ -94,7 +94,7 @@ export async function tokenHeaders(
       await new Promise<string>((resolve, reject) => {
         if (signal.aborted) reject(signal.reason);
         signal.addEventListener("abort", () => reject(signal.reason));
-        contained(async () => await token()).then(resolve, reject);
+        inOwnContext(async () => await token()).then(resolve, reject);
       }),
     );
   } catch (cause) {

@@ -1,7 +1,7 @@
 // The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
 // Deno.serve by users and by main.ts.
 
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
@@ -204,7 +204,7 @@ export class Registry {
     this.#unread = new UnreadResponses(this.#clock);
     this.#lists = new EncodedLists(this.#clock);
     this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
-    this.#log = sheltered(options.log);
+    this.#log = safeLog(options.log);
   }
 
   /**

@@ -1,7 +1,7 @@
 // Deno.serve, but for as long as the program runs: out of file descriptors, Deno (2.9) gives up listening, and this listens
 // again. Used by programs that serve a registry, or a server's fetch, or anything else.
 
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 
 /** How long listening rests, in ms, after an error such as "too many open files"; doubles up to the second. */
@@ -53,7 +53,7 @@ export interface HttpServing extends AsyncDisposable {
  */
 export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServing {
   const { hostname = "127.0.0.1", port, signal } = options;
-  const log = sheltered(options.log);
+  const log = safeLog(options.log);
   const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);
   const stop = new AbortController();
   let server = listen(port);

@@ -6,7 +6,7 @@ import type { Lookup, Method } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import { shownName } from "../call/identity.ts";
 import { shownMethod } from "../call/method_name.ts";
-import { type Metadata, ofApplication, toMetadata } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata, toMetadata } from "../call/metadata.ts";
 import type { ServerCallObserver } from "../call/call_observer.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
@@ -136,7 +136,7 @@ export class Callee {
       call = new IncomingCall(
         method,
         this.#owner,
-        ofApplication(frame.metadata),
+        applicationMetadata(frame.metadata),
         deadline,
         seq,
         target,
@@ -303,7 +303,7 @@ export class Callee {
   #start(call: IncomingCall, args: unknown): void {
     let result: unknown;
     try {
-      result = ambient.wanted || call.observer !== undefined
+      result = ambient.enabled || call.observer !== undefined
         ? startWithin(call, args)
         : call.target.start(args, call);
       if (isThenable(result)) {

@@ -2,7 +2,7 @@
 // whose read loop brings the answers. Each call leaves the tables once, with a result or an error.
 
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication, shortened } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata, NOT_STARTED, shortened } from "../call/metadata.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import type { Codec } from "../codec/codec.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
@@ -174,7 +174,7 @@ export class Caller {
     }
     const notStarted = frame.metadata?.has(NOT_STARTED) ?? false;
     const retryAfter = retryAfterOf(frame.metadata);
-    const metadata = ofApplication(frame.metadata);
+    const metadata = applicationMetadata(frame.metadata);
     const about = { details, remote: true, notStarted, retryAfter, metadata };
     call.reject(new RpcError(frame.code, frame.message, about));
   }

@@ -49,7 +49,7 @@ Deno.test("contract: arguments that do not fit are invalid, with the issues as d
       { message: "too many", path: [] },
     ],
   });
-  await fails(served.remote.silent(1), "invalid_argument", "it does not fit its schema");
+  await fails(served.remote.silent(1), "invalid_argument", "the value does not fit its schema");
   assertEquals([handled, served.log], [2, []]);
 });
 
@@ -79,7 +79,10 @@ Deno.test("contract: a result that does not fit is internal to the caller, and t
   for (const name of ["sync", "async"] as const) {
     assertEquals(await served.remote[name](1), 1);
     const error = await fails(served.remote[name](-1), "internal");
-    assertEquals(error.message, `Cannot send the result of S.${name}: it is not what its contract says`);
+    assertEquals(
+      error.message,
+      `Cannot send the result of S.${name}: it does not match the service's contract`,
+    );
     assertEquals(error.details, undefined);
     assertEquals(
       served.logged(),
@@ -204,7 +207,7 @@ Deno.test("contract: schemas of zod, valibot and arktype", async () => {
     );
     const { issues } = error.details as { issues: StandardIssue[] };
     assertEquals(issues.map(({ path }) => path), [["points", 1, "y"]]);
-    await fails(call({ points: [fine, fine, fine] }), "internal", "it is not what its contract says");
+    await fails(call({ points: [fine, fine, fine] }), "internal", "it does not match the service's contract");
     assert(served.logged().startsWith(`Cannot send the result of Shapes.${name}: `));
   }
 });

@@ -81,7 +81,7 @@ Deno.test("cli list, describe: a server that does not tell, and says why that ma
   ) {
     const { code, out, err } = await cli(args);
     assertEquals([code, out], [1, ""]);
-    assertStringIncludes(err, 'rpc: unimplemented: There is no service "rpc.Reflection"\n');
+    assertStringIncludes(err, 'rpc: unimplemented: Unknown service "rpc.Reflection"\n');
     assertStringIncludes(err, `${server.address} does not tell what it offers: its option reflection is off`);
   }
 });

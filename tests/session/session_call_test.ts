@@ -66,19 +66,19 @@ testSession(
 testSession("each kind of wrong name has an error of its own, and the connection lives on", async (open) => {
   await using pair = await open();
   const wrong = {
-    "X.echo": 'There is no service "X"',
+    "X.echo": 'Unknown service "X"',
     "S.nope": 'Service "S" has no method "nope"',
     "S.constructor": 'Service "S" has no method "constructor"',
     "S.__proto__": 'Service "S" has no method "__proto__"',
-    "__proto__.toString": 'There is no service "__proto__"',
+    "__proto__.toString": 'Unknown service "__proto__"',
     "echo": "expected a name of the form Service.method",
     "": "expected a name of the form Service.method",
     ".": "expected a name of the form Service.method",
     "S.": "expected a name of the form Service.method",
     ".echo": "expected a name of the form Service.method",
-    "S.echo.more": 'There is no service "S.echo"',
-    "s.echo": 'There is no service "s"',
-    [`${"x".repeat(10_000)}.y`]: `There is no service "${"x".repeat(64)}…"`,
+    "S.echo.more": 'Unknown service "S.echo"',
+    "s.echo": 'Unknown service "s"',
+    [`${"x".repeat(10_000)}.y`]: `Unknown service "${"x".repeat(64)}…"`,
   };
   for (const [name, message] of Object.entries(wrong)) {
     const error = await fails(callOver(pair.dialled, name), "unimplemented", message);
