@@ -1,10 +1,10 @@
-// Frames to bytes: one function a kind, each appending a frame's head and header to a send buffer. The session
-// appends the body, if there is one, and closes the frame. The reading side is frame_decoder.ts.
+// Encodes frames: one function for each kind appends a frame's head and header to a send buffer. The session appends the body,
+// if any, and ends the frame. The counterpart is frame_decoder.ts.
 
 import type { Metadata } from "../call/metadata.ts";
 import type { ByteBuffer } from "./bytes.ts";
 
-/** What a frame is about: the first element of its header. */
+/** Kinds of frames: the first element of a header. */
 export const Kind = {
   Call: 1,
   Reply: 2,
@@ -20,16 +20,16 @@ export const Kind = {
 
 /** The first byte of every frame: a CBOR byte string whose length is a 32-bit number. */
 export const FRAME_MARK = 0x5a;
-/** The bytes before a frame's header: the mark and the length. */
+/** Number of bytes before a frame's header: the mark and the length. */
 export const FRAME_HEAD_BYTES = 5;
-/** The longest header, encoded. */
+/** Maximum length of an encoded header, in bytes. */
 export const MAX_HEADER_BYTES = 16_384;
-/** The longest message of an Error or a GoAway, in bytes of UTF-8. */
+/** Maximum length of the message of an Error or a GoAway, in bytes of UTF-8. */
 export const MAX_MESSAGE_BYTES = 8_192;
 
 const encoder = new TextEncoder();
 
-/** Closes the frame that begins at `start` by filling in its length, and returns that length. */
+/** Ends the frame that begins at `start` by writing its length, and returns that length. */
 export function endFrame(out: ByteBuffer, start: number): number {
   const length = out.length - start - FRAME_HEAD_BYTES;
   const bytes = out.bytes;
@@ -40,7 +40,7 @@ export function endFrame(out: ByteBuffer, start: number): number {
   return length;
 }
 
-/** Opens a frame with a header of `elements` elements of which it writes the first two. */
+/** Begins a frame with a header of `elements` elements, and writes the first two. */
 function beginFrame(out: ByteBuffer, elements: number, kind: number, seq: number): void {
   out.reserve(FRAME_HEAD_BYTES + 11);
   const bytes = out.bytes;
@@ -99,14 +99,14 @@ export function beginEnd(out: ByteBuffer, seq: number, metadata?: Metadata): voi
   if (metadata !== undefined) writeMetadata(out, metadata);
 }
 
-/** Writes a whole frame whose header is `[kind, n]`: Cancel, Ping, Pong, and an End without metadata. */
+/** Writes a complete frame whose header is `[kind, n]`: Cancel, Ping, Pong, or an End without metadata. */
 export function writeShort(out: ByteBuffer, kind: number, n: number): void {
   const start = out.length;
   beginFrame(out, 2, kind, n);
   endFrame(out, start);
 }
 
-/** Writes a whole Credit frame: `[7, seq, items, bytes]`. */
+/** Writes a complete Credit frame: `[7, seq, items, bytes]`. */
 export function writeCredit(out: ByteBuffer, seq: number, items: number, bytes: number): void {
   const start = out.length;
   beginFrame(out, 4, Kind.Credit, seq);
@@ -116,7 +116,7 @@ export function writeCredit(out: ByteBuffer, seq: number, items: number, bytes: 
   endFrame(out, start);
 }
 
-/** Writes a whole GoAway frame: `[10, lastSeq, code, message]`. The message is cut to 8 KiB. */
+/** Writes a complete GoAway frame: `[10, lastSeq, code, message]`. The message is cut to 8 KiB. */
 export function writeGoAway(out: ByteBuffer, lastSeq: number, code: string, message: string): void {
   const start = out.length;
   beginFrame(out, 4, Kind.GoAway, lastSeq);
@@ -125,7 +125,7 @@ export function writeGoAway(out: ByteBuffer, lastSeq: number, code: string, mess
   endFrame(out, start);
 }
 
-/** Writes a CBOR head: a major type in its upper bits and a number up to 2^53-1. Nine bytes are reserved. */
+/** Writes a CBOR head: a major type in the upper bits and a number up to 2^53-1. The caller has reserved nine bytes. */
 function writeUint(out: ByteBuffer, major: number, n: number): void {
   const bytes = out.bytes;
   let at = out.length;
@@ -157,11 +157,11 @@ function writeUint(out: ByteBuffer, major: number, n: number): void {
   out.length = at;
 }
 
-/** Writes a text, cut at a character to `limit` bytes of UTF-8. */
+/** Writes a text, cut to at most `limit` bytes of UTF-8 without splitting a character. */
 function writeText(out: ByteBuffer, text: string, limit = Infinity): void {
   const length = text.length;
   if (length < 24) {
-    // Method names and codes are short and ASCII nearly always: written in one pass, given up at the first other.
+    // Method names and codes are almost always short and ASCII: written in one pass, abandoned at the first other character.
     out.reserve(1 + length);
     const bytes = out.bytes;
     let at = out.length;

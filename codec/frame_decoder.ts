@@ -1,6 +1,6 @@
-// Bytes to frames, pure: whoever reads a connection fills `space()`, says how much with `filled()`, and takes
-// frame after frame with `next()`. Any split of the bytes gives the same frames. Owns the receive buffer: frames are
-// cut in place, and what a peer declares is never allocated before it has arrived.
+// Decodes frames from a stream of bytes. A session reads into `space()`, reports the count to `filled()`, and takes frames with
+// `next()`. Any split of the bytes gives the same frames. Owns the receive buffer: frames are decoded in place, and memory is
+// allocated for received bytes only, never for a length that a peer announces.
 
 import { type Code, isCode, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
@@ -8,54 +8,54 @@ import { FRAME_HEAD_BYTES, FRAME_MARK, Kind, MAX_HEADER_BYTES } from "./frame.ts
 import { HeaderReader, malformed } from "./header_reader.ts";
 import type { KeyCache } from "./key_cache.ts";
 
-/** The receive buffer of a quiet connection. */
+/** Size of the receive buffer of an idle connection. */
 const SMALL = 512;
-/** The receive buffer of a busy one, unless a single frame needs more. */
+/** Size of the receive buffer of a busy connection, unless a single frame needs more. */
 const LARGE = 262_144;
-/** By how much it grows when a read fills it: what waits in the system meanwhile is not seen to wait. */
+/** Growth factor when one read fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */
 const GROWTH = 8;
 
 /**
- * Cuts frames out of a byte stream and reads their headers. The fields hold the frame that `next()` found last;
- * which of them count depends on `kind`.
+ * Splits a stream of bytes into frames and reads their headers. The fields describe the last frame that `next()` found; which
+ * of them are valid depends on `kind`.
  */
 export class FrameDecoder {
   /** One of the values of {@linkcode Kind}. */
   kind = 0;
   /** The call that the frame belongs to; the number of a Ping or Pong; the last call of a GoAway. */
   seq = 0;
-  /** Call: who is called. */
+  /** Call: the method's full name. */
   method = "";
-  /** Call: ms that remain, 0 = no limit. */
+  /** Call: remaining time in ms, 0 = no limit. */
   timeout = 0;
-  /** Call, Reply, Error, End: metadata, if the frame carries some. */
+  /** Call, Reply, Error, End: the metadata, if any. */
   metadata: Metadata | undefined = undefined;
-  /** Error, GoAway: why. */
+  /** Error, GoAway: the reason. */
   code: Code = "unknown";
-  /** Error, GoAway: why, in words. */
+  /** Error, GoAway: the reason as text. */
   message = "";
-  /** Credit: how many more items may come. */
+  /** Credit: number of additional items that may be sent. */
   items = 0;
-  /** Credit: how many more bytes may come. */
+  /** Credit: number of additional bytes that may be sent. */
   creditBytes = 0;
-  /** The buffer that holds the body, until the next `space()`. */
+  /** The buffer with the body, valid until the next `space()`. */
   bytes: Uint8Array<ArrayBuffer>;
-  /** Where the body begins in `bytes`; equal to `bodyEnd` if there is none. */
+  /** Start of the body in `bytes`; equal to `bodyEnd` if there is no body. */
   bodyStart = 0;
-  /** Where the body ends in `bytes`. */
+  /** End of the body in `bytes`. */
   bodyEnd = 0;
 
   readonly #maxFrameBytes: number;
   readonly #header: HeaderReader;
-  /** What has arrived and is not yet cut lies from `#begin` to `#end`. */
+  /** Received bytes that are not decoded yet are from `#begin` to `#end`. */
   #begin = 0;
   #end = 0;
-  #wanted = SMALL;
+  #target = SMALL;
 
   /**
-   * @param maxFrameBytes The longest frame taken, without its five-byte head
-   * @param names The names seen lately, which may be shared with other decoders
-   * @param prefix Bytes that arrived behind the handshake
+   * @param maxFrameBytes Maximum length of a frame without its five-byte head
+   * @param names Cache of recent names, which may be shared with other decoders
+   * @param prefix Bytes received after the handshake
    */
   constructor(maxFrameBytes: number, names: KeyCache, prefix: Uint8Array = new Uint8Array(0)) {
     this.#maxFrameBytes = maxFrameBytes;
@@ -65,33 +65,33 @@ export class FrameDecoder {
     this.#end = prefix.length;
   }
 
-  /** How many bytes of an unfinished frame have arrived, its head included. */
+  /** Number of received bytes of an incomplete frame, its head included. */
   get partial(): number {
     return this.#end - this.#begin;
   }
 
-  /** Where to read to. Ends the life of the last frame's body. */
+  /** The free part of the buffer to read into. Invalidates the last frame's body. */
   space(): Uint8Array<ArrayBuffer> {
-    const held = this.#end - this.#begin;
+    const pending = this.#end - this.#begin;
     let capacity = this.bytes.length;
-    if (held === 0) {
+    if (pending === 0) {
       this.#begin = this.#end = 0;
-      if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
-    } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
-      // Moved to the front when half of the room is used up; into a larger buffer when reads fill this one, or what is
-      // held does. A long frame gets room as it arrives, not as it is declared.
-      if (held > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
-      capacity = Math.max(this.bytes.length, this.#wanted, capacity);
+      if (this.#target !== capacity) this.bytes = new Uint8Array(this.#target);
+    } else if (this.#target > capacity || capacity - this.#end < capacity >> 1) {
+      // Move to the front when half of the buffer is used up; move to a larger buffer when reads fill this one, or the
+      // received bytes do. Memory for a long frame grows with the received bytes, not with the announced length.
+      if (pending > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
+      capacity = Math.max(this.bytes.length, this.#target, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
       target.set(this.bytes.subarray(this.#begin, this.#end));
       this.bytes = target;
       this.#begin = 0;
-      this.#end = held;
+      this.#end = pending;
     }
     return this.#end === 0 ? this.bytes : this.bytes.subarray(this.#end);
   }
 
-  /** The length of the unfinished frame with its head, or the least to know it. */
+  /** Length of the incomplete frame with its head, or a minimum if the length is not known yet. */
   #frameEnd(): number {
     const at = this.#begin;
     const bytes = this.bytes;
@@ -100,34 +100,34 @@ export class FrameDecoder {
       bytes[at + 4]!) >>> 0);
   }
 
-  /** Says that `count` bytes were read into what `space()` gave. */
+  /** Records that `count` bytes were read into `space()`. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
+    if (this.#end === this.bytes.length) this.#target = Math.min(this.bytes.length * GROWTH, LARGE);
   }
 
-  /** Goes back to a small buffer as soon as nothing is held: called when the connection has fallen quiet. */
+  /** Returns to a small buffer as soon as no bytes are pending: called when the connection has become idle. */
   trim(): void {
-    this.#wanted = SMALL;
+    this.#target = SMALL;
   }
 
   /**
-   * Cuts the next frame and reads its header into the fields.
+   * Finds the next frame and reads its header into the fields.
    *
-   * @returns Whether there was a whole frame
-   * @throws {RpcError} If the bytes are not what the protocol allows; the connection cannot go on
+   * @returns Whether there was a complete frame
+   * @throws {RpcError} If the bytes violate the protocol; the connection has to be closed
    */
   next(): boolean {
     const begin = this.#begin;
-    const held = this.#end - begin;
-    if (held === 0) return false;
+    const pending = this.#end - begin;
+    if (pending === 0) return false;
     const bytes = this.bytes;
     if (bytes[begin] !== FRAME_MARK) {
       throw malformed(
         `expected byte 0x5a at its start, got 0x${bytes[begin]!.toString(16).padStart(2, "0")}`,
       );
     }
-    if (held < FRAME_HEAD_BYTES) return false;
+    if (pending < FRAME_HEAD_BYTES) return false;
     const length = this.#frameEnd() - FRAME_HEAD_BYTES;
     if (length > this.#maxFrameBytes) {
       throw new RpcError(

@@ -61,7 +61,7 @@ Deno.test("realm: what cannot be carried of this realm cannot be of another, and
   assertThrows(
     () => encode(cbor, foreign("(() => { const a = {}; a.a = a; return a; })()")),
     TypeError,
-    "a cycle?",
+    "is the value cyclic?",
   );
 });
 

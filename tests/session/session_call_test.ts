@@ -345,7 +345,7 @@ testSession(
     const { written } = pair.dialledConn;
     const wrong: [unknown, string][] = [
       [{ list: [1, { f: () => 1 }] }, "at .list[1].f"],
-      [Symbol("s"), "symbols cannot be carried"],
+      [Symbol("s"), "symbols are not supported"],
       [new Map([["a", new Date(NaN)]]), ""],
       [{ "odd name": "\udc00" }, 'at ["odd name"]'],
       [{ url: new URL("http://a") }, "at .url"],
