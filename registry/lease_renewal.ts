@@ -8,7 +8,7 @@ import type { InstanceState } from "./store.ts";
 import {
   askRegistry,
   type Fetch,
-  REFUSALS,
+  STATUS_CODES,
   type RegistryAnswer,
   type RegistryRequest,
   type RegistryToken,
@@ -317,7 +317,7 @@ function codeOf(answer: RegistryAnswer): Code {
   const { code } = readError(answer);
   if (status === 429 && code === "resource_exhausted") return code;
   if (status >= 500 || status === 408 || status === 429) return "unavailable";
-  return isCode(code) && code !== "unavailable" ? code : REFUSALS.get(status) ?? "failed_precondition";
+  return isCode(code) && code !== "unavailable" ? code : STATUS_CODES.get(status) ?? "failed_precondition";
 }
 
 function parseObject(text: string): Record<string, unknown> {

@@ -287,7 +287,7 @@ Deno.test("discovery: where a URL redirects to is named by the error of an answe
   assertEquals(
     error.message,
     `Cannot read the list of the registry at ${REGISTRY_URL}: its answer from https://two.test/login, to which it ` +
-      "redirects, (status 401) is no list",
+      "redirects, (status 401) is not a list of servers",
   );
 });
 
@@ -449,7 +449,7 @@ Deno.test("discovery stream: shows its token, and says when that is wrong", asyn
   const error = await assertRejects(() => wrong.discovery.endpoints(), RpcError, "status 401");
   assertEquals(error.message.includes("ecret"), false);
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { token: "a b" }), TypeError, "token");
-  assertThrows(() => new RegistryDiscovery([]), TypeError, "at least one");
+  assertThrows(() => new RegistryDiscovery([]), TypeError, "an empty list of registry URLs");
   assertThrows(() => new RegistryDiscovery([REGISTRY_URL, "x"]), TypeError, "registry URL");
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { holdTime: -1 }), RangeError, "holdTime");
 });
