@@ -203,8 +203,8 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   }
   const interceptors = listed("interceptors", options.interceptors);
   const log = safeLog(options.log);
-  const watch = observersOf(options.telemetry);
-  const table = new ServiceTable(log, watch?.answered);
+  const observers = observersOf(options.telemetry);
+  const table = new ServiceTable(log, observers?.incoming);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);
   const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
   return {
@@ -225,7 +225,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
-    observer: watch?.made,
+    observer: observers?.outgoing,
     connectTimeout,
     interceptors,
     failMode: options.failMode === undefined ? "failover" : checkFailMode(options.failMode),

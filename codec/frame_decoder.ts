@@ -50,7 +50,7 @@ export class FrameDecoder {
   /** Received bytes that are not decoded yet are from `#begin` to `#end`. */
   #begin = 0;
   #end = 0;
-  #target = SMALL;
+  #wanted = SMALL;
 
   /**
    * @param maxFrameBytes Maximum length of a frame without its five-byte head
@@ -76,12 +76,12 @@ export class FrameDecoder {
     let capacity = this.bytes.length;
     if (pending === 0) {
       this.#begin = this.#end = 0;
-      if (this.#target !== capacity) this.bytes = new Uint8Array(this.#target);
-    } else if (this.#target > capacity || capacity - this.#end < capacity >> 1) {
+      if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
+    } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
       // Move to the front when half of the buffer is used up; move to a larger buffer when reads fill this one, or the
       // received bytes do. Memory for a long frame grows with the received bytes, not with the announced length.
       if (pending > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
-      capacity = Math.max(this.bytes.length, this.#target, capacity);
+      capacity = Math.max(this.bytes.length, this.#wanted, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
       target.set(this.bytes.subarray(this.#begin, this.#end));
       this.bytes = target;
@@ -103,12 +103,12 @@ export class FrameDecoder {
   /** Records that `count` bytes were read into `space()`. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#target = Math.min(this.bytes.length * GROWTH, LARGE);
+    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
   }
 
   /** Returns to a small buffer as soon as no bytes are pending: called when the connection has become idle. */
   trim(): void {
-    this.#target = SMALL;
+    this.#wanted = SMALL;
   }
 
   /**

@@ -135,7 +135,7 @@ export class Server implements AsyncDisposable {
     const authenticate = checkHook("authenticate", options.authenticate);
     const log = safeLog(options.log);
     this.#log = log;
-    this.#services = new ServiceTable(log, settings.watchers?.answered);
+    this.#services = new ServiceTable(log, settings.observers?.incoming);
     const recent = cachedFor(STATS_SHARED_FOR, () => this.stats());
     if (settings.reflection) {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);

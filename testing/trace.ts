@@ -1,4 +1,4 @@
-// What happened in a simulated network, with its times: what one reads when a test fails.
+// The log of a simulated network with simulated times, shown when a test fails.
 
 /** The last events, in order. */
 export class Trace {
@@ -8,7 +8,7 @@ export class Trace {
   #times: number[] = [];
   #dropped = 0;
 
-  /** @param limit How many events are kept */
+  /** @param limit Number of events to keep */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -21,7 +21,7 @@ export class Trace {
     this.#times = this.#times.slice(-this.#limit);
   }
 
-  /** The events that are kept, and how many came before them. */
+  /** The events that are kept, and the number of dropped ones. */
   toString(): string {
     const from = Math.max(0, this.#events.length - this.#limit);
     const lines = this.#events.slice(from).map((event, n) =>
