@@ -8,10 +8,10 @@ import type { InstanceState } from "./store.ts";
 import {
   askRegistry,
   type Fetch,
-  STATUS_CODES,
   type RegistryAnswer,
   type RegistryRequest,
   type RegistryToken,
+  STATUS_CODES,
 } from "../discovery/registry_request.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024;

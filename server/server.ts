@@ -253,13 +253,13 @@ export class Server implements AsyncDisposable {
     if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
     let where = address;
-    const trouble = (error: Error, first: boolean) => {
+    const onAcceptError = (error: Error, first: boolean) => {
       this.#acceptErrors++;
       if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
     };
     const advice = adviceForOldDeno();
     if (advice !== undefined) this.#log?.(advice);
-    const listener = await this.#open(parsed, address, { trouble, reusePort: options.reusePort });
+    const listener = await this.#open(parsed, address, { onAcceptError, reusePort: options.reusePort });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#ending !== undefined) {
       listener.close();

@@ -1,16 +1,16 @@
-// A Map of bounded size, which forgets what was not set for longest. Used by tls_acceptor.ts.
+// A Map of bounded size that evicts the least recently set entries. Used by tls_acceptor.ts.
 
-/** The entries that were set last. */
+/** The most recently set entries. */
 export class Recent<V> {
   readonly #most: number;
   readonly #entries = new Map<string, V>();
 
-  /** @param most How many entries are kept, at least 1 */
+  /** @param most Maximum number of entries, at least 1 */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Sets an entry, as the newest. */
+  /** Sets an entry and makes it the newest. */
   set(key: string, value: V): void {
     this.#entries.delete(key);
     this.#entries.set(key, value);
@@ -21,7 +21,7 @@ export class Recent<V> {
     return this.#entries.get(key);
   }
 
-  /** Removes an entry, and returns its value. */
+  /** Removes an entry and returns its value. */
   take(key: string): V | undefined {
     const value = this.#entries.get(key);
     this.#entries.delete(key);

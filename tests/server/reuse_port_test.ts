@@ -47,7 +47,7 @@ testOnLinux("reusePort: without --unstable-net it is refused, and says what to d
     const error = await assertRejects(() => server.listen(address, { reusePort: true }), TypeError);
     assertEquals(
       error.message,
-      `Cannot listen on ${address}: reusePort needs Deno to run with --unstable-net`,
+      `Cannot listen on ${address}: reusePort requires Deno to run with --unstable-net`,
     );
   }
 });

@@ -53,7 +53,7 @@ Deno.test("tokens: no list of tokens is one that lets everyone in", () => {
   for (const tokens of [[], [""], ["a", ""], [undefined], [1]] as string[][]) {
     assertThrows(() => oneOfTokens(tokens), TypeError, "Cannot use tokens");
   }
-  assertThrows(() => oneOfTokens("secret"), TypeError, "into an array");
+  assertThrows(() => oneOfTokens("secret"), TypeError, "expected an array, got one string");
 });
 
 Deno.test("tokens: oneOfTokens serves authenticate and requireToken", async () => {
