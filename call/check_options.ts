@@ -7,7 +7,7 @@ import { nearest } from "./nearest.ts";
 export type Names<Options> = Readonly<Record<keyof Options, true>>;
 
 /** Maximum number of names that a message lists if no name is similar. */
-const MOST_LISTED = 12;
+const MAX_LISTED = 12;
 
 /**
  * Checks that options are an object and that every name in it is known.
@@ -53,6 +53,6 @@ export function listed<T>(name: string, items: Iterable<T> | undefined): T[] {
 function suggestion(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   if (near !== undefined) return `did you mean "${near}"?`;
-  const more = known.length > MOST_LISTED ? ", …" : "";
-  return `known options: ${known.slice(0, MOST_LISTED).join(", ")}${more}`;
+  const more = known.length > MAX_LISTED ? ", …" : "";
+  return `known options: ${known.slice(0, MAX_LISTED).join(", ")}${more}`;
 }

@@ -79,7 +79,6 @@ export interface RpcErrorOptions extends ErrorOptions {
  * `instanceof RpcError` is also true for errors created by another copy of this library in the same process.
  *
  * @example A handler that rejects an argument
- * @example A handler that refuses an argument
  * ```ts
  * import { RpcError } from "@troodon/rpc";
  *

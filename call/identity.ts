@@ -3,7 +3,7 @@
 import type { Identity } from "./handler.ts";
 
 /** Maximum length of a displayed name, in UTF-16 units. */
-const LONGEST_SHOWN = 100;
+const MAX_SHOWN = 100;
 
 /**
  * Validates the return value of `authenticate` or `requireToken`: `false` rejects the caller, `true` accepts it without an
@@ -26,7 +26,7 @@ export function checkIdentity(answer: unknown): boolean | Identity {
 /** The name of an identity, cut for display; undefined without an identity. */
 export function shownName(identity: Identity | undefined): string | undefined {
   const name = typeof identity === "object" ? identity.name : identity;
-  return name !== undefined && name.length > LONGEST_SHOWN ? `${name.slice(0, LONGEST_SHOWN)}…` : name;
+  return name !== undefined && name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name;
 }
 
 /** An address with the name of the peer's identity, for log lines. */

@@ -10,10 +10,10 @@ export interface Issue {
   readonly path: (string | number)[];
 }
 
-const MOST_ISSUES = 20;
-const LONGEST_MESSAGE = 256;
-const LONGEST_PATH = 16;
-const LONGEST_KEY = 64;
+const MAX_ISSUES = 20;
+const MAX_MESSAGE = 256;
+const MAX_PATH = 16;
+const MAX_KEY = 64;
 
 /**
  * The first issues, cut to a size that can be sent.
@@ -23,11 +23,11 @@ const LONGEST_KEY = 64;
 export function issuesOf(issues: readonly StandardIssue[]): Issue[] {
   if (!Array.isArray(issues)) throw new TypeError("Cannot read issues: expected an array");
   // `issues` may be a subclass of Array, whose slice() would create another instance of that subclass.
-  return Array.from({ length: Math.min(issues.length, MOST_ISSUES) }, (_, i) => {
+  return Array.from({ length: Math.min(issues.length, MAX_ISSUES) }, (_, i) => {
     const { message, path = [] } = (issues as readonly StandardIssue[])[i]!;
-    const keys = [...path].slice(0, LONGEST_PATH);
+    const keys = [...path].slice(0, MAX_PATH);
     return {
-      message: short(message, LONGEST_MESSAGE),
+      message: short(message, MAX_MESSAGE),
       path: keys.map((key) => keyOf(typeof key === "object" ? key.key : key)),
     };
   });
@@ -44,11 +44,11 @@ export function textOfIssues([first]: readonly Issue[]): string {
 }
 
 function keyOf(key: PropertyKey): string | number {
-  return typeof key === "number" ? key : short(key, LONGEST_KEY);
+  return typeof key === "number" ? key : short(key, MAX_KEY);
 }
 
 /** Cuts text at a length and makes it well-formed: a lone surrogate cannot be sent. */
-function short(text: unknown, longest: number): string {
+function short(text: unknown, max: number): string {
   const full = String(text);
-  return (full.length > longest ? `${full.slice(0, longest)}…` : full).toWellFormed();
+  return (full.length > max ? `${full.slice(0, max)}…` : full).toWellFormed();
 }

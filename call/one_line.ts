@@ -8,7 +8,7 @@
 const MISLEADING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** Maximum length of a log line, in characters. */
-const LONGEST = 2_000;
+const MAX_LENGTH = 2_000;
 
 /** Replaces misleading characters by the result of `escape`. */
 export function escaped(text: string, escape: (character: string) => string): string {
@@ -23,6 +23,6 @@ export function printable(text: string): string {
 /** Converts text to one safe line of bounded length. */
 export function oneLine(text: string): string {
   // Cut before escaping too, so that a megabyte of text costs no more than a line.
-  const line = printable(text.slice(0, LONGEST + 1));
-  return line.length > LONGEST ? `${line.slice(0, LONGEST).toWellFormed()}…` : line.toWellFormed();
+  const line = printable(text.slice(0, MAX_LENGTH + 1));
+  return line.length > MAX_LENGTH ? `${line.slice(0, MAX_LENGTH).toWellFormed()}…` : line.toWellFormed();
 }

@@ -6,7 +6,7 @@ import type { CallContext, Handler, Method, ServerObserver } from "./handler.ts"
 import { type Code, RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Latency } from "./latency.ts";
-import { LONGEST_NAME, quoted } from "./method_name.ts";
+import { MAX_NAME_LENGTH, quoted } from "./method_name.ts";
 import { ownLevels } from "./platform.ts";
 import { RESERVED } from "./reflection.ts";
 import type { MethodStats } from "./method_stats.ts";
@@ -150,11 +150,11 @@ export class ServiceTable {
     check?: (offered: Handlers) => Handlers,
     observe?: (method: string) => ServerObserver,
   ): void {
-    if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
+    if (!SERVICE_NAME.test(name) || name.length > MAX_NAME_LENGTH) {
       throw new TypeError(
         `Cannot register service ${
           quoted(name)
-        }: expected a name such as "Arith", of ${LONGEST_NAME} characters at most`,
+        }: expected a name such as "Arith", of ${MAX_NAME_LENGTH} characters at most`,
       );
     }
     if (this.#services.has(name)) {

@@ -27,12 +27,12 @@ import { sendingToken } from "./tokens.ts";
  */
 export function logCalls(log: Log): Interceptor {
   return (call, next) => {
-    const began = performance.now();
+    const startedAt = performance.now();
     return passOn(call, next, (error) => {
       const outcome = error === undefined ? "ok" : isRpcError(error) ? error.code : "failed";
       const name = shownName(call.identity);
       const caller = name === undefined ? "" : ` for ${name}`;
-      const ms = (performance.now() - began).toFixed(1);
+      const ms = (performance.now() - startedAt).toFixed(1);
       const line = `${shownMethod(call.method)} ${outcome} ${ms} ms${caller}`;
       if (error === undefined) log(line);
       else log(line, error);
@@ -90,25 +90,25 @@ export function requireToken(
 }
 
 /**
- * Creates an interceptor that rejects calls with `resource_exhausted` while `most` calls are running. A streaming call runs
+ * Creates an interceptor that rejects calls with `resource_exhausted` while `max` calls are running. A streaming call runs
  * until its stream has ended or the caller stopped reading.
  *
- * @param most Maximum number of concurrent calls, from 1
+ * @param max Maximum number of concurrent calls, from 1
  * @returns An interceptor for servers or clients
- * @throws {RangeError} If `most` is not an integer from 1
+ * @throws {RangeError} If `max` is not an integer from 1
  */
-export function limitConcurrency(most: number): Interceptor {
-  if (!Number.isSafeInteger(most) || most < 1) {
+export function limitConcurrency(max: number): Interceptor {
+  if (!Number.isSafeInteger(max) || max < 1) {
     throw new RangeError(
-      `Cannot limit concurrency to ${shownOption(most)}: expected an integer from 1`,
+      `Cannot limit concurrency to ${shownOption(max)}: expected an integer from 1`,
     );
   }
   let running = 0;
   return async (call, next) => {
-    if (running >= most) {
+    if (running >= max) {
       throw new RpcError(
         "resource_exhausted",
-        `${shownMethod(call.method)}: ${most} calls are running (limitConcurrency)`,
+        `${shownMethod(call.method)}: ${max} calls are running (limitConcurrency)`,
       );
     }
     running++;

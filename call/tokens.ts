@@ -8,8 +8,7 @@ const encoder = new TextEncoder();
  * Creates a check of tokens for `authenticate` and `requireToken`. It compares the SHA-256 digests of the token and of every
  * accepted one in full, so its duration reveals nothing about the tokens. Only the digests are kept.
  *
- * @example A server with two tokens, so that either can be replaced
- * @example A server with two tokens, so that one can be replaced by the other
+ * @example A server with two tokens, so that one can replace the other
  * ```ts
  * import { connect, oneOfTokens, Server } from "@troodon/rpc";
  *

@@ -14,7 +14,7 @@ export class UnknownMethods implements Method {
   readonly unknown = true;
   readonly #refusal: (name: string) => RpcError;
   readonly #log: Log | undefined;
-  /** The interceptors around the refusal; undefined while there are none. */
+  /** The interceptors around the rejection; undefined without interceptors. */
   #run: Handler | undefined;
   #calls = 0;
   #inFlight = 0;

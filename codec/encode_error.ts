@@ -1,7 +1,7 @@
 // EncodeError: why a value cannot be encoded, and its path in the value. Thrown by the CBOR and JSON encoders while they walk a
 // value; callers on the way out add the steps of the path.
 
-const LONGEST_PATH = 200;
+const MAX_PATH = 200;
 const PLAIN_NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
 /** The error of a value that cannot be encoded. */
@@ -18,7 +18,7 @@ export class EncodeError extends TypeError {
   /** The error for callers: a `TypeError` that names the path. */
   explain(format: string): TypeError {
     let path = this.#steps.reverse().map(step).join("");
-    if (path.length > LONGEST_PATH) path = `${path.slice(0, LONGEST_PATH)}…`;
+    if (path.length > MAX_PATH) path = `${path.slice(0, MAX_PATH)}…`;
     const where = path === "" ? "" : ` at ${path}`;
     return new TypeError(`Cannot encode value${where} as ${format}: ${this.#reason}`);
   }

@@ -210,6 +210,6 @@ export class FrameDecoder {
   }
 }
 
-function expectElements(elements: number, least: number, most: number): void {
-  if (elements < least || elements > most) throw malformed(`its header has ${elements} elements`);
+function expectElements(elements: number, min: number, max: number): void {
+  if (elements < min || elements > max) throw malformed(`its header has ${elements} elements`);
 }

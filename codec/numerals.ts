@@ -6,7 +6,7 @@ export const LONGEST_NUMERAL = 10;
 /** Texts that are not counted, so that small messages cost next to nothing. */
 const UNCOUNTED = 1_024;
 /** Maximum number of collisions in a message. */
-const MOST_COLLISIONS = 1_048_576;
+const MAX_COLLISIONS = 1_048_576;
 
 /**
  * Counts the texts of one message that are integers. V8's hashes of texts are seeded with a secret, except those of array
@@ -36,6 +36,6 @@ export class Numerals {
     const bucket = number & this.#width - 1;
     this.#collisions += buckets[bucket]!;
     buckets[bucket]!++;
-    return this.#collisions <= MOST_COLLISIONS;
+    return this.#collisions <= MAX_COLLISIONS;
   }
 }

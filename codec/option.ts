@@ -180,13 +180,13 @@ function field(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined;
 }
 
-function integer(fields: Fields, name: string, least = 0): number | undefined {
+function integer(fields: Fields, name: string, min = 0): number | undefined {
   const value = field(fields, name);
   if (value === undefined) return undefined;
-  if (!Number.isSafeInteger(value) || (value as number) < least) {
+  if (!Number.isSafeInteger(value) || (value as number) < min) {
     throw refusal(
       "invalid_argument",
-      `${name} must be an integer from ${least} to 2^53-1, got ${shown(value)}`,
+      `${name} must be an integer from ${min} to 2^53-1, got ${shown(value)}`,
     );
   }
   return value as number;
@@ -203,8 +203,8 @@ function text(fields: Fields, name: string, secret = false): string | undefined 
   return value;
 }
 
-function required(fields: Fields, name: string, least = 0): number {
-  const value = integer(fields, name, least);
+function required(fields: Fields, name: string, min = 0): number {
+  const value = integer(fields, name, min);
   if (value === undefined) throw refusal("invalid_argument", `the server's answer has no ${name}`);
   return value;
 }

@@ -259,7 +259,7 @@ export class Ejection {
       before.delete(endpoint.address);
       this.#health.set(endpoint.address, health);
     }
-    for (const gone of before.values()) gone.forget();
+    for (const removed of before.values()) removed.forget();
     let excess = this.#ejectedCount() - this.#maxEjected();
     for (const health of this.#health.values()) {
       if (excess <= 0) break;

@@ -17,12 +17,12 @@ export class TimeSlice {
 
   /** Waits for a promise. The time does not count as work. */
   async wait<T>(promise: Promise<T>): Promise<T> {
-    const began = performance.now();
-    this.#worked += began - this.#since;
+    const startedAt = performance.now();
+    this.#worked += startedAt - this.#since;
     const value = await promise;
     this.#since = performance.now();
     // A promise that is already settled resolves without a turn of the event loop.
-    if (this.#since - began >= WAIT) this.#worked = 0;
+    if (this.#since - startedAt >= WAIT) this.#worked = 0;
     return value;
   }
 

@@ -6,7 +6,6 @@ import { checkOptions, type Names, shownOption } from "../call/check_options.ts"
  * What is reported to OpenTelemetry, if it is registered when the server or the client is created.
  *
  * @example A server that takes part in its callers' traces and starts none itself
- * @example A server that takes part in its callers' traces, and begins none itself
  * ```ts
  * import { Server } from "@troodon/rpc";
  *

@@ -5,7 +5,7 @@ import type { Replacement } from "./globals.ts";
 /** A number, a random number between two bounds, or a function that computes one from a source of random numbers. */
 export type Draw =
   | number
-  | readonly [least: number, most: number]
+  | readonly [min: number, max: number]
   | ((random: () => number) => number);
 
 /** The finalizer of MurmurHash3 by Austin Appleby: every input bit affects half of the bits of the result. */
@@ -62,17 +62,17 @@ export function draw(from: Draw, random: () => number): number {
  * Validates a {@linkcode Draw}. The result of a function is validated at each draw.
  *
  * @param name The name of the option, for the message
- * @param least The minimum
+ * @param min The minimum
  * @throws {TypeError} If it is not a number, two bounds or a function
- * @throws {RangeError} If a bound is below `least`, or the bounds are in the wrong order
+ * @throws {RangeError} If a bound is below `min`, or the bounds are in the wrong order
  */
-export function checkDraw(name: string, value: Draw, least: number): Draw {
+export function checkDraw(name: string, value: Draw, min: number): Draw {
   if (typeof value === "function") {
     return (random) => {
       const drawn = value(random);
-      if (typeof drawn === "number" && drawn >= least) return drawn;
+      if (typeof drawn === "number" && drawn >= min) return drawn;
       throw new RangeError(
-        `Cannot use ${name} ${String(drawn)} returned by its function: expected ${least} or more`,
+        `Cannot use ${name} ${String(drawn)} returned by its function: expected ${min} or more`,
       );
     };
   }
@@ -81,8 +81,8 @@ export function checkDraw(name: string, value: Draw, least: number): Draw {
     throw new TypeError(`Cannot use ${name}: expected a number, two bounds, or a function`);
   }
   const [low, high] = bounds as [number, number];
-  if (low >= least && high >= low && low < Infinity) return value;
+  if (low >= min && high >= low && low < Infinity) return value;
   throw new RangeError(
-    `Cannot use ${name} of ${low} to ${high}: expected ${least} or more, in ascending order`,
+    `Cannot use ${name} of ${low} to ${high}: expected ${min} or more, in ascending order`,
   );
 }

@@ -3,7 +3,7 @@
 /** The last events, in order. */
 export class Trace {
   readonly #limit: number;
-  readonly #began = performance.now();
+  readonly #startedAt = performance.now();
   #events: string[] = [];
   #times: number[] = [];
   #dropped = 0;
@@ -14,7 +14,7 @@ export class Trace {
   }
 
   add(event: string): void {
-    this.#times.push(performance.now() - this.#began);
+    this.#times.push(performance.now() - this.#startedAt);
     if (this.#events.push(event) < 2 * this.#limit) return;
     this.#dropped += this.#events.length - this.#limit;
     this.#events = this.#events.slice(-this.#limit);

@@ -37,22 +37,22 @@ export function networkOf(peer: string): string | undefined {
 
 /** Number of connections by origin. */
 export class ConnectionCounts {
-  readonly #most: number;
+  readonly #max: number;
   readonly #counts = new Map<string, number>();
 
-  /** @param most Maximum number of connections of one origin; Infinity = they are not counted */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param max Maximum number of connections of one origin; Infinity = they are not counted */
+  constructor(max: number) {
+    this.#max = max;
   }
 
   /** The origin of a peer; undefined if it is not counted. */
   of(peer: string): string | undefined {
-    return this.#most === Infinity ? undefined : networkOf(peer);
+    return this.#max === Infinity ? undefined : networkOf(peer);
   }
 
   /** Whether an origin has reached its limit. */
   full(origin: string | undefined): boolean {
-    return origin !== undefined && (this.#counts.get(origin) ?? 0) >= this.#most;
+    return origin !== undefined && (this.#counts.get(origin) ?? 0) >= this.#max;
   }
 
   /** Adds a connection. */

@@ -2,19 +2,19 @@
 
 /** The most recently set entries. */
 export class Recent<V> {
-  readonly #most: number;
+  readonly #max: number;
   readonly #entries = new Map<string, V>();
 
-  /** @param most Maximum number of entries, at least 1 */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param max Maximum number of entries, at least 1 */
+  constructor(max: number) {
+    this.#max = max;
   }
 
   /** Sets an entry and makes it the newest. */
   set(key: string, value: V): void {
     this.#entries.delete(key);
     this.#entries.set(key, value);
-    if (this.#entries.size > this.#most) this.#entries.delete(this.#entries.keys().next().value!);
+    if (this.#entries.size > this.#max) this.#entries.delete(this.#entries.keys().next().value!);
   }
 
   get(key: string): V | undefined {

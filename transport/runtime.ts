@@ -31,7 +31,7 @@ export function checkDialable(
 /**
  * The runtime's WebSocket class.
  *
- * @throws {Error} If there is none, as in Node before version 22
+ * @throws {Error} If the runtime has no WebSocket, such as Node before version 22
  */
 export function webSocketClass(): typeof WebSocket {
   if (typeof WebSocket !== "undefined") return WebSocket;
