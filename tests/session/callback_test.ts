@@ -53,7 +53,7 @@ Deno.test("callback: errors cross both ways, unknown names and clients without s
   for (
     const [client, method, message] of [
       [link.client, "Screen.nothing", "no method"],
-      [link.client, "Nobody.home", "no service"],
+      [link.client, "Nobody.home", "Unknown service"],
       [bare.client, "Screen.show", "answers no calls"],
     ] as const
   ) {
