@@ -74,13 +74,13 @@ export class UnreadResponses {
     let cancelTimer = () => {};
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
       start: () => {
-        const watch = (remaining: number) => {
+        const checkProgress = (remaining: number) => {
           cancelTimer = this.#clock.setTimer(() => {
             if (hold.remaining === remaining) hold.stall();
-            else watch(hold.remaining);
+            else checkProgress(hold.remaining);
           }, STALL_TIMEOUT);
         };
-        watch(hold.remaining);
+        checkProgress(hold.remaining);
       },
       pull: (controller) => {
         if (hold.remaining === 0) {
