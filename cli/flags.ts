@@ -46,16 +46,27 @@ export class Flags {
   /**
    * A flag that is a whole number.
    *
+   * @param or What else it may be, for the message
    * @throws {UsageError} If it is none, or out of its range
    */
-  count(name: string, fallback: number, least: number, most: number): number {
+  count(name: string, fallback: number, least: number, most: number, or = ""): number {
     const text = this.text(name);
     if (text === undefined) return fallback;
     const value = Number(text);
     if (/^[0-9]{1,9}$/.test(text) && value >= least && value <= most) return value;
     throw new UsageError(
-      `--${name} needs a whole number from ${least} to ${most}, not ${JSON.stringify(text)}`,
+      `--${name} needs a whole number from ${least} to ${most}${or}, not ${JSON.stringify(text)}`,
     );
+  }
+
+  /**
+   * A flag that is a whole number, or `none` for no limit.
+   *
+   * @throws {UsageError} If it is neither
+   */
+  countOrNone(name: string, fallback: number, most: number): number {
+    if (this.text(name) === "none") return Infinity;
+    return this.count(name, fallback, 1, most, ", or none");
   }
 
   /**

@@ -23,7 +23,7 @@ one round trip of the protocol after that. Every server answers, whatever it off
 let this client in. Of a registry, every server that it lists is pinged. The exit code is 1 if a ping
 was not answered.`,
   flags: [
-    { name: "count", value: "N", help: "How many pings; 0 = until Ctrl-C (4)" },
+    { name: "count", value: "N", help: "How many pings, or none: until Ctrl-C (4)" },
     { name: "interval", value: "TIME", help: "How long from one to the next (1s)" },
     ...CONNECT_FLAGS,
     SERVICE_FLAG,
@@ -45,7 +45,7 @@ interface Times {
 
 async function run(invocation: Invocation): Promise<number> {
   const { operands: [address = ""], flags, shell, signal } = invocation;
-  const count = flags.count("count", 4, 0, 999_999_999) || Infinity;
+  const count = flags.countOrNone("count", 4, 999_999_999);
   const interval = flags.duration("interval", 1_000, 10);
   const servers = await listServers(readTarget(address), invocation);
   const pings = new Pings();

@@ -32,7 +32,7 @@ on, and --count ends it. Of a registry, every server that it lists is shown, as 
 Ctrl-C.`,
   flags: [
     { name: "interval", value: "TIME", help: "How long from one report to the next (1s)" },
-    { name: "count", value: "N", help: "End after so many tables of each server; 0 = never (0)" },
+    { name: "count", value: "N", help: "End after so many tables of each server (none)" },
     ...CONNECT_FLAGS,
     SERVICE_FLAG,
     { name: "json", help: "Print JSON, one line for each report, with all that the server told" },
@@ -49,7 +49,7 @@ async function run(invocation: Invocation): Promise<void> {
   const { operands: [address = ""], flags, shell } = invocation;
   const target = readTarget(address);
   const interval = flags.duration("interval", 1_000, 100);
-  const count = flags.count("count", 0, 0, 999_999_999) || Infinity;
+  const count = flags.countOrNone("count", Infinity, 999_999_999);
   // A registry that does not answer is an error here, not something to wait for.
   await listServers(target, invocation);
   const stop = new AbortController();

@@ -2,7 +2,6 @@
 // value; callers on the way out add the steps of the path.
 
 const MAX_PATH = 200;
-const PLAIN_NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
 /** The error of a value that cannot be encoded. */
 export class EncodeError extends TypeError {
@@ -32,7 +31,8 @@ export class EncodeError extends TypeError {
 
 function step(key: string | number): string {
   if (typeof key === "number") return `[${key}]`;
-  return PLAIN_NAME.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+  const plain = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
+  return plain.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
 }
 
 /** The error of an object that is not plain; names its class if possible. */

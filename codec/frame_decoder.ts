@@ -1,6 +1,6 @@
-// Decodes frames from a stream of bytes. A session reads into `space()`, reports the count to `filled()`, and takes frames with
-// `next()`. Any split of the bytes gives the same frames. Owns the receive buffer: frames are decoded in place, and memory is
-// allocated for received bytes only, never for a length that a peer announces.
+// Decodes frames, without I/O: the read loop fills `space()`, reports how much by `filled()`, and calls `next()` for each
+// frame. The result does not depend on how the bytes are split. Owns the receive buffer: frames are decoded in place, and
+// a declared length is never allocated before that many bytes have arrived.
 
 import { type Code, isCode, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
@@ -16,15 +16,15 @@ const LARGE = 262_144;
 const GROWTH = 8;
 
 /**
- * Splits a stream of bytes into frames and reads their headers. The fields describe the last frame that `next()` found; which
- * of them are valid depends on `kind`.
+ * Cuts frames out of a byte stream and decodes their headers. The fields hold the frame that `next()` found last; which of
+ * them are valid depends on `kind`.
  */
 export class FrameDecoder {
-  /** One of the values of {@linkcode Kind}. */
-  kind = 0;
+  /** Its kind. */
+  kind: Kind = Kind.Call;
   /** The call that the frame belongs to; the number of a Ping or Pong; the last call of a GoAway. */
   seq = 0;
-  /** Call: the method's full name. */
+  /** Call: the method's name. */
   method = "";
   /** Call: remaining time in ms, 0 = no limit. */
   timeout = 0;
@@ -32,11 +32,11 @@ export class FrameDecoder {
   metadata: Metadata | undefined = undefined;
   /** Error, GoAway: the reason. */
   code: Code = "unknown";
-  /** Error, GoAway: the reason as text. */
+  /** Error, GoAway: why, as text. */
   message = "";
-  /** Credit: number of additional items that may be sent. */
+  /** Credit: how many more items may be sent. */
   items = 0;
-  /** Credit: number of additional bytes that may be sent. */
+  /** Credit: how many more bytes may be sent. */
   creditBytes = 0;
   /** The buffer with the body, valid until the next `space()`. */
   bytes: Uint8Array<ArrayBuffer>;
@@ -53,9 +53,9 @@ export class FrameDecoder {
   #wanted = SMALL;
 
   /**
-   * @param maxFrameBytes Maximum length of a frame without its five-byte head
-   * @param names Cache of recent names, which may be shared with other decoders
-   * @param prefix Bytes received after the handshake
+   * @param maxFrameBytes The longest frame taken, without its five-byte head
+   * @param names The names seen lately, which may be shared with other decoders
+   * @param prefix Bytes that arrived after the handshake
    */
   constructor(maxFrameBytes: number, names: KeyCache, prefix: Uint8Array = new Uint8Array(0)) {
     this.#maxFrameBytes = maxFrameBytes;
@@ -70,7 +70,7 @@ export class FrameDecoder {
     return this.#end - this.#begin;
   }
 
-  /** The free part of the buffer to read into. Invalidates the last frame's body. */
+  /** The part of the buffer to read into. Invalidates the last frame's body. */
   space(): Uint8Array<ArrayBuffer> {
     const pending = this.#end - this.#begin;
     let capacity = this.bytes.length;
@@ -78,8 +78,8 @@ export class FrameDecoder {
       this.#begin = this.#end = 0;
       if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
     } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
-      // Move to the front when half of the buffer is used up; move to a larger buffer when reads fill this one, or the
-      // received bytes do. Memory for a long frame grows with the received bytes, not with the announced length.
+      // Moves the bytes to the front when half of the room is used up, or into a larger buffer when reads or pending bytes fill
+      // this one. A long frame gets room as it arrives, not as it is declared.
       if (pending > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
       capacity = Math.max(this.bytes.length, this.#wanted, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
@@ -91,7 +91,7 @@ export class FrameDecoder {
     return this.#end === 0 ? this.bytes : this.bytes.subarray(this.#end);
   }
 
-  /** Length of the incomplete frame with its head, or a minimum if the length is not known yet. */
+  /** The length of the unfinished frame with its head, or a minimum while that is unknown. */
   #frameEnd(): number {
     const at = this.#begin;
     const bytes = this.bytes;
@@ -100,22 +100,22 @@ export class FrameDecoder {
       bytes[at + 4]!) >>> 0);
   }
 
-  /** Records that `count` bytes were read into `space()`. */
+  /** Reports that `count` bytes were read into what `space()` returned. */
   filled(count: number): void {
     this.#end += count;
     if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
   }
 
-  /** Returns to a small buffer as soon as no bytes are pending: called when the connection has become idle. */
+  /** Returns to a small buffer as soon as no bytes are pending. Called when the connection has become idle. */
   trim(): void {
     this.#wanted = SMALL;
   }
 
   /**
-   * Finds the next frame and reads its header into the fields.
+   * Decodes the header of the next frame into the fields.
    *
-   * @returns Whether there was a complete frame
-   * @throws {RpcError} If the bytes violate the protocol; the connection has to be closed
+   * @returns Whether there was a whole frame
+   * @throws {RpcError} If the bytes break the protocol; the connection has to be closed
    */
   next(): boolean {
     const begin = this.#begin;
@@ -149,8 +149,7 @@ export class FrameDecoder {
     header.start(this.bytes, start, limited ? start + MAX_HEADER_BYTES : end, limited);
     const elements = header.array();
     if (elements < 2) throw malformed(`its header has ${elements} elements`);
-    const kind = header.uint("the kind");
-    this.kind = kind;
+    const kind = this.kind = header.uint("the kind") as Kind;
     this.seq = header.uint("the call's number");
     let hasBody = false;
     switch (kind) {
@@ -195,7 +194,7 @@ export class FrameDecoder {
         expectElements(elements, 2, 2);
         break;
       default:
-        throw malformed(`unknown kind ${kind}`);
+        throw malformed(`unknown kind ${kind satisfies never}`);
     }
     if (this.seq === 0 && kind < Kind.Ping) throw malformed("the call's number is 0");
     this.bodyStart = header.at;

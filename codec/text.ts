@@ -7,10 +7,14 @@ import { EncodeError } from "./encode_error.ts";
 
 const LOOPED_CHARS = 64;
 
+/** Decodes bytes from `start` to `end`; invalid ones become U+FFFD. */
+type Utf8Slice = (this: Uint8Array, start: number, end: number) => string;
+
 // With node:buffer, as in Deno, its decoder takes a fifth of the time of a TextDecoder, and is faster than a loop from a few
-// bytes on. Without it, as in browsers, TextDecoder is used.
-const utf8Slice = nodeUtf8Slice();
-const LOOPED_BYTES = utf8Slice === undefined ? 160 : 24;
+// bytes on. Without it, as in browsers, TextDecoder is used. It is looked up at the first text longer than LOOPED_BYTES, since
+// Deno then loads node:buffer, which takes 5 ms.
+const LOOPED_BYTES = "Buffer" in globalThis ? 24 : 160;
+const node: { utf8Slice?: Utf8Slice | null } = {};
 
 const encoder = new TextEncoder();
 // Without ignoreBOM an initial U+FEFF of a text would be removed.
@@ -123,10 +127,9 @@ function loneSurrogate(): EncodeError {
   return new EncodeError("text with a lone surrogate is not supported");
 }
 
-function nodeUtf8Slice(): ((this: Uint8Array, start: number, end: number) => string) | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };
-  const node = process?.getBuiltinModule?.("node:buffer") as typeof import("node:buffer") | undefined;
-  return node && Reflect.get(node.Buffer.prototype, "utf8Slice");
+function findUtf8Slice(): Utf8Slice | null {
+  const { Buffer } = globalThis as { Buffer?: { prototype?: { utf8Slice?: Utf8Slice } } };
+  return Buffer?.prototype?.utf8Slice ?? null;
 }
 
 /** The text in `bytes[start]` to `bytes[end - 1]`, or undefined if it is not valid UTF-8. */
@@ -169,7 +172,8 @@ function tinyText(bytes: Uint8Array, at: number, length: number): string | undef
 }
 
 function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
-  if (utf8Slice !== undefined) {
+  const utf8Slice = node.utf8Slice ??= findUtf8Slice();
+  if (utf8Slice !== null) {
     const text = utf8Slice.call(bytes, start, end);
     return !text.includes("\ufffd") || replacesNothing(text, bytes, start, end) ? text : undefined;
   }

@@ -1,8 +1,8 @@
-// Whether a frame is what a conversation expects, and what its variables then stand for.
+// Whether a frame, or the outcome of a call, is what a conversation expects, and what its variables then stand for.
 
 import { decode, type Json, notation, plain } from "./cbor.ts";
 import { type Field, type Frame, sizeOf } from "./header.ts";
-import { filled, type Pattern, same, type Variables } from "./script.ts";
+import { filled, type Pattern, same, type Settlement, type Variables } from "./script.ts";
 
 /** Variables with those that `frame` has settled, or why it is not what was expected. */
 export function match(
@@ -93,4 +93,28 @@ function wrongBody(
 
 function parsed(body: Uint8Array): Json {
   return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));
+}
+
+/** What a settlement lacks of the one that is wanted; undefined if it is as wanted. */
+export function wrongSettlement(got: Settlement, { result, items, error }: Settlement): string | undefined {
+  if (items !== undefined && !same(got.items as Json, items as Json)) {
+    return `the items ${JSON.stringify(items)}`;
+  }
+  if (error === undefined) {
+    if (got.error !== undefined) return "no error";
+    return result === undefined || same(got.result, result)
+      ? undefined
+      : `the result ${JSON.stringify(result)}`;
+  }
+  const { code = [], message, details, notStarted } = error;
+  const codes = [code].flat();
+  if (got.error === undefined || codes.length > 0 && !codes.includes(String(got.error.code))) {
+    return `an error ${codes.join(" or ")}`;
+  }
+  if (message !== undefined && got.error.message !== message) return `the message "${message}"`;
+  if (details !== undefined && !same(got.error.details, details)) {
+    return `the details ${JSON.stringify(details)}`;
+  }
+  if (notStarted !== undefined && got.error.notStarted !== notStarted) return `notStarted ${notStarted}`;
+  return undefined;
 }

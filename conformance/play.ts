@@ -4,7 +4,7 @@
 import { encode, type Json } from "./cbor.ts";
 import { type Frame, framed, shown, writeHeader } from "./header.ts";
 import { checkAnswer, checkOption, checkRefusal, isCode, type Line, parseLine } from "./lines.ts";
-import { match } from "./match.ts";
+import { match, wrongSettlement } from "./match.ts";
 import {
   type Conversation,
   filled,
@@ -12,7 +12,6 @@ import {
   type Pattern,
   repeated,
   type Role,
-  same,
   type Settlement,
   type Step,
 } from "./script.ts";
@@ -377,27 +376,4 @@ class Player implements Findings {
       throw new Failure(`${name} was settled with ${JSON.stringify(got)}, expected ${wrong}`);
     }
   }
-}
-
-function wrongSettlement(got: Settlement, { result, items, error }: Settlement): string | undefined {
-  if (items !== undefined && !same(got.items as Json, items as Json)) {
-    return `the items ${JSON.stringify(items)}`;
-  }
-  if (error === undefined) {
-    if (got.error !== undefined) return "no error";
-    return result === undefined || same(got.result, result)
-      ? undefined
-      : `the result ${JSON.stringify(result)}`;
-  }
-  const { code = [], message, details, notStarted } = error;
-  const codes = [code].flat();
-  if (got.error === undefined || codes.length > 0 && !codes.includes(String(got.error.code))) {
-    return `an error ${codes.join(" or ")}`;
-  }
-  if (message !== undefined && got.error.message !== message) return `the message "${message}"`;
-  if (details !== undefined && !same(got.error.details, details)) {
-    return `the details ${JSON.stringify(details)}`;
-  }
-  if (notStarted !== undefined && got.error.notStarted !== notStarted) return `notStarted ${notStarted}`;
-  return undefined;
 }

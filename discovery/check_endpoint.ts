@@ -1,6 +1,7 @@
 // Validates endpoints from outside: arguments, entries of a registry's answer, registrations. The result is within limits,
 // copied and frozen. The same limits apply wherever endpoints are accepted.
 
+import { misleads } from "../call/one_line.ts";
 import { type Endpoint, parseAddress } from "./endpoint.ts";
 
 const MAX_ADDRESS_CHARS = 256;
@@ -23,9 +24,6 @@ export const ENDPOINT_LIMITS: EndpointLimits = Object.freeze({
   maxNameLength: 128,
   maxMetadataBytes: 4096,
 });
-
-/** Names appear in headers, logs and pages, so characters that could disguise them are rejected. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 /**
  * Validates an endpoint.
@@ -106,7 +104,8 @@ function checkText(must: string, what: string, text: unknown, { maxNameLength }:
   if (text.length > maxNameLength) {
     throw new RangeError(`Cannot use endpoint: ${what} is longer than ${maxNameLength} characters`);
   }
-  if (UNPRINTABLE.test(text)) {
+  // Names appear in headers, logs and pages, so characters that could disguise them are rejected.
+  if (misleads(text)) {
     throw new TypeError(`Cannot use endpoint: ${what} contains control or invisible characters`);
   }
   return text;

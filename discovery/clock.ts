@@ -48,16 +48,28 @@ export function sleep(clock: Clock, delay: number, signal: AbortSignal): Promise
  * @param name The name of the option, for the message
  * @param value The value of the option
  * @param min The minimum, in ms
+ * @param or An alternative to a duration, for the message
  * @returns The value
  * @throws {TypeError} If it is not a number
  * @throws {RangeError} If it is below `min`, or exceeds the maximum delay of a timer
  */
-export function checkDuration(name: string, value: unknown, min = 1): number {
+export function checkDuration(name: string, value: unknown, min = 1, or = ""): number {
   if (typeof value !== "number") {
     throw new TypeError(`Cannot use ${name} ${shownOption(value)}: expected a number of ms`);
   }
   if (!(value >= min && value <= MAX_DELAY)) {
-    throw new RangeError(`Cannot use ${name} ${value}: expected ${min} to ${MAX_DELAY} ms`);
+    throw new RangeError(`Cannot use ${name} ${value}: expected ${min} to ${MAX_DELAY} ms${or}`);
   }
   return value;
+}
+
+/**
+ * Checks the option `ttl`, which may be Infinity.
+ *
+ * @returns How registries are told: 0 stands for Infinity
+ * @throws {TypeError} If it is no number
+ * @throws {RangeError} If it is out of its range
+ */
+export function checkTtl(ttl: unknown): number {
+  return ttl === Infinity ? 0 : checkDuration("ttl", ttl, 1, ", or Infinity for no limit");
 }

@@ -1,6 +1,8 @@
 // Endpoints, which are servers as clients know them: an address and optional details. Also parses and formats addresses. Used by
 // discovery, transports, server, client and registry.
 
+import { misleads } from "../call/one_line.ts";
+
 /** A server that calls can be sent to. */
 export interface Endpoint {
   /** The address that it listens on, as `protocol@host:port`, such as `tcp@10.0.0.7:9999`. Identifies the endpoint. */
@@ -69,8 +71,6 @@ const QUOTED_CHARS = 64;
 /** Maximum path length in Linux's `sockaddr_un`, without the terminating NUL. */
 const UNIX_PATH_BYTES = 107;
 
-/** Controls, invisible characters and lone surrogates, and the comma, which separates addresses in a list. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp},]/u;
 const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+)):([0-9]+)(\/.*)?$/;
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/;
 /** Characters of a URL's path, without query, fragment and comma. */
@@ -102,7 +102,10 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
   const at = text.indexOf("@");
   if (/^https?:\/\//.test(text)) fail(text, `${EXAMPLE}; the URL of a registry is for RegistryDiscovery`);
   if (at < 1) fail(text, EXAMPLE);
-  if (UNPRINTABLE.test(text)) fail(text, "it contains a comma, a control or an invisible character");
+  // The comma is what separates addresses in a list.
+  if (text.includes(",") || misleads(text)) {
+    fail(text, "it contains a comma, a control or an invisible character");
+  }
   const transport = text.slice(0, at);
   const rest = text.slice(at + 1);
   switch (transport) {

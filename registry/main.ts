@@ -4,7 +4,7 @@ import { parseArgs } from "@std/cli";
 import { isLoopback } from "../transport/secure.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
-import { type HttpServing, serveHttp } from "./serve.ts";
+import { type HttpServer, serveHttp } from "./serve.ts";
 
 const USAGE = `Serve a registry of RPC servers over HTTP, at /_rpc_/registry, with a page at /
 
@@ -12,7 +12,7 @@ Usage: deno task registry [options]
 
   --port PORT      Port to listen on, 0 for any free one (9999)
   --host HOST      Address to listen on (127.0.0.1: this machine only; 0.0.0.0 for all)
-  --ttl MS         How long a server stays listed after its last heartbeat, 0 for ever (10000)
+  --ttl MS         How long a server stays listed after its last heartbeat, or none (10000)
   --store STORE    Where the list is kept: memory, or etcd@http://127.0.0.1:2379 to share it with
                    other registries; the members of a cluster are separated by commas (memory)
   --protect-reads  Ask for the token to read the list, too
@@ -48,17 +48,18 @@ function readFlags(args: readonly string[]): Flags {
   return {
     port: readNumber("port", flags.port, 65535),
     host: flags.host,
-    ttl: readNumber("ttl", flags.ttl, 3_600_000),
+    ttl: flags.ttl === "none" ? Infinity : readNumber("ttl", flags.ttl, 3_600_000, 1),
     store: flags.store,
     protectReads: flags["protect-reads"],
     help: flags.help,
   };
 }
 
-function readNumber(name: string, text: string, max: number): number {
+function readNumber(name: string, text: string, max: number, min = 0): number {
   const value = Number(text);
-  if (/^[0-9]{1,9}$/.test(text) && value <= max) return value;
-  throw new Error(`--${name} needs a whole number from 0 to ${max}, not ${JSON.stringify(text)}`);
+  if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value;
+  const none = min > 0 ? ", or none" : "";
+  throw new Error(`--${name} needs a whole number from ${min} to ${max}${none}, not ${JSON.stringify(text)}`);
 }
 
 /** Opens what --store names. Undefined is the registry's own, in memory. */
@@ -112,7 +113,7 @@ function exit(code: number, message: string): never {
   Deno.exit(code);
 }
 
-function listen(registry: Registry, { host, port, ttl }: Flags): HttpServing {
+function listen(registry: Registry, { host, port, ttl }: Flags): HttpServer {
   try {
     const log = (message: string) => printError(`registry: ${message}`);
     const server = serveHttp({ hostname: host, port, log }, registry.fetch);

@@ -29,8 +29,9 @@ export type { Fetch, RegistryUrl } from "../discovery/registry_request.ts";
 export { announce, type AnnounceOptions, type Registration, type Shutdownable } from "./announce.ts";
 export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
-export { Registry, type RegistryOptions } from "./registry.ts";
-export { type HttpServing, serveHttp, type ServeHttpOptions } from "./serve.ts";
+export { Registry } from "./registry.ts";
+export type { RegistryOptions } from "./registry_options.ts";
+export { type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
 export type { StoreLimits } from "./lease_table.ts";
 export type {
   Grant,

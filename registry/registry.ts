@@ -1,16 +1,14 @@
 // The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
 // Deno.serve by users and by main.ts.
 
-import { safeLog } from "../call/log.ts";
-import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
-import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
-import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { EndpointLimits } from "../discovery/check_endpoint.ts";
+import type { Clock } from "../discovery/clock.ts";
 import { SHOWN_HEADERS } from "../monitoring/html_page.ts";
 import { METRICS_TYPE } from "../monitoring/metrics_text.ts";
 import { askerOf, type FetchInfo, UnreadResponses } from "../transport/unread_responses.ts";
 import { requestUrl } from "../transport/request_url.ts";
-import { checkTokens, refuseForeignPage, TokenGuard } from "./guard.ts";
+import { refuseForeignPage, type TokenGuard } from "./guard.ts";
 import { EncodedLists } from "./encoded_lists.ts";
 import {
   answerJson,
@@ -22,86 +20,11 @@ import {
   readJson,
 } from "./json_response.ts";
 import { Listing } from "./listing.ts";
-import { MemoryStore } from "./memory_store.ts";
 import { count, listMetrics, otherMetrics, requestLabels } from "./registry_metrics.ts";
-import { answerPage } from "./registry_page.ts";
+import { type RegistryOptions, registrySettings } from "./registry_options.ts";
 import { checkInstance, readIncarnation, readRevision, readState, readTarget } from "./read_request.ts";
 import type { Lease, RegistryStore } from "./store.ts";
 import { WatchStreams } from "./watch_streams.ts";
-
-/** Options of {@linkcode Registry}. */
-export interface RegistryOptions {
-  /**
-   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it asks for
-   * another time. 0 means until it is taken off.
-   *
-   * @default {10_000}
-   */
-  ttl?: number;
-  /**
-   * The longest time that a server may ask for, in ms; one that asks for more gets this. Asking for 0, until it
-   * is taken off, is always possible, for servers that cannot send heartbeats.
-   *
-   * @default {3_600_000}
-   */
-  maxTtl?: number;
-  /** Where leases are kept. A {@linkcode MemoryStore} of its own by default. */
-  store?: RegistryStore;
-  /**
-   * Who changes the list must show this, as `Authorization: Bearer TOKEN`. Visible ASCII characters. Of several each one
-   * is valid, so that a token can be replaced while servers still use the one before. Left out, everybody may who can
-   * reach the registry.
-   */
-  token?: string | readonly string[];
-  /**
-   * Whether the token is needed to read the list and `/metrics` too.
-   *
-   * @default {false}
-   */
-  protectReads?: boolean;
-  /**
-   * How many services one server may have, 0 to 64.
-   *
-   * @default {64}
-   */
-  maxServicesPerInstance?: number;
-  /**
-   * How many characters the name of a service or a version may have, 1 to 128.
-   *
-   * @default {128}
-   */
-  maxNameLength?: number;
-  /**
-   * How many bytes the metadata of one server may have, names and values together, 0 to 4096.
-   *
-   * @default {4_096}
-   */
-  maxMetadataBytes?: number;
-  /**
-   * How many may watch at the same time, 1 or more.
-   *
-   * @default {10_000}
-   */
-  maxWatchers?: number;
-  /** Told of what goes wrong inside. Nothing is logged by default. */
-  log?: (message: string) => void;
-  /** The time, for tests. The system's monotonic clock by default. */
-  clock?: Clock;
-}
-
-const NAMES: Names<RegistryOptions> = {
-  ttl: true,
-  maxTtl: true,
-  store: true,
-  token: true,
-  protectReads: true,
-  maxServicesPerInstance: true,
-  maxNameLength: true,
-  maxMetadataBytes: true,
-  maxWatchers: true,
-  log: true,
-  clock: true,
-};
 
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
@@ -186,25 +109,18 @@ export class Registry {
    * @throws {RangeError} If a number is out of its range
    */
   constructor(options: RegistryOptions = {}) {
-    checkOptions("create registry", options, NAMES);
-    this.#maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
-    this.#ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, this.#maxTtl), 0);
-    if (this.#ttl > this.#maxTtl) {
-      throw new RangeError(`Cannot use ttl of ${this.#ttl}: expected at most maxTtl, ${this.#maxTtl} ms`);
-    }
-    this.#limits = checkLimits(options);
-    this.#guard = options.token === undefined ? undefined : new TokenGuard(checkTokens(options.token));
-    this.#protectReads = options.protectReads ?? false;
-    if (this.#protectReads && this.#guard === undefined) {
-      throw new TypeError("Cannot use protectReads without a token");
-    }
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.#store = options.store ?? new MemoryStore({ clock: this.#clock });
-    const maxWatchers = checkWhole("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER);
+    const settings = registrySettings(options);
+    this.#maxTtl = settings.maxTtl;
+    this.#ttl = settings.ttl;
+    this.#limits = settings.limits;
+    this.#guard = settings.guard;
+    this.#protectReads = settings.protectReads;
+    this.#clock = settings.clock;
+    this.#store = settings.store;
     this.#unread = new UnreadResponses(this.#clock);
     this.#lists = new EncodedLists(this.#clock);
-    this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
-    this.#log = safeLog(options.log);
+    this.#streams = new WatchStreams(settings.maxWatchers, this.#clock, this.#unread);
+    this.#log = settings.log;
   }
 
   /**
@@ -251,7 +167,7 @@ export class Registry {
         return this.#routeMethod(request, url, info);
       case "/":
         refuseMethod(request, "GET, HEAD");
-        return answerPage();
+        return import("./registry_page.ts").then(({ answerPage }) => answerPage());
       case "/metrics":
         refuseMethod(request, "GET, HEAD");
         return this.#metrics(request, info);
@@ -382,23 +298,4 @@ function toAnswer(
 ): Record<string, unknown> {
   const answer = { address: instance.address, ttl, age: Math.round(age) };
   return asked === undefined ? answer : { ...answer, incarnation, state };
-}
-
-function checkLimits(options: RegistryOptions): EndpointLimits {
-  const { maxServices, maxNameLength, maxMetadataBytes } = ENDPOINT_LIMITS;
-  const names = options.maxNameLength ?? maxNameLength;
-  const services = options.maxServicesPerInstance ?? maxServices;
-  const metadata = options.maxMetadataBytes ?? maxMetadataBytes;
-  return {
-    maxServices: checkWhole("maxServicesPerInstance", services, 0, maxServices),
-    maxNameLength: checkWhole("maxNameLength", names, 1, maxNameLength),
-    maxMetadataBytes: checkWhole("maxMetadataBytes", metadata, 0, maxMetadataBytes),
-  };
-}
-
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw new RangeError(
-    `Cannot use ${name} ${shownOption(value)}: expected a whole number from ${min} to ${max}`,
-  );
 }

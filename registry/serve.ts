@@ -24,7 +24,7 @@ export interface ServeHttpOptions {
 }
 
 /** An HTTP server that listens until it is shut down. */
-export interface HttpServing extends AsyncDisposable {
+export interface HttpServer extends AsyncDisposable {
   /** Where it listens, with the port that was chosen. */
   readonly addr: Deno.NetAddr;
   /** Accepts nothing more, and resolves when the requests under way are answered. */
@@ -51,7 +51,7 @@ export interface HttpServing extends AsyncDisposable {
  * @returns The server
  * @throws {Error} If the address is taken, or not allowed
  */
-export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServing {
+export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServer {
   const { hostname = "127.0.0.1", port, signal } = options;
   const log = safeLog(options.log);
   const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);

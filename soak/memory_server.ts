@@ -23,8 +23,8 @@ const HOUR = 3_600_000;
 const server = new Server({
   frameTimeout: HOUR,
   writeTimeout: HOUR,
-  heartbeatInterval: 0,
-  maxQueueTime: 0,
+  heartbeatInterval: false,
+  maxQueueTime: Infinity,
   tls: transport === "tls" ? { cert: await pem("server.pem"), key: await pem("server.key") } : undefined,
 });
 server.register("Hold", {

@@ -1,7 +1,7 @@
 // The path from one host to another, in one direction: its conditions, and whether it is stalled.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { checkDraw, type Draw, draw } from "./seeded_random.ts";
+import { checkDraw, draw, type RandomValue } from "./seeded_random.ts";
 import type { Trace } from "./trace.ts";
 
 /** Conditions of the path from one host to another. Times are rounded up to whole ms. */
@@ -11,13 +11,13 @@ export interface Conditions {
    *
    * @default {0}
    */
-  delay?: Draw;
+  delay?: RandomValue;
   /**
    * Time to open a connection in ms, from 0. With a range, a later dial may complete first.
    *
    * @default {the delay there and the delay back}
    */
-  connectDelay?: Draw;
+  connectDelay?: RandomValue;
   /**
    * Bandwidth of each connection in this direction in bytes per second, greater than 0.
    *
@@ -29,7 +29,7 @@ export interface Conditions {
    *
    * @default {Infinity}
    */
-  chunk?: Draw;
+  chunk?: RandomValue;
   /**
    * Maximum number of bytes of each connection that are written and not yet read, from 1. Writes beyond it wait.
    *

@@ -3,7 +3,7 @@
 import type { Replacement } from "./globals.ts";
 
 /** A number, a random number between two bounds, or a function that computes one from a source of random numbers. */
-export type Draw =
+export type RandomValue =
   | number
   | readonly [min: number, max: number]
   | ((random: () => number) => number);
@@ -52,21 +52,21 @@ export function seededCrypto(random: () => number): Replacement[] {
 }
 
 /** Draws a number. */
-export function draw(from: Draw, random: () => number): number {
+export function draw(from: RandomValue, random: () => number): number {
   if (typeof from === "number") return from;
   if (typeof from === "function") return from(random);
   return from[0] + (from[1] - from[0]) * random();
 }
 
 /**
- * Validates a {@linkcode Draw}. The result of a function is validated at each draw.
+ * Validates a {@linkcode RandomValue}. The result of a function is validated at each draw.
  *
  * @param name The name of the option, for the message
  * @param min The minimum
  * @throws {TypeError} If it is not a number, two bounds or a function
  * @throws {RangeError} If a bound is below `min`, or the bounds are in the wrong order
  */
-export function checkDraw(name: string, value: Draw, min: number): Draw {
+export function checkDraw(name: string, value: RandomValue, min: number): RandomValue {
   if (typeof value === "function") {
     return (random) => {
       const drawn = value(random);

@@ -3,7 +3,7 @@
 // are handed to a fetch handler, one a connection.
 
 import { RpcError } from "../call/error.ts";
-import { ANSWER_STARTS, gotInstead } from "./wrong_protocol.ts";
+import { gotInstead, mayStartAnswer } from "./wrong_protocol.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 import { requestUrl } from "./request_url.ts";
@@ -12,15 +12,6 @@ import { requestUrl } from "./request_url.ts";
 export const RPC_PATH = "/_rpc_";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
-/**
- * What a head may begin with: text, but not the brace of an option, whose sender waits for an answer and not for an
- * empty line.
- */
-const HEAD_STARTS: ReadonlySet<number> = new Set(
-  Array.from({ length: 0x7f }, (_, byte) => byte).filter((byte) =>
-    byte === 0x0d || byte === 0x0a || byte >= 0x20 && byte !== 0x7b
-  ),
-);
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
 /** Whom a request is for that does not say so: a name that is nobody's, by RFC 6761 section 6.4. */
 const NOBODY = "unknown.invalid";
@@ -60,7 +51,7 @@ export async function acceptHttp(
 ): Promise<"rpc" | "answered" | "refused" | "gone"> {
   let head: Head;
   try {
-    const lines = await readHead(reader, HEAD_STARTS);
+    const lines = await readHead(reader, mayStartHead);
     if (lines === null) return "gone";
     head = parseHead(lines);
   } catch (error) {
@@ -93,7 +84,7 @@ export async function requestHttp(conn: Conn, reader: LineReader, path: string, 
   await writeAll(conn, encoder.encode(`CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`));
   let status = "";
   try {
-    status = (await readHead(reader, ANSWER_STARTS))?.[0] ?? "nothing";
+    status = (await readHead(reader, mayStartAnswer))?.[0] ?? "nothing";
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     const got = gotInstead(reader.rest());
@@ -150,12 +141,12 @@ async function handle(
 }
 
 /** The lines of a head up to the empty one; null if the peer went away without a word. */
-async function readHead(reader: LineReader, starts: ReadonlySet<number>): Promise<string[] | null> {
+async function readHead(reader: LineReader, mayStart: (byte: number) => boolean): Promise<string[] | null> {
   const lines: string[] = [];
   for (let left = MAX_HEAD_BYTES;;) {
     let line: Uint8Array | null;
     try {
-      line = await reader.line(left, lines.length === 0 ? starts : undefined);
+      line = await reader.line(left, lines.length === 0 ? mayStart : undefined);
     } catch (error) {
       if (error instanceof SyntaxError) throw new HttpError(400, "Expected an HTTP/1 request for a path");
       if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
@@ -219,4 +210,12 @@ async function respond(conn: Conn, response: Response, headOnly = false): Promis
   } finally {
     if (!(body instanceof Uint8Array) && !body?.locked) await body?.cancel();
   }
+}
+
+/**
+ * Whether a head may begin with this byte: with text, but not with the brace of an option, whose sender waits for an answer
+ * and not for an empty line.
+ */
+function mayStartHead(byte: number): boolean {
+  return byte === 0x0d || byte === 0x0a || byte >= 0x20 && byte < 0x7f && byte !== 0x7b;
 }

@@ -19,16 +19,17 @@ export class LineReader {
    * Reads up to and including an LF.
    *
    * @param limit Maximum number of bytes, including the LF
-   * @param starts Accepted first bytes. Any other ends the wait, since a peer that speaks another protocol may never send an LF
+   * @param mayStart Whether a first byte is accepted. Any other ends the wait, since a peer that speaks another protocol may
+   *   never send an LF
    * @returns The bytes, including the LF; null if the stream ended before the first byte
    * @throws {SyntaxError} If the first byte is not accepted
    * @throws {RangeError} If there is no LF within the limit
    * @throws {Error} If the stream ends in the middle of a line, or the connection is lost
    */
-  async line(limit: number, starts?: ReadonlySet<number>): Promise<Uint8Array<ArrayBuffer> | null> {
+  async line(limit: number, mayStart?: (byte: number) => boolean): Promise<Uint8Array<ArrayBuffer> | null> {
     for (let from = 0;;) {
       const buffered = this.#buffered;
-      if (buffered.length > 0 && starts?.has(buffered[0]!) === false) {
+      if (buffered.length > 0 && mayStart?.(buffered[0]!) === false) {
         throw new SyntaxError("Unexpected first byte");
       }
       const end = buffered.indexOf(LF, from) + 1;

@@ -84,6 +84,10 @@ class SocketListener<S extends Deno.Conn> implements Listener {
         return this.#wrap(await this.#listener.accept());
       } catch (error) {
         if (this.#stop.signal.aborted || error instanceof Deno.errors.BadResource) break;
+        // The client reset the connection before it was accepted, which must not delay the next one.
+        if (error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted) {
+          continue;
+        }
         this.#onAcceptError(error as Error, pause === ACCEPT_PAUSE[0]);
         await sleep(SYSTEM_CLOCK, pause, this.#stop.signal);
         pause = Math.min(pause * 2, ACCEPT_PAUSE[1]);

@@ -1,18 +1,16 @@
 // Detects by its first bytes that a peer speaks another protocol (TLS and plain TCP, HTTP and RPC are often confused), and advises
 // what to do. Used in messages of handshakes, http.ts and dial.ts.
 
-/** TLS record types that can come first: alert and handshake (RFC 8446 section 5.1). */
-const TLS_RECORDS: ReadonlySet<number> = new Set([0x15, 0x16]);
 const HTTP = /^(?:HTTP\/|(?:CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PRI|PUT) )/;
 
-/** Valid first bytes of an answer: all but those of TLS records, which have no line end to wait for. */
-export const ANSWER_STARTS: ReadonlySet<number> = new Set(
-  Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !TLS_RECORDS.has(byte)),
-);
+/** Whether an answer may begin with this byte: not with a TLS record, which has no line end to wait for. */
+export function mayStartAnswer(byte: number): boolean {
+  return !isTlsRecord(byte);
+}
 
 /** The detected protocol of unexpected bytes: ", got TLS", ", got HTTP", or an empty string. */
 export function gotInstead(bytes: Uint8Array): string {
-  if (TLS_RECORDS.has(bytes[0] ?? 0)) return ", got TLS";
+  if (isTlsRecord(bytes[0])) return ", got TLS";
   return HTTP.test(new TextDecoder("latin1").decode(bytes.subarray(0, 16))) ? ", got HTTP" : "";
 }
 
@@ -42,4 +40,9 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
 export function advised(message: string): string {
   const [, advice] = ADVICE.find(([pattern]) => pattern.test(message)) ?? [];
   return advice === undefined ? message : `${message}; ${advice}`;
+}
+
+/** Whether a record of TLS begins with this byte, one that begins a handshake or refuses it (RFC 8446 section 5.1). */
+function isTlsRecord(byte: number | undefined): boolean {
+  return byte === 0x15 || byte === 0x16;
 }

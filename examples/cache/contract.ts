@@ -1,6 +1,7 @@
 // What peers ask of each other, and what may be a key: the same for keys that come over HTTP.
 
-import { type Contract, type ContractMethod, defineService, method, RpcError } from "@troodon/rpc";
+import { type Contract, defineService, method, RpcError } from "@troodon/rpc";
+import type { ContractMethod } from "@troodon/rpc/server";
 
 /** A cached value. It is shared by everyone who asks for it, so nobody changes it. */
 export type Value = Uint8Array<ArrayBuffer>;

@@ -1,7 +1,8 @@
 // The crawl: takes what workers bring, hands pages to the saver and links to the scheduler, and counts. It fetches
 // nothing itself.
 
-import { type Client, type Clock, type Discovery, RpcError } from "@troodon/rpc";
+import { type Client, type Discovery, RpcError } from "@troodon/rpc";
+import type { Clock } from "@troodon/rpc/registry";
 import { isWhole, ItemSaver, MAX_RETRY_AFTER, type PageResult } from "./contract.ts";
 import { pause } from "./program.ts";
 import { DISALLOW_ALL, parseRobots } from "./robots.ts";

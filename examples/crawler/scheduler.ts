@@ -1,7 +1,7 @@
 // What is to be fetched next: a queue of requests for each site meets a queue of ready workers. Knows which URLs were
 // seen, when a site may be asked again, and what its robots.txt allows. No I/O; time is a Clock.
 
-import type { Clock } from "@troodon/rpc";
+import type { Clock } from "@troodon/rpc/registry";
 import type { Robots } from "./robots.ts";
 import { pathOf } from "./url.ts";
 

@@ -1,7 +1,8 @@
 // What can be said on the command line, and what kind of node it asks for.
 
 import { parseArgs } from "@std/cli";
-import { parseAddress, RegistryDiscovery } from "@troodon/rpc";
+import { RegistryDiscovery } from "@troodon/rpc";
+import { parseAddress } from "@troodon/rpc/discovery";
 
 /** What `--help` prints. */
 export const USAGE = `Shorten URLs: a master that keeps them in a file, and replicas that ask it by RPC

@@ -5,14 +5,14 @@ import { announce, oneOfTokens, Registry, requireToken, RpcError, Server } from 
 import { OutputClosed } from "../../cli/main.ts";
 import { Cli, cli, type CliOptions } from "../support/cli_shell.ts";
 import { CliServer, Typed } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** Calls a method of a server. */
 function callOf({ hostAndPort }: CliServer) {
   return (args: string[], options?: CliOptions) => cli(["call", hostAndPort, ...args], options);
 }
 
-Deno.test("cli call: a value there, a value back, as one line", async () => {
+Deno.test("cli call: sends one value and prints the reply in one line", async () => {
   await using server = await CliServer.open();
   const call = callOf(server);
   assertEquals(await call(["Numbers.root", "16"]), { code: 0, out: "4\n", err: "" });
@@ -55,7 +55,7 @@ Deno.test("cli call: a line that is no JSON ends the call and the program with 2
   assertStringIncludes(err, "\n  [2,\n     ^\n");
 });
 
-Deno.test("cli call: the input is left when the call is over before it", async () => {
+Deno.test("cli call: stops reading the input when the call ends first", async () => {
   await using server = await CliServer.open();
   const typed = new Typed();
   const run = new Cli(["call", server.address, "Numbers.root", "-"], { stdin: typed.stdin });
@@ -64,7 +64,7 @@ Deno.test("cli call: the input is left when the call is over before it", async (
   assertEquals(typed.left, true);
 });
 
-Deno.test("cli call: metadata and the token go along", async () => {
+Deno.test("cli call: sends metadata and the token", async () => {
   await using server = await CliServer.open({ authenticate: oneOfTokens(["secret"]) });
   const call = callOf(server);
   const flags = ["--metadata", "tenant=a=b", "--metadata=zone="];
@@ -79,14 +79,14 @@ Deno.test("cli call: metadata and the token go along", async () => {
   assertEquals(refused.err.includes("wrong"), false);
 });
 
-Deno.test("cli call: a token is not shown to other machines in the clear", async () => {
+Deno.test("cli call: a token is not sent unencrypted to other machines", async () => {
   const { code, err } = await cli(["call", "tcp@192.0.2.1:9", "A.b", "--token", "secret"]);
   assertEquals(code, 1);
   assertStringIncludes(err, "others could read the connection");
   assertStringIncludes(err, "Here that is --insecure");
 });
 
-Deno.test("cli call: over TLS, with whom to trust, whom to show and what name to expect", async () => {
+Deno.test("cli call: over TLS, with options for trust, client certificate and server name", async () => {
   const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
   const tls = { cert: pem("server.pem"), key: pem("server.key"), clientCaCerts: [pem("client_ca.pem")] };
   await using server = new Server({ tls }).register("S", { ok: () => "ok" });
@@ -154,7 +154,7 @@ Deno.test("cli call: a method that is unknown is answered with those that there 
   assertEquals(err, 'rpc: unimplemented: Service "Numbers" has no method "rot"\n');
 });
 
-Deno.test("cli call: the token is needed to be told what there is, too", async () => {
+Deno.test("cli call: the list of methods also requires the token", async () => {
   await using server = await CliServer.open();
   server.server.use(requireToken(oneOfTokens(["secret"])));
   const call = callOf(server);
@@ -164,7 +164,7 @@ Deno.test("cli call: the token is needed to be told what there is, too", async (
   assertStringIncludes((await call(["Numbers.rot", "--token=secret"])).err, "Did you mean Numbers.root?");
 });
 
-Deno.test("cli call: a server that is not there, with what was tried", async () => {
+Deno.test("cli call: an unreachable server is reported with the address that was tried", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();
@@ -209,7 +209,7 @@ Deno.test("cli call: metadata that cannot be sent are a wrong command line", asy
   assertStringIncludes(err, 'Cannot use metadata name "a b"');
 });
 
-Deno.test("cli call: Ctrl-C cancels the call, whose handler is told, and ends with 130", async () => {
+Deno.test("cli call: Ctrl-C cancels the call, aborts its handler, and exits with 130", async () => {
   await using server = await CliServer.open();
   for (const method of ["Slow.wait", "Slow.count"]) {
     const before = server.patient.reasons.length;
@@ -231,7 +231,7 @@ Deno.test("cli call: Ctrl-C while it waits for input, and while it connects", as
   reading.interrupt();
   assertEquals([await reading.done, reading.err, typed.left], [130, "", true]);
 
-  // Somebody who accepts, and says nothing.
+  // A server that accepts, and says nothing.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const connecting = new Cli(["call", `127.0.0.1:${silent.addr.port}`, "A.b", "--timeout", "500"]);
   using conn = await silent.accept();
@@ -241,7 +241,7 @@ Deno.test("cli call: Ctrl-C while it waits for input, and while it connects", as
   while (await conn.read(new Uint8Array(1024)) !== null);
 });
 
-Deno.test("cli call: an output that nobody reads any more cancels the call", async () => {
+Deno.test("cli call: a closed output cancels the call", async () => {
   await using server = await CliServer.open();
   const printed = () => {
     throw new OutputClosed("closed");
@@ -250,7 +250,7 @@ Deno.test("cli call: an output that nobody reads any more cancels the call", asy
   await until(() => server.patient.reasons.length === 1, "the handler to be aborted");
 });
 
-Deno.test("cli call: through a registry, to whoever offers the service, or says nothing of what it offers", async () => {
+Deno.test("cli call: through a registry, to a server that offers the service or does not list its services", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -269,7 +269,7 @@ Deno.test("cli call: through a registry, to whoever offers the service, or says 
   assertEquals((await cli(["call", url, "Echo.echo", "1"])).out, "1\n");
 });
 
-Deno.test("cli call: a registry that is away, or wants its token", async () => {
+Deno.test("cli call: a registry that is unreachable, or requires its token", async () => {
   await using registry = new Registry({ token: "reading", protectReads: true });
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -283,7 +283,7 @@ Deno.test("cli call: a registry that is away, or wants its token", async () => {
   assertStringIncludes(away.err, `rpc: unavailable: Cannot reach registry at ${url}`);
 });
 
-Deno.test("cli call: what a failure asks for here is said below it", async () => {
+Deno.test("cli call: a failure is followed by a hint at the flag that helps", async () => {
   await using server = await CliServer.open();
   const call = callOf(server);
   await using plain = new Server().register("Faulty", {

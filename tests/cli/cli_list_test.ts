@@ -47,7 +47,7 @@ Deno.test("cli list: as JSON", async () => {
   assertEquals(methods[1], { method: "Numbers.now", kind: "call", idempotent: true });
 });
 
-Deno.test("cli list: of a registry, every server; what cannot be reached does not hide the rest", async () => {
+Deno.test("cli list: lists every server of a registry, though some cannot be reached", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -74,7 +74,7 @@ Deno.test("cli list: of a registry, every server; what cannot be reached does no
   assertEquals(lines.map(({ services, error }) => services?.length ?? error.code).sort(), [3, "unavailable"]);
 });
 
-Deno.test("cli list, describe: a server that does not tell, and says why that may be", async () => {
+Deno.test("cli list, describe: a server without reflection is reported, with the likely reason", async () => {
   await using server = await CliServer.open({ reflection: false });
   for (
     const args of [["list", server.address], ["describe", server.address, "Echo"], ["top", server.address]]
@@ -114,7 +114,7 @@ Deno.test("cli describe: a service or a method, with what is checked by whom", a
   assertEquals(other.out, "Other.set  unary\n  arguments: checked by valibot\n");
 });
 
-Deno.test("cli describe: of a registry, whoever knows the name, though another is away", async () => {
+Deno.test("cli describe: finds a server of a registry that knows the name, though another is away", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -127,7 +127,7 @@ Deno.test("cli describe: of a registry, whoever knows the name, though another i
   assertStringIncludes(unknown.err, "rpc: not_found: ");
 });
 
-Deno.test("cli list, describe, top: what is no answer is said to be none, and steers no terminal", async () => {
+Deno.test("cli list, describe, top: an invalid answer is reported as such, and cannot control the terminal", async () => {
   let lie: unknown;
   await using server = new Server().use(async (call, next) => {
     return call.method.startsWith("rpc.") ? { value: lie, metadata: new Map() } : await next(call);

@@ -4,9 +4,9 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { announce, oneOfTokens, Registry, RpcError, Server } from "../../mod.ts";
 import { Cli, cli } from "../support/cli_shell.ts";
 import { CliServer } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
-Deno.test("cli ping: a connection and a round trip each, of any server, reflection or not", async () => {
+Deno.test("cli ping: makes a connection and a round trip each time, with or without reflection", async () => {
   for (const reflection of [true, false]) {
     await using server = await CliServer.open({ reflection });
     const { code, out, err } = await cli(["ping", server.hostAndPort, "--count", "3", "--interval", "10"]);
@@ -33,7 +33,7 @@ Deno.test("cli ping: a connection and a round trip each, of any server, reflecti
   }
 });
 
-Deno.test("cli ping: whoever does not answer is told so, and the code is 1", async () => {
+Deno.test("cli ping: a server that does not answer is reported, and the exit code is 1", async () => {
   await using server = await CliServer.open({ authenticate: oneOfTokens(["secret"]) });
   const refused = await cli(["ping", server.address, "--count=1"]);
   assertEquals(refused.code, 1);
@@ -55,7 +55,7 @@ Deno.test("cli ping: all servers of a registry, and Ctrl-C with the sum", async 
   const all = await cli(["ping", url, "--count", "1", "--json"]);
   const addresses = all.out.trimEnd().split("\n").map((line) => JSON.parse(line).address);
   assertEquals(addresses.sort(), [one.address, two.address].sort());
-  const run = new Cli(["ping", url, "--count", "0", "--service", "B", "--interval", "1h"]);
+  const run = new Cli(["ping", url, "--count", "none", "--service", "B", "--interval", "1h"]);
   await until(() => run.out.includes("round trip"), "the first ping");
   run.interrupt();
   assertEquals([await run.done, run.err], [130, ""]);
@@ -105,7 +105,7 @@ Deno.test("cli bench: errors by code, with the first message of each", async () 
   assertMatch(out, /\nresource_exhausted: \d+, such as: Too many, 2\n$/);
 });
 
-Deno.test("cli bench: if no call goes well the code is 1, and a method that streams is told at once", async () => {
+Deno.test("cli bench: the exit code is 1 if no call succeeds, and a streaming method is refused at once", async () => {
   await using server = await CliServer.open();
   const failing = await cli(["bench", server.address, "Numbers.root", "-1", "--duration", "50"]);
   assertEquals(failing.code, 1);
@@ -122,7 +122,7 @@ Deno.test("cli bench: a method that is unknown is not called again and again", a
   assertStringIncludes(err, "Did you mean Numbers.root?");
 });
 
-Deno.test("cli bench: Ctrl-C ends it with what there is; a terminal sees how it goes", async () => {
+Deno.test("cli bench: Ctrl-C prints the results so far; a terminal shows progress", async () => {
   await using server = await CliServer.open();
   const args = ["bench", server.address, "Echo.echo", "1", "--duration", "1h"];
   const run = new Cli(args, { size: { columns: 80, rows: 24 } });
@@ -154,7 +154,7 @@ async function holding(hold: number): Promise<Server & { address: string }> {
   return Object.assign(server, { address });
 }
 
-Deno.test("cli bench: in an open loop, calls that were due while a server stood still count from then", async () => {
+Deno.test("cli bench: in an open loop, the latency of a delayed call counts from when it was due", async () => {
   await using server = await holding(300);
   const flags = ["--rate", "200", "--duration", "600ms", "--json"];
   const { code, out } = await cli(["bench", server.address, "S.work", ...flags]);

@@ -34,7 +34,7 @@ const VALUES: [unknown, string][] = [
   [[{ a: [Uint8Array.of(1)] }], '[{"a":[{"$bytes":"AQ=="}]}]'],
 ];
 
-Deno.test("cli values: what is printed is read as the same value, and is what CBOR carries", () => {
+Deno.test("cli values: printed values are read back as the same values, as in CBOR", () => {
   const codec = new CborCodec();
   for (const [value, text] of VALUES) {
     assertEquals(printValue(value), text);
@@ -55,7 +55,7 @@ Deno.test("cli values: nothing that is printed can steer a terminal", () => {
   assertEquals(JSON.parse(text), { "\x9b31m": "\x1b[2J\x7f\u202e\u2028" });
 });
 
-Deno.test("cli values: whatever does not show, or turns the direction of writing, is printed as an escape", () => {
+Deno.test("cli values: invisible characters and changes of the writing direction are printed as escapes", () => {
   const hidden = [
     "\u200e",
     "\u200f",
@@ -118,7 +118,7 @@ Deno.test("cli values: other forms that are read", () => {
   assertEquals([Object.keys(odd), Object.getPrototypeOf(odd)], [["__proto__"], Object.prototype]);
 });
 
-Deno.test("cli values: what stands for no value says what was expected", () => {
+Deno.test("cli values: the error for an invalid value says what was expected", () => {
   const wrong: [string, string][] = [
     ['{"$bytes":"*"}', 'It cannot be used: $bytes needs base64 as text, not "*"'],
     ['{"$bytes":[1]}', "It cannot be used: $bytes needs base64 as text, not [1]"],
@@ -176,7 +176,7 @@ Deno.test("cli values: where a text stops being JSON is shown", () => {
   }
 });
 
-Deno.test("cli values: text without quotes is told so", () => {
+Deno.test("cli values: the error for text without quotes says that quotes are missing", () => {
   const { message } = assertThrows(() => parseValue("Ada Lovelace", "It"), Error);
   assert(message.endsWith(`Text needs quotes of its own: '"Ada Lovelace"'`), message);
 });

@@ -69,7 +69,7 @@ Deno.test("ERRORS.md: its table has every code, in their order", () => {
   assertEquals(columnOf(readText("docs/ERRORS.md"), "code"), [...CODES]);
 });
 
-Deno.test("BALANCING.md: its table has balancers that there are, and all of them", () => {
+Deno.test("BALANCING.md: its table has all balancers and no other", () => {
   const names = columnOf(readText("docs/BALANCING.md"), "`balancer`");
   for (const name of names) createBalancer(name as BalancerName);
   const [, list = ""] = /export type BalancerName =([^;]+);/.exec(readText("discovery/create_balancer.ts")) ??
@@ -77,7 +77,7 @@ Deno.test("BALANCING.md: its table has balancers that there are, and all of them
   assertEquals(names.sort(), Array.from(list.matchAll(/"(\w+)"/g), ([, name]) => name!).sort());
 });
 
-Deno.test("SERVICES.md: its table has what a handler is told", () => {
+Deno.test("SERVICES.md: its table has the fields of a handler's context", () => {
   const [, fields = ""] = /export interface CallContext \{([^]*?)\n\}/.exec(readText("call/handler.ts")) ??
     [];
   const declared = Array.from(fields.matchAll(/^ {2}readonly (\w+)\??:/gm), ([, name]) => name!);

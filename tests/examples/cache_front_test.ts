@@ -6,9 +6,10 @@ import { front } from "../../examples/cache/front.ts";
 import { Group } from "../../examples/cache/group.ts";
 import { startNode } from "../../examples/cache/node.ts";
 import { Peers } from "../../examples/cache/peers.ts";
-import { ask, cacheCommand, Cluster, until } from "../support/cache_process.ts";
+import { ask, cacheCommand, Cluster } from "../support/cache_process.ts";
 import { fails } from "../support/session_pair.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const fail = (code: RpcError["code"]) => () => Promise.reject(new RpcError(code, "No such luck"));
 
@@ -24,7 +25,7 @@ function serve(self = "tcp@127.0.0.1:1") {
   return (path: string, init?: RequestInit) => handle(new Request(`http://127.0.0.1${path}`, init));
 }
 
-Deno.test("cache: what is asked for by HTTP is answered with the value as it is, and where it came from", async () => {
+Deno.test("cache: HTTP answers with the unchanged value and its source", async () => {
   const get = serve();
   for (const from of ["getter", "main"]) {
     const response = await get("/api?group=words&key=a%2Fb%20%C3%A9%26");
@@ -36,7 +37,7 @@ Deno.test("cache: what is asked for by HTTP is answered with the value as it is,
   }
 });
 
-Deno.test("cache: bad input by HTTP has a clear answer each", async () => {
+Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
   const get = serve();
   const bad: [path: string, status: number, message: string, init?: RequestInit][] = [
     ["/api", 400, "Cannot look up a value without a group: give one of words, busy, late, broken"],
@@ -66,7 +67,7 @@ Deno.test("cache: bad input by HTTP has a clear answer each", async () => {
   }
 });
 
-Deno.test("cache: the page shows figures, and nothing that a peer is called can become part of it", async () => {
+Deno.test("cache: the page shows figures, and escapes the names of peers", async () => {
   const get = serve("tcp@<script>alert('1')</script>&\"");
   await get("/api?group=words&key=a");
   const page = await get("/");
@@ -83,7 +84,7 @@ Deno.test("cache: the page shows figures, and nothing that a peer is called can 
   ]);
 });
 
-Deno.test("cache: bad input by RPC is refused, and the peer goes on", async () => {
+Deno.test("cache: bad input by RPC is refused, and the peer keeps working", async () => {
   const groups = () => new Map([["words", new Group("words", (key) => new TextEncoder().encode(key))]]);
   const http = { hostname: "127.0.0.1", port: 0 };
   // Nothing listens there: the peer is alone, and ends all the same.
@@ -101,7 +102,7 @@ Deno.test("cache: bad input by RPC is refused, and the peer goes on", async () =
   assertEquals((await ask(node.url, "words", "b")).text, "b");
 });
 
-Deno.test("cache: a peer whose answers are no values, or that is not there, is done without", async () => {
+Deno.test("cache: a peer that is unreachable or sends invalid answers is not needed", async () => {
   let asked = 0;
   await using rogue = new Server().register("Cache", {
     get: () => [null, 7, {}, { value: "text" }, { value: [1] }][asked++ % 5],
@@ -117,7 +118,7 @@ Deno.test("cache: a peer whose answers are no values, or that is not there, is d
   assertEquals([asked > 5 && asked < 40, group.stats().peerFailures], [true, 40]);
 });
 
-testOnPosix("cache: flags that make no sense are one line and code 2; --help explains them all", async () => {
+testOnPosix("cache: invalid flags are one line and code 2; --help explains them all", async () => {
   const bad: [string[], string][] = [
     [["--htp", "x"], "unknown argument --htp"],
     [["x"], "unknown argument x"],
@@ -184,7 +185,7 @@ async function rate(url: string, path: string, ms: number): Promise<number> {
   return count / (performance.now() - began) * 1_000;
 }
 
-testOnPosix("cache: a hit costs no more than as much again as a bare Deno.serve", async () => {
+testOnPosix("cache: a hit costs at most twice as much as a bare Deno.serve", async () => {
   const code = `const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} },
     () => new Response("144\\n")); console.log(server.addr.port)`;
   await using bare = new Deno.Command("deno", {

@@ -28,7 +28,7 @@ function html(body: BodyInit, type = "text/html", headers: Record<string, string
   return () => new Response(body, { headers: { "content-type": type, ...headers } });
 }
 
-Deno.test("crawler fetch: pages, redirects, errors and what is no page", async () => {
+Deno.test("crawler fetch: pages, redirects, errors, and responses that are not pages", async () => {
   await using site = serve({
     "/page": html('<title>Hi</title><a href="x">x</a>', "TEXT/HTML; charset=UTF-8"),
     "/latin": html(new Uint8Array([0x3c, 0x70, 0x3e, 0xe9]), "text/html; charset=iso-8859-1"),
@@ -126,7 +126,7 @@ Deno.test("crawler fetch: robots.txt is there, is not, moves, or cannot be had",
   await server.shutdown();
 });
 
-Deno.test("crawler worker: refuses what is no job", async () => {
+Deno.test("crawler worker: refuses invalid jobs", async () => {
   await using server = workerServer(3);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -171,7 +171,7 @@ Deno.test("crawler store: a page is stored once, changed when it comes again, an
   assertEquals(store.search("garden", 1, 0)[0]!.snippet, "a quiet \u0002garden\u0003 by the river");
 });
 
-Deno.test("crawler store: what was stored is there after a restart", async () => {
+Deno.test("crawler store: stored pages survive a restart", async () => {
   const dir = await Deno.makeTempDir();
   {
     using store = new Store(`${dir}/pages.db`);
@@ -184,7 +184,7 @@ Deno.test("crawler store: what was stored is there after a restart", async () =>
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("crawler saver: refuses what is no page", async () => {
+Deno.test("crawler saver: refuses invalid pages", async () => {
   using store = new Store(":memory:");
   await using server = saverServer(store);
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -199,7 +199,7 @@ Deno.test("crawler saver: refuses what is no page", async () => {
   assertEquals((await items.search({ query: "page", limit: 10, offset: 0 })).length, 1);
 });
 
-Deno.test("crawler search page: everything on it is escaped, and it turns pages", async () => {
+Deno.test("crawler search page: everything on it is escaped, and it has pagination", async () => {
   using store = new Store(":memory:");
   const get = async (path: string) => {
     const response = searchPage(store, new Request(`http://localhost${path}`));

@@ -1,4 +1,4 @@
-// The crawler as its users run it: processes of their own that are killed, join, and are told to stop.
+// The crawler as its users run it: processes of their own that are killed, join, and are stopped.
 
 import { assertEquals, assertGreaterOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -10,8 +10,8 @@ import { saverServer } from "../../examples/crawler/saver.ts";
 import { Site } from "../../examples/crawler/site.ts";
 import { Store } from "../../examples/crawler/store.ts";
 import { workerServer } from "../../examples/crawler/worker.ts";
-import { eventually } from "../support/etcd_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const MAIN = new URL("../../examples/crawler/main.ts", import.meta.url).href;
 const never = new AbortController().signal;
@@ -62,7 +62,7 @@ testOnPosix(
       const address = await addressOf(victim);
       const statsOf = (address: string) =>
         engine.progress.workers.find((worker) => worker.address === address);
-      await eventually(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
+      await until(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
       // Stopped, it takes pages and does not answer: once it has all it can take, it dies over them.
       victim.process.kill("SIGSTOP");
       // Answers that it had sent before may still be on their way: it is looked at until none has come for a while.
@@ -74,7 +74,7 @@ testOnPosix(
         done = stats?.done ?? -1;
         return quiet === 10;
       };
-      await eventually(() => Promise.resolve(isStuck()), "the victim to be busy");
+      await until(() => Promise.resolve(isStuck()), "the victim to be busy");
       victim.process.kill("SIGKILL");
       const late = start();
       const lateAddress = await addressOf(late);
@@ -137,7 +137,7 @@ Deno.test("crawler: on slow pages four workers are at least three times as fast 
     return performance.now() - began;
   };
   const alone = await crawl(addresses.slice(0, 1));
-  // The better of two: other tests run beside this one, and it is they who would be measured.
+  // The better of two: other tests run at the same time, and would be measured too.
   const together = Math.min(await crawl(addresses), await crawl(addresses));
   assertGreaterOrEqual(alone, 160 / 2 * 50);
   assertGreaterOrEqual(alone / together, 3, `${alone} ms alone, ${together} ms together`);
@@ -157,9 +157,9 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
     log: (line) => lines.push(line),
   });
   const crawl = engine.crawl([site.url], never);
-  await eventually(() => Promise.resolve(engine.progress.pages >= 100), "some pages");
+  await until(() => Promise.resolve(engine.progress.pages >= 100), "some pages");
   await server.close();
-  await eventually(
+  await until(
     () => Promise.resolve(lines.some((line) => line.startsWith("waiting for the saver"))),
     "it to wait",
   );
@@ -171,7 +171,7 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
   assertStringIncludes(lines.join("\n"), "the saver is back");
 });
 
-Deno.test("crawler: a page over which every worker is lost is given up, and the others are crawled", async () => {
+Deno.test("crawler: a page that kills every worker is given up, and the others are crawled", async () => {
   await using site = new Site({ pages: 20, slow: 1 });
   using store = new Store(":memory:");
   await using server = saverServer(store);
@@ -206,7 +206,7 @@ Deno.test("crawler: a page over which every worker is lost is given up, and the 
   for (const { server } of listening) await server.close();
 });
 
-Deno.test("crawler: a seed that is none is refused", async () => {
+Deno.test("crawler: an invalid seed is refused", async () => {
   await using saver = await connect(new MultiServers(["tcp@127.0.0.1:1"]));
   for (const seed of ["javascript:alert(1)", "example.com", `http://x/${"y".repeat(2 ** 20)}`]) {
     const engine = new Engine(new MultiServers([]), saver, OPTIONS);
@@ -232,7 +232,7 @@ async function readUntil(reader: ReadableStreamDefaultReader<string>, wanted: Re
 }
 
 testOnPosix(
-  "crawler program: one command crawls its own site, is searched, and ends in good order",
+  "crawler program: one command crawls its own site, serves searches, and exits with code 0",
   async () => {
     await using process = main("--workers=2", "--timeout=800").spawn();
     const errors = process.stderr.cancel();
@@ -276,7 +276,7 @@ testOnPosix(
   },
 );
 
-testOnPosix("crawler program: flags that make no sense are one line and code 2", async () => {
+testOnPosix("crawler program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--wrokers", "1"], "unknown argument --wrokers"],
     [["--workers", "0"], '--workers needs a whole number from 1 to 64, not "0"'],
@@ -310,7 +310,7 @@ Deno.test("crawler: a worker with an invalid number of slots is not used, and an
       [site.url],
       stop.signal,
     );
-    await eventually(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
+    await until(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
     stop.abort();
     await crawl;
     assertEquals(lines.filter((line) => line.includes(address)), [

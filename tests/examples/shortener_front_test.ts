@@ -1,4 +1,4 @@
-// The HTTP front of the example in examples/shortener, over a store that does as it is told.
+// The HTTP front of the example in examples/shortener, over a store whose answers the test sets.
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { front, type FrontOptions } from "../../examples/shortener/front.ts";
@@ -55,12 +55,12 @@ Deno.test("shortener front: a URL is taken from a form and from JSON, and answer
   );
 });
 
-Deno.test("shortener front: short URLs begin with what it was told", async () => {
+Deno.test("shortener front: short URLs begin with the configured base", async () => {
   const { post } = open({ origin: "https://sho.rt" });
   assertEquals(await (await post("/", "url=https://example.com/", FORM)).text(), "https://sho.rt/0\n");
 });
 
-Deno.test("shortener front: a key is a redirect, and what is none is not found", async () => {
+Deno.test("shortener front: a key redirects, and an unknown one is not found", async () => {
   const { store, get } = open();
   store.urls.push("https://example.com/?q=1");
   for (const init of [{}, { method: "HEAD" }]) {
@@ -84,7 +84,7 @@ Deno.test("shortener front: the form is there under / and /add, and lets no scri
   }
 });
 
-Deno.test("shortener front: what is wrong with a request is said, in the way it was asked", async () => {
+Deno.test("shortener front: errors are reported in the format of the request", async () => {
   const { store, get, post } = open();
   const expected = 'Expected JSON such as {"url": "https://example.com/"}';
   const refused: [Promise<Response>, number, string][] = [
@@ -132,7 +132,7 @@ Deno.test("shortener front: a body without end is not read to its end", async ()
   assertEquals([response.status, canceled, sent < 100_000], [413, true, true]);
 });
 
-Deno.test("shortener front: a store that is away is 503 and worth another try, one that fails is 500", async () => {
+Deno.test("shortener front: an unreachable store is 503 with Retry-After, one that fails is 500", async () => {
   const lines: string[] = [];
   const { store, get, post } = open({ log: (line) => lines.push(line) });
   for (const code of ["unavailable", "deadline_exceeded", "resource_exhausted"] as const) {

@@ -34,7 +34,7 @@ class Master {
   }
 }
 
-Deno.test("shortener: numbers and keys stand for each other, and no key is a path of the front", () => {
+Deno.test("shortener: numbers and keys map one to one, and no key is a path of the front", () => {
   const first = 62 ** 3;
   assertEquals([first, first + 61, first + 62, Number.MAX_SAFE_INTEGER].map(toKey), [
     "1000",
@@ -77,7 +77,7 @@ Deno.test("shortener: only http and https URLs of 2048 characters at most are ta
   }
 });
 
-Deno.test("shortener: what the master keeps is there when the file is opened again, and keys go on", async () => {
+Deno.test("shortener: the master's data are there when the file is opened again, and keys continue", async () => {
   await using dir = await folder();
   const urls = Array.from({ length: 500 }, (_, i) => `https://example.com/${i}`);
   let keys: string[];
@@ -132,7 +132,7 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
   }
   const { DatabaseSync } = await import("node:sqlite");
   const db = new DatabaseSync(dir.file);
-  // Stands for a disk that is full.
+  // Simulates a disk that is full.
   db.exec(`CREATE TRIGGER full BEFORE INSERT ON urls WHEN new.url LIKE '%/full'
     BEGIN SELECT RAISE(ABORT, 'disk is full'); END`);
   db.close();
@@ -147,7 +147,7 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
   assertEquals(await store.get(await store.put("https://example.com/2")), "https://example.com/2");
 });
 
-Deno.test("shortener: a file that another has open, or that is none, is a clear error", async () => {
+Deno.test("shortener: a file that is invalid or opened by another process is a clear error", async () => {
   await using dir = await folder();
   await using _store = UrlStore.open(dir.file);
   const locked = assertThrows(() => UrlStore.open(dir.file), Error);
@@ -177,7 +177,7 @@ Deno.test("shortener: a replica asks for a key once, and serves it without the m
   assertEquals(await store.get("no/key"), undefined);
 });
 
-Deno.test("shortener: a replica does not remember that there is no such key", async () => {
+Deno.test("shortener: a replica does not cache that a key does not exist", async () => {
   const master = new Master();
   const store = new ProxyStore(master);
   assertEquals(await store.get("1000"), undefined);
@@ -212,7 +212,7 @@ Deno.test("shortener: over RPC, a replica reads and writes what the master has, 
   assertEquals(await two.get(key), "https://example.com/");
   assertEquals(await two.put("https://example.com"), key);
   assertEquals(await two.get("zzzz"), undefined);
-  // Whoever speaks the protocol may send anything: the master checks by itself.
+  // Any client may send anything: the master checks by itself.
   for (const wrong of ["javascript:0", 7, null, ["https://example.com/"]]) {
     const error = await assertRejects(() => client.call("Shortener.put", wrong), RpcError);
     assertEquals([error.code, error.remote], ["invalid_argument", true]);

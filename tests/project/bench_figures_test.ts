@@ -27,7 +27,7 @@ Deno.test("bench histogram: quantiles are those of the sorted times, up to 3.2 %
   for (const share of [0.01, 0.25, 0.5, 0.9, 0.99, 0.999, 1]) {
     const exact = times[Math.ceil(share * times.length) - 1]!;
     const got = histogram.quantile(share);
-    // What is below 3.2 µs is told apart by a tenth.
+    // Below 3.2 µs the resolution is a tenth.
     const error = Math.max(exact * 0.032, 0.1);
     assertEquals(got >= exact - 1e-9 && got <= exact + error, true, `${share}: ${got} for ${exact}`);
   }

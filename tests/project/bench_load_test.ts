@@ -91,7 +91,7 @@ function stale(): PeerClient["echo"] {
   return (bytes) => Promise.resolve(first ??= bytes.slice());
 }
 
-Deno.test("bench load: what a peer cannot do is not measured", async () => {
+Deno.test("bench load: a workload that a peer does not support is not measured", async () => {
   const { sum } = right;
   for (const kind of ["echo", "stream"] as const) {
     assertEquals(await runLoad([{ sum }], loadOf({ kind, bytes: 100, items: 5 }), () => {}), undefined);
@@ -105,7 +105,7 @@ Deno.test("bench: every workload runs against this library and the raw socket, a
     if (!(ready instanceof Ready)) throw new Error(ready);
     for (const workload of WORKLOADS) {
       if (contestant.role === "limit" && !workload.limits.includes(contestant.name)) continue;
-      const load = loadOf({ ...workload.load, warm: 0.02, seconds: 0.2 });
+      const load = loadOf({ ...workload.load, warm: 0.01, seconds: 0.05 });
       const small = {
         ...load,
         connections: Math.min(load.connections, 100),

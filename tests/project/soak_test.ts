@@ -6,7 +6,7 @@ import { Ledger, Verdict } from "../../soak/ledger.ts";
 import { countedSignal, Lateness, Slope } from "../../soak/meter.ts";
 import { type Measured, report } from "../../soak/report.ts";
 
-/** A ledger that is told of `executed` calls, after `verdicts` were given to calls 1, 2 and so on. */
+/** A ledger with `executed` calls, after `verdicts` were given to calls 1, 2 and so on. */
 async function balanceOf(verdicts: readonly number[], executed: readonly number[]) {
   const file = await Deno.makeTempFile();
   const ledger = new Ledger();
@@ -21,7 +21,7 @@ async function balanceOf(verdicts: readonly number[], executed: readonly number[
 
 const NOTHING = { duplicates: 0, unexecuted: 0, startedAfterAll: 0, repeatedTooOften: 0 };
 
-Deno.test("soak: the ledger balances when every call did what its caller was told", async () => {
+Deno.test("soak: the ledger balances when every call did what its caller received", async () => {
   const { Once, Never, AtMostOnce, AtLeastOnce, Any } = Verdict;
   assertEquals(
     await balanceOf([Once, Never, AtMostOnce, AtMostOnce, AtLeastOnce, Any, Any], [1, 4, 5, 5, 5, 7]),
@@ -46,7 +46,7 @@ Deno.test("soak: lateness keeps its worst and its percentiles", () => {
   assertEquals([lateness.percentile(0.5), lateness.percentile(0.999)], [501, 1_000]);
 });
 
-Deno.test("soak: a listener that stays on a shared signal is counted", () => {
+Deno.test("soak: a listener leaked on a shared signal is counted", () => {
   const { signal, listeners } = countedSignal();
   const listener = () => {};
   signal.addEventListener("abort", listener);

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { serveHttp } from "../../registry/serve.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** In the place of `Deno.serve`, one whose servers fail when a test says so. */
 function failing() {
@@ -61,7 +61,7 @@ Deno.test("serveHttp: shutting down while it waits to listen again ends the wait
   await server.shutdown();
 });
 
-Deno.test("serveHttp: a port that is taken is an error at once", async () => {
+Deno.test("serveHttp: a port in use is an error at once", async () => {
   await using first = serveHttp({ hostname: "127.0.0.1", port: 0 }, () => new Response());
   const { port } = first.addr;
   assertThrows(

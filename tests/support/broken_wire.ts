@@ -26,7 +26,7 @@ export interface Fault {
   endFrom?: "never";
 }
 
-/** A proxy before whoever listens on `port`, which stands in for the side that is `under` test. */
+/** A proxy before the listener on `port`, which replaces the side that is `under` test. */
 export class BrokenWire implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #fault: Fault;
@@ -159,7 +159,7 @@ class Cutter {
   }
 }
 
-/** A client that is behind a broken wire, one for each connection that it makes. */
+/** A client with a broken wire, one for each connection that it makes. */
 export class BrokenClient implements ClientControl {
   readonly features: ReadonlySet<string>;
   readonly #client: ClientControl;

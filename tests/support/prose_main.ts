@@ -3,9 +3,10 @@
 
 const ROOT = new URL("../../", import.meta.url);
 const LIBRARY =
-  "call codec discovery telemetry transport session monitoring server client web registry testing cli".split(
-    " ",
-  );
+  "call codec discovery balancing telemetry transport session monitoring server client web registry testing cli"
+    .split(
+      " ",
+    );
 const OTHERS = "bench conformance examples findings fuzz soak tests docs .".split(" ");
 
 /** Marker words that are allowed in every 10 000 words. */
@@ -103,6 +104,10 @@ function exists(folder: string): boolean {
   }
 }
 
+function print(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
 const list = Deno.args.includes("--list");
 const wrong: string[] = [];
 for (const folder of [...LIBRARY, ...OTHERS].filter(exists)) {
@@ -113,10 +118,10 @@ for (const folder of [...LIBRARY, ...OTHERS].filter(exists)) {
   );
   const rate = words === 0 ? 0 : found.length / words * 10_000;
   if (list || rate > MAX_RATE) {
-    console.log(`${folder}: ${found.length} marker words in ${words}, ${rate.toFixed(1)} per 10 000`);
+    print(`${folder}: ${found.length} marker words in ${words}, ${rate.toFixed(1)} per 10 000`);
   }
   if (rate > MAX_RATE) wrong.push(`${folder} has more than ${MAX_RATE} marker words per 10 000`);
-  if (list) { for (const { path, line, word } of found) console.log(`  ${path}:${line}: ${word}`); }
+  if (list) { for (const { path, line, word } of found) print(`  ${path}:${line}: ${word}`); }
   for (const { path, line, text } of texts) {
     for (const [word] of text.matchAll(BRITISH)) {
       wrong.push(`${path}:${line}: "${word}" is not American spelling`);
@@ -132,5 +137,5 @@ for (const path of LIBRARY.filter(exists).flatMap((folder) => [...filesIn(folder
   names.set(name, path);
 }
 
-for (const line of wrong) console.error(line);
+wrong.forEach(print);
 if (wrong.length > 0) Deno.exit(1);
