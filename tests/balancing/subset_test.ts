@@ -5,7 +5,8 @@ import { subset, type SubsetOptions } from "../../balancing/subset.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { MultiServers } from "../../discovery/multi_servers.ts";
 import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
-import { seeded, servers } from "../support/contracts/balancer.ts";
+import { servers } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 import { testDiscovery } from "../support/contracts/discovery.ts";
 import { settle } from "../support/fake_clock.ts";
 
