@@ -1,7 +1,7 @@
 // Computes the figures that `top` shows from two reports of a server and the time between them. Validates the
 // reports, which may be malformed.
 
-import { quantile, type Spans } from "../call/latency.ts";
+import { type Buckets, quantile } from "../call/latency.ts";
 import type { MethodStats } from "../call/method_stats.ts";
 import type { ReportedStats } from "../call/reflection.ts";
 
@@ -98,7 +98,7 @@ function rowOf(
 }
 
 /** The difference of two histograms. */
-function histogramSince(now: Spans, before: Spans): Spans {
+function histogramSince(now: Buckets, before: Buckets): Buckets {
   const counted = new Map(before);
   return now.map(([upTo, calls]) => [upTo, calls - (counted.get(upTo) ?? 0)]);
 }

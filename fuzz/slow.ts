@@ -166,7 +166,7 @@ export function allReaders(): Record<string, Reader> {
     answer: (text) => decodeAnswer(new TextEncoder().encode(text), "application/cbor"),
     address: (text) => parseAddress(`tcp@${text}`),
     "date and time": parseDateTime,
-    "attributes of an address": (text) => attributes.place(text),
+    "attributes of an address": (text) => attributes.ofAddress(text),
     "registry's list": (text) => parseServerList(text),
     "registry's event": (text) => followEvents(text),
     "headers of server.fetch": (text) =>

@@ -2,7 +2,7 @@
 
 import { checkOptions, type Names } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, checkTtl, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
@@ -188,7 +188,7 @@ export async function announce(
   checkOptions("announce", instance, INSTANCE_NAMES);
   checkReachable(endpoint.address);
   const clock = options.clock ?? SYSTEM_CLOCK;
-  const log = sheltered(options.log) ?? (() => {});
+  const log = safeLog(options.log) ?? (() => {});
   const heartbeat = new LeaseRenewal({
     urls: toRegistryUrls(registryUrl),
     token: checkRegistryToken(options.token),

@@ -3,7 +3,7 @@
 
 import { checkOptions, type Names } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import { type Fetch, globalFetch } from "../discovery/registry_request.ts";
@@ -118,7 +118,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
       prefix: this.#prefix,
       clock,
       random: Math.random,
-      log: sheltered(options.log) ?? (() => {}),
+      log: safeLog(options.log) ?? (() => {}),
       signal,
     });
   }

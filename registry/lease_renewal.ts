@@ -8,10 +8,10 @@ import type { InstanceState } from "./store.ts";
 import {
   askRegistry,
   type Fetch,
-  REFUSALS,
   type RegistryAnswer,
   type RegistryRequest,
   type RegistryToken,
+  STATUS_CODES,
 } from "../discovery/registry_request.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024;
@@ -338,7 +338,7 @@ function codeOf(answer: RegistryAnswer): Code {
   const { code } = readError(answer);
   if (status === 429 && code === "resource_exhausted") return code;
   if (status >= 500 || status === 408 || status === 429) return "unavailable";
-  return isCode(code) && code !== "unavailable" ? code : REFUSALS.get(status) ?? "failed_precondition";
+  return isCode(code) && code !== "unavailable" ? code : STATUS_CODES.get(status) ?? "failed_precondition";
 }
 
 function parseObject(text: string): Record<string, unknown> {

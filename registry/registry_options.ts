@@ -1,7 +1,7 @@
 // Checks and completes the options of a registry. Used by registry.ts.
 
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
 import { checkDuration, checkTtl, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { checkTokens, TokenGuard } from "./guard.ts";
@@ -119,7 +119,7 @@ export function registrySettings(options: RegistryOptions): RegistrySettings {
     maxWatchers: checkRange("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER),
     clock,
     store: options.store ?? new MemoryStore({ clock }),
-    log: sheltered(options.log),
+    log: safeLog(options.log),
   };
 }
 

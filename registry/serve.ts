@@ -1,7 +1,7 @@
 // `Deno.serve` that survives running out of file descriptors: Deno (2.9) then stops listening; this module
 // listens again. Used by programs that serve a registry or a server's `fetch`.
 
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 
 /**
@@ -56,7 +56,7 @@ export interface HttpServer extends AsyncDisposable {
  */
 export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServer {
   const { hostname = "127.0.0.1", port, signal } = options;
-  const log = sheltered(options.log);
+  const log = safeLog(options.log);
   const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);
   const stop = new AbortController();
   let server = listen(port);

@@ -146,7 +146,7 @@ export class WatchStreams {
 
   #nextPart(stream: Stream): Uint8Array<ArrayBuffer> | undefined {
     const { hold } = stream;
-    if (hold === undefined || hold.left === 0) return stream.hold = undefined;
+    if (hold === undefined || hold.remaining === 0) return stream.hold = undefined;
     return hold.next();
   }
 

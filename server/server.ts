@@ -6,7 +6,7 @@ import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
 import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
-import { type Log, sheltered } from "../call/log.ts";
+import { type Log, safeLog } from "../call/log.ts";
 import { wireLimit } from "../codec/option.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { mostHeld, whole } from "../session/limits.ts";
@@ -87,9 +87,9 @@ export class Server implements AsyncDisposable {
     const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout } = settings;
     const { maxInFlightTotal, stallTimeout } = settings;
     const authenticate = checkHook("authenticate", options.authenticate);
-    const log = sheltered(options.log);
+    const log = safeLog(options.log);
     this.#log = log;
-    this.#services = new ServiceTable(log, settings.watchers?.answered);
+    this.#services = new ServiceTable(log, settings.observers?.incoming);
     const recent = cachedFor(STATS_SHARED_FOR, () => this.stats());
     if (settings.reflection) {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);

@@ -160,7 +160,7 @@ export interface ServerSettings {
   readonly network: Network | undefined;
   readonly monitoring: false | VisibilityRule;
   readonly origins: AllowedOrigins;
-  readonly watchers: Observers | undefined;
+  readonly observers: Observers | undefined;
 }
 
 /**
@@ -193,6 +193,6 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),
     origins: new AllowedOrigins(options.origins),
-    watchers: observersOf(options.telemetry),
+    observers: observersOf(options.telemetry),
   };
 }

@@ -83,7 +83,7 @@ export class CallRunner {
     this.inFlight.unanswered++;
     let result: unknown;
     try {
-      result = ambient.wanted || call.observer !== undefined
+      result = ambient.enabled || call.observer !== undefined
         ? startWithin(call, args)
         : call.target.start(args, call);
       if (isThenable(result)) {

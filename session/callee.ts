@@ -3,7 +3,7 @@
 
 import { RpcError } from "../call/error.ts";
 import type { Identity, Lookup, PeerCertificate } from "../call/handler.ts";
-import { type Metadata, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata } from "../call/metadata.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -99,7 +99,7 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
       }
       const target = lookup(method, this);
       args = this.#takeArgs(frame);
-      const metadata = ofApplication(frame.metadata);
+      const metadata = applicationMetadata(frame.metadata);
       call = new IncomingCall(method, this, metadata, deadline, seq, target, arrived);
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));

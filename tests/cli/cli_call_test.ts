@@ -159,7 +159,7 @@ Deno.test("cli call: the list of methods also requires the token", async () => {
   server.server.use(requireToken(oneOfTokens(["secret"])));
   const call = callOf(server);
   const { err } = await call(["Numbers.rot"]);
-  assertStringIncludes(err, "rpc: unauthenticated: Numbers.rot needs a token that is valid");
+  assertStringIncludes(err, "rpc: unauthenticated: Numbers.rot requires a valid token");
   assertEquals(err.includes("Numbers.root"), false);
   assertStringIncludes((await call(["Numbers.rot", "--token=secret"])).err, "Did you mean Numbers.root?");
 });

@@ -81,7 +81,7 @@ Deno.test("cli list, describe: a server without reflection is reported, with the
   ) {
     const { code, out, err } = await cli(args);
     assertEquals([code, out], [1, ""]);
-    assertStringIncludes(err, 'rpc: unimplemented: There is no service "rpc.Reflection"\n');
+    assertStringIncludes(err, 'rpc: unimplemented: Unknown service "rpc.Reflection"\n');
     assertStringIncludes(err, `${server.address} does not support reflection: its option reflection is off`);
   }
 });

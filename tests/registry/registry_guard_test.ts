@@ -103,7 +103,7 @@ Deno.test("registry bounds: each is refused by its name, and other servers are u
     [{ services: ["a", "b", "c"] }, 400, "more than 2 services"],
     [{ services: ["123456789"] }, 400, "a service's name is longer than 8 characters"],
     [{ version: "123456789" }, 400, "its version is longer than 8 characters"],
-    [{ version: 7 }, 400, "its version must be a text"],
+    [{ version: 7 }, 400, "its version must be non-empty text"],
     [{ version: "a\u202eb" }, 400, "its version contains control or invisible characters"],
     [{ metadata: { abcde: "123456" } }, 400, "longer than 10 bytes"],
     [{ services: ["c", "d"] }, 429, "3 services (maxServices)"],

@@ -285,10 +285,10 @@ Deno.test("telemetry: addresses follow the semantic conventions for every transp
       "network.peer.address": host,
       ...port === undefined ? {} : { "network.peer.port": port },
     };
-    assertEquals(sets.place(address), expected);
+    assertEquals(sets.ofAddress(address), expected);
     assertEquals(sets.of("S.m", address), { "rpc.system.name": "troodon", "rpc.method": "S.m", ...expected });
   }
-  assertEquals(sets.place("unix"), {});
+  assertEquals(sets.ofAddress("unix"), {});
   // They are kept, but not for ever.
   const first = sets.of("S.m", places[0]![0]);
   assertEquals(sets.of("S.m", places[0]![0]) === first, true);
