@@ -54,7 +54,7 @@ export class FrameDecoder {
 
   /**
    * @param maxFrameBytes The longest frame taken, without its five-byte head
-   * @param names The names seen lately, which may be shared with other decoders
+   * @param names The names seen recently, which may be shared with other decoders
    * @param prefix Bytes that arrived after the handshake
    */
   constructor(maxFrameBytes: number, names: KeyCache, prefix: Uint8Array = new Uint8Array(0)) {

@@ -66,7 +66,7 @@ export function checkDuration(name: string, value: unknown, min = 1, or = ""): n
 /**
  * Checks the option `ttl`, which may be Infinity.
  *
- * @returns How registries are told: 0 stands for Infinity
+ * @returns The value in requests to registries, where 0 means Infinity
  * @throws {TypeError} If it is no number
  * @throws {RangeError} If it is out of its range
  */

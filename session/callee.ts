@@ -84,7 +84,7 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
    * Handles a Call.
    *
    * @param arrived When its bytes arrived, on the frame writer's clock
-   * @throws {RpcError} If its number breaks the protocol, or too many calls were refused lately
+   * @throws {RpcError} If its number breaks the protocol, or too many calls were refused recently
    */
   onCall(frame: FrameDecoder, arrived: number): void {
     const { seq, method } = frame;
@@ -132,7 +132,7 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
   /**
    * Handles credit for a stream of answers.
    *
-   * @throws {RpcError} If the sum is above 2^53-1, or too much credit was useless lately
+   * @throws {RpcError} If the sum is above 2^53-1, or too much credit was useless recently
    */
   onCredit(frame: FrameDecoder): void {
     const call = this.runner.inFlight.get(frame.seq);
@@ -145,7 +145,7 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
   /**
    * Handles a Cancel.
    *
-   * @throws {RpcError} If there were too many lately
+   * @throws {RpcError} If there were too many recently
    */
   onCancel(seq: number): void {
     const call = this.runner.inFlight.get(seq);
@@ -283,7 +283,7 @@ export class Callee implements Requester, RunnerOwner, ItemOwner<IncomingCall> {
   /**
    * Answers a call whose handler was not started.
    *
-   * @throws {RpcError} If too many calls were refused lately: then the call is not answered
+   * @throws {RpcError} If too many calls were refused recently: then the call is not answered
    */
   #refuse(seq: number, error: RpcError): void {
     this.#floodLimiter.charge();

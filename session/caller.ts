@@ -353,7 +353,7 @@ export class Caller implements ItemOwner<SessionCall> {
   /**
    * The call that an answer belongs to; undefined if it has ended.
    *
-   * @throws {RpcError} If no call had that number, or too many answers were useless lately
+   * @throws {RpcError} If no call had that number, or too many answers were useless recently
    */
   #find(seq: number): SessionCall | undefined {
     const call = this.#sent.get(seq);

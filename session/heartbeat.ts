@@ -181,7 +181,7 @@ export class Heartbeat {
 
   /** Checks a peer that has not answered a ping. Returns when to check again. */
   #unanswered(now: number, stalled: boolean): number {
-    // A ping that waits behind unwritten bytes was not received. Whether writes make progress is checked elsewhere.
+    // A ping that waits for unwritten bytes was not received. Whether writes make progress is checked elsewhere.
     const stuck = this.#frameWriter.unsent > PING_STUCK;
     if (stuck || this.#stuck || stalled) this.#pingedAt = now;
     this.#stuck = stuck;

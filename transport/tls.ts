@@ -162,7 +162,7 @@ export async function dialTls(
 /**
  * Dials a WebSocket that trusts further certificates or shows one, as only Deno's can.
  *
- * @throws {Error} If there is none, its certificate is not good, or the signal aborts
+ * @throws {Error} If no connection can be made, the certificate is invalid, or the signal aborts
  */
 export async function dialTrustingWebSocket(
   address: HttpAddress,

@@ -11,7 +11,7 @@ import { REGISTRY_URL } from "../support/registry_link.ts";
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 
-/** A registry whose time stands still, and ways to ask it. */
+/** A registry on a stopped clock, and functions that send requests to it. */
 function open(options: RegistryOptions = {}) {
   const clock = new FakeClock();
   const registry = new Registry({ clock, ...options });
