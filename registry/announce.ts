@@ -4,7 +4,7 @@ import { checkOptions, type Names } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
 import { safeLog } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
-import { checkDuration, checkTtl, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import {
   checkRegistryToken,
@@ -19,7 +19,7 @@ import { followingRedirects } from "./redirects.ts";
 /** Options of {@linkcode announce}. */
 export interface AnnounceOptions {
   /**
-   * How long the server stays on the list after its last heartbeat, in ms, 1 or more; Infinity means until it is
+   * How long the server stays on the list after its last heartbeat, in ms; 0 = no lease, until it is
    * removed. The registry may grant less.
    *
    * @default {the registry's default lease, normally 10_000}
@@ -179,7 +179,7 @@ export async function announce(
   options: AnnounceOptions = {},
 ): Promise<Registration> {
   checkOptions("announce", options, NAMES);
-  const ttl = options.ttl === undefined ? undefined : checkTtl(options.ttl);
+  const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
