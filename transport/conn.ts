@@ -12,6 +12,13 @@ export interface Conn {
   /** What the other side has shown of itself in the TLS handshake, where that was asked for. */
   readonly certificate?: PeerCertificate;
   /**
+   * Whether the other side may hold what it has not read without a bound, as the WebSockets of browsers do: then the
+   * session bounds what it sends ahead.
+   */
+  readonly buffersUnread?: boolean;
+  /** Resolves when nothing is left of it, where {@linkcode Conn.close} cannot make the runtime let go at once. */
+  readonly gone?: Promise<void>;
+  /**
    * Reads some bytes into the front of `into`.
    *
    * @returns How many, at least 1; null when the peer has ended its side
