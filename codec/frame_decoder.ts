@@ -12,7 +12,7 @@ import type { KeyCache } from "./key_cache.ts";
 const SMALL = 512;
 /** The receive buffer of a busy one, unless a single frame needs more. */
 const LARGE = 262_144;
-/** By how much it grows when a read fills it: what waits in the system meanwhile is not seen to wait. */
+/** By how much it grows when a read nearly fills it: what waits in the system meanwhile is not seen to wait. */
 const GROWTH = 8;
 
 /**
@@ -103,7 +103,9 @@ export class FrameDecoder {
   /** Says that `count` bytes were read into what `space()` gave. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
+    // Of what a read takes in, a WebSocket keeps the heads of its frames.
+    const { length } = this.bytes;
+    if (length - this.#end <= length >> 3) this.#wanted = Math.min(length * GROWTH, LARGE);
   }
 
   /** Goes back to a small buffer as soon as nothing is held: called when the connection has fallen quiet. */

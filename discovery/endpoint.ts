@@ -71,7 +71,9 @@ const UNIX_PATH_BYTES = 107;
 
 /** Controls, invisible characters and halves of surrogate pairs; the comma is what separates addresses in a list. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp},]/u;
-const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+)):([0-9]+)(\/.*)?$/;
+const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::([0-9]+))?(\/.*)?$/;
+/** The ports of addresses that name none, where there is a usual one. */
+const USUAL_PORTS: Readonly<Record<string, string>> = { ws: "80", wss: "443" };
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/;
 /** The characters of a URL's path, without query, fragment and comma. */
 const PATH = /^[0-9A-Za-z\-._~!$&'()*+;=:@%/]*$/;
@@ -79,6 +81,8 @@ const PATH = /^[0-9A-Za-z\-._~!$&'()*+;=:@%/]*$/;
 /**
  * Takes the text of an address apart: `tcp@host:port`, `tls@host:port`, `unix@/path`, and
  * `http@host:port[/path]`, `ws@…`, `wss@…`.
+ *
+ * `ws@` may do without a port, which is 80 then, and `wss@`, 443.
  *
  * An IPv6 address stands in brackets, without a zone. A path of a URL has neither query nor fragment. No
  * address contains control characters or a comma.
@@ -154,7 +158,9 @@ function parseHost(
 ): { hostname: string; port: number; path: string | undefined } {
   const match = HOST_PORT_PATH.exec(rest);
   if (match === null) fail(text, EXAMPLE);
-  const [, ipv6, name, portText = "", path] = match;
+  const usualPort = listen ? undefined : USUAL_PORTS[text.split("@", 1)[0]!];
+  const [, ipv6, name, portText = usualPort, path] = match;
+  if (portText === undefined) fail(text, EXAMPLE);
   const hostname = ipv6 ?? name ?? "";
   // The URL parser knows what an IP address is: it refuses ::1::2 as well as 999.0.0.1.
   if (!URL.canParse(`http://${ipv6 === undefined ? hostname : `[${ipv6}]`}/`)) {

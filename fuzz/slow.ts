@@ -214,7 +214,10 @@ async function ask(request: string): Promise<void> {
     closeWrite: () => Promise.resolve(),
     close() {},
   };
-  await acceptHttp(conn, new LineReader(conn), "/_rpc_", () => new Response("hello"));
+  await acceptHttp(conn, new LineReader(conn), "/_rpc_", {
+    fetch: () => new Response("hello"),
+    refuseWebSocket: () => undefined,
+  });
 }
 
 /** Follows a registry that answers with a text. */

@@ -31,8 +31,9 @@ import { cachedFor, STATS_SHARED_FOR } from "../monitoring/cached_for.ts";
 import { type StatsSource, StatsSources } from "../monitoring/stats_sources.ts";
 import { activity } from "../monitoring/snapshot.ts";
 import type { ServerSnapshot, ServerStats } from "../monitoring/server_stats.ts";
-import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
-import { asksForWebSocket, upgrade } from "./upgrade.ts";
+import { askerOf, type FetchInfo, lastResponse } from "../transport/unread_responses.ts";
+import { asksForWebSocket } from "../transport/websocket_handshake.ts";
+import { peerOf, upgrade } from "./upgrade.ts";
 
 /** A place where a server listens. */
 export interface Listening extends AsyncDisposable {
@@ -166,7 +167,10 @@ export class Server implements AsyncDisposable {
       limits,
       counters: this.#counters,
       lookup: (name, peer) => this.#services.find(name, peer),
-      fetch: (request, peer) => this.#fetch(request, peer),
+      http: {
+        fetch: (request, peer) => this.#fetch(request, peer),
+        refuseWebSocket: (headers, peer) => this.#refusePage(headers, peer),
+      },
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
@@ -378,7 +382,7 @@ export class Server implements AsyncDisposable {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
-        `Cannot listen on ${address}: give server.fetch to Deno.serve, for WebSockets at /_rpc_`,
+        `Cannot listen on ${address}: http@ takes WebSockets too, and so does Deno.serve(server.fetch)`,
       );
     }
     const tls = this.#tls;
@@ -447,19 +451,30 @@ export class Server implements AsyncDisposable {
     return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
 
+  /** Refuses a WebSocket that a page of a foreign origin asks for. */
+  #refusePage(headers: Headers, peer: string, host?: string): Response | undefined {
+    if (this.#origins.allows(headers, host)) return undefined;
+    this.#log?.(`Refused ${peer}: it is a page of another origin (origins)`);
+    return new Response("Pages of this origin may not call this server\n", { status: 403 });
+  }
+
   /** The answer that opens a WebSocket; undefined if the request asks for something else. */
   #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
     if (!asksForWebSocket(request)) return undefined;
     const url = requestUrl(request.url, request.headers.get("host"));
     if (url?.pathname !== RPC_PATH) return undefined;
-    if (!this.#origins.allows(request, url)) {
+    const refused = this.#refusePage(request.headers, askerOf(info), url.host);
+    if (refused !== undefined) {
       this.#acceptor.refusals.add("http");
-      this.#log?.(`Refused ${askerOf(info)}: it is a page of another origin (origins)`);
-      return new Response("Pages of this origin may not call this server\n", { status: 403 });
+      return refused;
     }
     if (this.#ending !== undefined) {
       this.#acceptor.refusals.add("closing");
       return new Response("The server is shutting down\n", { status: 503 });
+    }
+    if (this.#acceptor.isFull(peerOf(request, info))) {
+      this.#acceptor.refusals.add("maxConnections");
+      return lastResponse("There are too many connections (maxConnections)\n", 503, {});
     }
     const upgraded = upgrade(request, info, this.#maxHeld);
     if (upgraded === undefined) return undefined;

@@ -316,12 +316,12 @@ export class Caller {
   #hasRoom(): boolean {
     const frameWriter = this.#frameWriter;
     return this.#sent.size < this.#maxInFlight && !this.held && !frameWriter.encoding &&
-      frameWriter.unsent <= this.#maxUnsent;
+      frameWriter.unread <= this.#maxUnsent;
   }
 
   /** Whether a further call has to wait for longer than until this turn is over. */
   #full(): boolean {
-    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unsent > this.#maxUnsent;
+    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unread > this.#maxUnsent;
   }
 
   /** Calls `room` once there is some, if a call looked for it in vain. */
@@ -339,7 +339,7 @@ export class Caller {
     if (inFlight >= this.#maxInFlight) {
       return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
     }
-    return `the connection was full: ${this.#frameWriter.unsent} bytes wait to be written (maxUnsentBytes)`;
+    return `the connection was full: ${this.#frameWriter.unread} bytes wait to be written (maxUnsentBytes)`;
   }
 
   /** Lets a call wait for room, with its arguments as they are now. Returns whether it does. */

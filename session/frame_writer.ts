@@ -8,6 +8,7 @@ import { type Codec, encodeValue } from "../codec/codec.ts";
 import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
 import type { CallBody } from "./call_body.ts";
 import type { SendStream, SendStreamOwner } from "./send_stream.ts";
+import type { SendWindow } from "./send_window.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 
 const SMALL = 64;
@@ -28,6 +29,9 @@ export interface FrameWriterOwner {
 
 /** The frames of one connection on their way out. */
 export class FrameWriter {
+  /** Bounds what is sent ahead of a peer that buffers what it has not read. */
+  sendWindow: SendWindow | undefined;
+
   readonly #writer: ConnWriter;
   readonly #codec: Codec;
   readonly #maxFrameBytes: number;
@@ -65,6 +69,17 @@ export class FrameWriter {
   /** Bytes that have not left. */
   get unsent(): number {
     return this.#writer.unsent;
+  }
+
+  /** Bytes that have not left, and those that have but that the peer may not have read, if that has to be bounded. */
+  get unread(): number {
+    const { sendWindow } = this;
+    return sendWindow === undefined ? this.#writer.unsent : sendWindow.unconfirmed(this.#total);
+  }
+
+  /** Pings the peer if it has been sent much that it has not confirmed. */
+  confirm(): void {
+    this.sendWindow?.onSent(this.#total);
   }
 
   /** Whether a turn is under way, in which frames may be appended. */
@@ -171,9 +186,13 @@ export class FrameWriter {
    * a source that never waits would keep the event loop to itself. If not, `flow` is called back.
    */
   #hasRoom(flow: SendStream, most: number): boolean {
-    if (this.unsent <= Math.min(most, STRETCH)) return true;
+    if (this.unsent <= Math.min(most, STRETCH) && this.unread <= most) return true;
     (this.#stalled ??= new Set()).add(flow);
     return false;
+  }
+
+  get #total(): number {
+    return this.#writer.sent + this.#writer.unsent;
   }
 
   #appendNested(out: ByteBuffer): void {

@@ -164,7 +164,7 @@ export class Heartbeat {
    * @returns When to probe again
    */
   probe(now: number): number {
-    if (this.probeInterval < Infinity) this.#ping();
+    if (this.probeInterval < Infinity) this.ping();
     return now + this.probeInterval;
   }
 
@@ -173,7 +173,7 @@ export class Heartbeat {
     this.#pingedAt = now;
     this.#pinged = this.watching = true;
     this.#patience = Math.min(2 * this.#patience, this.interval);
-    this.#ping();
+    this.ping();
     return this.#lookAt = now + Math.min(this.probeInterval, this.#timeout);
   }
 
@@ -192,7 +192,9 @@ export class Heartbeat {
     return Infinity;
   }
 
-  #ping(): void {
+  /** Sends a Ping. Returns its number. */
+  ping(): number {
     writeShort(this.#frameWriter.beginFrame(), Kind.Ping, ++this.#pings);
+    return this.#pings;
   }
 }

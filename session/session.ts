@@ -19,7 +19,9 @@ import { Caller, type SessionCall } from "./caller.ts";
 import type { Conn } from "../transport/conn.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
+import { WebSocketFault } from "../transport/websocket_frames.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "../transport/linger.ts";
+import { SendWindow } from "./send_window.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { FrameWriter, type FrameWriterOwner, textOf } from "./frame_writer.ts";
 import type { SessionState, SessionStats } from "./session_stats.ts";
@@ -81,6 +83,9 @@ const STATES: readonly SessionState[] = ["open", "leaving", "draining", "closing
 /** A peer is not blamed for silence while this process was stalled for longer than this, in ms. */
 const STALL = 1_000;
 
+/** How many Pings confirm as many bytes as may be unsent, where it matters what the peer has read. */
+const WINDOW_STEPS = 8;
+
 /** Calls both ways over one connection. */
 export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, CalleeOwner, HeartbeatOwner {
   /** Resolves when the connection is closed and nothing of it is left. Never rejects. */
@@ -129,6 +134,9 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
     this.#callee = new Callee(this.#frameWriter, codec, options, this.#floodLimiter, this);
     this.#alarm = new Alarm(this, options.clock);
     this.#heart = new Heartbeat(limits, this.#frameWriter, this, agreement.peerHeartbeatInterval);
+    if (conn.buffersUnread) {
+      this.#frameWriter.sendWindow = new SendWindow(this.#heart, limits.maxUnsentBytes / WINDOW_STEPS);
+    }
     this.#began = this.#frameWriter.cachedNow;
     this.#alarm.by(this.#heart.due);
     eventLoop.enter();
@@ -293,6 +301,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
     // A call that was left has ended with this turn.
     if (this.#state !== State.Open) this.#closeIfIdle();
     if (this.#writer.busy) this.#alarm.by(now + this.#limits.writeTimeout);
+    if (this.#state < State.Closing) this.#frameWriter.confirm();
   }
 
   /** @ignore For the writer. */
@@ -372,6 +381,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
         this.#arrivedAt = 0;
       }
     } catch (error) {
+      if (error instanceof WebSocketFault) this.#faulted(error);
       this.#terminate(this.#parted(error));
     }
     // The peer has said its last: what it is owed is finished before this side ends too.
@@ -434,6 +444,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
         return this.#hold();
       case Kind.Pong:
         this.#heart.onPong(this.#frameWriter.now(), frame.seq);
+        this.#onConfirmed(frame.seq);
         return this.#hold();
       case Kind.GoAway:
         return this.#onGoAway();
@@ -449,6 +460,15 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
         if (this.#owns(frame.seq)) this.#caller?.onCredit(frame);
         else this.#callee.onCredit(frame);
     }
+  }
+
+  /** A Pong has come, which may mean that more can be sent. */
+  #onConfirmed(ping: number): void {
+    const { sendWindow } = this.#frameWriter;
+    if (sendWindow === undefined) return;
+    sendWindow.onPong(ping);
+    this.#frameWriter.confirm();
+    this.onProgress();
   }
 
   /** Accepts what follows a Call, and nothing for a call that was never made. */
@@ -596,6 +616,12 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
     this.#caller?.endAll(reason, true);
     this.#callee.endAll(reason);
     this.#linger(true);
+  }
+
+  /** Either side has ended the connection over a rule of the transport or a limit. */
+  #faulted(error: WebSocketFault): void {
+    this.#options.counters.frames++;
+    this.#options.log?.(`The connection of ${shownPeer(this.address, this.identity)} was closed`, error);
   }
 
   #closeIfIdle(): void {

@@ -7,6 +7,7 @@ import { ANSWER_STARTS, gotInstead } from "./wrong_protocol.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 import { requestUrl } from "./request_url.ts";
+import { acceptOf, asksForWebSocket, webSocketAnswer } from "./websocket_handshake.ts";
 
 /** Where RPC lives on an HTTP port unless an address says otherwise. */
 export const RPC_PATH = "/_rpc_";
@@ -34,12 +35,21 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [403, "Forbidden"],
   [404, "Not Found"],
   [405, "Method Not Allowed"],
+  [426, "Upgrade Required"],
   [431, "Request Header Fields Too Large"],
   [500, "Internal Server Error"],
   [503, "Service Unavailable"],
 ]);
 
 const encoder = new TextEncoder();
+
+/** What an HTTP port answers with. */
+export interface HttpHandlers {
+  /** Answers requests that are not for RPC. */
+  readonly fetch: FetchHandler;
+  /** Refuses a WebSocket, as one that a page of a foreign origin asks for; undefined if there may be one. */
+  readonly refuseWebSocket: (headers: Headers, peer: string) => Response | undefined;
+}
 
 /** Answers what is asked on an HTTP port beside RPC; `peer` is where that comes from. */
 export type FetchHandler = (request: Request, peer: string) => Response | Promise<Response>;
@@ -48,16 +58,15 @@ export type FetchHandler = (request: Request, peer: string) => Response | Promis
  * The accepting side: reads a request and answers it.
  *
  * @param path Where RPC lives
- * @param handler Answers requests that are not for RPC
- * @returns Whether what follows is RPC. If not, whether there was a request, and whether its answer, which has been
- *   written, is an error
+ * @returns Whether what follows is RPC, as it is or in WebSocket frames. If not, whether there was a request, and whether
+ *   its answer, which has been written, is an error
  */
 export async function acceptHttp(
   conn: Conn,
   reader: LineReader,
   path: string,
-  handler: FetchHandler,
-): Promise<"rpc" | "answered" | "refused" | "gone"> {
+  { fetch, refuseWebSocket }: HttpHandlers,
+): Promise<"rpc" | "websocket" | "answered" | "refused" | "gone"> {
   let head: Head;
   try {
     const lines = await readHead(reader, HEAD_STARTS);
@@ -79,9 +88,20 @@ export async function acceptHttp(
     await writeAll(conn, encoder.encode(answer));
     return "rpc";
   }
-  const response = await handle(head, path, (request) => handler(request, conn.peer));
+  if (pathname === path && asksForWebSocket(head)) {
+    const answer = refuseWebSocket(headers, conn.peer) ?? await webSocketAnswer(headers);
+    if (answer instanceof Response) await respond(conn, answer);
+    else await writeAll(conn, answer);
+    return answer instanceof Response ? "refused" : "websocket";
+  }
+  const response = await handle(head, path, (request) => fetch(request, conn.peer));
   await respond(conn, response, method === "HEAD");
   return response.status < 400 ? "answered" : "refused";
+}
+
+/** The accepting side: refuses a connection whose head has not been read. */
+export function refuseHttp(conn: Conn, reason: string): Promise<void> {
+  return respond(conn, new Response(`${reason}\n`, { status: 503 }));
 }
 
 /**
@@ -90,29 +110,76 @@ export async function acceptHttp(
  * @throws {RpcError} `unavailable` if the server does not agree
  */
 export async function requestHttp(conn: Conn, reader: LineReader, path: string, host: string): Promise<void> {
-  await writeAll(conn, encoder.encode(`CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`));
-  let status = "";
+  await request(
+    conn,
+    reader,
+    `CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`,
+    path,
+    "200 Connected to RPC",
+  );
+}
+
+/**
+ * The dialling side: asks for a WebSocket.
+ *
+ * @throws {RpcError} `unavailable` if the server does not agree
+ */
+export async function requestWebSocket(
+  conn: Conn,
+  reader: LineReader,
+  path: string,
+  host: string,
+): Promise<void> {
+  const key = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16))));
+  const expected = "101 Switching Protocols";
+  const lines = await request(
+    conn,
+    reader,
+    `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+    path,
+    expected,
+  );
+  const headers = parseHeaders(lines);
+  const agreed = headers.get("upgrade")?.toLowerCase() === "websocket" &&
+    headers.get("sec-websocket-accept") === await acceptOf(key);
+  if (!agreed || headers.has("sec-websocket-extensions")) {
+    throw notRpc(path, expected, ", got another protocol");
+  }
+}
+
+/** Sends a request. Returns the lines of the answer's head, if its status is the one that is expected. */
+async function request(
+  conn: Conn,
+  reader: LineReader,
+  head: string,
+  path: string,
+  expected: string,
+): Promise<string[]> {
+  await writeAll(conn, encoder.encode(head));
+  let status = "nothing";
   try {
-    status = (await readHead(reader, ANSWER_STARTS))?.[0] ?? "nothing";
+    const lines = await readHead(reader, ANSWER_STARTS);
+    if (lines?.[0] !== undefined) status = lines[0];
+    if (/^HTTP\/1\.[01] (\d+)(?: |$)/.exec(status)?.[1] === expected.slice(0, 3)) return lines!;
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     const got = gotInstead(reader.rest());
-    if (got !== "") throw notRpc(path, got);
+    if (got !== "") throw notRpc(path, expected, got);
     status = error.message;
   }
-  if (/^HTTP\/1\.[01] 200(?: |$)/.test(status)) return;
-  throw notRpc(path, `, got ${JSON.stringify(status.slice(0, 64))}`);
+  throw notRpc(path, expected, `, got ${JSON.stringify(status.slice(0, 64))}`);
 }
 
-function notRpc(path: string, got: string): RpcError {
-  const message = `Cannot connect to RPC at ${path}: expected "200 Connected to RPC"${got}`;
+function notRpc(path: string, expected: string, got: string): RpcError {
+  const message = `Cannot connect to RPC at ${path}: expected "${expected}"${got}`;
   return new RpcError("unavailable", message, { notStarted: true });
 }
 
 /** Whether a method on the RPC path is none that leads to RPC, and the answer that says so. */
 export function methodNotAllowed(): Response {
   const reason =
-    "RPC begins here with CONNECT, or with GET and the headers Connection: Upgrade, Upgrade: rpc\n";
+    "RPC begins here with CONNECT, or with GET and the headers Connection: Upgrade, Upgrade: rpc or websocket\n";
   return new Response(reason, { status: 405, headers: { allow: "CONNECT, GET" } });
 }
 
@@ -175,6 +242,11 @@ function parseHead(lines: string[]): Head {
   if (method === undefined || target === undefined) {
     throw new HttpError(400, "Expected an HTTP/1 request for a path");
   }
+  return { method, target, headers: parseHeaders(lines) };
+}
+
+/** The fields of a head, behind its first line. */
+function parseHeaders(lines: string[]): Headers {
   const headers = new Headers();
   for (const line of lines.slice(1)) {
     const colon = line.indexOf(":");
@@ -184,7 +256,7 @@ function parseHead(lines: string[]): Head {
     }
     headers.append(name, withoutBlanks(line, colon + 1));
   }
-  return { method, target, headers };
+  return headers;
 }
 
 /** What a line says from a place on, without blanks around it: `Headers` takes time that grows with their square. */

@@ -2,10 +2,8 @@
 // a byte of RPC is sent. Also the options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
-import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { connectTcp, type HostAndPort, SocketConn } from "./tcp.ts";
-import { dialWebSocket } from "./websocket.ts";
 
 /** What both sides name in ALPN. A side that names nothing may come too, one that names only others may not. */
 export const PROTOCOLS = ["troodon/1"];
@@ -29,20 +27,19 @@ export interface ServerTlsOptions {
 /** Whom a client trusts, where it comes over TLS. */
 export interface ConnectTlsOptions {
   /**
-   * Certificates to trust besides those that Deno trusts, in PEM. At `tls@`, together with `cert`, in place of those.
+   * Certificates to trust besides those that Deno trusts, in PEM. Together with `cert`, in place of those.
    *
    * @default {[]}
    */
   caCerts?: string[];
   /**
-   * The name that the certificate must be for, if it is not the host of the address. For `tls@` alone.
+   * The name that the certificate must be for, if it is not the host of the address.
    *
    * @default {"the host of the address"}
    */
   serverName?: string;
   /**
-   * The certificate to show to servers that ask for one, and those between it and the root, in PEM. Goes with `key`. For
-   * `tls@` and `wss@`.
+   * The certificate to show to servers that ask for one, and those between it and the root, in PEM. Goes with `key`.
    */
   cert?: string;
   /** The private key that belongs to `cert`, in PEM. */
@@ -128,12 +125,14 @@ function checkPem(name: string, text: string): void {
 /**
  * Dials a host and port over TLS. Resolves when the certificate and its name have been found good.
  *
+ * @param alpnProtocols What is named in ALPN
  * @throws {Error} If nobody answers there, the certificate is not good, or the signal aborts
  */
 export async function dialTls(
   { hostname, port }: HostAndPort,
   { caCerts, serverName = hostname }: ConnectTlsOptions,
   signal: AbortSignal,
+  alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
   const tcp = await connectTcp({ hostname, port }, signal);
   let conn = new SocketConn(tcp, "tcp");
@@ -141,7 +140,7 @@ export async function dialTls(
   signal.addEventListener("abort", stop);
   try {
     tcp.setNoDelay(true);
-    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols: PROTOCOLS });
+    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols });
     conn = new SocketConn(socket, "tls");
     if (signal.aborted) throw signal.reason;
     // Deno would do this with the first write, and give no chance to hold what is written back.
@@ -153,26 +152,5 @@ export async function dialTls(
     throw error;
   } finally {
     signal.removeEventListener("abort", stop);
-  }
-}
-
-/**
- * Dials a WebSocket that trusts further certificates or shows one, as only Deno's can.
- *
- * @throws {Error} If there is none, its certificate is not good, or the signal aborts
- */
-export async function dialTrustingWebSocket(
-  address: HttpAddress,
-  { caCerts, cert, key }: ConnectTlsOptions,
-  maxHeld: number,
-  signal: AbortSignal,
-): Promise<Conn> {
-  const shown = cert === undefined ? {} : { cert, key: key! };
-  // Closed by hand: Node before version 24 cannot read a file that has `using` in it.
-  const client = Deno.createHttpClient({ caCerts, ...shown });
-  try {
-    return await dialWebSocket(address, maxHeld, signal, { client });
-  } finally {
-    client.close();
   }
 }

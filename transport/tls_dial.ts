@@ -13,12 +13,14 @@ import { TlsConn } from "./tls_conn.ts";
  * Dials a host and port over TLS, and shows a certificate if the server asks for one. Resolves when the server's
  * certificate and its name have been found good; what the server thinks of this side's shows when it is read from.
  *
+ * @param alpnProtocols What is named in ALPN
  * @throws {Error} If nobody answers there, a certificate is not good, or the signal aborts
  */
 export async function dialShowing(
   { hostname, port }: HostAndPort,
   { caCerts = [], serverName = hostname, cert, key }: ConnectTlsOptions,
   signal: AbortSignal,
+  alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
   const net = nodeModule<typeof import("node:net")>("node:net");
   const tls = nodeModule<typeof import("node:tls")>("node:tls");
@@ -35,7 +37,7 @@ export async function dialShowing(
     checkServerIdentity: (_: string, shown: PeerCertificate) => tls.checkServerIdentity(serverName, shown),
     rejectUnauthorized: true,
     minVersion: "TLSv1.2" as const,
-    ALPNProtocols: PROTOCOLS,
+    ALPNProtocols: alpnProtocols,
     allowHalfOpen: true,
   };
   const socket = tls.connect(options);

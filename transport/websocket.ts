@@ -1,10 +1,12 @@
-// A WebSocket as a Conn: binary messages as a stream of bytes whose borders mean nothing. Written against the standard
-// API alone, so that clients run in browsers; servers hand in what Deno.upgradeWebSocket gave them.
+// The platform's WebSocket as a Conn: binary messages as a stream of bytes whose borders mean nothing. Written against the
+// standard API alone, so that clients run in browsers; servers hand in what Deno.upgradeWebSocket gave them. Where there
+// are sockets, websocket_conn.ts speaks the protocol itself.
 
 import { isArrayBuffer } from "../call/realm.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { webSocketClass } from "./runtime.ts";
+import { closedWith, CloseStatus, WebSocketFault } from "./websocket_frames.ts";
 
 /** The longest message sent. */
 const MESSAGE_BYTES = 65_536;
@@ -15,8 +17,6 @@ const LOOK_AGAIN = 2;
 /** What a message that waits to be read costs beside its bytes. */
 const MESSAGE_COST = 128;
 
-/** Why a WebSocket is closed from here, besides 1000. */
-const Status = { Fault: 1_002, Text: 1_003, Flood: 1_008 } as const;
 /** Added to a status where the API leaves only those from 3000 on to programs, as it does in browsers. */
 const PRIVATE = 3_000;
 
@@ -26,9 +26,11 @@ interface Message {
   next: Message | undefined;
 }
 
-/** A WebSocket as a Conn. */
-export class WebSocketConn implements Conn {
+/** A WebSocket of the platform as a Conn. */
+export class PlatformWebSocketConn implements Conn {
   readonly peer: string;
+  readonly buffersUnread = true;
+  readonly gone: Promise<void>;
   readonly #socket: WebSocket;
   readonly #maxHeld: number;
   /** What has arrived and is not read yet, oldest first. */
@@ -55,8 +57,11 @@ export class WebSocketConn implements Conn {
     socket.addEventListener("open", () => this.#wake());
     socket.addEventListener("message", ({ data }) => this.#onMessage(data));
     socket.addEventListener("error", (event) => this.#onError(event));
-    socket.addEventListener("close", ({ code }) => {
-      this.#lose(new Error(`The WebSocket was closed with status ${code}`));
+    this.gone = new Promise((resolve) => {
+      socket.addEventListener("close", ({ code, reason }) => {
+        resolve();
+        this.#lose(closedWith(code, reason));
+      });
     });
   }
 
@@ -97,16 +102,25 @@ export class WebSocketConn implements Conn {
     if (this.#ended) throw this.#lost ?? new Error("Cannot write: this side has ended");
     // The peer may have said why before it closed: as over a socket, it is reading that finds the end.
     if (this.#lost !== undefined && this.#first === undefined) throw this.#lost;
-    if (socket.readyState !== WebSocket.OPEN) return from.length;
+    if (socket.readyState !== WebSocket.OPEN) {
+      // A runtime may have ended it without an event, as Workers do behind the request that it belongs to.
+      if (socket.readyState === WebSocket.CLOSED) this.#lose(closedWith(CloseStatus.Abnormal));
+      return from.length;
+    }
     const count = Math.min(from.length, MESSAGE_BYTES);
-    // It takes a copy before it returns.
-    socket.send(from.subarray(0, count));
+    try {
+      // It takes a copy before it returns.
+      socket.send(from.subarray(0, count));
+    } catch (error) {
+      this.#lose(unusable(error));
+      throw this.#lost;
+    }
     return count;
   }
 
   /** Closes behind what has been written: a WebSocket has no half to close. */
   closeWrite(fault = false): Promise<void> {
-    this.#end(fault ? Status.Fault : undefined);
+    this.#end(fault ? CloseStatus.ProtocolError : undefined);
     return Promise.resolve();
   }
 
@@ -117,10 +131,12 @@ export class WebSocketConn implements Conn {
 
   #onMessage(data: unknown): void {
     if (this.#lost !== undefined) return;
-    if (!isArrayBuffer(data)) return this.#refuse(Status.Text, "expected binary messages");
+    if (!isArrayBuffer(data)) return this.#refuse(CloseStatus.Unsupported, "expected binary messages");
     if (data.byteLength === 0) return;
     this.#held += data.byteLength + MESSAGE_COST;
-    if (this.#held > this.#maxHeld) return this.#refuse(Status.Flood, "too many bytes wait to be read");
+    if (this.#held > this.#maxHeld) {
+      return this.#refuse(CloseStatus.PolicyViolation, "too many bytes wait to be read");
+    }
     const message: Message = { bytes: new Uint8Array(data), next: undefined };
     if (this.#last === undefined) this.#first = message;
     else this.#last.next = message;
@@ -135,7 +151,7 @@ export class WebSocketConn implements Conn {
   }
 
   #refuse(status: number, reason: string): void {
-    this.#drop(new Error(`The WebSocket was closed: ${reason}`));
+    this.#drop(new WebSocketFault(status, `The WebSocket was closed: ${reason}`));
     this.#end(status, reason);
   }
 
@@ -152,14 +168,18 @@ export class WebSocketConn implements Conn {
   }
 
   #end(status?: number, reason?: string): void {
-    const socket = this.#socket;
     this.#ended = true;
-    if (socket.readyState > WebSocket.OPEN) return;
-    if (status === undefined) return socket.close();
+    if (this.#socket.readyState > WebSocket.OPEN || this.#tryClose(status, reason)) return;
+    if (status !== undefined) this.#tryClose(status + PRIVATE, reason);
+  }
+
+  /** Closes the socket. Returns whether that went well: a status may be invalid here, or the socket unusable. */
+  #tryClose(status?: number, reason?: string): boolean {
     try {
-      socket.close(status, reason);
+      this.#socket.close(status, reason);
+      return true;
     } catch {
-      socket.close(status + PRIVATE, reason);
+      return false;
     }
   }
 
@@ -181,24 +201,30 @@ export class WebSocketConn implements Conn {
   }
 }
 
+/** Why a socket takes nothing. */
+function unusable(error: unknown): Error {
+  const message = error instanceof Error ? error.message : String(error);
+  const advice = message.includes("different request")
+    ? "; a Worker needs a client for each request, or a Durable Object that holds one"
+    : "";
+  return new Error(message + advice, { cause: error });
+}
+
 /**
- * Dials a WebSocket.
+ * Dials a WebSocket of the platform.
  *
  * @param maxHeld Bytes that may wait to be read
- * @param options What else the constructor takes, where it takes more than browsers' do
  * @throws {Error} If there is none, the runtime has no WebSockets, or the signal aborts
  */
 export async function dialWebSocket(
   { transport, hostname, port, path }: HttpAddress,
   maxHeld: number,
   signal: AbortSignal,
-  options?: WebSocketOptions,
 ): Promise<Conn> {
   const host = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
   const url = `${transport}://${host}${path}`;
   const Socket = webSocketClass();
-  const socket = options === undefined ? new Socket(url) : new Socket(url, options);
-  const conn = new WebSocketConn(socket, `${transport}@${host}`, maxHeld);
+  const conn = new PlatformWebSocketConn(new Socket(url), `${transport}@${host}`, maxHeld);
   const stop = () => conn.close();
   signal.addEventListener("abort", stop);
   try {

@@ -20,10 +20,9 @@ export function gotInstead(bytes: Uint8Array): string {
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/, got TLS$/, "a server with TLS has an address with tls@ or wss@"],
   [/, got HTTP$/, "RPC on an HTTP port has an address with http@ or ws@"],
-  [/got "\{/, "RPC without HTTP has an address with tcp@"],
+  [/got "\{/, "RPC without HTTP has an address with tcp@ or tls@"],
+  [/expected "101 .* got "HTTP/, "hand requests for /_rpc_ on to server.fetch"],
   [/got "HTTP\/1\.[01] \d/, "what Deno.serve answers has an address with ws@"],
-  [/invalid HTTP version/, "RPC without HTTP has an address with tcp@ or tls@"],
-  [/Invalid status code/, "hand requests for /_rpc_ on to server.fetch"],
   [/InvalidContentType/, "without TLS the address begins with tcp@ or ws@"],
   [/NoApplicationProtocol/, "over TLS, RPC has an address with tls@, and HTTPS one with wss@"],
   [

@@ -10,11 +10,12 @@ import {
 } from "@std/assert";
 import { type CallContext, RpcError, Server, type ServerOptions } from "../../server/mod.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
-import { WebSocketConn } from "../../transport/websocket.ts";
+import { PlatformWebSocketConn } from "../../transport/websocket.ts";
+import { WebSocketFault } from "../../transport/websocket_frames.ts";
 import { bytes, call, frame, framed, OPTION, RawPeer, seeded, soon } from "../support/raw_peer.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { Pair } from "../support/session_pair.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
+import { assertLives, until } from "../support/wire_harness.ts";
 
 const MOST_HELD = 16_777_216;
 
@@ -45,14 +46,14 @@ async function open(options: ServerOptions = {}, wrap = (server: Server) => serv
 /** A WebSocket by hand. */
 class Raw implements AsyncDisposable {
   readonly socket: WebSocket;
-  readonly conn: WebSocketConn;
+  readonly conn: PlatformWebSocketConn;
   readonly peer: RawPeer;
   /** The status that it was closed with. */
   readonly closed: Promise<number>;
 
   constructor(url: string) {
     this.socket = new WebSocket(url);
-    this.conn = new WebSocketConn(this.socket, "raw", MOST_HELD);
+    this.conn = new PlatformWebSocketConn(this.socket, "raw", MOST_HELD);
     this.peer = new RawPeer(this.conn);
     this.closed = new Promise((resolve) =>
       this.socket.addEventListener("close", ({ code }) => resolve(code))
@@ -141,9 +142,9 @@ Deno.test("websocket: a client closes over a text message with a status that pro
     socket.onclose = ({ code }) => status.resolve(code);
     return response;
   });
-  const error = await assertRejects(() => connect(`ws@127.0.0.1:${http.addr.port}`), RpcError);
-  assertEquals(error.code, "unavailable");
-  assertStringIncludes(error.message, "expected binary messages");
+  const raw = new Raw(`ws://127.0.0.1:${http.addr.port}/`);
+  await raw.conn.opened();
+  await assertRejects(() => raw.conn.read(new Uint8Array(10)), WebSocketFault, "expected binary messages");
   assertEquals(await soon(status.promise, "the status"), 4003);
 });
 
@@ -168,7 +169,7 @@ Deno.test("websocket: what breaks the protocol gets GoAway, and then the end", a
 Deno.test("websocket: a fault closes with 1002, behind what was written", async () => {
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    const conn = new WebSocketConn(socket, "client", MOST_HELD);
+    const conn = new PlatformWebSocketConn(socket, "client", MOST_HELD);
     conn.write(bytes("last words")).then(() => conn.closeWrite(true));
     return response;
   });
@@ -197,21 +198,41 @@ Deno.test("websocket: silence is refused in time", async () => {
   await until(() => at.server.stats().refused === 1, "it to be counted");
 });
 
-Deno.test("websocket: one connection too many is told so", async () => {
+Deno.test("websocket: a connection too many is answered 503 instead of an upgrade", async () => {
   await using at = await open({ maxConnections: 1 });
   await using _client = await connect(at.address);
-  const error = await assertRejects(() => connect(at.address), RpcError);
-  assertEquals(error.code, "resource_exhausted");
+  const error = await assertRejects(() => connect(at.address), RpcError, "503 Service Unavailable");
+  assertEquals(error.code, "unavailable");
+  assertEquals(at.server.stats().refusals.maxConnections, 1);
+});
+
+Deno.test("websocket: a refused socket of Deno.serve has its place until its client closes it", async () => {
+  await using at = await open({ maxConnections: 1, authenticate: () => false });
+  using peer = await RawPeer.dial(at.port);
+  await upgradeByHand(peer, at.port);
+  await peer.send(message(bytes(OPTION)));
+  await until(() => at.server.stats().refused === 1, "the refusal");
+  assertEquals(await statusOf(at.port, {}), 503);
+  await peer.send(message(bytes(0x03, 0xe8), 8));
+  // Asking does not take the place.
+  await until(() => at.server.stats().connections === 0, "no session");
+  let status = 503;
+  while (status === 503) status = await statusOf(at.port, {});
+  assertEquals(status, 101);
 });
 
 Deno.test("websocket: both sides call, and stream, over one connection", async () => {
-  const accepted = Promise.withResolvers<WebSocketConn>();
+  const accepted = Promise.withResolvers<PlatformWebSocketConn>();
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    accepted.resolve(new WebSocketConn(socket, "client", MOST_HELD));
+    accepted.resolve(new PlatformWebSocketConn(socket, "client", MOST_HELD));
     return response;
   });
-  const dialled = new WebSocketConn(new WebSocket(`ws://127.0.0.1:${http.addr.port}/`), "server", MOST_HELD);
+  const dialled = new PlatformWebSocketConn(
+    new WebSocket(`ws://127.0.0.1:${http.addr.port}/`),
+    "server",
+    MOST_HELD,
+  );
   await dialled.opened();
   await using pair = new Pair([dialled, await accepted.promise], BOTH_WAYS);
   await assertBothWays(pair);
@@ -293,10 +314,10 @@ Deno.test("websocket: messages in fragments, and pings between them, are one str
 });
 
 Deno.test("websocket: more than may wait to be read closes with 1008, many small messages too", async () => {
-  const accepted: WebSocketConn[] = [];
+  const accepted: PlatformWebSocketConn[] = [];
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    accepted.push(new WebSocketConn(socket, "client", 100_000));
+    accepted.push(new PlatformWebSocketConn(socket, "client", 100_000));
     return response;
   });
   for (const [size, count] of [[100_000, 1], [1, 1_000]] as const) {
@@ -379,16 +400,6 @@ Deno.test("websocket: a lost one fails its calls, and is dialled again", async (
   assertStringIncludes(error.message, "status 3333");
   assertEquals(await client.call("Echo.echo", 2), 2);
   assertEquals(sockets.length, 2);
-});
-
-Deno.test("websocket: an http@ address has none, on whatever path", async () => {
-  await using server = new Server();
-  for (const path of ["", "/deep"]) {
-    const { address } = await server.listen(`http@127.0.0.1:0${path}`);
-    using peer = await RawPeer.dial(portOf(address));
-    await peer.send("GET /_rpc_ HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-    assertMatch(await peer.text(), /^HTTP\/1\.1 405 /);
-  }
 });
 
 Deno.test("websocket: wss@ trusts whom it is told to, and no other", async () => {
