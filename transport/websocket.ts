@@ -2,6 +2,7 @@
 // standard API alone, so that clients run in browsers; servers hand in what Deno.upgradeWebSocket gave them. Where there
 // are sockets, websocket_conn.ts speaks the protocol itself.
 
+import { deferred } from "../call/deferred.ts";
 import { isArrayBuffer } from "../call/realm.ts";
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
@@ -32,6 +33,7 @@ export class PlatformWebSocketConn implements Conn {
   readonly buffersUnread = true;
   readonly gone: Promise<void>;
   readonly #socket: WebSocket;
+  readonly #onGone: () => void;
   readonly #maxHeld: number;
   /** What has arrived and is not read yet, oldest first. */
   #first: Message | undefined;
@@ -57,11 +59,12 @@ export class PlatformWebSocketConn implements Conn {
     socket.addEventListener("open", () => this.#wake());
     socket.addEventListener("message", ({ data }) => this.#onMessage(data));
     socket.addEventListener("error", (event) => this.#onError(event));
-    this.gone = new Promise((resolve) => {
-      socket.addEventListener("close", ({ code, reason }) => {
-        resolve();
-        this.#lose(closedWith(code, reason));
-      });
+    const gone = deferred<void>();
+    this.gone = gone.promise;
+    this.#onGone = gone.resolve;
+    socket.addEventListener("close", ({ code, reason }) => {
+      gone.resolve();
+      this.#lose(closedWith(code, reason));
     });
   }
 
@@ -169,6 +172,8 @@ export class PlatformWebSocketConn implements Conn {
 
   #end(status?: number, reason?: string): void {
     this.#ended = true;
+    // One that never opened, since its client was gone, has no further event in Deno 2.9.
+    if (this.#socket.readyState === WebSocket.CONNECTING) this.#onGone();
     if (this.#socket.readyState > WebSocket.OPEN || this.#tryClose(status, reason)) return;
     if (status !== undefined) this.#tryClose(status + PRIVATE, reason);
   }
