@@ -2,7 +2,7 @@
 // `deno task fuzz`: tells every reader of bytes what nobody would write, for some seconds, and says what came of it.
 //   --seconds=30      for all targets together
 //   --seed=N          the same cases again; chosen and printed otherwise
-//   --target=NAME     cbor, json, frames, handshake, server, client, slow or worst; may be given more than once
+//   --target=NAME     cbor, json, frames, websocket, handshake, server, client, slow or worst; may be given more than once
 //   --case=HEX        runs one case of one target again
 
 import { parseArgs } from "@std/cli";
@@ -15,12 +15,14 @@ import { serverTarget } from "./live_server.ts";
 import { fuzz, inTime, type Report } from "./run.ts";
 import { slowTarget } from "./slow.ts";
 import type { Target } from "./target.ts";
+import { webSocketTarget } from "./websocket.ts";
 import { worst } from "./worst.ts";
 
 const TARGETS: Readonly<Record<string, (random: Random) => Target | Promise<Target>>> = {
   cbor: cborTarget,
   json: jsonTarget,
   frames: framesTarget,
+  websocket: webSocketTarget,
   handshake: handshakeTarget,
   server: serverTarget,
   client: clientTarget,

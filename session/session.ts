@@ -316,6 +316,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
 
   /** @ignore For the writer. */
   onWriteFailed(error: unknown): void {
+    this.#noteFault(error);
     this.#terminate(this.#lost(error));
   }
 
@@ -381,7 +382,7 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
         this.#arrivedAt = 0;
       }
     } catch (error) {
-      if (error instanceof WebSocketFault) this.#faulted(error);
+      this.#noteFault(error);
       this.#terminate(this.#parted(error));
     }
     // The peer has said its last: what it is owed is finished before this side ends too.
@@ -618,8 +619,9 @@ export class Session implements Sleeper, ConnWriterOwner, FrameWriterOwner, Call
     this.#linger(true);
   }
 
-  /** Either side has ended the connection over a rule of the transport or a limit. */
-  #faulted(error: WebSocketFault): void {
+  /** Counts and logs that either side has ended the connection over a rule of the transport or a limit. */
+  #noteFault(error: unknown): void {
+    if (!(error instanceof WebSocketFault) || this.#state === State.Closed) return;
     this.#options.counters.frames++;
     this.#options.log?.(`The connection of ${shownPeer(this.address, this.identity)} was closed`, error);
   }

@@ -12,7 +12,6 @@ import {
   mask,
   Opcode,
   readClose,
-  type WebSocketFault,
   WebSocketReader,
   writeHead,
 } from "./websocket_frames.ts";
@@ -63,8 +62,6 @@ export class WebSocketConn implements Conn {
   #lost: Error | undefined;
   /** What a Close frame says in answer to the peer's, or to what it did wrong. */
   #answer: number = CloseStatus.Normal;
-  /** Whether the peer did something wrong. */
-  #broken = false;
 
   /** Takes over a Conn behind the handshake of HTTP. */
   constructor(conn: Conn, { peer, dialled, maxMessageBytes, prefix }: WebSocketOptions) {
@@ -135,14 +132,13 @@ export class WebSocketConn implements Conn {
   }
 
   #take(bytes: Uint8Array<ArrayBuffer>, count: number): number {
-    try {
-      return this.#reader.take(bytes, count);
-    } catch (error) {
-      this.#lost = error as WebSocketFault;
-      this.#answer = (error as WebSocketFault).status;
-      this.#broken = true;
-      return 0;
+    const length = this.#reader.take(bytes, count);
+    const { fault } = this.#reader;
+    if (fault !== undefined) {
+      this.#lost = fault;
+      this.#answer = fault.status;
     }
+    return length;
   }
 
   /**
@@ -153,9 +149,10 @@ export class WebSocketConn implements Conn {
    */
   async #finish(lost: Error): Promise<null> {
     const ended = this.#ended;
-    await this.#sendClose(this.#answer, this.#broken ? lost.message : "").catch(() => {});
+    const { fault } = this.#reader;
+    await this.#sendClose(this.#answer, fault?.message).catch(() => {});
     // Closing over unread input would reset the connection, and the peer would not learn why.
-    if (this.#broken) await lingerClose(this.#conn);
+    if (fault !== undefined) await lingerClose(this.#conn);
     else if (ended) return null;
     throw lost;
   }

@@ -63,6 +63,8 @@ export class WebSocketReader {
   #idleFrames = 0;
   #idleSince = performance.now();
   #closed = false;
+  /** What the peer did wrong: the connection cannot go on. */
+  fault: WebSocketFault | undefined;
 
   /**
    * @param masked Whether frames have to be masked, as a client's have; if not, none may be
@@ -77,35 +79,42 @@ export class WebSocketReader {
 
   /**
    * Takes the first `count` bytes and moves the payload of data frames in them to the front. What follows a Close frame
-   * is dropped.
+   * or a {@linkcode WebSocketReader.fault} is dropped.
    *
    * @returns How many bytes of payload there are
-   * @throws {WebSocketFault} If the bytes are not what the protocol allows; the connection cannot go on
    */
   take(bytes: Uint8Array<ArrayBuffer>, count: number): number {
     let length = 0;
-    for (let at = 0; at < count && !this.#closed;) {
-      if (this.#left === 0) {
-        at = this.#takeHead(bytes, at, count);
-        if (this.#headLength < this.#headNeeded) break;
-        this.#begin();
-      }
-      const end = Math.min(at + this.#left, count);
-      if (end > at) {
-        if (this.#masked) this.#phase = mask(bytes, at, end, this.#head, this.#headLength - 4, this.#phase);
-        if (this.#control !== undefined) {
-          this.#control.set(bytes.subarray(at, end), this.#controlLength);
-          this.#controlLength += end - at;
-        } else {
-          if (length !== at) bytes.copyWithin(length, at, end);
-          length += end - at;
+    try {
+      for (let at = 0; at < count && !this.#closed;) {
+        if (this.#left === 0) {
+          at = this.#takeHead(bytes, at, count);
+          if (this.#headLength < this.#headNeeded) break;
+          this.#begin();
         }
-        this.#left -= end - at;
-        at = end;
+        const end = Math.min(at + this.#left, count);
+        if (end > at) {
+          this.#takePayload(bytes, at, end, length);
+          if (this.#control === undefined) length += end - at;
+          this.#left -= end - at;
+          at = end;
+        }
+        if (this.#left === 0) this.#end();
       }
-      if (this.#left === 0) this.#end();
+    } catch (error) {
+      if (!(error instanceof WebSocketFault)) throw error;
+      this.fault = error;
+      this.#closed = true;
     }
     return length;
+  }
+
+  #takePayload(bytes: Uint8Array<ArrayBuffer>, at: number, end: number, to: number): void {
+    if (this.#masked) this.#phase = mask(bytes, at, end, this.#head, this.#headLength - 4, this.#phase);
+    if (this.#control !== undefined) {
+      this.#control.set(bytes.subarray(at, end), this.#controlLength);
+      this.#controlLength += end - at;
+    } else if (to !== at) bytes.copyWithin(to, at, end);
   }
 
   #takeHead(bytes: Uint8Array, at: number, count: number): number {

@@ -49,6 +49,7 @@ function readAll(wire: Uint8Array, cuts: Iterable<number>, masked: boolean, max 
     const piece = wire.slice(from, to);
     parts.push(piece.slice(0, reader.take(piece, piece.length)));
     from = to;
+    if (reader.fault !== undefined) throw reader.fault;
   }
   return { data: bytes(...parts), controls };
 }
