@@ -96,7 +96,8 @@ export class Server implements AsyncDisposable {
   /**
    * Answers HTTP requests: `/debug/rpc` with a page of what the server does (JSON if that is what the request accepts),
    * `/metrics` with the figures for Prometheus, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
-   * everything else with an error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
+   * everything else with an error. Made for `Deno.serve` on a shared port, and what an `http@` address serves beside RPC;
+   * that is the better place for WebSockets, since it can cut them off. Never rejects.
    * The option `monitoring` says who is shown what.
    *
    * Pages of other origins may not open a WebSocket, but for those that the option `origins` names.
@@ -243,8 +244,8 @@ export class Server implements AsyncDisposable {
 
   /**
    * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
-   * `http@host:port[/path]` for RPC over HTTP CONNECT on a port that also serves {@linkcode Server.fetch}. Port 0
-   * takes a free one.
+   * `http@host:port[/path]` for RPC over HTTP CONNECT and over WebSockets, which clients dial as `ws@host:port[/path]`, on a
+   * port that also serves {@linkcode Server.fetch}. Port 0 takes a free one.
    *
    * @param address Where to listen; a server may listen in several places
    * @param options Whether the port is shared

@@ -115,7 +115,7 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   monitoring?: Visibility | VisibilityRule;
   /**
-   * Of which origins pages in a browser may open a WebSocket to {@linkcode Server.fetch}, such as
+   * Of which origins pages in a browser may open a WebSocket, such as
    * `["https://app.example.com"]`; `"*"` = of all. Clients that are no pages send no `Origin` and are not asked for one.
    *
    * Left out, those of the server's own origin: whose `Origin` names the host and port that `Host` names.
