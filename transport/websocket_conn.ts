@@ -18,7 +18,7 @@ import {
 
 /** The longest message sent. */
 const MESSAGE_BYTES = 65_536;
-/** The buffer for messages that is kept. */
+/** The buffer for messages of a quiet connection. */
 const SMALL = 1_024;
 const EMPTY = new Uint8Array(0);
 
@@ -170,15 +170,19 @@ export class WebSocketConn implements Conn {
     const length = pongLength + headLength(payload.length, this.#dialled) + payload.length;
     // Whole words are masked faster where they are aligned.
     const pad = -(length - payload.length) & 3;
-    let buffer = this.#kept;
-    if (buffer.length < length + pad) {
-      buffer = new Uint8Array(length + pad <= SMALL ? SMALL : length + pad);
-      if (buffer.length === SMALL) this.#kept = buffer;
-    }
+    const buffer = this.#room(length + pad);
     if (ping !== undefined) this.#append(buffer, pad, Opcode.Pong, ping);
     this.#payloadAt = this.#append(buffer, pad + pongLength, Opcode.Binary, payload);
     this.#out = buffer.subarray(0, pad + length);
     this.#outAt = pad;
+  }
+
+  /** The buffer that is kept, or one that fits better: a large one goes with the next short message. */
+  #room(length: number): Uint8Array<ArrayBuffer> {
+    const size = Math.max(SMALL, 2 ** Math.ceil(Math.log2(length)));
+    const { length: kept } = this.#kept;
+    if (kept < size || kept > size && size === SMALL) this.#kept = new Uint8Array(size);
+    return this.#kept;
   }
 
   /** Writes a frame into a buffer. Returns where its payload begins. */
