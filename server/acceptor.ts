@@ -108,10 +108,11 @@ export class Acceptor implements Sleeper {
     return this.#accepted;
   }
 
-  /** Whether a WebSocket of `Deno.serve` has no place, which has to be known before it is opened. */
-  isFull(peer: string): boolean {
-    return this.#origins.full(this.#origins.of(peer)) ||
-      this.#places >= this.#options.maxConnections && this.#longest() === undefined;
+  /** Which limit leaves no place for a WebSocket of `Deno.serve`: this has to be known before it is opened. */
+  limitFor(peer: string): "maxConnections" | "maxConnectionsPerPeer" | undefined {
+    if (this.#origins.full(this.#origins.of(peer))) return "maxConnectionsPerPeer";
+    const full = this.#places >= this.#options.maxConnections && this.#longest() === undefined;
+    return full ? "maxConnections" : undefined;
   }
 
   /**

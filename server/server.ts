@@ -473,9 +473,11 @@ export class Server implements AsyncDisposable {
       this.#acceptor.refusals.add("closing");
       return new Response("The server is shutting down\n", { status: 503 });
     }
-    if (this.#acceptor.isFull(peerOf(request, info))) {
-      this.#acceptor.refusals.add("maxConnections");
-      return lastResponse("There are too many connections (maxConnections)\n", 503, {});
+    const limit = this.#acceptor.limitFor(peerOf(request, info));
+    if (limit !== undefined) {
+      this.#acceptor.refusals.add(limit);
+      this.#log?.(`Refused ${askerOf(info)}: there are too many connections (${limit})`);
+      return lastResponse(`There are too many connections (${limit})\n`, 503, {});
     }
     const upgraded = upgrade(request, info, this.#maxHeld);
     if (upgraded === undefined) return undefined;

@@ -1,5 +1,5 @@
 // How far a session sends ahead of a peer that buffers what it has not read, as the WebSockets of browsers do: nothing
-// makes such a sender wait. A Ping goes out behind every so many bytes, and its Pong says that these have been read.
+// makes such a sender wait. A Ping follows every so many bytes, and its Pong says that these have been read.
 // Owned by a session whose Conn says `buffersUnread`.
 
 /** What a window needs of its session. */
@@ -17,7 +17,7 @@ export class SendWindow {
   #ping: number | undefined;
   #before = 0;
 
-  /** @param step Behind how many bytes there is a Ping */
+  /** @param step A Ping follows each time so many bytes have been sent */
   constructor(owner: SendWindowOwner, step: number) {
     this.#owner = owner;
     this.#step = step;

@@ -30,7 +30,7 @@ export interface WebSocketOptions {
   readonly dialled: boolean;
   /** The longest message taken, in bytes. */
   readonly maxMessageBytes: number;
-  /** Bytes that were read behind the HTTP head. */
+  /** Bytes that were read after the HTTP head. */
   readonly prefix: Uint8Array<ArrayBuffer>;
 }
 
@@ -63,7 +63,7 @@ export class WebSocketConn implements Conn {
   /** What a Close frame says in answer to the peer's, or to what it did wrong. */
   #answer: number = CloseStatus.Normal;
 
-  /** Takes over a Conn behind the handshake of HTTP. */
+  /** Takes over a Conn after the HTTP handshake. */
   constructor(conn: Conn, { peer, dialled, maxMessageBytes, prefix }: WebSocketOptions) {
     this.peer = peer;
     this.certificate = conn.certificate;
@@ -112,7 +112,7 @@ export class WebSocketConn implements Conn {
     }
   }
 
-  /** Sends a Close frame behind what has been written: a WebSocket has no half to close. */
+  /** Sends a Close frame after what has been written: a WebSocket has no half to close. */
   closeWrite(fault = false): Promise<void> {
     return this.#sendClose(fault ? CloseStatus.ProtocolError : CloseStatus.Normal);
   }
@@ -163,7 +163,7 @@ export class WebSocketConn implements Conn {
     this.#lost = closedWith(status, reason);
   }
 
-  /** Makes a frame of what is to be written, behind the answer to a Ping. */
+  /** Makes a frame of what is to be written, after the answer to a Ping. */
   #frame(payload: Uint8Array<ArrayBuffer>): void {
     const ping = this.#takePing();
     const pongLength = ping === undefined ? 0 : headLength(ping.length, this.#dialled) + ping.length;
@@ -205,7 +205,7 @@ export class WebSocketConn implements Conn {
     return ping;
   }
 
-  /** Answers the latest Ping, now or behind what is being written. */
+  /** Answers the latest Ping, now or after what is being written. */
   #pong(): void {
     if (this.#writing || this.#controlling !== undefined || this.#outAt < this.#out.length) return;
     const ping = this.#takePing()!;

@@ -176,7 +176,7 @@ Deno.test("websocket frames: the statuses of Close frames", () => {
   assertEquals(assertThrows(() => readClose(bytes(3, 232, 0xce, 0xba, 0xe1)), WebSocketFault).status, 1007);
 });
 
-Deno.test("websocket frames: a peer that closes for a fault of this side is told from one that leaves", () => {
+Deno.test("websocket frames: a peer that closes for a fault of this side differs from one that leaves", () => {
   for (const status of [1002, 1003, 1007, 1008, 1009, 4002, 4003, 4008]) {
     assert(closedWith(status) instanceof WebSocketFault, `${status}`);
   }
@@ -195,13 +195,13 @@ Deno.test("websocket frames: heads are as short as they can be, and read as what
         [...head.subarray(0, 2)],
         [0x82, (key === undefined ? 0 : 128) | (length < 126 ? length : length < 65_536 ? 126 : 127)],
       );
-      let told = head[1]! & 127;
-      if (told > 125) {
-        const long = told === 127;
-        told = Number(new DataView(head.buffer).getBigUint64(long ? 2 : 0) & (long ? ~0n : 0xffffn));
-        if (!long) told = new DataView(head.buffer).getUint16(2);
+      let read = head[1]! & 127;
+      if (read > 125) {
+        const long = read === 127;
+        read = Number(new DataView(head.buffer).getBigUint64(long ? 2 : 0) & (long ? ~0n : 0xffffn));
+        if (!long) read = new DataView(head.buffer).getUint16(2);
       }
-      assertEquals(told, length);
+      assertEquals(read, length);
     }
   }
 });

@@ -1,5 +1,5 @@
 // WebSockets on http@ listeners, spoken by this library on both sides and by hand: what is answered, what is refused, and
-// what is left behind.
+// what is left afterwards.
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { type CallContext, RpcError, Server, type ServerOptions } from "../../server/mod.ts";
@@ -155,7 +155,7 @@ Deno.test("websocket listener: the platform's WebSocket is answered too", async 
   assertEquals((await soon(closed, "the end")).code, 1003);
 });
 
-Deno.test("websocket listener: what is not a request for a WebSocket is told why", async () => {
+Deno.test("websocket listener: a malformed request for a WebSocket is answered with the reason", async () => {
   await using at = await open({ origins: ["https://app.example"] });
   for (
     const [head, status] of [
@@ -241,7 +241,7 @@ Deno.test("websocket listener: a Close frame is answered, and calls under way ar
   assertEquals(at.server.stats().limits.frames, 0);
 });
 
-Deno.test("websocket listener: a Ping is answered with its payload, before and behind the handshake", async () => {
+Deno.test("websocket listener: a Ping is answered with its payload, before and after the handshake", async () => {
   await using at = await open();
   using peer = await Hand.open(at.port);
   await peer.send(message("early", 0x89));
@@ -270,7 +270,7 @@ Deno.test("websocket listener: a refused client that does not answer is cut off,
   }
 });
 
-Deno.test("websocket listener: silence is refused in time, before the head and behind it", async () => {
+Deno.test("websocket listener: silence is refused in time, before and after the head", async () => {
   await using at = await open({ handshakeTimeout: 100 });
   using early = await RawPeer.dial(at.port);
   assertEquals(await early.line(), "HTTP/1.1 503 Service Unavailable\r");
@@ -345,7 +345,7 @@ Deno.test("websocket conn: an end without a Close frame is an error", async () =
   accepted.close();
 });
 
-Deno.test("websocket conn: what a fault was is told to the peer that made it", async () => {
+Deno.test("websocket conn: the peer that broke a rule learns which", async () => {
   const [dialled, accepted, below] = await connPair(1_000);
   const reading = assertRejects(() => accepted.read(new Uint8Array(10)), WebSocketFault, "over 1000 bytes");
   await below.write(bytes(0x82, 0xfe, 0x03, 0xe9, 0, 0, 0, 0));
