@@ -333,6 +333,49 @@ Deno.test("websocket: more than may wait to be read closes with 1008, many small
   }
 });
 
+Deno.test("websocket: a client that sends too far ahead is logged and counted", async () => {
+  await using at = await open({ maxFrameBytes: 65_536, maxUnsentBytes: 65_536 });
+  const raw = await Raw.open(at.url);
+  await using _ = raw;
+  await until(() => at.server.stats().connections === 1, "the handshake");
+  raw.socket.send(new Uint8Array(200_000));
+  await until(() => at.server.stats().connections === 0, "the end");
+  assertEquals(at.server.stats().limits.frames, 1);
+  assertEquals(at.log.filter((line) => line.includes("too many bytes wait to be read")).length, 1);
+});
+
+/** A WebSocket of a runtime that has taken it from its owner. */
+class Dead extends EventTarget {
+  binaryType = "";
+  bufferedAmount = 0;
+  readyState: number = WebSocket.OPEN;
+  readonly error = new Error("Cannot perform I/O on behalf of a different request");
+  send(): void {
+    throw this.error;
+  }
+  close(): void {
+    throw this.error;
+  }
+}
+
+Deno.test("websocket: one that its runtime has taken away is lost, says so, and can be closed", async () => {
+  const conn = new PlatformWebSocketConn(new Dead() as unknown as WebSocket, "dead", MOST_HELD);
+  await assertRejects(() => conn.write(bytes("x")), Error, "a Worker needs a client for each request");
+  await assertRejects(() => conn.read(new Uint8Array(1)), Error, "different request");
+  await conn.closeWrite(true);
+  conn.close();
+});
+
+Deno.test("websocket: one that was closed without an event is lost when it is written to", async () => {
+  const socket = new Dead();
+  const conn = new PlatformWebSocketConn(socket as unknown as WebSocket, "dead", MOST_HELD);
+  socket.readyState = WebSocket.CLOSED;
+  const reading = assertRejects(() => conn.read(new Uint8Array(1)), Error, "closed with status 1006");
+  await conn.write(bytes("x"));
+  await reading;
+  conn.close();
+});
+
 Deno.test("websocket: what is written may be overwritten at once", async () => {
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
