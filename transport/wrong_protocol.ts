@@ -21,8 +21,8 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/, got TLS$/, "a server with TLS has an address with tls@ or wss@"],
   [/, got HTTP$/, "RPC on an HTTP port has an address with http@ or ws@"],
   [/got "\{/, "RPC without HTTP has an address with tcp@ or tls@"],
-  [/expected "101 .* got "HTTP/, "hand requests for /_rpc_ on to server.fetch"],
-  [/got "HTTP\/1\.[01] \d/, "what Deno.serve answers has an address with ws@"],
+  [/expected "101 .* got "HTTP\/\d.\d (?!503)/, "hand requests for /_rpc_ on to server.fetch"],
+  [/got "HTTP\/1\.[01] (?!503)\d/, "what Deno.serve answers has an address with ws@"],
   [/InvalidContentType/, "without TLS the address begins with tcp@ or ws@"],
   [/NoApplicationProtocol/, "over TLS, RPC has an address with tls@, and HTTPS one with wss@"],
   [

@@ -282,9 +282,12 @@ Deno.test("websocket listener: silence is refused in time, before and after the 
 Deno.test("websocket listener: with no place left, a WebSocket is answered 503", async () => {
   await using at = await open({ maxConnectionsPerPeer: 1 });
   await using _client = await connect(at.address);
-  const error = await assertRejects(() => connect(at.address), RpcError, "503 Service Unavailable");
-  assertEquals(error.code, "unavailable");
-  assertEquals(at.server.stats().refusals.maxConnectionsPerPeer, 1);
+  for (const address of [at.address, at.address.replace("ws@", "http@")]) {
+    const error = await assertRejects(() => connect(address), RpcError);
+    assertEquals(error.code, "unavailable");
+    assertMatch(error.message, /got "HTTP\/1.1 503 Service Unavailable"$/);
+  }
+  assertEquals(at.server.stats().refusals.maxConnectionsPerPeer, 2);
 });
 
 Deno.test("websocket listener: upgrades that are reset at once leave no place and no socket", async () => {
