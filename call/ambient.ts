@@ -13,6 +13,18 @@ interface Storage {
 }
 
 /** Node's AsyncLocalStorage, which Deno has too; where there is none, such as in a browser, nothing is inherited. */
+function loadHooks(): Hooks | undefined | Promise<Hooks> {
+  return typeof Deno === "undefined" ? findHooks() : load("node:async_hooks");
+}
+
+/**
+ * Loads a module of Node's by `import`, which in Deno takes a third of what `process` does: that loads most of Node's
+ * compatibility layer. The name is a variable, since bundlers for browsers look for names that they see, and fail.
+ */
+function load<T>(name: string): Promise<T> {
+  return import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+}
+
 function findHooks(): Hooks | undefined {
   const { process } = globalThis as { process?: { getBuiltinModule?(name: string): Hooks | undefined } };
   return process?.getBuiltinModule?.("node:async_hooks");
@@ -23,7 +35,7 @@ function findHooks(): Hooks | undefined {
  * OTEL_DENO=true Deno's `fetch` does so (2.9.6): whatever comes behind it would be part of the request's span.
  */
 export function contained<R>(fn: () => R): R {
-  const hooks = findHooks();
+  const hooks = ambient.hooks ?? findHooks();
   return hooks === undefined ? fn() : hooks.AsyncLocalStorage.snapshot()(fn);
 }
 
@@ -50,12 +62,17 @@ function shared(): Shared {
  */
 class Ambient {
   readonly #shared = shared();
+  #hooks: Hooks | undefined;
 
-  /** Somebody will ask from now on. */
-  want(): void {
-    if (this.#shared.storage !== undefined) return;
-    const hooks = findHooks();
-    if (hooks !== undefined) this.#shared.storage = new hooks.AsyncLocalStorage();
+  /** What {@linkcode want} has loaded. */
+  get hooks(): Hooks | undefined {
+    return this.#hooks;
+  }
+
+  /** A client will ask as soon as this has resolved. */
+  async want(): Promise<void> {
+    this.#hooks ??= await loadHooks();
+    if (this.#hooks !== undefined) this.#shared.storage ??= new this.#hooks.AsyncLocalStorage();
   }
 
   /** The call that is being answered here, if any. */

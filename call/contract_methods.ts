@@ -48,7 +48,7 @@ export type ServiceHandlers<S extends string | Contract, M extends object = obje
  *
  * @typeParam M The type of the object
  */
-export type CheckedMethods<M> = M extends OfPlatform ? unknown
+export type CheckedMethods<M> = M extends PlatformObject ? unknown
   : { readonly [N in keyof M]: N extends `_${string}` ? unknown : CheckedMethod<M[N]> };
 
 /**
@@ -57,20 +57,20 @@ export type CheckedMethods<M> = M extends OfPlatform ? unknown
  * @typeParam F The type of a property
  */
 export type CheckedMethod<F> = F extends (...args: infer P) => unknown
-  ? TakesNull<P[0]> extends true ? "A handler's argument is never null: one that is left out is undefined"
+  ? AcceptsNull<P[0]> extends true ? "A handler's argument is never null: one that is left out is undefined"
     // deno-lint-ignore no-explicit-any -- a handler vouches for the type of its argument
   : F extends (args: any, context: CallContext) => unknown ? unknown
   : "A handler takes one argument and the context: put more values into an object, ({ a, b }, context) => …"
   : unknown;
 
 /** Whether null is one of the values that `T` names. Without `strictNullChecks` it is one of every type's. */
-export type TakesNull<T> = unknown extends T ? false
+export type AcceptsNull<T> = unknown extends T ? false
   : null extends string ? false
   : null extends T ? true
   : false;
 
-/** What collections, streams, event targets and emitters, and asynchronous resources of the platform have. */
-export type OfPlatform =
+/** Collections, streams, event targets and emitters, and asynchronous resources of the platform. */
+export type PlatformObject =
   | Iterable<unknown>
   | AsyncIterable<unknown>
   | { readonly addEventListener: unknown }

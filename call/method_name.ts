@@ -4,8 +4,6 @@
 /** The longest name of a service; longer ones are cut where they are shown. */
 export const LONGEST_NAME = 64;
 
-const UNPRINTABLE = /[\p{C}\p{Z}]/u;
-
 /** A name in quotes, cut if it is long. */
 export function quoted(name: string): string {
   return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name);
@@ -13,5 +11,5 @@ export function quoted(name: string): string {
 
 /** The name of a method as it is, unless it is one that could not be registered: that in quotes. */
 export function shownMethod(method: string): string {
-  return method.length > 4 * LONGEST_NAME || UNPRINTABLE.test(method) ? quoted(method) : method;
+  return method.length > 4 * LONGEST_NAME || /[\p{C}\p{Z}]/u.test(method) ? quoted(method) : method;
 }

@@ -15,8 +15,6 @@ import { UnknownMethods } from "./unknown_methods.ts";
 /** The functions of a plain object, by the names that they are called by. */
 export type Methods = Readonly<Record<string, Handler>>;
 
-const SERVICE_NAME = /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u;
-
 /** A handler and its book-keeping. */
 class RegisteredMethod implements Method {
   readonly name: string;
@@ -150,7 +148,7 @@ export class ServiceTable {
     check?: (offered: Handlers) => Handlers,
     watch?: (method: string) => ServerObserver,
   ): void {
-    if (!SERVICE_NAME.test(name) || name.length > LONGEST_NAME) {
+    if (!isServiceName(name) || name.length > LONGEST_NAME) {
       throw new TypeError(
         `Cannot register service ${
           quoted(name)
@@ -236,4 +234,8 @@ function* callable(target: object): Iterable<[string, Handler]> {
       if (typeof value === "function") yield [name, value.bind(target)];
     }
   }
+}
+
+function isServiceName(name: string): boolean {
+  return /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u.test(name);
 }

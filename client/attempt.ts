@@ -1,5 +1,5 @@
-// One server, picked for one attempt at a call, until it is known how that went. Made by the client's Servers; it tells
-// the server's health and, if that wants to know, the balancer.
+// One attempt at a call on one picked server, until its outcome is known. Made by the client's Servers; reports the
+// outcome to the server's health and to the balancer.
 
 import type { Code, RpcError } from "../call/error.ts";
 import type { Outcome, PickContext } from "../discovery/balancer.ts";
@@ -7,7 +7,7 @@ import type { Endpoint } from "../discovery/endpoint.ts";
 import type { AttemptListener } from "../session/outgoing_call.ts";
 import type { Channel } from "./channel.ts";
 
-/** Tells a balancer how an attempt went. */
+/** Reports the outcome of an attempt to a balancer. */
 export type ReportOutcome = (endpoint: Endpoint, outcome: Outcome) => void;
 
 /** A call that needs a server. */
@@ -16,9 +16,9 @@ export interface PickRequest extends PickContext {
   readonly streams: boolean;
 }
 
-/** A server that was picked. */
+/** An attempt on a server that was picked. */
 export class Attempt implements AttemptListener {
-  /** The way to it. */
+  /** The channel to the server. */
   readonly channel: Channel;
   readonly #notify: ReportOutcome | undefined;
   readonly #began: number;
@@ -29,7 +29,7 @@ export class Attempt implements AttemptListener {
   /**
    * @param began When the call was made
    * @param streams Whether its arguments or its answer are a stream
-   * @param lastResort Whether the server may be one that is set aside
+   * @param lastResort Whether the server may be an ejected one
    */
   constructor(
     channel: Channel,
@@ -50,27 +50,27 @@ export class Attempt implements AttemptListener {
     return this.channel.address;
   }
 
-  /** Whether the server gets calls only if there is no other. */
+  /** Whether the server is a standby: it gets calls only if there is no other. */
   get isStandby(): boolean {
     return this.channel.health.endpoint.weight === 0;
   }
 
-  /** The attempt is over. */
+  /** The attempt has ended. */
   done(error?: RpcError): void {
-    // What was never sent says nothing about the server.
+    // An attempt that was never sent says nothing about the server.
     if (error?.notStarted && !error.remote) return this.release();
     if (error === undefined && this.#lastResort) this.channel.health.uneject();
     this.channel.done(error);
     this.#end(error?.code);
   }
 
-  /** There is no connection to it, or not soon enough. */
+  /** There is no connection to the server, or not soon enough. */
   unreachable(): void {
     this.channel.health.failed();
     this.#end("unavailable");
   }
 
-  /** There is no attempt after all, or it goes on elsewhere. */
+  /** The attempt was not made, or the call has moved to another server. */
   release(): void {
     this.channel.release();
     this.#end("canceled");

@@ -1,4 +1,4 @@
-// One call to every server at once. The first error cancels the rest.
+// One call to every server concurrently. The first error cancels the others.
 
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
@@ -10,9 +10,9 @@ import { noServer, type RetryContext } from "./retry_loop.ts";
 import { withStop } from "./waiting.ts";
 
 /**
- * Calls every channel. A server that is just leaving, and has not begun the call, is sent it again if it is back at once.
+ * Calls every channel. If a server shuts down before it has started the call, the call is sent again once it is back.
  *
- * @param channels All that there are now
+ * @param channels Returns the current channels
  * @returns One of the answers
  * @throws {RpcError} The first error; `unavailable` if there are no channels
  */
@@ -30,7 +30,7 @@ export async function broadcast(
   if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
   return await withStop(call.signal, async (signal) => {
     const answers = await Promise.all(servers.map((channel) => {
-      // Nobody picked it, so no balancer wants to know.
+      // The balancer did not pick this server, so it gets no report.
       const attempt = new Attempt(channel, undefined, 0);
       return callServer(call, attempt, context, { signal, again: "if left" });
     }));

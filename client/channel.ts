@@ -1,5 +1,5 @@
-// The client's link to one endpoint: one session at a time, dialled again with backoff when it is lost. Owned by a
-// Client, shared by all its calls to that endpoint.
+// The client's link to one endpoint: one session at a time, which is dialed again with backoff when it is lost. Owned
+// by a Client, whose calls to that endpoint share it.
 
 import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { endedWith } from "../call/outcome.ts";
@@ -13,40 +13,40 @@ import { within } from "./waiting.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
 const LONGEST_WAIT = 10_000;
-/** The first attempt after a loss waits up to this, so that many clients do not come back at once. */
+/** The first attempt after a loss waits up to this many ms, so that many clients do not reconnect at once. */
 const FIRST_WAIT = 100;
-/** How long an attempt may take before calls look for another server meanwhile, in ms. */
+/** After this many ms of dialing, calls look for another server. */
 const SOON = 250;
-/** A connection that lasted this long was a good one; of a server that accepts and drops, each loss is a failure. */
+/** A connection that lasted this many ms counts as a success; a shorter one counts as a failure of the server. */
 const STEADY = 1_000;
 
-/** How a channel stands. */
+/** The state of a channel. */
 export type ChannelState = "idle" | "connecting" | "ready" | "failing" | "closed";
 
-/** One endpoint's connection. */
+/** The connection to one endpoint. */
 export class Channel implements AttemptListener {
-  /** The address it leads to. */
+  /** The endpoint's address. */
   readonly address: string;
-  /** How the server there stands. */
+  /** The health of the server. */
   readonly health: EndpointHealth;
-  /** The session to call over; undefined while there is none. */
+  /** The session for calls; undefined while there is no connection. */
   ready: Session | undefined;
 
   readonly #options: DialOptions;
   readonly #stop = new AbortController();
   readonly #backoff = new Backoff(Math.random);
-  /** All sessions that are not over, those that only finish their calls included. */
+  /** All open sessions, including those that only finish their calls. */
   readonly #sessions = new Set<Session>();
   #attempt: Promise<Session> | undefined;
-  /** When that attempt was begun. */
+  /** When that attempt began. */
   #began = 0;
   /** Calls that wait for a session. */
   #waiting = 0;
-  /** Why the last attempt failed; undefined once one succeeds. */
+  /** Why the last attempt failed; undefined after a success. */
   #failure: RpcError | undefined;
   readonly #room: () => void;
 
-  /** @param room Called when calls can be sent over it that could not be before: it has a connection, or room in it */
+  /** @param room Called when the channel can take calls again: it has a new connection, or room in the one it has */
   constructor(address: string, health: EndpointHealth, options: DialOptions, room: () => void) {
     this.#room = room;
     this.address = address;
@@ -54,7 +54,7 @@ export class Channel implements AttemptListener {
     this.#options = options;
   }
 
-  /** How it stands. */
+  /** The state of the channel. */
   get state(): ChannelState {
     if (this.#stop.signal.aborted) return "closed";
     if (this.ready !== undefined) return "ready";
@@ -62,42 +62,42 @@ export class Channel implements AttemptListener {
     return this.#attempt === undefined ? "idle" : "connecting";
   }
 
-  /** Calls over it that are not settled, those that wait for a session included. */
+  /** Calls over the channel that have not settled, including those that wait for a session. */
   get pending(): number {
     let pending = this.#waiting;
     for (const session of this.#sessions) pending += session.pending;
     return pending;
   }
 
-  /** Whether a call may be sent over it soon. If not, `room` is called when it can be. */
+  /** Whether a call can be sent soon. If not, `room` is called when it can. */
   takesCalls(): boolean {
     if (this.ready !== undefined) return this.ready.takesCalls();
     if (this.#failure !== undefined || this.#stop.signal.aborted) return false;
     return this.#attempt === undefined || performance.now() < this.#began + SOON;
   }
 
-  /** An attempt over it is over: tells how the server stands. */
+  /** An attempt has ended: updates the health of the server. */
   done(error?: RpcError): void {
     if (error === undefined) return this.health.succeeded();
     const { code, remote, notStarted } = error;
-    // What was never sent says nothing about the server.
+    // An attempt that was never sent says nothing about the server.
     if (notStarted && !remote) return this.release();
-    // A server that leaves in good order says so of each call that it has not begun: that is no failure.
+    // A server that shuts down gracefully answers each call it has not started with this code: that is not a failure.
     if (code === "unavailable" && !(remote && notStarted) || code === "deadline_exceeded") {
       this.health.failed();
     } else if (remote && !notStarted) this.health.succeeded();
     else this.release();
   }
 
-  /** An attempt over it was not made, or came to nothing. */
+  /** An attempt was not made, or has no outcome. */
   release(): void {
     this.health.undecided();
   }
 
   /**
-   * Waits for a session, dialling if need be. While attempts fail it does not wait for the next.
+   * Waits for a session, and dials if necessary. While attempts fail, it does not wait for the next one.
    *
-   * @throws {RpcError} Why there is none
+   * @throws {RpcError} Why there is no session
    */
   connected(): Promise<Session> {
     if (this.ready !== undefined) return Promise.resolve(this.ready);
@@ -106,11 +106,11 @@ export class Channel implements AttemptListener {
   }
 
   /**
-   * Waits for a session as {@linkcode connected} does, no longer than a call may.
+   * Waits for a session as {@linkcode connected} does, up to the call's deadline.
    *
    * @param signal Ends the wait
    * @param until Ends it too, on the clock of `performance.now()`
-   * @throws {RpcError} Why there is none
+   * @throws {RpcError} Why there is no session
    */
   async connectedFor(
     { deadline, method }: OutgoingCall,
@@ -123,7 +123,7 @@ export class Channel implements AttemptListener {
       return await within(this.connected(), Math.min(deadline, until), signal, method, why);
     } catch (error) {
       if (!isRpcError(error)) throw error;
-      // Calls that wait for one dial share its failure; each gets an error of its own.
+      // Calls that wait for the same dial share its failure; each gets its own error.
       const own = endedWith(error, error.notStarted);
       ofCall(own, method, this.address);
       throw own;
@@ -133,16 +133,16 @@ export class Channel implements AttemptListener {
   }
 
   /**
-   * Waits for a session while it is likely to come soon.
+   * Waits for a session while it is likely to be ready soon.
    *
-   * @returns Whether it has been decided that there is one, or none; if not, another server may be faster
+   * @returns Whether the dial has succeeded or failed; if it is still pending, another server may be faster
    */
   async soon(call: OutgoingCall, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.ready !== undefined || this.#failure !== undefined) return true;
-    // Begins to dial, if nobody has yet.
+    // Dials, unless a dial is pending.
     this.connected().catch(() => {});
     const now = performance.now();
-    // A call in a hurry keeps half of its time for the other server.
+    // A call with little time left keeps half of it for the other server.
     const until = Math.min(this.#began + SOON, now + (call.deadline - now) / 2);
     if (until <= now) return false;
     try {
@@ -153,7 +153,7 @@ export class Channel implements AttemptListener {
     }
   }
 
-  /** Takes no more calls, lets those under way finish, then closes. */
+  /** Takes no more calls, lets pending ones finish, then closes. */
   async retire(): Promise<void> {
     this.#stop.abort();
     const sessions = [...this.#sessions];
@@ -161,7 +161,7 @@ export class Channel implements AttemptListener {
     await Promise.all([this.#attempt?.catch(() => {}), ...sessions.map((session) => session.closed)]);
   }
 
-  /** Closes now: calls over it end with `reason`. Resolves when nothing is left. */
+  /** Closes now: calls over it end with `reason`. Resolves when every session has ended. */
   async close(reason: RpcError): Promise<void> {
     this.#stop.abort();
     const attempt = this.#attempt;
@@ -169,12 +169,12 @@ export class Channel implements AttemptListener {
     await Promise.all([attempt?.catch(() => {}), ...[...this.#sessions].map((session) => session.closed)]);
   }
 
-  /** Begins an attempt in `wait` ms. */
+  /** Starts an attempt in `wait` ms. */
   #dial(wait: number): Promise<Session> {
     this.#began = performance.now();
     const attempt = this.#connect(wait);
     this.#attempt = attempt;
-    // Calls that wait for it see its failure; that nobody waits is no mistake.
+    // Calls that wait see the failure; without any, it is not an unhandled rejection.
     attempt.catch(() => {});
     return attempt;
   }
@@ -185,17 +185,17 @@ export class Channel implements AttemptListener {
     try {
       if (signal.aborted) throw new RpcError("unavailable", "The client was closed", { notStarted: true });
       const began = performance.now();
-      let dialled: Session | undefined;
-      const session = dialled = await dial(this.address, this.#options, {
+      let dialed: Session | undefined;
+      const session = dialed = await dial(this.address, this.#options, {
         room: this.#room,
-        draining: () => this.#lost(dialled, began),
+        draining: () => this.#lost(dialed, began),
         ended: () => {
-          if (dialled !== undefined) this.#sessions.delete(dialled);
-          this.#lost(dialled, began);
+          if (dialed !== undefined) this.#sessions.delete(dialed);
+          this.#lost(dialed, began);
         },
       }, signal);
       if (!session.open) {
-        // It was over before it got here.
+        // The connection ended before the handshake returned.
         await session.closed;
         throw new RpcError("unavailable", `${this.address} ended the connection at once`, {
           notStarted: true,

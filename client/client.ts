@@ -1,110 +1,79 @@
-// The client: one object for calls to many servers. Owns the list of endpoints, one channel for each, and the choice
-// between them. What happens on a connection is the channel's; when a call goes to another server is retry.ts.
+// The client: one object for calls to many servers. Sends calls that a ready connection can take; others go to
+// SlowPath. Servers owns the list of endpoints, with one channel for each, and picks among them.
 
 import type { Contract } from "../call/contract.ts";
-import { ambient } from "../call/ambient.ts";
-import { isRpcError, rejection, RpcError } from "../call/error.ts";
+import { rejection } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
-import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
-import { MultiServers } from "../discovery/multi_servers.ts";
+import type { Endpoint } from "../discovery/endpoint.ts";
 import { broadcast } from "./broadcast.ts";
 import { openStream } from "../session/call_stream.ts";
-import { type CallBodies, type CallBody, canChange } from "../session/call_body.ts";
-import { unencodable } from "../session/frame_writer.ts";
-import { endedWith } from "../call/outcome.ts";
+import type { CallBodies, CallBody } from "../session/call_body.ts";
 import { type CallDefaults, OutgoingCall } from "../session/outgoing_call.ts";
-import { type Answer, mayRetry, sendsAgain } from "./send_attempt.ts";
 import type { LimitStats } from "../session/limit_counters.ts";
 import type { CallOptions, FailMode } from "../call/call_options.ts";
 import { failModeOf } from "./fail_mode.ts";
-import type { Attempt } from "./attempt.ts";
-import { callServer } from "./single_server.ts";
-import {
-  type ClientSettings,
-  clientSettings,
-  type ConnectOptions,
-  DEFAULT_BALANCER,
-} from "./connect_options.ts";
-import { noServer, reach, retry, type RetryContext } from "./retry_loop.ts";
+import type { ClientSettings } from "./connect_options.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { type EndpointStats, Servers } from "./servers.ts";
-import { fanOut, hedge } from "./hedging.ts";
+import { closed, SlowPath } from "./slow_path.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import { Chain, type Make } from "./intercept_outgoing.ts";
 import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
 
-/** What a client has to do with now. */
+/** The state of a client. */
 export interface ClientStats {
-  /** Who chooses the servers: the name of the balancer, or that of its class; `custom` if it has none. */
+  /** The balancer: its name, or that of its class; `custom` if it has no name. */
   readonly balancer: string;
-  /** The servers that calls may go to. */
+  /** The servers on the client's list. */
   readonly endpoints: readonly EndpointStats[];
-  /** Calls that are not settled. */
+  /** Calls that have not settled. */
   readonly pending: number;
-  /** Calls that were sent again so far, or a second time as a backup: what the retry budget counts. */
+  /** Calls that the retry budget has counted: those sent again, and those sent a second time as a backup. */
   readonly retries: number;
-  /** Calls that were not, because the retry budget was used up. */
+  /** Calls that were not sent again because the retry budget was used up. */
   readonly refusedRetries: number;
   /** How often limits were met. */
   readonly limits: LimitStats;
 }
 
-/** Makes calls. Made by {@linkcode connect}. */
+/** Calls methods of servers. {@linkcode connect} makes one. */
 export class Client implements AsyncDisposable {
   readonly #settings: ClientSettings;
   readonly #defaults: CallDefaults;
   readonly #chain: Chain;
   readonly #servers: Servers;
   readonly #budget: RetryBudget;
-  readonly #context: RetryContext;
+  readonly #slowPath: SlowPath;
   readonly #bodies: CallBodies;
   readonly #stop = new AbortController();
-  /** What fails calls that no server could be reached for, in the next turn of the event loop. */
-  readonly #failing = new Set<() => void>();
   #watching: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   /** @ignore Use {@linkcode connect}. */
   constructor(settings: ClientSettings, balancer: Balancer) {
-    ambient.want();
-    this.#chain = new Chain(settings.interceptors, settings.timeout, (args) => this.#keepEarly(args));
+    this.#chain = new Chain(
+      settings.interceptors,
+      settings.timeout,
+      (args) => this.#slowPath.keepEarly(args),
+    );
     this.#settings = settings;
     this.#servers = new Servers(settings.dial, balancer, settings.ejection);
     this.#budget = settings.budget;
     this.#bodies = settings.dial.bodies;
-    this.#context = {
-      budget: settings.budget,
-      pick: (...pick) => {
-        if (this.#closing !== undefined) throw closed();
-        return this.#servers.pickLeg(...pick);
-      },
-      changes: this.#servers,
-    };
+    this.#slowPath = new SlowPath(settings, this.#servers);
     this.#defaults = {
       timeout: settings.timeout,
       observer: settings.observer,
-      leaves: (call, reason) => this.#leaves(call, reason),
-      again: (call, error) => {
-        const mode = failModeOf(call, settings.failMode);
-        if (mode === "failfast" && call.waitForReady && isUnreached(error)) {
-          this.#runSlowPath(call, this.#make(call, mode, undefined));
-          return true;
-        }
-        if (mode === "failfast" || call.listener === undefined) return false;
-        if (!sendsAgain(error, call, this.#budget)) return false;
-        const { address } = call.listener;
-        this.#runSlowPath(call, retry(call, this.#context, undefined, call.signal, { address, error }));
-        return true;
-      },
+      leaves: (call, reason) => this.#slowPath.leaves(call, reason),
+      again: (call, error) => this.#slowPath.again(call, error),
     };
   }
 
   /**
-   * Calls a method. Not awaiting the promise at once is how calls go on side by side.
+   * Calls a method. To run calls concurrently, await their promises together.
    *
    * @typeParam T What the method returns; not checked
    * @param method Such as `Arith.sum`
@@ -112,9 +81,9 @@ export class Client implements AsyncDisposable {
    * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
-   * @throws {TypeError} If the method, the signal, the metadata or the fail mode are none, or the call is not fit for the
-   * fail mode, as a rejection
-   * @throws {RangeError} If the timeout or a number of the fail mode is out of its range, as a rejection
+   * @throws {TypeError} If the method, the signal, the metadata or the fail mode is invalid, or the fail mode cannot be
+   * used for this call; as a rejection
+   * @throws {RangeError} If the timeout or a number of the fail mode is out of range; as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
     if (!this.#chain.empty) {
@@ -127,8 +96,8 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Calls a method that answers with a stream. The call is made when the first item is asked for; leaving the loop
-   * cancels it, and the handler's `signal` aborts. A method that answers with one value makes a stream of one.
+   * Calls a method that answers with a stream. The call starts when the first item is requested. Leaving the loop
+   * cancels the call, and the handler's `signal` aborts. A method that returns one value gives a stream of one item.
    *
    * @example
    * ```ts
@@ -149,8 +118,8 @@ export class Client implements AsyncDisposable {
    * @param method Such as `Count.up`
    * @param args The one argument, or an AsyncIterable of them
    * @param options Timeout (of the whole stream), signal, metadata
-   * @returns The items, once; iterating throws an `RpcError` if the call fails
-   * @throws {TypeError} If the method, the signal or the metadata are none
+   * @returns The items, which can be iterated once; iterating throws an `RpcError` if the call fails
+   * @throws {TypeError} If the method, the signal or the metadata is invalid
    * @throws {RangeError} If the timeout is negative or NaN
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
@@ -163,7 +132,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Calls a method of every server at once. The first error cancels the rest and is thrown.
+   * Calls a method of every server concurrently. The first error cancels the other calls and is thrown.
    *
    * @typeParam T What the method returns; not checked
    * @param method Such as `Cache.clear`
@@ -182,7 +151,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * A service as an object whose methods make calls, for services whose type is known.
+   * Returns an object with the methods of a service, for services whose type is known.
    *
    * @example
    * ```ts
@@ -203,7 +172,7 @@ export class Client implements AsyncDisposable {
    */
   service<S>(name: string): ServiceClient<S>;
   /**
-   * A service as an object of functions that make calls, for services that have a contract.
+   * Returns an object with the methods of a service that has a contract.
    *
    * @typeParam C The contract's type
    * @param contract What {@linkcode defineService} returned
@@ -213,7 +182,7 @@ export class Client implements AsyncDisposable {
     return typeof service === "string" ? serviceClient(this, service) : contractClient(this, service);
   }
 
-  /** What it has to do with now. */
+  /** Returns the state of the client. */
   stats(): ClientStats {
     const { pending } = this.#servers;
     const { spent: retries, refused: refusedRetries } = this.#budget;
@@ -222,12 +191,12 @@ export class Client implements AsyncDisposable {
     return { balancer, endpoints: this.#servers.stats(), pending, retries, refusedRetries, limits };
   }
 
-  /** Closes all connections now: calls that are not settled end with `unavailable`. Closing twice is fine. */
+  /** Closes all connections now: calls that have not settled end with `unavailable`. May be called more than once. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
 
-  /** As {@linkcode Client.close}. */
+  /** The same as {@linkcode Client.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -261,7 +230,7 @@ export class Client implements AsyncDisposable {
     await Promise.all(endpoints.map(({ address }) => this.#servers.channel(address)?.connected()));
   }
 
-  /** A call, with what came beside its result. */
+  /** Makes a call; returns its result with the metadata of the reply. */
   #reply(...[method, args, options, kept]: Parameters<Make>): Promise<Reply> {
     return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
@@ -302,8 +271,8 @@ export class Client implements AsyncDisposable {
       }
       call.begin(performance.now());
       call.body = kept?.();
-      this.#keepArgs(call);
-      broadcast(() => this.#servers.channels, call, this.#context).then(
+      this.#slowPath.keepArgs(call);
+      broadcast(() => this.#servers.channels, call, this.#slowPath.context).then(
         ({ value }) => call.settle(value),
         (error) => call.fail(error),
       );
@@ -325,13 +294,13 @@ export class Client implements AsyncDisposable {
       mode !== "failover" && mode !== "failfast"
     ) {
       const attempt = channel === undefined ? undefined : this.#servers.attempt(channel, call, now);
-      return this.#makeLater(call, mode, attempt);
+      return this.#slowPath.start(call, mode, attempt);
     }
     call.listener = this.#servers.listener(channel, call, now);
     session.call(call);
   }
 
-  /** What is done about a server that fails; undefined if the call asks for what it is not fit for, and has failed. */
+  /** The fail mode of a call; undefined if the call cannot use the one it asks for, and has failed. */
   #modeOf(call: OutgoingCall): FailMode | undefined {
     const { failMode } = this.#settings;
     if (call.failMode === undefined && typeof failMode === "string") return failMode;
@@ -343,189 +312,9 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  /** As {@linkcode Client.#keepArgs}, of a call that interceptors hold back. What cannot be encoded, they may replace. */
-  #keepEarly(args: unknown): CallBody | undefined {
-    try {
-      return canChange(args) && !this.#bodies.full
-        ? this.#bodies.encode(args, this.#settings.dial.codec)
-        : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /**
-   * Encodes the arguments of a call that has to wait or has several attempts: all of them send the same.
-   *
-   * @throws {RpcError} `invalid_argument` if they cannot be encoded
-   */
-  #keepArgs(call: OutgoingCall): void {
-    if (call.body !== undefined || !canChange(call.args)) return;
-    try {
-      call.body = this.#bodies.encode(call.args, this.#settings.dial.codec);
-    } catch (error) {
-      throw endedWith(unencodable(error), true);
-    }
-  }
-
-  /**
-   * Takes a call to another server, if one takes calls: the connection on which it waits has no room, or the server there
-   * is silent.
-   *
-   * @param reason Why it would fail there, if it has been sent
-   */
-  #leaves(call: OutgoingCall, reason: RpcError | undefined): boolean {
-    const { listener, method, key, streams } = call;
-    if (this.#closing !== undefined || listener === undefined) return false;
-    const mode = failModeOf(call, this.#settings.failMode);
-    if (reason !== undefined && (mode !== "failover" || !mayRetry(reason, call) || !this.#budget.left)) {
-      return false;
-    }
-    const { address } = listener;
-    const attempt = this.#servers.pickLeg({ method, key, streams, exclude: new Set([address]) }, true);
-    if (attempt === undefined) return false;
-    listener.release();
-    const session = attempt.channel.ready;
-    if (reason !== undefined) {
-      this.#budget.take();
-      this.#runSlowPath(call, retry(call, this.#context, attempt, call.signal, { address, error: reason }));
-    } else if (session !== undefined && call.observer === undefined) {
-      call.listener = attempt;
-      session.call(call);
-    } else this.#makeLater(call, mode, attempt);
-    return true;
-  }
-
-  /** Makes a call that has to wait, or has several attempts, with its arguments as they are now. */
-  #makeLater(call: OutgoingCall, mode: FailMode, attempt: Attempt | undefined): void {
-    try {
-      this.#keepArgs(call);
-    } catch (error) {
-      attempt?.release();
-      return call.fail(error);
-    }
-    this.#runSlowPath(call, this.#make(call, mode, attempt));
-  }
-
-  /** Makes a call that needs more than one attempt over a connection that is there. */
-  #make(call: OutgoingCall, mode: FailMode, attempt: Attempt | undefined): Promise<Answer> {
-    const context = this.#context;
-    if (mode === "failover") return retry(call, context, attempt);
-    if (typeof mode !== "string") {
-      const answer = "backup" in mode
-        ? hedge(call, context, attempt, mode.backup)
-        : fanOut(call, context, attempt, mode.fork);
-      if (!call.waitForReady) return answer;
-      // While no server can be reached there is nothing to choose from: the first one that can be gets the call.
-      return answer.catch((error) => {
-        const unavailable = isRpcError(error) && error.code === "unavailable" && !error.remote;
-        if (!unavailable || !sendsAgain(error, call, this.#budget)) throw error;
-        return retry(call, context, undefined);
-      });
-    }
-    const options = { signal: call.signal, again: mode === "failfast" ? "never" : "always" } as const;
-    if (call.waitForReady) {
-      return reach(call, context, attempt).then((attempt) => callServer(call, attempt, context, options));
-    }
-    return attempt === undefined ? Promise.reject(noServer()) : callServer(call, attempt, context, options);
-  }
-
-  #runSlowPath(call: OutgoingCall, answer: Promise<Answer>): void {
-    answer.then(({ value, metadata }) => call.settle(value, metadata), (error) => {
-      if (isUnreached(error) && this.#closing === undefined) this.#failNextTurn(call, error);
-      else call.fail(error);
-    });
-  }
-
-  /**
-   * While no server can be reached, calls fail without waiting for anything: whoever makes them again and again would keep
-   * the event loop from timers and sockets, and so from ever reaching one.
-   */
-  #failNextTurn(call: OutgoingCall, error: RpcError): void {
-    const fail = () => {
-      clearTimeout(timer);
-      this.#failing.delete(fail);
-      call.fail(error);
-    };
-    const timer = setTimeout(fail, 0);
-    this.#failing.add(fail);
-  }
-
   async #close(): Promise<void> {
     this.#stop.abort();
-    for (const fail of this.#failing) fail();
+    this.#slowPath.close();
     await Promise.all([this.#watching, this.#servers.close(closed())]);
   }
-}
-
-/**
- * Connects to one server, or to the servers that a discovery knows.
- *
- * An address is dialled before this resolves, so that a wrong one is an error here; the servers of a discovery are
- * dialled when calls first go to them. Lost connections are dialled again by themselves.
- *
- * @example A client over two servers
- * ```ts
- * import { connect, MultiServers, Server } from "@troodon/rpc";
- *
- * await using server = new Server().register("Greeter", { greet: (name: string) => `Hello, ${name}!` });
- * const one = await server.listen("tcp@127.0.0.1:0");
- * const two = await server.listen("tcp@127.0.0.1:0");
- *
- * await using client = await connect(new MultiServers([one.address, two.address]), { balancer: "random" });
- * console.log(await client.call("Greeter.greet", "Ada", { timeout: 500 }));
- * ```
- *
- * @param target An address such as `tcp@10.0.0.7:9999`, or a discovery
- * @param options Codec, timeouts, balancer, limits
- * @returns A client, which must be closed
- * @throws {RpcError} Why the server cannot be reached or refuses, or that there is no list of servers in time: with the
- * code of the discovery's `failure`, such as `unauthenticated`, or `unavailable`
- * @throws {TypeError} If the address or an option is none
- * @throws {RangeError} If a number is out of its range
- */
-export async function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
-  const settings = clientSettings(options);
-  const client = new Client(settings, createBalancer(options.balancer ?? DEFAULT_BALANCER));
-  if (typeof target === "string") parseAddress(target);
-  const discovery = typeof target === "string" ? new MultiServers([target]) : target;
-  if (typeof discovery?.watch !== "function") {
-    throw new TypeError(
-      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or " +
-        "new RegistryDiscovery(url)",
-    );
-  }
-  try {
-    const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
-    if (typeof target === "string") await client.ready(endpoints);
-    return client;
-  } catch (error) {
-    await client.close();
-    throw error;
-  }
-}
-
-/** Whether it says that a call was never sent, since there was no connection. */
-function isUnreached(error: unknown): error is RpcError {
-  return isRpcError(error) && error.code === "unavailable" && error.notStarted && !error.remote;
-}
-
-function closed(): RpcError {
-  return new RpcError("unavailable", "The client is closed", { notStarted: true });
-}
-
-/** Waits for the first list of a discovery, not longer than `timeout` ms; 0 = as long as it takes. */
-function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
-  if (timeout === 0) return list;
-  return new Promise((resolve, reject) => {
-    const late = () => {
-      const { failure } = discovery;
-      const why = failure === undefined ? "" : `: ${failure.message}`;
-      const message = `No list of servers within ${timeout} ms${why}`;
-      const code = isRpcError(failure) ? failure.code : "unavailable";
-      reject(new RpcError(code, message, { cause: failure, notStarted: true }));
-    };
-    const timer = setTimeout(late, timeout);
-    list.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

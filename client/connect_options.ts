@@ -1,4 +1,4 @@
-// What a client and a call can be told, checked and completed in one place.
+// The options of `connect`: checks them and fills in the defaults.
 
 import { AlarmClock } from "../session/alarm_clock.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
@@ -20,7 +20,7 @@ import type { DialOptions } from "../session/dial.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import { observersOf } from "../telemetry/observers.ts";
-import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
 import { sendsToken } from "../call/tokens.ts";
 import { reachOf } from "../transport/secure.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
@@ -37,70 +37,70 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   codecType?: string;
   /**
-   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
-   * has limits of its own.
+   * Codecs in addition to `application/cbor` and `application/json`, or replacing them, such as
+   * `new CborCodec({ maxItems: 1_000_000 })`.
    */
   codecs?: Iterable<Codec>;
   /**
-   * How long connecting to a server and the handshake may take together, 0 = no limit.
+   * How long connecting to a server may take, handshake included; Infinity = no limit.
    *
    * @default {10_000}
    */
   connectTimeout?: number;
   /**
-   * How long a call may take that names no `timeout` itself; Infinity = no limit.
+   * Timeout of calls that set none themselves; Infinity = no limit.
    *
    * @default {30_000}
    */
   timeout?: number;
   /**
-   * How long servers are asked to work on one call at most, 0 = as long as they like.
+   * How long servers may work on one call; Infinity = no limit. A server's own `handleTimeout` holds as well.
    *
-   * @default {0}
+   * @default {Infinity}
    */
   handleTimeout?: number;
   /**
-   * Bytes of encoded arguments that the client keeps at most: of calls that wait to be sent, and of calls that may be sent
-   * again. While it keeps more, further calls are refused with `resource_exhausted`, `notStarted`.
+   * Bytes of encoded arguments that the client may keep: of calls that wait to be sent, and of calls that may be sent
+   * again. While it keeps more, further calls fail with `resource_exhausted`, `notStarted`.
    *
    * @default {268_435_456}
    */
   maxHeldBytes?: number;
   /**
-   * Who chooses the server of each call.
+   * The balancer, which picks the server of each call.
    *
    * @default {"round_robin"}
    */
   balancer?: BalancerName | Balancer;
   /**
-   * What is done about a server that fails, for calls that say nothing else.
+   * What the client does about a server that fails, for calls without a `failMode` of their own.
    *
    * @default {"failover"}
    */
   failMode?: FailMode;
   /**
-   * How much of what was called may be sent again; false = any number of times.
+   * How many calls may be sent again; false = any number.
    *
    * @default {a fifth of the calls, and 100 in ten seconds}
    */
   retryBudget?: RetryBudgetOptions | false;
   /**
-   * When servers that fail are set aside, and for how long; false = never.
+   * When servers that fail are ejected, and for how long; false = never.
    *
    * @default {after 5 failures in a row, for 1 second at first}
    */
   ejection?: EjectionOptions | false;
   /**
-   * What servers may call over the connections of this client, through their handlers' `context.peer`: objects or
-   * instances by the name of their service, under the same rules as a server's.
+   * Services that servers may call over the client's connections, through their handlers' `context.peer`: objects or
+   * instances by service name, under the same rules as those of `Server.register`.
    */
   services?: Readonly<Record<string, object>>;
-  /** What takes part in every call, the first one outermost. */
+  /** Interceptors around every call, the first one outermost. */
   interceptors?: Iterable<Interceptor>;
   /**
-   * A credential, sent in the handshake for the server's `authenticate`; or a function that returns it, called at every
-   * dial, so that one that expires can be renewed. If the function fails, or takes longer than `connectTimeout`, the dial
-   * fails. To other machines the token goes over TLS alone, unless `secure` is false.
+   * A credential, which the handshake sends to the server's `authenticate`; or a function that returns it. The function
+   * is called at every dial, so that it can renew a token that expires. If it fails, or takes longer than
+   * `connectTimeout`, the dial fails. The token is sent to other machines over TLS only, unless `secure` is false.
    *
    * @example A token that expires
    * ```ts
@@ -117,32 +117,33 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    */
   token?: string | (() => string | Promise<string>);
   /**
-   * Whether servers are spoken to over TLS alone (`tls@`, `wss@`) or within this machine's files (`unix@`), whatever
-   * addresses a registry names: others fail with `unavailable`, and calls go to those that remain.
+   * Whether the client connects only over TLS (`tls@`, `wss@`) and Unix sockets (`unix@`), whatever addresses a
+   * registry lists. Other addresses fail with `unavailable`, and calls go to the remaining ones.
    *
-   * Left out, it is true for a client that is given `tls`. For one that has a `token` it is true as well, but for
-   * addresses of this machine itself (`localhost`, 127.0.0.0/8, `::1`); so it is for one with `sendToken` among its
-   * interceptors. For all others it is false. A token that an interceptor of your own sends along with calls is not
-   * known here: set it for those.
+   * By default, true for clients with `tls`. Also true for clients with a `token`, or with `sendToken` among their
+   * interceptors, except for addresses of this machine (`localhost`, 127.0.0.0/8, `::1`). Otherwise false. If an
+   * interceptor of your own sends a token, set this option, since the client does not know about that token.
    *
    * @default {true with tls; with a token, but for this machine; else false}
    */
   secure?: boolean;
-  /** Whom to trust at addresses with TLS; left out, whomever Deno trusts. */
+  /**
+   * The authorities to trust, and the client's certificate, for addresses with TLS. By default, those that Deno trusts.
+   */
   tls?: ConnectTlsOptions;
-  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  /** Makes connections instead of sockets, such as a simulated network for tests. */
   network?: Network;
   /**
-   * What is told to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
+   * What is reported to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
    *
    * @default {true}
    */
   telemetry?: boolean | TelemetryOptions;
-  /** Told of what an operator may want to know. By default nobody is. */
+  /** Receives messages for operators. Silent by default. */
   log?: (message: string, error?: unknown) => void;
 }
 
-/** The balancer of clients that name none. */
+/** The default balancer. */
 export const DEFAULT_BALANCER = "round_robin";
 
 const NAMES: Names<ConnectOptions> = {
@@ -167,7 +168,7 @@ const NAMES: Names<ConnectOptions> = {
   telemetry: true,
 };
 
-/** The options of a client with nothing left open. */
+/** The options of a client, complete. */
 export interface ClientSettings {
   readonly dial: DialOptions;
   readonly timeout: number;
@@ -176,7 +177,7 @@ export interface ClientSettings {
   readonly interceptors: readonly Interceptor[];
   readonly failMode: FailMode;
   readonly budget: RetryBudget;
-  /** What the balancer is called. */
+  /** The balancer's name, for `stats()`. */
   readonly balancer: string;
   readonly ejection: EjectionOptions | false;
 }
@@ -184,7 +185,7 @@ export interface ClientSettings {
 /**
  * Checks and completes the options.
  *
- * @throws {RangeError} If a number is out of its range
+ * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
 export function clientSettings(options: ConnectOptions): ClientSettings {
@@ -206,7 +207,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   const watch = observersOf(options.telemetry);
   const table = new ServiceTable(log, watch?.answered);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);
-  const connectTimeout = whole("connectTimeout", options.connectTimeout ?? 10_000, 0, MAX_DELAY);
+  const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
     dial: {
       codec,
@@ -216,7 +217,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       bodies: new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1)),
       names: new KeyCache(),
       connectTimeout,
-      handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+      handleTimeout: wholeOrInfinity("handleTimeout", options.handleTimeout ?? Infinity),
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
@@ -235,7 +236,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   };
 }
 
-/** The name of a balancer, or of the class of one's own. */
+/** The name of a balancer, or of its class. */
 function balancerName(balancer: BalancerName | Balancer = DEFAULT_BALANCER): string {
   if (typeof balancer === "string") return balancer;
   const name: unknown = balancer?.constructor?.name;

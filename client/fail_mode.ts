@@ -1,4 +1,4 @@
-// What is done about servers that fail: the option, checked, and what it means for one call.
+// The option `failMode`: checks it, and decides what it means for one call.
 
 import type { FailMode } from "../call/call_options.ts";
 import { checkDuration } from "../discovery/clock.ts";
@@ -11,8 +11,8 @@ const MAX_FORK = 64;
 /**
  * Checks a fail mode.
  *
- * @throws {TypeError} If it is none
- * @throws {RangeError} If its number is out of its range
+ * @throws {TypeError} If it is invalid
+ * @throws {RangeError} If its number is out of range
  */
 export function checkFailMode(mode: FailMode): FailMode {
   if (mode === "failover" || mode === "failfast" || mode === "retry") return mode;
@@ -32,10 +32,10 @@ export function checkFailMode(mode: FailMode): FailMode {
 }
 
 /**
- * What is done for one call.
+ * Returns the fail mode of one call.
  *
  * @param usual The client's own, checked
- * @throws {TypeError} If the call asks for what it is not fit for
+ * @throws {TypeError} If the call cannot use the mode it asks for
  */
 export function failModeOf(call: OutgoingCall, usual: FailMode): FailMode {
   const asked = call.failMode;

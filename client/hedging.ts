@@ -1,5 +1,5 @@
-// A call that is sent to several servers: after a while, in case the first is slow, or at once. Only for calls that may be
-// executed more than once.
+// Hedged and parallel calls: a call is sent to a second server if the first is slow, or to several at once. Only for
+// idempotent calls.
 
 import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
@@ -10,12 +10,13 @@ import { retry, type RetryContext } from "./retry_loop.ts";
 import { withStop } from "./waiting.ts";
 
 /**
- * Sends a call to a second server if the first has not answered after a while. The first answer wins, be it an error of
- * the service; the other call is cancelled. Hedged requests: Dean, Barroso, "The Tail at Scale" (CACM 56, 2013).
+ * Sends a call to a second server if the first has not answered after a while. The first answer wins, even if it is an
+ * error of the service; the other call is canceled. Hedged requests: Dean, Barroso, "The Tail at Scale" (CACM 56,
+ * 2013).
  *
- * @param first The server that was picked already
+ * @param first The server that has been picked
  * @param delay How long to wait for it, in ms
- * @throws {RpcError} What the first answer was, or why there is none
+ * @throws {RpcError} The first answer, if it is an error, or why no server answered
  */
 export function hedge(
   call: OutgoingCall,
@@ -41,12 +42,12 @@ export function hedge(
 }
 
 /**
- * Sends a call to several servers at once. The first success wins, the others are cancelled. While the retry budget is
- * used up, which is when servers are in trouble, it is sent to one only.
+ * Sends a call to several servers at once. The first success wins, the others are canceled. While the retry budget is
+ * used up, the call is sent to one server only.
  *
- * @param first The server that was picked already
+ * @param first The server that has been picked
  * @param count How many servers; fewer if there are no more
- * @throws {RpcError} What one of them answered if none succeeded, or why there is no answer
+ * @throws {RpcError} The error of one server if none succeeded, or why no server answered
  */
 export function fanOut(
   call: OutgoingCall,
@@ -66,18 +67,18 @@ export function fanOut(
   });
 }
 
-/** One call on its way to several servers, each of which fails over by itself, to servers that the others do not have. */
+/** One call to several servers. Each branch fails over by itself, to servers that the other branches do not use. */
 class Race {
   /** The first answer. */
   readonly answer: Promise<Answer>;
   readonly #call: OutgoingCall;
-  /** The client's. */
+  /** The context of the client. */
   readonly #given: RetryContext;
   readonly #context: RetryContext;
   readonly #signal: AbortSignal;
   readonly #isFinal: (error: RpcError) => boolean;
   readonly #taken = new Set<string>();
-  /** Whether one of them gets calls although there are others. */
+  /** Whether one of the servers is a regular one, not a standby. */
   #regular = false;
   readonly #errors: RpcError[] = [];
   #running = 0;
@@ -85,7 +86,7 @@ class Race {
   readonly #resolve: (answer: Answer) => void;
   readonly #reject: (error: unknown) => void;
 
-  /** @param isFinal Whether an error ends it all, though others may still answer */
+  /** @param isFinal Whether an error is the result, although other servers may still answer */
   constructor(
     call: OutgoingCall,
     context: RetryContext,
@@ -126,12 +127,12 @@ class Race {
     if (!(error instanceof RpcError)) return this.#reject(error);
     this.#errors.push(error);
     if (this.#running > 0 && !this.#isFinal(error)) return;
-    // What a service said is worth more than why another could not be asked.
+    // An error of a service is more useful than why another server could not be reached.
     const best = this.#errors.find((each) => each.remote && !mayRetry(each, this.#call)) ?? error;
     this.#reject(withAllErrors(best, this.#errors, this.#started));
   }
 
-  /** @param others How many servers are at work on the call: none that stands by gets it besides these */
+  /** @param others How many servers are working on the call: a standby server gets it only if there are none */
   #pickOther(context: PickRequest, others: number, soon?: boolean): Attempt | undefined {
     const exclude = new Set([...context.exclude ?? [], ...this.#taken]);
     for (;;) {

@@ -1,5 +1,5 @@
-// Interceptors around the calls of a client: the call that they see, and what is sent of the call that they pass on.
-// Used by clients that have interceptors; others do not come here.
+// Interceptors around the calls of a client: the call that they see, and the call that they pass on. Used only by
+// clients that have interceptors.
 
 import { type CallOptions, checkTimeout } from "../call/call_options.ts";
 import {
@@ -21,7 +21,7 @@ import { InterceptedStream } from "./intercepted_stream.ts";
 /**
  * Makes a call, or a stream, without interceptors.
  *
- * @param kept Takes the encoded arguments over, if they are kept
+ * @param kept Returns the encoded arguments, if they are kept
  */
 export type Make = (
   method: string,
@@ -30,33 +30,33 @@ export type Make = (
   kept: () => CallBody | undefined,
 ) => Reply | Promise<Reply>;
 
-/** Encodes and keeps arguments that have to wait; undefined if there is nothing to keep. */
+/** Encodes the arguments of a call that waits; undefined if they cannot change. */
 export type Keep = (args: unknown) => CallBody | undefined;
 
-/** What the steps of one call share. */
+/** What the interceptors of one call share. */
 interface Outgoing extends Origin {
   readonly options: CallOptions | undefined;
   readonly make: Make;
-  /** Ends a stream, whatever signal interceptors pass on. */
+  /** Cancels a stream, whatever signal interceptors pass on. */
   readonly stop: AbortSignal | undefined;
-  /** As the first interceptor sees it. */
+  /** The call as the first interceptor sees it. */
   readonly call: Call;
   readonly given: Arguments;
-  /** Whether the last step was reached. */
+  /** Whether the call has been made. */
   made: boolean;
 }
 
-/** A client's interceptors, and what they stand in front of. */
+/** The interceptors of a client. */
 export class Chain {
   readonly #run: Step<Outgoing>;
   readonly #timeout: number;
   readonly #keep: Keep;
-  /** Whether there are none. */
+  /** Whether the client has no interceptors. */
   readonly empty: boolean;
 
   /**
-   * @param timeout ms for calls that name none
-   * @param keep Keeps the arguments of calls that interceptors hold back
+   * @param timeout The timeout of calls that set none, in ms
+   * @param keep Keeps the arguments of calls that interceptors delay
    * @throws {TypeError} If one of the interceptors is no function
    */
   constructor(interceptors: Iterable<Interceptor>, timeout: number, keep: Keep) {
@@ -72,7 +72,7 @@ export class Chain {
     this.#run = compose(list, send);
   }
 
-  /** Makes a call by way of the interceptors. */
+  /** Makes a call through the interceptors. */
   async run(method: string, args: unknown, options: CallOptions | undefined, make: Make): Promise<Reply> {
     const given = new Arguments(args);
     try {
@@ -82,7 +82,7 @@ export class Chain {
     }
   }
 
-  /** Makes a call whose answer is iterated, by way of the interceptors. */
+  /** Makes a call with a stream as its answer through the interceptors. */
   stream(
     method: string,
     args: unknown,
@@ -113,7 +113,7 @@ export class Chain {
     };
     const outgoing: Outgoing = { plain: stop === undefined, options, make, stop, call, given, made: false };
     const reply = this.#run(call, outgoing);
-    // Interceptors hold the call back, or it is a stream, whose call is made when its first item is asked for.
+    // Interceptors delay the call, or it is a stream, which starts when its first item is requested.
     if (!outgoing.made || stop !== undefined) given.body = this.#keep(call.args);
     try {
       return await reply;
@@ -125,7 +125,7 @@ export class Chain {
   }
 }
 
-/** The last step: makes the call that interceptors have passed on. */
+/** Makes the call that the interceptors have passed on. */
 async function send(passed: Call, outgoing: Outgoing): Promise<Reply> {
   const { options, make, stop, call, given } = outgoing;
   const { method, args, metadata, deadline } = passed;
@@ -138,13 +138,13 @@ async function send(passed: Call, outgoing: Outgoing): Promise<Reply> {
 }
 
 /**
- * The arguments of a call as interceptors get them: a stream can be left when the call has ended, and of other arguments
- * is kept what they were when the call was made.
+ * The arguments of a call as interceptors get them. A stream of arguments is left when the call ends; other arguments
+ * are kept as they were when the call was made.
  */
 class Arguments {
   /** The one argument, or an iterable of them. */
   readonly value: unknown;
-  /** What they were when the call was made, encoded, if the call has to wait. */
+  /** The arguments as they were when the call was made, encoded, if the call waits. */
   body: CallBody | undefined;
   #items: Items | undefined;
 
@@ -154,7 +154,7 @@ class Arguments {
       : args;
   }
 
-  /** Hands over what is kept, once, unless interceptors have passed on something else. */
+  /** Returns the encoded arguments, once, unless interceptors have passed on other ones. */
   take(args: unknown): CallBody | undefined {
     const { body } = this;
     this.body = undefined;
@@ -163,7 +163,7 @@ class Arguments {
     return undefined;
   }
 
-  /** Leaves a stream that was opened: an interceptor's generator around it cannot while it waits for an item. */
+  /** Leaves a stream that was opened: a generator of an interceptor cannot do that while it waits for an item. */
   leave(): void {
     this.body?.release();
     this.body = undefined;

@@ -1,5 +1,5 @@
-// A stream of a client that has interceptors, as its user iterates it. Leaving it ends the call at once, whatever the
-// interceptors have put around its items: a generator cannot be left while it waits for one.
+// A stream of a client with interceptors, as its user iterates it. Leaving it ends the call at once, even if
+// interceptors have wrapped the items in generators, which cannot be left while they wait for an item.
 
 import { rejection, RpcError } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
@@ -8,7 +8,7 @@ import { isAsyncIterable } from "../call/streamable.ts";
 
 const DONE: IteratorResult<never> = { value: undefined, done: true };
 
-/** The items that the interceptors hand on. The call is made when the first is asked for. */
+/** The items that the interceptors pass on. The call starts when the first one is requested. */
 export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncDisposable {
   readonly #method: string;
   readonly #begin: (stop: AbortSignal) => Promise<Reply>;
@@ -22,8 +22,8 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
   #over = false;
 
   /**
-   * @param begin Passes the call through the interceptors; its signal is to end the call
-   * @param ended Called when it has come to its end, has failed, or is left
+   * @param begin Passes the call through the interceptors; its signal cancels the call
+   * @param ended Called when the stream has ended, has failed, or was left
    */
   constructor(method: string, begin: (stop: AbortSignal) => Promise<Reply>, ended: () => void) {
     this.#method = method;
@@ -40,7 +40,7 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
         this.#waiting.delete(resolve);
         resolve(result);
       }, (error) => {
-        // It may have been left, and be resolved already.
+        // The stream may have been left, which resolves this promise.
         if (this.#waiting.delete(resolve)) resolve(rejection(error));
       });
     });
@@ -54,7 +54,7 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
     this.#waiting.clear();
     const left = this.#source && leave(this.#source);
     this.#stop.abort(new RpcError("canceled", `The stream of ${this.#method} was left`));
-    // Between two items the interceptors' generators are at a `yield`, and their `finally` can be waited for.
+    // Between two items the interceptors' generators are at a `yield`, so their `finally` blocks can be awaited.
     if (between) await left;
     return DONE;
   }
@@ -77,7 +77,7 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
   async #take(opening: Promise<Source>): Promise<IteratorResult<unknown>> {
     try {
       const source = await opening;
-      // It may have been left meanwhile.
+      // The stream may have been left in the meantime.
       const result = this.#over ? DONE : await source.next();
       if (!result.done) return result;
     } catch (error) {

@@ -17,7 +17,8 @@
  * @module
  */
 
-export { Client, connect } from "./client.ts";
+export { connect } from "./connect.ts";
+export { Client } from "./client.ts";
 export type { ClientStats } from "./client.ts";
 export type { EndpointStats } from "./servers.ts";
 export type { ChannelState } from "./channel.ts";

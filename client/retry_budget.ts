@@ -1,38 +1,38 @@
-// How many calls a client may send again: a part of its calls. Owned by a Client; asked before each time that something
-// is sent again, so that servers in trouble are not drowned by those who try again.
+// How many calls a client may send again: a share of its calls. Owned by a Client, which asks it before each retry, so
+// that retries do not overload servers that are already failing.
 
 import { checkOptions } from "../call/check_options.ts";
 
-/** How much may be sent again. */
+/** How many calls a client may send again. */
 export interface RetryBudgetOptions {
   /**
-   * How many of the calls of about the last ten seconds may be sent again, as a part of them, from 0.
+   * The share of the calls of about the last ten seconds that may be sent again, 0 or more.
    *
    * @default {0.2}
    */
   ratio?: number;
   /**
-   * How many may be sent again besides, in about ten seconds, from 0. It is what clients have that call seldom.
+   * How many more may be sent again in about ten seconds, 0 or more. It is the budget of clients that call rarely.
    *
    * @default {100}
    */
   reserve?: number;
 }
 
-/** What is this long ago, in ms, counts for a third. */
+/** The time constant of the decay, in ms: after this long, a call counts for a third. */
 const MEMORY = 10_000;
 
 /**
  * The budget of one client, after Finagle's RetryBudget
- * (https://twitter.github.io/finagle/guide/Clients.html#retries): every call pays in, every call that is sent again
- * takes out. What is paid in is forgotten by and by, so that quiet times do not save up for a storm.
+ * (https://twitter.github.io/finagle/guide/Clients.html#retries): every call adds to the budget, every retry
+ * takes from it. What was added decays, so that a long time without retries does not allow a burst of them.
  */
 export class RetryBudget {
-  /** Calls since it was last asked. The one thing that a call that goes well pays for. */
+  /** Calls since the budget was last asked. Counting here is all that a successful call costs. */
   calls = 0;
-  /** What was sent again. */
+  /** Calls that were sent again. */
   spent = 0;
-  /** What was not sent again for want of budget. */
+  /** Calls that were not sent again because the budget was used up. */
   refused = 0;
   readonly #ratio: number;
   readonly #reserve: number;
@@ -43,7 +43,7 @@ export class RetryBudget {
 
   /**
    * @param options Left out: the defaults; false: no limit
-   * @throws {RangeError} If a number is negative or none
+   * @throws {RangeError} If a number is negative or invalid
    */
   constructor(options: RetryBudgetOptions | false = {}, now: () => number = () => performance.now()) {
     if (options !== false) {
@@ -61,13 +61,13 @@ export class RetryBudget {
     this.#at = now();
   }
 
-  /** Whether there is anything left. */
+  /** Whether a call may be sent again. */
   get left(): boolean {
     this.#settle();
     return this.#recentRetries + 1 <= this.#reserve + this.#ratio * this.#recentCalls;
   }
 
-  /** Takes one out, if there is one. */
+  /** Takes one retry from the budget; returns whether there was one. */
   take(): boolean {
     if (!this.left) {
       this.refused++;
@@ -78,12 +78,12 @@ export class RetryBudget {
     return true;
   }
 
-  /** Brings what is remembered up to now. */
+  /** Applies the decay up to now. */
   #settle(): void {
     const now = this.#now();
     const passed = now - this.#at;
     const keep = Math.exp(-passed / MEMORY);
-    // Of calls over a long time, only what the last of it had at their average rate.
+    // After a long time, only the calls of its last part count, at the average rate.
     const share = passed > MEMORY ? MEMORY / passed : 1;
     this.#recentCalls = this.#recentCalls * keep + this.calls * share;
     this.#recentRetries *= keep;

@@ -1,5 +1,5 @@
-// The long way of a call: waiting for a connection, and going to another server where that is allowed. A call is sent
-// again only where it is certain that no handler was started for it, or where its user says that it may run twice.
+// The retries of a call: waits for a connection, and fails over to another server where that is safe. A call is sent
+// again only if no handler was started for it, or if it is marked idempotent.
 
 import { type Code, RpcError } from "../call/error.ts";
 import type { Session } from "../session/session.ts";
@@ -18,26 +18,26 @@ import { Attempt, type PickRequest } from "./attempt.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { withStop } from "./waiting.ts";
 
-/** What a call needs of its client to be made more than once. */
+/** What the retries of a call use of their client. */
 export interface RetryContext {
-  /** How often it may be sent again. */
+  /** How many calls may be sent again. */
   readonly budget: RetryBudget;
   /**
    * Picks a server.
    *
-   * @param soon Whether it must be one to which the call can be sent soon
+   * @param soon Whether the call must be able to go there soon
    */
   pick(context: PickRequest, soon?: boolean): Attempt | undefined;
-  /** For calls that wait for a server; absent = they do not. */
+  /** For calls that wait for a server; without it, they do not wait. */
   readonly changes?: ServerChanges;
 }
 
-/** What may let a call find a server that found none: new lists and new connections. */
+/** New lists and new connections, after which a call may find a server. */
 export interface ServerChanges {
-  /** How many there have been. */
+  /** Counts them. */
   readonly version: number;
   /**
-   * Waits for one more.
+   * Waits for the next change.
    *
    * @param since What `version` was before the call looked for a server
    * @param why Why it found none
@@ -53,7 +53,7 @@ export interface ServerChanges {
   ): Promise<void>;
 }
 
-/** An attempt at a call that failed before it came here. */
+/** An attempt that failed before the retries began. */
 export interface Failed {
   /** Where it was made. */
   readonly address: string;
@@ -62,10 +62,10 @@ export interface Failed {
 }
 
 /**
- * Makes a call, on as many servers as it takes.
+ * Makes a call, with retries on other servers.
  *
- * @param first The server that was picked already
- * @param signal Ends it
+ * @param first The server that has been picked
+ * @param signal Cancels the call
  * @param failed The first attempt, if it was made already
  * @throws {RpcError} The error of the last server, or of all of them
  */
@@ -76,18 +76,18 @@ export async function retry(
   signal: AbortSignal | undefined = call.signal,
   failed?: Failed,
 ): Promise<Answer> {
-  const way = new RetryLoop(call, context, signal, failed);
+  const loop = new RetryLoop(call, context, signal, failed);
   try {
-    return await way.go(first);
+    return await loop.run(first);
   } catch (error) {
-    throw error instanceof RpcError ? withAllErrors(error, way.errors) : error;
+    throw error instanceof RpcError ? withAllErrors(error, loop.errors) : error;
   }
 }
 
 /**
- * Waits for a connection to any server, for a call that stays on the one that it gets.
+ * Waits for a connection to any server, for a call that then stays on that server.
  *
- * @param first The server that was picked already
+ * @param first The server that has been picked
  * @throws {RpcError} Why no server can be reached, as `retry`
  */
 export async function reach(
@@ -99,22 +99,22 @@ export async function reach(
   return attempt;
 }
 
-/** One call on its way from server to server. */
+/** The retries of one call. */
 class RetryLoop {
   /** Why attempts have failed so far. */
   readonly errors: RpcError[] = [];
   readonly #call: OutgoingCall;
   readonly #context: RetryContext;
   readonly #signal: AbortSignal | undefined;
-  /** Servers that could not be reached: not asked again, unless the call waits for a change. */
+  /** Servers that could not be reached: excluded, unless the call waits for a change. */
   readonly #unreached = new Set<string>();
-  /** Servers that had no room: not asked again. */
+  /** Servers that had no room: excluded. */
   readonly #refused = new Set<string>();
-  /** Servers that have failed the call: asked again if there is no other. */
+  /** Servers on which the call failed: used again if there is no other. */
   readonly #failed = new Set<string>();
-  /** Those of them whose connection takes its time: waited for when there is no other. */
+  /** Channels that are slow to connect: waited for if there is no other. */
   #slow: Channel[] = [];
-  /** How many changes there had been before it looked for a server. */
+  /** The version of the changes before the loop looked for a server. */
   #version: number | undefined;
 
   constructor(
@@ -127,10 +127,10 @@ class RetryLoop {
     this.#context = context;
     this.#signal = signal;
     this.#version = context.changes?.version;
-    if (failed !== undefined) this.#sentInVain(failed);
+    if (failed !== undefined) this.#recordFailure(failed);
   }
 
-  async go(first: Attempt | undefined): Promise<Answer> {
+  async run(first: Attempt | undefined): Promise<Answer> {
     const { errors } = this;
     let next = first;
     for (let attempts = errors.length; attempts < MAX_ATTEMPTS;) {
@@ -153,7 +153,7 @@ class RetryLoop {
         attempt.done(this.#call.faultOf(error as RpcError));
         if (!last && !sendsAgain(error, this.#call, this.#context.budget)) throw error;
         if (!(error instanceof RpcError) || !mayRetry(error, this.#call)) throw error;
-        // A server that goes away in good order may be back at once; one that is full is not.
+        // A server that shuts down gracefully may be back soon; one that is full is not.
         if (error.code === "resource_exhausted") this.#refused.add(attempt.address);
         this.#failed.add(attempt.address);
         errors.push(error);
@@ -162,7 +162,7 @@ class RetryLoop {
     throw this.#summary();
   }
 
-  /** Gets a connection: to the server that was picked, or to another. */
+  /** Gets a connection to the server that was picked, or to another one. */
   async reach(first: Attempt | undefined): Promise<Reached> {
     for (let next = first;; next = undefined) {
       const attempt = next ?? this.#pick();
@@ -188,7 +188,7 @@ class RetryLoop {
     return this.#context.pick({ method, key, streams, exclude });
   }
 
-  /** Picks another server than `attempt`, which has no room or is silent, if there is one to which the call can go at once. */
+  /** Picks a server instead of that of `attempt`, which has no room or is silent, if the call can go there at once. */
   #pickInstead({ address }: Attempt, error: RpcError | undefined): Attempt | undefined {
     const { method, key, streams } = this.#call;
     const { budget } = this.#context;
@@ -197,17 +197,17 @@ class RetryLoop {
     const other = this.#context.pick({ method, key, streams, exclude }, true);
     if (other === undefined || error === undefined) return other;
     budget.take();
-    this.#sentInVain({ address, error });
+    this.#recordFailure({ address, error });
     return other;
   }
 
-  #sentInVain({ address, error }: Failed): void {
+  #recordFailure({ address, error }: Failed): void {
     this.errors.push(error);
     this.#failed.add(address);
     this.#call.observer?.failedAt(address, error);
   }
 
-  /** Whether it waits for a server when it finds no other: if some could not be reached, not if all refused the call. */
+  /** Whether the call waits when no server is left: it does if some could not be reached, not if all refused it. */
   get #waits(): boolean {
     const unreached = this.#unreached.size > 0 || this.#refused.size === 0;
     return this.#call.waitForReady && this.#version !== undefined && unreached;
@@ -217,23 +217,23 @@ class RetryLoop {
     return summary(this.errors, this.#unreached.size + this.#refused.size);
   }
 
-  /** Waits until there may be a server. */
+  /** Waits for a new list or a new connection. */
   async #changed(): Promise<void> {
     const { changes } = this.#context;
     const connecting = this.#slow.map(({ address }) => `still connecting to ${address}`);
     const why = [...this.errors.map(({ message }) => message), ...connecting].join("; ");
-    // That all servers refuse the token is what the caller has to know, not that time was short.
+    // If all servers refuse the token, the caller should learn that, not that the deadline passed.
     const refused = this.errors.length > 0 && this.errors.every(({ code }) => code === "unauthenticated");
     const code = refused ? "unauthenticated" : undefined;
     await changes!.changed(this.#version!, this.#call, this.#signal, why || noServer().message, code);
     this.#version = changes!.version;
     this.#unreached.clear();
     this.#slow = [];
-    // Of all that it has waited for, only attempts that may have been started are to be remembered.
+    // Only errors of attempts that may have been started matter for the outcome of the call.
     this.errors.splice(0, Infinity, ...this.errors.filter(({ notStarted }) => !notStarted));
   }
 
-  /** Gets a connection: to the server that was picked, or if there is none, to one that is slow. */
+  /** Gets a connection to the server that was picked or, without one, to a slow server. */
   async #connect(attempt: Attempt | undefined): Promise<Reached | undefined> {
     const call = this.#call;
     try {
@@ -266,14 +266,14 @@ interface Reached {
   readonly session: Session;
 }
 
-/** The channel that has a session first, whose miss was reported before; the last error if none gets one. */
+/** The channel that is connected first; throws the last error if none is. Their failures have been reported. */
 async function firstOf(
   channels: readonly Channel[],
   call: OutgoingCall,
   signal: AbortSignal | undefined,
 ): Promise<Reached> {
   try {
-    // Those that are not needed any more stop waiting.
+    // The others stop waiting.
     return await withStop(signal, (stop) => {
       return Promise.any(channels.map(async (channel) => {
         return {
@@ -297,7 +297,7 @@ function summary(errors: RpcError[], servers: number): RpcError {
   return new RpcError("unavailable", message, { cause: last, notStarted });
 }
 
-/** The error of a call that has nowhere to go. */
+/** The error of a call for which there is no server. */
 export function noServer(): RpcError {
   return new RpcError("unavailable", "No server is known to call", { notStarted: true });
 }

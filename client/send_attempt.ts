@@ -1,18 +1,18 @@
-// When a call of a client may be sent again, and how a further attempt is made.
+// When a call may be sent again, and how a further attempt is made.
 
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import type { SessionCall } from "../session/caller.ts";
+import type { SessionCall } from "../session/session_call.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
 import type { Session } from "../session/session.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 
-/** How often one call is sent at most, on its way from server to server or to the same one. */
+/** The most attempts of one call, on different servers or on the same one. */
 export const MAX_ATTEMPTS = 4;
 
-/** What a call was answered with. */
+/** The answer to a call. */
 export interface Answer {
   readonly value: unknown;
   readonly metadata: Metadata | undefined;
@@ -20,25 +20,25 @@ export interface Answer {
 
 /** Whether a call that failed with `error` may be sent again. */
 export function mayRetry(error: RpcError, call: OutgoingCall): boolean {
-  // What has been taken from a stream of arguments, or handed out of a stream of items, cannot be taken back.
+  // Items that were taken from a stream of arguments, or delivered from a stream of results, cannot be taken back.
   if (call.sendStream !== undefined || call.recvStream?.started) return false;
   if (error.code === "unavailable") return error.notStarted || call.idempotent;
   return error.code === "resource_exhausted" && error.notStarted && error.remote;
 }
 
-/** Whether a call that failed with `error` is sent again: whether it may, and the budget has it. */
+/** Whether a call that failed with `error` is sent again: it must be safe, and within the budget. */
 export function sendsAgain(error: unknown, call: OutgoingCall, budget: RetryBudget): error is RpcError {
   if (!(error instanceof RpcError) || !mayRetry(error, call)) return false;
-  // What no server has seen, such as a call to one that leaves or cannot be reached, made no work for any.
+  // A call that no server has seen caused no work, such as one to a server that shuts down or cannot be reached.
   const costless = error.notStarted && error.code !== "resource_exhausted";
   return costless || budget.take();
 }
 
 /**
- * The error of one attempt as that of the whole call: if another attempt may have been started, so may the call.
+ * Turns the error of one attempt into that of the call: if any attempt may have been started, so may the call.
  *
- * @param errors Why attempts failed
- * @param started How many attempts there were, if some of them have not failed yet
+ * @param errors The errors of all attempts
+ * @param started How many attempts there were, if some are still pending
  */
 export function withAllErrors(
   error: RpcError,
@@ -50,10 +50,10 @@ export function withAllErrors(
 }
 
 /**
- * Looks whether a call that is about to be sent is over already.
+ * Checks that a call has not been canceled and that its deadline has not passed.
  *
- * @param attempt What was picked for it, and is not needed then
- * @throws {RpcError} If it is over
+ * @param attempt Released if the call has ended
+ * @throws {RpcError} If the call has ended
  */
 export function checkLive(
   { method, deadline }: OutgoingCall,
@@ -68,11 +68,11 @@ export function checkLive(
 /**
  * Makes a further attempt at a call, over a session.
  *
- * @param address Where it is made
- * @param signal Ends this attempt; the call's own unless there is more to it
- * @param leaves Picks another server, if the call can go there instead, as {@linkcode SessionCall.leaves}; absent = it
+ * @param address The server's address
+ * @param signal Cancels this attempt
+ * @param leaves Moves the call to another server if it can, as {@linkcode SessionCall.leaves}; without it, the call
  * stays
- * @returns What it was answered; undefined if it has left
+ * @returns The answer; undefined if the call has moved
  */
 export function sendAttempt(
   session: Session,

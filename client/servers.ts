@@ -1,5 +1,5 @@
-// The servers of one client: a channel to each that is in the list, how each stands, and the balancer that picks among
-// them. Owned by a Client.
+// The servers of one client: a channel to each server on the list, the health of each, and the balancer that picks
+// among them. Owned by a Client.
 
 import type { Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
@@ -13,46 +13,46 @@ import { Attempt, type PickRequest, type ReportOutcome } from "./attempt.ts";
 import type { ServerChanges } from "./retry_loop.ts";
 import { within } from "./waiting.ts";
 
-/** One server as a client sees it. */
+/** One server of a client. */
 export interface EndpointStats {
   /** Its address. */
   readonly address: string;
-  /** How the connection to it stands. */
+  /** The state of the connection to it. */
   readonly state: ChannelState;
-  /** Calls to it that are not settled. */
+  /** Calls to it that have not settled. */
   readonly pending: number;
-  /** Its share of the calls beside others', for balancers that weigh. */
+  /** Its share of the calls relative to other servers, for balancers that use weights. */
   readonly weight: number;
-  /** Failures since the last success. Enough of them set it aside. */
+  /** Failures since the last success. Enough of them eject the server. */
   readonly failures: number;
   /**
-   * Left out while it is healthy. A server that kept failing is `ejected`, it gets no calls; then `half_open`, the next call
-   * probes it; then `probing`, until that call has ended.
+   * Left out while the server is healthy. A server that kept failing is `ejected` and gets no calls; then it is
+   * `half_open`, and the next call probes it; then `probing`, until that call has ended.
    */
   readonly health?: "ejected" | "half_open" | "probing";
-  /** After how many ms an ejected server is probed: 0 if it only waits for a connection. */
+  /** Milliseconds until an ejected server is probed; 0 if it only waits for a connection. */
   readonly probeIn?: number;
 }
 
-/** Channels, and the choice between them. */
+/** The channels of one client, and the choice between them. */
 export class Servers implements ServerChanges {
   readonly #dial: DialOptions;
   readonly #balancer: Balancer;
   readonly #ejection: Ejection;
-  /** Tells the balancer how attempts went, if it wants to know. */
+  /** Reports the outcome of attempts to the balancer, if it has `done`. */
   readonly #notify: ReportOutcome | undefined;
   readonly #channels = new Map<string, Channel>();
-  /** Channels of endpoints that have left the list and still finish their calls. */
+  /** Channels of endpoints that have left the list and are finishing their calls. */
   readonly #retired = new Set<Channel>();
   #version = 0;
   /** Calls that wait for the next change. */
   readonly #waiting = new Set<() => void>();
 
-  /** @throws {TypeError | RangeError} If the options of ejection are none */
+  /** @throws {TypeError | RangeError} If the options of ejection are invalid */
   constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false) {
     this.#dial = dial;
     this.#balancer = balancer;
-    // Both are run where calls end: what a balancer throws there must not end the connection.
+    // Both run where calls end: an error of the balancer must not end the connection.
     const guarded = guard(dial.log);
     this.#ejection = new Ejection(ejection, (endpoints) => guarded(() => balancer.update(endpoints)));
     if (typeof balancer.done === "function") {
@@ -60,7 +60,7 @@ export class Servers implements ServerChanges {
     }
   }
 
-  /** The channels to all of them, those that are set aside included. */
+  /** The channels to all servers on the list, ejected ones included. */
   get channels(): Channel[] {
     return [...this.#channels.values()];
   }
@@ -78,7 +78,7 @@ export class Servers implements ServerChanges {
     return this.#channels.get(address);
   }
 
-  /** Picks a channel. How the attempt there goes is to be told to {@linkcode listener}. */
+  /** Picks a channel. Report the outcome of the attempt to {@linkcode listener}. */
   pick(context: PickContext): Channel | undefined {
     const endpoint = this.#balancer.pick(context);
     if (endpoint === undefined) return undefined;
@@ -87,7 +87,7 @@ export class Servers implements ServerChanges {
     return channel;
   }
 
-  /** The listener that learns how an attempt over `channel`, which was just picked for `call`, goes. */
+  /** The listener for the outcome of an attempt over `channel`, which was just picked for `call`. */
   listener(channel: Channel, call: PickRequest, began: number): AttemptListener {
     return this.#notify === undefined ? channel : this.attempt(channel, call, began);
   }
@@ -98,13 +98,13 @@ export class Servers implements ServerChanges {
   }
 
   /**
-   * Picks a server that the call does not exclude, for its long way. If the balancer has no other for it, it may choose
-   * among those that are set aside too.
+   * Picks a server that the call does not exclude, for its slow path. If the balancer finds none, it may pick an
+   * ejected server.
    *
-   * @param soon Whether it must be one to which the call can be sent soon
+   * @param soon Whether the call must be able to go there soon
    */
-  pickLeg(context: PickRequest, soon = false): Attempt | undefined {
-    if (!soon) return this.#pickLeg(context, false) ?? this.#lastResort(context);
+  pickAttempt(context: PickRequest, soon = false): Attempt | undefined {
+    if (!soon) return this.#pickAttempt(context, false) ?? this.#lastResort(context);
     const exclude = new Set(context.exclude);
     let others = 0;
     for (const channel of this.#channels.values()) {
@@ -113,16 +113,16 @@ export class Servers implements ServerChanges {
       else exclude.add(channel.address);
     }
     const { method, key, streams } = context;
-    return others === 0 ? undefined : this.#pickLeg({ method, key, streams, exclude }, false);
+    return others === 0 ? undefined : this.#pickAttempt({ method, key, streams, exclude }, false);
   }
 
-  /** How many new lists and connections there have been: calls that found no server may find one. */
+  /** Counts new lists and connections: after a change, calls that found no server may find one. */
   get version(): number {
     return this.#version;
   }
 
   /**
-   * Waits for one more.
+   * Waits for the next change.
    *
    * @param since What `version` was before the call looked for a server
    * @param why Why it found none
@@ -146,7 +146,7 @@ export class Servers implements ServerChanges {
     }
   }
 
-  /** Takes the servers that there are from now on. */
+  /** Takes a new list of servers. */
   update(endpoints: readonly Endpoint[]): void {
     this.#balancer.update(this.#ejection.update(endpoints));
     const addresses = new Set(endpoints.map(({ address }) => address));
@@ -168,7 +168,7 @@ export class Servers implements ServerChanges {
     this.#change();
   }
 
-  /** How each of them stands. */
+  /** The state of each server. */
   stats(): EndpointStats[] {
     return this.channels.map(({ address, state, pending, health }) => ({
       address,
@@ -188,7 +188,7 @@ export class Servers implements ServerChanges {
     await Promise.all(channels.map((channel) => channel.close(reason)));
   }
 
-  /** Calls can be sent to a server that could not be before: those that wait at others may come. */
+  /** A server takes calls that did not before: calls that wait at other servers may move to it. */
   #onRoom(channel: Channel): void {
     for (const other of this.#channels.values()) {
       if (other !== channel) other.ready?.offerWaiting(() => channel.takesCalls());
@@ -203,11 +203,11 @@ export class Servers implements ServerChanges {
     for (const go of waiting) go();
   }
 
-  #pickLeg(context: PickRequest, lastResort: boolean): Attempt | undefined {
+  #pickAttempt(context: PickRequest, lastResort: boolean): Attempt | undefined {
     const channel = this.pick(context);
     if (channel === undefined) return undefined;
     const attempt = this.attempt(channel, context, performance.now(), lastResort);
-    // A balancer of the user's own may not care for what is excluded.
+    // A user's balancer may ignore `exclude`.
     if (context.exclude?.has(channel.address) !== true) return attempt;
     attempt.release();
     return undefined;
@@ -218,7 +218,7 @@ export class Servers implements ServerChanges {
     if (pickable.length === endpoints.length) return undefined;
     this.#balancer.update(endpoints);
     try {
-      return this.#pickLeg(context, true);
+      return this.#pickAttempt(context, true);
     } finally {
       this.#balancer.update(this.#ejection.pickable);
     }
@@ -231,7 +231,7 @@ function healthOf({ state, probeIn }: EndpointHealth): Partial<EndpointStats> {
   return { health: state, ...probeIn === undefined ? {} : { probeIn: Math.round(probeIn) } };
 }
 
-/** Runs what a user's balancer does; what it throws is logged. */
+/** Runs code of a user's balancer, and logs what it throws. */
 function guard(log: Log | undefined): (run: () => void) => void {
   return (run) => {
     try {

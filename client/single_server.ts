@@ -1,5 +1,4 @@
-// A call that stays on one server: for those who fail fast, those who try the same server again, and each server of a
-// broadcast.
+// A call that stays on one server: fail mode `failfast`, fail mode `retry`, and each server of a broadcast.
 
 import { RpcError } from "../call/error.ts";
 import { Backoff } from "../discovery/backoff.ts";
@@ -19,13 +18,13 @@ import { pause } from "./waiting.ts";
 /** The longest wait between two attempts, in ms. */
 const LONGEST_WAIT = 1_000;
 
-/** How a call stays on one server. */
+/** Options of {@linkcode callServer}. */
 export interface SingleServerOptions {
-  /** Ends the call. */
+  /** Cancels the call. */
   readonly signal: AbortSignal | undefined;
   /**
-   * When it is sent again, if it may be at all: never; when the server that had the connection left, at once; or that
-   * and when there is no connection, after a while.
+   * When the call is sent again, if that is safe: never; at once if the server shut down; or then and, with a backoff,
+   * also when there is no connection.
    */
   readonly again: "never" | "if left" | "always";
 }
@@ -33,9 +32,9 @@ export interface SingleServerOptions {
 /**
  * Makes a call on one server.
  *
- * @param attempt The server; until the call has been sent once, it may go to another that has more room, unless it is part of
- * a broadcast
- * @throws {RpcError} Why it failed
+ * @param attempt The server. Until the call has been sent once, it may move to another server with more room, unless it
+ * is part of a broadcast
+ * @throws {RpcError} Why the call failed
  */
 export async function callServer(
   call: OutgoingCall,
@@ -51,7 +50,7 @@ export async function callServer(
   }
 }
 
-/** @param errors Why attempts have failed; added to */
+/** @param errors Collects the errors of failed attempts */
 async function tryServer(
   call: OutgoingCall,
   first: Attempt,

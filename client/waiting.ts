@@ -1,4 +1,4 @@
-// Waiting no longer than a call's deadline or signal allows. For what is off the hot path: connecting, trying again.
+// Waits that end with a call's deadline or signal. For connecting and retrying, not for the hot path.
 
 import type { Code, RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
@@ -9,9 +9,9 @@ import { MAX_DELAY } from "../discovery/clock.ts";
  * Waits for `promise`, or until `deadline` or `signal`.
  *
  * @param deadline On the clock of `performance.now()`; Infinity = none
- * @param method What waits, for the error
- * @param why What it waits for, likewise
- * @param code Of the error when the deadline comes: `deadline_exceeded` unless time is not what it lacks
+ * @param method The method of the call that waits, for the error
+ * @param why What the call waits for, for the error
+ * @param code The code of the error when the deadline passes; `deadline_exceeded` by default
  * @throws {RpcError} `code` or `canceled`, of a call that was not started
  */
 export function within<T>(
@@ -40,7 +40,7 @@ export function within<T>(
 }
 
 /**
- * Waits for some ms, or until `deadline` or `signal`: either way without an error.
+ * Waits for some ms, or until `deadline` or `signal`. Never rejects.
  *
  * @param deadline On the clock of `performance.now()`; Infinity = none
  */
@@ -50,9 +50,9 @@ export async function pause(ms: number, deadline: number, signal: AbortSignal | 
 }
 
 /**
- * Runs something with a signal that aborts as `outer` does, and when the run is over.
+ * Runs a function with a signal that aborts when `outer` does, and when the run has ended.
  *
- * @param outer Left alone once the run is over
+ * @param outer Has no listener of this run after it has ended
  */
 export async function withStop<T>(
   outer: AbortSignal | undefined,

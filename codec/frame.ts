@@ -1,10 +1,10 @@
-// Frames to bytes: one function a kind, each appending a frame's head and header to a send buffer. The session
-// appends the body, if there is one, and closes the frame. The reading side is frame_decoder.ts.
+// Encodes frames: one function per kind, each of which appends a frame's head and header to a send buffer. The session
+// appends the body, if there is one, and ends the frame. The reading side is frame_decoder.ts.
 
 import type { Metadata } from "../call/metadata.ts";
 import type { ByteBuffer } from "./bytes.ts";
 
-/** What a frame is about: the first element of its header. */
+/** Kinds of frames: the first element of a frame's header. */
 export const Kind = {
   Call: 1,
   Reply: 2,
@@ -18,6 +18,9 @@ export const Kind = {
   GoAway: 10,
 } as const;
 
+/** The kind of a frame. */
+export type Kind = typeof Kind[keyof typeof Kind];
+
 /** The first byte of every frame: a CBOR byte string whose length is a 32-bit number. */
 export const FRAME_MARK = 0x5a;
 /** The bytes before a frame's header: the mark and the length. */
@@ -29,7 +32,7 @@ export const MAX_MESSAGE_BYTES = 8_192;
 
 const encoder = new TextEncoder();
 
-/** Closes the frame that begins at `start` by filling in its length, and returns that length. */
+/** Ends the frame that begins at `start`: fills in its length, and returns that. */
 export function endFrame(out: ByteBuffer, start: number): number {
   const length = out.length - start - FRAME_HEAD_BYTES;
   const bytes = out.bytes;
@@ -40,8 +43,8 @@ export function endFrame(out: ByteBuffer, start: number): number {
   return length;
 }
 
-/** Opens a frame with a header of `elements` elements of which it writes the first two. */
-function beginFrame(out: ByteBuffer, elements: number, kind: number, seq: number): void {
+/** Begins a frame with a header of `elements` elements, and writes the first two. */
+function beginFrame(out: ByteBuffer, elements: number, kind: Kind, seq: number): void {
   out.reserve(FRAME_HEAD_BYTES + 11);
   const bytes = out.bytes;
   let at = out.length;
@@ -100,7 +103,7 @@ export function beginEnd(out: ByteBuffer, seq: number, metadata?: Metadata): voi
 }
 
 /** Writes a whole frame whose header is `[kind, n]`: Cancel, Ping, Pong, and an End without metadata. */
-export function writeShort(out: ByteBuffer, kind: number, n: number): void {
+export function writeShort(out: ByteBuffer, kind: Kind, n: number): void {
   const start = out.length;
   beginFrame(out, 2, kind, n);
   endFrame(out, start);
@@ -161,7 +164,7 @@ function writeUint(out: ByteBuffer, major: number, n: number): void {
 function writeText(out: ByteBuffer, text: string, limit = Infinity): void {
   const length = text.length;
   if (length < 24) {
-    // Method names and codes are short and ASCII nearly always: written in one pass, given up at the first other.
+    // Method names and codes are nearly always short and ASCII: written in one pass, until a character is not.
     out.reserve(1 + length);
     const bytes = out.bytes;
     let at = out.length;

@@ -1,6 +1,6 @@
-// Bytes to frames, pure: whoever reads a connection fills `space()`, says how much with `filled()`, and takes
-// frame after frame with `next()`. Any split of the bytes gives the same frames. Owns the receive buffer: frames are
-// cut in place, and what a peer declares is never allocated before it has arrived.
+// Decodes frames, without I/O: the read loop fills `space()`, reports how much by `filled()`, and calls `next()` for each
+// frame. The result does not depend on how the bytes are split. Owns the receive buffer: frames are decoded in place, and
+// a declared length is never allocated before that many bytes have arrived.
 
 import { type Code, isCode, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
@@ -12,19 +12,19 @@ import type { KeyCache } from "./key_cache.ts";
 const SMALL = 512;
 /** The receive buffer of a busy one, unless a single frame needs more. */
 const LARGE = 262_144;
-/** By how much it grows when a read nearly fills it: what waits in the system meanwhile is not seen to wait. */
+/** Growth factor when one read nearly fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */
 const GROWTH = 8;
 
 /**
- * Cuts frames out of a byte stream and reads their headers. The fields hold the frame that `next()` found last;
- * which of them count depends on `kind`.
+ * Cuts frames out of a byte stream and decodes their headers. The fields hold the frame that `next()` found last; which of
+ * them are valid depends on `kind`.
  */
 export class FrameDecoder {
-  /** One of the values of {@linkcode Kind}. */
-  kind = 0;
+  /** Its kind. */
+  kind: Kind = Kind.Call;
   /** The call that the frame belongs to; the number of a Ping or Pong; the last call of a GoAway. */
   seq = 0;
-  /** Call: who is called. */
+  /** Call: the method's name. */
   method = "";
   /** Call: ms that remain, 0 = no limit. */
   timeout = 0;
@@ -32,11 +32,11 @@ export class FrameDecoder {
   metadata: Metadata | undefined = undefined;
   /** Error, GoAway: why. */
   code: Code = "unknown";
-  /** Error, GoAway: why, in words. */
+  /** Error, GoAway: why, as text. */
   message = "";
-  /** Credit: how many more items may come. */
+  /** Credit: how many more items may be sent. */
   items = 0;
-  /** Credit: how many more bytes may come. */
+  /** Credit: how many more bytes may be sent. */
   creditBytes = 0;
   /** The buffer that holds the body, until the next `space()`. */
   bytes: Uint8Array<ArrayBuffer>;
@@ -55,7 +55,7 @@ export class FrameDecoder {
   /**
    * @param maxFrameBytes The longest frame taken, without its five-byte head
    * @param names The names seen lately, which may be shared with other decoders
-   * @param prefix Bytes that arrived behind the handshake
+   * @param prefix Bytes that arrived after the handshake
    */
   constructor(maxFrameBytes: number, names: KeyCache, prefix: Uint8Array = new Uint8Array(0)) {
     this.#maxFrameBytes = maxFrameBytes;
@@ -70,7 +70,7 @@ export class FrameDecoder {
     return this.#end - this.#begin;
   }
 
-  /** Where to read to. Ends the life of the last frame's body. */
+  /** The part of the buffer to read into. Invalidates the last frame's body. */
   space(): Uint8Array<ArrayBuffer> {
     const held = this.#end - this.#begin;
     let capacity = this.bytes.length;
@@ -78,8 +78,8 @@ export class FrameDecoder {
       this.#begin = this.#end = 0;
       if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
     } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
-      // Moved to the front when half of the room is used up; into a larger buffer when reads fill this one, or what is
-      // held does. A long frame gets room as it arrives, not as it is declared.
+      // Moves the bytes to the front when half of the room is used up, or into a larger buffer when reads or held bytes fill
+      // this one. A long frame gets room as it arrives, not as it is declared.
       if (held > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
       capacity = Math.max(this.bytes.length, this.#wanted, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
@@ -91,7 +91,7 @@ export class FrameDecoder {
     return this.#end === 0 ? this.bytes : this.bytes.subarray(this.#end);
   }
 
-  /** The length of the unfinished frame with its head, or the least to know it. */
+  /** The length of the unfinished frame with its head, or a minimum while that is unknown. */
   #frameEnd(): number {
     const at = this.#begin;
     const bytes = this.bytes;
@@ -100,7 +100,7 @@ export class FrameDecoder {
       bytes[at + 4]!) >>> 0);
   }
 
-  /** Says that `count` bytes were read into what `space()` gave. */
+  /** Reports that `count` bytes were read into what `space()` returned. */
   filled(count: number): void {
     this.#end += count;
     // Of what a read takes in, a WebSocket keeps the heads of its frames.
@@ -108,16 +108,16 @@ export class FrameDecoder {
     if (length - this.#end <= length >> 3) this.#wanted = Math.min(length * GROWTH, LARGE);
   }
 
-  /** Goes back to a small buffer as soon as nothing is held: called when the connection has fallen quiet. */
+  /** Returns to a small buffer as soon as no bytes are held. Called when the connection has become idle. */
   trim(): void {
     this.#wanted = SMALL;
   }
 
   /**
-   * Cuts the next frame and reads its header into the fields.
+   * Decodes the header of the next frame into the fields.
    *
    * @returns Whether there was a whole frame
-   * @throws {RpcError} If the bytes are not what the protocol allows; the connection cannot go on
+   * @throws {RpcError} If the bytes break the protocol; the connection has to be closed
    */
   next(): boolean {
     const begin = this.#begin;
@@ -151,8 +151,7 @@ export class FrameDecoder {
     header.start(this.bytes, start, limited ? start + MAX_HEADER_BYTES : end, limited);
     const elements = header.array();
     if (elements < 2) throw malformed(`its header has ${elements} elements`);
-    const kind = header.uint("the kind");
-    this.kind = kind;
+    const kind = this.kind = header.uint("the kind") as Kind;
     this.seq = header.uint("the call's number");
     let hasBody = false;
     switch (kind) {
@@ -197,7 +196,7 @@ export class FrameDecoder {
         expectElements(elements, 2, 2);
         break;
       default:
-        throw malformed(`unknown kind ${kind}`);
+        throw malformed(`unknown kind ${kind satisfies never}`);
     }
     if (this.seq === 0 && kind < Kind.Ping) throw malformed("the call's number is 0");
     this.bodyStart = header.at;

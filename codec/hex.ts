@@ -1,11 +1,6 @@
 // Bytes as hexadecimal text and back, for integers beyond 64 bits and for keys of maps. Called by the CBOR encoder and
 // decoder. Engines have both of their own of late (Deno, Chrome 140, Node 25), and these are faster.
 
-const DIGITS: readonly string[] = Array.from(
-  { length: 256 },
-  (_, byte) => byte.toString(16).padStart(2, "0"),
-);
-
 type WithHex = Uint8Array & { toHex?(): string };
 const native: typeof Uint8Array & { fromHex?(text: string): Uint8Array<ArrayBuffer> } = Uint8Array;
 
@@ -14,7 +9,7 @@ export function toHex(bytes: Uint8Array): string {
   const own = (bytes as WithHex).toHex?.();
   if (own !== undefined) return own;
   let text = "";
-  for (const byte of bytes) text += DIGITS[byte];
+  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
   return text;
 }
 

@@ -54,6 +54,11 @@ type Fields = { readonly [name: string]: unknown };
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** A limit, or an interval, as the lines have it: 0 stands for none. */
+export function wireLimit(limit: number | false): number {
+  return limit === false || limit === Infinity ? 0 : limit;
+}
+
 /** The client's line. */
 export function encodeOption(option: Option): Uint8Array<ArrayBuffer> {
   return line({ magicNumber: MAGIC_NUMBER, version: PROTOCOL_VERSION, ...option });

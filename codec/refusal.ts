@@ -2,7 +2,6 @@
 // JSON encoders, which on the way out add the steps that lead to it.
 
 const LONGEST_PATH = 200;
-const PLAIN_NAME = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
 /** A value that cannot be carried. */
 export class Refusal extends TypeError {
@@ -32,7 +31,8 @@ export class Refusal extends TypeError {
 
 function step(key: string | number): string {
   if (typeof key === "number") return `[${key}]`;
-  return PLAIN_NAME.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+  const plain = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
+  return plain.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
 }
 
 /** Says for an object that is no plain one what it is, as far as that can be told. */

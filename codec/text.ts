@@ -7,10 +7,14 @@ import { Refusal } from "./refusal.ts";
 
 const LOOPED_CHARS = 64;
 
+/** Decodes bytes from `start` to `end`; invalid ones become U+FFFD. */
+type Utf8Slice = (this: Uint8Array, start: number, end: number) => string;
+
 // Where there is node:buffer, as in Deno, its decoder costs a fifth of a TextDecoder, and less than a loop from a
-// few bytes on. Elsewhere (browsers) this file works without.
-const utf8Slice = nodeUtf8Slice();
-const LOOPED_BYTES = utf8Slice === undefined ? 160 : 24;
+// few bytes on. Elsewhere (browsers) this file works without. Only the first text that is longer than LOOPED_BYTES
+// looks it up, since Deno then loads node:buffer, which takes 5 ms.
+const LOOPED_BYTES = "Buffer" in globalThis ? 24 : 160;
+const node: { utf8Slice?: Utf8Slice | null } = {};
 
 const encoder = new TextEncoder();
 // Without ignoreBOM a text's first U+FEFF would vanish.
@@ -123,10 +127,9 @@ function loneSurrogate(): Refusal {
   return new Refusal("a text with a lone surrogate cannot be carried");
 }
 
-function nodeUtf8Slice(): ((this: Uint8Array, start: number, end: number) => string) | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): unknown } };
-  const node = process?.getBuiltinModule?.("node:buffer") as typeof import("node:buffer") | undefined;
-  return node && Reflect.get(node.Buffer.prototype, "utf8Slice");
+function findUtf8Slice(): Utf8Slice | null {
+  const { Buffer } = globalThis as { Buffer?: { prototype?: { utf8Slice?: Utf8Slice } } };
+  return Buffer?.prototype?.utf8Slice ?? null;
 }
 
 /** The text that `bytes[start]` to `bytes[end - 1]` are in UTF-8, or undefined if they are none. */
@@ -169,7 +172,8 @@ function tinyText(bytes: Uint8Array, at: number, length: number): string | undef
 }
 
 function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
-  if (utf8Slice !== undefined) {
+  const utf8Slice = node.utf8Slice ??= findUtf8Slice();
+  if (utf8Slice !== null) {
     const text = utf8Slice.call(bytes, start, end);
     return !text.includes("\ufffd") || replacesNothing(text, bytes, start, end) ? text : undefined;
   }

@@ -1,6 +1,7 @@
 // Turns what someone claims to be an endpoint (an argument, an entry of a registry's answer, a registration)
 // into one: checked, within bounds, copied and frozen. The same bounds hold wherever endpoints come in.
 
+import { misleads } from "../call/one_line.ts";
 import { type Endpoint, parseAddress } from "./endpoint.ts";
 
 const MAX_ADDRESS_CHARS = 256;
@@ -23,9 +24,6 @@ export const ENDPOINT_LIMITS: EndpointLimits = Object.freeze({
   maxNameLength: 128,
   maxMetadataBytes: 4096,
 });
-
-/** Names end up in headers, logs and pages: nothing in them may pretend to be something else. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 /**
  * Checks an endpoint.
@@ -106,7 +104,8 @@ function checkText(must: string, what: string, text: unknown, { maxNameLength }:
   if (text.length > maxNameLength) {
     throw new RangeError(`Cannot take an endpoint: ${what} is longer than ${maxNameLength} characters`);
   }
-  if (UNPRINTABLE.test(text)) {
+  // Names end up in headers, logs and pages: nothing in them may pretend to be something else.
+  if (misleads(text)) {
     throw new TypeError(`Cannot take an endpoint: ${what} contains control or invisible characters`);
   }
   return text;

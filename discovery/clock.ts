@@ -49,16 +49,28 @@ export function sleep(clock: Clock, delay: number, signal: AbortSignal): Promise
  * @param name What the option is called, for the message
  * @param value What was given
  * @param min The least that makes sense, in ms
+ * @param or What else it may be, for the message
  * @returns The value
  * @throws {TypeError} If it is no number
  * @throws {RangeError} If it is below `min`, or longer than a timer can wait
  */
-export function checkDuration(name: string, value: unknown, min = 1): number {
+export function checkDuration(name: string, value: unknown, min = 1, or = ""): number {
   if (typeof value !== "number") {
     throw new TypeError(`Cannot use ${name} ${shownOption(value)}: expected a number of ms`);
   }
   if (!(value >= min && value <= MAX_DELAY)) {
-    throw new RangeError(`Cannot use ${name} of ${value}: expected ${min} to ${MAX_DELAY} ms`);
+    throw new RangeError(`Cannot use ${name} of ${value}: expected ${min} to ${MAX_DELAY} ms${or}`);
   }
   return value;
+}
+
+/**
+ * Checks the option `ttl`, which may be Infinity.
+ *
+ * @returns How registries are told: 0 stands for Infinity
+ * @throws {TypeError} If it is no number
+ * @throws {RangeError} If it is out of its range
+ */
+export function checkTtl(ttl: unknown): number {
+  return ttl === Infinity ? 0 : checkDuration("ttl", ttl, 1, ", or Infinity for no limit");
 }

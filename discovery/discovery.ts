@@ -47,4 +47,9 @@ export interface Discovery {
    * @returns Whole lists
    */
   watch(options?: WatchOptions): AsyncIterable<readonly Endpoint[]>;
+  /**
+   * Looks for changes soon. A client calls it when it has lost a connection or cannot make one; a discovery that is notified
+   * of changes needs none.
+   */
+  refresh?(): void;
 }

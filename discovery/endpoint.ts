@@ -1,6 +1,8 @@
 // What a server is to those who look for one: an address with what it says of itself, and how the text of an
 // address is read and written. Used by discovery, transports, server, client and registry alike.
 
+import { misleads } from "../call/one_line.ts";
+
 /** One server that calls may go to. */
 export interface Endpoint {
   /** Where it listens, as `protocol@host:port`, such as `tcp@10.0.0.7:9999`. Also what tells endpoints apart. */
@@ -69,10 +71,8 @@ const QUOTED_CHARS = 64;
 /** Room for a path in Linux's `sockaddr_un`, less the closing NUL. */
 const UNIX_PATH_BYTES = 107;
 
-/** Controls, invisible characters and halves of surrogate pairs; the comma is what separates addresses in a list. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp},]/u;
 const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::([0-9]+))?(\/.*)?$/;
-/** The ports of addresses that name none, where there is a usual one. */
+/** The default ports of transports that have one. */
 const USUAL_PORTS: Readonly<Record<string, string>> = { ws: "80", wss: "443" };
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/;
 /** The characters of a URL's path, without query, fragment and comma. */
@@ -107,7 +107,10 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
   const at = text.indexOf("@");
   if (/^https?:\/\//.test(text)) fail(text, `${EXAMPLE}; the URL of a registry is for RegistryDiscovery`);
   if (at < 1) fail(text, EXAMPLE);
-  if (UNPRINTABLE.test(text)) fail(text, "it contains a comma, a control or an invisible character");
+  // The comma is what separates addresses in a list.
+  if (text.includes(",") || misleads(text)) {
+    fail(text, "it contains a comma, a control or an invisible character");
+  }
   const transport = text.slice(0, at);
   const rest = text.slice(at + 1);
   switch (transport) {

@@ -26,6 +26,9 @@ export { type BalancerName, type BalancerOptions, createBalancer } from "./creat
 export type { Clock } from "./clock.ts";
 export type { ConsistentHashOptions } from "./consistent_hash.ts";
 export type { Discovery, WatchOptions } from "./discovery.ts";
+export { DnsDiscovery, type DnsDiscoveryOptions } from "./dns_discovery.ts";
+export type { DnsOptions, DnsTransport } from "./dns_options.ts";
+export type { DnsResolver, NameServer, SrvRecord } from "./dns_resolver.ts";
 export type { EjectionOptions } from "./ejection.ts";
 export { formatAddress, parseAddress } from "./endpoint.ts";
 export type {
@@ -41,3 +44,4 @@ export { MultiServers } from "./multi_servers.ts";
 export type { RandomOptions } from "./random_balancer.ts";
 export { RegistryDiscovery, type RegistryDiscoveryOptions } from "./registry_discovery.ts";
 export type { Fetch, RegistryUrl } from "./registry_request.ts";
+export { SrvDiscovery, type SrvDiscoveryOptions } from "./srv_discovery.ts";

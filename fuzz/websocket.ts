@@ -20,7 +20,7 @@ export function webSocketTarget(random: Random): Target {
   const mutator = new Mutator(Array.from({ length: CORPUS }, () => randomStream(random)));
   return {
     name: "websocket",
-    atOnce: 1,
+    concurrency: 1,
     next: (random) => mutator.next(random),
     check(bytes) {
       const pieces = new Random(hashOf(bytes));

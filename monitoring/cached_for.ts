@@ -1,17 +1,16 @@
-// Figures that many ask for again and again: worked out once in a while, whoever asks. Used by Server for what it tells of
-// itself.
+// Caches a value for a short time, so that many readers cost no more than one. Used for the stats of a Server.
 
 /**
- * For how many ms those who look on are told the same figures: less than the shortest interval of `rpc.Reflection.stats`,
- * so that no stream is told the same twice.
+ * How long stats are cached, in ms: less than the shortest interval of `rpc.Reflection.stats`, so that no stream gets
+ * the same stats twice.
  */
 export const STATS_SHARED_FOR = 90;
 
 /**
- * Makes a function that works something out at most once in so many ms, and gives everyone the same in between.
+ * Returns a function that returns a cached value, and makes a new one when it is too old.
  *
- * @param duration For how long the same is given, in ms
- * @param make Works it out
+ * @param duration How long a value is cached, in ms
+ * @param make Makes a value
  */
 export function cachedFor<T>(duration: number, make: () => T): () => T {
   let made: { readonly value: T; readonly at: number } | undefined;

@@ -1,9 +1,9 @@
-// What a server tells Prometheus at /metrics of the clients that it shows. They are known by what they tell: servers and
-// clients do not know each other.
+// Prometheus metrics of the clients that a server shows. Recognizes them by the shape of their stats, since server code
+// does not import client code.
 
 import { family, labelled, labels, type Sample } from "./metrics_text.ts";
 
-/** As much of a client's `stats()` as is looked at. */
+/** The part of a client's `stats()` that is read here. */
 interface ClientStats {
   readonly endpoints: readonly { readonly state: string; readonly health?: string }[];
   readonly pending: number;
@@ -12,19 +12,19 @@ interface ClientStats {
   readonly limits: Readonly<Record<string, number>>;
 }
 
-/** As much of it as is told. */
+/** The part of it that becomes metrics. */
 export interface ClientFigures
   extends Pick<ClientStats, "pending" | "retries" | "refusedRetries" | "limits"> {
-  /** How many servers there are in each state. */
+  /** The number of servers in each state. */
   readonly states: Readonly<Record<string, number>>;
-  /** How many are set aside. */
+  /** The number of ejected servers. */
   readonly ejected: number;
 }
 
-/** How a channel to a server may stand: each is told, so that a state which nobody is in is 0 and not missing. */
+/** The states of a channel. Each has a sample, so that a state without servers is 0 and not missing. */
 const STATES = { idle: 0, connecting: 0, ready: 0, failing: 0, closed: 0 };
 
-/** What a client tells; undefined if it is something else that does. */
+/** The figures of a client; undefined if the stats are not those of a client. */
 export function clientFigures(stats: unknown): ClientFigures | undefined {
   if (!isClient(stats)) return undefined;
   const { endpoints, pending, retries, refusedRetries, limits } = stats;
@@ -33,9 +33,9 @@ export function clientFigures(stats: unknown): ClientFigures | undefined {
 }
 
 /**
- * The text; empty if there are no clients.
+ * Returns the metrics text; empty if there are no clients.
  *
- * @param shown The figures of each of those that are shown, by its name
+ * @param shown The figures of each source, by name
  */
 export function clientMetricsText(
   shown: readonly (readonly [name: string, figures: ClientFigures | undefined])[],
@@ -54,7 +54,7 @@ export function clientMetricsText(
     family(
       "rpc_client_endpoints_ejected",
       "gauge",
-      "Of these, servers that are set aside because they kept failing",
+      "Of these, servers that are ejected because they kept failing",
       each(({ ejected }) => ejected),
     ),
     family("rpc_client_calls_pending", "gauge", "Calls that are not settled", each(({ pending }) => pending)),

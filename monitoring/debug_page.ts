@@ -1,5 +1,5 @@
-// The page at /debug/rpc for people: what a server has done and is doing, section by section, out of a snapshot. Names and
-// figures, never arguments, results or metadata. Made by Monitoring.
+// The sections of the page at /debug/rpc, made from a snapshot. Shows names and figures, never arguments, results or
+// metadata. Used by Monitoring.
 
 import { shownPeer } from "../call/identity.ts";
 import type { MethodStats } from "../call/method_stats.ts";
@@ -17,15 +17,15 @@ import type {
   Truncated,
 } from "./server_stats.ts";
 
-/** Of more methods than this, those that were called least are left out. */
+/** The most methods in the table; those with the fewest calls are left out. */
 const MOST_METHODS = 200;
-/** How many calls and how many streams are listed. */
+/** The most calls, and the most streams, in their tables. */
 const MOST_CALLS = 25;
 
 /**
- * What the page shows.
+ * Makes the page.
  *
- * @param stats A snapshot, or the figures alone
+ * @param stats A snapshot, or only the stats
  */
 export function pageOf(stats: ServerStats | ServerSnapshot): PageElement {
   return element(
@@ -65,12 +65,12 @@ function summary(
       figure("Errors", count(errors), small(rate(errors))),
       figure("Unsent", bytes(unsentBytes)),
     ),
-    // Its script draws it.
+    // The page's script draws it.
     element("figure", { class: "history", "data-history": calls, hidden: "" }),
   );
 }
 
-/** A rate, which only the page's script can know: it has seen the figure before. */
+/** A rate. Only the page's script can compute it, from two values. */
 function rate(total: number): PageElement {
   return element("span", { class: "rate", "data-rate": total });
 }
@@ -196,7 +196,7 @@ function activitySections({ calls, streams, peers, shown, inFlight }: ServerSnap
   ];
 }
 
-/** What is made of the first `most` of a list, and how many there are besides. */
+/** Maps the first `most` items of a list, and counts the rest. */
 function listSection<T>(
   heading: string,
   { list, more }: Truncated<T>,

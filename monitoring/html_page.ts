@@ -1,7 +1,7 @@
-// How a page of the library's own is answered: one answer that holds everything, under a policy that lets nothing else in.
-// Used by Monitoring, and by the registry for its page.
+// Responses with one of the library's pages: a single document under a strict Content-Security-Policy. Used by
+// Monitoring, and by the registry for its page.
 
-/** What goes along with all that is shown: it is neither kept nor guessed at, and not for pages of other origins. */
+/** Headers of all responses: no caching, no content sniffing, no access from other origins. */
 export const SHOWN_HEADERS: Readonly<Record<string, string>> = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -12,7 +12,7 @@ export const SHOWN_HEADERS: Readonly<Record<string, string>> = {
 /**
  * Answers with a page.
  *
- * @param html All of it
+ * @param html The document
  * @param script The one script in it, which makes no elements from text
  * @param style The one style sheet in it
  */
@@ -20,9 +20,9 @@ export async function htmlResponse(html: string, script: string, style: string):
   return new Response(html, { headers: await htmlHeaders(script, style) });
 }
 
-/** What goes along with a page, as {@linkcode htmlResponse} does. */
+/** The headers of a page, as {@linkcode htmlResponse} sends them. */
 export async function htmlHeaders(script: string, style: string): Promise<Record<string, string>> {
-  // Nothing comes from elsewhere, nothing goes elsewhere, and no text becomes markup.
+  // Loads nothing from other origins, sends nothing to them, and never turns text into markup.
   const policy = [
     "default-src 'none'",
     `script-src '${await hashOf(script)}'`,

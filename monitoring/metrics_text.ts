@@ -1,10 +1,10 @@
-// Prometheus's text format 0.0.4: families of samples, their labels, and how these are written. Used by what makes metrics.
+// Writes Prometheus's text format 0.0.4: families of samples and their labels.
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 
 /** The media type of the text. */
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** What comes after a metric's name: its labels, in braces, or nothing; and its value. */
+/** A sample: the labels after the metric's name, in braces, or nothing; and the value. */
 export type Sample = readonly [labels: string, value: number];
 
 /** A metric with its samples. */
@@ -17,7 +17,7 @@ export function family(
   return head(name, type, help) + samples.map(([labels, value]) => line(name, labels, value)).join("");
 }
 
-/** What comes before the samples of a metric. */
+/** The lines before the samples of a metric. */
 export function head(name: string, type: string, help: string): string {
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
 }
@@ -52,7 +52,7 @@ function escape(text: string): string {
   return text.replace(/[\\"\n]/g, (character) => character === "\n" ? "\\n" : `\\${character}`);
 }
 
-/** As Prometheus writes names: `maxConnections` is max_connections. */
+/** Converts a name to Prometheus's style: `maxConnections` becomes max_connections. */
 function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -1,58 +1,54 @@
-// What a server shows of itself over HTTP: the page at /debug/rpc, the same as JSON, and /metrics for Prometheus. Decides
-// who is shown what, and writes the answers; read-only. Owned by a Server.
+// The monitoring pages of a server: /debug/rpc as a page or JSON, and /metrics for Prometheus. Decides what a request
+// may see, and writes the response; read-only. Owned by a Server.
 
 import type { Log } from "../call/log.ts";
 import { clientFigures, clientMetricsText } from "./client_metrics.ts";
-import { pageOf } from "./debug_page.ts";
-import { htmlHeaders, SHOWN_HEADERS } from "./html_page.ts";
+import { SHOWN_HEADERS } from "./html_page.ts";
 import { metricsText } from "./server_metrics.ts";
 import { METRICS_TYPE } from "./metrics_text.ts";
-import { PAGE_SCRIPT } from "./page_script.ts";
-import { PAGE_STYLE } from "./page_style.ts";
-import { type PageElement, toHtml } from "./page_tree.ts";
 import { cachedFor, STATS_SHARED_FOR } from "./cached_for.ts";
 import type { StatsSources } from "./stats_sources.ts";
 import type { ServerSnapshot, ServerStats } from "./server_stats.ts";
 import { UnreadResponses } from "../transport/unread_responses.ts";
 import type { Visibility, VisibilityRule } from "./visibility.ts";
 
-/** Where the page is. */
+/** The path of the page. */
 export const DEBUG_PATH = "/debug/rpc";
-/** Where the metrics are. */
+/** The path of the metrics. */
 export const METRICS_PATH = "/metrics";
 
-/** What there is to show. */
+/** The server's data. */
 export interface MonitoringSource {
-  /** The figures, of now or a little while ago. */
+  /** The stats, which may be cached for a moment. */
   stats(): ServerStats;
-  /** The figures of now, and what they are made of. */
+  /** The current stats, with running calls and connections. */
   snapshot(): ServerSnapshot;
 }
 
-/** How figures are written. */
+/** The format of a response. */
 type Form = "metrics" | "html" | "page" | "json";
 
-/** Answers those who look. */
+/** Answers requests for the monitoring pages. */
 export class Monitoring {
   readonly #source: MonitoringSource;
   readonly #shown: StatsSources;
-  readonly #showTo: false | VisibilityRule;
+  readonly #rule: false | VisibilityRule;
   readonly #log: Log | undefined;
   readonly #unread = new UnreadResponses();
   readonly #ownMetrics: () => Promise<Uint8Array<ArrayBuffer>>;
-  /** What everyone may see, written once in a while for all who ask. */
-  readonly #figures: Readonly<Record<Form, () => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>>>;
+  /** What every request may see, cached in each format. */
+  readonly #figures: Readonly<Record<Form, () => Promise<Uint8Array<ArrayBuffer>>>>;
 
-  /** @param showTo Who is shown what; false = there is nothing to ask for */
+  /** @param rule What requests may see; false = the pages do not exist */
   constructor(
     source: MonitoringSource,
     shown: StatsSources,
-    showTo: false | VisibilityRule,
+    rule: false | VisibilityRule,
     log: Log | undefined,
   ) {
     this.#source = source;
     this.#shown = shown;
-    this.#showTo = showTo;
+    this.#rule = rule;
     this.#log = log;
     this.#ownMetrics = cachedFor(STATS_SHARED_FOR, async () => {
       const delay = await eventLoopDelay();
@@ -67,12 +63,12 @@ export class Monitoring {
     };
   }
 
-  /** Whether a path is one of these pages. */
+  /** Whether a path is one of the pages. */
   has(pathname: string): boolean {
-    return this.#showTo !== false && (pathname === DEBUG_PATH || pathname === METRICS_PATH);
+    return this.#rule !== false && (pathname === DEBUG_PATH || pathname === METRICS_PATH);
   }
 
-  /** Answers a request for one of them. Never rejects. */
+  /** Answers a request for one of the pages. Never rejects. */
   async answer(request: Request, { pathname, searchParams }: URL, peer: string): Promise<Response> {
     if (request.method !== "GET" && request.method !== "HEAD") {
       return new Response("The page is read-only\n", { status: 405, headers: { allow: "GET, HEAD" } });
@@ -89,19 +85,20 @@ export class Monitoring {
       ? this.#write(form, this.#source.snapshot())
       : this.#figures[form]();
     const headers = form === "html"
-      ? await htmlHeaders(PAGE_SCRIPT, PAGE_STYLE)
+      ? await (await loadDocument()).documentHeaders()
       : { ...SHOWN_HEADERS, "content-type": form === "metrics" ? METRICS_TYPE : "application/json" };
     return this.#unread.response(await body, headers, peer) ??
       new Response("Too much waits to be read by others\n", { status: 503, headers: { "retry-after": "1" } });
   }
 
-  /** What is shown, in bytes. */
-  #write(form: Form, stats: ServerStats | ServerSnapshot): Uint8Array<ArrayBuffer> {
-    if (form === "html") return encode(html(pageOf(stats)));
-    return encode(JSON.stringify(form === "page" ? pageOf(stats) : stats));
+  /** Encodes stats in a format. */
+  async #write(form: Form, stats: ServerStats | ServerSnapshot): Promise<Uint8Array<ArrayBuffer>> {
+    if (form === "json") return encode(JSON.stringify(stats));
+    const { pageOf, documentOf } = await loadDocument();
+    return encode(form === "html" ? documentOf(stats) : JSON.stringify(pageOf(stats)));
   }
 
-  /** The figures of the server, shared, and those of clients that it shows. */
+  /** The metrics of the server, which are cached, and of the clients that it shows. */
   async #metrics(): Promise<Uint8Array<ArrayBuffer>> {
     const own = await this.#ownMetrics();
     const ofClients = clientMetricsText(this.#shown.read(clientFigures));
@@ -110,11 +107,11 @@ export class Monitoring {
 
   async #visibility(request: Request, peer: string): Promise<Visibility | Response> {
     try {
-      const visibility = this.#showTo && await this.#showTo(request, peer);
-      // A copy: it may be the same one for the next request.
+      const visibility = this.#rule && await this.#rule(request, peer);
+      // A copy: the rule may return the same response again.
       if (visibility instanceof Response) return visibility.clone();
       if (visibility === true || visibility === "figures") return visibility;
-      // Whatever else a function returns is not meant to let anybody in.
+      // Any other value is not a permission.
       return false;
     } catch (error) {
       this.#log?.("The option monitoring failed, so nothing is shown", error);
@@ -123,7 +120,12 @@ export class Monitoring {
   }
 }
 
-/** How late a timer is that is due at once: how long everything else waits for its turn, in ms. */
+/** Loads the page when a request asks for it: few servers are ever asked, and the page is slow to load. */
+function loadDocument() {
+  return import("./debug_document.ts");
+}
+
+/** The delay of a timer that is due at once, in ms: how busy the event loop is. */
 async function eventLoopDelay(): Promise<number> {
   const began = performance.now();
   await new Promise<void>((resolve) => setTimeout(resolve, 0));
@@ -132,25 +134,4 @@ async function eventLoopDelay(): Promise<number> {
 
 function encode(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
-}
-
-function html(page: PageElement): string {
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>RPC server</title>
-<link rel="icon" href="data:,">
-<style>${PAGE_STYLE}</style>
-<header>
-  <h1>RPC server</h1>
-  <p><span id="status" role="status" data-live="no"></span></p>
-  <button id="pause" type="button" aria-pressed="false" hidden>Pause</button>
-  <p><a href="?as=json">JSON</a> · <a href="../metrics">Metrics</a></p>
-</header>
-<noscript><p class="rest">As it was when this page was loaded. <a href="">Load it again</a></p></noscript>
-${toHtml(page)}
-<script>${PAGE_SCRIPT}</script>
-</html>
-`;
 }

@@ -1,12 +1,12 @@
-// The page's pictures, as SVG: how long the calls of a method took, and how much of a call's time has passed. Shapes only;
-// their colours are the style sheet's.
+// The page's charts, as SVG: the durations of a method's calls, and how much of a call's time has passed. The style
+// sheet sets their colors.
 
 import { PER_OCTAVE } from "../call/latency.ts";
 import type { LatencySummary } from "../call/method_stats.ts";
 import { element, type PageElement } from "./page_tree.ts";
 import { duration } from "./page_text.ts";
 
-/** The durations, in ms, at the ends of the axis that all histograms of a page share. */
+/** The ends, in ms, of the axis that all histograms of a page share. */
 export interface Span {
   readonly from: number;
   readonly to: number;
@@ -14,16 +14,16 @@ export interface Span {
 
 const WIDTH = 320;
 const MARGIN = 22;
-/** Where the bars begin and end, and the text of the axis stands, from the top. */
+/** The top and bottom of the bars, and the position of the axis labels, from the top. */
 const TOP = 11;
 const FLOOR = 47;
 const HEIGHT = 60;
-/** The least height of a bar: of what happened once among a million, something is to be seen. */
+/** The least height of a bar, so that one call in a million is visible. */
 const LEAST = 1.5;
-/** From one end of a bucket to the other. */
+/** The ratio of a bucket's bounds. */
 const BUCKET = 2 ** (1 / PER_OCTAVE);
 
-/** The axis for several histograms: two decades of time at least. */
+/** The axis of several histograms: at least two decades of time. */
 export function spanOf(latencies: readonly LatencySummary[]): Span {
   const ends = latencies.flatMap(({ spans }) => spans.map(([upTo]) => upTo));
   if (ends.length === 0) return { from: 0.01, to: 1 };
@@ -33,7 +33,7 @@ export function spanOf(latencies: readonly LatencySummary[]): Span {
   return { from: from / widen, to: to * widen };
 }
 
-/** How many calls took how long, on a logarithmic axis, with marks at p50 and p99. */
+/** A histogram of durations on a logarithmic axis, with marks at p50 and p99. */
 export function histogram(method: string, latency: LatencySummary, span: Span): PageElement {
   const { p50, p99, max, spans } = latency;
   const x = (ms: number) => {
@@ -58,7 +58,7 @@ export function histogram(method: string, latency: LatencySummary, span: Span): 
   );
 }
 
-/** How much of the time that a call has is over. */
+/** The share of a call's time that has passed. */
 export function elapsed(age: number, timeLeft: number): PageElement {
   const part = Math.min(1, age / Math.max(age + timeLeft, 1));
   return element(
@@ -76,7 +76,7 @@ function axis({ from, to }: Span, x: (ms: number) => number): PageElement[] {
     { length: decades + 1 },
     (_, decade) => ({ decade, at: x(10 ** (first + decade)) }),
   );
-  // Not more labels than there is room for.
+  // No more labels than fit.
   const step = Math.ceil((decades + 1) / 7);
   return [
     element("path", {

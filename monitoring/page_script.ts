@@ -1,6 +1,6 @@
-// The script of the page at /debug/rpc, as it is sent to browsers: it asks for the page as data every second and makes what
-// is shown the same, piece by piece, so that nothing flickers and what is selected or focused stays. Nothing here makes
-// elements from strings. Without it the page is one that does not move.
+// The script of the page at /debug/rpc: it fetches the page as data every second and updates only the elements that
+// changed, so that nothing flickers and selection and focus stay. It never makes elements from strings. Without it, the
+// page is static.
 
 /** Keeps the page up to date. */
 export const PAGE_SCRIPT = `
@@ -14,7 +14,7 @@ const byId = (id) => document.getElementById(id);
 let paused = false;
 let asking;
 let timer;
-/** When the page was made that is shown, on the server's clock, in ms; and how long before that the one before it. */
+/** When the shown page was made, on the server's clock, in ms; and the time between it and the previous one. */
 let shownAt = Number(byId("page").dataset.uptime);
 let passed = 0;
 const history = [];
@@ -42,7 +42,7 @@ async function refresh() {
   timer = setTimeout(refresh, EVERY);
 }
 
-/** Screen readers say it aloud, so it is only touched when it changes. */
+/** Screen readers announce it, so it is updated only when it changes. */
 function setStatus(text) {
   const status = byId("status");
   if (status.textContent === text) return;
@@ -53,7 +53,7 @@ function setStatus(text) {
 function show(page) {
   const at = Number(page[1]["data-uptime"]);
   passed = at - shownAt;
-  // Another life of the server: what was counted before says nothing of this one.
+  // The server has restarted: previous counts do not apply.
   if (passed < 0) history.length = 0;
   shownAt = at;
   update(byId("page"), page);

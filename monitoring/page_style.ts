@@ -1,4 +1,4 @@
-// The style sheet of the page at /debug/rpc: that of the registry's page, and colours for pictures.
+// The style sheet of the page at /debug/rpc: that of the registry's page, and colors for the charts.
 
 /** Light or dark as the browser says; one column of cards where the screen is narrow. */
 export const PAGE_STYLE = `

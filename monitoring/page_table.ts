@@ -1,4 +1,4 @@
-// Tables of the page, and what others in the process tell of themselves: whatever that is, it becomes lists and tables.
+// Tables of the page, and the stats of shown sources: values of any shape become lists and tables.
 
 import { type Content, element, type PageElement } from "./page_tree.ts";
 import { count, listing } from "./page_text.ts";
@@ -6,14 +6,14 @@ import { count, listing } from "./page_text.ts";
 /** A column: its heading; `n` if it is of numbers. */
 export type Column = readonly [heading: string, kind?: "n"];
 
-/** A row: what it is told by when it is shown again, its cells, and what the style sheet is to know of it. */
+/** A row: the key that identifies it in the next update, its cells, and its class in the style sheet. */
 export interface Row {
   readonly key: string;
   readonly cells: readonly Content[];
   readonly state?: string;
 }
 
-/** How many columns are made of what is not known. */
+/** The most columns for values of unknown shape. */
 const MOST_COLUMNS = 14;
 
 /** A table; the first cell of each row is its heading. `kind` is its class in the style sheet. */
@@ -38,17 +38,17 @@ export function table(
   );
 }
 
-/** What a peer has said of itself: it may be written in either direction, and stays among itself. */
+/** Text that a peer sent: isolated, since it may be written in either direction. */
 export function foreign(text: string): PageElement {
   return element("bdi", {}, text);
 }
 
-/** What is said below a list of which not all is shown. */
+/** The note below a truncated list. */
 export function rest(more: number): Content {
   return more === 0 ? undefined : element("p", { class: "rest" }, `and ${count(more)} more`);
 }
 
-/** Whatever somebody told: figures as a list, lists of things as tables. */
+/** A value of any shape: figures as a list, lists of objects as tables. */
 export function statsContent(name: string, stats: unknown): Content {
   if (typeof stats !== "object" || stats === null) {
     return element("p", {}, stats === undefined ? "failed" : text(stats));
@@ -84,7 +84,7 @@ function tableRow(columns: readonly Column[], { key, cells, state }: Row): PageE
   );
 }
 
-/** Whether a value is a list of things that have names for what they are. */
+/** Whether a value is a list of objects with named properties. */
 function isTable(value: unknown): value is object[] {
   return Array.isArray(value) && value.length > 0 &&
     value.every((item) => typeof item === "object" && item !== null || item === "…");
@@ -120,7 +120,7 @@ function text(value: unknown): string {
   return numbers ? listing(value as Record<string, number>) : JSON.stringify(value);
 }
 
-/** A name of a program's as words: `refusedRetries` is "Refused retries". */
+/** An identifier as words: `refusedRetries` becomes "Refused retries". */
 function words(name: string): string {
   const spaced = name.replace(
     /([\p{Ll}\d])(\p{Lu})/gu,

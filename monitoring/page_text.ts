@@ -1,4 +1,4 @@
-// Numbers as people read them, for the page.
+// Formats numbers for the page.
 
 const COUNT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 3 });
 
@@ -7,7 +7,7 @@ export function count(number: number): string {
   return COUNT.format(number);
 }
 
-/** A duration in ms, in three digits and the unit that fits. */
+/** A duration given in ms, with three digits and a fitting unit. */
 export function duration(ms: number): string {
   if (ms <= 0) return "0";
   if (ms < 0.9995) return `${digits(ms * 1_000)} µs`;
@@ -20,13 +20,13 @@ export function duration(ms: number): string {
   return parts(Math.floor(minutes / 60), 24, "d", "h");
 }
 
-/** A size in bytes, in the unit that fits. */
+/** A size given in bytes, with a fitting unit. */
 export function bytes(size: number): string {
   if (size < 1_024) return `${count(size)} B`;
   return size < 1_048_576 ? `${digits(size / 1_024)} KiB` : `${digits(size / 1_048_576)} MiB`;
 }
 
-/** What was counted at all, by name. */
+/** The counters that are not 0, by name. */
 export function listing(counts: Readonly<Record<string, number>>): string {
   const met = Object.entries(counts).filter(([, count]) => count > 0);
   return met.map(([name, number]) => `${name} ${count(number)}`).join(", ") || "none";

@@ -1,17 +1,17 @@
-// The page as data: elements with attributes and children. Written as HTML for whoever opens it, and as JSON for its own
-// script, which brings what is shown up to date; what is text in here can become markup by neither.
+// The page as data: elements with attributes and children. Written as HTML for browsers, and as JSON for the page's
+// script, which updates it. Text never becomes markup in either form.
 
-/** A piece of a page: text, or an element. */
+/** A node of the page: text, or an element. */
 export type PageNode = string | PageElement;
 
-/** An element: its tag, its attributes, what is inside. */
+/** An element: its tag, its attributes, its children. */
 export type PageElement = [
   tag: string,
   attributes: Readonly<Record<string, string>>,
   ...children: PageNode[],
 ];
 
-/** What an element is made of: numbers become text, and what is missing is left out. */
+/** The content of an element: numbers become text, and undefined is left out. */
 export type Content = PageNode | number | undefined | readonly Content[];
 
 /** Makes an element. */
@@ -28,7 +28,7 @@ export function element(
   ];
 }
 
-/** As browsers make them of HTML: there is no empty text, and no two texts stand side by side. */
+/** Normalizes children as browsers do: no empty text, and no adjacent texts. */
 function children(contents: readonly Content[]): PageNode[] {
   const nodes: PageNode[] = [];
   for (const content of flat(contents)) {
@@ -40,7 +40,7 @@ function children(contents: readonly Content[]): PageNode[] {
   return nodes;
 }
 
-/** Arrays are lists of contents, unless they are elements. */
+/** Whether an array is a list of contents; elements are arrays, too. */
 function* flat(contents: readonly Content[]): Iterable<PageNode> {
   for (const content of contents) {
     if (content === undefined) continue;
@@ -55,7 +55,7 @@ function isElement(content: readonly unknown[]): content is PageElement {
   return typeof tag === "string" && typeof attributes === "object" && !Array.isArray(attributes);
 }
 
-/** Writes a piece as HTML. */
+/** Writes a node as HTML. */
 export function toHtml(node: PageNode): string {
   if (typeof node === "string") return escape(node);
   const [tag, attributes, ...children] = node;

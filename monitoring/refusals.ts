@@ -1,33 +1,33 @@
-// Why connections were turned away, counted. Owned by Admission, shown in `stats()` and on the debug page.
+// Counts refused connections by reason. Owned by the Acceptor, shown in `stats()` and on the debug page.
 
-/** Connections that were turned away since the start, by reason: each is counted once. */
+/** Connections that were refused since the start, by reason. Each counts once. */
 export interface Refusals {
-  /** There were `maxConnections` already, or a newcomer needed the place of one that was long in its handshake. */
+  /** There were `maxConnections` connections: the oldest handshake, or the new connection. */
   readonly maxConnections: number;
-  /** There were `maxConnectionsPerPeer` of the same address already. */
+  /** There were `maxConnectionsPerPeer` connections from the same address. */
   readonly maxConnectionsPerPeer: number;
-  /** Its handshake took longer than `handshakeTimeout`, or than the client itself would wait. */
+  /** The handshake took longer than `handshakeTimeout`, or than the client's `connectTimeout`. */
   readonly handshakeTimeout: number;
-  /** What it sent was no option of this protocol and version. */
+  /** The client's option line was invalid, or of another version. */
   readonly option: number;
-  /** It asked for a codec that is not known here. */
+  /** The client asked for a codec that this server does not have. */
   readonly codec: number;
-  /** `authenticate` did not let it in. */
+  /** `authenticate` refused the client. */
   readonly unauthenticated: number;
-  /** The server was closing. */
+  /** The server was shutting down. */
   readonly closing: number;
-  /** It asked for something over HTTP that it could not have: the answer's status was 400 or above. */
+  /** An HTTP request on an `http@` address, or for a WebSocket, was answered with a status of 400 or above. */
   readonly http: number;
-  /** The TLS handshake failed, for one because no good certificate was shown. */
+  /** The TLS handshake failed, for example because the client's certificate was invalid. */
   readonly tls: number;
-  /** It was lost, or ended in the middle of its handshake. */
+  /** The connection was lost, or ended during its handshake. */
   readonly lost: number;
 }
 
-/** One of the reasons. */
+/** A reason to refuse a connection. */
 export type RefusalReason = keyof Refusals;
 
-/** Counts refusals. */
+/** The counters. */
 export class RefusalCounts {
   readonly #counts: Record<RefusalReason, number> = {
     maxConnections: 0,
@@ -42,17 +42,17 @@ export class RefusalCounts {
     lost: 0,
   };
 
-  /** Counts one. */
+  /** Counts a refused connection. */
   add(reason: RefusalReason): void {
     this.#counts[reason]++;
   }
 
-  /** All of them together. */
+  /** The sum of all reasons. */
   get sum(): number {
     return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
   }
 
-  /** Each of them, as it is now. */
+  /** A copy of the counters. */
   byReason(): Refusals {
     return { ...this.#counts };
   }

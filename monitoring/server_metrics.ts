@@ -1,4 +1,4 @@
-// What a server tells Prometheus at /metrics: its own figures. Those of clients that it shows are client_metrics.ts's.
+// Prometheus metrics of a server itself. Those of the clients that it shows are in client_metrics.ts.
 
 import { PER_OCTAVE } from "../call/latency.ts";
 import type { LatencySummary, MethodStats } from "../call/method_stats.ts";
@@ -6,15 +6,15 @@ import { family, head, labelled, labels, line, pair, type Sample } from "./metri
 import type { ServerStats } from "./server_stats.ts";
 
 /**
- * The upper ends of the histogram's buckets, in µs: powers of two, from 64 µs to 17 s. The buckets of call/latency.ts end
- * there too, so that nothing has to be guessed.
+ * The upper bounds of the histogram's buckets, in µs: powers of two, from 64 µs to 17 s. They are also bounds in
+ * call/latency.ts, so that no bucket has to be interpolated.
  */
 const BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, at) => 2 ** (at + 6));
-/** The room, as a factor, that is left for what rounding does to the ends. */
+/** The tolerance, as a factor, for rounded bounds. */
 const HALF_BUCKET = 2 ** (1 / (2 * PER_OCTAVE));
 
 /**
- * The text.
+ * Returns the metrics text.
  *
  * @param delay How late a timer was, in ms
  */
@@ -111,7 +111,7 @@ function errorSamples({ method, errorCodes }: MethodStats): Sample[] {
   return Object.entries(errorCodes).map(([code, times]) => [labels({ method, code }), times]);
 }
 
-/** How long calls took, as a histogram of cumulative buckets. */
+/** The durations of calls, as a histogram of cumulative buckets. */
 function durations(methods: readonly MethodStats[]): string {
   const name = "rpc_server_call_duration_seconds";
   const help = "From the arrival of a call to its answer being handed to the system; of a stream, to its end";

@@ -1,5 +1,4 @@
-// What happens on the connections of a server at this moment, for those who look: bounded lists of calls, streams and
-// peers. Used by Server; walks what is there, and holds nothing.
+// The running calls, streams and connections of a server, as bounded lists. Used by Server.snapshot; keeps no state.
 
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { shownName } from "../call/identity.ts";
@@ -14,13 +13,13 @@ import type {
   Truncated,
 } from "./server_stats.ts";
 
-/** How many of each list are told. */
+/** The most items in each list. */
 const MOST = 100;
-/** Of a certificate, which its owner has filled in: how many names, and how many characters of each. */
+/** The most names of a certificate, and the most characters of each: its owner chose them. */
 const MOST_NAMES = 10;
 const MOST_CHARACTERS = 100;
 
-/** The calls in flight, and the connections. */
+/** The running calls and the connections. */
 export function activity(
   sessions: ReadonlySet<Session>,
 ): Pick<ServerSnapshot, "calls" | "streams" | "peers"> {
@@ -43,7 +42,7 @@ export function activity(
   };
 }
 
-/** The first few of many, as they are sorted by one number and then by another, without sorting them all. */
+/** Keeps the first items in the order of two ranks, without sorting all items. */
 class First<T> {
   readonly #rank: (item: T) => number;
   readonly #then: (item: T) => number;
@@ -73,13 +72,13 @@ class First<T> {
 }
 
 function callSnapshot(
-  { method, session, identity, seq, arrived, deadline, answered }: IncomingCall,
+  { method, requester, identity, seq, arrived, deadline, answered }: IncomingCall,
   now: number,
 ): CallSnapshot {
   return {
-    // Interceptors may be at work for a call of a name that its peer has invented.
+    // Interceptors also run for unknown methods, whose names the peer has made up.
     method: shownMethod(method),
-    peer: session.address,
+    peer: requester.address,
     ...named(identity),
     seq,
     age: now - arrived,

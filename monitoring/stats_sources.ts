@@ -1,23 +1,23 @@
-// What else lives in the process and is shown beside a server, such as the clients that its handlers call with: anything
-// that has `stats()`. The server knows nothing of what these are; here they become plain data of bounded size.
+// The sources that `Server.show` adds to a server's page, such as clients: any object with `stats()`. Their stats may
+// be any value; this file turns them into plain data of bounded size.
 
 import type { Log } from "../call/log.ts";
 
-/** Whatever tells of itself, such as a `Client`. */
+/** An object with stats, such as a `Client`. */
 export interface StatsSource {
-  /** Its figures: plain data. It is asked whenever somebody looks, so that it should not take long. */
+  /** Returns plain data. Called for every look at the page, so it should be fast. */
   stats(): unknown;
 }
 
-/** What one of these told. */
+/** The stats of one source. */
 export interface NamedStats {
-  /** What it is called. */
+  /** The source's name. */
   readonly name: string;
-  /** What it told, as plain data; long lists and texts are cut. Undefined if `stats()` failed. */
+  /** Its stats as plain data; long lists and texts are truncated. Undefined if `stats()` failed. */
   readonly stats: unknown;
 }
 
-/** How many values are taken of one source, how deep they are nested, how long lists and texts may be. */
+/** The most values of one source, their depth, and the length of lists and texts. */
 const MOST_VALUES = 5_000;
 const MOST_DEPTH = 6;
 const MOST_ITEMS = 100;
@@ -25,21 +25,21 @@ const MOST_CHARACTERS = 500;
 /** The longest name. */
 const LONGEST_NAME = 64;
 
-/** Those that are shown, by their names. */
+/** The shown sources, by name. */
 export class StatsSources {
   readonly #sources = new Map<string, StatsSource>();
   readonly #log: Log | undefined;
 
-  /** @param log Told of those that fail */
+  /** @param log Receives the errors of sources */
   constructor(log: Log | undefined) {
     this.#log = log;
   }
 
   /**
-   * Adds one, in the place of what had that name before.
+   * Adds a source; replaces one with the same name.
    *
-   * @returns Takes it away again
-   * @throws {TypeError} If the name is none, or there is no `stats()`
+   * @returns Removes the source when disposed
+   * @throws {TypeError} If the name is invalid, or there is no `stats()`
    */
   add(name: string, source: StatsSource): Disposable {
     if (typeof name !== "string" || name === "" || name.length > LONGEST_NAME) {
@@ -58,17 +58,17 @@ export class StatsSources {
     };
   }
 
-  /** What all of them tell, as plain data. */
+  /** The stats of all sources, as plain data. */
   stats(): NamedStats[] {
     return this.read((stats) => new Copy().of(stats, 0)).map(([name, stats]) => ({ name, stats }));
   }
 
   /**
-   * Asks all of them.
+   * Reads the stats of all sources.
    *
-   * @param take Takes what is wanted out of what one of them tells. That may be anything, and throw when it is looked at:
-   *   nothing of it is to be kept
-   * @returns What was taken, by their names; undefined of those that failed
+   * @param take Extracts data from the stats of one source. Stats may be any value and may throw when read, so `take`
+   * must   keep no reference to them
+   * @returns What was extracted, by name; undefined for sources that failed
    */
   read<T>(take: (stats: unknown) => T): [name: string, taken: T | undefined][] {
     return Array.from(this.#sources, ([name, source]) => {
@@ -82,7 +82,7 @@ export class StatsSources {
   }
 }
 
-/** A copy that every codec can carry, and no longer than it may be. */
+/** Copies a value to plain data of bounded size, which every codec can carry. */
 class Copy {
   #left = MOST_VALUES;
 

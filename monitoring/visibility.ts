@@ -1,36 +1,37 @@
-// Who is shown what of a server over HTTP: the option `monitoring`. Names and figures are one thing; who is connected, and
-// what they are calling right now, another. Asked by Monitoring.
+// What an HTTP request may see of a server: the option `monitoring`. Method names and figures are less sensitive than
+// connections and running calls. Used by Monitoring.
 
 import { parseAddress } from "../discovery/endpoint.ts";
 import { isLoopback } from "../transport/secure.ts";
 
-/** What is shown: everything, the figures alone, or nothing. */
+/** What a request may see: everything (true), only the figures, or nothing (false). */
 export type Visibility = boolean | "figures";
 
 /**
- * Decides what is shown to whoever asks.
+ * Decides what a request may see.
  *
  * @param request The request: its headers, its URL
- * @param peer Where it comes from, such as `tcp@127.0.0.1:50312`; `unknown` if `Server.fetch` was not told
- * @returns What is shown; or an answer to give instead, such as one with status 401 by which browsers ask for a password,
- *   which may be the same each time. What this throws goes to `log`, and nothing is shown
+ * @param peer The client's address, such as `tcp@127.0.0.1:50312`; `unknown` if `Server.fetch` was called without it
+ * @returns What the request may see; or a response to send instead, such as one with status 401, which makes browsers
+ * ask for   a password. The same response may be returned each time. What this throws goes to `log`, and the request
+ * sees nothing
  */
 export type VisibilityRule = (
   request: Request,
   peer: string,
 ) => Visibility | Response | Promise<Visibility | Response>;
 
-/** The headers by which a proxy says that it speaks for others. */
+/** The headers that proxies add. */
 const FORWARDED = /^(?:x-)?forwarded|^x-real-ip$|^via$/;
 
-/** Without the option: everything to whoever sits at this machine, the figures to everyone else. */
+/** The default: requests from this machine see everything, all others the figures. */
 export const defaultVisibility: VisibilityRule = (request, peer) =>
   isFromHere(request, peer) ? true : "figures";
 
 /**
  * Checks the option.
  *
- * @throws {TypeError} If it is none
+ * @throws {TypeError} If it is invalid
  */
 export function checkVisibility(option: Visibility | VisibilityRule | undefined): false | VisibilityRule {
   if (option === undefined) return defaultVisibility;
@@ -40,8 +41,8 @@ export function checkVisibility(option: Visibility | VisibilityRule | undefined)
 }
 
 /**
- * Whether a request comes from this machine, and is meant for it: a page of somebody else's whose name leads to 127.0.0.1
- * (DNS rebinding) sends its own name as `Host`, and a proxy what it forwards.
+ * Whether a request comes from this machine and is addressed to it. A page of another site whose name resolves to
+ * 127.0.0.1 (DNS rebinding) sends its own name as `Host`, and a proxy sends the name that it forwards.
  */
 function isFromHere({ headers, url }: Request, peer: string): boolean {
   for (const name of headers.keys()) if (FORWARDED.test(name)) return false;
@@ -57,8 +58,8 @@ function isFromHere({ headers, url }: Request, peer: string): boolean {
 }
 
 /**
- * Whether both `Host` and URL name this machine: a request line with a whole URL in it says two things, of which a page
- * in a browser chooses one at most. HTTP/2, which is spoken over TLS alone, has no `Host`: there the URL says it.
+ * Whether both `Host` and URL name this machine. A request line with an absolute URL has both, and a page in a browser
+ * can choose at most one of them. HTTP/2, which is used over TLS only, has no `Host`: there the URL decides.
  */
 function isForHere(host: string | null, url: URL): boolean {
   const named = host === null && url.protocol === "https:" ? url : new URL(`http://${host ?? ""}`);

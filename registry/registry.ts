@@ -1,16 +1,14 @@
-// The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
-// Deno.serve by users and by main.ts.
+// The registry's HTTP interface: listing, watching, registering and removing servers, and the web page.
+// Passed to Deno.serve by users and by main.ts.
 
-import { sheltered } from "../call/log.ts";
-import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { type Code, RpcError } from "../call/error.ts";
-import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
-import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { EndpointLimits } from "../discovery/check_endpoint.ts";
+import type { Clock } from "../discovery/clock.ts";
 import { SHOWN_HEADERS } from "../monitoring/html_page.ts";
 import { METRICS_TYPE } from "../monitoring/metrics_text.ts";
 import { askerOf, type FetchInfo, UnreadResponses } from "../transport/unread_responses.ts";
 import { requestUrl } from "../transport/request_url.ts";
-import { checkTokens, refuseForeignPage, TokenGuard } from "./guard.ts";
+import { refuseForeignPage, type TokenGuard } from "./guard.ts";
 import { EncodedLists } from "./encoded_lists.ts";
 import {
   answerJson,
@@ -22,90 +20,15 @@ import {
   readJson,
 } from "./json_response.ts";
 import { Listing } from "./listing.ts";
-import { MemoryStore } from "./memory_store.ts";
 import { count, listMetrics, otherMetrics, requestLabels } from "./registry_metrics.ts";
-import { answerPage } from "./registry_page.ts";
+import { type RegistryOptions, registrySettings } from "./registry_options.ts";
 import { checkInstance, readIncarnation, readRevision, readState, readTarget } from "./read_request.ts";
 import type { Lease, RegistryStore } from "./store.ts";
 import { WatchStreams } from "./watch_streams.ts";
 
-/** Options of {@linkcode Registry}. */
-export interface RegistryOptions {
-  /**
-   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it asks for
-   * another time. 0 means until it is taken off.
-   *
-   * @default {10_000}
-   */
-  ttl?: number;
-  /**
-   * The longest time that a server may ask for, in ms; one that asks for more gets this. Asking for 0, until it
-   * is taken off, is always possible, for servers that cannot send heartbeats.
-   *
-   * @default {3_600_000}
-   */
-  maxTtl?: number;
-  /** Where leases are kept. A {@linkcode MemoryStore} of its own by default. */
-  store?: RegistryStore;
-  /**
-   * Who changes the list must show this, as `Authorization: Bearer TOKEN`. Visible ASCII characters. Of several each one
-   * is valid, so that a token can be replaced while servers still use the one before. Left out, everybody may who can
-   * reach the registry.
-   */
-  token?: string | readonly string[];
-  /**
-   * Whether the token is needed to read the list and `/metrics` too.
-   *
-   * @default {false}
-   */
-  protectReads?: boolean;
-  /**
-   * How many services one server may have, 0 to 64.
-   *
-   * @default {64}
-   */
-  maxServicesPerInstance?: number;
-  /**
-   * How many characters the name of a service or a version may have, 1 to 128.
-   *
-   * @default {128}
-   */
-  maxNameLength?: number;
-  /**
-   * How many bytes the metadata of one server may have, names and values together, 0 to 4096.
-   *
-   * @default {4_096}
-   */
-  maxMetadataBytes?: number;
-  /**
-   * How many may watch at the same time, 1 or more.
-   *
-   * @default {10_000}
-   */
-  maxWatchers?: number;
-  /** Told of what goes wrong inside. Nothing is logged by default. */
-  log?: (message: string) => void;
-  /** The time, for tests. The system's monotonic clock by default. */
-  clock?: Clock;
-}
-
-const NAMES: Names<RegistryOptions> = {
-  ttl: true,
-  maxTtl: true,
-  store: true,
-  token: true,
-  protectReads: true,
-  maxServicesPerInstance: true,
-  maxNameLength: true,
-  maxMetadataBytes: true,
-  maxWatchers: true,
-  log: true,
-  clock: true,
-};
-
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
-/** The answers to errors that a store rejects with; others are 500. */
+/** HTTP statuses for errors of the store; other errors are answered with 500. */
 const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["not_found", 404],
   ["aborted", 409],
@@ -114,32 +37,33 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
 ]);
 
 /**
- * Keeps the list of servers that are alive, over HTTP at `/_rpc_/registry`. curl is enough to use it:
+ * Registry of live servers, over HTTP at `/_rpc_/registry`. curl is enough to use it:
  *
  * - `GET` (and `HEAD`): the list, as JSON `{ "revision", "ttl", "servers": [{ "address", "services", "weight",
- *   "version", "metadata", "ttl", "age", "idle" }] }` with times in ms, where what a server did not say is left
- *   out; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 2 KiB is left out whole, and
- *   `X-Rpc-Servers-Omitted` says how many addresses it would have had. `withdrawn`, unless it is empty, has the
- *   addresses of servers that are paused or draining, or were taken off within the last minute.
- *   `X-Rpc-First-Revision` is the revision that the list began with: a client that knows an older one knows a list that
- *   the registry has lost. `?service=NAME` lists those that say they offer the service; `?all` also those that are
- *   paused or draining, with `state` and `incarnation`.
- * - `GET ?watch=REVISION` streams what changes after that revision, as server-sent events that a client may resume
- *   with `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS], "withdrawn": [ADDRESS] }`,
- *   or `list` with a whole list where the changes are not known any more. Without a revision the list comes first.
- * - `POST` registers or renews: with the header `X-Rpc-Server: ADDRESS` and no body, which leaves what the
- *   server said of itself before; or with JSON `{ "address", "services", "weight", "version", "metadata", "ttl",
- *   "incarnation", "state" }`, all but the address optional, which replaces it. Answers 201 if the server was not on
- *   the list, else 200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new one, in the state that
- *   is named or else active, and the answer has `incarnation` and `state`; heartbeats that name it, in JSON or as
- *   `X-Rpc-Incarnation`, are answered 404 once it is off the list and 409 once another has its place.
- * - `POST ?state=paused`, `draining` or `active` pauses, drains or resumes the server named as for `DELETE`.
- * - `DELETE` takes off: by the same header, `?address=ADDRESS`, or JSON `{ "address" }`. Answers 204, or 404.
+ *   "version", "metadata", "ttl", "age", "idle" }] }` with times in ms, without the properties that a server did not
+ *   give; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 2 KiB is omitted, and
+ *   `X-Rpc-Servers-Omitted` gives the number of addresses instead. `withdrawn`, unless it is empty, has the addresses of
+ *   servers that are paused or draining, or were removed within the last minute. `X-Rpc-First-Revision` is the revision
+ *   that the list began with: a client with an older revision has seen a list that the registry has lost.
+ *   `?service=NAME` lists the servers that offer the service; `?all` includes servers that are paused or draining, with
+ *   `state` and `incarnation`.
+ * - `GET ?watch=REVISION` streams the changes after that revision, as server-sent events that a client may resume with
+ *   `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS], "withdrawn": [ADDRESS] }`, or
+ *   `list` with the whole list if the changes are no longer known. Without a revision, the first event is the list.
+ * - `POST` registers or renews: with the header `X-Rpc-Server: ADDRESS` and no body, which keeps the previous
+ *   description; or with JSON `{ "address", "services", "weight", "version", "metadata", "ttl", "incarnation", "state"
+ *   }`, all optional but the address, which replaces it. The response is 201 if the server was not on the list, else
+ *   200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new incarnation, in the given state or else
+ *   active, and the response has `incarnation` and `state`; heartbeats with that incarnation, in JSON or as
+ *   `X-Rpc-Incarnation`, get 404 after it was removed and 409 after another one replaced it.
+ * - `POST ?state=paused`, `draining` or `active` pauses, drains or resumes the server, named as for `DELETE`.
+ * - `DELETE` removes a server, named by the same header, `?address=ADDRESS`, or JSON `{ "address" }`. The response is
+ *   204, or 404.
  *
- * `/` is a page that shows the list as it changes, `/metrics` has figures for Prometheus.
+ * `/` is a web page that shows the list live, `/metrics` has metrics for Prometheus.
  *
- * Whatever is refused is answered with JSON `{ "error": { "code", "message" } }`. Changes asked for by web pages
- * of other origins are refused.
+ * Rejected requests are answered with JSON `{ "error": { "code", "message" } }`. Changes requested by web pages of other
+ * origins are rejected.
  *
  * @example Usage
  * ```ts
@@ -159,7 +83,7 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  * ```
  */
 export class Registry {
-  /** Answers a request. Bound, so that it can be handed over as it is: `Deno.serve(registry.fetch)`. */
+  /** Handles a request. Bound to the registry, so it can be passed directly: `Deno.serve(registry.fetch)`. */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response> = (request, info) =>
     this.#answer(request, info);
   readonly #ttl: number;
@@ -174,42 +98,37 @@ export class Registry {
   readonly #log: ((message: string) => void) | undefined;
   readonly #clock: Clock;
   readonly #requests = new Map<string, number>();
-  /** The metrics of the list at a revision: with thousands of servers they take milliseconds. */
+  /**
+   * Cached metrics of the list at a revision: with thousands of servers they take milliseconds to compute.
+   */
   #listMetrics: { readonly revision: number; readonly text: string } | undefined;
   #closed = false;
 
   /**
-   * Does not listen: that is for `Deno.serve`.
+   * Creates the registry without listening: pass its `fetch` to `Deno.serve`.
    *
-   * @param options Times, bounds and the store
+   * @param options Leases, limits and the store
    * @throws {TypeError} If an option is unknown or of the wrong type
    * @throws {RangeError} If a number is out of its range
    */
   constructor(options: RegistryOptions = {}) {
-    checkOptions("create registry", options, NAMES);
-    this.#maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
-    this.#ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, this.#maxTtl), 0);
-    if (this.#ttl > this.#maxTtl) {
-      throw new RangeError(`Cannot use ttl of ${this.#ttl}: expected at most maxTtl, ${this.#maxTtl} ms`);
-    }
-    this.#limits = checkLimits(options);
-    this.#guard = options.token === undefined ? undefined : new TokenGuard(checkTokens(options.token));
-    this.#protectReads = options.protectReads ?? false;
-    if (this.#protectReads && this.#guard === undefined) {
-      throw new TypeError("Cannot use protectReads without a token");
-    }
-    this.#clock = options.clock ?? SYSTEM_CLOCK;
-    this.#store = options.store ?? new MemoryStore({ clock: this.#clock });
-    const maxWatchers = checkWhole("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER);
+    const settings = registrySettings(options);
+    this.#maxTtl = settings.maxTtl;
+    this.#ttl = settings.ttl;
+    this.#limits = settings.limits;
+    this.#guard = settings.guard;
+    this.#protectReads = settings.protectReads;
+    this.#clock = settings.clock;
+    this.#store = settings.store;
     this.#unread = new UnreadResponses(this.#clock);
     this.#lists = new EncodedLists(this.#clock);
-    this.#streams = new WatchStreams(maxWatchers, this.#clock, this.#unread);
-    this.#log = sheltered(options.log);
+    this.#streams = new WatchStreams(settings.maxWatchers, this.#clock, this.#unread);
+    this.#log = settings.log;
   }
 
   /**
-   * Ends all watches and answers every further request with 503. What listens is closed by who made it listen: after
-   * this, since a server that shuts down waits for the watches. A store that was given is closed by who made it.
+   * Ends all watches and answers every further request with 503. Does not close the HTTP server or a store passed as an
+   * option: the caller closes them, after this, because an HTTP server that shuts down waits for the watches.
    */
   close(): Promise<void> {
     this.#closed = true;
@@ -231,7 +150,7 @@ export class Registry {
   async #tryAnswer(request: Request, info: FetchInfo | undefined): Promise<Response> {
     try {
       const url = requestUrl(request.url, request.headers.get("host"));
-      if (url === undefined) throw invalid("Cannot read the target or the Host");
+      if (url === undefined) throw invalid("Cannot parse the request target or the Host header");
       return await this.#route(request, url, info);
     } catch (error) {
       if (error instanceof HttpRefusal) return answerRefusal(error, info);
@@ -251,7 +170,7 @@ export class Registry {
         return this.#routeMethod(request, url, info);
       case "/":
         refuseMethod(request, "GET, HEAD");
-        return answerPage();
+        return import("./registry_page.ts").then(({ answerPage }) => answerPage());
       case "/metrics":
         refuseMethod(request, "GET, HEAD");
         return this.#metrics(request, info);
@@ -266,12 +185,12 @@ export class Registry {
 
   async #routeMethod(request: Request, url: URL, info: FetchInfo | undefined): Promise<Response> {
     refuseMethod(request, ALLOW);
-    // Of an answer to HEAD, Deno.serve sends the head alone, with the length of the body.
+    // `Deno.serve` answers HEAD with the headers alone, including the length of the body.
     const reads = request.method === "GET" || request.method === "HEAD";
     if (!reads) refuseForeignPage(request, url);
     if (!reads || this.#protectReads) await this.#guard?.check(request);
     if (reads) return this.#read(request, url, info);
-    if (request.method === "DELETE") return this.#takeOff(request, url);
+    if (request.method === "DELETE") return this.#remove(request, url);
     return url.searchParams.has("state") ? this.#setState(request, url) : this.#register(request);
   }
 
@@ -286,7 +205,7 @@ export class Registry {
           const write = () => ({ headers: {}, body: encode(listing.toEvent(event)) });
           return this.#lists.get(`event ${listing.form}`, event.list, write).body;
         },
-        asker: askerOf(info),
+        client: askerOf(info),
       });
     }
     const list = await this.#store.list();
@@ -294,7 +213,7 @@ export class Registry {
       const { headers, value } = listing.toAnswer(list);
       return { headers: { ...JSON_HEADERS, ...headers }, body: encode(JSON.stringify(value) + "\n") };
     });
-    return this.#unread.response(body, headers, askerOf(info)) ?? tooMuchUnread();
+    return this.#unread.response(body, headers, askerOf(info)) ?? overloaded();
   }
 
   async #metrics(request: Request, info: FetchInfo | undefined): Promise<Response> {
@@ -309,18 +228,18 @@ export class Registry {
       requests: this.#requests,
     });
     const headers = { ...SHOWN_HEADERS, "content-type": METRICS_TYPE };
-    return this.#unread.response(encode(text), headers, askerOf(info)) ?? tooMuchUnread();
+    return this.#unread.response(encode(text), headers, askerOf(info)) ?? overloaded();
   }
 
   async #register(request: Request): Promise<Response> {
     const address = request.headers.get("x-rpc-server");
     const body = await readJson(request, this.#clock);
     if (address !== null && body !== undefined) {
-      throw invalid("Cannot register by header and body at once: send one of them");
+      throw invalid("Cannot register with both X-Rpc-Server and a body: send one of them");
     }
     if (address === null && body === undefined) {
       throw invalid(
-        "Cannot register nobody: send the header X-Rpc-Server: ADDRESS, or a JSON body with an address",
+        "Cannot register without an address: send the header X-Rpc-Server: ADDRESS, or a JSON body with an address",
       );
     }
     const incarnation = readIncarnation(body?.incarnation ?? request.headers.get("x-rpc-incarnation"));
@@ -335,7 +254,7 @@ export class Registry {
     return answerJson(created ? 201 : 200, toAnswer(lease, incarnation));
   }
 
-  async #takeOff(request: Request, url: URL): Promise<Response> {
+  async #remove(request: Request, url: URL): Promise<Response> {
     const { address, incarnation } = await readTarget(request, url, this.#clock);
     if (!await this.#store.revoke(address, incarnation)) throw notRegistered(address);
     return new Response(null, { status: 204, headers: { "cache-control": "no-store" } });
@@ -352,7 +271,7 @@ export class Registry {
   #checkTtl(ttl: unknown): number {
     if (ttl === undefined) return this.#ttl;
     if (!Number.isFinite(ttl) || !(ttl === 0 || ttl as number >= 1)) {
-      throw invalid("Cannot register: ttl must be a number of ms, 1 or more, or 0");
+      throw invalid("Cannot register: expected ttl to be 0, or 1 or more ms");
     }
     return Math.min(ttl as number, this.#maxTtl);
   }
@@ -360,11 +279,12 @@ export class Registry {
 
 function refuseMethod({ method }: Request, allow: string): void {
   if (allow.split(", ").includes(method)) return;
-  throw new HttpRefusal(405, "unimplemented", `Cannot ${quote(method)} here: use ${allow}`, { allow });
+  const message = `Cannot use method ${quote(method)} here: expected ${allow}`;
+  throw new HttpRefusal(405, "unimplemented", message, { allow });
 }
 
-function tooMuchUnread(): never {
-  const message = "Cannot answer: too much waits to be read by others";
+function overloaded(): never {
+  const message = "Cannot answer: too many response bytes are waiting to be read by other clients";
   throw new HttpRefusal(503, "resource_exhausted", message, { "retry-after": "1" }, true);
 }
 
@@ -373,7 +293,7 @@ function encode(text: string): Uint8Array<ArrayBuffer> {
 }
 
 function notRegistered(address: string): HttpRefusal {
-  return new HttpRefusal(404, "not_found", `Cannot find ${quote(address)}: it is not registered`);
+  return new HttpRefusal(404, "not_found", `Cannot find ${quote(address)}: the server is not registered`);
 }
 
 function toAnswer(
@@ -382,23 +302,4 @@ function toAnswer(
 ): Record<string, unknown> {
   const answer = { address: instance.address, ttl, age: Math.round(age) };
   return asked === undefined ? answer : { ...answer, incarnation, state };
-}
-
-function checkLimits(options: RegistryOptions): EndpointLimits {
-  const { maxServices, maxNameLength, maxMetadataBytes } = ENDPOINT_LIMITS;
-  const names = options.maxNameLength ?? maxNameLength;
-  const services = options.maxServicesPerInstance ?? maxServices;
-  const metadata = options.maxMetadataBytes ?? maxMetadataBytes;
-  return {
-    maxServices: checkWhole("maxServicesPerInstance", services, 0, maxServices),
-    maxNameLength: checkWhole("maxNameLength", names, 1, maxNameLength),
-    maxMetadataBytes: checkWhole("maxMetadataBytes", metadata, 0, maxMetadataBytes),
-  };
-}
-
-function checkWhole(name: string, value: number, min: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw new RangeError(
-    `Cannot use ${name} ${shownOption(value)}: expected a whole number from ${min} to ${max}`,
-  );
 }

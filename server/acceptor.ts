@@ -1,5 +1,5 @@
-// From an accepted Conn to a Session, or to a refusal that says why: the caps, the HTTP head, the handshake and the
-// time all of it may take. Owned by a Server.
+// Turns accepted Conns into Sessions, or refuses them with a reason: connection limits, the HTTP head, the handshake,
+// and their time limit. Owned by a Server.
 
 import type { Lookup } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
@@ -22,26 +22,26 @@ import { WebSocketConn } from "../transport/websocket_conn.ts";
 import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
 import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";
 
-/** Connections that may be on their way out at once; who is refused beyond them is closed without waiting for its end. */
+/** The most refused connections that may linger; beyond it, refused connections are closed at once. */
 const MAX_LEAVING = 256;
 
-/** What decides who comes in, and what for. */
+/** Options of {@linkcode Acceptor}. */
 export interface AcceptorOptions {
   readonly terms: AcceptTerms;
   readonly limits: SessionLimits;
   readonly counters: LimitCounters;
   readonly lookup: Lookup;
-  /** Answers what is asked on an HTTP port beside RPC. */
+  /** Answers other HTTP requests on an `http@` address. */
   readonly http: HttpHandlers;
-  /** Connections at once, those in their handshake included. */
+  /** Concurrent connections, including those in their handshake. */
   readonly maxConnections: number;
-  /** Of these, those from one IP address; Infinity = as many as there are. */
+  /** Concurrent connections from one IP address; Infinity = no limit. */
   readonly maxConnectionsPerPeer: number;
   /** How long a handshake may take, in ms. */
   readonly handshakeTimeout: number;
-  /** Handlers at work at once that have not returned at once, of all connections. */
+  /** Running asynchronous handlers of all connections. */
   readonly maxInFlightTotal: number;
-  /** How long these may wait for their callers while few places are left, in ms. */
+  /** How long these may wait for their callers while few slots are left, in ms. */
   readonly stallTimeout: number;
   readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
@@ -49,29 +49,29 @@ export interface AcceptorOptions {
 
 /** A Conn whose handshake is not done. */
 interface Arrival extends Acceptance {
-  /** Replaced by a WebSocket over it, if that is what it turns out to be. */
+  /** Replaced by a WebSocket over it, if the client asks for one. */
   conn: Conn;
-  /** Set until the HTTP head that leads to RPC at this path has been read. */
+  /** The path of RPC, if the Conn begins with an HTTP head that has not been read. */
   httpPath: string | undefined;
-  /** What it is counted as, if that is limited. */
+  /** The key of its IP address in the counts per peer, if these are limited. */
   readonly origin: string | undefined;
-  /** When it is to be done, or gone, on the clock of `performance.now()`. */
+  /** When the handshake must be done, or the refused Conn closed, on the clock of `performance.now()`. */
   due: number;
   /** Ends the wait for `authenticate`. */
   readonly giveUp: () => void;
-  /** Resolves when nothing is left of it but, maybe, a session. */
+  /** Resolves when the Conn has become a session, or is closed. */
   done: Promise<void>;
 }
 
-/** The connections of a server, from their first byte to their end. */
+/** The connections of a server. */
 export class Acceptor implements Sleeper {
   readonly #options: AcceptorOptions;
   readonly #names = new KeyCache();
   readonly #bodies = new CallBodies(MAX_HELD_BYTES);
   readonly #slots: CallSlots;
-  /** Who is in a handshake, longest first. */
+  /** Connections in their handshake, oldest first. */
   readonly #waiting = new Set<Arrival>();
-  /** Who was refused and has not gone yet. Takes nobody's place. */
+  /** Refused connections that are still open. They do not count against `maxConnections`. */
   readonly #leaving = new Set<Arrival>();
   readonly #sessions = new Set<Session>();
   readonly #origins: ConnectionCounts;
@@ -82,7 +82,7 @@ export class Acceptor implements Sleeper {
   #accepted = 0;
   #closed = false;
 
-  /** Who was turned away, and why. */
+  /** Refused connections, by reason. */
   readonly refusals: RefusalCounts = new RefusalCounts();
 
   constructor(options: AcceptorOptions) {
@@ -93,17 +93,17 @@ export class Acceptor implements Sleeper {
     });
   }
 
-  /** The connections whose handshake is done. */
+  /** The sessions: connections whose handshake is done. */
   get sessions(): ReadonlySet<Session> {
     return this.#sessions;
   }
 
-  /** How many are in a handshake. */
+  /** Connections in their handshake. */
   get handshakes(): number {
     return this.#waiting.size;
   }
 
-  /** Handshakes that succeeded so far. */
+  /** Handshakes that have succeeded. */
   get accepted(): number {
     return this.#accepted;
   }
@@ -111,14 +111,14 @@ export class Acceptor implements Sleeper {
   /** Which limit leaves no place for a WebSocket of `Deno.serve`: this has to be known before it is opened. */
   limitFor(peer: string): "maxConnections" | "maxConnectionsPerPeer" | undefined {
     if (this.#origins.full(this.#origins.of(peer))) return "maxConnectionsPerPeer";
-    const full = this.#places >= this.#options.maxConnections && this.#longest() === undefined;
+    const full = this.#places >= this.#options.maxConnections && this.#oldest() === undefined;
     return full ? "maxConnections" : undefined;
   }
 
   /**
    * Takes a Conn; returns at once.
    *
-   * @param httpPath Where the Conn begins with an HTTP head: the path of RPC
+   * @param httpPath The path of RPC, if the Conn begins with an HTTP head
    */
   take(conn: Conn, httpPath: string | undefined): void {
     if (this.#closed) {
@@ -134,8 +134,8 @@ export class Acceptor implements Sleeper {
     }
     if (this.#places >= maxConnections) {
       const full = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
-      // Who keeps a place without using it must not keep those out who would: the longest handshake makes room.
-      const longest = this.#longest();
+      // Silent connections must not block others: the oldest handshake makes room.
+      const longest = this.#oldest();
       if (longest === undefined) return this.#turnAway(arrival, "maxConnections", full);
       this.#refuse(longest, "maxConnections", full);
     }
@@ -145,7 +145,7 @@ export class Acceptor implements Sleeper {
     arrival.done = this.#admit(arrival);
   }
 
-  /** Turns away whoever is still in a handshake; resolves when they are gone. */
+  /** Refuses all connections in their handshake; resolves when they are closed. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#slots.close();
@@ -158,14 +158,14 @@ export class Acceptor implements Sleeper {
     this.#alarm.stop();
   }
 
-  /** Refuses handshakes that take too long: told why first, cut off if they do not go by themselves. */
+  /** Refuses handshakes that take too long, and closes refused connections that linger too long. */
   onAlarm(now: number): void {
     const { handshakeTimeout } = this.#options;
     for (const arrival of [...this.#waiting]) {
       if (arrival.due > now) continue;
       const late = `The handshake took longer than ${handshakeTimeout} ms`;
       const told = this.#refuse(arrival, "handshakeTimeout", new RpcError("deadline_exceeded", late));
-      // Its answer is being written, and does not leave.
+      // Its answer is being written, but the peer does not read it.
       if (told === undefined) cut(arrival);
     }
     let next = Infinity;
@@ -177,17 +177,17 @@ export class Acceptor implements Sleeper {
     this.#alarm.by(next);
   }
 
-  /** How many connections there are, those in their handshake included. */
+  /** Connections, including those in their handshake. */
   get #places(): number {
     return this.#sessions.size + this.#waiting.size + this.#unreleased;
   }
 
-  /** The longest handshake that can make room for another. */
-  #longest(): Arrival | undefined {
+  /** The oldest handshake that can make room for another. */
+  #oldest(): Arrival | undefined {
     return this.#waiting.values().find(({ answered, conn }) => !answered && conn.gone === undefined);
   }
 
-  /** Frees the place of a connection that has ended, once the runtime has let it go. */
+  /** Frees the place of a connection that has ended, once the runtime has released it. */
   #release({ gone }: Conn, origin: string | undefined): void {
     if (gone === undefined) return this.#origins.remove(origin);
     this.#unreleased++;
@@ -197,7 +197,7 @@ export class Acceptor implements Sleeper {
     });
   }
 
-  /** Refuses a newcomer. */
+  /** Refuses a new connection. */
   #turnAway(arrival: Arrival, reason: RefusalReason, error: RpcError): void {
     const { conn } = arrival;
     this.#count(arrival, reason, error);
@@ -212,9 +212,9 @@ export class Acceptor implements Sleeper {
   }
 
   /**
-   * Refuses whoever is in a handshake.
+   * Refuses a connection in its handshake.
    *
-   * @returns Resolves when it has been told; undefined if it has had its answer
+   * @returns Resolves when the refusal has been sent; undefined if the handshake has been answered
    */
   #refuse(arrival: Arrival, reason: RefusalReason, error: RpcError): Promise<void> | undefined {
     const { conn } = arrival;
@@ -232,7 +232,7 @@ export class Acceptor implements Sleeper {
     return told;
   }
 
-  /** From here on it takes nobody's place. Returns whether there is time to wait for its end. */
+  /** Moves a connection to the refused ones, which do not count. Returns whether it may linger. */
   #leave(arrival: Arrival): boolean {
     if (this.#waiting.delete(arrival)) this.#release(arrival.conn, arrival.origin);
     const room = this.#leaving.size < MAX_LEAVING;
@@ -252,19 +252,19 @@ export class Acceptor implements Sleeper {
     try {
       session = await this.#enter(arrival);
     } catch (cause) {
-      // Who was told from here has been counted, and whatever it does then is no second reason.
+      // A connection that was refused has been counted; its end is not a second reason.
       if (this.#waiting.has(arrival)) this.#count(arrival, reasonOf(cause, arrival), cause);
     }
     if (session !== undefined) return;
     const leaving = this.#leaving.has(arrival) || this.#leave(arrival);
-    // What is left has a time limit of its own.
+    // Lingering has its own time limit.
     arrival.due = Infinity;
     if (leaving) await lingerClose(arrival.conn);
     else arrival.conn.close();
     this.#leaving.delete(arrival);
   }
 
-  /** Makes a session of an arrival; undefined if it went, was refused already, or wanted no more than an answer. */
+  /** Makes a session of an arrival; undefined if it ended, was refused, or was another HTTP request. */
   async #enter(arrival: Arrival): Promise<Session | undefined> {
     const { httpPath, origin } = arrival;
     const { terms, limits, counters, lookup, mapError, log, http } = this.#options;
@@ -305,13 +305,15 @@ export class Acceptor implements Sleeper {
       },
     });
     this.#sessions.add(session);
-    // The answer was on its way when the server began to end: it is told so before its first call is taken up.
+    // The server began to close while the answer was being sent: GoAway goes out before the first call is taken.
     if (this.#closed) session.drain();
     return session;
   }
 }
 
-/** Which connections share places: those of one identity, else of one IP address or network, else of Unix sockets. */
+/**
+ * Which connections share call slots: those of one identity, else of one IP address or network, else of Unix sockets.
+ */
 function sharerOf(identity: Identity | undefined, peer: string): string {
   const name = typeof identity === "object" ? identity.name : identity;
   return name === undefined ? `address ${networkOf(peer)}` : `name ${name}`;
@@ -328,18 +330,18 @@ function arrivalOf(
   return { conn, httpPath, origin, due, gone, giveUp, done, answered: false, judging: "option" };
 }
 
-/** Tells who is refused why, in the form that is expected. */
+/** Sends a refusal, as HTTP if the client expects that. */
 function tell({ conn, httpPath }: Arrival, error: RpcError): Promise<void> {
   return httpPath === undefined ? refuse(conn, error) : refuseHttp(conn, error.message);
 }
 
-/** Closes the Conn of whoever has been told why. */
+/** Closes a refused Conn. */
 function cut({ conn, giveUp }: Arrival): void {
   conn.close();
   giveUp();
 }
 
-/** What a handshake failed for. */
+/** Why a handshake failed. */
 function reasonOf(cause: unknown, { judging }: Arrival): RefusalReason {
   if (cause instanceof RpcError) return judging;
   return cause instanceof TlsFailure ? "tls" : "lost";

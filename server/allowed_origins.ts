@@ -1,14 +1,14 @@
-// Which pages in browsers may open a WebSocket: the option `origins`. Asked by Server before it opens one.
+// Which web pages may open a WebSocket: the option `origins`. HttpRequests asks before it opens one.
 
 import { listed } from "../call/check_options.ts";
 
-/** The origins whose pages may. */
+/** The origins whose pages may open a WebSocket. */
 export class AllowedOrigins {
   /** Undefined = only the server's own. */
   readonly #allowed: ReadonlySet<string> | "*" | undefined;
 
   /**
-   * @param option The option as it was given
+   * @param option The option `origins`
    * @throws {TypeError} If it is neither `"*"` nor a list of origins
    */
   constructor(option: Iterable<string> | "*" | undefined) {
@@ -17,9 +17,9 @@ export class AllowedOrigins {
   }
 
   /**
-   * Whether a request is of a page that may, or of no page.
+   * Whether a request comes from an allowed page, or not from a page.
    *
-   * @param host The server's host and port, where the request has no `Host`
+   * @param host The server's host and port, if the request has no `Host`
    */
   allows(headers: Headers, host?: string): boolean {
     const origin = headers.get("origin");

@@ -21,21 +21,22 @@
  */
 
 export { Server } from "./server.ts";
-export type { Listening, ListenOptions, ShutdownOptions } from "./server.ts";
+export type { ShutdownOptions } from "./server.ts";
+export type { Listening, ListenOptions } from "./listeners.ts";
 export type { Authenticate } from "../session/handshake.ts";
 export type { ServerOptions } from "./server_options.ts";
 export type { FetchInfo } from "../transport/unread_responses.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
+  AcceptsNull,
   CheckedMethod,
   CheckedMethods,
   ContractHandler,
   ContractHandlers,
   HandlerArgs,
   HandlerResult,
-  OfPlatform,
+  PlatformObject,
   ServiceHandlers,
-  TakesNull,
 } from "../call/contract_methods.ts";
 export type { LatencySummary, MethodStats } from "../call/method_stats.ts";
 export type { Refusals } from "../monitoring/refusals.ts";

@@ -1,5 +1,5 @@
-// What a server tells of itself when it is asked by `rpc.Reflection`: its services, their schemas, its figures. Made by
-// the Server and registered in its table as any other service; whoever asks can make it work only so much.
+// The handlers of `rpc.Reflection`, which describe a server: its services, their schemas, its stats. Made by the Server
+// and registered in its table like any other service; limits bound the work that callers can cause.
 
 import { isUnchecked } from "../call/contract.ts";
 import type { ContractHandlers } from "../call/contract_methods.ts";
@@ -17,28 +17,28 @@ import type { StandardSchema } from "../call/standard_schema.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { SessionPeer } from "../session/session_peer.ts";
 
-/** Streams of figures at once, of all connections, and of one: so that one that takes all it can get leaves some. */
+/** Concurrent streams of stats, of all connections and of one connection, so that one cannot use them all. */
 const MOST_STREAMS = 64;
 const MOST_STREAMS_EACH = 4;
 const SHORTEST_INTERVAL = 100;
 const LONGEST_INTERVAL = 3_600_000;
-/** A schema that is longer as text, or deeper, is not told: codecs and people give up on those. */
+/** Schemas that are longer as JSON, or deeper, are left out. */
 const LONGEST_SCHEMA = 65_536;
 const DEEPEST_SCHEMA = 48;
 
 /**
  * The handlers of `rpc.Reflection`.
  *
- * @param table What there is to tell of
- * @param stats The server's figures, of now or a little while ago
- * @param stopping Ends the streams of figures: a server that shuts down does not wait for those who look on
+ * @param table The services to describe
+ * @param stats The server's stats, which may be cached for a moment
+ * @param stopping Ends the streams of stats: a server that shuts down does not wait for them
  */
 export function reflection(
   table: ServiceTable,
   stats: () => ReportedStats,
   stopping: AbortSignal,
 ): ContractHandlers<typeof Reflection> {
-  /** Schemas as they are told, each made once. */
+  /** The descriptions of schemas, each made once. */
   const schemas = new Map<object, SchemaDescription>();
   const streams = new Streams(stopping);
   return {
@@ -76,13 +76,13 @@ export function reflection(
   };
 }
 
-/** The streams of figures that are open. */
+/** The open streams of stats. */
 class Streams {
-  /** What ends each of them, by the connection that it is for. */
+  /** The controllers that end the streams, by connection. */
   readonly #open = new Map<object, Set<AbortController>>();
   #count = 0;
 
-  /** @param stopping Ends all of them */
+  /** @param stopping Ends all streams */
   constructor(stopping: AbortSignal) {
     stopping.addEventListener("abort", () => {
       for (const ends of this.#open.values()) for (const end of ends) end.abort();
@@ -90,9 +90,9 @@ class Streams {
   }
 
   /**
-   * Opens one.
+   * Opens a stream.
    *
-   * @param canceled Ends it, too
+   * @param canceled Ends the stream, too
    * @throws {RpcError} `resource_exhausted` if there are too many
    */
   open(connection: object, canceled: AbortSignal): { end: AbortSignal; close: () => void } {
@@ -121,7 +121,7 @@ function tooMany(what: string): RpcError {
   return new RpcError("resource_exhausted", `More than ${what}`);
 }
 
-/** What is told of some methods of a service; of their schemas only if there is where to keep them. */
+/** Describes some methods of a service, with their schemas if `schemas` is given. */
 function descriptionOf(
   { name, contract }: Service,
   methods: readonly string[],
@@ -139,7 +139,7 @@ function descriptionOf(
   };
 }
 
-/** What callers pass to, or get from, a schema. */
+/** The side of a schema: what callers pass in, or what they get. */
 type Side = "input" | "output";
 
 function schemaOf(
@@ -160,7 +160,7 @@ function schemaOf(
   return description;
 }
 
-/** As much of Standard JSON Schema (https://standardschema.dev/json-schema), version 1, as is asked here. */
+/** The part of Standard JSON Schema (https://standardschema.dev/json-schema), version 1, that is used here. */
 interface StandardJson {
   readonly vendor: string;
   readonly jsonSchema?: Readonly<
@@ -170,7 +170,7 @@ interface StandardJson {
 
 function jsonSchemaOf({ jsonSchema }: StandardJson, side: Side): object | undefined {
   const target = "draft-2020-12";
-  // Libraries throw over what JSON Schema cannot say; zod can be asked to say nothing about it instead.
+  // Libraries throw if JSON Schema cannot express a type; zod has an option to leave it out instead.
   for (const libraryOptions of [undefined, { unrepresentable: "any" }]) {
     try {
       const text = JSON.stringify(jsonSchema?.[side]({ target, libraryOptions }));
@@ -178,7 +178,7 @@ function jsonSchemaOf({ jsonSchema }: StandardJson, side: Side): object | undefi
       const schema: object = JSON.parse(text);
       return depthOf(schema) > DEEPEST_SCHEMA ? undefined : schema;
     } catch {
-      // Then the vendor's name is all there is to tell.
+      // Without a JSON Schema, the description has only the vendor's name.
     }
   }
   return undefined;
@@ -189,7 +189,7 @@ function depthOf(value: unknown): number {
   return 1 + Object.values(value).reduce<number>((most, each) => Math.max(most, depthOf(each)), 0);
 }
 
-/** The name in what a peer sent, which may be anything. */
+/** The name in a request, which may be any value. */
 function nameIn(request: unknown): string {
   const name = (request as { name?: unknown } | null | undefined)?.name;
   if (typeof name === "string") return name;

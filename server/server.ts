@@ -1,5 +1,5 @@
-// The server: services, the places where it listens, and the connections it has. What happens on a connection is a
-// Session's; how one comes to be is acceptor.ts.
+// The server: its services, and its start and end. Listeners opens addresses, Acceptor makes sessions of connections,
+// HttpRequests answers HTTP.
 
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
@@ -7,23 +7,16 @@ import { RpcError } from "../call/error.ts";
 import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
+import { wireLimit } from "../codec/option.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
-import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
-import type { Listener, ListeningOptions, Network } from "../transport/conn.ts";
-import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { mostHeld, whole } from "../session/limits.ts";
-import { eventLoop } from "../session/event_loop.ts";
-import { requestUrl } from "../transport/request_url.ts";
-import { adviceForOldDeno } from "../transport/runtime.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
-import { listenTcp, listenUnix } from "../transport/tcp.ts";
-import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
-import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 import { Acceptor } from "./acceptor.ts";
-import type { AllowedOrigins } from "./allowed_origins.ts";
+import { HttpRequests } from "./http_requests.ts";
+import { Listeners, type Listening, type ListenOptions } from "./listeners.ts";
 import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
 import { intercepted } from "../call/intercept_incoming.ts";
-import { DEBUG_PATH, Monitoring } from "../monitoring/monitoring.ts";
+import { Monitoring } from "../monitoring/monitoring.ts";
 import { type ServerOptions, serverSettings } from "./server_options.ts";
 import { reflection } from "./reflection_handlers.ts";
 import { ServiceTable } from "../call/service.ts";
@@ -31,45 +24,12 @@ import { cachedFor, STATS_SHARED_FOR } from "../monitoring/cached_for.ts";
 import { type StatsSource, StatsSources } from "../monitoring/stats_sources.ts";
 import { activity } from "../monitoring/snapshot.ts";
 import type { ServerSnapshot, ServerStats } from "../monitoring/server_stats.ts";
-import { askerOf, type FetchInfo, lastResponse } from "../transport/unread_responses.ts";
-import { asksForWebSocket } from "../transport/websocket_handshake.ts";
-import { peerOf, upgrade } from "./upgrade.ts";
-
-/** A place where a server listens. */
-export interface Listening extends AsyncDisposable {
-  /**
-   * The address to connect to, with the port that was chosen. Of `0.0.0.0` and `[::]`, which are all addresses of this
-   * machine, clients elsewhere need one that is its own.
-   */
-  readonly address: string;
-  /**
-   * Takes another certificate, key or list of authorities, on `tls@` alone; what is left out stays as it is. It is for
-   * connections that arrive from now on: those that there are stay open, with whatever certificate their client has.
-   *
-   * @param tls What is replaced
-   * @throws {TypeError} If this is not `tls@`, or something in it is invalid; what was in use before stays in use
-   */
-  renew(tls: Partial<ServerTlsOptions>): void;
-  /** Stops accepting there; connections that were accepted stay. Closing twice is fine. */
-  close(): Promise<void>;
-}
-
-/** Options of {@linkcode Server.listen}. */
-export interface ListenOptions {
-  /**
-   * Whether other processes may listen on the same port, so that a server can use several cores: the system gives each
-   * connection to one of them, by its addresses, not by who has least to do (`SO_REUSEPORT`). All of them have to ask
-   * for it. On Linux only, not for Unix sockets, and for `tcp@` and `http@` Deno has to run with `--unstable-net`.
-   *
-   * @default {false}
-   */
-  reusePort?: boolean;
-}
+import type { FetchInfo } from "../transport/unread_responses.ts";
 
 /** Options of {@linkcode Server.shutdown}. */
 export interface ShutdownOptions {
   /**
-   * How long calls that were accepted may take to finish, in ms.
+   * How long calls that were accepted may take to finish, in ms, 0 or more.
    *
    * @default {10_000}
    */
@@ -77,7 +37,7 @@ export interface ShutdownOptions {
 }
 
 /**
- * Answers calls.
+ * Serves methods to clients: registers services, listens on addresses, and answers calls.
  *
  * @example A service, a server and a client
  * ```ts
@@ -94,40 +54,33 @@ export interface ShutdownOptions {
  */
 export class Server implements AsyncDisposable {
   /**
-   * Answers HTTP requests: `/debug/rpc` with a page of what the server does (JSON if that is what the request accepts),
-   * `/metrics` with the figures for Prometheus, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
-   * everything else with an error. Made for `Deno.serve` on a shared port, and what an `http@` address serves beside RPC;
-   * that is the better place for WebSockets, since it can cut them off. Never rejects.
-   * The option `monitoring` says who is shown what.
+   * Answers HTTP requests: `/debug/rpc` with a page about the server (JSON if the request accepts that), `/metrics`
+   * with metrics for Prometheus, `/_rpc_` with a WebSocket for clients at `ws@` and `wss@` addresses, everything else
+   * with an error. Pass it to `Deno.serve` on a shared port; an `http@` address also serves it, and can cut WebSockets
+   * off, which `Deno.serve` cannot. Never rejects. The option `monitoring`
+   * decides what each request may see.
    *
-   * Pages of other origins may not open a WebSocket, but for those that the option `origins` names.
+   * Pages of other origins may open a WebSocket only if the option `origins` lists them.
    */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response>;
 
   readonly #services: ServiceTable;
   readonly #interceptors: Interceptor[] = [];
   readonly #acceptor: Acceptor;
+  readonly #listeners: Listeners;
   readonly #counters: LimitCounters;
-  readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
-  readonly #network: Network | undefined;
-  readonly #monitoring: Monitoring;
-  readonly #origins: AllowedOrigins;
   readonly #shown: StatsSources;
   readonly #began = performance.now();
-  /** Bytes that may wait to be read of one WebSocket. */
-  readonly #maxHeld: number;
-  readonly #listening = new Map<Listener, Promise<void>>();
-  #acceptErrors = 0;
-  /** Aborts when it begins to end. */
+  /** Aborts when the server starts to shut down or close. */
   readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
 
   /**
-   * Makes a server without services that listens nowhere yet.
+   * Makes a server without services, which does not listen yet.
    *
    * @param options Limits and hooks
-   * @throws {RangeError} If a number is out of its range
+   * @throws {RangeError} If a number is out of range
    * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
    */
   constructor(options: ServerOptions = {}) {
@@ -143,34 +96,24 @@ export class Server implements AsyncDisposable {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers, contractCheck(Reflection, handlers, log));
     }
-    this.#tls = settings.tls;
     this.#counters = new LimitCounters();
-    this.#network = settings.network;
-    this.#maxHeld = mostHeld(limits);
-    this.#origins = settings.origins;
     this.#shown = new StatsSources(log);
-    const source = { stats: recent, snapshot: () => this.snapshot() };
-    this.#monitoring = new Monitoring(source, this.#shown, settings.monitoring, log);
-    this.fetch = async (request, info) => {
-      try {
-        return this.#upgrade(request, info) ?? await this.#fetch(request, askerOf(info));
-      } catch (error) {
-        log?.("A request could not be answered", error);
-        return new Response("The request could not be answered\n", { status: 500 });
-      }
-    };
     this.#acceptor = new Acceptor({
       terms: {
         codecs: settings.codecs,
         authenticate,
-        answer: { ...limits, handleTimeout: settings.handleTimeout },
+        answer: {
+          ...limits,
+          handleTimeout: wireLimit(settings.handleTimeout),
+          heartbeatInterval: wireLimit(limits.heartbeatInterval),
+        },
       },
       limits,
       counters: this.#counters,
       lookup: (name, peer) => this.#services.find(name, peer),
       http: {
-        fetch: (request, peer) => this.#fetch(request, peer),
-        refuseWebSocket: (headers, peer) => this.#refusePage(headers, peer),
+        fetch: (request, peer) => http.answer(request, peer),
+        refuseWebSocket: (headers, peer) => http.refuseWebSocket(headers, peer),
       },
       maxConnections,
       maxConnectionsPerPeer,
@@ -180,23 +123,41 @@ export class Server implements AsyncDisposable {
       mapError: checkHook("mapError", options.mapError),
       log,
     });
+    this.#listeners = new Listeners({
+      tls: settings.tls,
+      network: settings.network,
+      log,
+      take: (conn, httpPath) => this.#acceptor.take(conn, httpPath),
+    });
+    const source = { stats: recent, snapshot: () => this.snapshot() };
+    const http = new HttpRequests({
+      monitoring: new Monitoring(source, this.#shown, settings.monitoring, log),
+      origins: settings.origins,
+      maxHeld: mostHeld(limits),
+      log,
+      closing: () => this.#ending !== undefined,
+      take: (conn) => this.#acceptor.take(conn, undefined),
+      limitFor: (peer) => this.#acceptor.limitFor(peer),
+      refuse: (reason) => this.#acceptor.refusals.add(reason),
+    });
+    this.fetch = (request, info) => http.fetch(request, info);
   }
 
   /**
    * Registers the functions of a plain object as the methods of a service.
    *
-   * Own functions and those of its classes can be called from outside, but none whose name begins with `_` or `#`. With
-   * a contract it is just the contract's methods, and what it says is checked at every call.
+   * Clients can call the object's own functions and those of its classes, except names that begin with `_` or `#`. With
+   * a contract, they can call exactly the contract's methods, and every call is checked against its schemas.
    *
-   * A handler takes one argument and the context: `sum(a: number, b: number)` is not a handler.
+   * A handler takes one argument and the context, so `sum(a: number, b: number)` is not a handler.
    *
-   * @typeParam S A contract's type, or text
+   * @typeParam S The type of a contract, or string
    * @typeParam M The type of the object
    * @param service The service's name, such as `Arith`, which may have dots; or what `defineService` returned
-   * @param methods The handlers by name; for a contract, an instance, or a plain object with nothing else to call
+   * @param methods The handlers by name; for a contract, an instance, or a plain object with exactly its methods
    * @returns This server
-   * @throws {TypeError} If the name is invalid, is taken or begins with `rpc.`, there is nothing to call, a method takes
-   *   more than one argument and the context, a method of the contract has no handler, or a handler no method
+   * @throws {TypeError} If the name is invalid, is taken or begins with `rpc.`, if there is no method, if a method
+   * takes   more than one argument and the context, or if the handlers do not match the contract
    */
   register<S extends string | Contract, M extends object = object>(
     service: S,
@@ -206,10 +167,10 @@ export class Server implements AsyncDisposable {
    * Registers an instance under its class's name.
    *
    * @typeParam M Its type
-   * @param instance Its public methods are what can be called
+   * @param instance Clients can call its public methods
    * @returns This server
-   * @throws {TypeError} If it has no class of its own, the name is taken, there is nothing to call, or a method takes more
-   *   than one argument and the context
+   * @throws {TypeError} If it has no class of its own, if the name is taken, if there is no method, or if a method
+   * takes   more than one argument and the context
    */
   register<M extends object>(instance: M & CheckedMethods<M>): this;
   register(service: string | object, methods?: object): this {
@@ -228,12 +189,12 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * Puts an interceptor around the handlers of all services, those registered later included. The first one is the
-   * outermost.
+   * Puts an interceptor around the handlers of all services, including those registered later. The first interceptor is
+   * the outermost.
    *
    * @param interceptor See {@linkcode Interceptor}
    * @returns This server
-   * @throws {TypeError} If it is no function
+   * @throws {TypeError} If it is not a function
    */
   use(interceptor: Interceptor): this {
     if (typeof interceptor !== "function") throw new TypeError("Cannot use interceptor: expected a function");
@@ -244,66 +205,26 @@ export class Server implements AsyncDisposable {
 
   /**
    * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
-   * `http@host:port[/path]` for RPC over HTTP CONNECT and over WebSockets, which clients dial as `ws@host:port[/path]`, on a
-   * port that also serves {@linkcode Server.fetch}. Port 0 takes a free one.
+   * `http@host:port[/path]` for RPC over HTTP CONNECT and over WebSockets (`ws@host:port[/path]`) on a port that also serves {@linkcode Server.fetch}. Port 0
+   * picks a free port.
    *
-   * @param address Where to listen; a server may listen in several places
+   * @param address Where to listen; a server may listen on several addresses
    * @param options Whether the port is shared
-   * @returns Where it listens, with the real port
-   * @throws {TypeError} If that is no address to listen on, or its port cannot be shared here
+   * @returns The address with the real port, and how to close it
+   * @throws {TypeError} If the address is invalid, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
     checkOptions<ListenOptions>("listen", options, { reusePort: true });
-    if (this.#ending !== undefined) throw new TypeError("Cannot listen: the server is closed");
-    const parsed = parseAddress(address, { listen: true });
-    let where = address;
-    const trouble = (error: Error, first: boolean) => {
-      this.#acceptErrors++;
-      if (first) this.#log?.(`Accepts nothing on ${where} for now: ${error.message}`);
-    };
-    const advice = adviceForOldDeno();
-    if (advice !== undefined) this.#log?.(advice);
-    const listener = await this.#open(parsed, address, { trouble, reusePort: options.reusePort });
-    where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
-    if (this.#ending !== undefined) {
-      listener.close();
-      throw new TypeError("Cannot listen: the server is closed");
-    }
-    const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
-    this.#listening.set(listener, accepting);
-    const close = async () => {
-      listener.close();
-      this.#listening.delete(listener);
-      await accepting;
-    };
-    let tls = this.#tls;
-    const renew = (changes: Partial<ServerTlsOptions>) => {
-      if (!(listener instanceof TlsListener) || tls === undefined) {
-        throw new TypeError(`Cannot renew ${where}: only tls@ addresses have a certificate`);
-      }
-      const renewed = renewedServerTls(tls, changes);
-      try {
-        listener.renew(renewed);
-      } catch (error) {
-        throw located(error, `Cannot renew ${where}`);
-      }
-      tls = renewed;
-    };
-    return {
-      address: where,
-      renew,
-      close,
-      [Symbol.asyncDispose]: close,
-    };
+    return await this.#listeners.listen(address, options.reusePort ?? false);
   }
 
   /**
-   * Ends in good order: accepts nothing more, tells clients to call elsewhere, lets accepted calls finish, then closes.
-   * Handlers that are not done when `grace` is over are aborted through their `signal`. Calling it again waits for
-   * the same end.
+   * Shuts down gracefully: accepts no more connections, asks clients to use other servers, lets accepted calls finish,
+   * then closes. The `signal` of handlers that are still running after `grace` aborts. Calling it again returns the
+   * same shutdown.
    *
-   * @throws {RangeError} If `grace` is out of its range
+   * @throws {RangeError} If `grace` is out of range
    * @throws {TypeError} If an option is unknown
    */
   shutdown(options: ShutdownOptions = {}): Promise<void> {
@@ -312,7 +233,9 @@ export class Server implements AsyncDisposable {
     return this.#ending ??= this.#shutdown(grace);
   }
 
-  /** Ends now: calls that are not answered yet end with `unavailable`. Calling it again, or late, is fine. */
+  /**
+   * Closes now: calls without an answer end with `unavailable`. May be called more than once, and during a shutdown.
+   */
   async close(): Promise<void> {
     // While shutting down this cuts the grace short.
     const ending = this.#ending ??= this.#stop();
@@ -320,14 +243,14 @@ export class Server implements AsyncDisposable {
     await ending;
   }
 
-  /** As {@linkcode Server.close}. */
+  /** The same as {@linkcode Server.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
   /**
-   * Shows what something else in this process tells of itself on the page at `/debug/rpc` and in {@linkcode snapshot},
-   * such as the clients that its handlers call with. Figures of clients are in the metrics, too.
+   * Shows the stats of another object in this process at `/debug/rpc` and in {@linkcode snapshot}, such as those of a
+   * client that handlers use. Metrics of clients are also at `/metrics`.
    *
    * @example
    * ```ts
@@ -341,21 +264,21 @@ export class Server implements AsyncDisposable {
    * using _shown = server.show("Store's client", client);
    * ```
    *
-   * @param name What it is called; what was shown under that name before is not any more
-   * @param source A `Client`, or whatever else has `stats()`
-   * @returns Takes it off again when disposed of
-   * @throws {TypeError} If the name is none, or there is no `stats()`
+   * @param name Its name on the page; replaces a source with the same name
+   * @param source A `Client`, or any object with `stats()`
+   * @returns Removes the source when disposed
+   * @throws {TypeError} If the name is invalid, or there is no `stats()`
    */
   show(name: string, source: StatsSource): Disposable {
     return this.#shown.add(name, source);
   }
 
-  /** What it is doing now: {@linkcode stats}, with its oldest calls and streams, its connections, and what it shows. */
+  /** Returns {@linkcode stats}, with the oldest calls and streams, the connections, and the stats of shown sources. */
   snapshot(): ServerSnapshot {
     return { ...this.stats(), ...activity(this.#acceptor.sessions), shown: this.#shown.stats() };
   }
 
-  /** What it has done so far: plain data, which JSON and CBOR can carry. */
+  /** Returns counters and gauges since the start: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
     const { sessions, handshakes, accepted, refusals } = this.#acceptor;
     const methods = this.#services.stats();
@@ -370,53 +293,13 @@ export class Server implements AsyncDisposable {
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
-      acceptErrors: this.#acceptErrors,
+      acceptErrors: this.#listeners.acceptErrors,
       inFlight,
       unknownMethods: unknown.calls,
       unsentBytes,
       limits: this.#counters.stats(),
       methods,
     };
-  }
-
-  async #open(parsed: Address, address: string, listening: ListeningOptions): Promise<Listener> {
-    const { transport } = parsed;
-    if (transport === "ws" || transport === "wss") {
-      throw new TypeError(
-        `Cannot listen on ${address}: http@ takes WebSockets too, and so does Deno.serve(server.fetch)`,
-      );
-    }
-    const tls = this.#tls;
-    const network = this.#network;
-    if (transport === "tls" && tls === undefined && network === undefined) {
-      throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
-    }
-    if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
-      throw new TypeError(
-        `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
-      );
-    }
-    try {
-      if (network !== undefined) return await network.listen(parsed);
-      if (transport === "unix") return await listenUnix(parsed, listening);
-      return transport === "tls" ? await listenTls(parsed, tls!, listening) : listenTcp(parsed, listening);
-    } catch (error) {
-      throw located(error, `Cannot listen on ${address}`);
-    }
-  }
-
-  async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
-    eventLoop.enter();
-    try {
-      for (;;) {
-        const conn = await listener.accept();
-        if (conn === null) return;
-        this.#acceptor.take(conn, httpPath);
-        await eventLoop.yieldIfDue();
-      }
-    } finally {
-      eventLoop.leave();
-    }
   }
 
   async #shutdown(grace: number): Promise<void> {
@@ -431,66 +314,14 @@ export class Server implements AsyncDisposable {
   /** Stops accepting, and waits for the end of every connection. */
   async #stop(): Promise<void> {
     this.#stopping.abort();
-    for (const listener of this.#listening.keys()) listener.close();
-    await Promise.all([...this.#listening.values(), this.#acceptor.close()]);
+    await Promise.all([this.#listeners.close(), this.#acceptor.close()]);
     await Promise.all([...this.#acceptor.sessions].map(({ closed }) => closed));
-    this.#listening.clear();
   }
 
   #closeSessions(why: string): void {
     const reason = new RpcError("unavailable", why);
     for (const session of [...this.#acceptor.sessions]) session.close(reason);
   }
-
-  #fetch(request: Request, peer: string): Response | Promise<Response> {
-    const url = requestUrl(request.url, request.headers.get("host"));
-    if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
-    const { pathname } = url;
-    if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, url, peer);
-    if (pathname === RPC_PATH) return methodNotAllowed();
-    const see = this.#monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
-    return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
-  }
-
-  /** Refuses a WebSocket that a page of a foreign origin asks for. */
-  #refusePage(headers: Headers, peer: string, host?: string): Response | undefined {
-    if (this.#origins.allows(headers, host)) return undefined;
-    this.#log?.(`Refused ${peer}: it is a page of another origin (origins)`);
-    return new Response("Pages of this origin may not call this server\n", { status: 403 });
-  }
-
-  /** The answer that opens a WebSocket; undefined if the request asks for something else. */
-  #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
-    if (!asksForWebSocket(request)) return undefined;
-    const url = requestUrl(request.url, request.headers.get("host"));
-    if (url?.pathname !== RPC_PATH) return undefined;
-    const refused = this.#refusePage(request.headers, askerOf(info), url.host);
-    if (refused !== undefined) {
-      this.#acceptor.refusals.add("http");
-      return refused;
-    }
-    if (this.#ending !== undefined) {
-      this.#acceptor.refusals.add("closing");
-      return new Response("The server is shutting down\n", { status: 503 });
-    }
-    const limit = this.#acceptor.limitFor(peerOf(request, info));
-    if (limit !== undefined) {
-      this.#acceptor.refusals.add(limit);
-      this.#log?.(`Refused ${askerOf(info)}: there are too many connections (${limit})`);
-      return lastResponse(`There are too many connections (${limit})\n`, 503, {});
-    }
-    const upgraded = upgrade(request, info, this.#maxHeld);
-    if (upgraded === undefined) return undefined;
-    this.#acceptor.take(upgraded.conn, undefined);
-    return upgraded.response;
-  }
-}
-
-/** The same error, of the same class, with what could not be done, such as "Cannot listen on" and an address. */
-function located(error: unknown, failed: string): unknown {
-  if (!(error instanceof Error)) return error;
-  const message = `${failed}: ${error.message}`;
-  return Reflect.construct(error.constructor, [message, { cause: error }]);
 }
 
 function className(instance: object): string {

@@ -1,4 +1,4 @@
-// What a server can be told, checked and completed in one place.
+// The options of a server: checks them and fills in the defaults.
 
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
@@ -9,7 +9,7 @@ import { checkNetwork, type Network } from "../transport/conn.ts";
 import { type Observers, observersOf } from "../telemetry/observers.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import type { Authenticate } from "../session/handshake.ts";
-import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole } from "../session/limits.ts";
+import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { AllowedOrigins } from "./allowed_origins.ts";
 import { checkVisibility, type Visibility, type VisibilityRule } from "../monitoring/visibility.ts";
@@ -17,93 +17,93 @@ import { checkVisibility, type Visibility, type VisibilityRule } from "../monito
 /** Options of a {@linkcode Server}. Times in ms, sizes in bytes. */
 export interface ServerOptions extends Partial<SessionLimits> {
   /**
-   * Connections at once, those in their handshake included; the one too many is refused with `resource_exhausted`. While
-   * some are still in their handshake, that is the one that has been in it for longest: silence keeps nobody out.
+   * Concurrent connections, including those in their handshake. Beyond it, the oldest handshake is refused with
+   * `resource_exhausted` or, if there is no handshake, the new connection: silent connections cannot block others.
    *
    * @default {10_000}
    */
   maxConnections?: number;
   /**
-   * Connections at once from one IP address (IPv6: from one network of 64 bits); the one too many is refused with
-   * `resource_exhausted`. Unix sockets are not counted.
+   * Concurrent connections from one IP address (IPv6: from one /64 network). A new connection beyond it is refused with
+   * `resource_exhausted`. Unix sockets do not count.
    *
-   * It is off unless you set it: behind a proxy or a NAT very many clients share one address, and a limit that is good for
-   * one deployment is an outage in another. Set it where clients come directly.
+   * No limit by default: behind a proxy or a NAT many clients share one address, and a limit that suits one deployment
+   * is an outage in another. Set it where clients connect directly.
    *
    * @default {Infinity}
    */
   maxConnectionsPerPeer?: number;
   /**
-   * Calls of all connections together whose handlers may be at work; the call too many is refused with
-   * `resource_exhausted`. A handler that does not heed its `signal` counts until it returns, even if its connection is
-   * gone. Of the last eighth no peer, which is an identity or else an IP address, gets more than its share while others
-   * ask.
+   * Running handlers of all connections together. A call beyond it is refused with `resource_exhausted`. A handler that
+   * ignores its `signal` counts until it returns, even if its connection has ended. When seven eighths are taken, no
+   * peer (an identity, or an IP address) gets more than its share while other peers call.
    *
    * @default {32_768}
    */
   maxInFlightTotal?: number;
   /**
    * How long a handler may wait for its caller, for credit or for arguments, while more than seven eighths of
-   * `maxInFlightTotal` are taken: then its call ends with `resource_exhausted`. With fewer, it may wait as long as the call
-   * may take.
+   * `maxInFlightTotal` are taken. After that its call ends with `resource_exhausted`. Below seven eighths, a handler
+   * may wait until the call's deadline.
    *
    * @default {10_000}
    */
   stallTimeout?: number;
   /**
-   * How long a handshake may take, however its bytes come.
+   * How long a handshake may take, however many bytes arrive meanwhile.
    *
    * @default {5_000}
    */
   handshakeTimeout?: number;
   /**
-   * How long one call may be worked on, 0 = no limit. A client may ask for less.
+   * How long a handler may work on one call; Infinity = no limit. A client may ask for less.
    *
-   * @default {0}
+   * @default {Infinity}
    */
   handleTimeout?: number;
   /**
-   * Codecs besides `application/cbor` and `application/json`, or in their place: `new CborCodec({ maxItems: 1_000_000 })`
-   * has limits of its own.
+   * Codecs in addition to `application/cbor` and `application/json`, or replacing them, such as
+   * `new CborCodec({ maxItems: 1_000_000 })`.
    */
   codecs?: Iterable<Codec>;
   /**
-   * Decides who may connect, such as `oneOfTokens([…])`, and may say who it is; absent, everyone may. The library never
-   * writes a token anywhere; what this throws goes to `log`, so it should not name one either.
+   * Decides which clients may connect, such as `oneOfTokens([…])`, and may return the client's identity. Without it,
+   * every client may connect. The library never writes a token anywhere. What this function throws goes to `log`, so it
+   * should not contain a token either.
    */
   authenticate?: Authenticate;
   /**
-   * Whether the built-in service `rpc.Reflection` is answered, to whoever may call at all: it tells the names of services
-   * and methods, their schemas, and what `stats()` returns. See `Reflection`; the command line needs it for `list`,
-   * `describe` and `top`.
+   * Whether clients may call the built-in service `rpc.Reflection`: it returns the names of services and methods, their
+   * schemas, and the result of `stats()`. See `Reflection`. The command line uses it for `list`, `describe` and `top`.
    *
    * @default {true}
    */
   reflection?: boolean;
-  /** Who this server is, for addresses with `tls@`. */
+  /** The server's certificate and key, for `tls@` addresses. */
   tls?: ServerTlsOptions;
-  /** What connections are made of in the place of sockets, such as a simulated network for tests. */
+  /** Makes connections instead of sockets, such as a simulated network for tests. */
   network?: Network;
   /**
-   * What is told to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
+   * What is reported to OpenTelemetry, if that is on: spans and durations of calls. See docs/TELEMETRY.md.
    *
    * @default {true}
    */
   telemetry?: boolean | TelemetryOptions;
   /**
-   * Makes an error of a handler's own kind one for its caller. Without it, and where it returns undefined, what is not
-   * an `RpcError` arrives as `internal` with a fixed text.
+   * Maps an error that a handler threw to one for the caller. Without it, or where it returns undefined, an error that
+   * is not an `RpcError` reaches the caller as `internal` with a fixed message.
    */
   mapError?: (error: unknown) => RpcError | undefined;
   /**
-   * Who is shown what at `/debug/rpc` and `/metrics`, where {@linkcode Server.fetch} or an `http@` address serves them:
-   * `true`, everything; `"figures"`, names of methods, counts and latencies, but not who is connected, what is being
-   * called, nor what `show` was given; `false`, nothing. A function decides for each request; by `Authorization`, for one.
+   * What requests may see at `/debug/rpc` and `/metrics`, where {@linkcode Server.fetch} or an `http@` address serves
+   * them: `true`, everything; `"figures"`, method names, counts and latencies, but no connections, no running calls and
+   * no sources of `show`; `false`, nothing. A function decides for each request, for example by its `Authorization`
+   * header.
    *
-   * Left out, requests from this machine are shown everything, all others the figures. A proxy on this machine that says
-   * nothing of whom it forwards for makes everyone one of this machine.
+   * By default, requests from this machine see everything, all others the figures. Requests through a proxy on this
+   * machine that sends no forwarding header count as requests from this machine.
    *
-   * @example Everything, for whoever has the token
+   * @example Everything for requests with the token
    * ```ts
    * import { oneOfTokens, Server } from "@troodon/rpc";
    *
@@ -115,13 +115,13 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   monitoring?: Visibility | VisibilityRule;
   /**
-   * Of which origins pages in a browser may open a WebSocket, such as
-   * `["https://app.example.com"]`; `"*"` = of all. Clients that are no pages send no `Origin` and are not asked for one.
+   * The origins whose web pages may open a WebSocket, such as
+   * `["https://app.example.com"]`; `"*"` = all origins. Clients outside of browsers send no `Origin`, and need none.
    *
-   * Left out, those of the server's own origin: whose `Origin` names the host and port that `Host` names.
+   * By default only the server's own origin: the `Origin` header must have the host and port of the `Host` header.
    */
   origins?: Iterable<string> | "*";
-  /** Told of what an operator may want to know. By default nobody is. */
+  /** Receives messages for operators. Silent by default. */
   log?: (message: string, error?: unknown) => void;
 }
 
@@ -145,7 +145,7 @@ const NAMES: Names<ServerOptions> = {
   telemetry: true,
 };
 
-/** The options of a server with nothing left open. */
+/** The options of a server, complete. */
 export interface ServerSettings {
   readonly limits: SessionLimits;
   readonly maxConnections: number;
@@ -166,7 +166,7 @@ export interface ServerSettings {
 /**
  * Checks and completes the options.
  *
- * @throws {RangeError} If a number is out of its range
+ * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or a codec cannot be registered
  */
 export function serverSettings(options: ServerOptions): ServerSettings {
@@ -176,15 +176,17 @@ export function serverSettings(options: ServerOptions): ServerSettings {
   if (typeof reflection !== "boolean") {
     throw new TypeError("Cannot use reflection: expected true or false");
   }
-  const perPeer = options.maxConnectionsPerPeer ?? Infinity;
   return {
     limits: sessionLimits(options),
     maxConnections: whole("maxConnections", options.maxConnections ?? 10_000, 1),
-    maxConnectionsPerPeer: perPeer === Infinity ? perPeer : whole("maxConnectionsPerPeer", perPeer, 1),
+    maxConnectionsPerPeer: wholeOrInfinity(
+      "maxConnectionsPerPeer",
+      options.maxConnectionsPerPeer ?? Infinity,
+    ),
     maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
     stallTimeout: whole("stallTimeout", options.stallTimeout ?? 10_000, 1, MAX_DELAY),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
-    handleTimeout: whole("handleTimeout", options.handleTimeout ?? 0, 0),
+    handleTimeout: wholeOrInfinity("handleTimeout", options.handleTimeout ?? Infinity),
     codecs,
     reflection,
     tls: options.tls === undefined ? undefined : checkServerTls(options.tls),

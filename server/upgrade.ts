@@ -1,4 +1,4 @@
-// A WebSocket request as a Conn: what Server.fetch does with one on the path of RPC. And where requests come from.
+// Turns a WebSocket request into a Conn. Used by HttpRequests for requests on the path of RPC.
 
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "../transport/conn.ts";
@@ -9,14 +9,14 @@ import type { FetchInfo } from "../transport/unread_responses.ts";
  * Turns a request into a WebSocket.
  *
  * @param maxHeld Bytes that may wait to be read
- * @returns The Conn and the answer that opens it; undefined if the request is malformed
+ * @returns The Conn and the response that opens it; undefined if the request is malformed
  */
 export function upgrade(
   request: Request,
   info: FetchInfo | undefined,
   maxHeld: number,
 ): { conn: Conn; response: Response } | undefined {
-  // Asked before, since the upgraded request does not know any more.
+  // Read first: an upgraded request no longer has it.
   const peer = peerOf(request, info);
   try {
     const { socket, response } = Deno.upgradeWebSocket(request);

@@ -1,34 +1,34 @@
-// When sessions are woken: for deadlines, heartbeats, stalled frames and writes. Each has one alarm, and all alarms of a
-// server or a client share one timer: a timer takes more memory than all else that an idle connection has to remember.
+// Alarms of sessions: for deadlines, heartbeats, and frames and writes that stall. Each session has one alarm, and all
+// alarms of a server or client share one timer, since a timer takes more memory than the rest of an idle session's state.
 
 import { ambient } from "../call/ambient.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 
-/** Whoever is woken. */
+/** The owner of an alarm. */
 export interface Sleeper {
   /**
-   * It is time. Whoever wants to be woken again must ask again.
+   * Its alarm has rung. It does not ring again unless it is set again.
    *
    * @param now The time
-   * @param late By how many ms this comes late
+   * @param late How late it rang, in ms
    */
   onAlarm(now: number, late: number): void;
 }
 
-/** The alarms of one server or client, the next one first: a binary heap, and one timer for its top. */
+/** The alarms of one server or client: a binary heap with the earliest alarm first, and one timer for that. */
 export class AlarmClock {
   readonly #heap: Alarm[] = [];
-  /** When the timer rings; Infinity = there is none. */
+  /** When the timer fires; Infinity = there is no timer. */
   #due = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @ignore For an alarm, whose time has become an earlier one. */
+  /** @ignore For an alarm that was set to an earlier time. */
   earlier(alarm: Alarm): void {
     this.#add(alarm);
     this.#arm();
   }
 
-  /** @ignore For an alarm that is not to ring any more. */
+  /** @ignore For an alarm that is stopped. */
   remove(alarm: Alarm): void {
     const { slot } = alarm;
     if (slot < 0) return;
@@ -44,15 +44,15 @@ export class AlarmClock {
     this.#due = Infinity;
   }
 
-  /** Sets the timer for the first alarm, unless it rings before that anyway. */
+  /** Sets the timer for the first alarm, unless it fires earlier anyway. */
   #arm(): void {
     const first = this.#heap[0];
     if (first === undefined || first.at >= this.#due) return;
     clearTimeout(this.#timer);
     this.#due = first.at;
-    // A longer delay than timers take is waited for in parts.
+    // A delay longer than timers support is split.
     const delay = Math.min(Math.max(Math.ceil(first.at - performance.now()), 0), MAX_DELAY);
-    // Whichever call made it earlier: what rings is nobody's, and must not take that call's context along.
+    // Outside of any call: the timer must not keep the context of the call that happens to set it.
     this.#timer = ambient.run(undefined, () => setTimeout(() => this.#ring(), delay));
   }
 
@@ -68,7 +68,7 @@ export class AlarmClock {
     try {
       while (next < due.length) due[next++]!.ring(now);
     } finally {
-      // One that throws keeps none of the others from ringing.
+      // If one throws, the others still ring.
       for (const alarm of due.slice(next)) this.#add(alarm);
       this.#arm();
     }
@@ -112,13 +112,13 @@ export class AlarmClock {
   }
 }
 
-/** The earliest of the times asked for. Times are ms on the clock of `performance.now()`. */
+/** Rings at the earliest time that it was set to. Times are ms on the clock of `performance.now()`. */
 export class Alarm {
   readonly #owner: Sleeper;
   readonly #clock: AlarmClock;
-  /** When it rings; Infinity = not at all. */
+  /** When it rings; Infinity = not set, -Infinity = stopped. */
   at = Infinity;
-  /** Where it is among the clock's; -1 = nowhere. */
+  /** Its index in the clock's heap; -1 = it is not in the heap. */
   slot = -1;
 
   constructor(owner: Sleeper, clock: AlarmClock) {
@@ -126,22 +126,22 @@ export class Alarm {
     this.#clock = clock;
   }
 
-  /** Asks to be woken at `at` or before. */
+  /** Makes it ring at `at` or earlier. */
   by(at: number): void {
     if (at >= this.at) return;
     this.at = at;
     this.#clock.earlier(this);
   }
 
-  /** Forgets what was asked for, and what will be: nothing comes after this. */
+  /** Stops it for good: setting it again has no effect. */
   stop(): void {
     this.at = -Infinity;
     this.#clock.remove(this);
   }
 
-  /** @ignore For the clock, which has let go of it. */
+  /** @ignore For the clock, which has removed it from the heap. */
   ring(now: number): void {
-    // Another one that rang just before may have stopped it.
+    // An alarm that rang just before may have stopped it.
     if (this.at === -Infinity) return;
     const late = now - this.at;
     this.at = Infinity;

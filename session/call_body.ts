@@ -1,5 +1,5 @@
-// Encoded arguments of calls that wait or may be sent again: every attempt sends what the arguments were when `call()`
-// was called, whatever the caller does with them afterwards. Owned by a client, or by a server for its calls back.
+// Encoded arguments of calls that wait or may be sent again: every attempt sends the arguments as they were when `call()`
+// was called, even if the application has changed them since. Owned by a client, or by a server for its calls back.
 
 import { RpcError } from "../call/error.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
@@ -7,13 +7,13 @@ import { ByteBuffer } from "../codec/bytes.ts";
 import { type Codec, encodeValue } from "../codec/codec.ts";
 
 /**
- * Bodies share storage of this size, which is used again: arrays that come and go cost more than all else here. A pending
- * call keeps its whole chunk. Longer ones get storage of their own.
+ * The size of the storage that bodies share. It is reused, because allocating an array for each call would cost more than
+ * the rest of this file. A pending call keeps its whole chunk. Longer bodies get storage of their own.
  */
 const CHUNK_BYTES = 8_192;
-/** How many chunks that are not used any more are kept for later. */
+/** How many unused chunks are kept for reuse. */
 const SPARE_CHUNKS = 16;
-/** Up to this length a loop copies faster than `set`. */
+/** Up to this length, a loop copies faster than `set`. */
 const LOOP_BYTES = 64;
 
 /** The default of `maxHeldBytes`. */
@@ -23,20 +23,20 @@ export const MAX_HELD_BYTES = 268_435_456;
 interface Chunk {
   readonly bytes: Uint8Array;
   used: number;
-  /** Bodies in it whose calls are not settled, and one while it is being filled. */
+  /** How many bodies in it have unsettled calls, plus one while the chunk is being filled. */
   users: number;
 }
 
 /**
- * Bodies that were written to a send buffer in one turn. They are copied from there together, when another turn begins and
- * their calls are not all answered by then: most are.
+ * Bodies that were written to a send buffer in one turn. They are copied from there together, when another turn begins,
+ * unless all their calls were answered by then: most are.
  */
 interface Batch {
   readonly out: ByteBuffer;
   readonly start: number;
   end: number;
   bodies: number;
-  /** Where the copy is, once there is one; places there are `offset` further on than in the buffer. */
+  /** The copy, once there is one. Its positions are those in the buffer plus `offset`. */
   chunk: Chunk | undefined;
   offset: number;
 }
@@ -48,7 +48,7 @@ export class CallBody {
   declare private readonly start: number;
   declare private readonly end: number;
 
-  /** @param start Where it begins in what the batch is of */
+  /** @param start Its position in the batch's send buffer */
   constructor(store: CallBodies, batch: Batch, start: number, end: number) {
     this.store = store;
     this.batch = batch;
@@ -59,7 +59,7 @@ export class CallBody {
   /**
    * A view of its bytes.
    *
-   * @throws {Error} If it was released: its storage may have been used again
+   * @throws {Error} If it was released: its storage may have been reused
    */
   bytes(): Uint8Array {
     const { batch, start, end } = this;
@@ -68,7 +68,7 @@ export class CallBody {
     return bytes.subarray(start + batch.offset, end + batch.offset);
   }
 
-  /** Gives its storage back, once the call is settled. */
+  /** Releases its storage. Called when the call is settled. */
   release(): void {
     const { batch } = this;
     if (batch === undefined) return;
@@ -77,7 +77,7 @@ export class CallBody {
   }
 }
 
-/** The kept bodies of one client or server, and their limit. */
+/** The kept bodies of one client or server, within a limit. */
 export class CallBodies {
   readonly #max: number;
   /** Bytes of bodies whose calls are not settled. */
@@ -95,7 +95,7 @@ export class CallBodies {
     return this.#held > this.#max;
   }
 
-  /** Why no further call is taken while it is full. */
+  /** The error of a call that is refused while it is full. */
   refusal(method: string): RpcError {
     const message =
       `Cannot call ${method}: calls that are not answered yet hold ${this.#held} bytes of arguments, ` +
@@ -117,14 +117,14 @@ export class CallBodies {
     return body;
   }
 
-  /** @ignore For sessions: a body that lies from `start` to `end` of a send buffer, as a part of `batch`. */
+  /** @ignore For sessions: adds a body, at `start` to `end` of a send buffer, to `batch`. */
   add(batch: Batch, start: number, end: number): CallBody {
     this.#held += end - start;
     batch.bodies++;
     return new CallBody(this, batch, start, end);
   }
 
-  /** @ignore For bodies: where a batch was copied to, which is done now if it was not. */
+  /** @ignore For bodies: the copy of a batch, made now if there is none. */
   copied(batch: Batch): Chunk {
     if (batch.chunk !== undefined) return batch.chunk;
     const { out: { bytes }, start, end } = batch;
@@ -143,7 +143,7 @@ export class CallBodies {
     return chunk;
   }
 
-  /** @ignore For bodies, one of which is not needed any more. */
+  /** @ignore For a body that is released. */
   released(batch: Batch, length: number): void {
     this.#held -= length;
     batch.bodies--;
@@ -169,7 +169,7 @@ export class CallBodies {
   }
 }
 
-/** The bodies that one session writes, until another turn may overwrite them. */
+/** The bodies that one session has written, until another turn may overwrite them. */
 export class KeptBodies {
   readonly #store: CallBodies;
   #batch: Batch | undefined;
@@ -178,7 +178,7 @@ export class KeptBodies {
     this.#store = store;
   }
 
-  /** Keeps the body that lies from `start` to `end` in a send buffer. It may be overwritten after the next `save`. */
+  /** Keeps the body at `start` to `end` of a send buffer. The buffer may be overwritten after the next `save`. */
   keep(out: ByteBuffer, start: number, end: number): CallBody {
     let batch = this.#batch;
     if (
@@ -192,7 +192,7 @@ export class KeptBodies {
     return this.#store.add(batch, start, end);
   }
 
-  /** Copies what was kept since the last time, as far as it is still needed. */
+  /** Copies the bodies kept since the last time, unless they were all released. */
   save(): void {
     const batch = this.#batch;
     if (batch === undefined) return;
@@ -201,7 +201,7 @@ export class KeptBodies {
   }
 }
 
-/** Whether arguments can change while their call waits: objects can; streams are taken item by item. */
+/** Whether arguments can change while their call waits. Objects can; items of streams are read when they are sent. */
 export function canChange(args: unknown): boolean {
   return typeof args === "object" && args !== null && !isAsyncIterable(args);
 }

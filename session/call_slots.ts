@@ -1,45 +1,45 @@
-// Places for handlers, shared by all connections of one server: `maxInFlightTotal` of them. When few are left, no peer gets
-// more than its share of them while others ask, and handlers that wait for their callers lose theirs. Owned by a server;
-// sessions ask before they start a handler, and take a place for each that does not return at once.
+// Slots for handlers, `maxInFlightTotal` of them, shared by all connections of one server. When few are left, no peer gets
+// more than its share while others request slots, and handlers that wait for their callers are ended. Owned by a server;
+// a session asks before it starts a handler, and takes a slot if the handler does not return at once.
 
 import { ambient } from "../call/ambient.ts";
 
-/** Of so many places one is kept for peers that have less than their share. */
+/** One slot in this many is reserved for peers that have less than their share. */
 const RESERVE = 8;
-/** How long a peer counts as one that asks after it was refused, in ms. */
-const ASKS_FOR = 1_000;
-/** How often it is looked for handlers that wait for their callers, in ms, while few places are left. */
-const LOOKS_EVERY = 500;
+/** How long a peer that was refused counts as requesting slots, in ms. */
+const REQUESTING_FOR = 1_000;
+/** How often handlers that wait for their callers are looked for while few slots are left, in ms. */
+const CHECK_EVERY = 500;
 
-/** The places of all connections of one peer. */
+/** The slots of all connections of one peer. */
 interface Share {
   readonly peer: string;
   connections: number;
-  /** Places taken, also by handlers of connections that are gone. */
+  /** Slots taken, those of handlers whose connections are gone included. */
   taken: number;
-  /** Whether it has none, and was refused one lately. */
-  asking: boolean;
+  /** Whether it has no slot, and was refused one lately. */
+  requesting: boolean;
 }
 
-/** The places of one server. */
+/** The slots of one server. */
 export class CallSlots {
   readonly #max: number;
   readonly #reserve: number;
   readonly #endStalled: () => void;
   readonly #shares = new Map<string, Share>();
-  /** Places taken. */
+  /** Slots taken. */
   #taken = 0;
-  /** Peers that have taken any. */
+  /** Peers that have slots. */
   #holders = 0;
-  /** Peers that ask and have none. */
-  readonly #asking = new Set<Share>();
-  #askingSince = 0;
+  /** Peers that request slots and have none. */
+  readonly #requesting = new Set<Share>();
+  #requestsSince = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
   /**
    * @param max `maxInFlightTotal`
-   * @param endStalled Ends handlers that have waited for their callers for too long; called while few places are left
+   * @param endStalled Ends handlers that have waited for their callers for too long; called while few slots are left
    */
   constructor(max: number, endStalled: () => void) {
     this.#max = max;
@@ -47,47 +47,47 @@ export class CallSlots {
     this.#endStalled = endStalled;
   }
 
-  /** @ignore For connections: the share of a peer, of which one more connection has to do with slots. */
+  /** @ignore For connections: the share of a peer, for one more connection that uses slots. */
   share(peer: string): Share {
     let share = this.#shares.get(peer);
     if (share === undefined) {
-      this.#shares.set(peer, share = { peer, connections: 0, taken: 0, asking: false });
+      this.#shares.set(peer, share = { peer, connections: 0, taken: 0, requesting: false });
     }
     share.connections++;
     return share;
   }
 
-  /** Looks for nothing any more. */
+  /** Stops looking for stalled handlers. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
   }
 
-  /** @ignore For connections: whether there are so many that anyone may have one. */
+  /** @ignore For connections: whether enough slots are left for every peer. */
   get plenty(): boolean {
     return this.#taken < this.#reserve;
   }
 
-  /** @ignore For connections: whether a peer may have one of the last slots. */
+  /** @ignore For connections: whether a peer may take one of the last slots. */
   admits(share: Share, now: number): boolean {
-    if (now - this.#askingSince > ASKS_FOR) this.#forgetAsking(now);
+    if (now - this.#requestsSince > REQUESTING_FOR) this.#forgetRequests(now);
     if (this.#taken < this.#max && this.#isBelowShare(share)) return true;
-    if (share.taken === 0 && !share.asking) {
-      share.asking = true;
-      this.#asking.add(share);
+    if (share.taken === 0 && !share.requesting) {
+      share.requesting = true;
+      this.#requesting.add(share);
     }
     return false;
   }
 
-  /** @ignore For connections. */
+  /** @ignore For connections: takes a slot. */
   take(share: Share): void {
-    if (++this.#taken >= this.#reserve) this.#look();
+    if (++this.#taken >= this.#reserve) this.#endStalledSoon();
     if (share.taken++ > 0) return;
     this.#holders++;
-    if (share.asking) this.#stopAsking(share);
+    if (share.requesting) this.#stopRequesting(share);
   }
 
-  /** @ignore For connections. */
+  /** @ignore For connections: frees a slot. */
   release(share: Share): void {
     this.#taken--;
     if (--share.taken > 0) return;
@@ -95,56 +95,56 @@ export class CallSlots {
     this.#forget(share);
   }
 
-  /** @ignore For connections, one of which is gone. */
+  /** @ignore For a connection that is gone. */
   disconnected(share: Share): void {
     share.connections--;
     this.#forget(share);
   }
 
-  /** Looks for stalled handlers, again and again until there are places enough. */
-  #look(): void {
+  /** Looks for stalled handlers repeatedly, until enough slots are free. */
+  #endStalledSoon(): void {
     if (this.#timer !== undefined || this.#closed) return;
-    // Whichever call took the place: the timer is no part of it, and must not keep its context.
+    // Outside of any call: the timer must not keep the context of the call that happens to take a slot.
     this.#timer = ambient.run(undefined, () =>
       setTimeout(() => {
         this.#timer = undefined;
         this.#endStalled();
-        if (this.#taken >= this.#reserve) this.#look();
-      }, LOOKS_EVERY));
+        if (this.#taken >= this.#reserve) this.#endStalledSoon();
+      }, CHECK_EVERY));
   }
 
-  /** A peer that has no less than its share may not have the last slots, unless no other wants any. */
+  /** A peer that has its share may not take the last slots, unless it is the only one. */
   #isBelowShare(share: Share): boolean {
-    const peers = this.#holders + this.#asking.size + (share.taken > 0 || share.asking ? 0 : 1);
+    const peers = this.#holders + this.#requesting.size + (share.taken > 0 || share.requesting ? 0 : 1);
     return peers === 1 || share.taken < this.#max / peers;
   }
 
-  #stopAsking(share: Share): void {
-    share.asking = false;
-    this.#asking.delete(share);
+  #stopRequesting(share: Share): void {
+    share.requesting = false;
+    this.#requesting.delete(share);
   }
 
-  #forgetAsking(now: number): void {
-    this.#askingSince = now;
-    for (const share of this.#asking) share.asking = false;
-    this.#asking.clear();
+  #forgetRequests(now: number): void {
+    this.#requestsSince = now;
+    for (const share of this.#requesting) share.requesting = false;
+    this.#requesting.clear();
   }
 
   #forget(share: Share): void {
     if (share.connections > 0 || share.taken > 0) return;
-    if (share.asking) this.#stopAsking(share);
+    if (share.requesting) this.#stopRequesting(share);
     if (this.#shares.get(share.peer) === share) this.#shares.delete(share.peer);
   }
 }
 
-/** The places of one connection, which counts for its peer. */
+/** The slots of one connection, which count for its peer. */
 export class PeerCallSlots {
   readonly #slots: CallSlots;
   readonly #peer: () => string;
-  /** Looked up when there is a handler that does not return at once: on most connections there never is. */
+  /** Looked up for the first handler that does not return at once: most connections never have one. */
   #share: Share | undefined;
 
-  /** @param peer Names the peer: connections of the same one share */
+  /** @param peer Returns the peer's name: connections with the same name share */
   constructor(slots: CallSlots, peer: () => string) {
     this.#slots = slots;
     this.#peer = peer;
@@ -152,17 +152,17 @@ export class PeerCallSlots {
 
   /** Whether a handler may be started. */
   admits(now: number): boolean {
-    return this.#slots.plenty || this.#slots.admits(this.#ours(), now);
+    return this.#slots.plenty || this.#slots.admits(this.#ownShare(), now);
   }
 
-  /** A handler has not returned at once. */
+  /** Takes a slot for a handler that has not returned at once. */
   take(): void {
-    this.#slots.take(this.#ours());
+    this.#slots.take(this.#ownShare());
   }
 
-  /** Such a handler has returned, maybe after its connection has ended. */
+  /** Frees the slot of a handler that has returned, maybe after its connection has ended. */
   release(): void {
-    this.#slots.release(this.#ours());
+    this.#slots.release(this.#ownShare());
   }
 
   /** The connection has ended. */
@@ -170,7 +170,7 @@ export class PeerCallSlots {
     if (this.#share !== undefined) this.#slots.disconnected(this.#share);
   }
 
-  #ours(): Share {
+  #ownShare(): Share {
     return this.#share ??= this.#slots.share(this.#peer());
   }
 }

@@ -1,4 +1,4 @@
-// A call whose answer is a stream, as its user iterates it. The call is made when the first item is asked for.
+// A call whose answer is a stream, as the application iterates it. The call is made when the first item is requested.
 
 import type { CallOptions } from "../call/call_options.ts";
 import type { CallContext } from "../call/handler.ts";
@@ -8,20 +8,20 @@ import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import { RecvStream } from "./recv_stream.ts";
 import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
 
-/** The items of one call's answer. Leaving the loop cancels the call. */
+/** The items of one call's answer. Leaving the loop early cancels the call. */
 export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable {
   readonly #recvStream: RecvStream;
   #begin: (() => void) | undefined;
-  readonly #leave: () => void;
+  readonly #cancelUnsent: () => void;
 
   /**
    * @param begin Makes the call
-   * @param leave Ends a call that still waits to be sent
+   * @param cancelUnsent Ends a call that still waits to be sent
    */
-  constructor(recvStream: RecvStream, begin: () => void, leave: () => void = () => {}) {
+  constructor(recvStream: RecvStream, begin: () => void, cancelUnsent: () => void = () => {}) {
     this.#recvStream = recvStream;
     this.#begin = begin;
-    this.#leave = leave;
+    this.#cancelUnsent = cancelUnsent;
   }
 
   next(): Promise<IteratorResult<T>> {
@@ -34,7 +34,7 @@ export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable 
   return(): Promise<IteratorResult<T>> {
     this.#begin = undefined;
     const done = this.#recvStream.return() as Promise<IteratorResult<T>>;
-    this.#leave();
+    this.#cancelUnsent();
     return done;
   }
 
@@ -47,7 +47,7 @@ export class CallStream<T> implements AsyncIterableIterator<T>, AsyncDisposable 
   }
 }
 
-/** Whether a stream is to end with `error` at once, rather than behind the items that have arrived. */
+/** Whether a stream ends with `error` at once, rather than after the items that have arrived. */
 export function endsAtOnce(error: unknown): boolean {
   return !(error instanceof RpcError) ||
     !error.remote && (error.code === "canceled" || error.code === "deadline_exceeded");
@@ -56,10 +56,10 @@ export function endsAtOnce(error: unknown): boolean {
 /**
  * Makes a call whose answer is a stream.
  *
- * @param start Starts the call, when the first item is asked for
- * @param outer The call whose answering this one is part of
- * @param replyMetadata Is given what came beside the answer, when whoever iterates has come to its end
- * @throws {TypeError | RangeError} If the method or an option is none
+ * @param start Starts the call, when the first item is requested
+ * @param outer The call being answered that this one is part of
+ * @param replyMetadata Receives the metadata of the answer when the application has read the last item
+ * @throws {TypeError | RangeError} If the method or an option is invalid
  */
 export function openStream<T>(
   method: string,
@@ -99,7 +99,7 @@ export function openStream<T>(
   return new CallStream<T>(recvStream, begin, () => stop.abort());
 }
 
-/** The user's signal together with that of leaving the loop. What is no signal is left for the call to refuse. */
+/** A signal that aborts with the application's, or with `stop`. An invalid signal is left for the call to refuse. */
 export function withStop(own: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
   return own === undefined ? stop : isAbortSignal(own) ? eitherSignal(own, stop) : own;
 }

@@ -1,114 +1,83 @@
-// The calls that this side makes: what waits for room, what waits for an answer, and until when. Owned by a session,
-// whose read loop brings the answers. Each call leaves the tables once, with a result or an error.
+// The caller's half of a session: the calls that this side makes, which wait for room, then for an answer, each no longer
+// than until its deadline. Owned by a session, whose read loop passes the answers. Each call leaves the tables once, with
+// a result or an error.
 
 import { isRpcError, RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication, shortened } from "../call/metadata.ts";
-import { SignalFanOut } from "../call/signals.ts";
-import type { Codec } from "../codec/codec.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import { beginCall, FRAME_HEAD_BYTES, Kind, writeCredit, writeShort } from "../codec/frame.ts";
+import { SignalFanOut } from "../call/signals.ts";
+import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
+import type { Codec } from "../codec/codec.ts";
+import { Kind, writeCredit, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import { type CallBodies, type CallBody, canChange, KeptBodies } from "./call_body.ts";
-import { retryAfterOf } from "./error_frame.ts";
+import { type CallBodies, canChange } from "./call_body.ts";
+import { CallWriter } from "./call_writer.ts";
+import { readError } from "./error_frame.ts";
 import type { FloodLimiter } from "./flood_limiter.ts";
-import type { Agreement } from "./handshake.ts";
-import { MAX_EAGER_BYTES, type RecvStream } from "./recv_stream.ts";
-import type { SessionLimits } from "./limits.ts";
 import { type FrameWriter, textOf, unencodable } from "./frame_writer.ts";
+import type { Agreement } from "./handshake.ts";
+import { type ItemOwner, receiveItem } from "./item_decoding.ts";
+import type { SessionLimits } from "./limits.ts";
 import { PendingTable } from "./pending_table.ts";
-import { isAsyncIterable, type Streamable } from "../call/streamable.ts";
+import type { RecvStream } from "./recv_stream.ts";
 import { SendStream } from "./send_stream.ts";
-
-/** One call over one session. */
-export interface SessionCall {
-  /** Its number on the wire; 0 until the session sends it. */
-  seq: number;
-  readonly method: string;
-  readonly args: unknown;
-  /** The encoded arguments, once they are kept: then these are sent. */
-  body: CallBody | undefined;
-  /** Whether it may be sent again, with the same arguments, so that their encoding is to be kept. */
-  readonly repeatable: boolean;
-  /** On the clock of `performance.now()`; Infinity = none. */
-  readonly deadline: number;
-  /** Ends it. */
-  readonly signal: AbortSignal | undefined;
-  readonly metadata: Metadata | undefined;
-  /** The same without what the library has added, such as a trace: sent instead where that is too long. */
-  readonly ownMetadata: Metadata | undefined;
-  /** Takes the items, where a stream is what the caller wants. */
-  readonly recvStream: RecvStream | undefined;
-  /** Sends the arguments, where they are a stream; made when the call is sent. */
-  sendStream: SendStream | undefined;
-  /** Told the result, or that a stream has come to its end, unless it failed. */
-  resolve(result: unknown, metadata?: Metadata): void;
-  /** Told why it failed. */
-  reject(error: RpcError): void;
-  /**
-   * Takes itself to another connection, if it can and there is a better one: because this one has no room, or because the
-   * other side is silent.
-   *
-   * @param reason Why it would fail here, if it has been sent; undefined if it has not
-   * @returns Whether it did, and is not to be settled here any more
-   */
-  leaves?(reason: RpcError | undefined): boolean;
-}
+import type { SessionCall } from "./session_call.ts";
 
 /** What the caller's half of a session is made of. */
 export interface CallerOptions {
-  /** Whether this side dialled: its calls have odd numbers. */
+  /** Whether this side dialled: then its calls have odd numbers. */
   readonly dialled: boolean;
-  /** `peerMaxInFlight`: how many calls the other side takes at once. */
+  /** `peerMaxInFlight`: how many calls the peer accepts at once. */
   readonly agreement: Pick<Agreement, "peerMaxInFlight">;
-  /** `maxUnsentBytes`: while more than half of it wait to leave, no further call is sent. */
+  /** `maxUnsentBytes`: while more than half of that waits to be written, no further call is sent. */
   readonly limits: Pick<SessionLimits, "maxUnsentBytes">;
   /** Keeps the encoded arguments of calls that wait or may be sent again. */
   readonly bodies: CallBodies;
 }
 
 /** The caller's half of a session. */
-export class Caller {
+export class Caller implements ItemOwner<SessionCall> {
   readonly #frameWriter: FrameWriter;
   readonly #codec: Codec;
   readonly #floodLimiter: FloodLimiter;
   readonly #bodies: CallBodies;
-  readonly #kept: KeptBodies;
-  /** How many calls the other side takes at once. */
+  readonly #callWriter: CallWriter;
+  /** How many calls the peer accepts at once. */
   readonly #maxInFlight: number;
-  /** While more bytes than this wait to leave, no further call is sent. */
+  /** While more bytes than this wait to be written, no further call is sent. */
   readonly #maxUnsent: number;
   readonly #sent = new PendingTable<SessionCall>();
   /** Calls that wait for room, oldest first. */
   readonly #waiting = new Set<SessionCall>();
   readonly #signals = new SignalFanOut<SessionCall>((call) => this.#abort(call));
-  readonly #room: (() => void) | undefined;
+  readonly #onRoom: (() => void) | undefined;
   #nextSeq: number;
+  /** Whether the connection is gone, so that there is no point in sending Cancels. */
   #closed = false;
-  /** Whether a call looked for room in vain, so that `room` is to be called when there is some. */
-  #wanted = false;
-  /** Whether calls wait although there is room, since it is doubtful whether the other side is there. */
+  /** Whether `takesCalls` has returned false, so that `onRoom` is to be called when there is room. */
+  #roomWanted = false;
+  /** Whether calls wait although there is room, because the peer may be gone. */
   held = false;
-  /** Whether any call waits for a single answer; as of the last look for those whose deadline has come. */
+  /** Whether any call waits for a single answer; updated by `expire`. */
   awaiting = false;
 
   /**
-   * @param floodLimiter Told of answers, and of those that nobody waits for
-   * @param room Called when there is room, after {@linkcode takesCalls} said that there was none
+   * @param floodLimiter Charged for answers to calls that have ended, refunded for the others
+   * @param onRoom Called when there is room, after {@linkcode takesCalls} has returned false
    */
   constructor(
     frameWriter: FrameWriter,
     codec: Codec,
     options: CallerOptions,
     floodLimiter: FloodLimiter,
-    room: (() => void) | undefined,
+    onRoom: (() => void) | undefined,
   ) {
-    this.#room = room;
+    this.#onRoom = onRoom;
     this.#frameWriter = frameWriter;
     this.#codec = codec;
     this.#floodLimiter = floodLimiter;
     this.#bodies = options.bodies;
-    this.#kept = new KeptBodies(options.bodies);
+    this.#callWriter = new CallWriter(frameWriter, options.bodies);
     this.#maxInFlight = options.agreement.peerMaxInFlight;
     this.#maxUnsent = options.limits.maxUnsentBytes / 2;
     this.#nextSeq = options.dialled ? 1 : 2;
@@ -119,7 +88,7 @@ export class Caller {
     return this.#sent.size + this.#waiting.size;
   }
 
-  /** Sends a call, or lets it wait until there is room for it. */
+  /** Sends a call, or queues it until there is room. */
   call(call: SessionCall): void {
     const { signal, recvStream } = call;
     if (signal?.aborted) return this.#abort(call);
@@ -132,7 +101,7 @@ export class Caller {
       return;
     }
     if (signal === undefined) return;
-    // A getter in the arguments may have aborted it.
+    // A getter in the arguments may have aborted the signal.
     if (signal.aborted) this.#abort(call);
     else this.#signals.add(signal, call);
   }
@@ -140,7 +109,7 @@ export class Caller {
   /**
    * Settles the call that a Reply belongs to.
    *
-   * @throws {RpcError} If it comes behind Items
+   * @throws {RpcError} If it follows Items
    */
   onReply(frame: FrameDecoder): void {
     const call = this.#find(frame.seq);
@@ -164,78 +133,45 @@ export class Caller {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
     this.#forget(call);
-    let details: unknown;
-    try {
-      if (frame.bodyStart < frame.bodyEnd) {
-        details = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
-      }
-    } catch {
-      // The error itself is worth more than its details.
-    }
-    const notStarted = frame.metadata?.has(NOT_STARTED) ?? false;
-    const retryAfter = retryAfterOf(frame.metadata);
-    const metadata = ofApplication(frame.metadata);
-    const about = { details, remote: true, notStarted, retryAfter, metadata };
-    call.reject(new RpcError(frame.code, frame.message, about));
+    call.reject(readError(frame, this.#codec));
   }
 
-  /** Takes an Item of an answer. */
+  /** Handles an Item of an answer. */
   onItem(frame: FrameDecoder): void {
-    const { seq, bytes, bodyStart, bodyEnd } = frame;
-    const call = this.#find(seq);
+    const call = this.#find(frame.seq);
     if (call === undefined) return;
-    const { recvStream, method } = call;
-    if (recvStream === undefined) {
-      return this.#abandon(
-        call,
-        new RpcError("unimplemented", `${method} answers with a stream: use stream()`),
-      );
-    }
-    const size = bodyEnd - bodyStart;
-    if (!recvStream.spend(size)) return;
-    if (size > MAX_EAGER_BYTES && !recvStream.awaited) {
-      return recvStream.pushUnread(this.#reading(call, bytes.slice(bodyStart, bodyEnd)), size);
-    }
-    let item: unknown;
-    try {
-      item = this.#decodeItem(call, bytes, bodyStart, bodyEnd);
-    } catch {
-      return; // the call has been abandoned
-    }
-    recvStream.push(item, size);
+    if (call.recvStream === undefined) return this.#abandon(call, unexpectedStream(call));
+    receiveItem(frame, this.#codec, this, call, call.recvStream);
   }
 
-  /** Takes the End of an answer. */
+  /** Settles the call that the End of an answer belongs to. */
   onEnd(frame: FrameDecoder): void {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
     this.#forget(call);
-    if (call.recvStream === undefined) {
-      call.reject(new RpcError("unimplemented", `${call.method} answers with a stream: use stream()`));
-    } else {
-      call.recvStream.end(frame.metadata);
-      call.resolve(undefined);
-    }
+    if (call.recvStream === undefined) return call.reject(unexpectedStream(call));
+    call.recvStream.end(frame.metadata);
+    call.resolve(undefined);
   }
 
-  /** Takes credit for a stream of arguments. */
+  /** Handles credit for a stream of arguments. */
   onCredit(frame: FrameDecoder): void {
     this.#sent.get(frame.seq)?.sendStream?.credit(frame.items, frame.creditBytes);
   }
 
-  /** What has been written so far may be overwritten from now on: saves the arguments that are kept. */
+  /** Saves the arguments that are kept: what has been written so far may be overwritten from now on. */
   saveArgs(): void {
-    this.#kept.save();
+    this.#callWriter.saveArgs();
   }
 
   /**
-   * Sends calls that wait, as far as there is room. Not as soon as a call ends: of many that end at once, such as by
-   * one signal, none is to be sent for the room that another has left.
+   * Sends calls that wait, as far as there is room. Not called as soon as a call ends: when one signal ends many calls,
+   * none of them is to be sent because another has made room.
    */
   fill(): void {
     if (this.#waiting.size === 0) return this.#offerRoom();
     if (!this.#hasRoom()) return;
-    // Not the turn's time: asking for that would begin another turn, at whose end this would be asked again.
+    // Not the frame writer's time: asking for that would begin another turn, at the end of which this is called again.
     const now = performance.now();
     for (const call of this.#waiting) {
       if (!this.#hasRoom()) return;
@@ -246,19 +182,19 @@ export class Caller {
     this.#offerRoom();
   }
 
-  /** Whether a call would be sent at once. If not, `room` is called when it would be. */
+  /** Whether a call would be sent at once. If not, `onRoom` is called as soon as it would be. */
   takesCalls(): boolean {
     if (!this.#full()) return true;
-    this.#wanted = true;
+    this.#roomWanted = true;
     return false;
   }
 
-  /** Lets calls go that have not been sent and can be made over another connection, while there is `room`. */
+  /** Moves calls that were not sent to other connections, as far as they can move and `room` returns true. */
   offerWaiting(room: () => boolean): void {
     for (const call of this.#waiting) {
       if (!room()) return;
       const { signal } = call;
-      // Once it has left, it has a number of the other connection.
+      // Not after the move, which gives the call a number of the other connection.
       if (signal !== undefined) this.#signals.remove(signal, call);
       if (call.leaves?.(undefined) === true) this.#waiting.delete(call);
       else if (signal?.aborted) this.#abort(call);
@@ -267,9 +203,9 @@ export class Caller {
   }
 
   /**
-   * Lets all calls go that can be made over another connection. Streams stay: they are not sent twice.
+   * Moves all calls that can move to other connections. Streams stay: they are not sent twice.
    *
-   * @param reason Why they would fail here
+   * @param reason Why the calls would fail here
    */
   moveAway(reason: RpcError): void {
     this.offerWaiting(() => true);
@@ -281,7 +217,7 @@ export class Caller {
     }
   }
 
-  /** Ends the calls whose deadline has come, and returns the next deadline. */
+  /** Ends the calls whose deadline has passed, and returns the next deadline. */
   expire(now: number): number {
     let next = Infinity;
     this.awaiting = false;
@@ -298,19 +234,27 @@ export class Caller {
     return next;
   }
 
-  /** Ends the calls numbered above `lastSeq` and those never sent, which no handler has seen. */
+  /** Ends the calls that no handler was started for: those numbered above `lastSeq`, and those never sent. */
   endUnstarted(reason: RpcError, lastSeq: number): void {
     for (const call of [...this.#waiting, ...this.#sent.values()]) {
       if (call.seq === 0 || call.seq > lastSeq) this.#settle(call, endedWith(reason, true));
     }
   }
 
-  /** Ends every call with `reason`. The other side is told to stop unless it is gone. */
+  /** Ends every call with `reason`. The peer receives Cancels unless it is `gone`. */
   endAll(reason: RpcError, gone: boolean): void {
     this.#closed ||= gone;
     for (const call of [...this.#waiting, ...this.#sent.values()]) {
       this.#abandon(call, endedWith(reason, call.seq === 0));
     }
+  }
+
+  /** Ends a call of which an item cannot be decoded. */
+  failUndecodable(call: SessionCall, cause: unknown): RpcError {
+    const message = `Cannot decode an item of ${call.method}: ${textOf(cause)}`;
+    const error = new RpcError("data_loss", message, { cause });
+    this.#abandon(call, error);
+    return error;
   }
 
   #hasRoom(): boolean {
@@ -319,19 +263,19 @@ export class Caller {
       frameWriter.unread <= this.#maxUnsent;
   }
 
-  /** Whether a further call has to wait for longer than until this turn is over. */
+  /** Whether a further call has to wait beyond the end of this turn. */
   #full(): boolean {
     return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unread > this.#maxUnsent;
   }
 
-  /** Calls `room` once there is some, if a call looked for it in vain. */
+  /** Calls `onRoom` if there is room, and it was promised. */
   #offerRoom(): void {
-    if (!this.#wanted || this.#full()) return;
-    this.#wanted = false;
-    this.#room?.();
+    if (!this.#roomWanted || this.#full()) return;
+    this.#roomWanted = false;
+    this.#onRoom?.();
   }
 
-  /** What a call has been waiting for that was not sent in time. */
+  /** What a call was waiting for that was not sent in time. */
   #whyUnsent(call: SessionCall): string | undefined {
     if (call.seq > 0) return undefined;
     if (this.held) return "the other side of the connection is silent";
@@ -342,7 +286,7 @@ export class Caller {
     return `the connection was full: ${this.#frameWriter.unread} bytes wait to be written (maxUnsentBytes)`;
   }
 
-  /** Lets a call wait for room, with its arguments as they are now. Returns whether it does. */
+  /** Queues a call until there is room, with its arguments as they are now. Returns whether it is queued. */
   #wait(call: SessionCall): boolean {
     if (call.body === undefined && canChange(call.args)) {
       try {
@@ -357,40 +301,20 @@ export class Caller {
     return true;
   }
 
+  /** Sends a call. Returns whether it is in flight then. */
   #send(call: SessionCall): boolean {
-    const frameWriter = this.#frameWriter;
     if (call.recvStream?.closed) {
-      // Nobody wants it any more.
+      // Its consumer has left.
       this.#settle(call, canceled(call.method, undefined, true));
       return false;
     }
-    // Less than 1 ms left is sent as 1: 0 would mean no limit.
-    const left = Math.floor(call.deadline - frameWriter.now());
-    const timeout = call.deadline === Infinity ? 0 : Math.min(Math.max(1, left), Number.MAX_SAFE_INTEGER);
     const seq = this.#nextSeq;
-    const { args, body } = call;
+    const { args } = call;
     const streams = isAsyncIterable(args);
-    const out = frameWriter.beginFrame();
-    const start = out.length;
-    beginCall(out, seq, call.method, timeout, call.metadata);
-    let bodyStart = out.length;
-    // A call without a body says that its arguments follow as items.
-    const value = streams ? undefined : args === undefined ? null : args;
-    let error = frameWriter.endFrame(out, start, value, body);
-    if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
-      for (const metadata of shortened(call.metadata, call.ownMetadata)) {
-        beginCall(out, seq, call.method, timeout, metadata);
-        bodyStart = out.length;
-        error = frameWriter.endFrame(out, start, value, body);
-        if (error?.code !== "resource_exhausted") break;
-      }
-    }
+    const error = this.#callWriter.write(call, seq, streams);
     if (error !== undefined) {
       this.#settle(call, endedWith(error, true));
       return false;
-    }
-    if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
-      call.body = this.#kept.keep(out, bodyStart, start + FRAME_HEAD_BYTES + frameWriter.frameLength);
     }
     this.#nextSeq = seq + 2;
     call.seq = seq;
@@ -417,16 +341,20 @@ export class Caller {
       this.#maxUnsent,
       (error) => this.#abandon(call, error),
     );
-    const flow = call.sendStream = new SendStream(sink);
+    const stream = call.sendStream = new SendStream(sink);
     try {
-      if (await flow.send(source)) writeShort(this.#frameWriter.beginFrame(), Kind.End, call.seq);
+      if (await stream.send(source)) writeShort(this.#frameWriter.beginFrame(), Kind.End, call.seq);
     } catch (error) {
       const message = `The arguments of ${call.method} failed: ${textOf(error)}`;
       this.#abandon(call, isRpcError(error) ? error : new RpcError("canceled", message, { cause: error }));
     }
   }
 
-  /** The call that an answer belongs to; undefined if it is over. A number that was never used is no matter of timing. */
+  /**
+   * The call that an answer belongs to; undefined if it has ended.
+   *
+   * @throws {RpcError} If no call had that number, or too many answers were useless lately
+   */
   #find(seq: number): SessionCall | undefined {
     const call = this.#sent.get(seq);
     if (call === undefined && (seq >= this.#nextSeq || (seq & 1) !== (this.#nextSeq & 1))) {
@@ -440,29 +368,7 @@ export class Caller {
     this.#abandon(call, canceled(call.method, call.signal?.reason, call.seq === 0));
   }
 
-  /** Decodes an item later. Apart, since who makes a closure makes room for what it keeps as soon as it is called. */
-  #reading(call: SessionCall, bytes: Uint8Array): () => unknown {
-    return () => this.#decodeItem(call, bytes, 0, bytes.length);
-  }
-
-  /**
-   * Decodes an item of an answer.
-   *
-   * @throws {RpcError} If that cannot be done; the call has been abandoned then
-   */
-  #decodeItem(call: SessionCall, bytes: Uint8Array, start: number, end: number): unknown {
-    try {
-      return start < end ? this.#codec.decode(bytes, start, end) : undefined;
-    } catch (cause) {
-      const error = new RpcError("data_loss", `Cannot decode an item of ${call.method}: ${textOf(cause)}`, {
-        cause,
-      });
-      this.#abandon(call, error);
-      throw error;
-    }
-  }
-
-  /** Ends a call without an answer, and tells the other side that nobody waits any more. */
+  /** Ends a call without an answer; the peer receives a Cancel. */
   #abandon(call: SessionCall, error: RpcError): void {
     if (call.seq > 0 && !this.#sent.has(call.seq)) return;
     if (call.seq > 0 && !this.#closed) writeShort(this.#frameWriter.beginFrame(), Kind.Cancel, call.seq);
@@ -475,12 +381,17 @@ export class Caller {
     call.reject(error);
   }
 
-  /** Takes a call out of the table, and all that it holds. */
+  /** Removes a call from the table, with all that it holds. */
   #forget(call: SessionCall): void {
     this.#sent.delete(call.seq);
     call.sendStream?.stop();
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
-    // Whoever waits gets the room when the turn is over, so there must be one.
-    if (this.#waiting.size > 0 || this.#wanted) this.#frameWriter.now();
+    // Waiting calls are sent at the end of a turn, so there must be one.
+    if (this.#waiting.size > 0 || this.#roomWanted) this.#frameWriter.now();
   }
+}
+
+/** The error of a call whose caller expects one value, and whose answer is a stream. */
+function unexpectedStream({ method }: SessionCall): RpcError {
+  return new RpcError("unimplemented", `${method} answers with a stream: use stream()`);
 }

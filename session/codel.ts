@@ -1,33 +1,33 @@
-// Which calls have waited too long to be worth starting. A short queue that stands is what a burst leaves; one that
-// stays is more work than there is time for, and grows until every answer comes too late. Told apart as CoDel does
-// (RFC 8289): by how long the wait has been above a target, not by how long the queue is.
+// Load shedding by CoDel (RFC 8289): refuses calls that have waited too long to be worth starting. A queue left by a burst
+// is harmless; one that stands means more work than the process can do, and grows until every answer is late. CoDel
+// tells them apart by how long the wait has been above a target, not by the length of the queue.
 
-/** How long calls must have been late, or early, before that counts, in ms. */
+/** How long all calls must have waited too long, or none of them, before the state changes, in ms. */
 const INTERVAL = 1_000;
-/** A wait of no more than this, in ms, is nobody's fault. */
+/** A wait of up to this, in ms, never counts as too long for the caller. */
 const LONG = 100;
 
-/** Decides for the calls of one connection, in the order in which they came. */
+/** Admits or refuses the calls of one connection, in the order of their arrival. */
 export class CoDel {
   readonly #target: number;
-  /** While it accepts: since when all calls have been late, 0 = they are not. While it refuses: when one was, last. */
+  /** While it admits: since when all calls have been late, 0 = they are not. While it refuses: when the last one was. */
   #lateAt = 0;
   #refusing = false;
 
-  /** @param target How long calls may wait, in ms, when that does not pass; 0 = as long as they like */
+  /** @param target How long calls may wait, in ms, if the queue does not shrink; Infinity = no limit */
   constructor(target: number) {
-    this.#target = target === 0 ? Infinity : target;
+    this.#target = target;
   }
 
   /**
    * Whether a call may be started.
    *
    * @param wait How long it has waited, in ms
-   * @param left How long its caller goes on waiting, in ms
+   * @param left How much longer its caller waits, in ms
    * @param now The time
    */
   admits(wait: number, left: number, now: number): boolean {
-    // Whose caller has less time left than it has waited is likely to be answered in vain.
+    // A call that has waited longer than its caller has left would probably time out before its answer arrives.
     if (wait > LONG && wait > left && this.#target < Infinity) return false;
     if (wait <= this.#target) {
       if (this.#refusing && now - this.#lateAt > INTERVAL) this.#refusing = false;

@@ -1,5 +1,5 @@
-// The only writer of a connection. What is appended to `out` within one turn of the event loop leaves in one write;
-// what is appended while a write is under way leaves in the next. Two buffers that swap, no copy between.
+// The only writer of a connection. Frames appended to `out` in one turn of the event loop leave in one write; frames
+// appended while a write is in progress leave in the next. Two buffers are swapped, without a copy.
 
 import { type Deferred, deferred } from "../call/deferred.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
@@ -7,19 +7,19 @@ import type { Conn } from "../transport/conn.ts";
 
 const SMALL = 256;
 
-/** Whoever a writer works for. */
+/** The owner of a writer. */
 export interface ConnWriterOwner {
-  /** Some bytes have left. */
+  /** Some bytes were written. */
   onProgress(): void;
-  /** Writing failed; nothing is written any more. */
+  /** Writing failed; nothing more is written. */
   onWriteFailed(error: unknown): void;
 }
 
-/** Gathers frames and writes them in order. */
+/** Buffers frames and writes them in order. */
 export class ConnWriter {
-  /** Frames that wait. Replaced at each `flush`. */
+  /** Frames that wait to be written. Replaced at each `flush`. */
   out: ByteBuffer = new ByteBuffer(SMALL);
-  /** When the write under way began or last got on, on the session's clock. */
+  /** When the write in progress began or last made progress, on the session's clock. */
   progressAt = 0;
   /** Bytes that have left since the connection began. */
   sent = 0;
@@ -27,9 +27,9 @@ export class ConnWriter {
   readonly #conn: Conn;
   readonly #owner: ConnWriterOwner;
   #spare: ByteBuffer | undefined;
-  /** What the write under way is of. */
+  /** The buffer that is being written. */
   #batch: ByteBuffer | undefined;
-  /** Bytes of it that have not left. */
+  /** Bytes of it that were not written yet. */
   #sending = 0;
   #idle: Deferred<void> | undefined;
   #stopped = false;
@@ -39,38 +39,38 @@ export class ConnWriter {
     this.#owner = owner;
   }
 
-  /** Whether a write is under way. */
+  /** Whether a write is in progress. */
   get busy(): boolean {
     return this.#sending > 0;
   }
 
-  /** Bytes that wait or are under way. */
+  /** Bytes that wait to be written, or are being written. */
   get unsent(): number {
     return this.out.length + this.#sending;
   }
 
-  /** Starts writing what waits, unless a write is under way, which will go on with it. */
+  /** Starts a write of what waits. If one is in progress, it is followed by another. */
   flush(now: number): void {
     if (this.#sending > 0 || this.out.length === 0 || this.#stopped) return;
     this.progressAt = now;
     this.#send();
   }
 
-  /** Resolves when everything appended so far, and until then, has left or writing has failed. */
+  /** Resolves when nothing waits to be written, or writing has failed. */
   flushed(): Promise<void> {
     if (this.#stopped || this.unsent === 0) return Promise.resolve();
     this.flush(performance.now());
     return (this.#idle ??= deferred<void>()).promise;
   }
 
-  /** Forgets what waits. A write under way ends with its connection. */
+  /** Discards what waits. A write in progress ends with its connection. */
   stop(): void {
     this.#stopped = true;
     this.out = new ByteBuffer(0);
     this.#idle?.resolve();
   }
 
-  /** Gives large buffers back: called when the connection has fallen quiet. */
+  /** Frees large buffers. Called when the connection has become idle. */
   trim(): void {
     if (this.unsent > 0) return;
     this.#spare = undefined;
@@ -79,7 +79,7 @@ export class ConnWriter {
 
   #send(): void {
     const batch = this.out;
-    // Empty, until something is appended while the write is under way: most connections never need a second one.
+    // Empty until something is appended during the write: most connections never need a second buffer.
     this.out = this.#spare ?? new ByteBuffer(0);
     this.#spare = undefined;
     this.#batch = batch;

@@ -1,11 +1,12 @@
-// From an address to a Session on the dialling side: connect, by TLS, WebSocket or through HTTP if the address asks for
-// it, shake hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
+// From an address to a Session on the dialling side: connects, by TLS, WebSocket or HTTP CONNECT as the address says, and
+// shakes hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
 import type { AlarmClock } from "./alarm_clock.ts";
 import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
+import { wireLimit } from "../codec/option.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { type Address, parseAddress } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
@@ -18,7 +19,8 @@ import { LineReader } from "../transport/line_reader.ts";
 import { textOf } from "./frame_writer.ts";
 import { checkDialable } from "../transport/runtime.ts";
 import { isWithin, type Reach, type Token } from "../transport/secure.ts";
-import { Session, type SessionOptions } from "./session.ts";
+import { Session } from "./session.ts";
+import type { SessionOptions } from "./session_options.ts";
 import type { LimitCounters } from "./limit_counters.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
 import { type ConnectTlsOptions, dialTls } from "../transport/tls.ts";
@@ -36,14 +38,14 @@ export interface DialOptions {
   /** Keeps the encoded arguments of the client's calls. */
   readonly bodies: CallBodies;
   readonly names: KeyCache;
-  /** For connecting and the handshake together; 0 = no limit. */
+  /** Time limit of connecting and the handshake together; Infinity = no limit. */
   readonly connectTimeout: number;
-  /** What the server is asked to spend on one call at most; 0 = its own limit. */
+  /** The time limit requested for each call at the server; Infinity = the server's own limit. */
   readonly handleTimeout: number;
   readonly token: Token | undefined;
   /** Which addresses may be dialled. */
   readonly reach: Reach;
-  /** Who answers the server's calls; absent = nobody. */
+  /** Finds the methods that the server calls back; absent = the client answers no calls. */
   readonly lookup?: Lookup;
   readonly tls: ConnectTlsOptions;
   /** Absent = sockets. */
@@ -55,15 +57,15 @@ const NOT_ENCRYPTED =
   "others could read the connection, which a client with a token or the option tls does not allow; " +
   "use tls@ or wss@, or pass secure: false";
 
-/** What a session tells whoever dialled it. */
+/** What a session reports to the channel that dialled it. */
 export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
 
 /**
  * Dials an address.
  *
- * @param signal Gives up
- * @throws {RpcError} The server's refusal, else `unavailable`, also after `connectTimeout`: always with the address, and
- * never after a call was started. Never `deadline_exceeded`, not even if the server says so: that is for calls
+ * @param signal Aborts the attempt
+ * @throws {RpcError} The server's refusal, else `unavailable`, also after `connectTimeout`. It names the address, and says
+ * that no call was started. Never `deadline_exceeded`, even if the server says so: that code is for calls
  */
 export async function dial(
   address: string,
@@ -81,12 +83,10 @@ export async function dial(
     stop.abort();
     conn?.close();
   };
-  const timer = connectTimeout > 0
-    ? setTimeout(() => {
-      late = true;
-      giveUp();
-    }, connectTimeout)
-    : undefined;
+  const timer = connectTimeout === Infinity ? undefined : setTimeout(() => {
+    late = true;
+    giveUp();
+  }, connectTimeout);
   signal.addEventListener("abort", giveUp);
   try {
     const token = await currentToken(options.token, stop.signal);
@@ -98,8 +98,8 @@ export async function dial(
     }
     const agreement: Agreement = await requestHandshake(conn, reader, {
       codecType: codec.name,
-      connectTimeout,
-      handleTimeout: options.handleTimeout,
+      connectTimeout: wireLimit(connectTimeout),
+      handleTimeout: wireLimit(options.handleTimeout),
       maxFrameBytes: limits.maxFrameBytes,
       token,
     }, codec);
@@ -129,9 +129,9 @@ export async function dial(
 }
 
 /**
- * The token of this dial.
+ * The token for this attempt.
  *
- * @throws {RpcError} `unauthenticated` if the user's function fails, or returns something else than text
+ * @throws {RpcError} `unauthenticated` if the application's function fails, or returns something other than text
  */
 async function currentToken(token: Token | undefined, signal: AbortSignal): Promise<string | undefined> {
   if (typeof token !== "function") return token;

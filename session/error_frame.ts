@@ -1,14 +1,16 @@
-// An Error on its way out: with all that it carries if that can be sent, and else with as much as can. Called by the
-// callee's half of a session. Also what the protocol itself says beside an error, on both ways.
+// Errors as frames: written by the callee's half of a session, with all that they carry or else as much as can be sent,
+// and read by the caller's half. Also the protocol's own metadata of an error.
 
-import type { RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, RETRY_AFTER, withEntries } from "../call/metadata.ts";
+import { RpcError } from "../call/error.ts";
+import { type Metadata, NOT_STARTED, ofApplication, RETRY_AFTER, withEntries } from "../call/metadata.ts";
+import type { Codec } from "../codec/codec.ts";
 import { beginError, endFrame } from "../codec/frame.ts";
+import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import type { FrameWriter } from "./frame_writer.ts";
 
-/** As much of an error's message, in UTF-16 units, as fits in the shortest frame that a peer may insist on. */
+/** How much of a message, in UTF-16 units, fits into any frame, however short the peer's `maxFrameBytes`. */
 const SHORT_MESSAGE = 64;
-/** What says that no handler was started. It always fits, and is never left out. */
+/** Says that no handler was started. It fits into any frame, and is never left out. */
 const NOT_STARTED_METADATA: Metadata = new Map([[NOT_STARTED, ""]]);
 const LONGEST_RETRY_AFTER = 999_999_999;
 const DIGITS = /^[0-9]{1,9}$/;
@@ -16,9 +18,9 @@ const DIGITS = /^[0-9]{1,9}$/;
 /**
  * Writes the Error of a call.
  *
- * @param own What the handler wants to travel beside it
+ * @param own The metadata of the application
  * @param notStarted Whether no handler was started
- * @returns Why it could not be sent with all that it carries, if it could not
+ * @returns Why some of what it carries was left out, if it was
  */
 export function writeError(
   frameWriter: FrameWriter,
@@ -45,8 +47,28 @@ export function writeError(
   return unsendable;
 }
 
-/** What an Error's metadata say of another attempt, in ms; undefined if they say nothing that can be understood. */
-export function retryAfterOf(metadata: Metadata | undefined): number | undefined {
+/** The error of a received Error. */
+export function readError(
+  { bytes, bodyStart, bodyEnd, code, message, metadata }: FrameDecoder,
+  codec: Codec,
+): RpcError {
+  let details: unknown;
+  try {
+    if (bodyStart < bodyEnd) details = codec.decode(bytes, bodyStart, bodyEnd);
+  } catch {
+    // The error is of use without its details.
+  }
+  return new RpcError(code, message, {
+    details,
+    remote: true,
+    notStarted: metadata?.has(NOT_STARTED) ?? false,
+    retryAfter: retryAfterOf(metadata),
+    metadata: ofApplication(metadata),
+  });
+}
+
+/** The `retryAfter` of an Error in ms; undefined if there is none, or it is invalid. */
+function retryAfterOf(metadata: Metadata | undefined): number | undefined {
   const text = metadata?.get(RETRY_AFTER);
   return typeof text === "string" && DIGITS.test(text) ? Number(text) : undefined;
 }
@@ -60,7 +82,7 @@ function withRetryAfter(
   return withEntries(metadata, [[RETRY_AFTER, String(ms)]]);
 }
 
-/** Writes it with these, or nothing, and returns why not. */
+/** Writes an Error with exactly these parts, or nothing. Returns why it cannot be sent. */
 function attempt(
   frameWriter: FrameWriter,
   seq: number,

@@ -1,129 +1,125 @@
-// One event loop serves every connection of a process. Reads from a busy socket are done at once, so a session could go
-// on for seconds while timers and other sockets wait for their turn. Sessions ask here, now and then, whether it is time
-// to let the others in.
+// Fairness among the connections of a process, which share one event loop. Reads from a busy socket complete at once, so a
+// session could run for seconds while timers and other sockets wait. Sessions regularly ask here whether to yield.
 
 import { type Deferred, deferred } from "../call/deferred.ts";
 
-/**
- * How long sessions may keep the event loop to themselves, in ms, before they ask whether it comes round: longer, the
- * more often it did.
- */
+/** Time slice in ms before busy sessions check that the event loop still turns. Doubles up to the second while it does. */
 const SLICE = [8, 32] as const;
-/** How long that may take to be answered, in ms. */
+/** How late the timer that checks this may fire, in ms. */
 const LATENESS = 2;
 /**
- * Sessions that have kept the event loop too long leave it alone until a timer of this many ms comes in time: until there
- * is nothing else to do, so that the system is asked what has happened on other sockets. While there is, that is done
- * only every so many turns, each of which may be as long as a slice.
+ * Sessions that have held the event loop for too long yield until a timer of this many ms fires in time, that is, until the
+ * loop has nothing else to do. Only then does it poll all sockets: while it is busy, it polls only every so many turns,
+ * each of which may be as long as a slice.
  */
 const PAUSE = 1;
-/** For how long, in ms, they leave it alone at most. */
+/** The longest time that they yield for, in ms. */
 const LONGEST_REST = 100;
-/** So many frames, at most, are taken between two looks at the clock. */
+/** At most this many frames are handled between two looks at the clock. */
 const LONGEST_STRIDE = 16;
 
 /**
- * Watches the event loop while sessions are busy, by a timer that is due at once: if that comes late, everything else
- * does. (What `setImmediate` calls does not: it does not wait for the sockets.) It is set now and then only. A system
- * that has to wake up within milliseconds programs its clock anew whenever it waits for a socket, and a call that is
- * alone paid for that with a microsecond on each side.
+ * Measures the event loop while sessions are busy, by a timer that is due at once: if it fires late, so does everything
+ * else. (`setImmediate` would not do: it does not wait for sockets.) The timer is set only now and then, because with a
+ * timer due within milliseconds the operating system reprograms its clock whenever the process waits for a socket. That
+ * costs a single call a microsecond on each side.
  */
 class EventLoop {
   #sessions = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** What set the timer: where a test simulates time, it never comes once that is over. */
+  /** The function that set the timer: one of a test's simulated time never fires once the simulation is over. */
   #setBy: typeof setTimeout | undefined;
-  #askedAt = 0;
-  #cameRoundAt = 0;
+  #checkedAt = 0;
+  #turnedAt = 0;
   #slice: number = SLICE[0];
-  #round: Deferred<void> | undefined;
+  #turn: Deferred<void> | undefined;
 
-  /** A session begins. */
+  /** A session has opened. */
   enter(): void {
     this.#sessions++;
   }
 
-  /** A session is over. With the last one the watch ends. */
+  /** A session has closed. With the last one, the timer stops. */
   leave(): void {
     if (--this.#sessions > 0) return;
     clearTimeout(this.#timer);
-    this.#goOn();
+    this.#resume();
   }
 
-  /** Whether the event loop has not come round for longer than sessions may keep it. */
+  /** Whether the event loop has not turned for longer than sessions may hold it. */
   shouldYield(now: number): boolean {
     if (this.#timer !== undefined) {
-      if (this.#setBy === setTimeout) return now - this.#askedAt > LATENESS;
-      // Whoever waits belongs to that time.
-      this.#round = undefined;
-    } else if (Math.abs(now - this.#cameRoundAt) < this.#slice) {
+      if (this.#setBy === setTimeout) return now - this.#checkedAt > LATENESS;
+      // The sessions that wait belong to that simulation.
+      this.#turn = undefined;
+    } else if (Math.abs(now - this.#turnedAt) < this.#slice) {
       return false;
     }
-    this.#askedAt = now;
+    this.#checkedAt = now;
     this.#setBy = setTimeout;
-    this.#timer = setTimeout(() => this.#cameRound(), 0);
+    this.#timer = setTimeout(() => this.#onTurn(), 0);
     return false;
   }
 
-  /** Resolves when it has come round; every session that waits goes on then. */
+  /** Resolves when the event loop has turned, for all sessions that wait. */
   yielded(): Promise<void> {
-    return (this.#round ??= deferred<void>()).promise;
+    return (this.#turn ??= deferred<void>()).promise;
   }
 
   /**
-   * Waits while it is overdue, before work of which thousands of connections may have some at once, such as when they begin
-   * or end: what arrives on others meanwhile is not to be behind all of that.
+   * Waits while the event loop is overdue. Called before work that thousands of connections may have at the same time, such
+   * as when they open or close, so that other connections need not wait for all of it.
    */
   async yieldIfDue(): Promise<void> {
     while (this.shouldYield(performance.now())) await this.yielded();
   }
 
-  #cameRound(): void {
+  #onTurn(): void {
     const now = performance.now();
-    const late = now - this.#askedAt > LATENESS;
+    const late = now - this.#checkedAt > LATENESS;
     this.#slice = late ? SLICE[0] : Math.min(this.#slice * 2, SLICE[1]);
-    if (late && this.#round !== undefined) this.#rest(now, now + LONGEST_REST);
-    else this.#goOn();
+    if (late && this.#turn !== undefined) this.#rest(now, now + LONGEST_REST);
+    else this.#resume();
   }
 
-  /** Leaves the event loop alone until a timer comes in time, so until it has nothing to do, or for long enough. */
+  /** Yields until a timer fires in time, that is, until the event loop has nothing to do, or for long enough. */
   #rest(since: number, until: number): void {
     this.#timer = setTimeout(() => {
       const now = performance.now();
       if (now - since > PAUSE + LATENESS && now < until) this.#rest(now, until);
-      else this.#goOn();
+      else this.#resume();
     }, PAUSE);
   }
 
-  #goOn(): void {
-    this.#cameRoundAt = performance.now();
+  #resume(): void {
+    this.#turnedAt = performance.now();
     this.#timer = undefined;
-    this.#round?.resolve();
-    this.#round = undefined;
+    this.#turn?.resolve();
+    this.#turn = undefined;
   }
 }
 
-/** The event loop of this process. There is only one of it, and it is shared by sessions that know nothing of each other. */
+/** The event loop of this process. There is only one, shared by sessions that do not know each other. */
 export const eventLoop: EventLoop = new EventLoop();
 
 /**
- * When to look at the clock: every so many frames that it is about every millisecond while they come without end. To
- * look at it for each would cost as much as decoding one.
+ * Samples the clock once every few frames, which is about once a millisecond while frames arrive continuously. Reading the
+ * clock for each frame would cost as much as decoding it.
  */
 export class ClockSampler {
   #left = 1;
   #stride = 1;
-  #lookedAt = 0;
+  #sampledAt = 0;
 
-  /** Counts a frame. Returns the time if it was looked at, and else undefined. */
+  /** Counts a frame. Returns the time if the clock was read, else undefined. */
   sample(): number | undefined {
-    return --this.#left > 0 ? undefined : this.#look();
+    return --this.#left > 0 ? undefined : this.#read();
   }
 
-  #look(): number {
+  #read(): number {
     const now = performance.now();
-    const elapsed = now - this.#lookedAt;
-    this.#lookedAt = now;
+    const elapsed = now - this.#sampledAt;
+    this.#sampledAt = now;
     if (elapsed > 1) this.#stride = Math.max(1, this.#stride >> 1);
     else if (elapsed < 0.25) this.#stride = Math.min(LONGEST_STRIDE, this.#stride << 1);
     this.#left = this.#stride;

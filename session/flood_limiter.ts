@@ -1,28 +1,28 @@
-// Frames that ask for no work, such as pings and cancels, cost their sender less than whoever reads them. Counted by each
-// session; calls that are answered make up for as many, so that only who does little else is ever too much.
+// Limits frames that request no work, such as pings and cancels: they cost the sender less than the receiver. One limiter
+// for each session. Each answered call offsets one such frame, so only a peer that sends little else exceeds the limit.
 
 import { RpcError } from "../call/error.ts";
 
-/** A bucket that leaks: what a connection sent lately that asks for no work. */
+/** A leaky bucket of the frames of one connection that requested no work. */
 export class FloodLimiter {
   readonly #most: number;
   #level = 0;
   #leakedAt = 0;
 
-  /** @param most Frames that may come at once, and as many a second */
+  /** @param most How many such frames may arrive at once, and how many per second */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Whether there were too many. */
+  /** Whether the limit was exceeded. */
   get exceeded(): boolean {
     return this.#level > this.#most;
   }
 
   /**
-   * A frame that asks for no work.
+   * Counts a frame that requests no work.
    *
-   * @throws {RpcError} `resource_exhausted` if there were too many: the connection is to end
+   * @throws {RpcError} `resource_exhausted` if there were too many: the connection is to be closed
    */
   charge(): void {
     if (++this.#level <= this.#most) return;
@@ -32,12 +32,12 @@ export class FloodLimiter {
     );
   }
 
-  /** A call that has had its answer. */
+  /** Counts an answered call. */
   refund(): void {
     if (this.#level > 0) this.#level--;
   }
 
-  /** Time has passed. */
+  /** Updates the level to the given time. */
   leak(now: number): void {
     if (this.#level > 0) {
       this.#level = Math.max(0, this.#level - (now - this.#leakedAt) / 1_000 * this.#most);

@@ -1,6 +1,6 @@
-// What this side sends, turn by turn of the event loop: frames are encoded straight into the writer's buffer and leave
-// together when the turn is over. Owned by a session; its caller and callee write here. Also the session's clock, since
-// asking for the time costs as much as encoding a call: it is asked for once a turn.
+// Batches what a session sends: frames are encoded straight into the writer's buffer, and leave together when the turn of
+// the event loop is over. Owned by a session; its caller and callee write here. Also caches the session's time, since
+// reading the clock costs as much as encoding a call: it is read once a turn.
 
 import { isRpcError, RpcError } from "../call/error.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
@@ -12,22 +12,22 @@ import type { SendWindow } from "./send_window.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 
 const SMALL = 64;
-/** After so many microtasks without another frame, streams are taken to be waiting for something. */
-const IDLE_HOPS = 8;
-/** While this many bytes wait, streams do. */
-const STRETCH = 524_288;
+/** After this many microtasks without another frame, streams are assumed to be waiting for something. */
+const IDLE_MICROTASKS = 8;
+/** Streams pause while more bytes than this wait: a source that never waits would otherwise block the event loop. */
+const MAX_BATCH = 524_288;
 /** A batch of this many bytes is written without waiting for more. */
 const FULL_BATCH = 65_536;
 
-/** Whoever an frameWriter works for. */
+/** The owner of a frame writer. */
 export interface FrameWriterOwner {
   /** A turn of the event loop has begun. */
   onTurnBegun(now: number): void;
-  /** A turn of the event loop is over, and writing has begun. */
+  /** A turn of the event loop is over, and its frames are being written. */
   onTurn(now: number): void;
 }
 
-/** The frames of one connection on their way out. */
+/** Writes the frames of one connection. */
 export class FrameWriter {
   /** Bounds what is sent ahead of a peer that buffers what it has not read. */
   sendWindow: SendWindow | undefined;
@@ -39,21 +39,19 @@ export class FrameWriter {
   #now = performance.now();
   #inTurn = false;
   #encoding = false;
-  /** Streams that are not waiting for credit or room. */
+  /** How many streams are not waiting for credit or room. */
   #streams = 0;
-  /** Microtasks since the buffer last grew, and how long it was then. */
-  #hops = 0;
-  #seen = 0;
-  /** The length of the frame sealed last. */
+  /** Microtasks since the buffer last grew, and its length then. */
+  #idleMicrotasks = 0;
+  #lengthSeen = 0;
+  /** The length of the frame that was ended last. */
   #frameLength = 0;
-  /** Streams that wait until the connection takes more. */
+  /** Streams that wait for room. */
   #stalled: Set<SendStream> | undefined;
-  /** Frames that user code has caused while a body was being encoded, each in a buffer of its own. */
+  /** Frames begun by user code that ran while a body was being encoded, each in a buffer of its own. */
   #nested: ByteBuffer[] | undefined;
 
-  /**
-   * @param maxFrameBytes The longest frame that the other side takes
-   */
+  /** @param maxFrameBytes The longest frame that the peer accepts */
   constructor(writer: ConnWriter, codec: Codec, maxFrameBytes: number, owner: FrameWriterOwner) {
     this.#writer = writer;
     this.#codec = codec;
@@ -61,74 +59,74 @@ export class FrameWriter {
     this.#owner = owner;
   }
 
-  /** The length of the frame that was sealed last, without its head. */
+  /** The length of the frame that was ended last, without its head. */
   get frameLength(): number {
     return this.#frameLength;
   }
 
-  /** Bytes that have not left. */
+  /** Bytes that wait to be written, or are being written. */
   get unsent(): number {
     return this.#writer.unsent;
   }
 
-  /** Bytes that have not left, and those that have but that the peer may not have read, if that has to be bounded. */
+  /** Bytes not yet written, plus those written that the peer may not have read, if that is bounded. */
   get unread(): number {
     const { sendWindow } = this;
     return sendWindow === undefined ? this.#writer.unsent : sendWindow.unconfirmed(this.#total);
   }
 
-  /** Pings the peer if it has been sent much that it has not confirmed. */
+  /** Pings the peer if it was sent much that it has not confirmed. */
   confirm(): void {
     this.sendWindow?.onSent(this.#total);
   }
 
-  /** Whether a turn is under way, in which frames may be appended. */
+  /** Whether a turn has begun: then `onTurn` follows. */
   get inTurn(): boolean {
     return this.#inTurn;
   }
 
-  /** Whether a body is being encoded: user code that this runs, such as a getter, must not begin another frame. */
+  /** Whether a body is being encoded: user code that this runs, such as a getter, must not send a call. */
   get encoding(): boolean {
     return this.#encoding;
   }
 
-  /** Lets streams go on that wait for room. */
+  /** Resumes streams that wait for room. */
   resume(): void {
     const stalled = this.#stalled;
     this.#stalled = undefined;
-    for (const flow of stalled ?? []) flow.resume();
+    for (const stream of stalled ?? []) stream.resume();
   }
 
-  /** The latest time known, which may be that of an earlier turn. Costs nothing. */
+  /** The latest time known, which may be that of an earlier turn. Does not read the clock. */
   get cachedNow(): number {
     return this.#now;
   }
 
-  /** The time in this turn, on the clock of `performance.now()`. */
+  /** The time in this turn, on the clock of `performance.now()`. Begins a turn if there is none. */
   now(): number {
     if (!this.#inTurn) this.#begin();
     return this.#now;
   }
 
-  /** Somebody has asked for the time. */
+  /** Updates the time, when the clock was read elsewhere. */
   setNow(now: number): void {
     this.#now = now;
   }
 
-  /** The buffer to append frames to, which leave when the turn is over. */
+  /** Begins a frame: returns the buffer to append it to, which is written when the turn is over. */
   beginFrame(): ByteBuffer {
     if (!this.#inTurn) this.#begin();
     if (!this.#encoding) return this.#writer.out;
-    const aside = new ByteBuffer(SMALL);
-    (this.#nested ??= []).push(aside);
-    return aside;
+    const nested = new ByteBuffer(SMALL);
+    (this.#nested ??= []).push(nested);
+    return nested;
   }
 
   /**
-   * Closes the frame whose header begins at `start`, encoding `value` as its body unless it is undefined.
+   * Ends the frame that begins at `start`, encoding `value` as its body unless it is undefined.
    *
    * @param encoded The body, if it is encoded already
-   * @returns Why it cannot be sent, in which case nothing of it is left in the buffer
+   * @returns Why it cannot be sent, in which case it is removed from the buffer
    */
   endFrame(out: ByteBuffer, start: number, value: unknown, encoded?: CallBody): RpcError | undefined {
     const outermost = !this.#encoding;
@@ -157,14 +155,14 @@ export class FrameWriter {
   }
 
   /**
-   * What a stream of call `seq` writes to.
+   * The owner of a stream that sends items of call `seq`.
    *
-   * @param most While more bytes than this wait to be written, it has no room
-   * @param unsendable Told why an item cannot be sent: the call is to end over it
+   * @param most While more bytes than this wait to be written, there is no room for items
+   * @param unsendable Ends the call, when an item cannot be sent
    */
   streamSink(seq: number, most: number, unsendable: (error: RpcError) => void): SendStreamOwner {
     return {
-      hasRoom: (flow) => this.#hasRoom(flow, most),
+      hasRoom: (stream) => this.#hasRoom(stream, most),
       streaming: (change) => {
         this.#streams += change;
       },
@@ -182,12 +180,12 @@ export class FrameWriter {
   }
 
   /**
-   * Whether a stream may send more: not while more than `most` bytes wait, nor more than is written at a stretch, since
-   * a source that never waits would keep the event loop to itself. If not, `flow` is called back.
+   * Whether a stream may send more: not while more than `most` bytes wait to be written, nor more than one batch may hold.
+   * If not, `stream` is resumed when it may.
    */
-  #hasRoom(flow: SendStream, most: number): boolean {
-    if (this.unsent <= Math.min(most, STRETCH) && this.unread <= most) return true;
-    (this.#stalled ??= new Set()).add(flow);
+  #hasRoom(stream: SendStream, most: number): boolean {
+    if (this.unsent <= Math.min(most, MAX_BATCH)) return true;
+    (this.#stalled ??= new Set()).add(stream);
     return false;
   }
 
@@ -201,19 +199,19 @@ export class FrameWriter {
   }
 
   /**
-   * Whether a turn goes on because streams may have more: an async generator's next item takes a few microtasks, and a
-   * write for each would cost more than all the rest.
+   * Whether to extend a turn because streams may have more items: the next item of an async generator takes a few
+   * microtasks, and a write for each item would cost more than everything else.
    */
   #postpone(): boolean {
     const { length } = this.#writer.out;
-    if (length > this.#seen) this.#hops = 0;
-    else if (++this.#hops > IDLE_HOPS) return this.#restart();
-    this.#seen = length;
+    if (length > this.#lengthSeen) this.#idleMicrotasks = 0;
+    else if (++this.#idleMicrotasks > IDLE_MICROTASKS) return this.#restart();
+    this.#lengthSeen = length;
     return length < FULL_BATCH || this.#restart();
   }
 
   #restart(): false {
-    this.#hops = this.#seen = 0;
+    this.#idleMicrotasks = this.#lengthSeen = 0;
     return false;
   }
 
@@ -237,7 +235,7 @@ export function unencodable(error: unknown): RpcError {
   return isRpcError(error) ? error : new RpcError("invalid_argument", textOf(error), { cause: error });
 }
 
-/** What an error says, whatever was thrown. */
+/** The message of whatever was thrown. */
 export function textOf(error: unknown): string {
   try {
     return error instanceof Error ? error.message : String(error);

@@ -1,5 +1,5 @@
-// The handshake on both sides: one line of JSON each way, in bounded time and size. What the lines say is
-// codec/option.ts; what follows is a Session's.
+// The handshake of both sides: one line of JSON in each direction, limited in time and size. The lines are defined in
+// codec/option.ts; what follows them is up to a Session.
 
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
@@ -18,31 +18,28 @@ import {
   refusal,
   shown,
 } from "../codec/option.ts";
-import { ANSWER_STARTS, gotInstead } from "../transport/wrong_protocol.ts";
+import { gotInstead, mayStartAnswer } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
 import { eventLoop } from "./event_loop.ts";
 import type { LineReader } from "../transport/line_reader.ts";
 
-/** What a JSON text may begin with. */
-const OPTION_STARTS: ReadonlySet<number> = new Set(new TextEncoder().encode(' \t\n\r{["-0123456789tfn'));
-
-/** What the accepting side brings to a handshake. */
+/** The accepting side's terms. */
 export interface AcceptTerms {
-  /** The codecs that may be asked for. */
+  /** The codecs that a client may request. */
   readonly codecs: CodecTable;
-  /** The answer, but for what the option decides. Times in ms, sizes in bytes. */
+  /** The answer, except what depends on the client's option. Times in ms, sizes in bytes. */
   readonly answer: Omit<Answer, "codecType">;
-  /** Absent = everyone may come. */
+  /** Absent = every client is accepted. */
   readonly authenticate?: Authenticate;
 }
 
 /**
- * Decides who may connect: `true` or an identity accepts a client, `false` or an error refuses it. What an `RpcError` says
- * reaches the client, anything else does not. The identity is what handlers see as `context.peer.identity`.
+ * Decides whether a client may connect: `true` or an identity accepts it, `false` or an error refuses it. The client
+ * receives the message of an `RpcError`, and nothing of other errors. Handlers see the identity as `context.peer.identity`.
  *
- * @param token The `token` that the client was given, if any
+ * @param token The `token` that the client has sent, if any
  * @param peer The client's address, such as `tcp@127.0.0.1:50312`
- * @param certificate What the client has shown in a TLS handshake, where it was asked (`tls.clientCaCerts`)
+ * @param certificate The certificate that the client has presented in a TLS handshake, if requested (`tls.clientCaCerts`)
  */
 export type Authenticate = (
   token: string | undefined,
@@ -50,36 +47,36 @@ export type Authenticate = (
   certificate: PeerCertificate | undefined,
 ) => boolean | Identity | Promise<boolean | Identity>;
 
-/** A handshake under way, as whoever accepts it sees it. */
+/** The state of a handshake, shared with the acceptor. */
 export interface Acceptance {
-  /** Resolves when nobody waits for the answer any more, even if `authenticate` never comes to one. */
+  /** Resolves when the client does not wait any more, so that a pending `authenticate` is not waited for either. */
   readonly gone: Promise<void>;
-  /** Whether the one answer is being written, be it a refusal: then there is no other. */
+  /** Whether the answer, or a refusal, is being written: then no other may be. */
   answered: boolean;
-  /** What is being judged: what a refusal is for. */
+  /** What is being checked, and would be the reason of a refusal. */
   judging: "option" | "codec" | "unauthenticated" | "handshakeTimeout";
 }
 
-/** What a handshake settled, for the session that follows. */
+/** The outcome of a handshake, for the session that follows. */
 export interface Agreement {
-  /** The codec of both sides' bodies. */
+  /** The codec of the bodies in both directions. */
   readonly codec: Codec;
-  /** The longest frame that the other side takes. */
+  /** The longest frame that the peer accepts, in bytes. */
   readonly peerMaxFrameBytes: number;
-  /** How many calls the other side takes at once; unknown for a client. */
+  /** How many calls the peer accepts at once; Infinity for a client, which does not say. */
   readonly peerMaxInFlight: number;
-  /** After how long a silence the other side pings, in ms; Infinity or absent = never, or unknown as for a client. */
+  /** The silence after which the peer pings, in ms; Infinity or absent = never, or unknown, as for a client. */
   readonly peerHeartbeatInterval?: number;
-  /** How long this side may spend on one call, in ms; 0 = no limit. */
+  /** The time limit of each call that this side answers, in ms; 0 = no limit. */
   readonly handleTimeout: number;
-  /** Who the other side is, if `authenticate` has said. */
+  /** The peer's identity, if `authenticate` has returned one. */
   readonly identity?: Identity;
 }
 
 /**
  * The dialling side: sends the option and waits for the answer.
  *
- * @throws {RpcError} The server's refusal, or what was wrong with its answer
+ * @throws {RpcError} The server's refusal, or why its answer is invalid
  */
 export async function requestHandshake(
   conn: Conn,
@@ -88,7 +85,7 @@ export async function requestHandshake(
   codec: Codec,
 ): Promise<Agreement> {
   await writeAll(conn, encodeOption(option));
-  const line = await readLine(reader, "the server's answer", ANSWER_STARTS);
+  const line = await readLine(reader, "the server's answer", mayStartAnswer);
   if (line === null) throw refusal("unavailable", "the server ended the connection instead of answering");
   if (gotInstead(line) !== "") throw notJson(line);
   const answer = decodeAnswer(line, option.codecType);
@@ -102,10 +99,10 @@ export async function requestHandshake(
 }
 
 /**
- * The accepting side: reads the option and answers it. A refusal has been sent when this throws.
+ * The accepting side: reads the option and answers it. When this throws, the refusal was sent.
  *
- * @param state Is kept up to date
- * @returns null if the peer went away without a word, or has been answered by somebody else
+ * @param state Kept up to date
+ * @returns null if the peer closed the connection first, or the acceptor has answered it
  * @throws {RpcError} Why the peer was refused
  */
 export async function acceptHandshake(
@@ -116,7 +113,7 @@ export async function acceptHandshake(
 ): Promise<Agreement | null> {
   const began = performance.now();
   try {
-    const line = await readLine(reader, "the option", OPTION_STARTS);
+    const line = await readLine(reader, "the option", mayStartJson);
     if (line === null) return null;
     await eventLoop.yieldIfDue();
     if (state.answered) return null;
@@ -154,7 +151,7 @@ export async function acceptHandshake(
   }
 }
 
-/** Tells a peer that it may not come in, before its option was read. */
+/** Refuses a peer before its option was read. */
 export function refuse(conn: Conn, error: RpcError): Promise<void> {
   return writeAll(conn, encodeRefusal(error));
 }
@@ -176,14 +173,14 @@ async function authenticate(
   throw refusal("unauthenticated", "the token is not accepted", cause);
 }
 
-/** Reads a line without its LF; null if the stream ended before anything came. */
+/** Reads a line without its LF; null if the stream ended before anything arrived. */
 async function readLine(
   reader: LineReader,
   what: string,
-  starts: ReadonlySet<number>,
+  mayStart: (byte: number) => boolean,
 ): Promise<Uint8Array | null> {
   try {
-    const line = await reader.line(MAX_LINE_BYTES, starts);
+    const line = await reader.line(MAX_LINE_BYTES, mayStart);
     return line === null ? null : line.subarray(0, -1);
   } catch (error) {
     if (error instanceof SyntaxError) throw notJson(reader.rest());
@@ -198,8 +195,13 @@ function notJson(bytes: Uint8Array): RpcError {
   return refusal("invalid_argument", `expected one line of JSON${gotInstead(bytes)}`);
 }
 
-/** The shorter of two limits in ms, where 0 means none. */
+/** The shorter of two limits in ms, where 0 means no limit. */
 export function shorter(a: number, b: number): number {
   if (a === 0) return b;
   return b === 0 ? a : Math.min(a, b);
+}
+
+/** Whether a JSON text may begin with this byte. */
+function mayStartJson(byte: number): boolean {
+  return ' \t\n\r{["-0123456789tfn'.includes(String.fromCharCode(byte));
 }

@@ -1,67 +1,68 @@
-// Whether the other side of a connection is there: how long it has been silent, the pings that ask, and when it is given
-// up. Owned by a session, which says when something came and looks here when its alarm rings.
+// Detects a peer that is gone: measures its silence, pings it, and gives it up. Owned by a session, which records when
+// bytes arrive, and checks here when its alarm rings.
 
 import { Kind, writeShort } from "../codec/frame.ts";
 import type { SessionLimits } from "./limits.ts";
 import type { FrameWriter } from "./frame_writer.ts";
 
 /**
- * How soon a silent peer is asked, in ms, while calls wait for its answer, or after it has ended its side; and how soon
- * it counts as doubtful if it does not answer that.
+ * How soon a silent peer is pinged while calls wait for it, or after it has ended its side, in ms; and how soon it counts as
+ * doubtful if it does not answer the ping.
  */
 const SOON = 1_000;
-/** With more than this to be written, in bytes, a ping is taken to be on its way out still. */
+/** While more than this waits to be written, in bytes, a ping is assumed not to have left. */
 const PING_STUCK = 65_536;
-/** How often the clocks are compared at most, in ms: asking for the date costs as much as asking for the time. */
-const COMPARE_EVERY = 10;
+/** The least time between two comparisons of the clocks, in ms: reading the date costs as much as reading the time. */
+const MIN_COMPARE_INTERVAL = 10;
 
-/** Whoever a heartbeat works for. */
+/** The owner of a heartbeat. */
 export interface HeartbeatOwner {
-  /** Nothing has come for an interval: the connection is idle. */
+  /** Nothing has arrived for an interval: the connection is idle. */
   onQuiet(): void;
-  /** A ping had no answer: the peer is gone, `silence` ms after it was heard last. */
+  /** A ping was not answered: the peer is gone. Its last sign of life was `silence` ms ago. */
   onSilent(silence: number): void;
 }
 
 /** Silence and pings of one connection. Times are ms on the clock of `performance.now()`. */
 export class Heartbeat {
-  /** When something came last, or a little before. */
+  /** When something arrived last, or slightly earlier. */
   receivedAt: number;
-  /** Whether the peer has not answered a ping within a second, or may have gone while this process slept. */
+  /** Whether the peer may be gone: it has not answered a ping within a second, or this process was suspended. */
   doubtful = false;
-  /** Whether it is looked at within a second in any case: then calls need not ask for that. */
+  /** Whether the peer is checked within a second anyway: then calls need not call `watch`. */
   watching: boolean;
-  /** After how long a silent peer is to be looked at; Infinity without heartbeat. */
+  /** The silence after which the peer is checked; Infinity without heartbeat. */
   readonly interval: number;
-  /** How soon it is looked at while calls wait, and after it has ended its side; Infinity without heartbeat. */
+  /** How soon it is checked while calls wait, and after it has ended its side; Infinity without heartbeat. */
   readonly probeInterval: number;
 
   readonly #timeout: number;
-  /** After a longer silence, or a longer sleep of this process, either side may have given the connection up. */
+  /** After a longer silence, or suspension of this process, either side may have given up the connection. */
   readonly #trusted: number;
   readonly #frameWriter: FrameWriter;
   readonly #owner: HeartbeatOwner;
   #pingedAt = -Infinity;
   #pings = 0;
-  /** Whether the last ping had not left when it was looked at last. */
+  /** Whether the last ping had not left at the last check. */
   #stuck = false;
-  #lookedAt: number;
-  #lookAt: number;
-  /** Whether a call has waited since it was looked at last. */
+  #checkedAt: number;
+  #checkAt: number;
+  /** Whether a call has waited since the last check. */
   #waited = false;
-  /** Whether pings have been exchanged since the last look: to be there is not yet to do what was called for. */
+  /** Whether pings were exchanged since the last check: a peer that answers pings may still not be working on the call. */
   #pinged = false;
   /** How long the peer may be silent while calls wait: doubled by each answer to a ping. */
   #patience: number;
-  /** When the clocks were compared last, and the difference between them. */
+  /** When the clocks were compared last. */
   #comparedAt: number;
-  /** Whether this process slept, so that what is read may have come before: only a Pong to a later Ping dispels doubt. */
-  #slept = false;
+  /** Whether this process was suspended, so that what is read may have arrived before: only a Pong to a later Ping counts. */
+  #suspended = false;
+  /** The difference between the clocks. */
   #clockOffset: number;
 
   /**
-   * @param limits `heartbeatInterval` and `heartbeatTimeout`; an interval of 0 = no heartbeat
-   * @param peerInterval After how long a silence the peer pings, in ms; Infinity = never, or unknown
+   * @param limits `heartbeatInterval` and `heartbeatTimeout`; an interval of false = no heartbeat
+   * @param peerInterval The silence after which the peer pings, in ms; Infinity = never, or unknown
    */
   constructor(
     limits: SessionLimits,
@@ -69,8 +70,9 @@ export class Heartbeat {
     owner: HeartbeatOwner,
     peerInterval = Infinity,
   ) {
-    const on = limits.heartbeatInterval > 0;
-    this.interval = on ? limits.heartbeatInterval : Infinity;
+    const { heartbeatInterval } = limits;
+    const on = heartbeatInterval !== false;
+    this.interval = on ? heartbeatInterval : Infinity;
     this.probeInterval = on ? Math.min(SOON, this.interval) : Infinity;
     this.#timeout = limits.heartbeatTimeout;
     this.#trusted = on ? Math.min(this.interval, peerInterval) + SOON : Infinity;
@@ -78,88 +80,88 @@ export class Heartbeat {
     this.#owner = owner;
     this.#patience = this.probeInterval;
     this.watching = !on;
-    this.receivedAt = this.#lookedAt = frameWriter.cachedNow;
-    this.#lookAt = this.due;
+    this.receivedAt = this.#checkedAt = frameWriter.cachedNow;
+    this.#checkAt = this.due;
     this.#comparedAt = on ? frameWriter.cachedNow : Infinity;
     this.#clockOffset = Date.now() - frameWriter.cachedNow;
   }
 
-  /** When a peer that stays silent is to be looked at; Infinity without heartbeat. */
+  /** When to check a peer that stays silent; Infinity without heartbeat. */
   get due(): number {
     return this.receivedAt + this.interval;
   }
 
   /**
-   * Looks after the peer more closely, since a call is made and nothing was watching.
+   * Checks the peer more often from now on, because a call is made.
    *
-   * @returns When to look
+   * @returns When to check
    */
   watch(now: number): number {
     this.watching = true;
     this.#patience = this.probeInterval;
     this.#pinged = false;
-    this.#lookedAt = now;
-    return this.#lookAt = Math.min(this.#lookAt, now + this.probeInterval);
+    this.#checkedAt = now;
+    return this.#checkAt = Math.min(this.#checkAt, now + this.probeInterval);
   }
 
   /**
    * Pings a silent peer, and gives up on one that stays silent.
    *
-   * @param stalled Whether this process was stalled: what the peer has sent meanwhile is not read yet
-   * @param waits Whether calls wait for the peer, or have just been waiting in vain
-   * @returns When to look again
+   * @param stalled Whether this process was stalled, so that what the peer has sent meanwhile is not read yet
+   * @param waits Whether calls wait for the peer, or have just expired while waiting
+   * @returns When to check again
    */
   check(now: number, stalled: boolean, waits: boolean): number {
     this.#waited ||= waits;
-    if (now < this.#lookAt) return this.#lookAt;
-    const heard = this.receivedAt >= this.#lookedAt;
+    if (now < this.#checkAt) return this.#checkAt;
+    const heard = this.receivedAt >= this.#checkedAt;
     const waited = this.#waited;
-    this.#lookedAt = now;
+    this.#checkedAt = now;
     this.#waited = false;
-    if (this.#pingedAt > this.receivedAt) return this.#lookAt = this.#unanswered(now, stalled);
-    this.doubtful = this.#slept;
+    if (this.#pingedAt > this.receivedAt) return this.#checkAt = this.#unanswered(now, stalled);
+    this.doubtful = this.#suspended;
     if (now >= this.due) this.#owner.onQuiet();
-    if (now >= this.due || waited && !heard) return this.#ask(now);
-    // A peer that says anything but pings works; one that does not is asked less and less often.
+    if (now >= this.due || waited && !heard) return this.#pingSilent(now);
+    // A peer that sends more than pings is working; one that does not is pinged less and less often.
     if (!this.#pinged || !waited) this.#patience = this.probeInterval;
     this.#pinged = false;
     this.watching = waited && this.#patience === this.probeInterval;
-    return this.#lookAt = waited ? Math.min(now + this.#patience, this.due) : this.due;
+    return this.#checkAt = waited ? Math.min(now + this.#patience, this.due) : this.due;
   }
 
   /**
-   * Asks a peer that may have gone without a sign: it has been silent for longer than it may, or this process has slept.
-   * `performance.now()` stops while a system is suspended, so the date is looked at too.
+   * Pings a peer that may be gone: it has been silent for too long, or this process was suspended. `performance.now()` stops
+   * while the system is suspended, so the date is compared with it.
    *
-   * @returns When to look for the answer; undefined if there is nothing to doubt
+   * @returns When to check for the answer; undefined if there is no reason for doubt
    */
   doubt(now: number): number | undefined {
-    if (now - this.#comparedAt < COMPARE_EVERY) return undefined;
+    if (now - this.#comparedAt < MIN_COMPARE_INTERVAL) return undefined;
     const offset = Date.now() - now;
-    const slept = offset - this.#clockOffset;
+    const suspended = offset - this.#clockOffset;
     this.#clockOffset = offset;
     this.#comparedAt = now;
-    if (this.doubtful || Math.max(now - this.receivedAt, slept) <= this.#trusted) return undefined;
-    this.doubtful = this.#slept = true;
-    this.#lookedAt = now;
-    return this.#ask(now);
+    if (this.doubtful || Math.max(now - this.receivedAt, suspended) <= this.#trusted) return undefined;
+    this.doubtful = this.#suspended = true;
+    this.#checkedAt = now;
+    return this.#pingSilent(now);
   }
 
-  /** A Ping has come. */
+  /** A Ping has arrived. */
   onPing(now: number): void {
     this.receivedAt = now;
     this.#pinged = true;
-    this.doubtful = this.#slept;
+    this.doubtful = this.#suspended;
   }
 
-  /** A Pong has come, to the Ping of that number. */
+  /** A Pong has arrived, for the Ping of that number. */
   onPong(now: number, ping: number): void {
-    if (ping === this.#pings) this.#slept = false;
+    if (ping === this.#pings) this.#suspended = false;
     this.onPing(now);
   }
 
   /**
-   * Writes to a peer that has ended its side: one that is gone, and not only silent, resets the connection.
+   * Pings a peer that has ended its side: if it is gone, and not only silent, its system resets the connection.
    *
    * @returns When to probe again
    */
@@ -168,18 +170,18 @@ export class Heartbeat {
     return now + this.probeInterval;
   }
 
-  /** Pings. Returns when to look for the answer. */
-  #ask(now: number): number {
+  /** Pings. Returns when to check for the answer. */
+  #pingSilent(now: number): number {
     this.#pingedAt = now;
     this.#pinged = this.watching = true;
     this.#patience = Math.min(2 * this.#patience, this.interval);
     this.ping();
-    return this.#lookAt = now + Math.min(this.probeInterval, this.#timeout);
+    return this.#checkAt = now + Math.min(this.probeInterval, this.#timeout);
   }
 
-  /** Looks at a peer that has not answered yet. Returns when to look again. */
+  /** Checks a peer that has not answered a ping. Returns when to check again. */
   #unanswered(now: number, stalled: boolean): number {
-    // A ping behind much that is not written yet has not been heard; whether writes get on is another's question.
+    // A ping that waits behind unwritten bytes was not received. Whether writes make progress is checked elsewhere.
     const stuck = this.#frameWriter.unsent > PING_STUCK;
     if (stuck || this.#stuck || stalled) this.#pingedAt = now;
     this.#stuck = stuck;

@@ -1,5 +1,5 @@
-// One call as its user made it, on whichever side: checked, on the clock, and settled once. What every attempt at it has
-// in common.
+// One call as the application made it, on either side: validates its options, sets its deadline, and settles it once. Holds
+// what all attempts at the call have in common.
 
 import { ambient } from "../call/ambient.ts";
 import { type CallOptions, checkCallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
@@ -11,33 +11,33 @@ import type { ClientCallObserver, ClientObserver } from "../call/call_observer.t
 import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { CallBody } from "./call_body.ts";
-import type { SessionCall } from "./caller.ts";
+import type { SessionCall } from "./session_call.ts";
 import type { RecvStream } from "./recv_stream.ts";
 import type { SendStream } from "./send_stream.ts";
 
-/** Who hears how an attempt at a call went. */
+/** Receives the outcome of an attempt at a call. */
 export interface AttemptListener {
   /** Where the attempt is made. */
   readonly address: string;
-  /** The attempt is over: with an answer, or with an error. */
+  /** The attempt has ended, with an answer or an error. */
   done(error?: RpcError): void;
-  /** There is no attempt after all, or it goes on elsewhere: nothing is known about the server. */
+  /** The attempt was not made, or moved to another server: it says nothing about this one. */
   release(): void;
 }
 
 /** What the calls of one client have in common. */
 export interface CallDefaults {
-  /** ms for calls that name no timeout; Infinity = none. */
+  /** The timeout in ms of calls that set none; Infinity = no timeout. */
   readonly timeout: number;
-  /** Who watches them; absent = nobody. */
+  /** Observes the calls. */
   readonly observer?: ClientObserver;
-  /** Takes a call that failed if it may be sent again, and returns whether it does. */
+  /** Sends a failed call again if that is allowed. Returns whether it does. */
   readonly again?: (call: OutgoingCall, error: RpcError) => boolean;
-  /** Takes a call to another connection, as {@linkcode SessionCall.leaves}. */
+  /** Moves a call to another connection, as {@linkcode SessionCall.leaves}. */
   readonly leaves?: (call: OutgoingCall, reason: RpcError | undefined) => boolean;
 }
 
-/** What a call's options come to, but for its time and its signal. */
+/** The options of a call, without its timeout and its signal. */
 interface Terms {
   readonly key: string | undefined;
   readonly idempotent: boolean;
@@ -46,7 +46,7 @@ interface Terms {
   readonly metadata: Metadata | undefined;
 }
 
-/** Those of a call without options, which is most calls: it has nothing of its own to remember. */
+/** Those of a call without options, as most are: shared, so that such a call allocates nothing for them. */
 const NO_TERMS: Terms = {
   key: undefined,
   idempotent: false,
@@ -63,11 +63,11 @@ function termsOf(options: CallOptions): Terms {
 
 /** A call, and its first attempt: most calls need no other. */
 export class OutgoingCall implements SessionCall, PickContext {
-  // `declare`: what the constructor sets is not to be set twice, in an object that every call makes.
+  // `declare`: every call creates this object, and initializers would set fields that the constructor sets again.
   seq = 0;
   declare deadline: number;
   sendStream: SendStream | undefined = undefined;
-  /** Takes the items, where a stream is what is wanted. */
+  /** Receives the items, where the caller wants a stream. */
   declare readonly recvStream: RecvStream | undefined;
   declare readonly method: string;
   declare readonly args: unknown;
@@ -76,20 +76,20 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly signal: AbortSignal | undefined;
   declare metadata: Metadata | undefined;
   readonly #terms: Terms;
-  /** Who hears how the first attempt went. */
+  /** Receives the outcome of the first attempt. */
   listener: AttemptListener | undefined = undefined;
   declare readonly onResult: (result: unknown, metadata?: Metadata) => void;
   declare readonly onError: ((error: unknown) => void) | undefined;
-  /** Who watches it; set when it is made, or never. */
+  /** Observes the call; set by the constructor, or never. */
   declare observer?: ClientCallObserver | undefined;
   readonly #defaults: CallDefaults;
 
   /**
-   * @param onResult Told the result, once, unless it fails
-   * @param onError Told why it failed, once; left out, `onResult` is given a promise that rejects with it
-   * @param recvStream Takes the items, where a stream is what is wanted
-   * @param outer The call whose answering this one is part of
-   * @throws {TypeError} If the method is not text, an option is unknown, or the signal or the metadata are invalid
+   * @param onResult Called once with the result, unless the call fails
+   * @param onError Called once with the reason if the call fails; absent = `onResult` receives a promise that rejects
+   * @param recvStream Receives the items, where the caller wants a stream
+   * @param outer The call being answered that this one is part of
+   * @throws {TypeError} If the method is not a string, an option is unknown, or the signal or the metadata are invalid
    * @throws {RangeError} If the timeout is negative or not a number
    */
   constructor(
@@ -151,9 +151,9 @@ export class OutgoingCall implements SessionCall, PickContext {
   }
 
   /**
-   * Starts the clock: every attempt has the same deadline.
+   * Sets the deadline, which is the same for every attempt.
    *
-   * @param address Where the first attempt is made, as far as that is known
+   * @param address Where the first attempt is made, if that is known
    */
   begin(now: number, address?: string): void {
     this.deadline = Math.min(now + this.timeout, this.deadline);
@@ -166,21 +166,21 @@ export class OutgoingCall implements SessionCall, PickContext {
   }
 
   /**
-   * What an attempt that ended with `error` says about its server: nothing bad if the server has sent items until the
-   * deadline, which is how long the caller wanted to follow them.
+   * The error of an attempt as far as it counts against the server: not if the server has sent items until the deadline,
+   * which is how long the caller wanted to follow them.
    */
   faultOf(error: RpcError): RpcError | undefined {
     return error.code === "deadline_exceeded" && this.recvStream?.started ? undefined : error;
   }
 
-  /** Settles it with a result, for good. */
+  /** Settles the call with a result. */
   settle(result: unknown, metadata?: Metadata): void {
     this.body?.release();
     this.observer?.end();
     this.onResult(result, metadata);
   }
 
-  /** Settles it as failed, for good. */
+  /** Settles the call as failed. */
   fail(error: unknown): void {
     this.body?.release();
     if (isRpcError(error)) ofCall(error, this.method, this.listener?.address);
@@ -202,13 +202,13 @@ export class OutgoingCall implements SessionCall, PickContext {
     if (this.#defaults.again?.(this, error) !== true) this.fail(error);
   }
 
-  /** The first attempt has no room, or the server is silent. */
+  /** The first attempt finds no room, or its server is silent. */
   leaves(reason: RpcError | undefined): boolean {
     return this.#defaults.leaves?.(this, reason) ?? false;
   }
 }
 
-/** Metadata by which a trace goes on over several calls (W3C Trace Context and Baggage). */
+/** The metadata that propagates a trace from call to call (W3C Trace Context and Baggage). */
 const TRACE = ["traceparent", "tracestate", "baggage"];
 
 function joined(own: AbortSignal | undefined, outer: AbortSignal): AbortSignal {

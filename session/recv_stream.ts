@@ -1,29 +1,29 @@
-// What arrives of a stream: items that wait for whoever iterates, and the credit that is given for them. Belongs to one
-// call of either side; the session's read loop pushes, the user's loop takes.
+// Receiving half of a stream: buffered items, and the flow-control credit granted to the sender. Belongs to one call of
+// either side; the session's read loop pushes items, the consumer's loop takes them.
 
 import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import { type Metadata, ofApplication } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { FlowStats } from "./session_stats.ts";
 
-/** Items that each direction of a stream may send at first. */
+/** The credit in items that each direction of a stream starts with. */
 export const INITIAL_ITEMS = 64;
-/** Bytes of items' bodies that each direction of a stream may send at first. */
+/** The credit in bytes of items' bodies that each direction of a stream starts with. */
 export const INITIAL_BYTES = 262_144;
-/** How far the credit of a stream grows whose consumer is always waiting: nothing is gained beyond. */
+/** The largest window, in items and in bytes, of a stream whose consumer is always waiting. More would gain nothing. */
 const MAX_ITEMS = 1_024;
 const MAX_BYTES = 1_048_576;
 
-/** The longest item, in bytes, that is decoded while it has to wait: of a longer one its bytes wait, which cost less. */
+/** Items of up to this many bytes are decoded when they arrive. Longer ones are buffered as bytes, which take less memory. */
 export const MAX_EAGER_BYTES = 128;
 
 const DONE: IteratorResult<never> = { value: undefined, done: true };
 
-/** Whoever an recvStream works for. */
+/** The owner of a stream. */
 export interface RecvStreamOwner {
-  /** The other side may send that much more. */
+  /** Grants the sender more credit. */
   grant(items: number, bytes: number): void;
-  /** Whoever iterated has left before the end. */
+  /** The consumer has left before the end. */
   consumerLeft(): void;
 }
 
@@ -31,39 +31,39 @@ interface Waiter {
   resolve(result: IteratorResult<unknown> | Promise<never>): void;
 }
 
-/** The items of one stream, to be taken once, in order. Leaving its loop tells the sender to stop. */
+/** The items of one stream, to be iterated once. Leaving the loop early stops the sender. */
 export class RecvStream implements AsyncIterableIterator<unknown> {
   #owner: RecvStreamOwner | undefined;
-  /** Items that wait, from `#head` on, and the sizes of their bodies: negative where what waits is what decodes the item. */
+  /** Buffered items, from `#head` on, and the sizes of their bodies: negative where the entry is a function that decodes. */
   readonly #items: unknown[] = [];
   readonly #sizes: number[] = [];
   #head = 0;
-  /** Who waits for items; only ever while none waits. */
+  /** Consumers that wait for items; none while items are buffered. */
   readonly #waiters: Waiter[] = [];
-  /** What the other side may still send. */
+  /** What the sender may still send. */
   #itemCredit = INITIAL_ITEMS;
   #byteCredit = INITIAL_BYTES;
-  /** All credit that was given. */
-  #itemsGiven = INITIAL_ITEMS;
-  #bytesGiven = INITIAL_BYTES;
-  /** What its credit is filled up to. */
+  /** All credit that was granted. */
+  #itemsGranted = INITIAL_ITEMS;
+  #bytesGranted = INITIAL_BYTES;
+  /** What its credit is replenished to. */
   #itemWindow = INITIAL_ITEMS;
   #byteWindow = INITIAL_BYTES;
-  /** What was taken since the last grant. */
+  /** What was taken by the consumer since the last grant. */
   #itemsTaken = 0;
   #bytesTaken = 0;
   #started = false;
-  /** The sender has said that this was all. */
+  /** Whether the sender has ended the stream. */
   #ended = false;
-  /** Nothing more is handed out but what waits. */
+  /** Whether nothing more is handed out, except buffered items. */
   #closed = false;
   #error: RpcError | undefined;
-  /** What came beside the end. */
+  /** The metadata of the end. */
   #metadata: Metadata | undefined;
-  /** Is given that when whoever iterates has come to the end; undefined = nobody asks. */
+  /** Receives that when the consumer reaches the end. */
   #replyMetadata: Map<string, string | Uint8Array> | undefined;
 
-  /** @param replyMetadata Is given what came beside the end or the error, when whoever iterates has come to it */
+  /** @param replyMetadata Receives the metadata of the end or the error when the consumer reaches it */
   constructor(replyMetadata?: Map<string, string | Uint8Array>) {
     this.#replyMetadata = replyMetadata;
   }
@@ -73,18 +73,18 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     return this.#started;
   }
 
-  /** Whether nothing more is wanted or expected. */
+  /** Whether no further items are wanted or expected. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** How it stands. */
+  /** The state of the stream. */
   stats(): FlowStats {
     const waiting = this.#items.length - this.#head;
     const idle = this.#closed ? "nothing" : this.#waiters.length > 0 ? "peer" : "handler";
     return {
-      items: this.#itemsGiven - this.#itemCredit,
-      bytes: this.#bytesGiven - this.#byteCredit,
+      items: this.#itemsGranted - this.#itemCredit,
+      bytes: this.#bytesGranted - this.#byteCredit,
       itemCredit: this.#itemCredit,
       byteCredit: this.#byteCredit,
       waiting,
@@ -92,16 +92,16 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     };
   }
 
-  /** Says whom this works for: known when its call is sent. */
+  /** Sets the owner, which is known when the call is sent. */
   attach(owner: RecvStreamOwner): void {
     this.#owner = owner;
   }
 
   /**
-   * Takes the credit of an item that has arrived, before anything else is done with it.
+   * Charges the credit for an item that has arrived. Called before the item is decoded.
    *
    * @param size Of its body, in bytes
-   * @returns Whether anybody still wants it
+   * @returns Whether the item is still wanted
    * @throws {RpcError} If there was no credit, or the stream has ended: a protocol error
    */
   spend(size: number): boolean {
@@ -115,12 +115,12 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     return !this.#closed;
   }
 
-  /** Whether somebody waits for the next item. */
+  /** Whether the consumer waits for the next item. */
   get awaited(): boolean {
     return this.#waiters.length > 0;
   }
 
-  /** Hands an item over whose credit has been taken. */
+  /** Adds an item whose credit was charged. */
   push(value: unknown, size: number): void {
     const waiter = this.#waiters.shift();
     if (waiter === undefined) {
@@ -133,10 +133,10 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
   }
 
   /**
-   * Hands over, where none is awaited, an item that is to be decoded when it is taken.
+   * Adds an item that is decoded when the consumer takes it. Only while the consumer does not wait.
    *
-   * @param size Of its body, in bytes, of which there are some
-   * @param decode Returns the item; what ends the call before it throws
+   * @param size Of its body, in bytes; not 0
+   * @param decode Returns the item. If it throws, it has ended the call before
    */
   pushUnread(decode: () => unknown, size: number): void {
     this.#items.push(decode);
@@ -144,10 +144,10 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
   }
 
   /**
-   * The sender has said that this was all. What waits can still be taken.
+   * The sender has ended the stream. Buffered items can still be taken.
    *
-   * @param metadata What came beside that
-   * @throws {RpcError} If it had said so before: a protocol error
+   * @param metadata The metadata of the end
+   * @throws {RpcError} If it had ended before: a protocol error
    */
   end(metadata?: Metadata): void {
     if (this.#ended) throw malformed("a stream ends twice");
@@ -156,7 +156,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     this.#finish();
   }
 
-  /** It ends with an error: behind what waits, or at once if nobody should go on with that. */
+  /** Ends the stream with an error: after the buffered items, or `atOnce`, discarding them. */
   fail(error: RpcError, atOnce: boolean): void {
     if (this.#closed) return;
     if (atOnce) this.#clear();
@@ -164,7 +164,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     if (waiter === undefined) {
       this.#error = error;
     } else {
-      this.#tell(error);
+      this.#passMetadata(error);
       waiter.resolve(rejection(error));
     }
     this.#finish();
@@ -180,7 +180,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
         try {
           value = (value as () => unknown)();
         } catch (error) {
-          return this.#spoil(error);
+          return this.#failDecoding(error);
         }
       }
       this.#items[head] = undefined;
@@ -192,7 +192,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     }
     if (!this.#closed) return new Promise((resolve) => this.#waiters.push({ resolve }));
     const error = this.#error;
-    this.#tell(error);
+    this.#passMetadata(error);
     if (error === undefined) return Promise.resolve(DONE);
     this.#error = undefined;
     return rejection(error);
@@ -201,7 +201,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
   return(): Promise<IteratorResult<unknown>> {
     const early = !this.#closed;
     this.#error = undefined;
-    // Whoever leaves does not come to the end, whether that is here already or not.
+    // A consumer that leaves does not reach the end, even if that has arrived.
     this.#replyMetadata = undefined;
     this.#clear();
     this.#finish();
@@ -216,21 +216,21 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
   #finish(): void {
     this.#closed = true;
     if (this.#waiters.length === 0) return;
-    this.#tell();
+    this.#passMetadata();
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(DONE);
   }
 
-  /** Ends with an item that cannot be decoded, whatever waits behind it. */
-  #spoil(error: unknown): Promise<never> {
+  /** Ends the stream at an item that cannot be decoded. */
+  #failDecoding(error: unknown): Promise<never> {
     this.#clear();
     this.#error = undefined;
     this.#finish();
-    this.#tell(error);
+    this.#passMetadata(error);
     return rejection(error);
   }
 
-  /** Hands over, once, what came beside the end, or beside the error. */
-  #tell(error?: unknown): void {
+  /** Passes on the metadata of the end, or of the error, once. */
+  #passMetadata(error?: unknown): void {
     const replyMetadata = this.#replyMetadata;
     if (replyMetadata === undefined) return;
     this.#replyMetadata = undefined;
@@ -243,14 +243,14 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     this.#head = 0;
   }
 
-  /** Gives up the places of what was taken: a consumer may never catch up. */
+  /** Frees the entries of items that were taken. The buffer of a slow consumer may never become empty. */
   #compact(): void {
     this.#items.splice(0, this.#head);
     this.#sizes.splice(0, this.#head);
     this.#head = 0;
   }
 
-  /** Grants anew what was taken, half a window at a time; to a consumer who had to wait, twice as much from now on. */
+  /** Grants the credit of taken items again, half a window at a time. If the consumer had to wait, the window doubles. */
   #taken(size: number): void {
     this.#itemsTaken++;
     this.#bytesTaken += size;
@@ -269,8 +269,8 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     }
     this.#itemCredit += items;
     this.#byteCredit += bytes;
-    this.#itemsGiven += items;
-    this.#bytesGiven += bytes;
+    this.#itemsGranted += items;
+    this.#bytesGranted += bytes;
     this.#owner?.grant(items, bytes);
   }
 }

@@ -1,5 +1,5 @@
-// What leaves as a stream: the items of an iterable, as fast as the other side gives credit and the connection takes
-// them. Belongs to one call of either side.
+// Sending half of a stream: sends the items of an iterable, as fast as the receiver grants credit and the connection has
+// room. Belongs to one call of either side.
 
 import type { RpcError } from "../call/error.ts";
 import { leave, open, type Source } from "../call/source.ts";
@@ -8,37 +8,38 @@ import { malformed } from "../codec/header_reader.ts";
 import { INITIAL_BYTES, INITIAL_ITEMS } from "./recv_stream.ts";
 import type { FlowStats } from "./session_stats.ts";
 
-/** Whoever an sendStream works for. */
+/** The owner of a stream: writes its items. */
 export interface SendStreamOwner {
-  /** Whether the connection takes more now; if not, `resume` is called when it does. */
-  hasRoom(flow: SendStream): boolean;
-  /** It begins to send what it has, or ends or waits. */
+  /** Whether there is room for more items; if not, `resume` is called when there is. */
+  hasRoom(stream: SendStream): boolean;
+  /** The stream starts to send (1), or it ends or waits (-1). */
   streaming(change: 1 | -1): void;
   /**
    * Writes one item.
    *
-   * @returns The length of its body; undefined if its call has ended over it
+   * @returns The length of its body in bytes; undefined if it cannot be sent, and the call was ended
    */
   writeItem(value: unknown): number | undefined;
 }
 
-/** The sending end of one stream. */
+/** Sends the items of one stream. */
 export class SendStream {
   readonly #owner: SendStreamOwner;
+  /** The credit left. */
   #items = INITIAL_ITEMS;
   #bytes = INITIAL_BYTES;
-  /** All credit that there has been. */
-  #itemsGiven = INITIAL_ITEMS;
-  #bytesGiven = INITIAL_BYTES;
+  /** All credit that was granted. */
+  #itemsGranted = INITIAL_ITEMS;
+  #bytesGranted = INITIAL_BYTES;
   #stopped = false;
-  /** Why no credit comes any more, once that is so. */
+  /** Why no more credit arrives, once that is known. */
   #noCreditReason: RpcError | undefined;
   #wake: (() => void) | undefined;
   #source: Source | undefined;
   #started = false;
-  /** Settles when the iterable has been told to stop and has done so. */
+  /** Settles when the iterable was asked to return and has done so. */
   #left: Promise<void> | undefined;
-  /** Ends `send`, saying whether the iterable came to its end. */
+  /** Resolves the promise of `send`. */
   #finish: ((ended: boolean) => void) | undefined;
 
   constructor(owner: SendStreamOwner) {
@@ -46,39 +47,39 @@ export class SendStream {
   }
 
   /**
-   * Takes credit that the other side gives.
+   * Adds credit that the receiver has granted.
    *
    * @throws {RpcError} If the sum is above 2^53-1: a protocol error
    */
   credit(items: number, bytes: number): void {
     this.#items += items;
     this.#bytes += bytes;
-    this.#itemsGiven += items;
-    this.#bytesGiven += bytes;
+    this.#itemsGranted += items;
+    this.#bytesGranted += bytes;
     if (this.#items > Number.MAX_SAFE_INTEGER || this.#bytes > Number.MAX_SAFE_INTEGER) {
       throw malformed("the credit of a stream is above 2^53-1");
     }
     this.resume();
   }
 
-  /** Looks again whether there is room. */
+  /** Checks again whether there is credit and room. */
   resume(): void {
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
   }
 
-  /** Whether there is something to send: credit may come before that is known, and for calls that never stream. */
+  /** Whether `send` was called: credit may arrive before that, and for calls that never stream. */
   get started(): boolean {
     return this.#started;
   }
 
-  /** How it stands. */
+  /** The state of the stream. */
   stats(): FlowStats {
     const stalled = this.#wake !== undefined;
     return {
-      items: this.#itemsGiven - this.#items,
-      bytes: this.#bytesGiven - this.#bytes,
+      items: this.#itemsGranted - this.#items,
+      bytes: this.#bytesGranted - this.#bytes,
       itemCredit: this.#items,
       byteCredit: this.#bytes,
       waiting: 0,
@@ -86,13 +87,13 @@ export class SendStream {
     };
   }
 
-  /** No credit comes any more: it fails with `reason` at the first item for which there is none. */
+  /** No more credit arrives: `send` fails with `reason` at the first item without credit. */
   endCredit(reason: RpcError): void {
     this.#noCreditReason = reason;
     this.resume();
   }
 
-  /** Sends nothing more, and tells the iterable so: one that waits for something may only end by that. */
+  /** Sends nothing more, and asks the iterable to return: it may wait for something that never happens. */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -101,9 +102,9 @@ export class SendStream {
   }
 
   /**
-   * Sends all items of `source`, each asked for only when there is room for it, and lets go of it.
+   * Sends all items of `source`, requesting each only when there is credit and room for it.
    *
-   * @returns Whether it came to the end; if not, it was stopped
+   * @returns Whether the end was reached; if not, it was stopped
    * @throws Whatever the iterable throws
    */
   async send(source: Streamable): Promise<boolean> {
@@ -128,31 +129,31 @@ export class SendStream {
     this.#source = undefined;
     if (source === undefined) return;
     this.#left = leave(source);
-    // An iterator that has returned is at its end, even if it never settles the item that is awaited.
+    // An iterator that has returned has ended, even if it never settles the promise of its next item.
     if (source.return !== undefined) this.#left.then(() => this.#finish?.(false));
   }
 
   async #sendAll(iterator: Source): Promise<boolean> {
     while (!this.#stopped) {
-      // Without hope of credit it is asked all the same whether it is over: an End needs none.
-      const dry = this.#hasCredit() ? undefined : this.#noCreditReason;
-      if (dry === undefined && !this.#hasRoom()) {
+      // When no more credit arrives, the iterable may still have ended: an End needs no credit.
+      const exhausted = this.#hasCredit() ? undefined : this.#noCreditReason;
+      if (exhausted === undefined && !this.#hasRoom()) {
         this.#owner.streaming(-1);
         await new Promise<void>((resolve) => this.#wake = resolve);
         this.#owner.streaming(1);
         continue;
       }
       const next = iterator.next();
-      // Items of a synchronous iterator are not waited for.
+      // The results of a synchronous iterator are not awaited.
       const { done, value } = isResult(next) ? next : await next;
       if (done) {
         this.#source = undefined;
         return !this.#stopped;
       }
       if (this.#stopped) break;
-      if (dry !== undefined) {
+      if (exhausted !== undefined) {
         this.stop();
-        throw dry;
+        throw exhausted;
       }
       const length = this.#owner.writeItem(value);
       if (length === undefined) this.stop();

@@ -1,40 +1,50 @@
-// The other side of a connection as a handler sees it: where it is, and calls back to it over the same connection. A call
-// back is part of answering the call that it is made for: it ends with it.
+// The caller of a call as its handler sees it: its address, and calls back to it. A call back is part of answering the
+// call that it is made for, and ends with it.
 
 import type { CallOptions } from "../call/call_options.ts";
+import { RpcError } from "../call/error.ts";
 import type { CallContext, Identity, Peer, PeerCertificate } from "../call/handler.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import { type ServiceClient, serviceClient } from "../call/typed.ts";
 import { openStream } from "./call_stream.ts";
-import type { SessionCall } from "./caller.ts";
 import { type CallDefaults, OutgoingCall } from "./outgoing_call.ts";
+import type { SessionCall } from "./session_call.ts";
 
-/** What calls back need of a session. */
+/** Where a peer is, and how it is called back. */
 export interface PeerSession {
-  /** Where the other side is. */
+  /** Its address. */
   readonly address: string;
-  /** What the other side has shown of itself, where it was asked. */
+  /** The certificate that it has presented, if it was requested. */
   readonly certificate: PeerCertificate | undefined;
-  /** Who the other side is, if `authenticate` has said. */
+  /** Its identity, if `authenticate` has returned one. */
   readonly identity: Identity | undefined;
-  /** The time, as deadlines are counted. */
+  /** The time on the clock of `performance.now()`, from which deadlines are counted. */
   now(): number;
-  /** Calls a method of the other side, to answer a call of its. */
+  /** Calls one of its methods; {@linkcode refuseCallBack} where it cannot be called. */
   callBack(call: SessionCall): void;
 }
 
-/** As a client's, but for sending again: there is only this one connection. */
+/** Fails a call back to a peer that cannot be called, because nothing leads back to it. */
+export function refuseCallBack(call: SessionCall): void {
+  const message = `Cannot call ${call.method}: this peer cannot be called back`;
+  call.reject(new RpcError("failed_precondition", message, { notStarted: true }));
+}
+
+/** As a client's, but nothing is sent again: there is only this one connection. */
 const DEFAULTS: CallDefaults = { timeout: 30_000 };
 
-/** One caller, for one of its calls. */
+/** The caller of one call. */
 export class SessionPeer implements Peer {
   readonly #session: PeerSession;
   readonly #outer: CallContext;
   readonly #defaults: CallDefaults;
   #identity: Identity | undefined;
 
-  /** @param observer Watches the calls back; absent = nobody does */
+  /**
+   * @param outer The call that is being answered
+   * @param observer Observes the calls back
+   */
   constructor(session: PeerSession, outer: CallContext, observer?: ClientObserver) {
     this.#session = session;
     this.#identity = session.identity;
@@ -42,12 +52,12 @@ export class SessionPeer implements Peer {
     this.#defaults = observer === undefined ? DEFAULTS : { ...DEFAULTS, observer };
   }
 
-  /** Says who a caller is, for one of its calls. */
+  /** Sets the identity of a caller, for one of its calls. */
   static identify(peer: Peer, identity: Identity | undefined): void {
     if (#session in peer) peer.#identity = identity;
   }
 
-  /** What is the same for all calls of one connection, and for no others: addresses of Unix sockets are not. */
+  /** An object that all calls of one connection share, and no others; addresses of Unix sockets are not distinct. */
   static connectionOf(peer: Peer): object {
     return #session in peer ? peer.#session : peer;
   }
@@ -80,7 +90,7 @@ export class SessionPeer implements Peer {
     return serviceClient<S>(this, name);
   }
 
-  /** What is shown of it where it is logged. */
+  /** How it is logged. */
   [Symbol.for("Deno.customInspect")](inspect: typeof Deno.inspect, options: Deno.InspectOptions): string {
     const { address, identity } = this;
     return `Peer ${inspect(identity === undefined ? { address } : { address, identity }, options)}`;

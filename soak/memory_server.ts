@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- its lines are what it says to the one who started it
-// The server of `deno task memory`, a process of its own: keeps the arguments of every call and answers none, but for
-// two methods. Says what it holds when it is sent a line.
+// deno-lint-ignore-file no-console -- its output is read by the parent process
+// The server of `deno task memory`, run as a process: keeps the arguments of every call and never responds,
+// except for two methods. Reports its memory for each line of input.
 //   TRANSPORT   tcp, tls, unix or ws
 
 import { Server } from "../server/server.ts";
@@ -23,8 +23,8 @@ const HOUR = 3_600_000;
 const server = new Server({
   frameTimeout: HOUR,
   writeTimeout: HOUR,
-  heartbeatInterval: 0,
-  maxQueueTime: 0,
+  heartbeatInterval: false,
+  maxQueueTime: Infinity,
   tls: transport === "tls" ? { cert: await pem("server.pem"), key: await pem("server.key") } : undefined,
 });
 server.register("Hold", {
@@ -43,7 +43,7 @@ async function listen(): Promise<string> {
       return `ws@127.0.0.1:${addr.port}`;
     }
     case "unix":
-      // The server before this one was killed.
+      // The previous server was killed and left its socket.
       await Deno.remove(SOCKET).catch(() => {});
       return (await server.listen(`unix@${SOCKET}`)).address;
     default:

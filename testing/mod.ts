@@ -36,7 +36,7 @@ export { SimHost } from "./host.ts";
 export { type Hosts, SimNetwork, type SimNetworkOptions } from "./network.ts";
 export type { Conditions } from "./path.ts";
 export type { HttpHandler } from "./ports.ts";
-export type { Draw } from "./seeded_random.ts";
+export type { RandomValue } from "./seeded_random.ts";
 export { simulate, type SimulateOptions, type Simulation, SimulationError } from "./simulate.ts";
 export { SimTime, type SimTimeOptions, type UntilOptions } from "./time.ts";
 export type { Conn, Listener, Network } from "../transport/conn.ts";

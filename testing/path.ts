@@ -1,7 +1,7 @@
 // The way from one host to another, in one direction: its conditions, and whether anything gets through.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { checkDraw, type Draw, draw } from "./seeded_random.ts";
+import { checkDraw, draw, type RandomValue } from "./seeded_random.ts";
 import type { Trace } from "./trace.ts";
 
 /** What the way from one host to another is like. Times are rounded up to whole ms. */
@@ -12,13 +12,13 @@ export interface Conditions {
    *
    * @default {0}
    */
-  delay?: Draw;
+  delay?: RandomValue;
   /**
    * How long a connection takes to be made, in ms, 0 or more. With a range, later dials may be done first.
    *
    * @default {the delay there and the delay back}
    */
-  connectDelay?: Draw;
+  connectDelay?: RandomValue;
   /**
    * How many bytes a second each connection takes in this direction, more than 0.
    *
@@ -31,7 +31,7 @@ export interface Conditions {
    *
    * @default {Infinity}
    */
-  chunk?: Draw;
+  chunk?: RandomValue;
   /**
    * How many bytes of each connection may be written and not read yet, 1 or more: beyond that, writes wait.
    *

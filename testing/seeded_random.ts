@@ -3,7 +3,7 @@
 import type { Replacement } from "./globals.ts";
 
 /** A number, one between two bounds, or whatever a function makes of a random number source. */
-export type Draw =
+export type RandomValue =
   | number
   | readonly [least: number, most: number]
   | ((random: () => number) => number);
@@ -52,21 +52,21 @@ export function seededCrypto(random: () => number): Replacement[] {
 }
 
 /** Draws a number. */
-export function draw(from: Draw, random: () => number): number {
+export function draw(from: RandomValue, random: () => number): number {
   if (typeof from === "number") return from;
   if (typeof from === "function") return from(random);
   return from[0] + (from[1] - from[0]) * random();
 }
 
 /**
- * Checks a {@linkcode Draw}. Of a function, what it returns is checked when it is drawn from.
+ * Checks a {@linkcode RandomValue}. Of a function, what it returns is checked when it is drawn from.
  *
  * @param name What it is called, for the message
  * @param least The least that makes sense
  * @throws {TypeError} If it is none
  * @throws {RangeError} If a bound is below `least`, or they are the wrong way round
  */
-export function checkDraw(name: string, value: Draw, least: number): Draw {
+export function checkDraw(name: string, value: RandomValue, least: number): RandomValue {
   if (typeof value === "function") {
     return (random) => {
       const drawn = value(random);

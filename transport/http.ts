@@ -3,7 +3,7 @@
 // are handed to a fetch handler, one a connection.
 
 import { RpcError } from "../call/error.ts";
-import { ANSWER_STARTS, gotInstead } from "./wrong_protocol.ts";
+import { gotInstead, mayStartAnswer } from "./wrong_protocol.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 import { requestUrl } from "./request_url.ts";
@@ -13,15 +13,6 @@ import { acceptOf, asksForWebSocket, webSocketAnswer } from "./websocket_handsha
 export const RPC_PATH = "/_rpc_";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
-/**
- * What a head may begin with: text, but not the brace of an option, whose sender waits for an answer and not for an
- * empty line.
- */
-const HEAD_STARTS: ReadonlySet<number> = new Set(
-  Array.from({ length: 0x7f }, (_, byte) => byte).filter((byte) =>
-    byte === 0x0d || byte === 0x0a || byte >= 0x20 && byte !== 0x7b
-  ),
-);
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
 /** Whom a request is for that does not say so: a name that is nobody's, by RFC 6761 section 6.4. */
 const NOBODY = "unknown.invalid";
@@ -69,7 +60,7 @@ export async function acceptHttp(
 ): Promise<"rpc" | "websocket" | "answered" | "refused" | "gone"> {
   let head: Head;
   try {
-    const lines = await readHead(reader, HEAD_STARTS);
+    const lines = await readHead(reader, mayStartHead);
     if (lines === null) return "gone";
     head = parseHead(lines);
   } catch (error) {
@@ -159,7 +150,7 @@ async function request(
   await writeAll(conn, encoder.encode(head));
   let status = "nothing";
   try {
-    const lines = await readHead(reader, ANSWER_STARTS);
+    const lines = await readHead(reader, mayStartAnswer);
     if (lines?.[0] !== undefined) status = lines[0];
     if (/^HTTP\/1\.[01] (\d+)(?: |$)/.exec(status)?.[1] === expected.slice(0, 3)) return lines!;
   } catch (error) {
@@ -217,12 +208,12 @@ async function handle(
 }
 
 /** The lines of a head up to the empty one; null if the peer went away without a word. */
-async function readHead(reader: LineReader, starts: ReadonlySet<number>): Promise<string[] | null> {
+async function readHead(reader: LineReader, mayStart: (byte: number) => boolean): Promise<string[] | null> {
   const lines: string[] = [];
   for (let left = MAX_HEAD_BYTES;;) {
     let line: Uint8Array | null;
     try {
-      line = await reader.line(left, lines.length === 0 ? starts : undefined);
+      line = await reader.line(left, lines.length === 0 ? mayStart : undefined);
     } catch (error) {
       if (error instanceof SyntaxError) throw new HttpError(400, "Expected an HTTP/1 request for a path");
       if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
@@ -291,4 +282,12 @@ async function respond(conn: Conn, response: Response, headOnly = false): Promis
   } finally {
     if (!(body instanceof Uint8Array) && !body?.locked) await body?.cancel();
   }
+}
+
+/**
+ * Whether a head may begin with this byte: with text, but not with the brace of an option, whose sender waits for an answer
+ * and not for an empty line.
+ */
+function mayStartHead(byte: number): boolean {
+  return byte === 0x0d || byte === 0x0a || byte >= 0x20 && byte < 0x7f && byte !== 0x7b;
 }

@@ -19,16 +19,16 @@ export class LineReader {
    * Reads up to and including an LF.
    *
    * @param limit Bytes that may come at most, the LF included
-   * @param starts What the first byte may be: another ends the wait, since whoever sends it may never send an LF
+   * @param mayStart Whether the first byte may be this one: another ends the wait, since its sender may never send an LF
    * @returns What came, the LF included; null if the stream ended before anything came
    * @throws {SyntaxError} If the first byte is another
    * @throws {RangeError} If the LF does not come within the limit
    * @throws {Error} If the stream ends in the middle, or the connection is lost
    */
-  async line(limit: number, starts?: ReadonlySet<number>): Promise<Uint8Array<ArrayBuffer> | null> {
+  async line(limit: number, mayStart?: (byte: number) => boolean): Promise<Uint8Array<ArrayBuffer> | null> {
     for (let from = 0;;) {
       const held = this.#held;
-      if (held.length > 0 && starts?.has(held[0]!) === false) throw new SyntaxError("Not what was expected");
+      if (held.length > 0 && mayStart?.(held[0]!) === false) throw new SyntaxError("Not what was expected");
       const end = held.indexOf(LF, from) + 1;
       if (end > 0 && end <= limit) {
         this.#held = held.subarray(end);

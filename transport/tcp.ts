@@ -80,6 +80,10 @@ class SocketListener<S extends Deno.Conn> implements Listener {
         return this.#wrap(await this.#listener.accept());
       } catch (error) {
         if (this.#stop.signal.aborted || error instanceof Deno.errors.BadResource) break;
+        // The client reset the connection while it waited to be accepted. The next one must not wait for that.
+        if (error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted) {
+          continue;
+        }
         this.#trouble(error as Error, rest === ACCEPT_REST[0]);
         await sleep(SYSTEM_CLOCK, rest, this.#stop.signal);
         rest = Math.min(rest * 2, ACCEPT_REST[1]);

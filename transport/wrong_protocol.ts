@@ -1,18 +1,16 @@
 // What people take for one another when they connect (TLS and plain TCP, HTTP and RPC), told by its first bytes, and what
 // to do about it. Used by handshakes, by http.ts and by dial.ts for their messages.
 
-/** The records that begin TLS or refuse it: alert and handshake (RFC 8446 section 5.1). */
-const TLS_RECORDS: ReadonlySet<number> = new Set([0x15, 0x16]);
 const HTTP = /^(?:HTTP\/|(?:CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PRI|PUT) )/;
 
-/** What an answer may begin with: a TLS record has no end that it would be waited for. */
-export const ANSWER_STARTS: ReadonlySet<number> = new Set(
-  Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !TLS_RECORDS.has(byte)),
-);
+/** Whether an answer may begin with this byte: a TLS record has no end that it would be waited for. */
+export function mayStartAnswer(byte: number): boolean {
+  return !isTlsRecord(byte);
+}
 
 /** What the bytes are that came instead of what was expected: ", got TLS", ", got HTTP", or nothing if that is unclear. */
 export function gotInstead(bytes: Uint8Array): string {
-  if (TLS_RECORDS.has(bytes[0] ?? 0)) return ", got TLS";
+  if (isTlsRecord(bytes[0])) return ", got TLS";
   return HTTP.test(new TextDecoder("latin1").decode(bytes.subarray(0, 16))) ? ", got HTTP" : "";
 }
 
@@ -41,4 +39,9 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
 export function advised(message: string): string {
   const [, advice] = ADVICE.find(([pattern]) => pattern.test(message)) ?? [];
   return advice === undefined ? message : `${message}; ${advice}`;
+}
+
+/** Whether a record of TLS begins with this byte, one that begins a handshake or refuses it (RFC 8446 section 5.1). */
+function isTlsRecord(byte: number | undefined): boolean {
+  return byte === 0x15 || byte === 0x16;
 }

@@ -1,4 +1,4 @@
-// This library, as a user would use it: a plain object as the service, calls by name, streams by iteration.
+// This library as a user would use it: a plain object as the service, calls by name, streams by iteration.
 
 import { connect as dial, Server } from "../../mod.ts";
 import type { PeerClient } from "../peer.ts";
@@ -12,7 +12,7 @@ async function* stream({ count, size }: { count: number; size: number }): AsyncG
   for (let i = 0; i < count; i++) yield items[i % items.length]!;
 }
 
-/** Keeps the core busy. */
+/** Simulates CPU-bound work. */
 function addUp(count: number): number {
   let sum = 0;
   for (let i = 0; i < count; i++) sum += i % 7;
@@ -36,13 +36,13 @@ export async function serve(
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
-/** @param transport How the server is dialled */
+/** @param transport How the server is dialed */
 export async function connect(
   port: number,
   { methods, limits }: Load,
   transport: "tcp" | "ws" = "tcp",
 ): Promise<PeerClient> {
-  const { maxConnections: _, ...both } = limits; // a limit of servers alone
+  const { maxConnections: _, ...both } = limits; // a server-only limit
   const client = await dial(`${transport}@127.0.0.1:${port}`, both);
   const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
   return {

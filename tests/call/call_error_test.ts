@@ -26,7 +26,7 @@ Deno.test("call: every code arrives, with its text and its details", async () =>
   assertEquals(link.counts("fail"), { calls: CODES.length, errors: CODES.length, inFlight: 0 });
 });
 
-Deno.test("call: a handler's own error stays with the server, whose log is told", async () => {
+Deno.test("call: a handler's own error is not sent to the caller, but logged by the server", async () => {
   const logged: [string, unknown][] = [];
   await using link = await Link.open({
     fail: () => {
@@ -75,7 +75,7 @@ Deno.test("call: wrong names, unencodable arguments and results leave the connec
   assertEquals(link.server.stats().accepted, 1);
 });
 
-Deno.test("call: what is no call is refused, with the argument's name", async () => {
+Deno.test("call: invalid arguments of call() are refused, with the argument's name", async () => {
   await using link = await Link.open({ ok: (args: unknown) => args });
   const call = (options: unknown, method: unknown = "S.ok") =>
     link.client.call(method as string, null, options as { timeout: number });
@@ -173,7 +173,7 @@ Deno.test("metadata: may be a plain object, a Map, or anything else that is pair
   }
 });
 
-Deno.test("call: a result or item that cannot be sent is told to the server's log, with the method", async () => {
+Deno.test("call: a result or item that cannot be sent is logged by the server, with the method", async () => {
   const logged: string[] = [];
   await using link = await Link.open({
     result: () => ({ at: () => 1 }),

@@ -1,15 +1,17 @@
-// The checks of contracts: what does not fit is refused, and who is told what.
+// The checks of contracts: what does not match is refused, and which side receives which error.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { type as ark } from "npm:arktype@2.2.3";
 import * as v from "npm:valibot@1.5.0";
 import { z } from "npm:zod@4.6.7";
-import { type CallContext, defineService, method, type StandardIssue, unchecked } from "../../mod.ts";
+import { type CallContext, defineService, method, unchecked } from "../../mod.ts";
+import type { StandardIssue } from "../../server/mod.ts";
 import { contractCheck } from "../../call/contract_methods.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
 import { finds, items, later, natural, schema, Served, untilItFails } from "../support/contract_served.ts";
+import { until } from "../support/waiting.ts";
 
-Deno.test("contract: arguments that do not fit are invalid, with the issues as details, and reach no handler", async () => {
+Deno.test("contract: arguments that do not match the schema are invalid_argument, with the issues as details, and reach no handler", async () => {
   const S = defineService("S", {
     sync: method({ args: natural, result: unchecked<string>() }),
     async: method({ args: later, result: unchecked<string>() }),
@@ -53,7 +55,7 @@ Deno.test("contract: arguments that do not fit are invalid, with the issues as d
   assertEquals([handled, served.log], [2, []]);
 });
 
-Deno.test("contract: what is told of issues is bounded and can always be sent", async () => {
+Deno.test("contract: reported issues are limited in size and can always be sent", async () => {
   const many = Array.from({ length: 1_000 }, (_, i) => ({
     message: `${i} ${"\u{1f996}".repeat(1_000)}`,
     path: Array.from({ length: 100 }, () => "\ud800".repeat(1_000)),
@@ -70,7 +72,7 @@ Deno.test("contract: what is told of issues is bounded and can always be sent", 
   assert(error.message.length < 2_000 && error.message.isWellFormed());
 });
 
-Deno.test("contract: a result that does not fit is internal to the caller, and the log is told why", async () => {
+Deno.test("contract: an invalid result is an internal error for the caller, and the server logs why", async () => {
   const S = defineService("S", {
     sync: method<number, number>({ result: natural }),
     async: method<number, number>({ result: later }),
@@ -143,7 +145,7 @@ Deno.test("contract: a schema may change what it checks, at the server alone", a
   assertEquals([await served.remote.halve({}), await served.remote.halve({ n: 3 })], [{ n: 4 }, { n: 1.5 }]);
 });
 
-Deno.test("contract: an argument that is left out is what its schema takes for that", async () => {
+Deno.test("contract: an omitted argument is passed to its schema as undefined", async () => {
   const S = defineService("S", {
     optional: method({ args: z.string().optional(), result: unchecked<string>() }),
     nullish: method({ args: z.string().nullish(), result: unchecked<string>() }),
@@ -209,7 +211,7 @@ Deno.test("contract: schemas of zod, valibot and arktype", async () => {
   }
 });
 
-Deno.test("contract: what is synchronous stays so", async () => {
+Deno.test("contract: synchronous checks stay synchronous", async () => {
   const { methods } = defineService("S", {
     free: method<number, number>(),
     checked: method({ args: natural, result: natural }),
@@ -224,7 +226,7 @@ Deno.test("contract: what is synchronous stays so", async () => {
   const slow = start("slow");
   assertInstanceOf(slow, Promise);
   assertEquals(await slow, 4);
-  // An iterable that nobody checks is handed on as it is.
+  // An unchecked iterable is passed on as it is.
   const free = method.conversation<unknown, unknown>();
   const source = items(1);
   const check = contractCheck({ name: "S", methods: { free } }, {});

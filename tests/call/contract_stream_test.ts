@@ -127,7 +127,7 @@ Deno.test("contract: a handler may return any iterable, or a promise of one, for
   }
 });
 
-Deno.test("contract: one value where a stream is wanted, and the other way round", async () => {
+Deno.test("contract: one value in place of a stream, and a stream in place of one value, are errors", async () => {
   const S = defineService("S", {
     one: method<unknown, number>(),
     checked: method({ args: natural }),

@@ -38,7 +38,7 @@ Deno.test("contract: describes a service for both sides", async () => {
   assertEquals(served.log, []);
 });
 
-Deno.test("contract: what handlers throw is as without a contract", async () => {
+Deno.test("contract: errors thrown by handlers are handled as without a contract", async () => {
   const S = defineService("S", { one: method({ args: natural, result: unchecked<number>() }) });
   await using served = await Served.open(S, {
     one(n) {
@@ -49,7 +49,7 @@ Deno.test("contract: what handlers throw is as without a contract", async () => 
   await fails(served.remote.one(2), "data_loss", "mapped");
 });
 
-Deno.test("contract: calls of idempotent methods are so by default", async () => {
+Deno.test("contract: calls of idempotent methods are idempotent by default", async () => {
   const { remote, seen } = recorded(defineService("S", {
     read: method<number, number>({ idempotent: true }),
     list: method.serverStream<number, number>({ idempotent: true }),
@@ -124,7 +124,7 @@ Deno.test("contract: a method without a handler, and a handler without a method"
   await fails(client.call("S.close"), "unimplemented");
 });
 
-Deno.test("contract: an instance with a name and methods of its own is no contract", async () => {
+Deno.test('contract: an instance with properties "name" and "methods" is not taken for a contract', async () => {
   class Catalogue {
     readonly name = "Cat";
     readonly methods = { one: method() };
@@ -134,7 +134,7 @@ Deno.test("contract: an instance with a name and methods of its own is no contra
   assertEquals(server.stats().methods.map(({ method }) => method), ["Catalogue.find"]);
 });
 
-Deno.test("contract: what cannot be defined", () => {
+Deno.test("contract: invalid definitions are refused", () => {
   const define = defineService as (name: unknown, methods: unknown) => unknown;
   for (const name of ["", undefined, 5]) {
     assertThrows(() => define(name, { one: method() }), TypeError, "a name");

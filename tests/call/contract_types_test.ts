@@ -12,9 +12,9 @@ import {
   defineService,
   method,
   Server,
-  type StandardSchema,
   unchecked,
 } from "../../mod.ts";
+import type { StandardSchema } from "../../server/mod.ts";
 
 /** Whether two types are the same. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;
@@ -103,7 +103,7 @@ export async function calls(client: Client): Promise<void> {
   await remote.typed({ a: "1" });
   // @ts-expect-error: callers pass what the schema takes
   await remote.zod({ n: 1 });
-  // @ts-expect-error: options of that name are none
+  // @ts-expect-error: there are no options of that name
   await remote.typed({ a: 1 }, { tiemout: 5 });
   // @ts-expect-error: it takes no argument
   await remote.nothing(5);
@@ -165,7 +165,7 @@ export function defines(text: StandardSchema<string>): void {
   method<number, number>({ args: text });
   // @ts-expect-error: not a schema
   method({ args: String });
-  // @ts-expect-error: options of that name are none
+  // @ts-expect-error: there are no options of that name
   method({ arguments: text });
   // @ts-expect-error: a stream of arguments can be taken only once
   method.clientStream<number, number>({ idempotent: true });

@@ -49,7 +49,7 @@ for (
   });
 }
 
-Deno.test("identity: there is none where authenticate returned true, or there is no authenticate", async () => {
+Deno.test("identity: undefined if authenticate returned true, or without authenticate", async () => {
   for (const identify of [() => true, undefined]) {
     await using at = await open(identify);
     assertEquals(await at.client.call("Who.me"), undefined);
@@ -57,7 +57,7 @@ Deno.test("identity: there is none where authenticate returned true, or there is
   }
 });
 
-Deno.test("identity: what is neither a boolean nor an identity refuses the client, and the log says so", async () => {
+Deno.test("identity: a result of authenticate that is neither a boolean nor an identity refuses the client and is logged", async () => {
   for (const answer of [1, "", {}, { name: "" }, { name: 7 }, []]) {
     const log: unknown[] = [];
     // deno-lint-ignore no-explicit-any -- what the types do not allow

@@ -14,8 +14,9 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
 import { turn } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 /** A server and a client with interceptors each. */
 class Linked implements AsyncDisposable {
@@ -85,7 +86,7 @@ Deno.test("interceptors: each call has a next of its own, while others are in fl
   assertEquals(nexts.size, 40);
 });
 
-Deno.test("interceptors: one that a server gets later stands around what is registered already", async () => {
+Deno.test("interceptors: one that is added later also wraps services registered before", async () => {
   await using link = await Linked.open({ echo: (value: unknown) => value }, [], []);
   const add = (text: string): Interceptor => async (call, next) => {
     const reply = await next(call);
@@ -99,7 +100,7 @@ Deno.test("interceptors: one that a server gets later stands around what is regi
   assertEquals(await link.client.call("Late.echo", "x"), "x21");
 });
 
-Deno.test("interceptors: of one that only passes calls on, a handler's context is the session's own", async () => {
+Deno.test("interceptors: after an interceptor that only passes calls on, a handler receives the session's own context", async () => {
   const contexts: CallContext[] = [];
   const look = (_: unknown, context: CallContext) => void contexts.push(context);
   const pass: Interceptor = (call, next) => next(call);
@@ -115,7 +116,7 @@ Deno.test("interceptors: of one that only passes calls on, a handler's context i
   assert(contexts[1]!.deadline < Infinity && contexts[1]!.signal instanceof AbortSignal);
 });
 
-Deno.test("interceptors: get what a promise of any make comes to", async () => {
+Deno.test("interceptors: await promises of any implementation", async () => {
   const thenable = { then: (resolve: (value: unknown) => void) => resolve(7) };
   const seen: unknown[] = [];
   const look: Interceptor = async (call, next) => {

@@ -13,9 +13,9 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
-import { cbor, frame } from "../support/raw_peer.ts";
 import { answerHandshake, Link, RawServer, readToEnd } from "../support/service_link.ts";
 import { taken } from "../support/stream_sources.ts";
+import { end, goAway, item } from "../support/frames.ts";
 
 const SERVICE = {
   *rows(count: number, { replyMetadata }: CallContext) {
@@ -33,7 +33,7 @@ const SERVICE = {
   },
 };
 
-/** An interceptor that keeps every reply, and tells what its metadata were at each item and at the end. */
+/** An interceptor that keeps every reply, and records what its metadata were at each item and at the end. */
 class Watch {
   readonly replies: Reply[] = [];
   readonly seen: string[] = [];
@@ -90,7 +90,7 @@ Deno.test("interceptors: a client's see what came with the error of a stream, an
   assertEquals(watch.seen, ["reply", "item", "end rows,one"]);
 });
 
-Deno.test("interceptors: a stream that is left, or that nobody answers, has no metadata", async () => {
+Deno.test("interceptors: a stream that is left or never answered has no metadata", async () => {
   const watch = new Watch();
   await using link = await opened({ interceptors: [watch.interceptor] });
   for await (const _ of link.client.stream("S.rows", 3)) break;
@@ -147,7 +147,7 @@ Deno.test("interceptors: metadata of a stream come whichever way its call was se
   await using refusing = new RawServer(async (conn) => {
     await answerHandshake(conn);
     await conn.read(new Uint8Array(1_024));
-    await conn.write(frame([10, 0, "unavailable", ""]));
+    await conn.write(goAway(0, "unavailable"));
     gate.resolve();
     await readToEnd(conn);
   });
@@ -169,8 +169,8 @@ Deno.test("interceptors: names of the protocol's own are not shown of a stream e
   await using answering = new RawServer(async (conn) => {
     await answerHandshake(conn);
     await conn.read(new Uint8Array(1_024));
-    await conn.write(frame([4, 1], cbor("it")));
-    await conn.write(frame([5, 1, metadata]));
+    await conn.write(item(1, "it"));
+    await conn.write(end(1, metadata));
     await readToEnd(conn);
   });
   await using client = await connect(answering.address, { interceptors: [watch.interceptor] });
@@ -178,7 +178,7 @@ Deno.test("interceptors: names of the protocol's own are not shown of a stream e
   assertEquals(watch.seen, ["reply", "item", "end a,x"]);
 });
 
-Deno.test("interceptors: what a handler streams back to a client may have metadata, which nobody there asks for", async () => {
+Deno.test("interceptors: a stream from a handler to a client may have metadata that the client ignores", async () => {
   const back: unknown[] = [];
   await using server = new Server().register("S", {
     ask: async (_: unknown, { peer }: CallContext) => {

@@ -170,7 +170,7 @@ Deno.test("interceptors: take part in streams both ways, and may wrap them", asy
   assertEquals(await other.client.call("S.sum", numbers()), 12);
 });
 
-Deno.test("interceptors: a stream that is left early is cancelled behind them", async () => {
+Deno.test("interceptors: leaving a stream early cancels it in the interceptors and the handler", async () => {
   const left = Promise.withResolvers<unknown>();
   await using server = new Server().use((call, next) => next(call)).register("S", {
     endless: async function* (_: unknown, { signal }: CallContext) {
@@ -184,7 +184,7 @@ Deno.test("interceptors: a stream that is left early is cancelled behind them", 
   assertEquals(await left.promise, "canceled");
 });
 
-Deno.test("interceptors: stand in front of a broadcast once, and of timeouts and signals", async () => {
+Deno.test("interceptors: run once for a broadcast, and before timeouts and signals are applied", async () => {
   await using one = new Server().register("S", SERVICE);
   const addresses = [
     (await one.listen("tcp@127.0.0.1:0")).address,
@@ -205,7 +205,7 @@ Deno.test("interceptors: stand in front of a broadcast once, and of timeouts and
   await assertRejects(() => client.call("S.echo", 1, { timeout: -1 }), RangeError, "timeout");
 });
 
-Deno.test("interceptors: what is no function is refused", async () => {
+Deno.test("interceptors: a value that is not a function is refused", async () => {
   assertThrows(() => new Server().use("x" as unknown as Interceptor), TypeError, "interceptor");
   const interceptors = [7 as unknown as Interceptor];
   await assertRejects(() => connect("tcp@127.0.0.1:1", { interceptors }), TypeError, "interceptor");
@@ -222,7 +222,7 @@ Deno.test("logCalls: one line a call, with its outcome and without its arguments
   ]);
 });
 
-Deno.test("requireToken: lets in who brings a token that holds, by sendToken or by hand", async () => {
+Deno.test("requireToken: accepts a client with a valid token, sent by sendToken or as metadata", async () => {
   const require = requireToken((token, method) => token === "good" && method !== "S.trail");
   await using none = await pair([require], []);
   await using bad = await pair([require], [sendToken(() => "bad")]);
@@ -235,7 +235,7 @@ Deno.test("requireToken: lets in who brings a token that holds, by sendToken or 
   }
 });
 
-Deno.test("limitConcurrency: refuses the call too many, and takes the next when one has ended", async () => {
+Deno.test("limitConcurrency: refuses calls above the limit, and accepts the next once one has ended", async () => {
   const gate = Promise.withResolvers<void>();
   await using server = new Server().use(limitConcurrency(2)).register("S", { wait: () => gate.promise });
   const { address } = await server.listen("tcp@127.0.0.1:0");

@@ -17,10 +17,10 @@ import {
   Server,
 } from "../../mod.ts";
 import { schema } from "../support/contract_served.ts";
-import { until } from "../support/session_pair.ts";
 import { turn } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
-/** Sources that have one item and then nothing, and how often they were told to stop. */
+/** Sources that have one item and then nothing, and how often they were stopped. */
 const SOURCES: Readonly<Record<string, (stopped: () => void) => AsyncIterable<unknown>>> = {
   "a ReadableStream": (stopped) =>
     new ReadableStream({ start: (controller) => controller.enqueue(1), cancel: () => stopped() }),
@@ -99,7 +99,7 @@ const Checked = defineService("Checked", {
 interface Served extends AsyncDisposable {
   server: Server;
   client: Client;
-  /** How often sources of the handlers were told to stop. */
+  /** How often sources of the handlers were stopped. */
   stops(): number;
 }
 
@@ -161,7 +161,7 @@ for (const source of Object.keys(SOURCES)) {
   }
 }
 
-Deno.test("leave: a source that has come to its end is not told to stop", async () => {
+Deno.test("leave: a source that has ended is not asked to stop", async () => {
   let stops = 0;
   const ending = () => {
     let items = 1;
@@ -235,7 +235,7 @@ Deno.test("leave: a generator of an interceptor learns why its items stop", asyn
   }
 });
 
-Deno.test("leave: a generator that does not heed its signal keeps its place until it returns", async () => {
+Deno.test("leave: a generator that ignores its signal keeps its place until it returns", async () => {
   const gate = Promise.withResolvers<void>();
   await using server = new Server().use(pass).register("S", {
     async *deaf() {

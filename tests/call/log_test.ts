@@ -9,9 +9,11 @@ import { MemoryStore } from "../../registry/memory_store.ts";
 import { RpcError, Server } from "../../mod.ts";
 import { cli } from "../support/cli_shell.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { frame, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { goAway } from "../support/frames.ts";
+import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 /** What would end a line, clear a terminal, turn the direction of writing, or hide. */
 const HOSTILE = "a\nregistry: all is well\r\x1b[2J\x9b2J\u202eb\u200b\u2028\0";
@@ -47,7 +49,7 @@ Deno.test("log: what a client says when it leaves is one line of the server's lo
   await using server = new Server({ log: (line) => void lines.push(line) });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   using peer = await RawPeer.dial(portOf(address));
-  await peer.send(OPTION, frame([10, 0, "internal", HOSTILE + "x".repeat(10_000)]));
+  await peer.send(OPTION, goAway(0, "internal", HOSTILE + "x".repeat(10_000)));
   await until(() => lines.some((line) => line.includes("closes the connection")), "the line");
   for (const line of lines) assertOneLine(line);
   assert(lines.some((line) => line.includes(CLEAN)), lines.join());

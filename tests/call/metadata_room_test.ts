@@ -1,4 +1,4 @@
-// Metadata that the library adds (a trace, `rpc-retry-after`) beside metadata that fill all the room there is: what was
+// Metadata that the library adds (a trace, `rpc-retry-after`) together with metadata that fill all the room there is: what was
 // added is left out, and neither the call nor its connection is lost over it.
 
 import { assertEquals, assertRejects } from "@std/assert";
@@ -14,7 +14,7 @@ const trace = { traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033
 const entries = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, "x"]));
 
-/** A server that makes calls of its own with some metadata, and tells what arrived beside them. */
+/** A server that makes calls of its own with some metadata, and returns what arrived with them. */
 async function open() {
   const back = new Server().register("Back", {
     names: (_: unknown, { metadata }: CallContext) => [...metadata.keys()],

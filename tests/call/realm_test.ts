@@ -36,13 +36,13 @@ Deno.test("realm: an ArrayBuffer is bytes, of this realm too", () => {
   assertThrows(() => encode(json, new ArrayBuffer(1)), TypeError, "instances of ArrayBuffer");
 });
 
-Deno.test("realm: JSON carries plain objects of another, and refuses what it refuses of this one", () => {
+Deno.test("realm: JSON carries plain objects of another realm, and refuses the same values as of this one", () => {
   assertEquals(decode(json, encode(json, foreign("{ a: [{ b: null }] }"))), { a: [{ b: null }] });
   assertThrows(() => encode(json, foreign("{ a: new Date() }")), TypeError, "at .a");
   assertThrows(() => encode(json, foreign("{ a: new Map() }")), TypeError, "at .a");
 });
 
-Deno.test("realm: what cannot be carried of this realm cannot be of another, and the message says where", () => {
+Deno.test("realm: values that cannot be sent are refused from another realm too, and the message says where", () => {
   const refused = [
     "new (class Point {})()",
     "Object.create({ a: 1 })",

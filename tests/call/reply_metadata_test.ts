@@ -1,4 +1,4 @@
-// What handlers send beside results and errors, and what becomes of what cannot be sent. Over memory and TCP.
+// What handlers send with results and errors, and what becomes of what cannot be sent. Over memory and TCP.
 
 import { assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";

@@ -61,7 +61,7 @@ export async function refused(remote: ServiceClient<Calculator>): Promise<void> 
   await remote.sum({ a: 1, b: "2" });
   // @ts-expect-error: the argument is missing
   await remote.sum();
-  // @ts-expect-error: options of that name are none
+  // @ts-expect-error: there are no options of that name
   await remote.sum({ a: 1, b: 2 }, { tiemout: 5 });
   // @ts-expect-error: the context is the server's to give
   await remote.who(undefined, {} as CallContext, 3);
@@ -78,7 +78,7 @@ export async function refused(remote: ServiceClient<Calculator>): Promise<void> 
   void text;
 }
 
-/** Compiled, never run: null is what stands for no argument, so it is no argument. */
+/** Compiled, never run: null means that there is no argument, so it cannot be one. */
 export async function nulls(
   remote: ServiceClient<
     { find(name: string | null): string; any(value: unknown): void; maybe(n?: number | null): void }
@@ -173,7 +173,7 @@ Deno.test("contract: names that JavaScript calls by itself are no names of metho
   }
 });
 
-/** Compiled, never run: names that are never callable are none of a typed service's. */
+/** Compiled, never run: names that are never callable are not methods of a typed service. */
 export function hidden(
   remote: ServiceClient<
     {

@@ -14,7 +14,8 @@ import {
 import { ServiceTable } from "../../call/service.ts";
 import { SimTime } from "../../testing/mod.ts";
 import { Link } from "../support/service_link.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { fails } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const METHODS = { echo: (value: unknown) => value };
 
@@ -43,7 +44,7 @@ Deno.test("unknown methods: interceptors see their calls, which are refused as b
   assertEquals(link.server.stats().methods.map(({ method, calls }) => [method, calls]), [["S.echo", 0]]);
 });
 
-Deno.test("unknown methods: who shows no token cannot tell them from others", async () => {
+Deno.test("unknown methods: a client without a token cannot tell them from methods that exist", async () => {
   await using link = await Link.open(METHODS);
   link.server.use(requireToken((token) => token === "good"));
   const shown = async (name: string) => {
@@ -68,7 +69,7 @@ Deno.test("unknown methods: an interceptor may answer their calls, also with a s
   await fails(link.client.call("Other.thing", 5), "unimplemented");
 });
 
-Deno.test("unknown methods: of reserved names, no interceptor sees a call, and nothing is counted", async () => {
+Deno.test("unknown methods: calls of reserved names are neither intercepted nor counted", async () => {
   let seen = 0;
   const log: string[] = [];
   await using link = await Link.open(METHODS, {
@@ -95,7 +96,7 @@ Deno.test("unknown methods: counted in one figure, shown on the page and in the 
   assertStringIncludes(await textOf("/debug/rpc"), "Calls of unknown methods: 7.");
 });
 
-Deno.test("unknown methods: a call that an interceptor is at work for is in flight, its name cut", async () => {
+Deno.test("unknown methods: a call that an interceptor is handling is in flight, its name cut", async () => {
   const gate = Promise.withResolvers<void>();
   await using link = await Link.open(METHODS);
   link.server.use(async (call, next) => {
@@ -110,7 +111,7 @@ Deno.test("unknown methods: a call that an interceptor is at work for is in flig
   assertEquals(link.server.stats().inFlight, 0);
 });
 
-Deno.test("unknown methods: the log has a line, and not one for each of many calls", async () => {
+Deno.test("unknown methods: many calls are logged in one line", async () => {
   using time = new SimTime();
   const log: string[] = [];
   const table = new ServiceTable((line) => log.push(line));
@@ -141,10 +142,10 @@ for (
     const codes = (count: number) =>
       Promise.all(Array.from({ length: count }, () => client.call("S.nope").catch((error) => error.code)));
     assertEquals(await codes(50), Array(50).fill("unimplemented"));
-    assertEquals(server.stats().limits.uselessFrames, 0);
+    assertEquals(server.stats().limits.maxUselessFrames, 0);
     const ended = (await codes(300)).filter((code) => code !== "unimplemented");
     assert(ended.length >= 100, `${ended.length} calls ended with their connection`);
-    assertEquals(server.stats().limits.uselessFrames, 1);
+    assertEquals(server.stats().limits.maxUselessFrames, 1);
   });
 }
 

@@ -5,14 +5,14 @@ import { announce, oneOfTokens, Registry, requireToken, RpcError, Server } from 
 import { OutputClosed } from "../../cli/main.ts";
 import { Cli, cli, type CliOptions } from "../support/cli_shell.ts";
 import { CliServer, Typed } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** Calls a method of a server. */
 function callOf({ hostAndPort }: CliServer) {
   return (args: string[], options?: CliOptions) => cli(["call", hostAndPort, ...args], options);
 }
 
-Deno.test("cli call: a value there, a value back, as one line", async () => {
+Deno.test("cli call: sends one value and prints the reply in one line", async () => {
   await using server = await CliServer.open();
   const call = callOf(server);
   assertEquals(await call(["Numbers.root", "16"]), { code: 0, out: "4\n", err: "" });
@@ -51,11 +51,11 @@ Deno.test("cli call: a line that is no JSON ends the call and the program with 2
   await using server = await CliServer.open();
   const { code, err } = await callOf(server)(["Numbers.sum", "-"], { stdin: "1\n\n[2,\n" });
   assertEquals(code, 2);
-  assertStringIncludes(err, "rpc: Line 3 of the input is no JSON: ");
+  assertStringIncludes(err, "rpc: Line 3 of the input is not valid JSON: ");
   assertStringIncludes(err, "\n  [2,\n     ^\n");
 });
 
-Deno.test("cli call: the input is left when the call is over before it", async () => {
+Deno.test("cli call: stops reading the input when the call ends first", async () => {
   await using server = await CliServer.open();
   const typed = new Typed();
   const run = new Cli(["call", server.address, "Numbers.root", "-"], { stdin: typed.stdin });
@@ -64,7 +64,7 @@ Deno.test("cli call: the input is left when the call is over before it", async (
   assertEquals(typed.left, true);
 });
 
-Deno.test("cli call: metadata and the token go along", async () => {
+Deno.test("cli call: sends metadata and the token", async () => {
   await using server = await CliServer.open({ authenticate: oneOfTokens(["secret"]) });
   const call = callOf(server);
   const flags = ["--metadata", "tenant=a=b", "--metadata=zone="];
@@ -75,18 +75,18 @@ Deno.test("cli call: metadata and the token go along", async () => {
   const refused = await call(["Echo.metadata", "--token", "wrong"], { env: { RPC_TOKEN: "secret" } });
   assertEquals(refused.code, 1);
   assertStringIncludes(refused.err, "rpc: unauthenticated: ");
-  assertStringIncludes(refused.err, "--token TOKEN or the variable RPC_TOKEN");
+  assertStringIncludes(refused.err, "--token TOKEN or the environment variable RPC_TOKEN");
   assertEquals(refused.err.includes("wrong"), false);
 });
 
-Deno.test("cli call: a token is not shown to other machines in the clear", async () => {
+Deno.test("cli call: a token is not sent unencrypted to other machines", async () => {
   const { code, err } = await cli(["call", "tcp@192.0.2.1:9", "A.b", "--token", "secret"]);
   assertEquals(code, 1);
   assertStringIncludes(err, "others could read the connection");
-  assertStringIncludes(err, "Here that is --insecure");
+  assertStringIncludes(err, "On the command line: --insecure");
 });
 
-Deno.test("cli call: over TLS, with whom to trust, whom to show and what name to expect", async () => {
+Deno.test("cli call: over TLS, with options for trust, client certificate and server name", async () => {
   const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
   const tls = { cert: pem("server.pem"), key: pem("server.key"), clientCaCerts: [pem("client_ca.pem")] };
   await using server = new Server({ tls }).register("S", { ok: () => "ok" });
@@ -95,7 +95,7 @@ Deno.test("cli call: over TLS, with whom to trust, whom to show and what name to
   const shown = ["--ca", "ca", "--cert", "cert", "--key", "key"];
   assertEquals((await cli(["call", address, "S.ok", ...shown], { files })).out, '"ok"\n');
   const untrusted = await cli(["call", address, "S.ok"], { files });
-  assertStringIncludes(untrusted.err, "Here that is --ca FILE");
+  assertStringIncludes(untrusted.err, "On the command line: --ca FILE");
   const misnamed = await cli(["call", address, "S.ok", ...shown, "--server-name", "example.org"], { files });
   assertEquals([untrusted.code, misnamed.code], [1, 1]);
   const missing = await cli(["call", address, "S.ok", "--ca", "nowhere"], { files });
@@ -132,7 +132,7 @@ Deno.test("cli call: items that came before an error are printed", async () => {
   const run = await callOf(server)(["Slow.count", "--timeout", "300"]);
   assertEquals([run.code, run.out], [1, "1\n"]);
   assertStringIncludes(run.err, "rpc: deadline_exceeded: ");
-  assertStringIncludes(run.err, "--timeout 2m or none");
+  assertStringIncludes(run.err, "--timeout 2m or --timeout none");
 });
 
 Deno.test("cli call: a method that is unknown is answered with those that there are", async () => {
@@ -154,7 +154,7 @@ Deno.test("cli call: a method that is unknown is answered with those that there 
   assertEquals(err, 'rpc: unimplemented: Service "Numbers" has no method "rot"\n');
 });
 
-Deno.test("cli call: the token is needed to be told what there is, too", async () => {
+Deno.test("cli call: the list of methods also requires the token", async () => {
   await using server = await CliServer.open();
   server.server.use(requireToken(oneOfTokens(["secret"])));
   const call = callOf(server);
@@ -164,14 +164,14 @@ Deno.test("cli call: the token is needed to be told what there is, too", async (
   assertStringIncludes((await call(["Numbers.rot", "--token=secret"])).err, "Did you mean Numbers.root?");
 });
 
-Deno.test("cli call: a server that is not there, with what was tried", async () => {
+Deno.test("cli call: an unreachable server is reported with the address that was tried", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();
   const { code, err } = await cli(["call", `127.0.0.1:${port}`, "A.b"]);
   assertEquals(code, 1);
   assertStringIncludes(err, `rpc: unavailable: Cannot connect to tcp@127.0.0.1:${port}: Connection refused`);
-  assertStringIncludes(err, "Is the server running there?");
+  assertStringIncludes(err, "Check that the server is running at this address");
 });
 
 Deno.test("cli call: a wrong command line is one message and code 2, and nothing is called", async () => {
@@ -180,16 +180,16 @@ Deno.test("cli call: a wrong command line is one message and code 2, and nothing
     [["foo@a:1", "A.b"], "unknown protocol"],
     [["127.0.0.1:0", "A.b"], "port 0 is for listening only"],
     [["http://[", "A.b"], "Cannot use registry URL"],
-    [["a:1", "sum"], 'a dot between, such as Arith.sum, not "sum"'],
-    [["a:1", "Arith."], "a dot between"],
-    [["a:1", ".sum"], "a dot between"],
-    [["a:1", "A.b", "{"], "rpc: The argument is no JSON: "],
-    [["a:1", "A.b", "--timeout", "soon"], "--timeout needs a duration such as 500 (ms)"],
-    [["a:1", "A.b", "--timeout", "0"], "--timeout needs a duration"],
-    [["a:1", "A.b", "--codec", "xml"], '--codec needs cbor or json, not "xml"'],
-    [["a:1", "A.b", "--metadata", "x"], '--metadata needs NAME=VALUE, not "x"'],
-    [["a:1"], "METHOD is missing: rpc call ADDRESS METHOD [JSON]"],
-    [["a:1", "A.b", "1", "2"], '"2" is one word too many'],
+    [["a:1", "sum"], 'a service and a method, such as Arith.sum, got "sum"'],
+    [["a:1", "Arith."], "the names of a service and a method"],
+    [["a:1", ".sum"], "the names of a service and a method"],
+    [["a:1", "A.b", "{"], "rpc: The argument is not valid JSON: "],
+    [["a:1", "A.b", "--timeout", "soon"], "--timeout: expected a duration such as 500 (ms)"],
+    [["a:1", "A.b", "--timeout", "0"], "--timeout: expected a duration"],
+    [["a:1", "A.b", "--codec", "xml"], '--codec: expected cbor or json, got "xml"'],
+    [["a:1", "A.b", "--metadata", "x"], '--metadata: expected NAME=VALUE, got "x"'],
+    [["a:1"], "missing METHOD: rpc call ADDRESS METHOD [JSON]"],
+    [["a:1", "A.b", "1", "2"], 'unexpected argument "2"'],
     [["a:1", "A.b", "--jsn"], "unknown flag --jsn; did you mean --json?"],
     [["a:1", "A.b", "--token"], "--token needs a value: --token TOKEN"],
     [["a:1", "A.b", "--json=1"], "--json takes no value"],
@@ -209,7 +209,7 @@ Deno.test("cli call: metadata that cannot be sent are a wrong command line", asy
   assertStringIncludes(err, 'Cannot use metadata name "a b"');
 });
 
-Deno.test("cli call: Ctrl-C cancels the call, whose handler is told, and ends with 130", async () => {
+Deno.test("cli call: Ctrl-C cancels the call, aborts its handler, and exits with 130", async () => {
   await using server = await CliServer.open();
   for (const method of ["Slow.wait", "Slow.count"]) {
     const before = server.patient.reasons.length;
@@ -231,7 +231,7 @@ Deno.test("cli call: Ctrl-C while it waits for input, and while it connects", as
   reading.interrupt();
   assertEquals([await reading.done, reading.err, typed.left], [130, "", true]);
 
-  // Somebody who accepts, and says nothing.
+  // A server that accepts, and says nothing.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const connecting = new Cli(["call", `127.0.0.1:${silent.addr.port}`, "A.b", "--timeout", "500"]);
   using conn = await silent.accept();
@@ -241,7 +241,7 @@ Deno.test("cli call: Ctrl-C while it waits for input, and while it connects", as
   while (await conn.read(new Uint8Array(1024)) !== null);
 });
 
-Deno.test("cli call: an output that nobody reads any more cancels the call", async () => {
+Deno.test("cli call: a closed output cancels the call", async () => {
   await using server = await CliServer.open();
   const printed = () => {
     throw new OutputClosed("closed");
@@ -250,7 +250,7 @@ Deno.test("cli call: an output that nobody reads any more cancels the call", asy
   await until(() => server.patient.reasons.length === 1, "the handler to be aborted");
 });
 
-Deno.test("cli call: through a registry, to whoever offers the service, or says nothing of what it offers", async () => {
+Deno.test("cli call: through a registry, to a server that offers the service or does not list its services", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -262,14 +262,14 @@ Deno.test("cli call: through a registry, to whoever offers the service, or says 
   await using _one = await announce(url, { address: one.address, services: ["Numbers"] });
   assertEquals((await cli(["call", url, "Numbers.root", "4"])).out, "2\n");
   const other = await cli(["call", url, "Echo.echo", "1"]);
-  assertStringIncludes(other.err, "lists no server that offers Echo; those that are listed offer Numbers\n");
+  assertStringIncludes(other.err, "lists no server that offers Echo; the listed servers offer Numbers\n");
 
   await using two = await CliServer.open();
   await using _two = await announce(url, { address: two.address });
   assertEquals((await cli(["call", url, "Echo.echo", "1"])).out, "1\n");
 });
 
-Deno.test("cli call: a registry that is away, or wants its token", async () => {
+Deno.test("cli call: a registry that is unreachable, or requires its token", async () => {
   await using registry = new Registry({ token: "reading", protectReads: true });
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -283,7 +283,7 @@ Deno.test("cli call: a registry that is away, or wants its token", async () => {
   assertStringIncludes(away.err, `rpc: unavailable: Cannot reach registry at ${url}`);
 });
 
-Deno.test("cli call: what a failure asks for here is said below it", async () => {
+Deno.test("cli call: a failure is followed by a hint at the flag that helps", async () => {
   await using server = await CliServer.open();
   const call = callOf(server);
   await using plain = new Server().register("Faulty", {
@@ -296,6 +296,6 @@ Deno.test("cli call: what a failure asks for here is said below it", async () =>
   assertEquals([boom.code, boom.err.includes("private")], [1, false]);
   assertStringIncludes(boom.err, "rpc: internal: The handler failed\n");
   assertStringIncludes(boom.err, "new Server({ log: console.error })");
-  assertStringIncludes((await call(["Numbers.sum", "1"])).err, "Give - in the place of the JSON");
-  assertStringIncludes((await call(["Numbers.root", "-"])).err, "Give one JSON value in the place of -");
+  assertStringIncludes((await call(["Numbers.sum", "1"])).err, "Pass - instead of the JSON");
+  assertStringIncludes((await call(["Numbers.root", "-"])).err, "Pass one JSON value instead of -");
 });

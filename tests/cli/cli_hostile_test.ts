@@ -22,7 +22,7 @@ Deno.test("cli hostile: a table of more rows than a function takes arguments", (
   assertEquals([lines.length, lines[0], lines[249_999]], [250_000, "0    b", "999  b"]);
 });
 
-Deno.test("cli hostile: a cell that is too long puts its own row out of line, and is paid for once", () => {
+Deno.test("cli hostile: a cell that is too long shifts its own row only", () => {
   const long = "x".repeat(1_000_000);
   const rows = [[long, "b"], ...Array.from({ length: 10_000 }, () => ["a", "b"])];
   const lines = columns(rows);
@@ -55,7 +55,7 @@ Deno.test("cli hostile: a server that has five thousand methods is listed, and l
   assertStringIncludes((await cli(["call", address, "Many.m4999x"])).err, "Did you mean Many.m4999?");
 });
 
-Deno.test("cli hostile: names that cannot be meant are not looked at, nor more of the others than take a moment", () => {
+Deno.test("cli hostile: suggestions look only at similar names, and for a limited time", () => {
   const looked: string[] = [];
   const name = (text: string) => {
     const lowerCase = () => (looked.push(text), text.toLowerCase());

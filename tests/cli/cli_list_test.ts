@@ -31,7 +31,7 @@ Deno.test("cli list: services with their methods and kinds", async () => {
   assertEquals([unknown.code, unknown.out], [1, ""]);
   assertStringIncludes(
     unknown.err,
-    'There is no service "Ech"; there is Numbers, Echo, Slow, rpc.Reflection',
+    'The server has no service "Ech"; it has Numbers, Echo, Slow, rpc.Reflection',
   );
   await using none = new Server();
   const { address } = await none.listen("tcp@127.0.0.1:0");
@@ -47,7 +47,7 @@ Deno.test("cli list: as JSON", async () => {
   assertEquals(methods[1], { method: "Numbers.now", kind: "call", idempotent: true });
 });
 
-Deno.test("cli list: of a registry, every server; what cannot be reached does not hide the rest", async () => {
+Deno.test("cli list: lists every server of a registry, though some cannot be reached", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -74,7 +74,7 @@ Deno.test("cli list: of a registry, every server; what cannot be reached does no
   assertEquals(lines.map(({ services, error }) => services?.length ?? error.code).sort(), [3, "unavailable"]);
 });
 
-Deno.test("cli list, describe: a server that does not tell, and says why that may be", async () => {
+Deno.test("cli list, describe: a server without reflection is reported, with the likely reason", async () => {
   await using server = await CliServer.open({ reflection: false });
   for (
     const args of [["list", server.address], ["describe", server.address, "Echo"], ["top", server.address]]
@@ -82,7 +82,7 @@ Deno.test("cli list, describe: a server that does not tell, and says why that ma
     const { code, out, err } = await cli(args);
     assertEquals([code, out], [1, ""]);
     assertStringIncludes(err, 'rpc: unimplemented: There is no service "rpc.Reflection"\n');
-    assertStringIncludes(err, `${server.address} does not tell what it offers: its option reflection is off`);
+    assertStringIncludes(err, `${server.address} does not support reflection: its option reflection is off`);
   }
 });
 
@@ -114,7 +114,7 @@ Deno.test("cli describe: a service or a method, with what is checked by whom", a
   assertEquals(other.out, "Other.set  unary\n  arguments: checked by valibot\n");
 });
 
-Deno.test("cli describe: of a registry, whoever knows the name, though another is away", async () => {
+Deno.test("cli describe: finds a server of a registry that knows the name, though another is away", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const url = `http://127.0.0.1:${web.addr.port}`;
@@ -127,7 +127,7 @@ Deno.test("cli describe: of a registry, whoever knows the name, though another i
   assertStringIncludes(unknown.err, "rpc: not_found: ");
 });
 
-Deno.test("cli list, describe, top: what is no answer is said to be none, and steers no terminal", async () => {
+Deno.test("cli list, describe, top: an invalid answer is reported as such, and cannot control the terminal", async () => {
   let lie: unknown;
   await using server = new Server().use(async (call, next) => {
     return call.method.startsWith("rpc.") ? { value: lie, metadata: new Map() } : await next(call);
@@ -136,7 +136,10 @@ Deno.test("cli list, describe, top: what is no answer is said to be none, and st
   for (lie of [5, null, [5], [{ name: "S" }], [{ name: "S", methods: [{ method: 1 }] }], { name: "S" }]) {
     for (const command of [["list", address], ["describe", address, "S"]]) {
       const { code, err } = await cli(command);
-      assertEquals([code, err], [1, "rpc: data_loss: What the server says of its services cannot be read\n"]);
+      assertEquals([code, err], [
+        1,
+        "rpc: data_loss: Cannot read the server's description of its services\n",
+      ]);
     }
     const { code, err } = await cli(["call", address, "S.no"]);
     assertEquals([code, err], [1, 'rpc: unimplemented: Service "S" has no method "no"\n']);
@@ -154,6 +157,6 @@ Deno.test("cli list, describe, top: what is no answer is said to be none, and st
   ) {
     lie = ReadableStream.from([stats]);
     const { code, err } = await cli(["top", address]);
-    assertEquals([code, err], [1, "rpc: data_loss: The server's report cannot be read\n"]);
+    assertEquals([code, err], [1, "rpc: data_loss: Cannot read the server's report\n"]);
   }
 });

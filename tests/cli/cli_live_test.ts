@@ -5,7 +5,7 @@ import { announce, connect, Registry, Server } from "../../mod.ts";
 import { OutputClosed } from "../../cli/main.ts";
 import { Cli, cli } from "../support/cli_shell.ts";
 import { CliServer } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** A registry on a port that it can come back to. */
 class Listed implements AsyncDisposable {
@@ -68,7 +68,7 @@ Deno.test("cli watch: what is listed, then each change as it happens", async () 
   assertEquals(new Date(changes[0].time).toISOString(), changes[0].time);
 });
 
-Deno.test("cli watch: a registry that goes away and comes back is said; one that never was is an error", async () => {
+Deno.test("cli watch: reports a registry that goes away and comes back; one that was never reachable is an error", async () => {
   await using registry = new Listed();
   const run = new Cli(["watch", registry.url]);
   const registration = await announce(registry.url, { address: "tcp@127.0.0.1:1" }, { interval: 100 });
@@ -85,7 +85,7 @@ Deno.test("cli watch: a registry that goes away and comes back is said; one that
   await registration.close();
 });
 
-Deno.test("cli watch: is for registries, and for those of a service if it is told so", async () => {
+Deno.test("cli watch: works with registries only, for all services or one", async () => {
   assertEquals((await cli(["watch", "tcp@127.0.0.1:1"])).code, 2);
   await using registry = new Listed();
   await using _one = await announce(registry.url, { address: "tcp@127.0.0.1:1", services: ["Echo"] });
@@ -115,7 +115,7 @@ Deno.test("cli top: without a terminal a table for each report from the second o
   }
 });
 
-Deno.test("cli top: as JSON, with rates and all that the server told", async () => {
+Deno.test("cli top: prints JSON with rates and all figures of the server", async () => {
   await using server = await CliServer.open();
   const { out } = await cli(["top", server.address, "--interval", "100", "--count", "1", "--json"]);
   const report = JSON.parse(out);
@@ -123,7 +123,7 @@ Deno.test("cli top: as JSON, with rates and all that the server told", async () 
   assertEquals(Object.keys(report.stats).sort(), Object.keys(server.server.stats()).sort());
 });
 
-Deno.test("cli top: on a terminal one screen that is drawn over, and given back", async () => {
+Deno.test("cli top: redraws one screen on a terminal, and restores it", async () => {
   await using server = await CliServer.open();
   const size = { columns: 60, rows: 8 };
   const run = new Cli(["top", server.address, "--interval", "100"], { size });
@@ -145,7 +145,7 @@ function drawn(run: Cli): string[] {
   return (whole.at(-1)?.[0] ?? "").replaceAll("\x1b[K", "").trimEnd().split("\n");
 }
 
-Deno.test("cli top: what a screen has no room for is said in its last line, those called most come first", async () => {
+Deno.test("cli top: the last line says how many methods do not fit, the most called come first", async () => {
   await using server = await CliServer.open();
   await using client = await connect(server.address);
   await client.call("Numbers.root", 4);
@@ -153,10 +153,10 @@ Deno.test("cli top: what a screen has no room for is said in its last line, thos
   const run = new Cli(["top", server.address, "--interval", "100"], { size });
   await until(() => drawn(run).length > 3, "a drawing");
   const lines = drawn(run);
-  // The title, a line, the server, the heads, two of nine methods; the cursor stands in the last line.
+  // The title, a line, the server, the heads, two of nine methods; the cursor is in the last line.
   assertEquals(lines.length, 7);
   assertMatch(lines[4]!, /^Numbers\.root /);
-  assertEquals(lines[6], "and 7 more methods: a larger terminal, or --json");
+  assertEquals(lines[6], "and 7 more methods: use a larger terminal, or --json");
   // As many as fit exactly need no such line.
   size.rows = 14;
   await until(() => drawn(run).length === 13, "the larger screen");
@@ -168,13 +168,13 @@ Deno.test("cli top: what a screen has no room for is said in its last line, thos
   assertEquals([await run.done, run.err], [130, ""]);
 });
 
-Deno.test("cli top: of servers that a screen has no room for it is said how many", async () => {
+Deno.test("cli top: says how many servers do not fit on the screen", async () => {
   await using registry = new Listed();
   const servers = [await CliServer.open(), await CliServer.open(), await CliServer.open()];
   const listed = await Promise.all(servers.map(({ address }) => announce(registry.url, { address })));
   const run = new Cli(["top", registry.url, "--interval", "100"], { size: { columns: 80, rows: 10 } });
   await until(
-    () => drawn(run).at(-1) === "and 23 more methods and 2 more servers: a larger terminal, or --json",
+    () => drawn(run).at(-1) === "and 23 more methods and 2 more servers: use a larger terminal, or --json",
     "it",
   );
   assertEquals(drawn(run).length, 9);
@@ -186,7 +186,7 @@ Deno.test("cli top: of servers that a screen has no room for it is said how many
   ]);
 });
 
-Deno.test("cli top: a server that goes away is said to have, and seen again when it is back", async () => {
+Deno.test("cli top: a server that goes away is marked, and shown again when it is back", async () => {
   const first = new Server().register("S", { ok: () => "ok" });
   const { address } = await first.listen("tcp@127.0.0.1:0");
   const run = new Cli(["top", address, "--interval", "100"]);
@@ -207,7 +207,7 @@ Deno.test("cli top: a server that cannot be reached at all is an error", async (
   assertStringIncludes(err, "rpc: unavailable: Cannot connect to tcp@127.0.0.1:1");
 });
 
-Deno.test("cli top: an output that nobody reads any more ends it", async () => {
+Deno.test("cli top: a closed output ends it", async () => {
   await using server = await CliServer.open();
   const printed = () => {
     throw new OutputClosed("closed");
@@ -215,7 +215,7 @@ Deno.test("cli top: an output that nobody reads any more ends it", async () => {
   assertEquals((await cli(["top", server.address, "--interval", "100"], { printed })).code, 141);
 });
 
-Deno.test("cli top: of a registry, servers as they come and go", async () => {
+Deno.test("cli top: follows the servers of a registry as they come and go", async () => {
   await using registry = new Listed();
   await using one = await CliServer.open();
   await using _one = await announce(registry.url, { address: one.address });

@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { RpcError } from "../../mod.ts";
 import { CliServer } from "../support/cli_server.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const MAIN = new URL("../../cli/main.ts", import.meta.url).pathname;
 const onWindows = Deno.build.os === "windows";
@@ -77,7 +77,7 @@ Deno.test("cli program: takes the token from the environment", async () => {
   assertEquals((await new Process(args).ended()).code, 1);
 });
 
-Deno.test("cli program: what it may not do it says, and asks nobody", async () => {
+Deno.test("cli program: missing permissions are reported without a prompt", async () => {
   const { code, err } = await new Process(["call", "tls@127.0.0.1:1", "A.b", "--ca", "ca.pem"]).ended();
   assertEquals(code, 2);
   assertStringIncludes(err, 'rpc: --ca: cannot read ca.pem: Requires read access to "ca.pem"');
@@ -98,7 +98,7 @@ Deno.test("cli program: lines of the input go out as they come", async () => {
 
 for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test({
-    name: `cli program: ${signal} cancels the call, whose handler is told, and ends with ${code}`,
+    name: `cli program: ${signal} cancels the call, aborts its handler, and exits with ${code}`,
     ignore: onWindows,
     async fn() {
       await using server = await CliServer.open();
@@ -128,7 +128,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "cli program: an output that is closed ends it, as behind | head",
+  name: "cli program: a closed output ends it, as in a pipe to head",
   ignore: onWindows,
   async fn() {
     await using server = await CliServer.open();

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { readStats, rowsOf, type Sample } from "../../cli/samples.ts";
 
-Deno.test("cli top: rates and times are those between two reports, also when the server has started anew", () => {
+Deno.test("cli top: rates and times are those between two reports, also after a restart of the server", () => {
   const sample = (
     at: number,
     calls: number,
@@ -43,7 +43,7 @@ function answered(at: number, calls: number, count: number, sum: number): Sample
   return { at, stats: { connections: 1, inFlight: calls - count, methods } };
 }
 
-Deno.test("cli top: the mean is of the calls that were answered, whatever else was started", () => {
+Deno.test("cli top: the mean counts answered calls only", () => {
   const meanOf = (now: Sample, before: Sample) => rowsOf(now, before)[0]!.mean;
   // Ten of 10 ms before; then 90 are started, ten of which take 1 s.
   assertEquals(meanOf(answered(1_000, 100, 20, 10_100), answered(0, 10, 10, 100)), 1_000);
@@ -53,7 +53,7 @@ Deno.test("cli top: the mean is of the calls that were answered, whatever else w
   assertEquals(meanOf(answered(1_000, 1_010, 20, 10_100), answered(0, 10, 10, 10_000)), 10);
   // None is answered.
   assertEquals(meanOf(answered(1_000, 50, 10, 100), answered(0, 10, 10, 100)), undefined);
-  // Started anew, with as many calls already, most of which are in flight.
+  // Restarted, with as many calls already, most of which are in flight.
   assertEquals(meanOf(answered(1_000, 20, 2, 8), answered(0, 20, 20, 2_000)), 4);
 });
 

@@ -53,14 +53,14 @@ Deno.test("cli: the examples in the help are command lines that are taken", () =
   }
 });
 
-Deno.test("cli: a command that is misspelt is met with the nearest", async () => {
+Deno.test("cli: the nearest name is suggested for a misspelled command", async () => {
   const wrong: [string[], string][] = [
     [["cal"], 'unknown command "cal"; did you mean call?'],
     [["lsit"], "did you mean list?"],
     [["TOP"], "did you mean top?"],
     [["help", "pong"], "did you mean ping?"],
-    [["frobnicate"], "there is call, list, describe, ping, bench, watch, top, completions"],
-    [["--json", "call"], "a command comes first, then --json"],
+    [["frobnicate"], "the commands are call, list, describe, ping, bench, watch, top, completions"],
+    [["--json", "call"], "expected a command before --json"],
   ];
   for (const [args, message] of wrong) {
     const { code, out, err } = await cli(args);
@@ -101,7 +101,7 @@ Deno.test("cli: durations have units, and a least", () => {
   assertEquals(["5", "5ms", "1.5s", "2m", "1h"].map((text) => read(text)), [5, 5, 1_500, 120_000, 3_600_000]);
   assertEquals(readArgs([], known).flags.duration("time", 7), 7);
   for (const text of ["", "0", "-1", "5 s", "1d", "NaN", "1e3", "600h"]) {
-    assertThrows(() => read(text), Error, "--time needs a duration");
+    assertThrows(() => read(text), Error, "--time: expected a duration");
   }
   assertThrows(() => read("99", 100), Error, "at least 100 ms");
 });
@@ -120,7 +120,7 @@ Deno.test("cli: columns are aligned, and cells cannot steer a terminal", () => {
   assertEquals(columns([]), []);
 });
 
-Deno.test("cli: a failure of its own is said with where it was, and code 1", async () => {
+Deno.test("cli: an internal failure is reported with its place and code 1", async () => {
   const { code, err } = await cli(["completions", "bash"], {
     printed: () => {
       throw new Error("the disk is full");
@@ -143,45 +143,5 @@ Deno.test("cli completions: of every command and flag, for each shell; no other 
   }
   const { code, err } = await cli(["completions", "ksh"]);
   assertEquals(code, 2);
-  assertStringIncludes(err, 'there are completions for bash, zsh and fish, not for "ksh"');
+  assertStringIncludes(err, 'unknown shell "ksh": expected bash, zsh or fish');
 });
-
-const bash = await present("bash");
-
-Deno.test({
-  name: `cli completions: bash completes commands, flags and their values${
-    bash ? "" : " (bash is not installed)"
-  }`,
-  ignore: !bash,
-  async fn() {
-    const { out } = await cli(["completions", "bash"]);
-    const cases: [string[], string[]][] = [
-      [["c"], ["call", "completions"]],
-      [["top", "a:1", "--i"], ["--insecure", "--interval"]],
-      [["call", "--codec", ""], ["cbor", "json"]],
-      [["completions", ""], ["--help", "bash", "fish", "zsh"]],
-      [["call", "--token", ""], []],
-    ];
-    const asked = cases.map(([line]) => {
-      const typed = ["rpc", ...line].map((word) => `'${word}'`).join(" ");
-      return `COMP_WORDS=(${typed}); COMP_CWORD=${line.length}; _rpc; echo "\${COMPREPLY[*]}"`;
-    });
-    const command = new Deno.Command("bash", {
-      args: ["-c", `${out}\n${asked.join("\n")}`],
-      stderr: "piped",
-    });
-    const { stdout, stderr } = await command.output();
-    assertEquals(new TextDecoder().decode(stderr), "");
-    const lines = new TextDecoder().decode(stdout).split("\n").slice(0, -1);
-    const found = lines.map((line) => line.split(" ").filter((word) => word !== "").sort());
-    assertEquals(found, cases.map(([, expected]) => expected));
-  },
-});
-
-async function present(program: string): Promise<boolean> {
-  try {
-    return (await new Deno.Command(program, { args: ["-c", "true"] }).output()).success;
-  } catch {
-    return false;
-  }
-}

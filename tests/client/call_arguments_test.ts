@@ -13,7 +13,7 @@ interface Row {
   id: number;
 }
 
-/** A server that echoes, behind a client that dials with its first call unless `dialed`. */
+/** A server that echoes, and a client that dials with its first call unless `dialed`. */
 async function open(options: { server?: ServerOptions; client?: ConnectOptions; dialed?: boolean } = {}) {
   const gate = Promise.withResolvers<void>();
   const server = new Server(options.server).register("Echo", {
@@ -49,7 +49,7 @@ function reuse(client: Client, count: number, method = "Echo.echo"): Promise<num
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
-Deno.test("arguments: an object that is reused for many calls arrives as it was for each", async () => {
+Deno.test("arguments: an object that the caller changes after a call arrives as it was at each call", async () => {
   await using at = await open({ server: { maxInFlight: 16 }, dialed: true });
   assertEquals(await reuse(at.client, 300), numbers(300));
 });

@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Balancer, connect, type Endpoint, MultiServers } from "../../mod.ts";
 import { Fleet } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const who = (index: number) => ({ who: () => index });
 
@@ -80,14 +81,17 @@ Deno.test("update: calls on a server that left finish, new ones go elsewhere, an
     "the client has heard of it",
   );
   assertEquals(await Promise.all(Array.from({ length: 10 }, () => client.call("S.who"))), Array(10).fill(1));
-  assertEquals([client.stats().pending, fleet.servers[0]!.stats().connections], [20, 1]);
+  assertEquals({ pending: client.stats().pending, connections: fleet.servers[0]!.stats().connections }, {
+    pending: 20,
+    connections: 1,
+  });
   gate.resolve("done");
   assertEquals(await Promise.all(held), Array(20).fill("done"));
   await until(() => fleet.servers[0]!.stats().connections === 0, "the connection closes");
   assertEquals(client.stats().pending, 0);
 });
 
-Deno.test("update: a server that leaves while it is dialled fails nobody", async () => {
+Deno.test("update: no call fails when a server leaves while it is dialed", async () => {
   await using fleet = await Fleet.open(2, who);
   for (let turns = 0; turns < 20; turns++) {
     const servers = new MultiServers(fleet.addresses);

@@ -1,20 +1,21 @@
-// connect(): what it waits for, how it fails, and that it leaves nothing behind when it does.
+// connect(): what it waits for, how it fails, and that it leaks nothing when it does.
 
-import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../../mod.ts";
 import { dialTcp } from "../../transport/tcp.ts";
-import { soon } from "../support/raw_peer.ts";
-import { answerHandshake, freePort, RawServer, readToEnd } from "../support/service_link.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, RawServer, readToEnd } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
+import { soon } from "../support/waiting.ts";
 
-Deno.test("connect: an address where nobody listens is unavailable, and named", async () => {
+Deno.test("connect: an address without a listener is unavailable, and named", async () => {
   const address = `tcp@127.0.0.1:${freePort()}`;
   const error = await fails(connect(address), "unavailable", `Cannot connect to ${address}`);
-  assertEquals([error.notStarted, error.remote], [true, false]);
+  assertEquals({ notStarted: error.notStarted, remote: error.remote }, { notStarted: true, remote: false });
   assert(error.cause instanceof Deno.errors.ConnectionRefused);
 });
 
-Deno.test("connect: what is no address is a TypeError", async () => {
+Deno.test("connect: an invalid address is a TypeError", async () => {
   for (
     const address of [
       "",
@@ -44,12 +45,13 @@ Deno.test("connect: options out of their range are named", async () => {
     [{ connectTimeout: -1 }, RangeError, "connectTimeout"],
     [{ connectTimeout: 0.5 }, RangeError, "connectTimeout"],
     [{ connectTimeout: 2 ** 31 }, RangeError, "connectTimeout"],
-    [{ connectTimeout: Infinity }, RangeError, "connectTimeout"],
+    [{ connectTimeout: NaN }, RangeError, "connectTimeout"],
     [{ handleTimeout: -1 }, RangeError, "handleTimeout"],
     [{ maxFrameBytes: 65_535 }, RangeError, "maxFrameBytes"],
     [{ maxFrameBytes: 2 ** 32 }, RangeError, "maxFrameBytes"],
     [{ maxInFlight: 15 }, RangeError, "maxInFlight"],
     [{ heartbeatInterval: -1 }, RangeError, "heartbeatInterval"],
+    [{ heartbeatInterval: Infinity }, RangeError, "heartbeatInterval"],
     [{ heartbeatTimeout: 0 }, RangeError, "heartbeatTimeout"],
     [{ writeTimeout: "5" }, RangeError, "writeTimeout"],
     [{ balancer: "fastest" }, TypeError, "balancer"],
@@ -64,14 +66,14 @@ Deno.test("connect: options out of their range are named", async () => {
   }
 });
 
-Deno.test("connect: a port where nobody listens is said to be that, whatever is spoken there", async () => {
+Deno.test("connect: the error says that nothing listens on the port, for every transport", async () => {
   for (const transport of ["tcp", "tls", "http", "ws", "wss"]) {
     const address = `${transport}@127.0.0.1:${freePort()}`;
     await fails(connect(address), "unavailable", `Cannot connect to ${address}: `);
   }
 });
 
-Deno.test("connect: a server that speaks something else is refused, by either side", async () => {
+Deno.test("connect: a peer that speaks another protocol is refused, on both sides", async () => {
   await using server = new Server().register("S", { ok: () => "ok" });
   const tcp = await server.listen("tcp@127.0.0.1:0");
   const http = await server.listen("http@127.0.0.1:0");
@@ -117,7 +119,7 @@ Deno.test("connect: connectTimeout covers the handshake, and the connection is e
   const began = performance.now();
   const error = await fails(connect(silent.address, { connectTimeout: 150 }), "unavailable", "150 ms");
   const elapsed = performance.now() - began;
-  assert(elapsed >= 149 && elapsed < 350, `it took ${elapsed} ms`);
+  assert(elapsed >= 149, `it took ${elapsed} ms`);
   assert(error.message.includes(silent.address), error.message);
   await ended.promise;
 });
@@ -129,19 +131,17 @@ Deno.test("connect: connectTimeout covers an answer that comes byte by byte", as
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   });
-  const began = performance.now();
-  await fails(connect(slow.address, { connectTimeout: 100 }), "unavailable");
-  assertLess(performance.now() - began, 500);
+  await fails(connect(slow.address, { connectTimeout: 100 }), "unavailable", "100 ms");
 });
 
-Deno.test("connect: connectTimeout 0 is no limit", async () => {
+Deno.test("connect: connectTimeout Infinity is no limit", async () => {
   const gate = Promise.withResolvers<void>();
   await using late = new RawServer(async (conn) => {
     await gate.promise;
     await answerHandshake(conn);
     await readToEnd(conn);
   });
-  const connecting = connect(late.address, { connectTimeout: 0 });
+  const connecting = connect(late.address, { connectTimeout: Infinity });
   setTimeout(() => gate.resolve(), 50);
   await using _client = await connecting;
 });
@@ -171,9 +171,7 @@ Deno.test("connect: a discovery with no list in time, one that fails, and one th
       },
     }),
   };
-  const began = performance.now();
-  await fails(connect(never, { connectTimeout: 50 }), "unavailable");
-  assertLess(performance.now() - began, 500);
+  await soon(fails(connect(never, { connectTimeout: 50 }), "unavailable"), "the failure");
   const failing: Discovery = {
     ...never,
     // deno-lint-ignore require-yield
@@ -194,13 +192,13 @@ Deno.test("connect: a discovery with no list in time, one that fails, and one th
   assertEquals(await client.call("S.ok"), "ok");
 });
 
-Deno.test("connect: an empty list is a list, and a call has nowhere to go", async () => {
+Deno.test("connect: an empty list is accepted, and calls fail", async () => {
   await using client = await connect(new MultiServers([]));
   const error = await fails(client.call("S.ok"), "unavailable", "No server is known");
   assertEquals(error.notStarted, true);
 });
 
-Deno.test("connect: a dial that is given up just as it succeeds leaves no socket behind", async () => {
+Deno.test("connect: a dial that is given up just as it succeeds leaks no socket", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const stop = new AbortController();
   const { connect } = Deno;

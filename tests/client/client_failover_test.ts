@@ -1,10 +1,12 @@
 // Servers that fail: who answers instead, which calls are sent again, and that none is executed twice by that.
 
-import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, connect, MultiServers, RpcError, Server } from "../../mod.ts";
-import { cbor, frame } from "../support/raw_peer.ts";
-import { answerHandshake, Fleet, freePort, RawServer, readToEnd } from "../support/service_link.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, Fleet, RawServer, readToEnd } from "../support/service_link.ts";
+import { fails } from "../support/session_pair.ts";
+import { reply } from "../support/frames.ts";
+import { soon, until } from "../support/waiting.ts";
 
 /** A way to a server that can be cut. */
 function detour(address: string): RawServer {
@@ -24,7 +26,7 @@ function detour(address: string): RawServer {
   });
 }
 
-Deno.test("fail-over: a server that is down is passed over, and every call is answered", async () => {
+Deno.test("failover: an unreachable server is skipped, and every call is answered", async () => {
   await using fleet = await Fleet.open(2, (index) => ({ who: () => index }));
   const down = `tcp@127.0.0.1:${freePort()}`;
   for (const balancer of ["round_robin", "random"] as const) {
@@ -38,19 +40,18 @@ Deno.test("fail-over: a server that is down is passed over, and every call is an
   }
 });
 
-Deno.test("fail-over: when all are down the error names each of them, and nobody waits", async () => {
+Deno.test("failover: when all servers are unreachable the error names each of them, and no call waits", async () => {
   const addresses = Array.from({ length: 6 }, () => `tcp@127.0.0.1:${freePort()}`);
   await using client = await connect(new MultiServers(addresses));
   for (let n = 0; n < 3; n++) {
-    const began = performance.now();
-    const error = await fails(client.call("S.ok"), "unavailable", "None of 6 servers");
+    const call = client.call("S.ok", null, { timeout: Infinity });
+    const error = await soon(fails(call, "unavailable", "None of 6 servers"), "the failure");
     for (const address of addresses) assertEquals(error.message.split(address).length, 2, error.message);
-    assertEquals([error.notStarted, error.remote], [true, false]);
-    assertLess(performance.now() - began, 500);
+    assertEquals({ notStarted: error.notStarted, remote: error.remote }, { notStarted: true, remote: false });
   }
 });
 
-Deno.test("fail-over: a server without room passes its calls on, unless all are full", async () => {
+Deno.test("failover: calls to a full server go to another, unless all are full", async () => {
   const gate = Promise.withResolvers<void>();
   const hold = () => gate.promise;
   await using full = new Server({ maxInFlight: 16 }).register("S", { hold });
@@ -75,7 +76,7 @@ Deno.test("fail-over: a server without room passes its calls on, unless all are 
   assertEquals(await other.call("S.hold"), undefined);
 });
 
-Deno.test("fail-over: calls on a lost connection fail at once; only those marked idempotent are sent again", async () => {
+Deno.test("failover: calls on a lost connection fail at once; only those marked idempotent are sent again", async () => {
   const started: [number, number][] = [];
   const gate = Promise.withResolvers<void>();
   await using fleet = await Fleet.open(2, (index) => ({
@@ -95,25 +96,31 @@ Deno.test("fail-over: calls on a lost connection fail at once; only those marked
   await until(() => started.length === 100, "all run");
   const cutOff = new Set(started.filter(([index]) => index === 0).map(([, id]) => id));
   assertEquals(cutOff.size, 50);
-  const began = performance.now();
   await way[Symbol.asyncDispose]();
-  const settled = await outcomes;
-  assertLess(performance.now() - began, 1_000);
+  const settled = await soon(outcomes, "all calls to end");
   for (const [id, outcome] of settled.entries()) {
     const executed = started.filter((each) => each[1] === id).length;
     if (!cutOff.has(id)) {
-      assertEquals([outcome.status, executed], ["fulfilled", 1]);
+      assertEquals({ status: outcome.status, executed }, { status: "fulfilled", executed: 1 });
     } else if (isIdempotent(id)) {
-      assertEquals([outcome.status, executed], ["fulfilled", 2], `call ${id} was not sent again`);
+      assertEquals(
+        { status: outcome.status, executed },
+        { status: "fulfilled", executed: 2 },
+        `call ${id} was not sent again`,
+      );
     } else {
       assert(outcome.status === "rejected" && outcome.reason instanceof RpcError);
-      assertEquals([outcome.reason.code, outcome.reason.notStarted, executed], ["unavailable", false, 1]);
+      assertEquals({ code: outcome.reason.code, notStarted: outcome.reason.notStarted, executed }, {
+        code: "unavailable",
+        notStarted: false,
+        executed: 1,
+      });
     }
   }
   gate.resolve();
 });
 
-Deno.test("fail-over: an idempotent call that may have been executed never claims that it was not", async () => {
+Deno.test("failover: an idempotent call that may have been executed never claims that it was not", async () => {
   const running = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   await using fleet = await Fleet.open(1, () => ({
@@ -132,7 +139,7 @@ Deno.test("fail-over: an idempotent call that may have been executed never claim
   gate.resolve();
 });
 
-Deno.test("fail-over: what a handler throws at the second attempt arrives whole", async () => {
+Deno.test("failover: what a handler throws at the second attempt arrives whole", async () => {
   const running = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
   await using fleet = await Fleet.open(1, () => ({
@@ -155,19 +162,18 @@ Deno.test("fail-over: what a handler throws at the second attempt arrives whole"
   });
   await server.listen(way.address);
   const error = await call;
-  assertEquals([error.details, error.remote], [{ index: 1 }, true]);
+  assertEquals({ details: error.details, remote: error.remote }, { details: { index: 1 }, remote: true });
 });
 
-Deno.test("fail-over: a balancer that insists on a server that is down does not hold up the process", async () => {
+Deno.test("failover: a balancer that always picks an unreachable server does not block the process", async () => {
   const address = `tcp@127.0.0.1:${freePort()}`;
   const balancer = { update() {}, pick: () => ({ address }) };
   await using client = await connect(new MultiServers([address]), { balancer });
-  const began = performance.now();
-  await fails(client.call("S.ok", null, { timeout: 2_000 }), "unavailable", address);
-  assertLess(performance.now() - began, 1_000);
+  const call = client.call("S.ok", null, { timeout: Infinity });
+  await soon(fails(call, "unavailable", address), "the failure");
 });
 
-Deno.test("fail-over: an error that a handler threw is final", async () => {
+Deno.test("failover: an error that a handler threw is final", async () => {
   let calls = 0;
   await using fleet = await Fleet.open(3, () => ({
     fail: (code: RpcError["code"]) => {
@@ -183,7 +189,7 @@ Deno.test("fail-over: an error that a handler threw is final", async () => {
   }
 });
 
-/** Calls without a pause until it is told to stop; says how many calls it made. */
+/** Calls without a pause until it is stopped; says how many calls it made. */
 async function keepCalling(client: Client, stop: AbortSignal, ids: { next: number }): Promise<number> {
   let made = 0;
   while (!stop.aborted) {
@@ -194,7 +200,7 @@ async function keepCalling(client: Client, stop: AbortSignal, ids: { next: numbe
   return made;
 }
 
-Deno.test("rolling restart: who calls all the time sees no error, and no call is executed twice", async () => {
+Deno.test("rolling restart: a client that calls all the time sees no error, and no call is executed twice", async () => {
   const executed = new Map<number, number>();
   const once = async (id: number) => {
     executed.set(id, (executed.get(id) ?? 0) + 1);
@@ -229,24 +235,22 @@ Deno.test("rolling restart: who calls all the time sees no error, and no call is
     stop.abort();
   }
   const made = (await callers).reduce((sum, each) => sum + each, 0);
-  assertEquals([made, executed.size], [ids.next, ids.next]);
+  assertEquals({ made, executed: executed.size }, { made: ids.next, executed: ids.next });
   assertEquals([...executed.values()].filter((times) => times > 1), []);
   await Promise.all(running.map(({ server }) => server.close()));
 });
 
-Deno.test("fail-over: a server that takes connections and says nothing is passed over", async () => {
+Deno.test("failover: a server that accepts connections and never answers is skipped", async () => {
   await using silent = new RawServer();
   await using server = new Server().register("S", { echo: (value: unknown) => value });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   for (const addresses of [[silent.address, address], [address, silent.address]]) {
-    await using client = await connect(new MultiServers(addresses), { connectTimeout: 60_000 });
-    const began = performance.now();
-    for (let i = 0; i < 20; i++) assertEquals(await client.call("S.echo", i), i);
-    assert(performance.now() - began < 3_000, "only the first call waits a moment");
+    await using client = await connect(new MultiServers(addresses), { connectTimeout: 3_600_000 });
+    for (let i = 0; i < 20; i++) assertEquals(await client.call("S.echo", i, { timeout: Infinity }), i);
   }
 });
 
-Deno.test("fail-over: with every server slow to connect, a call goes to the first that has", async () => {
+Deno.test("failover: with every server slow to connect, a call goes to the first that has", async () => {
   await using silent = new RawServer();
   const gate = Promise.withResolvers<void>();
   await using late = new RawServer(async (conn) => {
@@ -263,14 +267,14 @@ Deno.test("fail-over: with every server slow to connect, a call goes to the firs
   clearTimeout(timer);
 });
 
-Deno.test("fail-over: a call that has been answered waits for no other server any more", async () => {
+Deno.test("failover: a call that has been answered waits for no other server any more", async () => {
   await using silent = new RawServer();
   const gate = Promise.withResolvers<void>();
   await using late = new RawServer(async (conn) => {
     await gate.promise;
     await answerHandshake(conn);
     await conn.read(new Uint8Array(4_096));
-    await conn.write(frame([2, 1], cbor("late")));
+    await conn.write(reply(1, "late"));
     await readToEnd(conn);
   });
   await using client = await connect(new MultiServers([silent.address, late.address]), {
@@ -284,7 +288,7 @@ Deno.test("fail-over: a call that has been answered waits for no other server an
   clearTimeout(timer);
 });
 
-Deno.test("fail-over: calls made again and again while no server can be reached leave the event loop to others", async () => {
+Deno.test("failover: calls repeated while no server can be reached do not block the event loop", async () => {
   const server = new Server().register("S", { ok: () => "ok" });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(new MultiServers([address]));

@@ -38,7 +38,7 @@ const PLACES: [string, (options: never) => unknown, string][] = [
 ];
 
 for (const [name, give, begins] of PLACES) {
-  Deno.test(`options: ${name} refuses names that it does not know, and what is no object`, async () => {
+  Deno.test(`options: ${name} refuses unknown names and values that are not objects`, async () => {
     // Not awaited where it throws at once.
     const refused = async (options: unknown) => {
       const error = await assertRejects(async () => await give(options as never), TypeError);
@@ -76,14 +76,14 @@ Deno.test("options: the nearest known name is suggested", () => {
   );
 });
 
-Deno.test("options: all that are known are taken", async () => {
+Deno.test("options: all known options are accepted", async () => {
   await using server = new Server({
     maxFrameBytes: undefined,
     maxConnections: 10,
     maxConnectionsPerPeer: 10,
     maxInFlightTotal: 10,
     handshakeTimeout: 1_000,
-    handleTimeout: 0,
+    handleTimeout: Infinity,
     codecs: [],
     authenticate: () => true,
     reflection: false,
@@ -97,7 +97,7 @@ Deno.test("options: all that are known are taken", async () => {
     codecs: [],
     connectTimeout: 1_000,
     timeout: 1_000,
-    handleTimeout: 0,
+    handleTimeout: Infinity,
     balancer: "random",
     failMode: "failfast",
     retryBudget: { ratio: 0.1, reserve: 10 },
@@ -113,7 +113,35 @@ Deno.test("options: all that are known are taken", async () => {
   assertEquals(await client.call("S.ok"), "ok");
 });
 
-Deno.test("options: what is of the wrong type is shown as what it is", async () => {
+Deno.test("options: 0 is refused where it could be taken for no limit or for off", async () => {
+  const timer = "from 1 to 2147483647, or Infinity for no limit";
+  const limit = "of at least 1, or Infinity for no limit";
+  const wrong: [ConnectOptions, string][] = [
+    [{ connectTimeout: 0 }, `Cannot use connectTimeout 0: expected a whole number ${timer}`],
+    [{ handleTimeout: 0 }, `Cannot use handleTimeout 0: expected a whole number ${limit}`],
+    [{ maxQueueTime: 0 }, `Cannot use maxQueueTime 0: expected a whole number ${limit}`],
+    [
+      { heartbeatInterval: 0 },
+      "Cannot use heartbeatInterval 0: expected a whole number of at least 1, or false",
+    ],
+  ];
+  for (const [options, message] of wrong) {
+    await assertRejects(() => connect("tcp@127.0.0.1:9", options), RangeError, message);
+  }
+  assertThrows(
+    () => new Server({ handleTimeout: 0 }),
+    RangeError,
+    `handleTimeout 0: expected a whole number ${limit}`,
+  );
+  assertThrows(() => new Server({ maxConnectionsPerPeer: 0 }), RangeError, limit);
+  assertThrows(
+    () => new Registry({ ttl: 0 }),
+    RangeError,
+    "Cannot use ttl of 0: expected 1 to 2147483647 ms, or Inf",
+  );
+});
+
+Deno.test("options: the error for a value of the wrong type shows it", async () => {
   const wrong: [ConnectOptions | Record<string, unknown>, string][] = [
     [{ timeout: "5" }, 'Cannot use timeout "5": expected a number of ms'],
     [{ timeout: true }, "Cannot use timeout of type boolean: expected a number of ms"],
@@ -150,7 +178,7 @@ Deno.test("options: what is of the wrong type is shown as what it is", async () 
   );
 });
 
-Deno.test("options: what is neither a service's name nor a contract is refused", async () => {
+Deno.test("options: a value that is neither a service's name nor a contract is refused", async () => {
   await using link = await Link.open({ ok: () => "ok" });
   for (const none of [undefined, null, 5, { ok: () => "ok" }, class {}]) {
     assertThrows(

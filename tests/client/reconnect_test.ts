@@ -1,10 +1,12 @@
 // Connections that are lost are dialled again by themselves: soon, ever less often, and not after close().
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { connect, MultiServers, Server } from "../../mod.ts";
 import { type Conn, simulate } from "../../testing/mod.ts";
-import { answerHandshake, freePort, RawServer, readToEnd } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, RawServer, readToEnd } from "../support/service_link.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
 async function start(address: string, methods: object = { ok: () => "ok" }) {
   const server = new Server().register("S", methods);
@@ -18,10 +20,11 @@ Deno.test("reconnect: a server that restarts on its port is found again without 
   assertEquals(await client.call("S.ok"), "ok");
   await first.server.close();
   const second = await start(first.address);
-  const began = performance.now();
   assertEquals(await client.call("S.ok"), "ok");
-  assertLess(performance.now() - began, 1_000);
-  assertEquals([client.stats().endpoints[0]!.state, second.server.stats().accepted], ["ready", 1]);
+  assertEquals({ state: client.stats().endpoints[0]!.state, accepted: second.server.stats().accepted }, {
+    state: "ready",
+    accepted: 1,
+  });
   await second.server.close();
 });
 
@@ -41,10 +44,10 @@ Deno.test("reconnect: while the server is away calls fail at once, and name it",
   await server.close();
   await until(() => client.stats().endpoints[0]!.state === "failing", "it has noticed");
   for (let n = 0; n < 20; n++) {
-    const began = performance.now();
-    const error = await fails(client.call("S.ok"), "unavailable", address);
+    // It would wait for as long as it may, which is for ever.
+    const call = fails(client.call("S.ok", null, { timeout: Infinity }), "unavailable", address);
+    const error = await soon(call, "the failure");
     assertEquals(error.notStarted, true);
-    assertLess(performance.now() - began, 300);
   }
   const again = await start(address);
   await until(() => client.stats().endpoints[0]!.state === "ready", "it is back");
@@ -52,7 +55,7 @@ Deno.test("reconnect: while the server is away calls fail at once, and name it",
   await again.server.close();
 });
 
-/** A client that is tried for ten simulated minutes on a server that drops whoever comes, and the gaps between. */
+/** A client that is tried for ten simulated minutes on a server that drops every connection, and the gaps between. */
 function gaps(serve: (conn: Conn) => Promise<void>): Promise<number[]> {
   return simulate(async ({ network, time, sleep }) => {
     const attempts: number[] = [];
@@ -94,7 +97,7 @@ Deno.test("reconnect: a server that accepts and drops is tried ever less often",
   assertGrowing(await gaps((conn) => Promise.resolve(conn.close())));
 });
 
-Deno.test("reconnect: one that shakes hands and drops, too", async () => {
+Deno.test("reconnect: a server that drops connections after the handshake is also tried ever less often", async () => {
   const flap = async (conn: Conn) => {
     await answerHandshake(conn);
     conn.close();
@@ -102,7 +105,7 @@ Deno.test("reconnect: one that shakes hands and drops, too", async () => {
   assertGrowing(await gaps(flap));
 });
 
-Deno.test("reconnect: one that shakes hands and says GoAway, too", async () => {
+Deno.test("reconnect: a server that sends GoAway after the handshake is also tried ever less often", async () => {
   // [10, 0, "unavailable", ""]
   const goAway = new Uint8Array([
     0x5a,
@@ -152,7 +155,7 @@ Deno.test("reconnect: calls that wait for the connection all use the one that is
 });
 
 Deno.test({
-  name: "reconnect: a server that is killed fails the calls in flight within a second",
+  name: "reconnect: a server that is killed fails the calls in flight, which have no timeout",
   async fn() {
     const script = new URL("../support/hold_server.ts", import.meta.url).href;
     const process = new Deno.Command("deno", {
@@ -164,13 +167,14 @@ Deno.test({
     const waiting = new Patient();
     const other = await start("tcp@127.0.0.1:0", { hold: waiting.wait });
     await using client = await connect(address);
-    const calls = Array.from({ length: 200 }, () => fails(client.call("S.hold"), "unavailable"));
+    const calls = Array.from(
+      { length: 200 },
+      () => fails(client.call("S.hold", null, { timeout: Infinity }), "unavailable"),
+    );
     // It says so when all of them run.
     assertEquals((await reader.read()).value!.trim(), "200");
-    const began = performance.now();
     process.kill("SIGKILL");
     for (const error of await Promise.all(calls)) assertEquals(error.notStarted, false);
-    assertLess(performance.now() - began, 1_000);
     assertEquals(client.stats().pending, 0);
     await reader.cancel();
     await process.status;

@@ -20,13 +20,17 @@ Deno.test("retry budget: a fifth of the calls, and a reserve", () => {
   assertEquals(drain(budget), 100);
   budget.calls += 1_000;
   assertEquals(drain(budget), 200);
-  assertEquals([budget.spent, budget.refused, budget.left], [300, 2, false]);
+  assertEquals({ spent: budget.spent, refused: budget.refused, left: budget.left }, {
+    spent: 300,
+    refused: 2,
+    left: false,
+  });
   const own = create({ ratio: 0.5, reserve: 3 }).budget;
   own.calls += 10;
   assertEquals(drain(own), 8);
 });
 
-Deno.test("retry budget: where everything fails, what is sent again stays at the ratio, whatever the rate", () => {
+Deno.test("retry budget: when every call fails, retries stay at the ratio, at any rate", () => {
   for (const every of [0.1, 1, 10]) {
     const { clock, budget } = create();
     const calls = 600_000 / every;
@@ -41,7 +45,7 @@ Deno.test("retry budget: where everything fails, what is sent again stays at the
   }
 });
 
-Deno.test("retry budget: quiet times do not save up for a storm", () => {
+Deno.test("retry budget: idle times do not save up retries", () => {
   const { clock, budget } = create();
   // A call a second, for a day.
   budget.calls += 86_400;
@@ -57,7 +61,7 @@ Deno.test("retry budget: none, or no limit", () => {
   assertEquals(drain(create(false).budget, 100_000), 100_000);
 });
 
-Deno.test("retry budget: what is no number is refused by its name", () => {
+Deno.test("retry budget: a value that is not a number is refused by its name", () => {
   for (const value of [-1, NaN, "1" as unknown as number]) {
     assertThrows(() => create({ ratio: value }), RangeError, "retryBudget.ratio");
     assertThrows(() => create({ reserve: value }), RangeError, "retryBudget.reserve");

@@ -2,16 +2,11 @@
 // sent into a connection that may be gone.
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  type CallOptions,
-  connect,
-  type ConnectOptions,
-  MultiServers,
-  type Network,
-  Server,
-} from "../../mod.ts";
+import { type CallOptions, connect, type ConnectOptions, MultiServers, Server } from "../../mod.ts";
+import type { Network } from "../../server/mod.ts";
 import { simulate, type Simulation } from "../../testing/mod.ts";
-import { ANSWER, frame, RawPeer } from "../support/raw_peer.ts";
+import { headerOf, Kind, ping, pong, reply } from "../support/frames.ts";
+import { ANSWER, RawPeer } from "../support/raw_peer.ts";
 import { fails, Tap } from "../support/session_pair.ts";
 
 /** Servers that note what they execute, and a client that has a connection to each. */
@@ -42,7 +37,7 @@ async function serve({ network, sleep }: Simulation, names: string[], options: C
   return { client, executed, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
-Deno.test("silent server: a vanished machine costs idempotent calls 3 s, and later ones nothing", () =>
+Deno.test("silent server: a machine that vanishes delays idempotent calls by 3 s, and later ones by nothing", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["gone", "there"]);
     const { client, executed } = here;
@@ -71,7 +66,7 @@ Deno.test("silent server: a vanished machine costs idempotent calls 3 s, and lat
     assert(ids.length >= 20, `${ids.length}`);
   }));
 
-Deno.test("silent server: calls that may not run twice stay, and fail with the connection", () =>
+Deno.test("silent server: calls that are not idempotent are not moved, and fail with the connection", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["gone", "there"]);
     const { client } = here;
@@ -80,7 +75,12 @@ Deno.test("silent server: calls that may not run twice stay, and fail with the c
     const began = sim.time.now;
     const calls = await Promise.allSettled([0, 1, 2, 3].map((id) => client.call("S.name", id)));
     const lost = calls.filter((call) => call.status === "rejected");
-    for (const { reason } of lost) assertEquals([reason.code, reason.notStarted], ["unavailable", false]);
+    for (const { reason } of lost) {
+      assertEquals({ code: reason.code, notStarted: reason.notStarted }, {
+        code: "unavailable",
+        notStarted: false,
+      });
+    }
     // Asked after a second, and given up after heartbeatTimeout, not after the call's 30 s.
     assertEquals([lost.length, sim.time.now - began], [2, 11_000]);
   }));
@@ -89,7 +89,7 @@ const STAYS: [string, CallOptions, ConnectOptions?][] = [
   ["failMode fast", { idempotent: true, failMode: "failfast" }],
   ["failMode same", { idempotent: true, failMode: "retry" }],
   ["no retry budget", { idempotent: true }, { retryBudget: { ratio: 0, reserve: 0 } }],
-  ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: 0 }],
+  ["no heartbeat", { idempotent: true, timeout: 5_000 }, { heartbeatInterval: false }],
 ];
 for (const [why, options, connectOptions] of STAYS) {
   Deno.test(`silent server: a call stays where it was sent, with ${why}`, () =>
@@ -106,7 +106,7 @@ for (const [why, options, connectOptions] of STAYS) {
     }));
 }
 
-Deno.test("silent server: one whose handler takes minutes is asked less and less often", () =>
+Deno.test("silent server: a server whose handler takes minutes is pinged less and less often", () =>
   simulate(async (sim) => {
     const host = sim.network.host("client");
     const taps: Tap[] = [];
@@ -127,7 +127,7 @@ Deno.test("silent server: one whose handler takes minutes is asked less and less
     assertEquals(taps.length, 1);
   }));
 
-Deno.test("silent server: while the only server is silent calls wait unsent, and go on with it or without it", () =>
+Deno.test("silent server: while the only server is silent calls wait unsent, until it or another one answers", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["only"]);
     const { client, executed } = here;
@@ -154,7 +154,7 @@ Deno.test("silent server: while the only server is silent calls wait unsent, and
     assertEquals(executed, [["only", 6]]);
   }));
 
-Deno.test("silent server: a quiet stream is not asked after, but once an interval", () =>
+Deno.test("silent server: an idle stream is pinged at most once per interval", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, ["quiet"], { heartbeatInterval: 20_000 });
     const { client } = here;
@@ -175,7 +175,7 @@ Deno.test("sleep: after this system was suspended, a connection that may be gone
       const { client, executed } = here;
       await sim.sleep(5_000);
       const awake = globalThis.Date;
-      // `performance.now()` and timers stand still meanwhile, the date does not.
+      // `performance.now()` and timers stop meanwhile, the date does not.
       globalThis.Date = new Proxy(awake, {
         get: (date, key) => key === "now" ? () => awake.now() + 3_600_000 : Reflect.get(date, key),
       });
@@ -206,12 +206,15 @@ Deno.test("sleep: after this process was stopped, a connection that may be gone 
   await using client = await connect(`tcp@127.0.0.1:${listener.addr.port}`);
   using peer = await accepting;
   // What it had sent before is no sign that it is still there.
-  await peer.send(frame([8, 7]));
+  await peer.send(ping(7));
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_100);
   const calls = [client.call("S.name"), client.call("S.name")];
-  assertEquals((await peer.frames(2)).map(({ header }) => header), [[8, 1], [9, 7]]);
-  await peer.send(frame([9, 1]));
-  assertEquals((await peer.frames(2)).map(({ header }) => header.slice(0, 2)), [[1, 1], [1, 3]]);
-  await peer.send(frame([2, 1]), frame([2, 3]));
+  assertEquals((await peer.frames(2)).map(({ header }) => header), [headerOf.ping(1), headerOf.pong(7)]);
+  await peer.send(pong(1));
+  assertEquals((await peer.frames(2)).map(({ header }) => header.slice(0, 2)), [[Kind.call, 1], [
+    Kind.call,
+    3,
+  ]]);
+  await peer.send(reply(1), reply(3));
   await Promise.all(calls);
 });

@@ -58,7 +58,10 @@ Deno.test("unavailable: a dial that times out is no deadline of a call, and fail
       for (let n = 0; n < 2; n++) {
         const options = { failMode, idempotent: true };
         const error = await fails(calling.call("S.name", null, options), "unavailable", "within 1000 ms");
-        assertEquals([error.notStarted, error.remote], [true, false]);
+        assertEquals({ notStarted: error.notStarted, remote: error.remote }, {
+          notStarted: true,
+          remote: false,
+        });
       }
     }
     const call = calling.call("S.name", null, { failMode: "retry" });
@@ -74,7 +77,7 @@ Deno.test("unavailable: a call whose own deadline comes while it waits for a con
     await using _ = calling;
     const call = calling.call("S.name", null, { timeout: 500 });
     const error = await fails(call, "deadline_exceeded", "still connecting to tcp@one:1");
-    assertEquals([error.notStarted, sim.time.now], [true, 500]);
+    assertEquals({ notStarted: error.notStarted, now: sim.time.now }, { notStarted: true, now: 500 });
     deaf.close();
   }));
 
@@ -161,7 +164,7 @@ Deno.test("waitForReady: the deadline and the signal end the wait, and the error
     deaf.close();
   }));
 
-Deno.test("waitForReady: a server that refuses a call is not waited for", () =>
+Deno.test("waitForReady: a call refused by a server is not repeated", () =>
   simulate(async (sim) => {
     await using server = new Server({ network: sim.network.host("one"), maxInFlightTotal: 16 }).register(
       "S",
@@ -183,7 +186,7 @@ Deno.test("waitForReady: a server that refuses a call is not waited for", () =>
     await Promise.all(hung);
   }));
 
-Deno.test("waitForReady: works for contracts and behind interceptors", () =>
+Deno.test("waitForReady: works for contracts and with interceptors", () =>
   simulate(async (sim) => {
     const Names = defineService("S", {
       name: method<void, string>(),
@@ -201,7 +204,7 @@ Deno.test("waitForReady: works for contracts and behind interceptors", () =>
     }
   }));
 
-Deno.test("wait for ready: a call whose token is refused by all servers ends as unauthenticated, one that is let in goes on", async () => {
+Deno.test("wait for ready: a call whose token all servers refuse fails as unauthenticated, one that a server accepts is answered", async () => {
   const server = new Server({ authenticate: (token) => token === "new" && "client" });
   const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:0");
   let token = "old";

@@ -45,7 +45,7 @@ Deno.test("CBOR refuses 482 malformed items and every prefix of well-formed ones
   }
 });
 
-Deno.test("CBOR takes every published value, refuses what is published as refused, and holds the limits", () => {
+Deno.test("CBOR reads every published value, refuses every published malformed one, and holds the limits", () => {
   for (const { hex } of vectors.values) {
     const value = fromHex(hex);
     assertEquals(decode(codec, encode(codec, value)), value, hex);
@@ -231,13 +231,13 @@ Deno.test("CBOR refuses invalid UTF-8 at any length and keeps a byte order mark"
   }
 });
 
-Deno.test("CBOR refuses bytes behind the value", () => {
+Deno.test("CBOR refuses trailing bytes", () => {
   refuses("00 00", "trailing", 1);
   refuses("80 80", "trailing", 1);
   refuses("ff", "malformed", 0);
 });
 
-Deno.test("CBOR keeps what it does not know, inert", () => {
+Deno.test("CBOR keeps unknown tags and simple values as inert data", () => {
   for (const tag of [4, 5, 6, 14, 21, 25, 27, 28, 29, 35, 51, 83, 105, 256, 262, 280, 0xdff9, 21066, 55799]) {
     const tagged = new Tagged(tag, ["Error", "x"]);
     assertEquals(decode(codec, encode(codec, tagged)), tagged);
@@ -349,7 +349,7 @@ Deno.test("CBOR refuses texts that are numbers, as keys or in sets, when thousan
     for (const [count, taken] of [[2_400, true], [3_000, false]] as const) {
       const keys = texts(count, step);
       const map = new Map<unknown, number>(keys.map((key) => [key, 1]));
-      // The same without a tag, and with a number behind, so that it becomes a Map at the end.
+      // The same without a tag, and with a number after it, so that it becomes a Map at the end.
       const mixed = encode(codec, new Map<unknown, number>([...map, [0, 1]])).slice(3);
       for (const bytes of [encode(codec, new Set(keys)), encode(codec, map), mixed]) {
         if (taken) decode(codec, bytes);
@@ -366,7 +366,7 @@ Deno.test("CBOR refuses texts that are numbers, as keys or in sets, when thousan
   decode(codec, encode(codec, new Set(texts(10_000, 4_096).map((text) => `${text}.`))));
 });
 
-Deno.test("CborCodec refuses limits that are none, by name", () => {
+Deno.test("CborCodec refuses invalid limits by name", () => {
   for (const name of ["maxDepth", "maxItems", "maxBignumBytes", "maxKeyBytes", "maxNumericKeys"]) {
     for (const value of [0, -1, 1.5, NaN, Infinity, "1"]) {
       assertThrows(() => new CborCodec({ [name]: value }), RangeError, name);

@@ -114,7 +114,7 @@ Deno.test("CBOR objects: own enumerable properties of text keys, undefined ones 
   }
 });
 
-Deno.test("CBOR refuses what it cannot carry, and says where", () => {
+Deno.test("CBOR refuses values that it cannot carry, and says where", () => {
   class Point {}
   const at = (path: string, reason: string) =>
     `Cannot encode value${path && ` at ${path}`} as CBOR: ${reason}`;
@@ -213,7 +213,7 @@ Deno.test("CBOR stays correct if user code encodes meanwhile, throws, or changes
   }
 });
 
-Deno.test("CBOR is appended behind what is there", () => {
+Deno.test("CBOR is appended to the bytes already in the buffer", () => {
   const out = new ByteBuffer(4);
   for (const value of [1, "ab", { a: [new Uint8Array(100)] }]) codec.encode(value, out);
   assertEquals(out.written().toHex(), `01626162a16161815864${"00".repeat(100)}`);

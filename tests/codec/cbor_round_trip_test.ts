@@ -7,7 +7,7 @@ import { Random, randomValue } from "../support/cbor_random.ts";
 
 const codec = new CborCodec();
 
-Deno.test("CBOR: 60 000 random values come back as they were", () => {
+Deno.test("CBOR: 60 000 random values are decoded as they were encoded", () => {
   const random = new Random(42);
   for (let i = 0; i < 60_000; i++) {
     const value = randomValue(random, 2);
@@ -19,7 +19,7 @@ Deno.test("CBOR: 60 000 random values come back as they were", () => {
   }
 });
 
-Deno.test("CBOR: every millisecond comes back, at both ends of time", () => {
+Deno.test("CBOR: dates keep their millisecond, at both ends of the range", () => {
   const random = new Random(7);
   const times = [8.64e15, -8.64e15, 8.64e15 - 1, -1, 1];
   for (let i = 0; i < 20_000; i++) {
@@ -30,7 +30,7 @@ Deno.test("CBOR: every millisecond comes back, at both ends of time", () => {
   }
 });
 
-Deno.test("CBOR: cbor2 reads what is written here, and the other way round", () => {
+Deno.test("CBOR: cbor2 reads this codec's output, and this codec reads cbor2's", () => {
   const random = new Random(43);
   for (let i = 0; i < 4_000; i++) {
     const value = randomValue(random, 2);

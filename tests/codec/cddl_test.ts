@@ -14,7 +14,7 @@ import { lineOf, type LineVector } from "../support/handshake_vectors.ts";
 
 const cddl = new Cddl(await Deno.readTextFile(new URL("../../docs/protocol.cddl", import.meta.url)));
 
-/** The header of a whole frame; undefined if there is none that CDDL could judge. */
+/** The header of a whole frame; undefined if CDDL cannot judge it. */
 function headerOf(hex: string): Item | undefined {
   const content = Uint8Array.fromHex(hex).subarray(5);
   try {
@@ -131,7 +131,7 @@ function sent(header: readonly Json[]): unknown[] {
   });
 }
 
-Deno.test("CDDL: what is read here is read as RFC 8610 has it", () => {
+Deno.test("CDDL: this parser follows RFC 8610", () => {
   const small = new Cddl('a = [1, ? b] b = "x" / 2..3 ; a comment\nc = { k: a, ? l: bstr, * tstr => b }');
   assertEquals(small.names, ["a", "b", "c"]);
   const yes = [[1], [1, "x"], [1, 2], [1, 3]];

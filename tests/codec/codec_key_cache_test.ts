@@ -6,7 +6,7 @@ import { Random, randomText } from "../support/cbor_random.ts";
 
 const utf8 = new TextEncoder();
 
-Deno.test("KeyCache gives the text of the bytes, whatever came before", () => {
+Deno.test("KeyCache returns the text of the bytes, independent of earlier texts", () => {
   const random = new Random(3);
   const cache = new KeyCache();
   const texts = Array.from({ length: 3000 }, () => randomText(random));

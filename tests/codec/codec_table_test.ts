@@ -5,7 +5,7 @@ import { ByteBuffer, CborCodec, type Codec, CodecTable, decode, encode, JsonCode
 
 const named = (name: string): Codec => ({ name, encode() {}, decode() {} });
 
-Deno.test("CodecTable gives codecs by their exact name", () => {
+Deno.test("CodecTable returns codecs by their exact name", () => {
   const text = named("text/plain");
   const table = new CodecTable([new JsonCodec(), text]);
   assertStrictEquals(table.get("text/plain"), text);
@@ -22,7 +22,7 @@ Deno.test("CodecTable.standard has codecs of its own each time", () => {
   assert(table.get("application/cbor") !== CodecTable.standard().get("application/cbor"));
 });
 
-Deno.test("CodecTable refuses names that are taken or no media types", () => {
+Deno.test("CodecTable refuses duplicate names and names that are not media types", () => {
   const table = CodecTable.standard();
   assertThrows(() => table.register(new CborCodec()), TypeError, "application/cbor is registered already");
   const wrong = [

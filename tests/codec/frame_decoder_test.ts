@@ -7,7 +7,9 @@ import { RpcError } from "../../call/error.ts";
 import { Kind } from "../../codec/frame.ts";
 import { FrameDecoder } from "../../codec/frame_decoder.ts";
 import { KeyCache } from "../../codec/key_cache.ts";
-import { bytes, call, cbor, frame, framed, seeded } from "../support/raw_peer.ts";
+import { call, end, headerOf, pong, reply } from "../support/frames.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, cbor, frame, framed } from "../support/raw_peer.ts";
 import vectors from "../../docs/vectors/frames.json" with { type: "json" };
 
 const MAX_FRAME = 4_194_304;
@@ -136,7 +138,7 @@ Deno.test("frames: all valid vectors in one stream come out one by one, whatever
   }
 });
 
-Deno.test("frames: bytes that came behind the handshake are the first to be read", () => {
+Deno.test("frames: bytes that followed the handshake are read first", () => {
   const decoder = new FrameDecoder(MAX_FRAME, names, bytes(call(1, "A.b", 1), call(3, "A.c", 2)));
   assertEquals([decoder.next(), decoder.seq, decoder.method], [true, 1, "A.b"]);
   assertEquals([decoder.next(), decoder.seq, decoder.method], [true, 3, "A.c"]);
@@ -147,10 +149,10 @@ Deno.test("frames: a body ends where its frame ends, not where the next begins",
   const decoder = new FrameDecoder(MAX_FRAME, names);
   const bodies: string[] = [];
   const stream = bytes(
-    frame([2, 1], bytes("a")),
-    frame([2, 3]),
-    frame([2, 5], bytes("ccc")),
-    frame([9, 7]),
+    frame(headerOf.reply(1), bytes("a")),
+    reply(3),
+    frame(headerOf.reply(5), bytes("ccc")),
+    pong(7),
   );
   feed(decoder, stream, () => Infinity, () => bodies.push(new TextDecoder().decode(body(decoder))));
   assertEquals(bodies, ["a", "", "ccc", ""]);
@@ -162,11 +164,11 @@ Deno.test("frames: a field of one frame is not left over in the next", () => {
   feed(
     decoder,
     bytes(
-      frame([2, 1, new Map([["a", "x"]])]),
-      frame([2, 3]),
-      frame([1, 5, "A.b", 0], cbor(1)),
-      frame([5, 7, new Map([["a", "y"]])]),
-      frame([5, 9]),
+      frame(headerOf.reply(1, new Map([["a", "x"]]))),
+      reply(3),
+      call(5, "A.b", 1),
+      end(7, new Map([["a", "y"]])),
+      end(9),
     ),
     () => Infinity,
     () => metadata.push(decoder.metadata?.get("a")),
@@ -178,7 +180,7 @@ Deno.test("frames: metadata bytes are a copy that later frames do not change", (
   const decoder = new FrameDecoder(MAX_FRAME, names);
   const kept: Uint8Array[] = [];
   const stream = bytes(...[1, 2, 3, 4].map((n) => {
-    return frame([2, n * 2 + 1, new Map([["a", new Uint8Array(400).fill(n)]])]);
+    return frame(headerOf.reply(n * 2 + 1, new Map([["a", new Uint8Array(400).fill(n)]])));
   }));
   feed(decoder, stream, () => 100, () => kept.push(decoder.metadata!.get("a") as Uint8Array));
   assertEquals(kept.map((part) => new Set(part)), [1, 2, 3, 4].map((n) => new Set([n])));
@@ -238,7 +240,7 @@ Deno.test("frames: random bytes are refused or incomplete, and never more than a
   for (let run = 0; run < 20_000; run++) {
     const mutant = valid[Math.floor(random() * valid.length)]!.slice();
     for (let flips = 1 + Math.floor(random() * 3); flips > 0; flips--) {
-      // Behind the head, so that the header is what is judged.
+      // After the head, so that the header is judged.
       mutant[5 + Math.floor(random() * (mutant.length - 5))] = Math.floor(random() * 256);
     }
     const error = refusalOf(mutant, () => Infinity);

@@ -89,7 +89,7 @@ Deno.test("answer: all its fields are required, of their type and in their range
   assertThrows(() => judged({ ...good, codecType: "application/json" }), RpcError, "application/json");
 });
 
-Deno.test("answer: a refusal is one whatever else the line has", () => {
+Deno.test("answer: a line with an error is a refusal, whatever other fields it has", () => {
   const cases: [unknown, string][] = [
     [{ code: "unavailable", message: "Later" }, "unavailable"],
     [{ code: "teapot", message: "Later" }, "unknown"],

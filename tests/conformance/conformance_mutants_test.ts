@@ -6,6 +6,7 @@ import { OwnClient } from "../../conformance/client.ts";
 import { checkClient, checkServer, type Outcome } from "../../conformance/run.ts";
 import { conformanceServer } from "../../conformance/service.ts";
 import { BrokenClient, BrokenWire, type Fault, type Passing } from "../support/broken_wire.ts";
+import { Kind } from "../support/frames.ts";
 import type { Item } from "../support/raw_peer.ts";
 import { portOf } from "../support/wire_harness.ts";
 
@@ -33,50 +34,52 @@ function line(
 }
 
 const credit = ({ header }: Passing, items: number): Passing => ({
-  header: [7, header[1], items, 1_000_000],
+  header: [Kind.credit, header[1], items, 1_000_000],
   body: new Uint8Array(0),
 });
 
 /** What is wrong, with which case, and how it is made so. */
 const SERVERS: readonly (readonly [string, string, Fault])[] = [
-  ["answers with another number", "echo/text", { from: field(2, 1, (seq) => Number(seq) + 2) }],
-  ["replies twice", "call/one-answer", { from: ofKind(2, (reply) => [reply, reply]) }],
-  ["never replies", "echo/null", { from: ofKind(2, () => NONE) }],
-  ["ignores Cancel", "cancel/running", { to: ofKind(6, () => NONE) }],
+  ["answers with another number", "echo/text", { from: field(Kind.reply, 1, (seq) => Number(seq) + 2) }],
+  ["replies twice", "call/one-answer", { from: ofKind(Kind.reply, (reply) => [reply, reply]) }],
+  ["never replies", "echo/null", { from: ofKind(Kind.reply, () => NONE) }],
+  ["ignores Cancel", "cancel/running", { to: ofKind(Kind.cancel, () => NONE) }],
   ["takes a key twice", "cbor/bad-key-twice", {
-    to: ofKind(1, ({ header, body }) => [{ header, body: body[0] === 0xa2 ? body.slice(6) : body }]),
+    to: ofKind(Kind.call, ({ header, body }) => [{ header, body: body[0] === 0xa2 ? body.slice(6) : body }]),
   }],
   ["takes frames that are too long", "frame/length-one-over-maxframebytes-head-alone", { shelters: true }],
   ["takes what is no frame", "frame/byte-string-head-with-a-2-byte-length", { shelters: true }],
   ["answers with a Reply behind Items", "stream/out", {
-    from: ofKind(5, ({ header, body }) => [{ header: [2, header[1]], body }]),
+    from: ofKind(Kind.end, ({ header, body }) => [{ header: [Kind.reply, header[1]], body }]),
   }],
-  ["forgets to say not-started", "method/unknown-method", { from: field(3, 4, () => undefined) }],
+  ["forgets to say not-started", "method/unknown-method", { from: field(Kind.error, 4, () => undefined) }],
   ["says not-started of every error", "error/aborted", {
     from: ofKind(
-      3,
+      Kind.error,
       ({ header, body }) => [{ header: [...header.slice(0, 4), new Map([["not-started", ""]])], body }],
     ),
   }],
-  ["reports the wrong code", "frame/nothing-behind-a-fault", { from: field(10, 2, () => "internal") }],
-  ["reports the wrong lastSeq", "frame/calls-before-a-fault", {
-    from: field(10, 1, (seq) => Number(seq) + 2),
+  ["reports the wrong code", "frame/nothing-behind-a-fault", {
+    from: field(Kind.goAway, 2, () => "internal"),
   }],
-  ["closes without GoAway", "seq/even", { from: ofKind(10, () => NONE) }],
+  ["reports the wrong lastSeq", "frame/calls-before-a-fault", {
+    from: field(Kind.goAway, 1, (seq) => Number(seq) + 2),
+  }],
+  ["closes without GoAway", "seq/even", { from: ofKind(Kind.goAway, () => NONE) }],
   ["does not close behind GoAway", "seq/again", { endFrom: "never" }],
   ["takes more calls than it says", "limit/in-flight", {
     lineFrom: line((fields) => ({ ...fields, maxInFlight: 20 })),
   }],
   ["sends Items without credit", "stream/credit-of-items", {
-    to: ofKind(1, (call) => [call, credit(call, 10)]),
+    to: ofKind(Kind.call, (call) => [call, credit(call, 10)]),
   }],
-  ["gives no credit", "stream/grant", { from: ofKind(7, () => NONE) }],
+  ["gives no credit", "stream/grant", { from: ofKind(Kind.credit, () => NONE) }],
   ["takes Items without credit", "stream/over-credit", {
-    to: ofKind(4, (item) => item.header[1] === 1 ? NONE : [item]),
+    to: ofKind(Kind.item, (item) => item.header[1] === 1 ? NONE : [item]),
   }],
-  ["answers no Ping", "ping/pong", { from: ofKind(9, () => NONE) }],
-  ["pongs another number", "ping/pong", { from: field(9, 1, (n) => Number(n) ^ 1) }],
-  ["ignores the timeout", "timeout/spent", { to: field(1, 3, () => 0) }],
+  ["answers no Ping", "ping/pong", { from: ofKind(Kind.pong, () => NONE) }],
+  ["pongs another number", "ping/pong", { from: field(Kind.pong, 1, (n) => Number(n) ^ 1) }],
+  ["ignores the timeout", "timeout/spent", { to: field(Kind.call, 3, () => 0) }],
   ["ignores handleTimeout", "handshake/handle-timeout", {
     lineTo: line(({ handleTimeout: _, ...rest }) => rest),
   }],
@@ -88,49 +91,52 @@ const SERVERS: readonly (readonly [string, string, Fault])[] = [
     lineFrom: line(({ maxInFlight: _, ...rest }) => rest),
   }],
   ["takes every version", "option/version-2", { lineTo: line((fields) => ({ ...fields, version: 1 })) }],
-  ["calls with odd numbers", "callback/echo", { from: field(1, 1, (seq) => Number(seq) + 1) }],
+  ["calls with odd numbers", "callback/echo", { from: field(Kind.call, 1, (seq) => Number(seq) + 1) }],
   ["writes metadata that are null", "stream/out-empty", {
-    from: ofKind(5, ({ header, body }) => [{ header: [...header, null], body }]),
+    from: ofKind(Kind.end, ({ header, body }) => [{ header: [...header, null], body }]),
   }],
   ["writes a body behind an End", "stream/in-empty", {
-    from: ofKind(2, ({ header, body }) => [{ header: [5, header[1]], body }]),
+    from: ofKind(Kind.reply, ({ header, body }) => [{ header: [Kind.end, header[1]], body }]),
   }],
   ["loses calls that came with the option", "handshake/calls-before-answer", {
-    to: field(1, 2, () => "No.such"),
+    to: field(Kind.call, 2, () => "No.such"),
   }],
-  ["tells a private error", "error/thrown", { from: field(3, 3, () => "a secret of the server") }],
+  ["tells a private error", "error/thrown", { from: field(Kind.error, 3, () => "a secret of the server") }],
 ];
 
 const CLIENTS: readonly (readonly [string, string, Fault])[] = [
-  ["calls with even numbers", "call/null", { from: field(1, 1, (seq) => Number(seq) + 1) }],
-  ["sends no Cancel", "timeout/spent", { from: ofKind(6, () => NONE) }],
-  ["sends no timeout", "timeout/sent", { from: field(1, 3, () => 0) }],
-  ["answers no Ping", "ping/during-a-call", { from: ofKind(9, () => NONE) }],
+  ["calls with even numbers", "call/null", { from: field(Kind.call, 1, (seq) => Number(seq) + 1) }],
+  ["sends no Cancel", "timeout/spent", { from: ofKind(Kind.cancel, () => NONE) }],
+  ["sends no timeout", "timeout/sent", { from: field(Kind.call, 3, () => 0) }],
+  ["answers no Ping", "ping/during-a-call", { from: ofKind(Kind.pong, () => NONE) }],
   ["stays after a drain", "goaway/drain", { endFrom: "never" }],
   ["takes what is no value", "body/reply", {
-    to: ofKind(2, ({ header, body }) => [{ header, body: body[0] === 0xff ? body.with(0, 0) : body }]),
+    to: ofKind(
+      Kind.reply,
+      ({ header, body }) => [{ header, body: body[0] === 0xff ? body.with(0, 0) : body }],
+    ),
   }],
   ["takes a key twice", "cbor/bad-key-twice", {
-    to: ofKind(2, ({ header, body }) => [{ header, body: body[0] === 0xa2 ? body.slice(6) : body }]),
+    to: ofKind(Kind.reply, ({ header, body }) => [{ header, body: body[0] === 0xa2 ? body.slice(6) : body }]),
   }],
-  ["sends Items without credit", "stream/in-credit", { from: ofKind(4, (item) => [item, item]) }],
+  ["sends Items without credit", "stream/in-credit", { from: ofKind(Kind.item, (item) => [item, item]) }],
   ["takes a Reply behind Items", "stream/reply-behind-items", {
-    to: ofKind(2, ({ header }) => [{ header: [5, header[1]], body: new Uint8Array(0) }]),
+    to: ofKind(Kind.reply, ({ header }) => [{ header: [Kind.end, header[1]], body: new Uint8Array(0) }]),
   }],
-  ["overlooks not-started", "error/not-started", { to: field(3, 4, () => undefined) }],
-  ["overlooks GoAway", "goaway/above-last-seq", { to: ofKind(10, () => NONE) }],
-  ["takes odd numbers of a server", "called/odd", { to: ofKind(1, () => NONE) }],
+  ["overlooks not-started", "error/not-started", { to: field(Kind.error, 4, () => undefined) }],
+  ["overlooks GoAway", "goaway/above-last-seq", { to: ofKind(Kind.goAway, () => NONE) }],
+  ["takes odd numbers of a server", "called/odd", { to: ofKind(Kind.call, () => NONE) }],
   ["answers calls that it does not know with a Reply", "called/unknown-method", {
-    from: ofKind(3, ({ header, body }) => [{ header: [2, header[1]], body }]),
+    from: ofKind(Kind.error, ({ header, body }) => [{ header: [Kind.reply, header[1]], body }]),
   }],
   ["takes frames that are too long", "limit/frame-too-long", { shelters: true, to: (passing) => [passing] }],
   ["takes another version", "answer/version-2", { lineTo: line((fields) => ({ ...fields, version: 1 })) }],
   ["asks with another number", "call/true", { lineFrom: line((fields) => ({ ...fields, magicNumber: 1 })) }],
   ["takes answers to calls that were never made", "cross/reply-unknown", {
-    to: ofKind(2, (reply) => reply.header[1] === 1001 ? NONE : [reply]),
+    to: ofKind(Kind.reply, (reply) => reply.header[1] === 1001 ? NONE : [reply]),
   }],
   ["reads unknown codes as they are", "error/unknown-code-no_such_code", {
-    to: field(3, 2, () => "aborted"),
+    to: field(Kind.error, 2, () => "aborted"),
   }],
 ];
 

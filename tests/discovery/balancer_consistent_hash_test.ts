@@ -7,7 +7,8 @@ import type { Balancer } from "../../discovery/balancer.ts";
 import { ConsistentHashBalancer } from "../../discovery/consistent_hash.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { hashText } from "../../discovery/hash.ts";
-import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("consistent_hash", () => new ConsistentHashBalancer({ random: seeded(1) }));
 
@@ -123,7 +124,7 @@ Deno.test("consistent_hash: no server has more than its bound, however hot a key
   assertEquals(new Set(picked).size, 1);
 });
 
-Deno.test("consistent_hash: load is remembered when servers come and go, and forgotten with who leaves", () => {
+Deno.test("consistent_hash: load is kept when the list changes, and dropped for removed servers", () => {
   const balancer = create(machines(2));
   const [first] = places(balancer, 1);
   for (let n = 0; n < 15; n++) balancer.pick({ method: "Cache.get", key: "user:0" });
@@ -137,7 +138,7 @@ Deno.test("consistent_hash: load is remembered when servers come and go, and for
   assertEquals(balancer.pick({ method: "Cache.get", key: "user:0" })!.address, first);
 });
 
-Deno.test("consistent_hash: who the call excludes is passed over for the next on the ring", () => {
+Deno.test("consistent_hash: an excluded server is skipped for the next on the ring", () => {
   const balancer = create(machines(5));
   for (const [n, address] of places(balancer, 500).entries()) {
     const call = { method: "Cache.get", key: `user:${n}`, exclude: new Set([address]) };
@@ -160,14 +161,14 @@ Deno.test("consistent_hash: calls without a key go to any server", () => {
   assertEquals(count(balancer, 1).size, 1);
 });
 
-Deno.test("consistent_hash: a key that is no text is refused", () => {
+Deno.test("consistent_hash: a key that is not a string is refused", () => {
   const balancer = create(machines(2));
   for (const key of [7, null, {}]) {
     assertThrows(() => balancer.pick({ method: "Cache.get", key: key as string }), TypeError, "key of type");
   }
 });
 
-Deno.test("consistent_hash: a loadFactor that is none is refused", () => {
+Deno.test("consistent_hash: an invalid loadFactor is refused", () => {
   for (const loadFactor of [1, 0, -2, NaN, "2" as unknown as number]) {
     assertThrows(() => createBalancer("consistent_hash", { loadFactor }), RangeError, "loadFactor");
   }

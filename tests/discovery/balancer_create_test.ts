@@ -6,7 +6,7 @@ import { type BalancerName, createBalancer } from "../../discovery/create_balanc
 import { RandomBalancer } from "../../discovery/random_balancer.ts";
 import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
 
-Deno.test("createBalancer makes a new one for each client", () => {
+Deno.test("createBalancer makes a new balancer for each client", () => {
   assertInstanceOf(createBalancer("random"), RandomBalancer);
   assertInstanceOf(createBalancer("round_robin"), RoundRobinBalancer);
   const one = createBalancer("random");
@@ -18,7 +18,7 @@ Deno.test("createBalancer takes a balancer as it is", () => {
   assertStrictEquals(createBalancer(own), own);
 });
 
-Deno.test("createBalancer names those it knows when it does not know one", () => {
+Deno.test("createBalancer lists the known names if given an unknown one", () => {
   for (const name of ["weighted", "constructor", "__proto__", ""]) {
     const create = () => createBalancer(name as BalancerName);
     assertThrows(

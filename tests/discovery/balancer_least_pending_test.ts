@@ -6,7 +6,8 @@ import type { Code } from "../../call/error.ts";
 import type { Clock } from "../../discovery/clock.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { LeastPendingBalancer } from "../../discovery/least_pending.ts";
-import { seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("least_pending", () => new LeastPendingBalancer({ random: seeded(1) }));
 
@@ -72,7 +73,7 @@ Deno.test("least_pending: servers that are equally fast get equal shares", () =>
 Deno.test("least_pending: without knowing how long calls take, the one with fewer pending is picked", () => {
   const balancer = new LeastPendingBalancer({ random: seeded(1) });
   balancer.update(servers(1, 2));
-  // Of two, both are compared: nobody gets ahead by more than one.
+  // Of two, both are compared: neither gets ahead by more than one.
   for (let n = 1; n <= 100; n++) {
     const picked = [1, 2].map(() => balancer.pick({ method: "Foo.sum" })!.address);
     assertEquals(new Set(picked).size, 2);
@@ -88,7 +89,7 @@ Deno.test("least_pending: a server that fails fast does not look fast", () => {
   }
 });
 
-Deno.test("least_pending: errors of the service, and calls that were given up, say nothing against a server", () => {
+Deno.test("least_pending: errors of the service and abandoned calls do not count against a server", () => {
   for (const code of ["not_found", "canceled"] as const) {
     const simulation = new Simulation((address) => address === SLOW ? code : 0.1);
     simulation.balancer.update(servers(1, 4));
@@ -141,7 +142,7 @@ function after(
   return picks;
 }
 
-Deno.test("least_pending: a call that was given up lasted for as long as it did", () => {
+Deno.test("least_pending: the latency of an abandoned call is how long it lasted", () => {
   const lose = (duration: number) =>
     after((balancer, slow, pass) => {
       balancer.pick({ method: "Foo.sum", exclude: new Set([servers(2, 2)[0]!.address]) });
@@ -153,7 +154,7 @@ Deno.test("least_pending: a call that was given up lasted for as long as it did"
   assertLess(lose(1), 60);
 });
 
-Deno.test("least_pending: how long a stream lasts is nothing", () => {
+Deno.test("least_pending: the duration of a stream does not count as latency", () => {
   for (const code of [undefined, "canceled", "deadline_exceeded", "not_found"] as const) {
     const picks = after((balancer, slow, pass) => {
       balancer.pick({ method: "Foo.follow", exclude: new Set([servers(2, 2)[0]!.address]) });
@@ -172,7 +173,7 @@ Deno.test("least_pending: streams that fail at once do not draw all streams", ()
   balancer.update(servers(1, 2));
   let open = 0;
   let failed = 0;
-  // Twenty who follow something; whoever fails tries again after a second, and meanwhile others call.
+  // Twenty followers; one that fails tries again after a second, and meanwhile others call.
   for (; open < 20 && failed < 1_000; now += 50) {
     const endpoint = balancer.pick({ method: "Foo.follow" })!;
     if (endpoint.address !== SLOW) open++;
@@ -201,7 +202,7 @@ Deno.test("least_pending: a new server gets its share at once, and not all", () 
   assert(picks > 150 && picks < 400, `${picks} of 1000`);
 });
 
-Deno.test("least_pending: those who stay keep their pending calls and their latency when the list changes", () => {
+Deno.test("least_pending: servers that stay keep their pending calls and latency when the list changes", () => {
   const simulation = new Simulation((address) => address === SLOW ? 50 : 5);
   simulation.balancer.update(servers(1, 4));
   simulation.run(5_000, 2);

@@ -2,7 +2,8 @@
 
 import { assertLess } from "@std/assert";
 import { RandomBalancer } from "../../discovery/random_balancer.ts";
-import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("random", () => new RandomBalancer({ random: seeded(1) }));
 

@@ -2,7 +2,8 @@
 
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
-import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("round_robin", () => new RoundRobinBalancer({ random: seeded(1) }));
 
@@ -30,7 +31,7 @@ Deno.test("round_robin: starts anywhere", () => {
   assertEquals(starts, new Set([1, 2, 3, 4]));
 });
 
-Deno.test("round_robin: goes on where it was when servers come and go", () => {
+Deno.test("round_robin: continues from its position when servers come and go", () => {
   const balancer = new RoundRobinBalancer({ random: () => 0 });
   balancer.update(servers(3, 6));
   assertEquals([next(balancer), next(balancer)], [3, 4]);
@@ -41,7 +42,7 @@ Deno.test("round_robin: goes on where it was when servers come and go", () => {
   assertEquals([next(balancer), next(balancer)], [8, 1]);
 });
 
-Deno.test("round_robin: a list of which nobody is left starts anew", () => {
+Deno.test("round_robin: starts over when no server of the list is left", () => {
   const balancer = new RoundRobinBalancer({ random: () => 0.5 });
   balancer.update(servers(1, 4));
   next(balancer);

@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { WeightedRoundRobinBalancer } from "../../discovery/weighted_round_robin.ts";
-import { count, seeded, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { seeded } from "../support/random.ts";
 
 testBalancer("weighted_round_robin", () => new WeightedRoundRobinBalancer({ random: seeded(1) }));
 
@@ -74,7 +75,7 @@ Deno.test("weighted_round_robin: weight 0 gets nothing unless there is no other;
   assertEquals(order(create({ a: 0, b: 2 }), 3, new Set("b")), "aaa");
 });
 
-Deno.test("weighted_round_robin: many that start together do not all begin with the heaviest", () => {
+Deno.test("weighted_round_robin: many clients that start together do not all begin with the heaviest server", () => {
   const random = seeded(3);
   const starts = Array.from({ length: 700 }, () => order(create({ a: 5, b: 1, c: 1 }, random), 1)).join("");
   const { a = 0, b = 0, c = 0 } = shares(starts);
@@ -83,7 +84,7 @@ Deno.test("weighted_round_robin: many that start together do not all begin with 
   }
 });
 
-Deno.test("weighted_round_robin: the same list again does not begin anew", () => {
+Deno.test("weighted_round_robin: an update with the same list does not start over", () => {
   const balancer = create({ a: 5, b: 1, c: 1 });
   let picks = "";
   for (let n = 0; n < 14; n++) {

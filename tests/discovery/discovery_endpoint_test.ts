@@ -19,7 +19,7 @@ const GOOD: [string, Address][] = [
   ["unix@/run/a b@ü.sock", { transport: "unix", path: "/run/a b@ü.sock" }],
 ];
 
-Deno.test("parseAddress takes addresses apart, formatAddress puts them together", () => {
+Deno.test("parseAddress parses addresses, formatAddress formats them", () => {
   for (const [text, address] of GOOD) {
     assertEquals(parseAddress(text), address);
     assertEquals(formatAddress(address), text);
@@ -27,7 +27,7 @@ Deno.test("parseAddress takes addresses apart, formatAddress puts them together"
   assertEquals(formatAddress(parseAddress("http@a:80/_rpc_")), "http@a:80");
 });
 
-Deno.test("parseAddress says what is wrong with what is no address", () => {
+Deno.test("parseAddress says what is wrong with an invalid address", () => {
   const example = "expected protocol@host:port, such as tcp@127.0.0.1:9999";
   const bad: [string, string][] = [
     ["foo", `Cannot parse address "foo": ${example}`],
@@ -113,7 +113,7 @@ Deno.test("metadata may have any name", () => {
   assertEquals(({} as Record<string, unknown>).x, undefined);
 });
 
-Deno.test("what is no endpoint, or too much of one, is refused with a reason", () => {
+Deno.test("an invalid or oversized endpoint is refused with a reason", () => {
   const address = "tcp@a:1";
   const names = (count: number) => Array.from({ length: count }, (_, i) => `S${i}`);
   const texts = (count: number) => Object.fromEntries(names(count).map((name) => [name, ""]));
@@ -152,7 +152,7 @@ Deno.test("what is no endpoint, or too much of one, is refused with a reason", (
   toEndpoint({ address, metadata: { a: "x".repeat(4095) } });
 });
 
-Deno.test("an address that is given twice is folded: first place, last word", () => {
+Deno.test("an address that is given twice is kept once: at the first place, with the last data", () => {
   const list = toEndpoints(["tcp@a:1", "tcp@b:1", { address: "tcp@a:1", weight: 2 }]);
   assertEquals(list, [{ address: "tcp@a:1", weight: 2 }, { address: "tcp@b:1" }]);
 });

@@ -8,7 +8,7 @@ import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discover
 import { MAX_SERVERS, parseServerList } from "../../discovery/server_list.ts";
 import { TimeSlice } from "../../discovery/time_slice.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** A discovery whose registry answers with a stream of this text, then keeps the stream open. */
 function streamOf(parts: Iterable<string>, options: RegistryDiscoveryOptions = {}) {
@@ -89,7 +89,7 @@ Deno.test("RegistryDiscovery: a list of more servers than there may be is refuse
   assertEquals((await parseServerList(listOf(MAX_SERVERS)))?.endpoints.length, MAX_SERVERS);
 });
 
-Deno.test("parseServerList: others have their turn between servers, as often as it is time", async () => {
+Deno.test("parseServerList: yields to the event loop between servers when its time slice is over", async () => {
   let rests = 0;
   const turns = {
     expired: true,
@@ -103,7 +103,7 @@ Deno.test("parseServerList: others have their turn between servers, as often as 
   assertEquals(rests, 102);
 });
 
-Deno.test("Turns: work goes on for 10 ms, waiting is no work, and a rest is a turn of the event loop", async () => {
+Deno.test("Turns: work runs for 10 ms without a break, waiting does not count, and a break is a turn of the event loop", async () => {
   const { now } = performance;
   try {
     let time = 0;
@@ -152,7 +152,7 @@ Deno.test("jsonPieces: the pieces make the object that the text stands for", () 
   for (const text of OBJECTS) assertEquals(joined(text), JSON.parse(text), text);
 });
 
-Deno.test("jsonPieces: what is no object is refused, wherever it is cut or added to", () => {
+Deno.test("jsonPieces: a text that is not an object is refused, wherever it is cut or extended", () => {
   const wrong = new Set([
     "",
     "[]",

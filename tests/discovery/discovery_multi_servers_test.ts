@@ -13,7 +13,7 @@ testDiscovery("MultiServers", (endpoints) => {
   });
 });
 
-Deno.test("MultiServers: a watch is told within the turn of the event loop of the update", async () => {
+Deno.test("MultiServers: a watch receives an update within the same turn of the event loop", async () => {
   const servers = new MultiServers([]);
   const watch = servers.watch()[Symbol.asyncIterator]();
   await watch.next();
@@ -37,7 +37,7 @@ Deno.test("MultiServers: two that wait on one watch get one list each", async ()
   await watch.return?.();
 });
 
-Deno.test("MultiServers: folds what is given twice, and takes any iterable", async () => {
+Deno.test("MultiServers: removes duplicates, and accepts any iterable", async () => {
   const servers = new MultiServers(new Set(["tcp@a:1", "tcp@b:1"]));
   servers.update([...await servers.endpoints(), "tcp@a:1"]);
   assertEquals(await servers.endpoints(), [{ address: "tcp@a:1" }, { address: "tcp@b:1" }]);

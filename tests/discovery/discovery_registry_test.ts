@@ -133,7 +133,7 @@ Deno.test("RegistryDiscovery: a watch keeps trying until there is a list, ever l
   await watch.return?.();
 });
 
-Deno.test("RegistryDiscovery: failure says what is wrong with the registry, while something is", async () => {
+Deno.test("RegistryDiscovery: failure() describes the registry's current error", async () => {
   const { link, discovery, register } = open();
   assertEquals(discovery.failure?.message, `The registry at ${REGISTRY_URL} has not answered yet`);
   const { registry } = link;
@@ -173,7 +173,7 @@ Deno.test("RegistryDiscovery: without a watch, an outage costs one request in ea
   assertEquals(link.methods.length, 2);
 });
 
-Deno.test("RegistryDiscovery: nonsense is no list, an empty list is one", async () => {
+Deno.test("RegistryDiscovery: an invalid answer is not taken for a list, an empty list is one", async () => {
   const { clock, link, discovery, register } = open({ maxListBytes: 1_000 });
   await register({ address: A });
   await discovery.endpoints();
@@ -249,7 +249,7 @@ Deno.test("RegistryDiscovery: asks for one service", async () => {
   assertEquals((await discovery.endpoints()).map(({ address }) => address), [A]);
 });
 
-Deno.test("RegistryDiscovery: the last watch that goes takes the request with it, not that of endpoints()", async () => {
+Deno.test("RegistryDiscovery: the last watch to end aborts the request, unless endpoints() uses it", async () => {
   const { clock, link, discovery, register } = open();
   link.silent = true;
   const controller = new AbortController();
@@ -285,7 +285,7 @@ Deno.test("RegistryDiscovery: a watch that begins as another ends does not wait 
   await second.return?.();
 });
 
-Deno.test("RegistryDiscovery: arguments that make no sense are refused at once", () => {
+Deno.test("RegistryDiscovery: invalid arguments are refused at once", () => {
   for (const url of ["", "foo", "127.0.0.1:9999", "tcp@127.0.0.1:1", "ftp://a", "/_rpc_/registry"]) {
     assertThrows(() => new RegistryDiscovery(url), TypeError, "expected one such as http://127.0.0.1:9999");
   }

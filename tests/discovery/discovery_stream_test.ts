@@ -7,17 +7,17 @@ import type { Endpoint } from "../../discovery/endpoint.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discovery/registry_discovery.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
-import { soon } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { until } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 const C = "tcp@127.0.0.1:3";
 
-/** What a discovery tells, as it tells it. */
+/** What a discovery delivers, in order. */
 class Watcher implements AsyncDisposable {
   readonly #watch: AsyncIterator<readonly Endpoint[]>;
   readonly lists: string[] = [];
@@ -81,7 +81,7 @@ function open(options: RegistryDiscoveryOptions & { hosts?: string[]; registry?:
   };
 }
 
-Deno.test("discovery stream: a change is known as soon as it comes, changes that come together once", async () => {
+Deno.test("discovery stream: a change is delivered at once, simultaneous changes in one list", async () => {
   const { clock, discovery, start, requests } = open();
   const store = start();
   await store.grant({ address: A }, 0);
@@ -99,7 +99,7 @@ Deno.test("discovery stream: a change is known as soon as it comes, changes that
   assertEquals(watcher.last, "3");
 });
 
-Deno.test("discovery stream: a lease that runs out is known when it does", async () => {
+Deno.test("discovery stream: an expired lease is delivered at once", async () => {
   const { clock, discovery, start } = open();
   const store = start();
   await store.grant({ address: A }, 0);
@@ -111,7 +111,7 @@ Deno.test("discovery stream: a lease that runs out is known when it does", async
   assertEquals(watcher.last, "1");
 });
 
-Deno.test("discovery stream: is opened anew each refreshInterval, and goes on where it was", async () => {
+Deno.test("discovery stream: is reopened each refreshInterval, and resumes where it was", async () => {
   const { clock, discovery, start, requests, answerWith } = open({ refreshInterval: 1_000 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -128,7 +128,7 @@ Deno.test("discovery stream: is opened anew each refreshInterval, and goes on wh
   assertEquals([watcher.lists, watched.at(-1)], [["1", "12"], String(revision + 1)]);
 });
 
-Deno.test("discovery stream: a registry that dies stops nobody, and one that comes back empty neither", async () => {
+Deno.test("discovery stream: clients keep working when a registry dies, and when it comes back empty", async () => {
   const { clock, discovery, start, stop } = open({ holdTime: 8_000 });
   let store = start();
   for (const address of [A, B, C]) await store.grant({ address }, 0);
@@ -150,7 +150,7 @@ Deno.test("discovery stream: a registry that dies stops nobody, and one that com
   assertEquals(watcher.lists, ["123", "12"]);
 });
 
-Deno.test("discovery stream: who is missing when a registry starts over is held, who leaves one that goes on is not", async () => {
+Deno.test("discovery stream: servers missing after a registry restarted are kept, those that leave a running one are not", async () => {
   const { clock, discovery, start, stop } = open({ holdTime: 5_000 });
   const store = start();
   for (const address of [A, B, C]) await store.grant({ address }, 0);
@@ -175,12 +175,12 @@ Deno.test("discovery stream: an empty list is not believed for holdTime", async 
   await store.grant({ address: A }, 1_000);
   await store.grant({ address: B }, 1_000);
   await using watcher = new Watcher(discovery);
-  // The registry hears of nobody any more: both leases run out.
+  // The registry receives no heartbeats any more: both leases expire.
   await clock.advance(5_999);
   assertEquals(watcher.lists, ["12"]);
   await clock.advance(30);
   assertEquals(watcher.lists, ["12", ""]);
-  // The first list may be empty, and so may one that nobody has watched for that long.
+  // The first list may be empty, and so may one that was not watched for that long.
   const unwatched = open({ holdTime: 5_000, refreshInterval: 100 });
   const others = unwatched.start();
   assertEquals(await unwatched.discovery.endpoints(), []);
@@ -213,7 +213,7 @@ const cannotStream: Record<string, (request: Request) => Response | undefined> =
   },
 };
 for (const [what, answer] of Object.entries(cannotStream)) {
-  Deno.test(`discovery stream: one that ${what} is polled instead`, async () => {
+  Deno.test(`discovery stream: a registry that ${what} is polled instead`, async () => {
     const { clock, discovery, start, answerWith } = open({ refreshInterval: 1_000, timeout: 500 });
     const store = start();
     await store.grant({ address: A }, 0);
@@ -233,7 +233,7 @@ for (const [what, answer] of Object.entries(cannotStream)) {
   });
 }
 
-Deno.test("discovery stream: one of which nothing but the beginning comes is polled instead", async () => {
+Deno.test("discovery stream: a stream that sends only its beginning is replaced by polling", async () => {
   const { clock, discovery, start, answerWith } = open({ refreshInterval: 10_000, timeout: 500 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -253,7 +253,7 @@ Deno.test("discovery stream: one of which nothing but the beginning comes is pol
   assertEquals([watcher.last, discovery.failure], ["12", undefined]);
 });
 
-Deno.test("discovery stream: one whose answer does not even begin is polled instead", async () => {
+Deno.test("discovery stream: a stream whose response never begins is replaced by polling", async () => {
   const { clock, discovery, start, answerWith } = open({ refreshInterval: 1_000, timeout: 500 });
   const store = start();
   await store.grant({ address: A }, 0);
@@ -271,7 +271,7 @@ Deno.test("discovery stream: one whose answer does not even begin is polled inst
   assertEquals([watcher.last, discovery.failure], ["12", undefined]);
 });
 
-Deno.test("discovery: where a URL redirects to is named by the error of an answer from there", async () => {
+Deno.test("discovery: an error after a redirect names the URL that answered", async () => {
   const fetch: Fetch = () => {
     const response = new Response("<html>", { status: 401 });
     Object.defineProperties(response, {
@@ -291,13 +291,13 @@ Deno.test("discovery: where a URL redirects to is named by the error of an answe
   );
 });
 
-Deno.test("discovery stream: one that shows no life is left for another", async () => {
+Deno.test("discovery stream: a silent registry is replaced by another", async () => {
   const { clock, discovery, start, answerWith, requests } = open({ refreshInterval: 60_000 });
   const store = start();
   await store.grant({ address: A }, 0);
   await using watcher = new Watcher(discovery);
   await settle();
-  // From now on nothing arrives, as behind a cable that was pulled: the stream's timer alone is still there.
+  // From now on nothing arrives, as after a cable was pulled: the stream's timer alone is still there.
   let canceled = false;
   const dead = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(new TextEncoder().encode(":\n\n")),
@@ -312,7 +312,7 @@ Deno.test("discovery stream: one that shows no life is left for another", async 
   assertEquals([watcher.last, canceled], ["12", true]);
 });
 
-Deno.test("discovery stream: events that are none end it, and the list is asked for anew", async () => {
+Deno.test("discovery stream: invalid events end it, and the list is requested again", async () => {
   const hostile = [
     "event: list\ndata: {}\n\n",
     "event: change\ndata: [\n\n",
@@ -337,7 +337,7 @@ Deno.test("discovery stream: events that are none end it, and the list is asked 
   }
 });
 
-Deno.test("discovery stream: what is odd in an event is left out, the rest counts, however it is cut", async () => {
+Deno.test("discovery stream: invalid parts of an event are left out, the rest counts, however it is split", async () => {
   const { clock, discovery, answerWith } = open();
   const events =
     `retry: 1\r\n\r\n: comment\n\nevent:list\r\ndata: {"revision":1,\r\ndata: "servers":[{"address":"${A}"},7]}\r\n\r\n` +
@@ -357,7 +357,7 @@ Deno.test("discovery stream: what is odd in an event is left out, the rest count
   assertEquals(watcher.last, "12", "a revision that was there before is not applied twice");
 });
 
-Deno.test("discovery stream: of several registries the next is used as soon as one is away", async () => {
+Deno.test("discovery stream: the next registry is used as soon as one is away", async () => {
   const { clock, discovery, start, stop, requests } = open({ hosts: ["one.test", "two.test", "three.test"] });
   const store = new MemoryStore({ clock });
   for (const host of ["one.test", "two.test"]) start(host, store);
@@ -436,7 +436,7 @@ Deno.test("discovery stream: a request that fails while the stream is open is no
   assertEquals([watcher.last, discovery.failure], ["1", undefined]);
 });
 
-Deno.test("discovery stream: shows its token, and says when that is wrong", async () => {
+Deno.test("discovery stream: sends its token, and reports that it is wrong", async () => {
   const registry = { token: "secret", protectReads: true };
   const right = open({ registry, token: "secret" });
   await right.start().grant({ address: A }, 0);
@@ -454,23 +454,20 @@ Deno.test("discovery stream: shows its token, and says when that is wrong", asyn
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { holdTime: -1 }), RangeError, "holdTime");
 });
 
-Deno.test("discovery stream: over a network, a watch knows within 100 ms and leaves nothing behind", async () => {
+Deno.test("discovery stream: over a network, a watch receives each change without polling, and leaves nothing open", async () => {
   const store = new MemoryStore();
   await using registry = new Registry({ store });
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   await store.grant({ address: A }, 0);
-  const discovery = new RegistryDiscovery(`http://127.0.0.1:${server.addr.port}`);
+  const discovery = new RegistryDiscovery(`http://127.0.0.1:${server.addr.port}`, {
+    refreshInterval: 3_600_000,
+  });
   await using watcher = new Watcher(discovery);
   await until(() => watcher.last === "1", "the first list");
-  const times: number[] = [];
   for (let i = 0; i < 10; i++) {
-    const began = performance.now();
     await (i % 2 === 0 ? store.grant({ address: B }, 0) : store.revoke(B));
     await until(() => watcher.last === (i % 2 === 0 ? "12" : "1"), "the change");
-    times.push(performance.now() - began);
   }
-  // But for what a busy machine does to one or another.
-  assertEquals(times.filter((ms) => ms >= 100).length <= 1, true, `${times}`);
 });
 
 Deno.test("discovery stream: a server that shuts down waits for its watches no longer than refreshInterval", async () => {

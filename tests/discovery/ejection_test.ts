@@ -1,4 +1,4 @@
-// Who is set aside, for how long, and how it comes back: on a fake clock, with every balancer.
+// Which servers are ejected, for how long, and how they come back: on a fake clock, with every balancer.
 
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import type { Balancer } from "../../discovery/balancer.ts";
@@ -32,7 +32,7 @@ class Rig {
     for (let n = 0; n < times; n++) this.health(port).failed();
   }
 
-  /** The ports that are set aside. */
+  /** The ports of ejected servers. */
   get aside(): number[] {
     return this.ejection.endpoints.map(({ address }) => Number(address.split(":")[1]))
       .filter((port) => this.health(port).ejected);
@@ -54,7 +54,7 @@ const NAMES: BalancerName[] = [
 ];
 
 for (const name of NAMES) {
-  Deno.test(`ejection: with ${name}, a server that fails gets no calls until its time is over, then one, then its share`, async () => {
+  Deno.test(`ejection: with ${name}, an ejected server gets no calls until its time is over, then one, then its share`, async () => {
     const rig = new Rig(4, {}, name);
     rig.fail(2, 5);
     assertEquals([rig.aside, rig.picked], [[2], [1, 3, 4]]);
@@ -97,7 +97,7 @@ Deno.test("ejection: each trial that fails doubles the time, up to the longest",
   assertEquals(rig.aside, [1]);
 });
 
-Deno.test("ejection: who fails again soon is set aside for longer; who has stood well begins anew", async () => {
+Deno.test("ejection: a server that fails again soon is ejected for longer; one that was healthy for a while starts over", async () => {
   const rig = new Rig(2, { consecutiveFailures: 1, baseTime: 100 });
   const comesBackAfter = async (time: number) => {
     rig.fail(1, 1);
@@ -131,7 +131,7 @@ Deno.test("ejection: times differ by a fifth, so that many clients do not come b
   }
 });
 
-Deno.test("ejection: never more than its share of the list is set aside, and never the last", () => {
+Deno.test("ejection: at most maxShare of the list is ejected, and never the last server", () => {
   const cases = [[1, 0.5, 0], [2, 0.5, 1], [3, 0.5, 1], [4, 0.5, 2], [7, 0.5, 3], [4, 1, 3], [1, 1, 0], [
     4,
     0,
@@ -147,7 +147,7 @@ Deno.test("ejection: never more than its share of the list is set aside, and nev
   }
 });
 
-Deno.test("ejection: who found no room is set aside as soon as there is some and it fails once more", async () => {
+Deno.test("ejection: a server that could not be ejected for maxShare is ejected at its next failure when there is room", async () => {
   const rig = new Rig(2);
   rig.fail(1, 5);
   rig.fail(2, 50);
@@ -159,7 +159,7 @@ Deno.test("ejection: who found no room is set aside as soon as there is some and
   assertEquals(rig.aside, [2]);
 });
 
-Deno.test("ejection: a trial that shows nothing is repeated with the next call", async () => {
+Deno.test("ejection: a probe without a result is repeated with the next call", async () => {
   const rig = new Rig(2);
   rig.fail(1, 5);
   await rig.clock.advance(1_000);
@@ -169,7 +169,7 @@ Deno.test("ejection: a trial that shows nothing is repeated with the next call",
   assertEquals(rig.health(1).pickable, true);
 });
 
-Deno.test("ejection: calls that began before it was set aside decide nothing", async () => {
+Deno.test("ejection: calls that began before the ejection do not end it", async () => {
   const rig = new Rig(2);
   rig.fail(1, 5);
   rig.health(1).succeeded();
@@ -179,7 +179,7 @@ Deno.test("ejection: calls that began before it was set aside decide nothing", a
   assertEquals(rig.health(1).pickable, true, "nor do they make it longer");
 });
 
-Deno.test("ejection: a new connection is a reason to try it at once; without one there is nothing to try", async () => {
+Deno.test("ejection: a server is probed as soon as it has a new connection, and not without one", async () => {
   const rig = new Rig(2);
   rig.fail(1, 5);
   rig.health(1).disconnected();
@@ -216,7 +216,7 @@ Deno.test("ejection: a new server gets its share at once, those who stay keep th
   assertEquals([rig.aside, rig.picked], [[2], [1, 3, 4, 5]]);
 });
 
-Deno.test("ejection: when the list shrinks, so many are let in that its share holds", () => {
+Deno.test("ejection: when the list shrinks, servers are re-admitted until maxShare holds", () => {
   const rig = new Rig(8);
   for (const port of [1, 2, 3, 4]) rig.fail(port, 5);
   rig.update(1, 5);
@@ -238,7 +238,7 @@ Deno.test("ejection: switched off it does nothing, closed it keeps no timers", (
   assertEquals([closed.aside, closed.clock.timers], [[], 0]);
 });
 
-Deno.test("ejection: round robin stays exact among those who are left", () => {
+Deno.test("ejection: round robin stays exact among the remaining servers", () => {
   const rig = new Rig(5);
   rig.fail(3, 5);
   const counts = [...count(rig.balancer, 1_001).values()];
@@ -246,7 +246,7 @@ Deno.test("ejection: round robin stays exact among those who are left", () => {
   assertLess(Math.max(...counts) - Math.min(...counts), 2);
 });
 
-Deno.test("ejection: with consistent_hash, only the keys of who is set aside move, and they come back", async () => {
+Deno.test("ejection: with consistent_hash, only the keys of an ejected server move, and they come back", async () => {
   const rig = new Rig(5, {}, "consistent_hash");
   const places = () =>
     Array.from({ length: 1_000 }, (_, n) => {
@@ -270,7 +270,7 @@ Deno.test("ejection: with consistent_hash, only the keys of who is set aside mov
   assertEquals(places(), before);
 });
 
-Deno.test("ejection: options that are none are refused by their name", () => {
+Deno.test("ejection: invalid options are refused by name", () => {
   const wrong: [EjectionOptions, string][] = [
     [{ consecutiveFailures: 0 }, "ejection.consecutiveFailures"],
     [{ consecutiveFailures: 1.5 }, "ejection.consecutiveFailures"],
@@ -283,7 +283,7 @@ Deno.test("ejection: options that are none are refused by their name", () => {
   assertThrows(() => new Rig(2, { baseTime: "1" as unknown as number }), TypeError, "ejection.baseTime");
 });
 
-Deno.test("ejection: each server tells in a word how it stands, and when it is tried again", async () => {
+Deno.test("ejection: the health of each server is one word, with the time of its next probe", async () => {
   const rig = new Rig(4);
   const two = rig.health(2);
   const told = () => [two.state, two.failures, two.probeIn];

@@ -20,7 +20,7 @@ function open(by: "stream" | "polling", service?: string) {
   const fetch: Fetch = async (url, init) => {
     if (isAway) throw new TypeError("connection refused");
     const asked = new URL(url);
-    // As behind something that answers a request for a stream with the list.
+    // As with a proxy that answers a request for a stream with the list.
     if (by === "polling") asked.searchParams.delete("watch");
     return await registry.fetch(new Request(asked, init));
   };
@@ -79,7 +79,7 @@ for (const by of ["stream", "polling"] as const) {
     assertEquals([sizes, await addresses()], [[9], ADDRESSES.slice(0, 9)]);
   });
 
-  Deno.test(`discovery by ${by}: leases that run out one by one are held as those that do together`, async () => {
+  Deno.test(`discovery by ${by}: leases that expire one by one are kept like those that expire together`, async () => {
     await using opened = open(by);
     const { clock, store, sizes, addresses } = opened;
     for (const [i, address] of ADDRESSES.entries()) await store.grant({ address }, 3_000 + i * 150);
@@ -95,7 +95,7 @@ for (const by of ["stream", "polling"] as const) {
     assertEquals(await addresses(), [A, B]);
   });
 
-  Deno.test(`discovery by ${by}: one lease that runs out of several is believed at once`, async () => {
+  Deno.test(`discovery by ${by}: one expired lease of several takes effect at once`, async () => {
     await using opened = open(by);
     const { clock, store, addresses } = opened;
     await store.grant({ address: A }, 3_000);
@@ -124,7 +124,7 @@ for (const by of ["stream", "polling"] as const) {
     });
   }
 
-  Deno.test(`discovery by ${by}: what is held after a restart is let go once it is paused`, async () => {
+  Deno.test(`discovery by ${by}: a server kept after a restart is dropped once it is paused`, async () => {
     await using opened = open(by);
     const { clock, restart, addresses } = opened;
     for (const address of [A, B, C]) await opened.store.grant({ address }, 0);
@@ -138,7 +138,7 @@ for (const by of ["stream", "polling"] as const) {
     assertEquals(await addresses(), [A, C]);
   });
 
-  Deno.test(`discovery by ${by}: a paused server whose lease runs out with the others is not held`, async () => {
+  Deno.test(`discovery by ${by}: a paused server whose lease expires with the others is not kept`, async () => {
     await using opened = open(by);
     const { clock, store, addresses } = opened;
     for (const address of [A, B, C]) await store.grant({ address }, 5_000);
@@ -167,7 +167,7 @@ Deno.test("discovery: a URL with ?all takes no server that is paused", async () 
   await watch.return?.();
 });
 
-Deno.test("registry: a server is named as taken off for a minute, unless it comes back", async () => {
+Deno.test("registry: a removed server is listed as removed for a minute, unless it comes back", async () => {
   const clock = new FakeClock();
   await using registry = new Registry({ clock });
   const ask = async (method: string, query = "") =>

@@ -1,10 +1,11 @@
-// docs/QUICK_START.md as a newcomer follows it: every file is written as it stands there, every line is typed, and what is
-// printed is held against the page. Only the port is another one, so that nobody is disturbed.
+// docs/QUICK_START.md as a newcomer follows it: every file is written unchanged, every line is typed, and what is
+// printed is held against the page. Only the port is another one, so that no other program is disturbed.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blocksOf, readText } from "../support/markdown.ts";
-import { freePort, Shell } from "../support/docs_shell.ts";
+import { Shell } from "../support/docs_shell.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { freePort } from "../support/programs.ts";
 
 const PAGE = readText("docs/QUICK_START.md");
 const { tasks } = JSON.parse(readText("deno.json")) as { tasks: Record<string, unknown> };
@@ -45,7 +46,7 @@ async function follow(blocks: readonly Block[]): Promise<number> {
 
 const skipped = hasCommand ? "" : ", but for the command line [SKIPPED: there is no task rpc yet]";
 
-testOnPosix(`docs: the quick start does what it says, line by line${skipped}`, async () => {
+testOnPosix(`docs: every command of the quick start prints what the page shows${skipped}`, async () => {
   const blocks = blocksOf(PAGE.replaceAll("127.0.0.1:9000", `127.0.0.1:${freePort()}`));
   const expected = blocks.filter(({ info }) => info === "text").length;
   const left = hasCommand ? 0 : blocks.filter(({ code }) => code.includes(" rpc ")).length;

@@ -6,9 +6,10 @@ import { front } from "../../examples/cache/front.ts";
 import { Group } from "../../examples/cache/group.ts";
 import { startNode } from "../../examples/cache/node.ts";
 import { Peers } from "../../examples/cache/peers.ts";
-import { ask, cacheCommand, Cluster, until } from "../support/cache_process.ts";
+import { ask, cacheCommand, Cluster } from "../support/cache_process.ts";
 import { fails } from "../support/session_pair.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const fail = (code: RpcError["code"]) => () => Promise.reject(new RpcError(code, "No such luck"));
 
@@ -24,7 +25,7 @@ function serve(self = "tcp@127.0.0.1:1") {
   return (path: string, init?: RequestInit) => handle(new Request(`http://127.0.0.1${path}`, init));
 }
 
-Deno.test("cache: what is asked for by HTTP is answered with the value as it is, and where it came from", async () => {
+Deno.test("cache: HTTP answers with the unchanged value and its source", async () => {
   const get = serve();
   for (const from of ["getter", "main"]) {
     const response = await get("/api?group=words&key=a%2Fb%20%C3%A9%26");
@@ -36,18 +37,22 @@ Deno.test("cache: what is asked for by HTTP is answered with the value as it is,
   }
 });
 
-Deno.test("cache: bad input by HTTP has a clear answer each", async () => {
+Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
   const get = serve();
   const bad: [path: string, status: number, message: string, init?: RequestInit][] = [
-    ["/api", 400, "Cannot look up a value without a group: give one of words, busy, late, broken"],
-    ["/api?group=words", 400, "Cannot look up a value without a key: give one, as in ?group=scores&key=Tom"],
+    ["/api", 400, "Cannot look up a value without a group: expected one of words, busy, late, broken"],
+    [
+      "/api?group=words",
+      400,
+      "Cannot look up a value without a key: expected, for example, ?group=scores&key=Tom",
+    ],
     ["/api?group=words&key=", 400, "Cannot look up a value without a key"],
     [
       `/api?group=words&key=${"x".repeat(513)}`,
       400,
       "Cannot look up a key of 513 characters: expected at most 512",
     ],
-    ["/api?group=constructor&key=a", 404, 'Cannot find the group "constructor": there are words, busy'],
+    ["/api?group=constructor&key=a", 404, 'Cannot find the group "constructor": the groups are words, busy'],
     [`/api?group=${"x".repeat(1 << 20)}&key=a`, 404, `Cannot find the group "${"x".repeat(64)}…"`],
     ["/api?group=words&key=none", 404, 'Cannot find "none" in words: there is no such value'],
     ["/api?group=busy&key=a", 503, "No such luck"],
@@ -55,7 +60,7 @@ Deno.test("cache: bad input by HTTP has a clear answer each", async () => {
     ["/api?group=broken&key=a", 502, 'Cannot load "a" of broken: its getter failed'],
     ["/none", 404, "Cannot find this page"],
     ["/api/?group=words&key=a", 404, "Cannot find this page"],
-    ["/api?group=words&key=a", 405, "Cannot change anything here: use GET", { method: "DELETE" }],
+    ["/api?group=words&key=a", 405, "Cannot use this method: expected GET", { method: "DELETE" }],
   ];
   for (const [path, status, message, init] of bad) {
     const response = await get(path, init);
@@ -66,7 +71,7 @@ Deno.test("cache: bad input by HTTP has a clear answer each", async () => {
   }
 });
 
-Deno.test("cache: the page shows figures, and nothing that a peer is called can become part of it", async () => {
+Deno.test("cache: the page shows figures, and escapes the names of peers", async () => {
   const get = serve("tcp@<script>alert('1')</script>&\"");
   await get("/api?group=words&key=a");
   const page = await get("/");
@@ -83,7 +88,7 @@ Deno.test("cache: the page shows figures, and nothing that a peer is called can 
   ]);
 });
 
-Deno.test("cache: bad input by RPC is refused, and the peer goes on", async () => {
+Deno.test("cache: bad input by RPC is refused, and the peer keeps working", async () => {
   const groups = () => new Map([["words", new Group("words", (key) => new TextEncoder().encode(key))]]);
   const http = { hostname: "127.0.0.1", port: 0 };
   // Nothing listens there: the peer is alone, and ends all the same.
@@ -96,12 +101,16 @@ Deno.test("cache: bad input by RPC is refused, and the peer goes on", async () =
   for (const key of [undefined, "", 7]) {
     await fails(client.call("Cache.get", { group: "words", key }), "invalid_argument", "without a key");
   }
-  await fails(client.call("Cache.get", { group: "none", key: "a" }), "failed_precondition", "is not here");
+  await fails(
+    client.call("Cache.get", { group: "none", key: "a" }),
+    "failed_precondition",
+    "Cannot serve this group: this peer does not have it",
+  );
   assertEquals(await client.call("Cache.get", { group: "words", key: "a" }), { value: new Uint8Array([97]) });
   assertEquals((await ask(node.url, "words", "b")).text, "b");
 });
 
-Deno.test("cache: a peer whose answers are no values, or that is not there, is done without", async () => {
+Deno.test("cache: a peer that is unreachable or sends invalid answers is not needed", async () => {
   let asked = 0;
   await using rogue = new Server().register("Cache", {
     get: () => [null, 7, {}, { value: "text" }, { value: [1] }][asked++ % 5],
@@ -117,23 +126,23 @@ Deno.test("cache: a peer whose answers are no values, or that is not there, is d
   assertEquals([asked > 5 && asked < 40, group.stats().peerFailures], [true, 40]);
 });
 
-testOnPosix("cache: flags that make no sense are one line and code 2; --help explains them all", async () => {
+testOnPosix("cache: invalid flags are one line and code 2; --help explains them all", async () => {
   const bad: [string[], string][] = [
     [["--htp", "x"], "unknown argument --htp"],
     [["x"], "unknown argument x"],
-    [["--http", "127.0.0.1:0"], "--http is of one peer, which needs --registry"],
-    [["--rpc", "tcp@127.0.0.1:0"], "--rpc is of one peer, which needs --registry"],
-    [["--registry", "nowhere"], '--registry needs a URL such as http://127.0.0.1:9999, not "nowhere"'],
+    [["--http", "127.0.0.1:0"], "--http starts one peer, which needs --registry"],
+    [["--rpc", "tcp@127.0.0.1:0"], "--rpc starts one peer, which needs --registry"],
+    [["--registry", "nowhere"], '--registry: expected a URL such as http://127.0.0.1:9999, got "nowhere"'],
     [
       ["--registry=http://127.0.0.1:1", "--http=8080"],
-      '--http needs HOST:PORT, such as 127.0.0.1:8080, not "8080"',
+      '--http: expected HOST:PORT, such as 127.0.0.1:8080, got "8080"',
     ],
     [
       ["--registry=http://127.0.0.1:1", "--http=127.0.0.1:70000"],
-      '--http needs HOST:PORT, such as 127.0.0.1:8080, not "127.0.0.1:70000"',
+      '--http: expected HOST:PORT, such as 127.0.0.1:8080, got "127.0.0.1:70000"',
     ],
-    [["--max-bytes", "0"], '--max-bytes needs a whole number from 1, not "0"'],
-    [["--max-bytes=1e6"], '--max-bytes needs a whole number from 1, not "1e6"'],
+    [["--max-bytes", "0"], '--max-bytes: expected a whole number from 1, got "0"'],
+    [["--max-bytes=1e6"], '--max-bytes: expected a whole number from 1, got "1e6"'],
   ];
   const decoder = new TextDecoder();
   await Promise.all(bad.map(async ([args, message]) => {
@@ -184,7 +193,7 @@ async function rate(url: string, path: string, ms: number): Promise<number> {
   return count / (performance.now() - began) * 1_000;
 }
 
-testOnPosix("cache: a hit costs no more than as much again as a bare Deno.serve", async () => {
+testOnPosix("cache: a hit costs at most twice as much as a bare Deno.serve", async () => {
   const code = `const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} },
     () => new Response("144\\n")); console.log(server.addr.port)`;
   await using bare = new Deno.Command("deno", {

@@ -2,7 +2,12 @@
 
 import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { RpcError } from "@troodon/rpc";
-import { checkKept, type Kept, MAX_VALUE_BYTES, type Value } from "../../examples/cache/contract.ts";
+import {
+  type CachedValue,
+  checkCachedValue,
+  MAX_VALUE_BYTES,
+  type Value,
+} from "../../examples/cache/contract.ts";
 import { type Getter, Group, type GroupOptions } from "../../examples/cache/group.ts";
 import { Lru } from "../../examples/cache/lru.ts";
 import { createRing, ownerOn, type PeerPicker } from "../../examples/cache/peers.ts";
@@ -33,14 +38,14 @@ Deno.test("cache: a value in place of another counts once; one over the bound is
   assertEquals([lru.bytes, lru.size, lru.evicted], [76, 1, 0]);
   lru.set("b", bytes(0));
   assertEquals(lru.set("a", bytes(300)), false);
-  // The old value is not served in its place, and nobody had to go for it.
+  // The old value is not served in its place, and it was not loaded.
   assertEquals([lru.get("a"), lru.bytes, lru.size, lru.evicted], [undefined, 66, 1, 0]);
   lru.delete("none");
   assertEquals(lru.bytes, 66);
   for (const bound of [-1, 1.5, NaN, Infinity]) assertThrows(() => new Lru(bound), RangeError, "maxBytes");
 });
 
-Deno.test("cache: values without bytes do not get in without end either", () => {
+Deno.test("cache: the number of empty values is limited too", () => {
   const lru = new Lru(10_000);
   for (let i = 0; i < 10_000; i++) lru.set(String(i), bytes(0));
   assertEquals(lru.bytes <= 10_000 && lru.size < 150, true);
@@ -61,7 +66,7 @@ Deno.test("cache: a value is good until its time is over, and then gone", async 
   assertEquals(lru.get("long")?.value, bytes(1));
 });
 
-Deno.test("cache: who wants the same at the same time shares the work, its failure too, and the next tries again", async () => {
+Deno.test("cache: simultaneous requests share one load, also its failure, and the next one tries again", async () => {
   const flight = new SingleFlight<number>();
   let runs = 0;
   const gate = Promise.withResolvers<number>();
@@ -126,7 +131,10 @@ Deno.test("cache: a key stays with its owner, however many calls it has", () => 
 });
 
 /** A group, with a record of what its getter and its peers were asked. */
-function rig(getter: Getter, options: GroupOptions & { peer?: (key: string) => Promise<Kept> | Kept } = {}) {
+function rig(
+  getter: Getter,
+  options: GroupOptions & { peer?: (key: string) => Promise<CachedValue> | CachedValue } = {},
+) {
   const { peer, ...others } = options;
   const loaded: string[] = [];
   const asked: string[] = [];
@@ -148,7 +156,7 @@ async function codeOf(got: unknown): Promise<string> {
   return (await assertRejects(async () => await got, RpcError)).code;
 }
 
-Deno.test("cache: a miss is loaded once, then found; what is not there is asked for again", async () => {
+Deno.test("cache: a miss is loaded once, then found; a value that does not exist is asked for again", async () => {
   const { group, loaded } = rig((key) => key === "no" ? undefined : text(key));
   const cold = await Promise.all(Array.from({ length: 1_000 }, () => group.get("a")));
   assertEquals([loaded.length, cold[0]!.from, read(cold[999]!.value)], [1, "getter", "a"]);
@@ -160,7 +168,7 @@ Deno.test("cache: a miss is loaded once, then found; what is not there is asked 
   assertEquals([gets, mainHits, misses, loads, loadErrors, bytes], [1_003, 1, 1_002, 3, 0, 67]);
 });
 
-Deno.test("cache: a getter that fails is no secret's leak and no lasting harm", async () => {
+Deno.test("cache: a getter's error is not leaked, and the next load works", async () => {
   let fails = true;
   const log: string[] = [];
   const { group } = rig((key) => {
@@ -211,7 +219,7 @@ Deno.test("cache: values expire, and copies of others' values do not outlive the
   assertEquals(group.stats().served, 2);
 });
 
-Deno.test("cache: others' keys have an eighth of the bytes and push nothing of one's own out", async () => {
+Deno.test("cache: values of other peers use at most an eighth of the bytes and evict none of its own", async () => {
   const { group } = rig(() => bytes(34), { maxBytes: 1_600, peer: () => ({ value: bytes(28) }) });
   for (const key of "abcdefghijklmn") await group.get(key);
   for (let i = 0; i < 100; i++) await group.get(`far${i}`);
@@ -220,14 +228,14 @@ Deno.test("cache: others' keys have an eighth of the bytes and push nothing of o
   assertEquals([group.stats().bytes, group.stats().entries], [1_502, 15]);
 });
 
-Deno.test("cache: many who want another peer's key are one fetch", async () => {
+Deno.test("cache: simultaneous requests for another peer's key are one fetch", async () => {
   const { group, loaded, asked } = rig(text, { peer: (key) => ({ value: text(`from afar: ${key}`) }) });
   const all = await Promise.all(Array.from({ length: 100 }, () => group.get("far")));
   assertEquals(all.every(({ value, from }) => from === "peer" && read(value) === "from afar: far"), true);
   assertEquals([loaded, asked, group.stats().peerFetches], [[], ["far"], 1]);
 });
 
-Deno.test("cache: what the owner's getter says is passed on; an owner that cannot be asked is no error", async () => {
+Deno.test("cache: errors of the owner's getter are passed on; an unreachable owner is no error", async () => {
   const said = (code: RpcError["code"], about: object) => () =>
     Promise.reject(new RpcError(code, "No", about));
   for (const code of ["not_found", "internal", "unavailable"] as const) {
@@ -261,7 +269,7 @@ Deno.test("cache: a key that is asked for here and by a peer at once is loaded o
   assertEquals(loaded, ["a"]);
 });
 
-Deno.test("cache: groups refuse names and times that are none", () => {
+Deno.test("cache: groups refuse invalid names and times", () => {
   for (const name of ["", "a/b", "<b>", "x".repeat(65)]) {
     assertThrows(() => new Group(name, text), TypeError, "Cannot name a group");
   }
@@ -269,7 +277,7 @@ Deno.test("cache: groups refuse names and times that are none", () => {
   assertThrows(() => new Group("g", text, { hotTtl: NaN }), RangeError, "Cannot use hotTtl NaN");
 });
 
-Deno.test("cache: the example uses the public API alone", async () => {
+Deno.test("cache: the example uses only the public API", async () => {
   const folder = new URL("../../examples/cache/", import.meta.url);
   const imported = new Set<string>();
   for await (const { name } of Deno.readDir(folder)) {
@@ -280,13 +288,14 @@ Deno.test("cache: the example uses the public API alone", async () => {
   assertEquals([...imported].filter((specifier) => !specifier.startsWith("./")).sort(), [
     "@std/cli",
     "@troodon/rpc",
+    "@troodon/rpc/server",
   ]);
 });
 
 Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, is refused", () => {
   const value = text("x");
-  assertEquals(checkKept({ value, ttl: 5 }), { value, ttl: 5 });
-  assertEquals(checkKept({ value }), { value, ttl: undefined });
+  assertEquals(checkCachedValue({ value, ttl: 5 }), { value, ttl: 5 });
+  assertEquals(checkCachedValue({ value }), { value, ttl: undefined });
   for (
     const kept of [
       null,
@@ -295,7 +304,11 @@ Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, i
       ...[NaN, Infinity, -Infinity, "5"].map((ttl) => ({ value, ttl })),
     ]
   ) {
-    const error = assertThrows(() => checkKept(kept as Kept), RpcError, "Cannot use the answer of a peer");
+    const error = assertThrows(
+      () => checkCachedValue(kept as CachedValue),
+      RpcError,
+      "Cannot use the response of a peer",
+    );
     assertEquals(error.code, "data_loss");
   }
 });

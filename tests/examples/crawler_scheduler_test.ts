@@ -39,7 +39,7 @@ Deno.test("crawler scheduler: a request meets a worker, whichever comes first", 
   assertEquals(queue.counts, { queued: 0, running: 2, disallowed: 0, dropped: 0 });
 });
 
-Deno.test("crawler scheduler: a URL is taken in once, and none beyond depth and count", () => {
+Deno.test("crawler scheduler: a URL is scheduled once, and only within depth and count", () => {
   const { queue } = scheduler({ maxPages: 3, maxDepth: 2 });
   assertEquals([queue.add(`${A}/1`, 0), queue.add(`${A}/1`, 1)], [true, false]);
   assertEquals([queue.add(`${A}/2`, 2), queue.add(`${A}/3`, 3)], [true, false]);
@@ -47,7 +47,7 @@ Deno.test("crawler scheduler: a URL is taken in once, and none beyond depth and 
   assertEquals(queue.counts, { queued: 3, running: 0, disallowed: 0, dropped: 1 });
 });
 
-Deno.test("crawler scheduler: robots.txt comes first and alone, and what it forbids is dropped", async () => {
+Deno.test("crawler scheduler: robots.txt is fetched first and alone, and disallowed URLs are dropped", async () => {
   const { queue, taken, jobs, take } = scheduler({ maxPages: 3 });
   for (const path of ["/1", "/private/1", "/2"]) queue.add(A + path, 0);
   const workers = [take(), take(), take()];
@@ -66,7 +66,7 @@ Deno.test("crawler scheduler: robots.txt comes first and alone, and what it forb
   await Promise.all(workers);
 });
 
-Deno.test("crawler scheduler: with a delay a site is asked for one thing at a time, and then left alone", async () => {
+Deno.test("crawler scheduler: with a delay a site gets one request at a time, followed by a pause", async () => {
   const { clock, queue, taken, jobs, take, know } = scheduler({ delay: 100 });
   know(A, B);
   for (const path of ["/1", "/2", "/3"]) queue.add(A + path, 0);
@@ -113,15 +113,15 @@ Deno.test("crawler scheduler: sites take turns", async () => {
   assertEquals(taken, [`${A}/1`, `${B}/1`, `${A}/2`, `${B}/2`]);
 });
 
-Deno.test("crawler scheduler: a job that is given back is the next of its site; one that failed comes later", async () => {
+Deno.test("crawler scheduler: a job that is returned is the next of its site; a failed one comes later", async () => {
   const { clock, queue, taken, jobs, take, know } = scheduler();
   know(A);
   for (const path of ["/1", "/2", "/3"]) queue.add(A + path, 0);
   await take();
-  queue.again(jobs[0]!);
+  queue.retry(jobs[0]!);
   await take();
   assertEquals(taken, [`${A}/1`, `${A}/1`]);
-  queue.again(jobs[1]!, 500);
+  queue.retry(jobs[1]!, 500);
   await take();
   await take();
   queue.done(jobs[2]!);
@@ -140,7 +140,7 @@ Deno.test("crawler scheduler: a robots.txt that failed is asked for again later,
   const { clock, queue, taken, jobs, take } = scheduler();
   queue.add(`${A}/1`, 0);
   await take();
-  queue.again(jobs[0]!, 500);
+  queue.retry(jobs[0]!, 500);
   void take();
   await clock.advance(400);
   assertEquals(taken, [`${A}/robots.txt`]);
@@ -150,7 +150,7 @@ Deno.test("crawler scheduler: a robots.txt that failed is asked for again later,
   queue.stop();
 });
 
-Deno.test("crawler scheduler: at the end, or when a worker leaves, it gets nothing", async () => {
+Deno.test("crawler scheduler: a worker that waits receives nothing at the end, or when it leaves", async () => {
   const { queue, taken, take, know } = scheduler();
   know(A);
   const leave = new AbortController();

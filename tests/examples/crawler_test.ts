@@ -1,4 +1,4 @@
-// The crawler as its users run it: processes of their own that are killed, join, and are told to stop.
+// The crawler as its users run it: processes of their own that are killed, join, and are stopped.
 
 import { assertEquals, assertGreaterOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -10,8 +10,8 @@ import { saverServer } from "../../examples/crawler/saver.ts";
 import { Site } from "../../examples/crawler/site.ts";
 import { Store } from "../../examples/crawler/store.ts";
 import { workerServer } from "../../examples/crawler/worker.ts";
-import { eventually } from "../support/etcd_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 const MAIN = new URL("../../examples/crawler/main.ts", import.meta.url).href;
 const never = new AbortController().signal;
@@ -62,7 +62,7 @@ testOnPosix(
       const address = await addressOf(victim);
       const statsOf = (address: string) =>
         engine.progress.workers.find((worker) => worker.address === address);
-      await eventually(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
+      await until(() => Promise.resolve(engine.progress.pages >= 1_000), "a third to be done");
       // Stopped, it takes pages and does not answer: once it has all it can take, it dies over them.
       victim.process.kill("SIGSTOP");
       // Answers that it had sent before may still be on their way: it is looked at until none has come for a while.
@@ -74,7 +74,7 @@ testOnPosix(
         done = stats?.done ?? -1;
         return quiet === 10;
       };
-      await eventually(() => Promise.resolve(isStuck()), "the victim to be busy");
+      await until(() => Promise.resolve(isStuck()), "the victim to be busy");
       victim.process.kill("SIGKILL");
       const late = start();
       const lateAddress = await addressOf(late);
@@ -88,8 +88,8 @@ testOnPosix(
         ["HTTP 500", 1],
         ["longer than 1048576 bytes", 1],
         ["more than 10 redirects", 1],
-        ["no HTML: image/png", 1],
         ["no answer within 1000 ms", 1],
+        ["not HTML: image/png", 1],
       ]);
       const doneBy = new Map(progress.workers.map(({ address, done }) => [address, done]));
       assertGreaterOrEqual(doneBy.get(lateAddress) ?? 0, 100);
@@ -137,7 +137,7 @@ Deno.test("crawler: on slow pages four workers are at least three times as fast 
     return performance.now() - began;
   };
   const alone = await crawl(addresses.slice(0, 1));
-  // The better of two: other tests run beside this one, and it is they who would be measured.
+  // The better of two: other tests run at the same time, and would be measured too.
   const together = Math.min(await crawl(addresses), await crawl(addresses));
   assertGreaterOrEqual(alone, 160 / 2 * 50);
   assertGreaterOrEqual(alone / together, 3, `${alone} ms alone, ${together} ms together`);
@@ -157,9 +157,9 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
     log: (line) => lines.push(line),
   });
   const crawl = engine.crawl([site.url], never);
-  await eventually(() => Promise.resolve(engine.progress.pages >= 100), "some pages");
+  await until(() => Promise.resolve(engine.progress.pages >= 100), "some pages");
   await server.close();
-  await eventually(
+  await until(
     () => Promise.resolve(lines.some((line) => line.startsWith("waiting for the saver"))),
     "it to wait",
   );
@@ -168,10 +168,10 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
   await crawl;
   await server.shutdown();
   assertEquals(store.count(), site.pages.size);
-  assertStringIncludes(lines.join("\n"), "the saver is back");
+  assertStringIncludes(lines.join("\n"), "the saver is reachable again");
 });
 
-Deno.test("crawler: a page over which every worker is lost is given up, and the others are crawled", async () => {
+Deno.test("crawler: a page that kills every worker is given up, and the others are crawled", async () => {
   await using site = new Site({ pages: 20, slow: 1 });
   using store = new Store(":memory:");
   await using server = saverServer(store);
@@ -199,14 +199,14 @@ Deno.test("crawler: a page over which every worker is lost is given up, and the 
   };
   await bear();
   const progress = await new Engine(mortal, saver, OPTIONS).crawl([site.url], never);
-  assertEquals(progress.reasons.get("5 workers were lost over it"), 1);
+  assertEquals(progress.reasons.get("5 workers were lost while fetching it"), 1);
   const missed = [7, 15, 16].map((i) => `${site.url}p/${i}`);
   const stored = new Set(store.search("", 100, 0).map(({ url }) => url));
   assertEquals([...site.pages].filter((url) => !stored.has(url) && !missed.includes(url)), []);
   for (const { server } of listening) await server.close();
 });
 
-Deno.test("crawler: a seed that is none is refused", async () => {
+Deno.test("crawler: an invalid seed is refused", async () => {
   await using saver = await connect(new MultiServers(["tcp@127.0.0.1:1"]));
   for (const seed of ["javascript:alert(1)", "example.com", `http://x/${"y".repeat(2 ** 20)}`]) {
     const engine = new Engine(new MultiServers([]), saver, OPTIONS);
@@ -232,7 +232,7 @@ async function readUntil(reader: ReadableStreamDefaultReader<string>, wanted: Re
 }
 
 testOnPosix(
-  "crawler program: one command crawls its own site, is searched, and ends in good order",
+  "crawler program: one command crawls its own site, serves searches, and exits with code 0",
   async () => {
     await using process = main("--workers=2", "--timeout=800").spawn();
     const errors = process.stderr.cancel();
@@ -270,19 +270,22 @@ testOnPosix(
     const text = new TextDecoder().decode(stdout);
     assertEquals(code, 0);
     assertMatch(text, new RegExp(`crawler: ${site.pages.size} pages, 0 queued`));
-    assertMatch(text, /worker tcp@\S+ is away: /);
+    assertMatch(text, /worker tcp@\S+ is unreachable: /);
     await using client = await connect(at);
     assertEquals(await client.service(ItemSaver).count(), site.pages.size);
   },
 );
 
-testOnPosix("crawler program: flags that make no sense are one line and code 2", async () => {
+testOnPosix("crawler program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--wrokers", "1"], "unknown argument --wrokers"],
-    [["--workers", "0"], '--workers needs a whole number from 1 to 64, not "0"'],
-    [["--worker-hosts", "a:1"], "--worker-hosts and --itemsaver-host need each other, or --registry"],
-    [["--delay=-1"], '--delay needs a whole number from 0 to 3600000, not "-1"'],
-    [["ftp://example.com"], '"ftp://example.com" is no http or https URL'],
+    [["--workers", "0"], '--workers: expected a whole number from 1 to 64, got "0"'],
+    [
+      ["--worker-hosts", "a:1"],
+      "--worker-hosts and --itemsaver-host must be used together, unless --registry is given",
+    ],
+    [["--delay=-1"], '--delay: expected a whole number from 0 to 3600000, got "-1"'],
+    [["ftp://example.com"], '"ftp://example.com" is not an http or https URL'],
   ];
   const results = await Promise.all(bad.map(([args]) => main(...args).output()));
   for (const [i, { code, stderr }] of results.entries()) {
@@ -301,7 +304,7 @@ Deno.test("crawler: a worker with an invalid number of slots is not used, and an
   for (const slots of [Infinity, NaN, 0.5, 1e9, "4"]) {
     await using liar = new Server().register("PageWorker", {
       slots: () => slots,
-      fetch: () => ({ kind: "failed", why: "no", again: false, retryAfter: slots }),
+      fetch: () => ({ kind: "failed", why: "no", retryable: false, retryAfter: slots }),
       robots: () => ({ text: "" }),
     });
     const stop = new AbortController();
@@ -310,16 +313,16 @@ Deno.test("crawler: a worker with an invalid number of slots is not used, and an
       [site.url],
       stop.signal,
     );
-    await eventually(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
+    await until(() => Promise.resolve(lines.some((line) => line.includes(address))), "a line");
     stop.abort();
     await crawl;
     assertEquals(lines.filter((line) => line.includes(address)), [
-      `worker ${address} is away: Cannot use its slots: expected a whole number from 1 to 256`,
+      `worker ${address} is unreachable: Cannot use the worker's slots: expected a whole number from 1 to 256`,
     ]);
   }
   await using liar = new Server().register("PageWorker", {
     slots: () => 1,
-    fetch: () => ({ kind: "failed", why: "no", again: false, retryAfter: Infinity }),
+    fetch: () => ({ kind: "failed", why: "no", retryable: false, retryAfter: Infinity }),
     robots: () => ({ text: "" }),
   });
   const { address } = await liar.listen("tcp@127.0.0.1:0");

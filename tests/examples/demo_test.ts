@@ -9,8 +9,7 @@ const EXPECTED = [
   ...[3, 4].map((i) => `broadcast Foo.sleep(${i}, ${i * i}): deadline_exceeded`),
 ];
 
-Deno.test("demo: every call goes as expected, in one line each, within 15 s", async () => {
-  const began = performance.now();
+Deno.test("demo: every call goes as expected, in one line each", async () => {
   const { code, stdout } = await new Deno.Command("deno", {
     args: ["run", "-P=demo", "examples/demo.ts"],
     cwd: new URL("../..", import.meta.url),
@@ -22,5 +21,4 @@ Deno.test("demo: every call goes as expected, in one line each, within 15 s", as
   assertMatch(lines.join("\n"), /^debug page of server 1: Foo\.sum \d+ calls, 0 errors; Foo\.sleep 5 calls/m);
   assertEquals(lines.at(-1), "demo: 16 calls, 2 timed out as expected");
   assertEquals(code, 0);
-  assertEquals(performance.now() - began < 15_000, true);
 });

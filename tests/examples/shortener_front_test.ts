@@ -1,4 +1,4 @@
-// The HTTP front of the example in examples/shortener, over a store that does as it is told.
+// The HTTP front of the example in examples/shortener, over a store whose answers the test sets.
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { front, type FrontOptions } from "../../examples/shortener/front.ts";
@@ -55,12 +55,12 @@ Deno.test("shortener front: a URL is taken from a form and from JSON, and answer
   );
 });
 
-Deno.test("shortener front: short URLs begin with what it was told", async () => {
+Deno.test("shortener front: short URLs begin with the configured base", async () => {
   const { post } = open({ origin: "https://sho.rt" });
   assertEquals(await (await post("/", "url=https://example.com/", FORM)).text(), "https://sho.rt/0\n");
 });
 
-Deno.test("shortener front: a key is a redirect, and what is none is not found", async () => {
+Deno.test("shortener front: a key redirects, and an unknown one is not found", async () => {
   const { store, get } = open();
   store.urls.push("https://example.com/?q=1");
   for (const init of [{}, { method: "HEAD" }]) {
@@ -71,7 +71,7 @@ Deno.test("shortener front: a key is a redirect, and what is none is not found",
   }
   for (const path of ["/1", "/a/b", "/0/", "//0", "/%30", "/favicon.ico", "/..%2f..%2fetc", "/<script>"]) {
     const response = await get(path);
-    assertEquals([response.status, await response.text()], [404, "There is no such short URL\n"], path);
+    assertEquals([response.status, await response.text()], [404, "Unknown short URL\n"], path);
   }
 });
 
@@ -84,11 +84,11 @@ Deno.test("shortener front: the form is there under / and /add, and lets no scri
   }
 });
 
-Deno.test("shortener front: what is wrong with a request is said, in the way it was asked", async () => {
+Deno.test("shortener front: errors are reported in the format of the request", async () => {
   const { store, get, post } = open();
   const expected = 'Expected JSON such as {"url": "https://example.com/"}';
   const refused: [Promise<Response>, number, string][] = [
-    [post("/add", "url=javascript:alert(1)", FORM), 400, "Only http and https URLs can be shortened"],
+    [post("/add", "url=javascript:alert(1)", FORM), 400, "Expected an http or https URL"],
     [post("/add", "uri=https://example.com/", FORM), 400, "Expected a URL such as https://example.com/"],
     [post("/add", "{", "application/json"), 400, expected],
     [post("/add", "null", "application/json"), 400, expected],
@@ -96,12 +96,12 @@ Deno.test("shortener front: what is wrong with a request is said, in the way it 
     [
       post("/add", `url=https://a/${"a".repeat(2_048)}`, FORM),
       400,
-      "The URL has 2058 characters, 2048 are allowed",
+      "The URL has 2058 characters: expected at most 2048",
     ],
-    [post("/add", `url=https://a/${"a".repeat(1 << 20)}`, FORM), 413, "Expected 32768 bytes at most"],
+    [post("/add", `url=https://a/${"a".repeat(1 << 20)}`, FORM), 413, "expected at most 32768 bytes"],
     [post("/add", "https://example.com/", "text/plain"), 415, 'Expected a form with a field "url"'],
-    [get("/add", { method: "PUT", body: "x" }), 405, "Only GET, HEAD, POST can be used here"],
-    [get("/0", { method: "POST", body: "x" }), 405, "Only GET, HEAD can be used here"],
+    [get("/add", { method: "PUT", body: "x" }), 405, "Method not allowed: expected GET, HEAD, POST"],
+    [get("/0", { method: "POST", body: "x" }), 405, "Method not allowed: expected GET, HEAD"],
   ];
   for (const [answer, status, message] of refused) {
     const response = await answer;
@@ -132,7 +132,7 @@ Deno.test("shortener front: a body without end is not read to its end", async ()
   assertEquals([response.status, canceled, sent < 100_000], [413, true, true]);
 });
 
-Deno.test("shortener front: a store that is away is 503 and worth another try, one that fails is 500", async () => {
+Deno.test("shortener front: an unreachable store is 503 with Retry-After, one that fails is 500", async () => {
   const lines: string[] = [];
   const { store, get, post } = open({ log: (line) => lines.push(line) });
   for (const code of ["unavailable", "deadline_exceeded", "resource_exhausted"] as const) {
@@ -140,12 +140,12 @@ Deno.test("shortener front: a store that is away is 503 and worth another try, o
     for (const answer of [get("/0"), post("/add", "url=https://example.com/", FORM)]) {
       const response = await answer;
       assertEquals([response.status, response.headers.get("retry-after")], [503, "1"]);
-      assertMatch(await response.text(), /^That cannot be done now: .* Try again soon\n$/);
+      assertMatch(await response.text(), /^The URL store is temporarily unavailable\. Try again soon\n$/);
     }
   }
   assertEquals(lines, []);
   store.error = new Error("secret");
   const response = await get("/0", { headers: { accept: "application/json" } });
-  assertEquals([response.status, await response.json()], [500, { error: "Something went wrong" }]);
+  assertEquals([response.status, await response.json()], [500, { error: "Internal error" }]);
   assertEquals(lines, ["cannot answer a request: Error: secret"]);
 });

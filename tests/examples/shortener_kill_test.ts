@@ -2,9 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Registry } from "../../mod.ts";
-import { eventually } from "../support/etcd_process.ts";
 import { folder, follow, lastingPort, Node, put } from "../support/shortener_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 /** A master that is killed and started again in the same place. */
 class Phoenix implements AsyncDisposable {
@@ -63,7 +63,7 @@ class Load {
   /** Waits until so many more writes are acknowledged. */
   async more(count: number): Promise<void> {
     const goal = this.acknowledged.size + count;
-    await eventually(() => Promise.resolve(this.acknowledged.size >= goal), `${count} more writes`, 30_000);
+    await until(() => Promise.resolve(this.acknowledged.size >= goal), `${count} more writes`, 30_000);
   }
 
   async stop(): Promise<void> {
@@ -97,7 +97,7 @@ class Load {
 
 /** Waits until a replica has found its master again: its pauses between attempts grow to 12 s. */
 async function reached(url: string): Promise<void> {
-  await eventually(
+  await until(
     async () => await put(url, "https://example.com/back") !== undefined,
     "the master",
     30_000,
@@ -118,7 +118,7 @@ async function lost(url: string, acknowledged: ReadonlyMap<string, string>): Pro
 }
 
 testOnPosix(
-  "shortener: nothing acknowledged is lost when the master is killed 20 times under load",
+  "shortener: no acknowledged write is lost when the master is killed 20 times under load",
   async () => {
     await using dir = await folder();
     await using master = await Phoenix.start(dir.file);
@@ -135,7 +135,7 @@ testOnPosix(
 );
 
 testOnPosix(
-  "shortener: replicas serve what they have while the master is away, and write when it is back",
+  "shortener: replicas serve cached keys while the master is away, and write when it is back",
   async () => {
     await using dir = await folder();
     await using master = await Phoenix.start(dir.file);
@@ -156,7 +156,7 @@ testOnPosix(
         }
         assertEquals(await follow(one.url, "zzzz"), 503);
         assertEquals(await follow(one.url, "no/key"), 404);
-        await eventually(() => Promise.resolve(load.refused > refusedBefore), "writes to be refused");
+        await until(() => Promise.resolve(load.refused > refusedBefore), "writes to be refused");
       });
       await load.more(100);
     }
@@ -182,7 +182,7 @@ testOnPosix("shortener: a replica starts without its master, and finds it later"
 });
 
 testOnPosix(
-  "shortener: by the registry, a replica finds the master, and the one that comes in its place",
+  "shortener: by the registry, a replica finds the master and its successor",
   async () => {
     await using dir = await folder();
     await using registry = new Registry({ ttl: 1_000 });
@@ -196,7 +196,7 @@ testOnPosix(
       await using master = await start();
       const long = `https://example.com/${end}`;
       let key: string | undefined;
-      await eventually(async () => (key = await put(replica.url, long)) !== undefined, "a master");
+      await until(async () => (key = await put(replica.url, long)) !== undefined, "a master");
       keys.set(key!, long);
       await master.end(end);
       assertEquals(await put(replica.url, "https://example.com/0"), undefined);

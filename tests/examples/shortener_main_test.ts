@@ -2,9 +2,9 @@
 
 import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { readFlags } from "../../examples/shortener/flags.ts";
-import { eventually } from "../support/etcd_process.ts";
 import { folder, follow, Node, put, run } from "../support/shortener_process.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("shortener flags: say what kind of node is asked for", () => {
   const http = { hostname: "127.0.0.1", port: 8080 };
@@ -35,30 +35,30 @@ Deno.test("shortener flags: say what kind of node is asked for", () => {
   });
 });
 
-Deno.test("shortener flags: what makes no sense is said with what would", () => {
+Deno.test("shortener flags: the error for an invalid flag says which ones are valid", () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "unknown argument --prot"],
     [["x"], "unknown argument x"],
-    [["--http"], "--http needs a value"],
+    [["--http"], "--http: expected a value"],
     [["--http", "1", "--http", "2"], "--http was given twice"],
-    [["--http", "70000"], '--http needs PORT or HOST:PORT, such as 127.0.0.1:8080, not "70000"'],
-    [["--http", ":80"], '--http needs PORT or HOST:PORT, such as 127.0.0.1:8080, not ":80"'],
-    [["--http", "65534"], "--http needs a port of 65533 at most: the replicas take the next two"],
-    [["--rpc", "a"], '--rpc needs PORT or HOST:PORT, such as 127.0.0.1:8080, not "a"'],
-    [["--master", "10.0.0.7"], '--master needs HOST:PORT, such as 127.0.0.1:9000, not "10.0.0.7"'],
-    [["--master", "10.0.0.7:0"], '--master needs HOST:PORT, such as 127.0.0.1:9000, not "10.0.0.7:0"'],
-    [["--rpc=1", "--master=a:1"], "--rpc makes a master, --master a replica: use one of them"],
-    [["--master=a:1", "--file=a"], "--file is for the master: it is the one that writes"],
-    [["--registry=http://a", "--file=a"], "--file is for the master: it is the one that writes"],
+    [["--http", "70000"], '--http: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got "70000"'],
+    [["--http", ":80"], '--http: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got ":80"'],
+    [["--http", "65534"], "--http: expected a port of at most 65533, because the replicas use the next two"],
+    [["--rpc", "a"], '--rpc: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got "a"'],
+    [["--master", "10.0.0.7"], '--master: expected HOST:PORT, such as 127.0.0.1:9000, got "10.0.0.7"'],
+    [["--master", "10.0.0.7:0"], '--master: expected HOST:PORT, such as 127.0.0.1:9000, got "10.0.0.7:0"'],
+    [["--rpc=1", "--master=a:1"], "--rpc starts a master, --master a replica: use one of them"],
+    [["--master=a:1", "--file=a"], "--file is for the master, which stores the URLs"],
+    [["--registry=http://a", "--file=a"], "--file is for the master, which stores the URLs"],
     [
       ["--master=a:1", "--registry=http://a"],
-      "--master and --registry both say where the master is: use one of them",
+      "--master and --registry both locate the master: use one of them",
     ],
-    [["--registry=a:1"], '--registry needs a URL, such as http://127.0.0.1:9999, not "a:1"'],
+    [["--registry=a:1"], '--registry: expected a URL, such as http://127.0.0.1:9999, got "a:1"'],
     [["--host=a"], "--host is for one node: use it with --rpc, --master or --registry"],
     [
       ["--rpc=1", "--host=a/b"],
-      '--host needs a host, such as sho.rt, localhost:8080 or https://sho.rt, not "a/b"',
+      '--host: expected a host, such as sho.rt, localhost:8080 or https://sho.rt, got "a/b"',
     ],
   ];
   for (const [args, message] of bad) {
@@ -66,7 +66,7 @@ Deno.test("shortener flags: what makes no sense is said with what would", () => 
   }
 });
 
-testOnPosix("shortener program: --help explains, and what it cannot do is one line and a code", async () => {
+testOnPosix("shortener program: --help explains, and a failure is one line and a code", async () => {
   await using dir = await folder();
   await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
   const web = master.url.slice("http://".length);
@@ -99,13 +99,13 @@ testOnPosix(
   async () => {
     await using dir = await folder();
     await using all = await Node.start("--http", "0", "--file", dir.file);
-    await eventually(() => Promise.resolve(all.lines.includes("Ctrl-C")), "all of them");
+    await until(() => Promise.resolve(all.lines.includes("Ctrl-C")), "all of them");
     const urls = [...all.lines.matchAll(/(master|replica) at (http:\/\/[^/]+)\//g)].map(([, , url]) => url!);
     assertEquals(urls.length, 3);
     const key = await put(urls[1]!, "https://example.com/");
     for (const url of urls) assertEquals(await follow(url, key!), "https://example.com/");
     assertEquals((await all.end("SIGTERM")).code, 0);
-    // Nobody listens there any more.
+    // Nothing listens there any more.
     for (const url of urls) {
       const port = Number(new URL(url).port);
       Deno.listen({ hostname: "127.0.0.1", port }).close();
@@ -114,7 +114,7 @@ testOnPosix(
 );
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  testOnPosix(`shortener program: ${signal} lets a write that is under way finish`, async () => {
+  testOnPosix(`shortener program: ${signal} lets a write in progress finish`, async () => {
     await using dir = await folder();
     await using master = await Node.start("--http", "0", "--rpc", "0", "--file", dir.file);
     await using replica = await Node.start("--http", "0", "--master", master.rpc, "--host", "sho.rt");
@@ -127,7 +127,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     // Answers to what was sent later: the replica has begun with the write, too, which now waits for the master.
     for (let i = 0; i < 5; i++) assertEquals(await follow(replica.url, "no"), 404);
     const ended = replica.end(signal);
-    await eventually(() => refuses(replica.url), "no more connections");
+    await until(() => refuses(replica.url), "no more connections");
     master.tell("SIGCONT");
     const response = await written;
     assertEquals([response.status, await response.text()], [201, "http://sho.rt/1001\n"]);
@@ -141,7 +141,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 const takesAway = Deno.version.deno !== "2.9.5" && Deno.build.os !== "windows";
 
 Deno.test({
-  name: "shortener program: a request that has half arrived when a node ends is told to try again" +
+  name: "shortener program: a request that has half arrived when a node ends is answered with 503" +
     (takesAway ? "" : " [SKIPPED: Windows, or Deno 2.9.5, which waits for such requests]"),
   ignore: !takesAway,
   async fn() {

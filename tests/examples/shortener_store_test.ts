@@ -34,7 +34,7 @@ class Master {
   }
 }
 
-Deno.test("shortener: numbers and keys stand for each other, and no key is a path of the front", () => {
+Deno.test("shortener: numbers and keys map one to one, and no key is a path of the front", () => {
   const first = 62 ** 3;
   assertEquals([first, first + 61, first + 62, Number.MAX_SAFE_INTEGER].map(toKey), [
     "1000",
@@ -58,17 +58,17 @@ Deno.test("shortener: only http and https URLs of 2048 characters at most are ta
   const longest = `https://example.com/${"a".repeat(MAX_URL - 20)}`;
   assertEquals(checkUrl(longest), longest);
   const refused: [unknown, string][] = [
-    ["javascript:alert(1)", 'Only http and https URLs can be shortened, not "javascript:alert(1)"'],
-    ["\tjava\nscript:alert(1)", "Only http and https URLs"],
-    ["data:text/html,x", "Only http and https URLs"],
-    ["file:///etc/passwd", "Only http and https URLs"],
-    ["example.com", 'Expected a URL such as https://example.com/, not "example.com"'],
+    ["javascript:alert(1)", 'Expected an http or https URL, got "javascript:alert(1)"'],
+    ["\tjava\nscript:alert(1)", "Expected an http or https URL"],
+    ["data:text/html,x", "Expected an http or https URL"],
+    ["file:///etc/passwd", "Expected an http or https URL"],
+    ["example.com", 'Expected a URL such as https://example.com/, got "example.com"'],
     ["http://", "Expected a URL"],
     ["  ", "Expected a URL"],
     [undefined, "Expected a URL"],
     [{ href: "https://example.com/" }, "Expected a URL"],
-    [`${longest}a`, "The URL has 2049 characters, 2048 are allowed"],
-    [`https://example.com/${"é".repeat(1_000)}`, "The URL has 6020 characters, 2048 are allowed"],
+    [`${longest}a`, "The URL has 2049 characters: expected at most 2048"],
+    [`https://example.com/${"é".repeat(1_000)}`, "The URL has 6020 characters: expected at most 2048"],
     ["a".repeat(1 << 20), "The URL has 1048576 characters"],
   ];
   for (const [url, message] of refused) {
@@ -77,7 +77,7 @@ Deno.test("shortener: only http and https URLs of 2048 characters at most are ta
   }
 });
 
-Deno.test("shortener: what the master keeps is there when the file is opened again, and keys go on", async () => {
+Deno.test("shortener: the master's data are there when the file is opened again, and keys continue", async () => {
   await using dir = await folder();
   const urls = Array.from({ length: 500 }, (_, i) => `https://example.com/${i}`);
   let keys: string[];
@@ -88,7 +88,7 @@ Deno.test("shortener: what the master keeps is there when the file is opened aga
     assertEquals(new Set(keys).size, urls.length);
     assertEquals(await store.put("https://EXAMPLE.com/7"), keys[7]);
     assertEquals(await store.get("zzzz"), undefined);
-    await assertRejects(() => store.put("ftp://example.com/"), RpcError, "Only http and https");
+    await assertRejects(() => store.put("ftp://example.com/"), RpcError, "Expected an http or https URL");
   }
   await using store = UrlStore.open(dir.file);
   assertEquals(await Promise.all(keys.map((key) => store.get(key))), urls);
@@ -132,7 +132,7 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
   }
   const { DatabaseSync } = await import("node:sqlite");
   const db = new DatabaseSync(dir.file);
-  // Stands for a disk that is full.
+  // Simulates a disk that is full.
   db.exec(`CREATE TRIGGER full BEFORE INSERT ON urls WHEN new.url LIKE '%/full'
     BEGIN SELECT RAISE(ABORT, 'disk is full'); END`);
   db.close();
@@ -142,12 +142,12 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
     ["2", "full"].map((path) => store.put(`https://example.com/${path}`)),
   );
   assertEquals(both.map(({ status }) => status), ["rejected", "rejected"]);
-  assertEquals(lines, ["Cannot keep the URL: disk is full"]);
+  assertEquals(lines, ["Cannot store the URL: disk is full"]);
   assertEquals(await store.get("1001"), undefined);
   assertEquals(await store.get(await store.put("https://example.com/2")), "https://example.com/2");
 });
 
-Deno.test("shortener: a file that another has open, or that is none, is a clear error", async () => {
+Deno.test("shortener: a file that is invalid or opened by another process is a clear error", async () => {
   await using dir = await folder();
   await using _store = UrlStore.open(dir.file);
   const locked = assertThrows(() => UrlStore.open(dir.file), Error);
@@ -173,11 +173,11 @@ Deno.test("shortener: a replica asks for a key once, and serves it without the m
   await assertRejects(() => store.get("1001"), RpcError, "away");
   await assertRejects(() => store.put("https://example.com/3"), RpcError, "away");
   // These are wrong, whether or not the master is there.
-  await assertRejects(() => store.put("javascript:0"), RpcError, "Only http and https");
+  await assertRejects(() => store.put("javascript:0"), RpcError, "Expected an http or https URL");
   assertEquals(await store.get("no/key"), undefined);
 });
 
-Deno.test("shortener: a replica does not remember that there is no such key", async () => {
+Deno.test("shortener: a replica does not cache that a key does not exist", async () => {
   const master = new Master();
   const store = new ProxyStore(master);
   assertEquals(await store.get("1000"), undefined);
@@ -212,7 +212,7 @@ Deno.test("shortener: over RPC, a replica reads and writes what the master has, 
   assertEquals(await two.get(key), "https://example.com/");
   assertEquals(await two.put("https://example.com"), key);
   assertEquals(await two.get("zzzz"), undefined);
-  // Whoever speaks the protocol may send anything: the master checks by itself.
+  // Any client may send anything: the master checks by itself.
   for (const wrong of ["javascript:0", 7, null, ["https://example.com/"]]) {
     const error = await assertRejects(() => client.call("Shortener.put", wrong), RpcError);
     assertEquals([error.code, error.remote], ["invalid_argument", true]);

@@ -3,11 +3,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { PAGE_SCRIPT } from "../../monitoring/page_script.ts";
 import { simulate } from "../../testing/mod.ts";
-import { connect, Server, type ServerOptions, type ServerSnapshot } from "../../mod.ts";
-import { call, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { connect, Server, type ServerOptions } from "../../mod.ts";
+import type { ServerSnapshot } from "../../server/mod.ts";
+import { call, credit } from "../support/frames.ts";
+import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { fails, Patient } from "../support/session_pair.ts";
-import { credit } from "../support/wire_feed.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 const ODD = `<img src=x onerror="alert('1')">&amp;`;
 const PAGE = "http://localhost/debug/rpc";
@@ -56,7 +58,7 @@ Deno.test("debug page: names services, methods and counts, and escapes what is i
   assert(!page.includes("secret"), "neither arguments nor errors are shown");
 });
 
-Deno.test("debug page: neither arguments nor results, metadata or tokens are anywhere", async () => {
+Deno.test("debug page: shows no arguments, results, metadata or tokens", async () => {
   await using server = new Server({ authenticate: () => true });
   const waiting = new Patient();
   server.register("S", {
@@ -98,7 +100,7 @@ Deno.test("debug page: neither arguments nor results, metadata or tokens are any
   }
 });
 
-Deno.test("debug page: JSON for whoever asks for it, with all that was there before", async () => {
+Deno.test("debug page: returns JSON to a client that accepts it, with all fields of before", async () => {
   await using at = await called();
   const json = { headers: { accept: "application/json" } };
   const response = await at.server.fetch(new Request(PAGE, json));
@@ -119,7 +121,7 @@ Deno.test("debug page: JSON for whoever asks for it, with all that was there bef
   for (const name of Object.keys(at.server.stats())) assert(name in stats, name);
 });
 
-Deno.test("debug page: a call in flight with its age, its time, its peer; one that nobody waits for any more", async () => {
+Deno.test("debug page: shows a call in flight with its age, time and peer, also one whose caller has gone", async () => {
   const ends: (() => void)[] = [];
   await using server = new Server().register("S", { wait: () => new Promise<void>((end) => ends.push(end)) });
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -164,7 +166,7 @@ Deno.test("debug page: a call in flight with its age, its time, its peer; one th
   assertEquals((await snapshotOf(server)).calls, { list: [], more: 0 });
 });
 
-Deno.test("debug page: streams tell how far they are, and what they wait for", async () => {
+Deno.test("debug page: shows the progress of streams, and what they wait for", async () => {
   const taken = Promise.withResolvers<void>();
   await using server = new Server().register("S", {
     feed: function* () {
@@ -268,7 +270,7 @@ Deno.test("debug page: a call is no stream because its caller gave it credit", a
   assertEquals(server.snapshot().streams.list[0]!.sending!.waitsFor, "credit");
 });
 
-Deno.test("debug page: of very many methods, the page shows those that are called most", async () => {
+Deno.test("debug page: shows the most called of very many methods", async () => {
   await using server = new Server();
   server.register("Many", Object.fromEntries(Array.from({ length: 250 }, (_, i) => [`m${i}`, () => i])));
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -281,7 +283,7 @@ Deno.test("debug page: of very many methods, the page shows those that are calle
   assertEquals(server.stats().methods.length, 250);
 });
 
-Deno.test("debug page: a histogram has a bar for each span, and says the rest in words", async () => {
+Deno.test("debug page: a histogram has a bar for each bucket, and the rest as text", async () => {
   await using at = await called();
   const page = await (await at.server.fetch(new Request(PAGE))).text();
   const { p50, p99, max, spans } = at.server.stats().methods[0]!.latency;
@@ -313,7 +315,7 @@ Deno.test("debug page: is read-only, and the rest is not found", async () => {
   assertStringIncludes(await (await ask("/")).text(), "see /debug/rpc");
 });
 
-Deno.test("debug page: one answer without anything from elsewhere, under a policy that allows nothing else", async () => {
+Deno.test("debug page: one response that loads nothing else, under a policy that allows nothing else", async () => {
   await using at = await called();
   const response = await at.server.fetch(new Request(PAGE));
   const policy = response.headers.get("content-security-policy")!;
@@ -359,7 +361,7 @@ function pageInStub() {
   return { asked, status, hide, pause: () => elements.get("pause")!.listeners.get("click")!() };
 }
 
-Deno.test("debug page: hidden or paused while it asks, it does not say that the server is away", () =>
+Deno.test("debug page: hidden or paused during a request, it does not report that the server is away", () =>
   simulate(async ({ sleep }) => {
     const page = pageInStub();
     assertEquals(page.status(), "live");

@@ -1,126 +1,14 @@
-// What a server tells Prometheus: the format, as a reader of this test's own and Prometheus's own tool take it, and the
+// What a server reports to Prometheus: the format, as a reader of these tests and promtool take it, and the
 // figures.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Latency } from "../../call/latency.ts";
-import { connect, MultiServers, RpcError, Server, type ServerStats } from "../../mod.ts";
+import { connect, RpcError, Server, type ServerStats } from "../../mod.ts";
 import { metricsText } from "../../monitoring/server_metrics.ts";
-import { Fleet, freePort } from "../support/service_link.ts";
-import { fails, Patient } from "../support/session_pair.ts";
-import { until } from "../support/wire_harness.ts";
+import { busy, clientOf, type Family, metricsOf, ODD, parse, valueOf } from "../support/metrics_reader.ts";
+import { fails } from "../support/session_pair.ts";
 
-const PROMTOOL = "promtool";
-
-async function installed(): Promise<boolean> {
-  try {
-    return (await new Deno.Command(PROMTOOL, { args: ["--version"], stdout: "null", stderr: "null" })
-      .output())
-      .success;
-  } catch {
-    return false;
-  }
-}
-
-const present = await installed();
-const skipped = present ? "" : ` [SKIPPED: ${PROMTOOL} is not installed]`;
-
-/** Names of methods that would like to be something else. */
-const ODD = ['quote"d', "back\\slash", "new\nline", "Größe", '"} 1\nother_metric 2\n#'];
-
-interface Family {
-  readonly type: string;
-  readonly help: string;
-  readonly samples: {
-    readonly name: string;
-    readonly labels: Record<string, string>;
-    readonly value: number;
-  }[];
-}
-
-/** Reads the text format: each family has its HELP and TYPE before its samples, once. */
-function parse(text: string): Map<string, Family> {
-  const families = new Map<string, Family>();
-  let current = "";
-  assert(text.endsWith("\n"));
-  for (const line of text.slice(0, -1).split("\n")) {
-    const comment = /^# (HELP|TYPE) ([a-z_]+) (.+)$/.exec(line);
-    if (comment !== null) {
-      const [, kind, name = "", rest = ""] = comment;
-      if (kind === "HELP") {
-        assert(!families.has(name), `${name} comes twice`);
-        families.set(name, { type: "", help: rest, samples: [] });
-      } else families.set(name, { ...families.get(name)!, type: rest });
-      current = name;
-      continue;
-    }
-    const sample = /^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)*)\})? (\S+)$/.exec(line);
-    assert(sample !== null, `cannot be read: ${line}`);
-    const [, name = "", labels = "", value] = sample;
-    assert(
-      name === current || families.get(current)!.type === "histogram" && name.startsWith(`${current}_`),
-      line,
-    );
-    const pairs = labels.matchAll(/([a-z_]+)="((?:[^"\\]|\\["\\n])*)"/g);
-    const unescaped = (text: string) => text.replace(/\\(.)/g, (_, char) => char === "n" ? "\n" : char);
-    families.get(current)!.samples.push({
-      name,
-      labels: Object.fromEntries(Array.from(pairs, ([, label, text]) => [label, unescaped(text!)])),
-      value: Number(value),
-    });
-  }
-  return families;
-}
-
-async function metricsOf(server: Server): Promise<Map<string, Family>> {
-  const response = await server.fetch(new Request("http://x/metrics"));
-  assertEquals(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-  return parse(await response.text());
-}
-
-/** The value of a sample that has all of these labels. */
-function valueOf(
-  families: Map<string, Family>,
-  name: string,
-  labels: Record<string, string> = {},
-): number | undefined {
-  const family = families.get(name.replace(/_(bucket|sum|count)$/, "")) ?? families.get(name);
-  return family?.samples.find((sample) =>
-    sample.name === name && Object.entries(labels).every(([label, text]) => sample.labels[label] === text)
-  )?.value;
-}
-
-/** A server that has had some trouble, and names that are none. */
-async function busy() {
-  const waiting = new Patient();
-  const server = new Server({ maxConnections: 2, authenticate: (token) => token !== "wrong" });
-  server.register("S", {
-    ok: () => 1,
-    fail: (code: "aborted" | "internal") => {
-      throw new RpcError(code, "No");
-    },
-    wait: waiting.wait,
-  });
-  server.register("Odd", Object.fromEntries(ODD.map((name) => [name, () => 1])));
-  const { address } = await server.listen("tcp@127.0.0.1:0");
-  const client = await connect(address);
-  for (let i = 0; i < 10; i++) await client.call("S.ok");
-  for (let i = 0; i < 3; i++) await fails(client.call("S.fail", "aborted"), "aborted");
-  await fails(client.call("S.fail", "internal"), "internal");
-  for (const name of ODD) await client.call(`Odd.${name}`);
-  const call = fails(client.call("S.wait"), "unavailable");
-  await until(() => waiting.started === 1, "it to be at work");
-  await fails(connect(address, { token: "wrong" }), "unauthenticated");
-  return {
-    server,
-    async [Symbol.asyncDispose]() {
-      await client.close();
-      await call;
-      await server.close();
-    },
-  };
-}
-
-Deno.test("metrics: the figures, as a reader of the format finds them", async () => {
+Deno.test("metrics: the values are those of the server", async () => {
   await using at = await busy();
   const metrics = await metricsOf(at.server);
   const value = (name: string, labels?: Record<string, string>) =>
@@ -145,7 +33,7 @@ Deno.test("metrics: the figures, as a reader of the format finds them", async ()
   ]);
   assertEquals(value("connections_refused_total", { reason: "unauthenticated" }), 1);
   assertEquals(value("connections_refused_total", { reason: "max_connections_per_peer" }), 0);
-  assertEquals(value("limits_met_total", { limit: "in_flight_total" }), 0);
+  assertEquals(value("limits_met_total", { limit: "max_in_flight_total" }), 0);
   assertEquals(value("unsent_bytes"), 0);
   assert(value("uptime_seconds")! > 0 && value("uptime_seconds")! < 60);
   assert(value("event_loop_delay_seconds")! >= 0 && value("event_loop_delay_seconds")! < 5);
@@ -172,7 +60,7 @@ Deno.test("metrics: counters are there at 0 before anything is counted, so that 
     return valueOf(metrics, "rpc_server_call_errors_total", { method: "S.fail" });
   };
   assertEquals(errors(first), 0);
-  // Figures are worked out anew some 90 ms after the last ones.
+  // Figures are computed again some 90 ms after the last ones.
   let later = first;
   while (errors(later) === 0) {
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -181,7 +69,7 @@ Deno.test("metrics: counters are there at 0 before anything is counted, so that 
   assertEquals(errors(later), 500);
 });
 
-Deno.test("metrics: whatever a method is called stays in its label", async () => {
+Deno.test("metrics: a method's name is escaped within its label", async () => {
   await using at = await busy();
   const metrics = await metricsOf(at.server);
   for (const name of ODD) {
@@ -203,32 +91,7 @@ Deno.test("metrics: counters end in _total, and others do not", async () => {
   }
 });
 
-/** A client whose servers are one that works, one that is set aside, and one that is not there. */
-async function clientOf(server: Server) {
-  const fleet = await Fleet.open(2, (index) => ({
-    ok: () => {
-      if (index === 1) throw new RpcError("unavailable", "Not now");
-    },
-  }));
-  const addresses = [...fleet.addresses, `tcp@127.0.0.1:${freePort()}`];
-  const client = await connect(new MultiServers(addresses), {
-    ejection: { consecutiveFailures: 1, baseTime: 60_000, maxShare: 0.4 },
-  });
-  for (let n = 0; n < 6; n++) await client.call("S.ok", null, { idempotent: true }).catch(() => {});
-  const state = () => client.stats().endpoints.map(({ state }) => state).join();
-  await until(() => state() === "ready,ready,failing", "all to stand as they do");
-  const shown = server.show('the "shop"', client);
-  return {
-    client,
-    async [Symbol.asyncDispose]() {
-      shown[Symbol.dispose]();
-      await client.close();
-      await fleet[Symbol.asyncDispose]();
-    },
-  };
-}
-
-Deno.test("metrics: clients that are shown, by what they tell; of what else is shown, nothing", async () => {
+Deno.test("metrics: shown clients have metrics, other shown objects have none", async () => {
   await using server = new Server();
   const before = (await metricsOf(server)).size;
   server.show("cache", { stats: () => ({ entries: 5, endpoints: [null] }) });
@@ -280,7 +143,7 @@ function histogram(durations: readonly number[]): [le: string, calls: number][] 
     .filter(({ name }) => name.endsWith("_bucket")).map(({ labels, value }) => [labels.le!, value]);
 }
 
-Deno.test("metrics: buckets are cumulative, end where they say, and hold everything in the last", () => {
+Deno.test("metrics: buckets are cumulative, and the last one holds everything", () => {
   const bounds = histogram([]).map(([le]) => Number(le === "+Inf" ? Infinity : le));
   assertEquals([bounds[0], bounds.at(-2), bounds.at(-1)], [0.000064, 16.777216, Infinity]);
   assertEquals(bounds.length, 20);
@@ -298,61 +161,3 @@ Deno.test("metrics: buckets are cumulative, end where they say, and hold everyth
   assertEquals(counts, counts.toSorted((a, b) => a - b));
   assertEquals([counts[0], counts.at(-2), counts.at(-1)], [3, 6, 8]);
 });
-
-Deno.test({
-  name: `metrics: Prometheus's own tool has nothing to say against them${skipped}`,
-  ignore: !present,
-  async fn() {
-    await using at = await busy();
-    await using _of = await clientOf(at.server);
-    const text = await (await at.server.fetch(new Request("http://x/metrics"))).text();
-    assertEquals(await promtool(["check", "metrics"], text), [0, ""]);
-    const [code] = await promtool(["check", "metrics"], text.replace("_total counter", "_total thing"));
-    assert(code !== 0, "it does look");
-  },
-});
-
-Deno.test({
-  name: `docs: Prometheus's own tool takes what docs/MONITORING.md says to it${skipped}`,
-  ignore: !present,
-  async fn() {
-    const text = await Deno.readTextFile(new URL("docs/MONITORING.md", ROOT));
-    const [config = "", rules = ""] = Array.from(text.matchAll(/```yaml\n([^]*?)```/g), ([, yaml]) => yaml);
-    for (
-      const [what, yaml, answer] of [["config", config, /SUCCESS/], [
-        "rules",
-        rules,
-        /SUCCESS: 7 rules/,
-      ]] as const
-    ) {
-      const file = await Deno.makeTempFile();
-      try {
-        await Deno.writeTextFile(file, yaml);
-        const [code, said] = await promtool(["check", what, file]);
-        assertMatch(said, answer);
-        assertEquals(code, 0, said);
-      } finally {
-        await Deno.remove(file);
-      }
-    }
-    // Names in expressions are of metrics that there are.
-    await using at = await busy();
-    await using _of = await clientOf(at.server);
-    const known = [...(await metricsOf(at.server)).keys()];
-    const named = new Set(text.match(/\brpc_(server|client)_[a-z_]+/g));
-    assertEquals(
-      [...named].map((name) => name.replace(/_bucket$/, "")).filter((name) => !known.includes(name)),
-      [],
-    );
-  },
-});
-
-/** Runs it: its exit code, and all that it says. */
-async function promtool(args: string[], input = ""): Promise<[code: number, said: string]> {
-  const tool = new Deno.Command(PROMTOOL, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
-  const writer = tool.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(input));
-  await writer.close();
-  const { code, stdout, stderr } = await tool.output();
-  return [code, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr)];
-}

@@ -1,7 +1,8 @@
 // Who is shown what of a server over HTTP, and what else of its process is shown: the option `monitoring`, and `show`.
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { connect, MultiServers, RpcError, Server, type ServerOptions, type StatsSource } from "../../mod.ts";
+import { connect, MultiServers, RpcError, Server, type ServerOptions } from "../../mod.ts";
+import type { StatsSource } from "../../server/mod.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { portOf } from "../support/wire_harness.ts";
 
@@ -16,7 +17,7 @@ async function serve() {
   return { server, address, [Symbol.asyncDispose]: () => server.close() };
 }
 
-/** What somebody is shown: everything, the figures, or neither. */
+/** What a client is shown: everything, the figures, or neither. */
 async function seen(server: Server, request: Request, hostname?: string): Promise<true | "figures" | number> {
   const info = hostname === undefined ? undefined : { remoteAddr: { ...LOCAL.remoteAddr, hostname } };
   const json = new Request(request, {
@@ -34,7 +35,7 @@ async function seen(server: Server, request: Request, hostname?: string): Promis
   return private_ === 4 ? true : "figures";
 }
 
-Deno.test("monitoring: without the option, this machine sees everything, others the figures", async () => {
+Deno.test("monitoring: by default, this machine sees everything, others only the figures", async () => {
   await using at = await serve();
   const { server } = at;
   const page = (host: string, headers = {}) =>
@@ -80,7 +81,7 @@ const ASKED: [target: string, host: string | undefined, seen: "all" | "figures" 
 ];
 
 for (const [kind, absolute] of [["an http@ address", "nothing"], ["Deno.serve", "figures"]] as const) {
-  Deno.test(`monitoring: neither target nor Host talks ${kind} into taking a stranger's page for its own (DNS rebinding)`, async () => {
+  Deno.test(`monitoring: neither target nor Host makes ${kind} show the page to a foreign origin (DNS rebinding)`, async () => {
     await using at = await serve();
     await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, at.server.fetch);
     const port = kind === "Deno.serve" ? http.addr.port : portOf(at.address);
@@ -164,7 +165,7 @@ Deno.test("monitoring: the same Response may be the answer every time", async ()
   );
 });
 
-Deno.test("show: what throws when it is read is left out of the metrics, and of nothing else", async () => {
+Deno.test("show: a source that throws is left out of the metrics, and nothing else is", async () => {
   const log: string[] = [];
   await using server = new Server({ log: (message) => log.push(message) });
   const figures = { endpoints: [{ state: "ready" }], pending: 0, retries: 0, refusedRetries: 0 };
@@ -193,7 +194,7 @@ Deno.test("show: what throws when it is read is left out of the metrics, and of 
   assertStringIncludes(await page.text(), "<h2>well</h2>");
 });
 
-Deno.test("show: whatever has stats() is shown, such as a client: its balancer, and how its servers stand", async () => {
+Deno.test("show: any object with stats() is shown, such as a client with its balancer and server health", async () => {
   const down = new Server().register("S", {
     ok: () => {
       throw new RpcError("unavailable", "Not now");
@@ -237,7 +238,7 @@ Deno.test("show: whatever has stats() is shown, such as a client: its balancer, 
   assert(!figures.includes(addresses[0]!), "addresses are not figures");
 });
 
-Deno.test("show: a name is taken over, and given back", () => {
+Deno.test("show: a name may be replaced, and is freed on disposal", () => {
   const server = new Server();
   const names = () => server.snapshot().shown.map(({ name, stats }) => `${name} ${stats}`);
   const one = server.show("a", { stats: () => 1 });
@@ -261,7 +262,7 @@ Deno.test("show: a name is taken over, and given back", () => {
   }
 });
 
-Deno.test("show: what it tells becomes plain data of bounded size, whatever it is", async () => {
+Deno.test("show: reported values become plain data of bounded size", async () => {
   const log: string[] = [];
   await using server = new Server({ log: (message) => log.push(message) });
   const circle: Record<string, unknown> = { name: "circle" };

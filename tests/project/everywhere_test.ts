@@ -1,60 +1,10 @@
-// The client in every runtime that it is for: here, in headless Chromium (in a page and in a worker), and in Node. Each
-// does everywhere.ts over WebSockets of this process, and has to see the same. Tests are skipped, which their names say,
-// where a runtime is not installed.
+// The client in Deno, over WebSockets of this process, and its bundle for browsers. everywhere_real_test.ts does the same in
+// Chromium and in Node.
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
+import { assert, assertEquals } from "@std/assert";
 import { bundle } from "../support/bundle.ts";
 import { everywhere } from "../support/everywhere.ts";
-import { Everywhere } from "../support/everywhere_server.ts";
-import { Node } from "../support/node.ts";
-import { soon } from "../support/raw_peer.ts";
-
-const SEEN = {
-  values: Array(10).fill("same"),
-  many: true,
-  large: true,
-  square: 49,
-  down: 5_050,
-  up: 5_050,
-  both: 10_100,
-  left: [[1, 2, 3], 1],
-  failed: ["not_found", "Nothing here", { id: 3 }],
-  unknown: "unimplemented",
-  late: "deadline_exceeded",
-  canceled: "canceled",
-  aborted: 2,
-  headers: ["über", [0, 255]],
-  back: [[1, "line 1", "line 2", "internal"], ["from the server"]],
-  restarted: ["unavailable", "again"],
-  list: [0, 1, 2, 3],
-  json: [1, "x", { a: null }],
-  refused: "unauthenticated",
-  found: "found",
-  closed: ["unavailable", "unavailable"],
-};
-
-/** What runs outside of Deno reports. */
-interface Report {
-  deno: boolean;
-  worker?: boolean;
-  calls: unknown;
-  notDialled: Record<string, string>;
-  error?: string;
-}
-
-function assertReport({ deno, calls, notDialled, error }: Report, host: string): void {
-  assertEquals([error, deno], [undefined, false]);
-  assertEquals(calls, SEEN);
-  assertEquals(notDialled, {
-    tcp: `Cannot connect to tcp@${host}: only Deno dials tcp@, so use ws@ or wss@ there, which ` +
-      "Deno.serve(server.fetch) answers",
-    unix: "Cannot connect to unix@/run/app.sock: only Deno dials unix@, so use ws@ or wss@ there, which " +
-      "Deno.serve(server.fetch) answers",
-    wss: `Cannot connect to wss@${host}: the option tls is for Deno: elsewhere the runtime decides whom to ` +
-      "trust, Node by NODE_EXTRA_CA_CERTS",
-  });
-}
+import { Everywhere, SEEN } from "../support/everywhere_server.ts";
 
 Deno.test("everywhere: a client in Deno", async () => {
   await using served = new Everywhere();
@@ -62,79 +12,13 @@ Deno.test("everywhere: a client in Deno", async () => {
   assertEquals(await everywhere(served), SEEN);
 });
 
-for (const place of ["page", "worker"]) {
-  Deno.test({
-    name: `everywhere: a client in a browser, in a ${place}${browserSkipped}`,
-    ignore: !browserPresent,
-    async fn() {
-      const script = await bundle("everywhere_browser.ts");
-      const report = Promise.withResolvers<Report>();
-      await using served: Everywhere = new Everywhere(async (request) => {
-        const src = `/client.js?registry=${encodeURIComponent(served.registry)}`;
-        switch (new URL(request.url).pathname) {
-          case "/page":
-            return html(`<script type="module" src="${src}"></script>`);
-          case "/worker":
-            return html(`<script>new Worker("${src}", { type: "module" })</script>`);
-          case "/client.js":
-            return new Response(script, { headers: { "content-type": "text/javascript" } });
-          case "/report":
-            report.resolve(await request.json());
-            return new Response();
-          default:
-            return undefined;
-        }
-      });
-      await served.list();
-      await using browser = await Browser.start();
-      await browser.open(`http://${served.host}/${place}`);
-      const seen = await soon(report.promise, "the browser's report", 30_000);
-      assertReport(seen, served.host);
-      assertEquals(seen.worker, place === "worker");
-    },
-  });
-}
-
-function html(text: string): Response {
-  return new Response(`<!DOCTYPE html>${text}`, { headers: { "content-type": "text/html" } });
-}
-
-const node = await Node.find();
-
-Deno.test({
-  name: `everywhere: a client in Node${node.skipped}`,
-  ignore: !node.present,
-  async fn() {
-    await using served = new Everywhere();
-    await served.list();
-    const script = await bundle("everywhere_node.ts");
-    const { code, stdout, stderr } = await node.run(script, [served.host, served.registry]);
-    assertEquals([code, stderr.replace(/^.*(?:Experimental|Use `node).*\n/gm, "")], [0, ""]);
-    assertReport(JSON.parse(stdout), served.host);
-  },
-});
-
-Deno.test({
-  name: `everywhere: Node without WebSockets says how to get them${node.skipped}`,
-  ignore: !node.present,
-  async fn() {
-    const script = await bundle("everywhere_node.ts");
-    const { stdout } = await node.run(`delete globalThis.WebSocket;\n${script}`, ["127.0.0.1:1"], []);
-    assertStringIncludes(
-      JSON.parse(stdout).missing,
-      "Cannot connect to ws@127.0.0.1:1: there is no WebSocket here; with Node 20 start it as " +
-        "node --experimental-websocket, or set globalThis.WebSocket",
-    );
-  },
-});
-
 Deno.test("everywhere: bundled for browsers, the client is small and asks for no Deno when it is loaded", async () => {
   const script = await bundle("../../client/mod.ts", "--minify");
   const gzipped = new Blob([script]).stream().pipeThrough(new CompressionStream("gzip"));
   const { byteLength } = await new Response(gzipped).arrayBuffer();
   assert(byteLength < 58_000, `${byteLength} bytes with gzip`);
-  // Bundlers look for what is imported, and find no node:net for a browser. A message names "ws".
-  assert(!/(?:^|[;\n])import[\s{*"]|\bimport\((?!"ws"\)\))/.test(script), "it imports something");
+  // Bundlers look for modules that are imported by name, and find no node:net for a browser. A message names "ws".
+  assert(!/(?:^|[;\n])import[\s{*"]|\bimport\(["'`](?!ws"\)\))/.test(script), "it imports something");
   // Loading it fails if anything of these is asked for on the way.
   const names = "const { Deno, process, Buffer, require, window, document, self } = {};";
   const loaded = await import(

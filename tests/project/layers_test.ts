@@ -8,6 +8,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   call: [],
   codec: ["call"],
   discovery: ["call"],
+  balancing: ["call", "discovery"],
   telemetry: ["call"],
   transport: ["call", "codec", "discovery"],
   session: ["call", "codec", "discovery", "transport"],
@@ -31,7 +32,7 @@ function folderOf(specifier: string): string | undefined {
 }
 
 Deno.test("layers: a folder imports only from itself and from lower ones, and names files", async () => {
-  const entries = ["mod.ts", "registry/main.ts", "testing/mod.ts", "cli/main.ts"];
+  const entries = ["mod.ts", "registry/main.ts", "testing/mod.ts", "cli/main.ts", "balancing/mod.ts"];
   const modules = (await Promise.all(entries.map(modulesOf))).flat();
   const wrong: string[] = [];
   for (const { specifier, dependencies = [] } of modules) {
@@ -55,7 +56,7 @@ Deno.test("layers: a folder imports only from itself and from lower ones, and na
   }
 });
 
-Deno.test("layers: what judges by the protocol shares nothing with the library", async () => {
+Deno.test("layers: the conformance tools share no code with the library", async () => {
   const modules = (await Promise.all(["conformance/run.ts", "conformance/process.ts"].map(modulesOf))).flat();
   const folders = new Set(modules.map(({ specifier }) => folderOf(specifier)));
   assertEquals([...folders].sort(), ["conformance", "docs"]);
@@ -68,6 +69,7 @@ Deno.test("layers: no file of the library imports in a circle", async () => {
       ...await modulesOf("mod.ts"),
       ...await modulesOf("testing/mod.ts"),
       ...await modulesOf("cli/main.ts"),
+      ...await modulesOf("balancing/mod.ts"),
     ]
   ) {
     if (folderOf(specifier) === undefined) continue;

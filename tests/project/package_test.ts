@@ -97,13 +97,13 @@ Deno.test("package: it is described, has a readme with examples, and its version
   }
 });
 
-Deno.test("package: the client brings no server along", async () => {
+Deno.test("package: the client does not import the server", async () => {
   const modules = [...(await modulesOf(["client/mod.ts", "discovery/mod.ts"])).keys()];
   assert(modules.includes("client/client.ts"));
   assertEquals(modules.filter((path) => /^(?:server|registry|testing|cli)\//.test(path)), []);
 });
 
-Deno.test("package: the client uses nothing of JavaScript that Node 20 lacks", async () => {
+Deno.test("package: the client uses no JavaScript that Node 20 lacks", async () => {
   const config = await Deno.makeTempFile({ suffix: ".json" });
   const lib = ["es2023", "dom", "dom.iterable", "dom.asynciterable", "esnext.disposable"];
   await Deno.writeTextFile(config, JSON.stringify({ compilerOptions: { lib } }));

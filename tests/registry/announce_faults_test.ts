@@ -5,10 +5,11 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { announce, type AnnounceOptions } from "../../registry/announce.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 
 const ADDRESS = "tcp@127.0.0.1:1";
@@ -107,14 +108,14 @@ Deno.test("announce: a redirect that never ends is refused", async () => {
   assertEquals(requests.length, 6);
 });
 
-Deno.test("announce: an answer that does not name the server is not that of a registration", async () => {
+Deno.test("announce: an answer that does not name the server is not taken for a registration", async () => {
   const { start, answerWith } = open();
   // The list, as a GET would get it.
   answerWith(() => Response.json({ revision: 1, ttl: 10_000, servers: [] }));
-  await assertRejects(() => start(), RpcError, "its answer is none of a registry's (status 200)");
+  await assertRejects(() => start(), RpcError, "its response is not that of a registry (status 200)");
 });
 
-Deno.test("announce: a proxy that asks for credentials of its own is told from a registry that is not there", async () => {
+Deno.test("announce: a proxy that asks for credentials is distinguished from an unreachable registry", async () => {
   for (
     const [status, code] of [[401, "unauthenticated"], [403, "permission_denied"], [
       404,
@@ -143,7 +144,7 @@ const inItsPlace: Record<string, () => Response> = {
     Response.json({ error: { code: "unauthenticated", message: "wrong" } }, { status: 401 }),
 };
 for (const [what, answer] of Object.entries(inItsPlace)) {
-  Deno.test(`several registries: ${what} in the place of one leads to the next`, async () => {
+  Deno.test(`several registries: ${what} instead of one leads to the next`, async () => {
     const { clock, start, store, answerWith, fetch, states } = open(["one.test", "two.test"]);
     const dead = (request: Request) => new URL(request.url).hostname === "one.test" ? answer() : undefined;
     answerWith(dead);
@@ -185,7 +186,7 @@ Deno.test("several registries: a server that one of them has forgotten registers
 });
 
 for (const state of ["paused", "draining"] as const) {
-  Deno.test(`announce: what is ${state} stays so when its lease has run out, and when the registry restarts`, async () => {
+  Deno.test(`announce: a server that is ${state} stays so when its lease expires, and when the registry restarts`, async () => {
     const opened = open();
     const { clock, start, restart, answerWith, states } = opened;
     let drains = 0;
@@ -210,7 +211,7 @@ for (const state of ["paused", "draining"] as const) {
   });
 }
 
-Deno.test("announce: what is paused while a server is silent is paused when it is back", async () => {
+Deno.test("announce: a server that was paused while it was silent is paused when it is back", async () => {
   const { clock, start, store, answerWith, states } = open();
   await using registration = await start({ ttl: 3_000 });
   answerWith(() => new Response("<html>", { status: 502 }));
@@ -223,7 +224,7 @@ Deno.test("announce: what is paused while a server is silent is paused when it i
   assertEquals([await states(), registration.failure], [["paused"], undefined]);
 });
 
-Deno.test("announce: one that is started again begins active, whatever the one before was", async () => {
+Deno.test("announce: a restarted server begins active, whatever its state was before", async () => {
   const { start, store, states } = open();
   const first = await start();
   await store.setState(ADDRESS, "paused");
@@ -243,7 +244,7 @@ const failsOnce: Record<string, () => Response> = {
 for (const [what, answer] of Object.entries(failsOnce)) {
   Deno.test(`announce: close() tries again after ${what}`, async () => {
     const { clock, lines, start, answerWith, states } = open();
-    const registration = await start({ ttl: 0 });
+    const registration = await start({ ttl: Infinity });
     let times = 0;
     answerWith((request) => request.method === "DELETE" && times++ === 0 ? answer() : undefined);
     lines.length = 0;
@@ -255,7 +256,7 @@ for (const [what, answer] of Object.entries(failsOnce)) {
 }
 
 Deno.test("announce: close() that fails for a second says that the server is still listed, and until when", async () => {
-  for (const [ttl, until] of [[0, "it is taken off"], [60_000, "its lease runs out"]] as const) {
+  for (const [ttl, until] of [[Infinity, "it is removed"], [60_000, "its lease expires"]] as const) {
     const { clock, lines, start, answerWith } = open(undefined, { token: ["old", "new"] });
     const registration = await start({ ttl, token: "old" });
     answerWith(() =>
@@ -266,13 +267,13 @@ Deno.test("announce: close() that fails for a second says that the server is sti
     await closing;
     assertStringIncludes(
       lines.at(-1)!,
-      `Cannot take off at http://one.test/_rpc_/registry: wrong (status 401)`,
+      `Cannot remove at http://one.test/_rpc_/registry: wrong (status 401)`,
     );
-    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays listed until ${until}`);
+    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays on the list until ${until}`);
   }
 });
 
-Deno.test("tokens: one is replaced while a server runs, by a function, with both valid in between", async () => {
+Deno.test("tokens: a token is replaced while a server runs, by a function, with both valid in between", async () => {
   const options = { token: ["old", "new"] };
   const { pass, start, restart, states } = open(undefined, { token: "old" });
   let token = "old";
@@ -295,7 +296,7 @@ Deno.test("tokens: one is replaced while a server runs, by a function, with both
   assertEquals([(await states()).length, staying.failure], [2, undefined]);
 });
 
-Deno.test("tokens: a function that fails is not the end of a server", async () => {
+Deno.test("tokens: a server keeps running when its token function fails", async () => {
   const { pass, start, states, restart } = open(undefined, { token: "secret" });
   let token: () => string | Promise<string> = () => "secret";
   await using registration = await start({ ttl: 3_000, token: () => token() });
@@ -322,7 +323,7 @@ Deno.test("tokens: a function that fails is not the end of a server", async () =
   token = () => "secret";
 });
 
-Deno.test("tokens: a client whose token is refused is unauthenticated, and one that changes it is let in", async () => {
+Deno.test("tokens: a client whose token is refused is unauthenticated, and is accepted once it changes it", async () => {
   const { clock, fetch, store } = open(undefined, { token: "secret", protectReads: true });
   await store.grant({ address: ADDRESS }, 0);
   let token = "wrong";
@@ -337,7 +338,7 @@ Deno.test("tokens: a client whose token is refused is unauthenticated, and one t
   await watch.return?.();
 });
 
-Deno.test("announce: a registry that is full says so at once, one that fills up later by failure", async () => {
+Deno.test("announce: a full registry is reported at once, one that fills up later as a failure", async () => {
   const clock = new FakeClock();
   const { start, answerWith } = open(undefined, {
     clock,

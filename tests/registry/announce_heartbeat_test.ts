@@ -16,7 +16,7 @@ function open() {
   const clock = new FakeClock();
   const link = new RegistryLink();
   let store: MemoryStore;
-  /** A registry that knows nobody, as after a restart. */
+  /** An empty registry, as after a restart. */
   const restart = () => {
     store = new MemoryStore({ clock });
     link.registry = new Registry({ clock, store });
@@ -34,7 +34,7 @@ function open() {
   return { clock, link, lines, restart, start, list: async () => (await store.list()).leases };
 }
 
-Deno.test("announce: registers, renews at a third of the lease, and takes off", async () => {
+Deno.test("announce: registers, renews at a third of the lease, and removes itself", async () => {
   const { clock, link, start, list } = open();
   const registration = await start({ ttl: 3_000 });
   assertEquals(registration.address, ADDRESS);
@@ -49,7 +49,7 @@ Deno.test("announce: registers, renews at a third of the lease, and takes off", 
   assertEquals([await list(), clock.timers, link.methods.at(-1)], [[], 0, "DELETE"]);
 });
 
-Deno.test("announce: without a ttl of its own, the registry's counts, and so does what it caps", async () => {
+Deno.test("announce: without a ttl the registry's is used, also if it is capped", async () => {
   for (const [ttl, beat] of [[undefined, 20_000], [3_600_000, 40_000]] as const) {
     const { clock, link, start, list } = open();
     link.registry = new Registry({ clock, ttl: 60_000, maxTtl: 120_000 });
@@ -62,7 +62,7 @@ Deno.test("announce: without a ttl of its own, the registry's counts, and so doe
   }
 });
 
-Deno.test("announce: an interval of its own counts, up to half of the lease", async () => {
+Deno.test("announce: a given interval is used, up to half of the lease", async () => {
   for (const [interval, beat] of [[4_000, 4_000], [5_000, 5_000], [5_001, 5_000], [9_900, 5_000]] as const) {
     const { clock, link, start } = open();
     await using _own = await start({ ttl: 10_000, interval });
@@ -92,7 +92,7 @@ Deno.test("announce: an interval near the lease keeps the server on the list, wh
   }
 });
 
-Deno.test("announce: a live server is never off the list, whatever the jitter", async () => {
+Deno.test("announce: a live server never leaves the list, whatever the jitter", async () => {
   for (const random of [0, 0.999]) {
     const { clock, start, list } = open();
     await using _registration = await start({ ttl: 1_000, random: () => random });
@@ -120,7 +120,7 @@ Deno.test("announce: heartbeats never overlap, and one that gets no answer is gi
   await closing;
 });
 
-Deno.test("announce: outlives an outage of the registry, and is quiet about it", async () => {
+Deno.test("announce: survives an outage of the registry, and reports it once", async () => {
   const { clock, link, lines, start, restart, list } = open();
   await using _registration = await start();
   link.registry = undefined;
@@ -131,8 +131,8 @@ Deno.test("announce: outlives an outage of the registry, and is quiet about it",
   assertEquals((await list()).map(({ instance }) => instance), [INSTANCE]);
   assertEquals(lines, [
     `announce: registered ${ADDRESS} at ${REGISTRY_URL}`,
-    `announce: Cannot reach registry at ${REGISTRY_URL}: connection refused; trying again until it is back`,
-    `announce: registered ${ADDRESS} again, the registry did not know it any more`,
+    `announce: Cannot reach registry at ${REGISTRY_URL}: connection refused; retrying until it succeeds`,
+    `announce: registered ${ADDRESS} again: the registry had no entry for it`,
   ]);
 });
 
@@ -154,10 +154,10 @@ Deno.test("announce: a short outage is over before the lease is", async () => {
   link.registry = registry;
   await clock.advance(2_000);
   assertEquals((await list()).length, 1);
-  assertEquals(lines.at(-1), `announce: renewed ${ADDRESS}, the registry is back`);
+  assertEquals(lines.at(-1), `announce: renewed ${ADDRESS}: the registry is reachable again`);
 });
 
-Deno.test("announce: refusals of a registry that had taken it before are outlived too", async () => {
+Deno.test("announce: survives refusals of a registry that had accepted it before", async () => {
   const { clock, link, start, list } = open();
   await using _registration = await start();
   for (const status of [400, 404, 429, 500, 200]) {
@@ -208,7 +208,7 @@ Deno.test("announce: the signal ends waiting for the registry with its reason", 
   assertEquals([clock.timers, link.underWay], [0, 0]);
 });
 
-Deno.test("announce: the signal takes off what is registered", async () => {
+Deno.test("announce: the signal removes the registration", async () => {
   const { clock, start, list } = open();
   const controller = new AbortController();
   const registration = await start({ signal: controller.signal });
@@ -231,10 +231,10 @@ Deno.test("announce: a registry that refuses at the start says why", async () =>
   const lost = await assertRejects(() => start(), RpcError, REGISTRY_URL);
   assertEquals(lost.code, "failed_precondition");
   link.override = () => new Response("<html>");
-  await assertRejects(() => start(), RpcError, "none of a registry's (status 200)");
+  await assertRejects(() => start(), RpcError, "not that of a registry (status 200)");
 });
 
-Deno.test("announce: close() is one deed however often it is called, and lets nothing behind", async () => {
+Deno.test("announce: close() is done once however often it is called, and leaks nothing", async () => {
   const { clock, link, start, list } = open();
   const registration = await start();
   await Promise.all([registration.close(), registration.close(), registration[Symbol.asyncDispose]()]);
@@ -243,7 +243,7 @@ Deno.test("announce: close() is one deed however often it is called, and lets no
   assertEquals([link.methods, await list()], [["POST", "DELETE"], []]);
 });
 
-Deno.test("announce: close() waits for the heartbeat under way, so that it cannot come behind", async () => {
+Deno.test("announce: close() waits for a heartbeat in flight, so that it cannot arrive afterwards", async () => {
   const { clock, link, start } = open();
   const registration = await start({ ttl: 300 });
   link.silent = true;
@@ -269,17 +269,17 @@ Deno.test("announce: close() takes 1 s at most when the registry is away, and do
   await clock.advance(1);
   await closing;
   assertEquals([clock.timers, link.underWay], [0, 0]);
-  assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays listed until its lease runs out`);
+  assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays on the list until its lease expires`);
 });
 
-Deno.test("announce: arguments that make no sense are refused before anything is asked", async () => {
+Deno.test("announce: invalid arguments are refused before any request", async () => {
   const { link, start } = open();
   await assertRejects(() => announce("foo", INSTANCE), TypeError, "registry URL");
   await assertRejects(() => start({}, { ...INSTANCE, address: "tcp@127.0.0.1:0" }), TypeError, "port 0");
   for (const host of ["0.0.0.0", "[::]", "0", "[0:0::0]", "[::ffff:0.0.0.0]"]) {
     for (const address of [`tcp@${host}:9000`, `ws@${host}:9000/path`]) {
       const refused = () => start({}, { ...INSTANCE, address });
-      const error = await assertRejects(refused, TypeError, `Cannot announce ${address}: servers listen on `);
+      const error = await assertRejects(refused, TypeError, `Cannot announce ${address}: `);
       assertStringIncludes(error.message, `such as ${address.slice(0, address.indexOf("@"))}@10.0.0.7:9000`);
     }
   }
@@ -308,7 +308,7 @@ Deno.test("announce: over a network, in real time, with a registry that restarts
   };
   const again = Promise.withResolvers<void>();
   const registration = await announce(url, INSTANCE, {
-    log: (line) => line.includes("did not know it any more") && again.resolve(),
+    log: (line) => line.includes("the registry had no entry for it") && again.resolve(),
   });
   assertEquals(await listed(), 1);
   await first.server.shutdown();
@@ -325,11 +325,11 @@ Deno.test("announce: a misspelt field of the instance is refused with the name t
   await assertRejects(() => announce("http://127.0.0.1:1", instance), TypeError, '"services"');
 });
 
-Deno.test("announce: an answer whose lease is no time that can be waited for is refused", async () => {
+Deno.test("announce: an answer with an invalid lease time is refused", async () => {
   for (const ttl of ["1e999", "-1", "0.001", "2147483648", '"10000"', "null"]) {
     const { link, start } = open();
     link.override = () => new Response(`{"address":"${INSTANCE.address}","ttl":${ttl},"age":0}`);
-    await assertRejects(() => start(), RpcError, "its answer is none of a registry's");
+    await assertRejects(() => start(), RpcError, "its response is not that of a registry");
   }
 });
 

@@ -4,13 +4,14 @@ import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { announce, type AnnounceOptions } from "../../registry/announce.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { Server } from "../../server/server.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const ADDRESS = "tcp@127.0.0.1:1";
 
@@ -51,7 +52,7 @@ function open(hosts = ["one.test"], registryOptions: RegistryOptions = {}) {
   return { clock, store, registries, requests, answers, lines, start, list };
 }
 
-Deno.test("announce: says several services, weight, version and metadata, and repeats none of it", async () => {
+Deno.test("announce: sends services, weight, version and metadata, and only once", async () => {
   const { clock, start, list, store } = open();
   await using _registration = await start();
   const { revision } = await store.list();
@@ -67,21 +68,21 @@ Deno.test("announce: says several services, weight, version and metadata, and re
   assertEquals([(await store.list()).revision, (await list())[0]?.instance], [revision, lease?.instance]);
 });
 
-Deno.test("announce: an old one neither disturbs nor takes off the one that has its place", async () => {
+Deno.test("announce: a replaced registration neither disturbs nor removes its successor", async () => {
   const { clock, answers, lines, start, list } = open();
   const old = await start({ ttl: 3_000 }, 1);
   const young = await start({ ttl: 3_000 }, 2);
   await clock.advance(20_000);
   assertEquals((await list()).map(({ instance }) => instance.weight), [2]);
   assertEquals(answers.includes(409), true);
-  assertMatch(lines.at(-1)!, /a newer incarnation has its place on the list \(status 409\); trying again/);
+  assertMatch(lines.at(-1)!, /a newer incarnation has replaced it on the list \(status 409\); retrying/);
   await old.close();
   assertEquals((await list()).length, 1);
   await young.close();
   assertEquals((await list()).length, 0);
 });
 
-Deno.test("announce: one that was replaced comes back when the other is gone", async () => {
+Deno.test("announce: a replaced registration comes back when the other is gone", async () => {
   const { clock, start, list } = open();
   await using _old = await start({ ttl: 3_000 }, 1);
   const young = await start({ ttl: 3_000 }, 2);
@@ -91,7 +92,7 @@ Deno.test("announce: one that was replaced comes back when the other is gone", a
   assertEquals((await list()).map(({ instance }) => instance.weight), [1]);
 });
 
-Deno.test("announce: of several registries the next is asked as soon as one is away", async () => {
+Deno.test("announce: the next of several registries is used as soon as one is away", async () => {
   const { clock, registries, requests, start, list } = open(["two.test", "one.test"]);
   const registration = await start({ ttl: 3_000 });
   assertEquals(requests, ["POST one"]);
@@ -116,7 +117,7 @@ Deno.test("announce: of several registries the next is asked as soon as one is a
   await closing;
 });
 
-Deno.test("announce: shows its token, and says when that is wrong", async () => {
+Deno.test("announce: sends its token, and reports that it is wrong", async () => {
   const { start, list } = open(["one.test"], { token: "secret" });
   const refused = await assertRejects(() => start({ token: "Secret" }), RpcError, "the token is wrong");
   assertEquals(refused.code, "unauthenticated");
@@ -126,7 +127,7 @@ Deno.test("announce: shows its token, and says when that is wrong", async () => 
   assertEquals((await list()).length, 0);
 });
 
-Deno.test("announce: hears once that it is drained, whatever it does about it", async () => {
+Deno.test("announce: is notified once that it is drained", async () => {
   const { clock, store, lines, start, list } = open();
   let drains = 0;
   await using _registration = await start({
@@ -149,7 +150,7 @@ Deno.test("announce: hears once that it is drained, whatever it does about it", 
   assertEquals([drains, (await list())[0]?.state], [2, "draining"]);
 });
 
-Deno.test("announce: shutdown() leaves the list, lets clients know, and only then shuts the server down", async () => {
+Deno.test("announce: shutdown() leaves the list, waits until clients have seen it, and then shuts the server down", async () => {
   const { clock, start, list } = open();
   const registration = await start();
   const seen: unknown[] = [];

@@ -2,7 +2,8 @@
 
 import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
 
@@ -28,7 +29,7 @@ function open(options: RegistryOptions = {}) {
   return { registry, ask };
 }
 
-Deno.test("registry token: changes need it, whatever is wrong with what is shown", async () => {
+Deno.test("registry token: changes require it, whatever is wrong with the given one", async () => {
   const { ask } = open({ token: "secret" });
   const wrong = [
     undefined,
@@ -63,7 +64,7 @@ Deno.test("registry token: changes need it, whatever is wrong with what is shown
   );
 });
 
-Deno.test("registry token: of several each one is valid", async () => {
+Deno.test("registry token: each of several is valid", async () => {
   const { ask } = open({ token: ["old", "new"] });
   for (const [token, status] of [["old", 200], ["new", 200], ["older", 401], ["oldnew", 401]] as const) {
     const { status: answered } = await ask("POST", "", { address: A }, { authorization: `Bearer ${token}` });
@@ -71,7 +72,7 @@ Deno.test("registry token: of several each one is valid", async () => {
   }
 });
 
-Deno.test("registry token: reads need it if asked, the page without data does not", async () => {
+Deno.test("registry token: reads require it if so configured, the page without data does not", async () => {
   const { ask } = open({ token: "secret", protectReads: true });
   for (const query of ["", "?watch", "?all", "/metrics"]) {
     assertEquals((await ask("GET", query)).status, 401, query);
@@ -82,14 +83,14 @@ Deno.test("registry token: reads need it if asked, the page without data does no
   assertEquals((await ask("GET", "/")).status, 200);
 });
 
-Deno.test("registry token: one that no header can carry is refused, and so are reads without one", () => {
+Deno.test("registry token: a token that no header can carry is refused, and so is protectReads without one", () => {
   for (const token of ["", "a b", "ä", "a\n", 7 as unknown as string, [], ["a", "b c"]]) {
     assertThrows(() => new Registry({ token }), TypeError, "token");
   }
-  assertThrows(() => new Registry({ protectReads: true }), TypeError, "protectReads without a token");
+  assertThrows(() => new Registry({ protectReads: true }), TypeError, "protectReads without token");
 });
 
-Deno.test("registry bounds: each refuses what is over it by its name, and nothing else is disturbed", async () => {
+Deno.test("registry bounds: each is refused by its name, and other servers are unaffected", async () => {
   const { ask } = open({
     maxServicesPerInstance: 2,
     maxNameLength: 8,
@@ -105,7 +106,7 @@ Deno.test("registry bounds: each refuses what is over it by its name, and nothin
     [{ version: 7 }, 400, "its version must be a text"],
     [{ version: "a\u202eb" }, 400, "its version contains control or invisible characters"],
     [{ metadata: { abcde: "123456" } }, 400, "longer than 10 bytes"],
-    [{ services: ["c", "d"] }, 429, "3 services, its maxServices"],
+    [{ services: ["c", "d"] }, 429, "3 services (maxServices)"],
   ];
   for (const [more, status, message] of bad) {
     const answer = await ask("POST", "", { address: B, ...more });
@@ -138,7 +139,7 @@ Deno.test("registry bounds: names with markup are refused, the values of metadat
   assertEquals((await ask("POST", "", { address: A, metadata: { needs: "<2.0" } })).status, 201);
 });
 
-Deno.test("registry bounds: 100 000 names of services come to an end", async () => {
+Deno.test("registry bounds: the number of service names is limited", async () => {
   const { ask } = open();
   let refused = 0;
   for (let i = 0; i < 100_000; i += 50) {
@@ -152,7 +153,7 @@ Deno.test("registry bounds: 100 000 names of services come to an end", async () 
   assertEquals(metrics.match(/^registry_service_instances\{/gm)?.length, 1_000);
 });
 
-Deno.test("registry bounds: options beyond what holds for everybody are refused", () => {
+Deno.test("registry bounds: options above the maximum are refused", () => {
   const bad: RegistryOptions[] = [
     { maxServicesPerInstance: 65 },
     { maxNameLength: 0 },
@@ -164,7 +165,7 @@ Deno.test("registry bounds: options beyond what holds for everybody are refused"
   for (const options of bad) assertThrows(() => new Registry(options), RangeError, Object.keys(options)[0]);
 });
 
-Deno.test("registry: a server is paused, drained and resumed, and only those that take calls are listed", async () => {
+Deno.test("registry: servers can be paused, drained and resumed, and only those that accept calls are listed", async () => {
   const { ask } = open();
   for (const address of [A, B]) await ask("POST", "", { address, services: ["Foo"] });
   const paused = await ask("POST", `?state=paused&address=${A}`);
@@ -253,7 +254,7 @@ Deno.test("registry: metrics in the text format of Prometheus", async () => {
   assertEquals((await ask("POST", "/metrics")).status, 405);
 });
 
-Deno.test("registry: what Host says is no part of the path, and an invalid Host gets 400", async () => {
+Deno.test("registry: the Host header is not part of the path, and an invalid one gets 400", async () => {
   await using registry = new Registry();
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   const statusOf = async (target: string, host: string) => {

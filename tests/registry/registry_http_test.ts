@@ -3,14 +3,15 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
 
 const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 
-/** A registry that stands in time, and ways to ask it. */
+/** A registry whose time stands still, and ways to ask it. */
 function open(options: RegistryOptions = {}) {
   const clock = new FakeClock();
   const registry = new Registry({ clock, ...options });
@@ -30,7 +31,7 @@ function open(options: RegistryOptions = {}) {
   return { clock, registry, ask, post, postHeader, addresses };
 }
 
-Deno.test("registry: headers alone register, renew, list and take off", async () => {
+Deno.test("registry: headers alone suffice to register, renew, list and remove", async () => {
   const { clock, ask, postHeader, addresses } = open();
   assertEquals(await addresses(), "");
   const first = await postHeader(A);
@@ -46,7 +47,7 @@ Deno.test("registry: headers alone register, renew, list and take off", async ()
   assertEquals(await addresses(), "");
 });
 
-Deno.test("registry: JSON says more, and is listed as it was said", async () => {
+Deno.test("registry: JSON has more fields, and is listed unchanged", async () => {
   const { clock, ask, post } = open();
   const instance = { address: B, services: ["Foo"], weight: 3, metadata: { zone: "z" } };
   const { status, body } = await post({ ...instance, ttl: 60_000, unknown: "left out" });
@@ -68,7 +69,7 @@ Deno.test("registry: JSON says more, and is listed as it was said", async () => 
   });
 });
 
-Deno.test("registry: a heartbeat by header leaves what was said by JSON, JSON replaces it", async () => {
+Deno.test("registry: a heartbeat by header keeps data sent as JSON, JSON replaces them", async () => {
   const { clock, ask, post, postHeader } = open();
   await post({ address: A, services: ["Foo"], weight: 3, ttl: 500 });
   await clock.advance(400);
@@ -78,7 +79,7 @@ Deno.test("registry: a heartbeat by header leaves what was said by JSON, JSON re
   assertEquals((await ask()).body.servers[0], { address: A, weight: 4, ttl: 10_000, age: 400, idle: 0 });
 });
 
-Deno.test("registry: ?service= lists those that say they offer it", async () => {
+Deno.test("registry: ?service= lists the servers that offer it", async () => {
   const { ask, post, postHeader } = open();
   await post({ address: A, services: ["Foo", "Bar"] });
   await post({ address: B, services: ["Bar"] });
@@ -88,7 +89,7 @@ Deno.test("registry: ?service= lists those that say they offer it", async () => 
   assertEquals([await list("Foo"), await list("Bar"), await list("constructor")], [A, `${A},${B}`, ""]);
 });
 
-Deno.test("registry: ttl is what was asked for, within bounds; 0 is for ever", async () => {
+Deno.test("registry: ttl is the requested one, within bounds; 0 never expires", async () => {
   const { clock, post, addresses } = open({ ttl: 100, maxTtl: 1_000 });
   assertEquals((await post({ address: A })).body.ttl, 100);
   assertEquals((await post({ address: A, ttl: 5_000 })).body.ttl, 1_000);
@@ -99,7 +100,7 @@ Deno.test("registry: ttl is what was asked for, within bounds; 0 is for ever", a
     const { status, body } = await post({ address: A, ttl });
     assertEquals([status, body.error.code], [400, "invalid_argument"]);
   }
-  const forever = open({ ttl: 0 });
+  const forever = open({ ttl: Infinity });
   await forever.postHeader(A);
   await forever.clock.advance(1_000_000);
   assertEquals(await forever.addresses(), A);
@@ -140,7 +141,7 @@ Deno.test("registry: other methods are 405 with Allow, other paths 404 with the 
   assertEquals([long.status, long.body.error.message.length < 200], [404, true]);
 });
 
-Deno.test("registry: a list too long for a header is left out of it whole", async () => {
+Deno.test("registry: a list that is too long for a header is left out of it entirely", async () => {
   const { ask, post } = open();
   // 17 characters each and the commas between them.
   for (let i = 0; i < 113; i++) await post({ address: `tcp@10.0.0.1:${1_000 + i}` });
@@ -153,7 +154,7 @@ Deno.test("registry: a list too long for a header is left out of it whole", asyn
   assertEquals(body.servers.length, 614);
 });
 
-Deno.test("registry: what a store holds that no header can carry is in the list all the same", async () => {
+Deno.test("registry: an address that no header can carry is still in the JSON list", async () => {
   const store = new MemoryStore();
   for (const address of [A, "unix@/tmp/日"]) await store.grant({ address }, 0);
   const { status, headers, body } = await open({ store }).ask();
@@ -197,7 +198,7 @@ Deno.test("registry: hostile registrations are refused with a reason, and change
   assertEquals(await addresses(), A);
 });
 
-Deno.test("registry: who is to be registered is said once", async () => {
+Deno.test("registry: the address must be given exactly once", async () => {
   const { ask, addresses } = open();
   for (const init of [{ method: "POST" }, { method: "POST", body: "" }]) {
     assertEquals((await ask(init)).status, 400);
@@ -230,7 +231,7 @@ Deno.test("registry: a body over 64 KiB is 413, declared or not, and is not read
   assertEquals([endless.status, endless.body.error.code, chunks < 10], [413, "resource_exhausted", true]);
 });
 
-Deno.test("registry: a body that does not come is 408, one that breaks off or is no UTF-8 is no harm", async () => {
+Deno.test("registry: a body that does not arrive is 408, one that breaks off or is not UTF-8 does no harm", async () => {
   const { clock, ask } = open();
   let canceled = false;
   const stalled = new ReadableStream<Uint8Array>({ cancel: () => void (canceled = true) });
@@ -266,7 +267,7 @@ Deno.test("registry: pages of other origins change nothing", async () => {
   assertEquals((await pause("same-origin")).status, 200);
 });
 
-Deno.test("registry: a full store is 429, one that is away 503, one that breaks 500 and logged", async () => {
+Deno.test("registry: a full store is 429, an unreachable one 503, one that throws 500 and is logged", async () => {
   const full = open({ store: new MemoryStore({ maxInstances: 1 }) });
   await full.postHeader(A);
   const refused = await full.postHeader(B);
@@ -287,7 +288,7 @@ Deno.test("registry: a full store is 429, one that is away 503, one that breaks 
   assertEquals(broken.lines, ["registry: GET failed: Error: secret"]);
 });
 
-Deno.test("registry: closing twice is fine, and closes to everybody", async () => {
+Deno.test("registry: closing twice is fine, and closes it for all clients", async () => {
   const { registry, ask } = open();
   await registry.close();
   await registry.close();
@@ -295,15 +296,15 @@ Deno.test("registry: closing twice is fine, and closes to everybody", async () =
   assertEquals((await ask()).status, 503);
 });
 
-Deno.test("registry: options that make no sense are refused", () => {
-  for (const ttl of [-1, NaN, Infinity, 3_600_001]) {
+Deno.test("registry: invalid options are refused", () => {
+  for (const ttl of [-1, 0, NaN, 3_600_001]) {
     assertThrows(() => new Registry({ ttl }), RangeError, "ttl");
   }
   assertThrows(() => new Registry({ maxTtl: 0 }), RangeError, "maxTtl");
   assertThrows(() => new Registry({ ttl: "1" as unknown as number }), TypeError, 'ttl "1"');
 });
 
-Deno.test("registry: by Deno.serve, HEAD has the head of GET, and who stalls or breaks off disturbs nobody", async () => {
+Deno.test("registry: by Deno.serve, HEAD has the head of GET, and clients that stall or break off disturb no other", async () => {
   await using registry = new Registry();
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   const { port } = server.addr;
@@ -324,7 +325,7 @@ Deno.test("registry: by Deno.serve, HEAD has the head of GET, and who stalls or 
   await assertRejects(() => stalled.write(new Uint8Array(1)));
 });
 
-Deno.test("registry: a ttl beyond all numbers is refused", async () => {
+Deno.test("registry: a ttl that is not a safe number is refused", async () => {
   const { post, addresses } = open();
   for (const ttl of ["1e999", "-1e999"]) {
     assertEquals((await post(`{"address":"${A}","ttl":${ttl}}`)).status, 400);

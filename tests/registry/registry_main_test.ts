@@ -1,20 +1,8 @@
 // The registry as a program: a process of its own, its flags, its output and its end.
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { announce } from "../../registry/announce.ts";
-import { Etcd, etcdPresent, etcdSkipped, eventually } from "../support/etcd_process.ts";
+import { command, readLine } from "../support/registry_process.ts";
 import { testOnPosix } from "../support/platform.ts";
-
-const MAIN = new URL("../../registry/main.ts", import.meta.url).href;
-
-function command(args: string[], env: Record<string, string> = {}): Deno.Command {
-  return new Deno.Command("deno", {
-    args: ["run", "--quiet", "-P=registry", MAIN, ...args],
-    env: { REGISTRY_TOKEN: "", ...env },
-    stdout: "piped",
-    stderr: "piped",
-  });
-}
 
 /** Runs it to its end. */
 async function run(...args: string[]): Promise<{ code: number; out: string; lines: string[] }> {
@@ -22,17 +10,6 @@ async function run(...args: string[]): Promise<{ code: number; out: string; line
   const decoder = new TextDecoder();
   const lines = decoder.decode(stderr).split("\n").filter((line) => line.startsWith("registry:"));
   return { code, out: decoder.decode(stdout), lines };
-}
-
-/** Reads the line that says where it listens. */
-async function readLine(reader: ReadableStreamDefaultReader<string>): Promise<string> {
-  let text = "";
-  while (!text.includes("\n")) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error(`It ended after ${JSON.stringify(text)}`);
-    text += value;
-  }
-  return text;
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -67,7 +44,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   );
 }
 
-testOnPosix("registry program: takes its token from the environment, and asks for it", async () => {
+testOnPosix("registry program: takes its token from the environment, and requires it", async () => {
   await using process = command(["--port=0", "--protect-reads"], { REGISTRY_TOKEN: "secret  next" }).spawn();
   const stderr = process.stderr.cancel();
   const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
@@ -86,49 +63,29 @@ testOnPosix("registry program: takes its token from the environment, and asks fo
   await stderr;
 });
 
-Deno.test({
-  name: `registry program: over etcd, one of two is killed and nobody is lost${etcdSkipped}`,
-  ignore: !etcdPresent,
-  async fn() {
-    await using etcd = await Etcd.start();
-    const start = async () => {
-      const process = command(["--port=0", `--store=etcd@${etcd.url}`]).spawn();
-      const stderr = process.stderr.cancel();
-      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-      const url = (await readLine(reader)).split(" ")[3]!;
-      const stop = async (signal: Deno.Signal) => {
-        process.kill(signal);
-        await Promise.all([process.status, reader.cancel(), stderr]);
-      };
-      return { url, stop };
-    };
-    const [one, two] = await Promise.all([start(), start()]);
-    const address = "tcp@127.0.0.1:1";
-    const registration = await announce([one.url, two.url], { address }, { ttl: 3_000 });
-    const listed = async () => (await fetch(two.url).then((response) => response.json())).servers.length;
-    await eventually(async () => await listed() === 1, "the other to know");
-    await one.stop("SIGKILL");
-    await new Promise((resolve) => setTimeout(resolve, 4_500));
-    assertEquals(await listed(), 1);
-    await registration.close();
-    await two.stop("SIGTERM");
-  },
-});
-
-Deno.test("registry program: flags that make no sense are one line and code 2", async () => {
+Deno.test("registry program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "registry: unknown argument --prot; see --help"],
     [["x"], "registry: unknown argument x; see --help"],
-    [["--port", "70000"], 'registry: --port needs a whole number from 0 to 65535, not "70000"; see --help'],
-    [["--port"], 'registry: --port needs a whole number from 0 to 65535, not ""; see --help'],
-    [["--ttl=-1"], 'registry: --ttl needs a whole number from 0 to 3600000, not "-1"; see --help'],
-    [["--host="], "registry: --host needs an address to listen on; see --help"],
-    [["--store", "x"], 'registry: --store needs memory or etcd@http://HOST:PORT, not "x"; see --help'],
+    [
+      ["--port", "70000"],
+      'registry: --port: expected a whole number from 0 to 65535, got "70000"; see --help',
+    ],
+    [["--port"], 'registry: --port: expected a whole number from 0 to 65535, got ""; see --help'],
+    [
+      ["--ttl=-1"],
+      'registry: --ttl: expected a whole number from 1 to 3600000, or none, got "-1"; see --help',
+    ],
+    [["--host="], "registry: --host: expected an address to listen on; see --help"],
+    [["--store", "x"], 'registry: --store: expected memory or etcd@http://HOST:PORT, got "x"; see --help'],
     [
       ["--store=etcd@127.0.0.1"],
-      'registry: --store needs URLs such as etcd@http://127.0.0.1:2379, not "etcd@127.0.0.1"; see --help',
+      'registry: --store: expected URLs such as etcd@http://127.0.0.1:2379, got "etcd@127.0.0.1"; see --help',
     ],
-    [["--protect-reads"], "registry: --protect-reads needs the variable REGISTRY_TOKEN; see --help"],
+    [
+      ["--protect-reads"],
+      "registry: --protect-reads needs the environment variable REGISTRY_TOKEN; see --help",
+    ],
   ];
   const results = await Promise.all(bad.map(([args]) => run(...args)));
   for (const [i, { code, out, lines }] of results.entries()) {
@@ -148,12 +105,12 @@ Deno.test("registry program: a port in use is one line and code 1", async () => 
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { code, lines } = await run("--port", String(taken.addr.port));
   const reason =
-    `cannot listen on 127.0.0.1:${taken.addr.port}, the port is in use; choose another with --port`;
+    `cannot listen on 127.0.0.1:${taken.addr.port}: the port is in use; choose another with --port`;
   assertEquals([code, lines], [1, [`registry: ${reason}`]]);
 });
 
-testOnPosix("registry program: it warns when anyone who can reach it may change the list", async () => {
-  const WARNING = "anyone who can reach it may change the list";
+testOnPosix("registry program: it warns when any client that can reach it may change the list", async () => {
+  const WARNING = "any client that can reach it may change the list";
   const cases: [string, Record<string, string>, boolean][] = [
     ["127.0.0.1", {}, false],
     ["localhost", {}, false],

@@ -24,7 +24,7 @@ function open(): Promise<StoreSubject> {
 testRegistryStore("MemoryStore", open);
 testRegistryStoreWatch("MemoryStore", open);
 
-Deno.test("MemoryStore: leases end to the ms, and ages count from the first grant", async () => {
+Deno.test("MemoryStore: leases end exactly in time, and ages count from the first grant", async () => {
   const clock = new FakeClock();
   const store = new MemoryStore({ clock });
   const instance = { address: "tcp@127.0.0.1:1" };
@@ -39,7 +39,7 @@ Deno.test("MemoryStore: leases end to the ms, and ages count from the first gran
   assertEquals((await store.grant(instance, 100)).lease.age, 0);
 });
 
-Deno.test("MemoryStore: of a million heartbeats in time, none is for nothing", async () => {
+Deno.test("MemoryStore: a million heartbeats in time keep their leases", async () => {
   let now = 0;
   const store = new MemoryStore({ clock: { now: () => now, setTimer: () => () => {} } });
   const servers = Array.from(
@@ -62,7 +62,7 @@ Deno.test("MemoryStore: of a million heartbeats in time, none is for nothing", a
   assertEquals([(await store.list()).revision, (await store.list()).leases.length], [revision, 100]);
 });
 
-Deno.test("MemoryStore: jumps of the wall clock end no lease", async () => {
+Deno.test("MemoryStore: no lease ends when the wall clock jumps", async () => {
   const store = new MemoryStore();
   await store.grant({ address: "tcp@127.0.0.1:1" }, 60_000);
   const { now } = Date;
@@ -77,7 +77,7 @@ Deno.test("MemoryStore: jumps of the wall clock end no lease", async () => {
   }
 });
 
-Deno.test("MemoryStore: holds as many as it may, renews them when full, and has room again when leases end", async () => {
+Deno.test("MemoryStore: holds up to its maximum, renews leases when full, and has room again when leases end", async () => {
   const clock = new FakeClock();
   const store = new MemoryStore({ clock, maxInstances: 2 });
   await store.grant({ address: "tcp@127.0.0.1:1" }, 100);
@@ -90,7 +90,7 @@ Deno.test("MemoryStore: holds as many as it may, renews them when full, and has 
   assertEquals((await grantThird()).created, true);
 });
 
-Deno.test("MemoryStore: holds as many bytes as it may", async () => {
+Deno.test("MemoryStore: holds up to its maximum of bytes", async () => {
   const store = new MemoryStore({ maxBytes: 100 });
   const grant = (zone: string) => store.grant({ address: "tcp@127.0.0.1:1", metadata: { zone } }, 0);
   await grant("z");
@@ -101,13 +101,13 @@ Deno.test("MemoryStore: holds as many bytes as it may", async () => {
   await store.grant({ address: "tcp@127.0.0.1:2", metadata: { zone: "u".repeat(30) } }, 0);
 });
 
-Deno.test("MemoryStore: counts each service's name once, and has room again when the last who offers it leaves", async () => {
+Deno.test("MemoryStore: counts each service's name once, and frees it when the last server that offers it leaves", async () => {
   const store = new MemoryStore({ maxServices: 3 });
   const grant = (port: number, ...services: string[]) =>
     store.grant({ address: `tcp@127.0.0.1:${port}`, services }, 0);
   await grant(1, "A", "B");
   await grant(2, "B", "C");
-  const error = await assertRejects(() => grant(3, "C", "D"), RpcError, "with 3 services, its maxServices");
+  const error = await assertRejects(() => grant(3, "C", "D"), RpcError, "full: 3 services (maxServices)");
   assertEquals(error.code, "resource_exhausted");
   await grant(3, "A", "C");
   await store.revoke("tcp@127.0.0.1:1");
@@ -116,7 +116,7 @@ Deno.test("MemoryStore: counts each service's name once, and has room again when
   await assertRejects(() => grant(1, "A"), RpcError, "maxServices");
 });
 
-Deno.test("MemoryStore: a watch that lags behind more changes than are kept starts over", async () => {
+Deno.test("MemoryStore: a watch that missed more changes than are kept starts over", async () => {
   const store = new MemoryStore({ maxHistory: 5 });
   const { revision } = await store.list();
   const grant = (weight: number) => store.grant({ address: "tcp@127.0.0.1:1", weight }, 0);
@@ -132,7 +132,7 @@ Deno.test("MemoryStore: a watch that lags behind more changes than are kept star
   assertEquals(follower.revisions.length, 1);
 });
 
-Deno.test("MemoryStore: one that starts later does not take the revisions of one before for its own", async () => {
+Deno.test("MemoryStore: a new store does not mistake revisions of an earlier one for its own", async () => {
   const before = new MemoryStore();
   for (let i = 0; i < 50; i++) await before.grant({ address: "tcp@127.0.0.1:1", weight: i }, 0);
   const { revision } = await before.list();

@@ -10,9 +10,12 @@ import { networkOf } from "../../transport/connection_counts.ts";
 import type { Conn } from "../../transport/conn.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
+import { pem } from "../support/certs.ts";
 import { enter, open, refused } from "../support/handshake_live.ts";
-import { bytes, call, dialAndReset, OPTION, RawPeer, soon } from "../support/raw_peer.ts";
-import { assertLives, portOf, until } from "../support/wire_harness.ts";
+import { call, Kind } from "../support/frames.ts";
+import { bytes, dialAndReset, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives, portOf } from "../support/wire_harness.ts";
 import { testOnLinux } from "../support/platform.ts";
 
 /** Dials from one of this machine's own addresses; resolves with what ends it. */
@@ -23,7 +26,7 @@ async function dialFrom(localAddress: string, port: number): Promise<net.Socket>
   return socket;
 }
 
-Deno.test("admission: silent dials, as many as you like, keep nobody out who has something to say", async () => {
+Deno.test("acceptor: silent connections, however many, do not keep out clients that speak", async () => {
   await using at = await open({ maxConnections: 3 });
   const flood: RawPeer[] = [];
   let flooding = true;
@@ -43,14 +46,14 @@ Deno.test("admission: silent dials, as many as you like, keep nobody out who has
   for (const peer of flood) peer.close();
 });
 
-Deno.test("admission: who was refused takes nobody's place while it goes", async () => {
+Deno.test("acceptor: a refused connection does not count against maxConnections", async () => {
   await using at = await open({ maxConnections: 2 });
   const lingering: RawPeer[] = [];
   for (let i = 0; i < 20; i++) {
     const peer = await at.dial();
     lingering.push(peer);
     await peer.send("nonsense\n");
-    // It is told, and does not end its own side.
+    // It receives the refusal, and does not end its own side.
     assertEquals((await refused(peer)).code, "invalid_argument");
   }
   using first = await enter(at.port);
@@ -61,7 +64,7 @@ Deno.test("admission: who was refused takes nobody's place while it goes", async
 });
 
 testOnLinux(
-  "admission: with maxConnectionsPerPeer one address cannot take the places of another",
+  "acceptor: with maxConnectionsPerPeer one address cannot use up the connections of others",
   async () => {
     await using at = await open({ maxConnections: 8, maxConnectionsPerPeer: 2 });
     using first = await enter(at.port);
@@ -69,7 +72,10 @@ testOnLinux(
       using second = await enter(at.port);
       using third = await at.dial();
       const { code, message } = await refused(third);
-      assertEquals([code, message], ["resource_exhausted", "More than 2 connections from one address"]);
+      assertEquals({ code, message }, {
+        code: "resource_exhausted",
+        message: "More than 2 connections from one address",
+      });
       await assertLives(first, 1);
       await assertLives(second, 1);
     }
@@ -90,7 +96,7 @@ testOnLinux(
   },
 );
 
-Deno.test("admission: what an address counts as", () => {
+Deno.test("acceptor: how addresses are grouped into peers", () => {
   const origins: [string, string | undefined][] = [
     ["tcp@10.0.0.7:50312", "10.0.0.7"],
     ["tls@10.0.0.7:1", "10.0.0.7"],
@@ -154,12 +160,8 @@ const OPTIONS: Partial<Record<keyof Refusals, ServerOptions>> = {
   unauthenticated: { authenticate: () => false },
 };
 
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
-
 for (const [reason, provoke] of Object.entries(PROVOKED)) {
-  Deno.test(`admission: a refusal is counted once, under its own reason: ${reason}`, async () => {
+  Deno.test(`acceptor: a refusal is counted once, under its own reason: ${reason}`, async () => {
     const log: string[] = [];
     await using server = new Server({
       ...OPTIONS[reason as keyof Refusals],
@@ -178,7 +180,7 @@ for (const [reason, provoke] of Object.entries(PROVOKED)) {
   });
 }
 
-/** A Conn whose writes end when they are told to. */
+/** A Conn whose writes end when a test lets them. */
 class HeldConn implements Conn {
   readonly peer = "tcp@127.0.0.1:1";
   readonly written: string[] = [];
@@ -221,7 +223,10 @@ class HeldConn implements Conn {
 function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
   const limits = sessionLimits({});
   return new Acceptor({
-    terms: { codecs: CodecTable.standard(), answer: { ...limits, handleTimeout: 0 } },
+    terms: {
+      codecs: CodecTable.standard(),
+      answer: { ...limits, handleTimeout: 0, heartbeatInterval: 30_000 },
+    },
     limits,
     counters: new LimitCounters(),
     lookup: () => {
@@ -237,7 +242,7 @@ function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
   });
 }
 
-Deno.test("admission: of those who were refused, no more than 256 are waited for", async () => {
+Deno.test("acceptor: at most 256 refused connections are closed gracefully at once", async () => {
   const admitted = admission({ maxConnections: 1 });
   const inside = new HeldConn(OPTION);
   inside.release.resolve();
@@ -253,7 +258,7 @@ Deno.test("admission: of those who were refused, no more than 256 are waited for
   assertEquals(admitted.refusals.sum, 300);
 });
 
-Deno.test("admission: many handshakes that end at once leave no more than 256 to be waited for", async () => {
+Deno.test("acceptor: when many handshakes fail at once, at most 256 are closed gracefully", async () => {
   const admitted = admission({ handshakeTimeout: 10 });
   const silent = Array.from({ length: 300 }, () => new HeldConn());
   for (const conn of silent) admitted.take(conn, undefined);
@@ -264,7 +269,7 @@ Deno.test("admission: many handshakes that end at once leave no more than 256 to
   assertEquals(admitted.refusals.byReason().handshakeTimeout, 300);
 });
 
-Deno.test("admission: a server that closes while an answer is being written says nothing beside it", async () => {
+Deno.test("acceptor: a server that closes while an answer is being written writes nothing else", async () => {
   const admitted = admission();
   const conn = new HeldConn(OPTION);
   admitted.take(conn, undefined);
@@ -274,7 +279,7 @@ Deno.test("admission: a server that closes while an answer is being written says
   conn.release.resolve();
   await soon(closed, "the end of the handshakes");
   const [session] = admitted.sessions;
-  // It is in, and told at once to go elsewhere.
+  // It is accepted, and receives GoAway at once.
   await until(() => conn.written.length === 2, "GoAway");
   assertEquals(JSON.parse(conn.written[0]!).version, 1);
   assert(conn.written[1]!.includes("unavailable"));
@@ -283,7 +288,7 @@ Deno.test("admission: a server that closes while an answer is being written says
   assertEquals(admitted.refusals.sum, 0);
 });
 
-Deno.test("admission: an answer that comes when the refusal has been written is not written any more", async () => {
+Deno.test("acceptor: an answer is not written after a refusal", async () => {
   for (const end of ["close", "shutdown"] as const) {
     for (let run = 0; run < 20; run++) {
       const welcome = Promise.withResolvers<boolean>();
@@ -303,7 +308,7 @@ Deno.test("admission: an answer that comes when the refusal has been written is 
       welcome.resolve(true);
       const line = JSON.parse((await peer.line())!);
       if (line.error !== undefined) assertEquals([line.error.code, await peer.line()], ["unavailable", null]);
-      else assertEquals((await peer.rest()).map(({ kind, seq }) => [kind, seq]), [[10, 0]]);
+      else assertEquals((await peer.rest()).map(({ kind, seq }) => [kind, seq]), [[Kind.goAway, 0]]);
       peer.close();
       await ended;
       assertEquals(at.server.stats().methods[0]!.calls, 0);
@@ -311,7 +316,7 @@ Deno.test("admission: an answer that comes when the refusal has been written is 
   }
 });
 
-Deno.test("admission: who was refused for its silence is not asked about when it speaks after all", async () => {
+Deno.test("acceptor: authenticate is not called for a client that was refused for its silence", async () => {
   let asked = 0;
   await using at = await open({
     handshakeTimeout: 50,
@@ -324,10 +329,10 @@ Deno.test("admission: who was refused for its silence is not asked about when it
   assertEquals(JSON.parse((await late.line())!).error.code, "deadline_exceeded");
   await late.send(OPTION, call(1, "Echo.echo", 1));
   await late.gone();
-  assertEquals([asked, at.server.stats().refused], [0, 1]);
+  assertEquals({ asked, refused: at.server.stats().refused }, { asked: 0, refused: 1 });
 });
 
-Deno.test("admission: maxConnectionsPerPeer is a whole number from 1, or Infinity", () => {
+Deno.test("acceptor: maxConnectionsPerPeer is an integer from 1, or Infinity", () => {
   for (const maxConnectionsPerPeer of [0, -1, 1.5, NaN, "2" as unknown as number]) {
     assertThrows(() => new Server({ maxConnectionsPerPeer }), RangeError, "maxConnectionsPerPeer");
   }
@@ -346,7 +351,7 @@ async function* linesOf(stdout: ReadableStream<Uint8Array>): AsyncGenerator<stri
 
 for (const transport of ["tcp", "tls"] as const) {
   testOnLinux(
-    `admission: a server that runs out of files goes on when there are some (${transport})`,
+    `acceptor: a server that runs out of files accepts again when there are some (${transport})`,
     async () => {
       const script = new URL("../support/full_server.ts", import.meta.url).pathname;
       const certs = new URL("../support/certs", import.meta.url).pathname;

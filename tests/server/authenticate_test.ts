@@ -5,12 +5,13 @@ import { RpcError } from "../../call/error.ts";
 import { connect } from "../../client/mod.ts";
 import { Server } from "../../server/mod.ts";
 import { enter, open, refused } from "../support/handshake_live.ts";
-import { call, soon } from "../support/raw_peer.ts";
-import { assertLives, until } from "../support/wire_harness.ts";
+import { call } from "../support/frames.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives } from "../support/wire_harness.ts";
 
 const TOKEN_OPTION = '{"magicNumber":3927900,"token":"right"}\n';
 
-Deno.test("authenticate: the right token is let in, a wrong one and none are not, and no call is started", async () => {
+Deno.test("authenticate: the right token is accepted, a wrong or missing one is refused, and no call is started", async () => {
   const asked: unknown[] = [];
   await using at = await open({
     authenticate: (token, peer) => {
@@ -32,7 +33,7 @@ Deno.test("authenticate: the right token is let in, a wrong one and none are not
   assert(!at.log.join().includes("wrong"), "a token is never in the log");
 });
 
-Deno.test("authenticate: one that throws lets nobody in; an RpcError says why", async () => {
+Deno.test("authenticate: a function that throws refuses the client; an RpcError says why", async () => {
   const thrown = [
     new Error("database password is 123"),
     "text",
@@ -56,7 +57,7 @@ Deno.test("authenticate: one that throws lets nobody in; an RpcError says why", 
   }
 });
 
-Deno.test("authenticate: what is neither true nor an identity refuses", async () => {
+Deno.test("authenticate: a result that is neither true nor an identity refuses the client", async () => {
   const answers = ["", 1, {}, { name: 1 }, null, undefined];
   let next = 0;
   // A user without types may return anything.
@@ -68,7 +69,7 @@ Deno.test("authenticate: what is neither true nor an identity refuses", async ()
   }
 });
 
-Deno.test("authenticate: one that takes too long is not waited for, and its late answer lets nobody in", async () => {
+Deno.test("authenticate: a result after handshakeTimeout accepts no client", async () => {
   const answers: ((welcome: boolean) => void)[] = [];
   await using at = await open({
     handshakeTimeout: 100,
@@ -80,10 +81,13 @@ Deno.test("authenticate: one that takes too long is not waited for, and its late
   answers[0]!(true);
   late.close();
   await until(() => at.server.stats().refused === 1, "the refusal to be counted");
-  assertEquals([at.server.stats().accepted, at.server.stats().methods[0]!.calls], [0, 0]);
+  assertEquals({ accepted: at.server.stats().accepted, calls: at.server.stats().methods[0]!.calls }, {
+    accepted: 0,
+    calls: 0,
+  });
 });
 
-Deno.test("authenticate: one that never answers keeps neither its connection nor the server's end waiting", async () => {
+Deno.test("authenticate: a function that never settles delays neither its connection's end nor the server's", async () => {
   let asked = 0;
   await using at = await open({
     handshakeTimeout: 50,
@@ -100,11 +104,11 @@ Deno.test("authenticate: one that never answers keeps neither its connection nor
   using second = await at.dial();
   await second.send(TOKEN_OPTION);
   await until(() => asked === 2, "the second to be asked about");
-  await soon(at.server.close(), "the server's end", 2_000);
+  await soon(at.server.close(), "the server's end");
   assertEquals((await refused(second)).code, "unavailable");
 });
 
-Deno.test("authenticate: a client that waits for less time than it takes is refused", async () => {
+Deno.test("authenticate: a client whose timeout is shorter than the check fails", async () => {
   await using at = await open({
     authenticate: () => new Promise((resolve) => setTimeout(() => resolve(true), 60)),
   });
@@ -113,7 +117,7 @@ Deno.test("authenticate: a client that waits for less time than it takes is refu
   assertEquals((await refused(peer)).code, "deadline_exceeded");
 });
 
-Deno.test("token: a function is called for a dial, and may return a promise", async () => {
+Deno.test("token: a function is called for each dial, and may return a promise", async () => {
   await using server = new Server({ authenticate: (token) => token === "right" });
   server.register("Echo", { echo: (value: unknown) => value });
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -123,7 +127,7 @@ Deno.test("token: a function is called for a dial, and may return a promise", as
   }
 });
 
-Deno.test("token: a connection that is lost is dialled again with the token of that moment", async () => {
+Deno.test("token: reconnecting uses the token of that moment", async () => {
   let valid = "first";
   const seen: unknown[] = [];
   const make = () =>
@@ -166,7 +170,7 @@ Deno.test("token: a function that fails, hangs or returns no text fails the dial
   await assertRejects(() => connect(address, { token: 7 as any }), TypeError, "Cannot use token");
 });
 
-Deno.test("token: one that a function returns goes in the clear to this machine alone, as text does", async () => {
+Deno.test("token: a token from a function is sent unencrypted to this machine only, like a string", async () => {
   let asked = 0;
   const error = await assertRejects(
     () => connect("tcp@192.0.2.1:9", { token: () => (asked++, "secret"), connectTimeout: 1_000 }),

@@ -1,4 +1,4 @@
-// rpc.Reflection: what a server tells of itself, to whom, and that nobody can make it work without bounds.
+// rpc.Reflection: what a server reveals about itself, to which clients, and that no client can make it work without bounds.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type as ark } from "npm:arktype@2.2.3";
@@ -11,15 +11,16 @@ import {
   method,
   oneOfTokens,
   Reflection,
-  type ReportedStats,
   requireToken,
   sendToken,
   Server,
   unchecked,
 } from "../../mod.ts";
+import type { ReportedStats } from "../../server/mod.ts";
 import { simulate } from "../../testing/mod.ts";
 import { schema } from "../support/contract_served.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
 const Arith = defineService("Arith", {
   sum: method<{ a: number; b: number }, number>({ idempotent: true }),
@@ -70,7 +71,7 @@ Deno.test("reflection: lists every service with its methods and their kinds, its
   ]);
 });
 
-Deno.test("reflection: what is registered later is told too", async () => {
+Deno.test("reflection: services registered later are listed too", async () => {
   await using served = await open();
   served.server.register("Late", { ok: () => 1 });
   const names = (await served.client.service(Reflection).list()).map(({ name }) => name);
@@ -91,7 +92,7 @@ Deno.test("reflection: describes a service, or one method, with schemas where th
   assertEquals(sum, { method: "Arith.sum", kind: "call", idempotent: true });
 });
 
-Deno.test("reflection: a name that is neither, or no name, is refused", async () => {
+Deno.test("reflection: an unknown or missing name is refused", async () => {
   await using served = await open();
   const reflection = served.client.service(Reflection);
   for (const name of ["", ".", "Arith.", "Arith.no", "no", "Arith.sum.x", "toString", "Arith.__proto__"]) {
@@ -102,7 +103,7 @@ Deno.test("reflection: a name that is neither, or no name, is refused", async ()
   }
 });
 
-Deno.test("reflection: schemas are told as their libraries can, each side for itself", async () => {
+Deno.test("reflection: schemas are described as far as their libraries support it, arguments and results separately", async () => {
   let conversions = 0;
   const counted = schema<string>((value) => ({ value: value as string }));
   Object.assign(counted["~standard"], {
@@ -136,7 +137,7 @@ Deno.test("reflection: schemas are told as their libraries can, each side for it
   const nothing = () => {};
   const names = Object.keys(S.methods);
   server.register("Other", { x: nothing });
-  // Only what is told is asked for here.
+  // Only the description is requested here.
   server.register<typeof S>(S, Object.fromEntries(names.map((name) => [name, nothing])) as never);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -160,7 +161,7 @@ Deno.test("reflection: schemas are told as their libraries can, each side for it
   }
 });
 
-Deno.test("reflection: figures come at once, then at the interval, and count no reflection", () =>
+Deno.test("reflection: stats() yields at once, then at the interval, and does not count reflection", () =>
   simulate(async ({ network, time }) => {
     await using server = new Server({ network: network.host("b") }).register("S", { ok: () => "ok" });
     await server.listen("tcp@b:1");
@@ -179,19 +180,17 @@ Deno.test("reflection: figures come at once, then at the interval, and count no 
       [["S.ok", 2]],
     ]);
     assertEquals(seen.map(([, { inFlight }]) => inFlight), [0, 0, 0]);
-    // All that the server tells of itself goes along.
+    // All figures of the server are included.
     assertEquals(Object.keys(seen[0]![1]).sort(), Object.keys(server.stats()).sort());
   }));
 
-Deno.test("reflection: streams of figures end when the server shuts down, and do not keep it", async () => {
+Deno.test("reflection: streams of stats end when the server shuts down, and do not delay it", async () => {
   await using served = await open();
   const stream = served.client.service(Reflection).stats({ interval: 3_600_000 });
   await stream.next();
-  const began = performance.now();
   const next = stream.next();
-  await served.server.shutdown({ grace: 60_000 });
+  await soon(served.server.shutdown({ grace: 3_600_000 }), "the end");
   assertEquals(await next, { value: undefined, done: true });
-  assert(performance.now() - began < 5_000);
 });
 
 /** Opens streams of figures that stay open; how many, on a connection of their own. */
@@ -219,7 +218,7 @@ async function openWhenFree(open: () => AsyncIterableIterator<unknown>): Promise
   }, "a place to be free");
 }
 
-Deno.test("reflection: one connection has so many streams of figures and no more, and one that is left makes room", async () => {
+Deno.test("reflection: streams of stats are limited per connection, and one that is left frees its place", async () => {
   await using served = await open();
   await using greedy = await watch(served.address, 4);
   await fails(greedy.open().next(), "resource_exhausted", "More than 4 streams of stats on one connection");
@@ -231,7 +230,7 @@ Deno.test("reflection: one connection has so many streams of figures and no more
   await using _after = await watch(served.address, 4);
 });
 
-Deno.test("reflection: so many streams of figures at once and no more, of all connections", async () => {
+Deno.test("reflection: streams of stats are limited for all connections together", async () => {
   await using served = await open();
   const all = await Promise.all(Array.from({ length: 16 }, () => watch(served.address, 4)));
   const { open: one } = await watch(served.address, 0).then((late) => (all.push(late), late));
@@ -241,7 +240,7 @@ Deno.test("reflection: so many streams of figures at once and no more, of all co
   await Promise.all(all.map(({ client }) => client.close()));
 });
 
-Deno.test("reflection: who asks for figures within one interval is told the same, worked out once, at /metrics too", () =>
+Deno.test("reflection: stats are computed once per interval for all callers, /metrics included", () =>
   simulate(async ({ network, time }) => {
     await using server = new Server({ network: network.host("b") }).register("S", { ok: () => "ok" });
     let asked = 0;
@@ -264,7 +263,7 @@ Deno.test("reflection: who asks for figures within one interval is told the same
     for (const stream of streams) await stream.return!();
   }));
 
-Deno.test("reflection: intervals have bounds", async () => {
+Deno.test("reflection: intervals are limited", async () => {
   await using served = await open();
   for (const interval of [0, 99, 3_600_001, NaN, Infinity, -1, "1000", null]) {
     const stream = served.client.stream("rpc.Reflection.stats", { interval });
@@ -272,7 +271,7 @@ Deno.test("reflection: intervals have bounds", async () => {
   }
 });
 
-Deno.test("reflection: interceptors stand around it as around any service", async () => {
+Deno.test("reflection: interceptors apply to it as to any service", async () => {
   await using server = new Server().use(requireToken(oneOfTokens(["secret"]))).register(Arith, handlers);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using stranger = await connect(address);
@@ -284,7 +283,7 @@ Deno.test("reflection: interceptors stand around it as around any service", asyn
   assertEquals((await friend.service(Reflection).list()).length, 2);
 });
 
-Deno.test("reflection: it can be left out, and is in no figures when it is not", async () => {
+Deno.test("reflection: it can be switched off, and is not part of the stats", async () => {
   await using silent = new Server({ reflection: false }).register(Arith, handlers);
   const { address } = await silent.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -303,7 +302,7 @@ Deno.test("reflection: it can be left out, and is in no figures when it is not",
   );
 });
 
-Deno.test("reflection: names that begin with rpc. are the library's", async () => {
+Deno.test("reflection: names that begin with rpc. are reserved", async () => {
   for (const reflection of [true, false]) {
     await using server = new Server({ reflection });
     for (const name of ["rpc.Reflection", "rpc.Mine", "rpc."]) {

@@ -4,12 +4,12 @@ import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../../client/mod.ts";
 import { Server } from "../../server/mod.ts";
 import { testOnLinux, testOnPosix } from "../support/platform.ts";
+import { pem } from "../support/certs.ts";
 
 const ROOT = new URL("../..", import.meta.url);
 
 /** A server with TLS, whose listener needs no flag. */
 function tlsServer(name: string): Server {
-  const pem = (file: string) => Deno.readTextFileSync(new URL(`tests/support/certs/${file}`, ROOT));
   const server = new Server({ tls: { cert: pem("server.pem"), key: pem("server.key") } });
   return server.register("Who", { name: () => name });
 }
@@ -22,7 +22,7 @@ testOnLinux("reusePort: two servers share a port over TLS, if both ask for it", 
   await two.listen(address, { reusePort: true });
   await assertRejects(() => three.listen(address), Error, `Cannot listen on ${address}`);
 
-  const caCerts = [Deno.readTextFileSync(new URL("tests/support/certs/ca.pem", ROOT))];
+  const caCerts = [pem("ca.pem")];
   const names = new Set<string>();
   // Each connection goes to either with the same chance: all of 64 to one of them happens once in 2^63.
   for (let i = 0; i < 64; i++) {
@@ -32,7 +32,7 @@ testOnLinux("reusePort: two servers share a port over TLS, if both ask for it", 
   assertEquals([...names].sort(), ["one", "two"]);
 });
 
-testOnPosix("reusePort: what cannot be shared is refused with the reason", async () => {
+testOnPosix("reusePort: an address that cannot be shared is refused with the reason", async () => {
   await using server = new Server();
   await assertRejects(
     () => server.listen("unix@/tmp/none.sock", { reusePort: true }),
@@ -41,7 +41,7 @@ testOnPosix("reusePort: what cannot be shared is refused with the reason", async
   );
 });
 
-testOnLinux("reusePort: without --unstable-net it is refused, and says what to do", async () => {
+testOnLinux("reusePort: without --unstable-net the error says what to do", async () => {
   await using server = new Server();
   for (const address of ["tcp@127.0.0.1:0", "http@127.0.0.1:0"]) {
     const error = await assertRejects(() => server.listen(address, { reusePort: true }), TypeError);

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { serveHttp } from "../../registry/serve.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** In the place of `Deno.serve`, one whose servers fail when a test says so. */
 function failing() {
@@ -47,7 +47,7 @@ Deno.test("serveHttp: it listens again on its port when accepting has failed, as
   await until(() => ports.length === 4, "listening again");
   assertEquals(await textAt(port), "here");
   assertEquals(ports, [0, port, port, port]);
-  assertEquals(logged, [`Accepts nothing on port ${port} for now: Too many open files`]);
+  assertEquals(logged, [`Cannot accept connections on port ${port}, retrying: Too many open files`]);
   await server.shutdown();
 });
 
@@ -61,7 +61,7 @@ Deno.test("serveHttp: shutting down while it waits to listen again ends the wait
   await server.shutdown();
 });
 
-Deno.test("serveHttp: a port that is taken is an error at once", async () => {
+Deno.test("serveHttp: a port in use is an error at once", async () => {
   await using first = serveHttp({ hostname: "127.0.0.1", port: 0 }, () => new Response());
   const { port } = first.addr;
   assertThrows(

@@ -1,11 +1,15 @@
 // The end of a server as its user sees it: shutdown() in good order, close() at once, and both any number of times.
 
-import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, RpcError, Server, type ServerOptions } from "../../mod.ts";
 import { Link } from "../support/service_link.ts";
-import { fails, Patient, until } from "../support/session_pair.ts";
+import { fails, Patient } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
-Deno.test("shutdown: thrice at once, with a handler that never returns, ends at the grace and aborts it", async () => {
+/** A grace that no test lives to see the end of, in ms. */
+const HOUR = 3_600_000;
+
+Deno.test("shutdown: called three times, with a handler that never returns, it ends at the grace and aborts the handler", async () => {
   const reasons: unknown[] = [];
   await using link = await Link.open({
     never: (_: unknown, { signal }: { signal: AbortSignal }) => {
@@ -16,31 +20,32 @@ Deno.test("shutdown: thrice at once, with a handler that never returns, ends at 
   const call = fails(link.call("never"), "unavailable", "The other side shut down before it answered");
   await until(() => link.counts("never").inFlight === 1, "it runs");
   const began = performance.now();
-  const endings = [150, 10_000, 0].map((grace) => link.server.shutdown({ grace }));
+  const endings = [150, HOUR, 0].map((grace) => link.server.shutdown({ grace }));
   await Promise.all(endings);
   const elapsed = performance.now() - began;
-  assert(elapsed >= 149 && elapsed < 600, `it took ${elapsed} ms`);
+  assert(elapsed >= 149, `it took ${elapsed} ms`);
   assertEquals((reasons[0] as RpcError).code, "unavailable");
   assertEquals((reasons[0] as RpcError).message, "The server shut down, after a grace of 150 ms");
   assertEquals((await call).notStarted, false);
   await link.server.shutdown();
   await link.server.close();
-  assertEquals([reasons.length, link.server.stats().connections], [1, 0]);
+  assertEquals({ reasons: reasons.length, connections: link.server.stats().connections }, {
+    reasons: 1,
+    connections: 0,
+  });
 });
 
-Deno.test("shutdown: lets what was accepted finish, and ends as soon as it has", async () => {
+Deno.test("shutdown: lets accepted calls finish, and ends as soon as they have", async () => {
   const gate = Promise.withResolvers<string>();
   await using link = await Link.open({ later: () => gate.promise });
   const calls = Array.from({ length: 50 }, () => link.call("later"));
   await until(() => link.counts("later").inFlight === 50, "all run");
-  const ending = link.server.shutdown({ grace: 10_000 });
+  const ending = link.server.shutdown({ grace: HOUR });
   await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client has heard");
   await assertRejects(() => connect(link.address), RpcError, "Cannot connect");
   gate.resolve("done");
   assertEquals(await Promise.all(calls), Array(50).fill("done"));
-  const began = performance.now();
-  await ending;
-  assertLess(performance.now() - began, 500);
+  await soon(ending, "the end");
 });
 
 Deno.test("close: cuts a shutdown's grace short", async () => {
@@ -48,30 +53,26 @@ Deno.test("close: cuts a shutdown's grace short", async () => {
   await using link = await Link.open({ wait: waiting.wait });
   const call = fails(link.call("wait"), "unavailable");
   await until(() => waiting.started === 1, "it runs");
-  const began = performance.now();
-  const ending = link.server.shutdown({ grace: 10_000 });
+  const ending = link.server.shutdown({ grace: HOUR });
   await link.server.close();
-  await Promise.all([ending, call]);
-  assertLess(performance.now() - began, 1_000);
+  await soon(Promise.all([ending, call]), "the end");
   assertEquals((waiting.reasons[0] as RpcError).code, "unavailable");
 });
 
-Deno.test("close: ends calls at once, several times, and of a server that never listened", async () => {
+Deno.test("close: ends calls at once, may be repeated, and works on a server that never listened", async () => {
   const waiting = new Patient();
   await using link = await Link.open({ wait: waiting.wait });
   const calls = Array.from({ length: 100 }, () => fails(link.call("wait"), "unavailable"));
   await until(() => waiting.started === 100, "all run");
-  const began = performance.now();
   await Promise.all([link.server.close(), link.server.close(), link.server[Symbol.asyncDispose]()]);
-  await Promise.all(calls);
-  assertLess(performance.now() - began, 500);
+  await soon(Promise.all(calls), "all calls to end");
   await link.server.close();
   assertEquals(waiting.reasons.length, 100);
   await new Server().close();
   await new Server().shutdown();
 });
 
-Deno.test("listen: not on a server that has ended, nor on what is no address to listen on", async () => {
+Deno.test("listen: refuses a closed server and invalid addresses", async () => {
   await using server = new Server();
   for (
     const address of [
@@ -92,7 +93,7 @@ Deno.test("listen: not on a server that has ended, nor on what is no address to 
   await assertRejects(() => server.listen("tcp@127.0.0.1:0"), TypeError, "closed");
 });
 
-Deno.test("listening: closing it leaves its connections, and the port to others", async () => {
+Deno.test("listening: closing it keeps its connections, and frees the port", async () => {
   await using server = new Server().register("S", { ok: () => "ok" });
   const listening = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(listening.address);

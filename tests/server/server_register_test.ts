@@ -21,7 +21,7 @@ async function call(server: Server, method: string, args?: unknown): Promise<unk
   return await client.call(method, args);
 }
 
-Deno.test("register: an object's functions, in their order, with the object as this", async () => {
+Deno.test("register: takes an object's functions, in their order, with the object as this", async () => {
   await using server = new Server();
   const service = {
     factor: 3,
@@ -80,7 +80,7 @@ class Derived extends Base {
   }
 }
 
-Deno.test("register: an instance under its class's name, with the methods of all its classes", async () => {
+Deno.test("register: takes an instance under its class's name, with the methods of all its classes", async () => {
   await using server = new Server().register(new Derived());
   assertEquals(
     new Set(names(server)),
@@ -111,7 +111,7 @@ Deno.test("register: an instance under its class's name, with the methods of all
   for (const name of never) await fails(call(server, `Derived.${name}`), "unimplemented", "has no method");
 });
 
-Deno.test("register: an instance under a name of the user's", async () => {
+Deno.test("register: takes an instance under a given name", async () => {
   await using server = new Server().register("One", new Derived()).register("Two", new Derived());
   assertEquals([await call(server, "One.count"), await call(server, "One.count")], [41, 42]);
   assertEquals(await call(server, "Two.count"), 41);
@@ -130,7 +130,7 @@ Deno.test("register: an own property hides a method of the class, whatever it is
   assertEquals(names(server), ["Base.own"]);
 });
 
-Deno.test("register: an object without a prototype, and names of other scripts", async () => {
+Deno.test("register: takes objects without a prototype, and names in any script", async () => {
   await using server = new Server();
   server.register("Bare", Object.assign(Object.create(null), { ok: () => "ok", größe: () => 1.8 }));
   assertEquals(names(server), ["Bare.ok", "Bare.größe"]);
@@ -139,7 +139,7 @@ Deno.test("register: an object without a prototype, and names of other scripts",
   assertEquals(await call(server, "Dienst.Größe.ok"), "ok");
 });
 
-Deno.test("register: what Object.prototype has been given is not callable either", async () => {
+Deno.test("register: properties added to Object.prototype are not callable", async () => {
   const prototype = Object.prototype as unknown as Record<string, unknown>;
   prototype.polluted = () => "polluted";
   try {
@@ -174,7 +174,7 @@ Deno.test("register: methods of built-in classes that a class extends are not ca
   await fails(call(server, "Store.clear"), "unimplemented");
 });
 
-Deno.test("register: a name can be taken once", async () => {
+Deno.test("register: a name can be registered once", async () => {
   await using server = new Server().register("S", { one: () => 1 });
   assertThrows(() => server.register("S", { two: () => 2 }), TypeError, '"S": it is registered already');
   assertEquals(names(server), ["S.one"]);
@@ -182,7 +182,7 @@ Deno.test("register: a name can be taken once", async () => {
   assertThrows(() => server.register(new Base()), TypeError, '"Base": it is registered already');
 });
 
-Deno.test("register: names that are none", async () => {
+Deno.test("register: invalid names are refused", async () => {
   await using server = new Server();
   for (
     const name of ["", " ", "a b", "1st", ".", "a.", ".a", "a..b", "a\n", "-", "a/b", "#a", "é".repeat(65)]
@@ -195,7 +195,7 @@ Deno.test("register: names that are none", async () => {
   }
 });
 
-Deno.test("register: what has nothing to call, no class, or is no object", async () => {
+Deno.test("register: a value without methods or without a class, or that is not an object, is refused", async () => {
   await using server = new Server();
   class Empty {}
   class Private {
@@ -220,7 +220,7 @@ Deno.test("register: what has nothing to call, no class, or is no object", async
   assertEquals(names(server), []);
 });
 
-Deno.test("register: works on a server that listens already", async () => {
+Deno.test("register: works on a server that is already listening", async () => {
   await using server = new Server().register("S", { ok: () => "ok" });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -229,7 +229,7 @@ Deno.test("register: works on a server that listens already", async () => {
   assertEquals(await client.call("Late.ok"), "late");
 });
 
-Deno.test("server: a hook that is no function is refused", () => {
+Deno.test("server: a hook that is not a function is refused", () => {
   for (const name of ["authenticate", "mapError", "log"]) {
     assertThrows(() => new Server({ [name]: "secret" }), TypeError, name);
   }

@@ -9,7 +9,7 @@ function noting(clock: AlarmClock, name: number, rung: [name: number, at: number
   return new Alarm({ onAlarm: (now) => void rung.push([name, now]) }, clock);
 }
 
-Deno.test("alarms: many ring in the order of their times, by one timer", async () => {
+Deno.test("alarms: many fire in the order of their times, by one timer", async () => {
   using time = new SimTime();
   const clock = new AlarmClock();
   const rung: [number, number][] = [];
@@ -23,7 +23,7 @@ Deno.test("alarms: many ring in the order of their times, by one timer", async (
   assertEquals(time.timers, 0);
 });
 
-Deno.test("alarms: the earliest of the times asked for counts, and once it rings it has to be asked for again", async () => {
+Deno.test("alarms: the earliest requested time counts, and after firing it has to be requested again", async () => {
   using time = new SimTime();
   const clock = new AlarmClock();
   const rung: [number, number][] = [];
@@ -40,7 +40,7 @@ Deno.test("alarms: the earliest of the times asked for counts, and once it rings
   assertEquals(rung.slice(2), [[1, begin + 150]]);
 });
 
-Deno.test("alarms: those that are stopped do not ring, be it by another that rings at the same time", async () => {
+Deno.test("alarms: stopped alarms do not fire, also if stopped by one that fires at the same time", async () => {
   using time = new SimTime();
   const clock = new AlarmClock();
   const rung: [number, number][] = [];
@@ -61,14 +61,14 @@ Deno.test("alarms: those that are stopped do not ring, be it by another that rin
   assertEquals(time.timers, 0);
 });
 
-Deno.test("alarms: one that asks for a time that is over rings in another turn, not for ever in this one", async () => {
+Deno.test("alarms: an alarm for a time in the past fires in another turn", async () => {
   using time = new SimTime();
   const clock = new AlarmClock();
   let rung = 0;
   const alarm = new Alarm({ onAlarm: (now) => void (++rung < 3 && alarm.by(now - 1)) }, clock);
   alarm.by(performance.now() + 1);
   await time.tick(10);
-  assertEquals([rung, time.timers], [3, 0]);
+  assertEquals({ rung, timers: time.timers }, { rung: 3, timers: 0 });
 });
 
 Deno.test("alarms: a time further away than timers can wait is waited for", async () => {
@@ -83,7 +83,7 @@ Deno.test("alarms: a time further away than timers can wait is waited for", asyn
   assertEquals(rung, [[1, at]]);
 });
 
-Deno.test("alarms: one that throws keeps none of the others from ringing, then or later", async () => {
+Deno.test("alarms: one that throws does not keep others from firing", async () => {
   const clock = new AlarmClock();
   const rung: [number, number][] = [];
   const thrown = Promise.withResolvers<unknown>();

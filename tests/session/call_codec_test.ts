@@ -22,7 +22,7 @@ const base36: Codec = {
   },
 };
 
-Deno.test("codec: JSON carries what JSON can, and refuses the rest on either side", async () => {
+Deno.test("codec: JSON carries JSON values, and refuses others on either side", async () => {
   await using link = await Link.open({
     echo,
     date: () => new Date(0),
@@ -46,7 +46,7 @@ Deno.test("codec: JSON carries what JSON can, and refuses the rest on either sid
   assertEquals(await link.call("echo", 1), 1);
 });
 
-Deno.test("codec: one of the user's own serves a connection when both sides have it", async () => {
+Deno.test("codec: a custom codec is used for a connection when both sides have it", async () => {
   await using link = await Link.open({ double: (n: number) => n * 2, text: () => "text", echo }, {
     server: { codecs: [base36] },
     client: { codecs: [base36], codecType: base36.name },
@@ -59,7 +59,7 @@ Deno.test("codec: one of the user's own serves a connection when both sides have
   assertEquals(await cbor.call("S.text"), "text");
 });
 
-Deno.test("codec: one that the server does not have is refused, with those that it has", async () => {
+Deno.test("codec: an unknown codec is refused by the server, which lists its own", async () => {
   await using server = new Server().register("S", { echo });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   const error = await fails(connect(address, { codecs: [base36], codecType: base36.name }), "unimplemented");
@@ -69,7 +69,7 @@ Deno.test("codec: one that the server does not have is refused, with those that 
   assertEquals(error.remote, true);
 });
 
-Deno.test("codec: one that the client does not have is refused before anything is dialled", async () => {
+Deno.test("codec: a codec that the client lacks is refused before dialing", async () => {
   for (const codecType of ["text/plain", "application/JSON", "", "constructor", 5]) {
     await assertRejects(
       () => connect("tcp@127.0.0.1:9", { codecType: codecType as string }),
@@ -84,7 +84,7 @@ Deno.test("codec: one that the client does not have is refused before anything i
   );
 });
 
-Deno.test("codec: one that writes nothing for a value fails its call, since nothing means no value", async () => {
+Deno.test("codec: a codec that writes nothing for a value fails its call, since an empty body means no value", async () => {
   const silent: Codec = {
     name: "application/x.silent",
     encode(value, out) {
@@ -101,7 +101,7 @@ Deno.test("codec: one that writes nothing for a value fails its call, since noth
   await fails(link.call("empty", "?"), "internal", "application/x.silent");
 });
 
-Deno.test("codec: one that throws anything, or reads badly, fails its own call alone", async () => {
+Deno.test("codec: a codec that throws, or decodes wrongly, fails only its call", async () => {
   const moody: Codec = {
     name: "application/x.moody",
     encode(value, out) {

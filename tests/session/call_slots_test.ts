@@ -17,7 +17,7 @@ function open(max: number) {
   return { places, connected, looked: () => looked, fill, [Symbol.dispose]: () => places.close() };
 }
 
-Deno.test("places: a peer that is alone may have all of them", () => {
+Deno.test("call slots: a single peer may use all of them", () => {
   using at = open(80);
   const { connected, fill } = at;
   const alone = connected("a");
@@ -26,7 +26,7 @@ Deno.test("places: a peer that is alone may have all of them", () => {
   assertEquals(alone.admits(0), true);
 });
 
-Deno.test("places: while others ask, the last ones are for peers below their share", () => {
+Deno.test("call slots: while other peers ask, the last ones are for peers below their share", () => {
   using at = open(80);
   const { connected, fill } = at;
   const [greedy, modest] = [connected("greedy"), connected("modest")];
@@ -40,7 +40,7 @@ Deno.test("places: while others ask, the last ones are for peers below their sha
   assertEquals([greedy.admits(3), fill(modest, 100, 3)], [false, 5]);
 });
 
-Deno.test("places: as long as there are enough, a peer may have more than its share", () => {
+Deno.test("call slots: while enough are free, a peer may use more than its share", () => {
   using at = open(80);
   const { connected, fill } = at;
   const [greedy, modest] = [connected("greedy"), connected("modest")];
@@ -49,7 +49,7 @@ Deno.test("places: as long as there are enough, a peer may have more than its sh
   assertEquals(fill(modest, 100), 10);
 });
 
-Deno.test("places: connections of one peer share, and handlers count that outlive their connection", () => {
+Deno.test("call slots: connections of one peer share them, and running handlers count after their connection ended", () => {
   using at = open(80);
   const { connected, fill } = at;
   const first = connected("greedy");
@@ -62,7 +62,7 @@ Deno.test("places: connections of one peer share, and handlers count that outliv
   assertEquals(fill(again, 10), 10);
 });
 
-Deno.test("places: a peer that was refused a while ago does not count as one that asks", () => {
+Deno.test("call slots: a peer that was refused a while ago no longer counts as asking", () => {
   using at = open(80);
   const { connected, fill } = at;
   const [greedy, once] = [connected("greedy"), connected("once")];
@@ -72,7 +72,7 @@ Deno.test("places: a peer that was refused a while ago does not count as one tha
   assertEquals([greedy.admits(500), greedy.admits(5_000)], [false, true]);
 });
 
-Deno.test("places: handlers that wait for their callers are looked for while few are left", () =>
+Deno.test("call slots: handlers that wait for their callers are reclaimed while few are free", () =>
   simulate(async ({ sleep }) => {
     const { places, connected, looked, fill } = open(80);
     const peer = connected("a");

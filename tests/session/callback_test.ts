@@ -40,7 +40,7 @@ Deno.test("callback: a handler calls its caller's services, by name, typed, and 
   assertEquals(screen.lines, ["one", "two"]);
 });
 
-Deno.test("callback: errors cross both ways, unknown names and clients without services have theirs", async () => {
+Deno.test("callback: errors are passed in both directions, also for unknown names and clients without services", async () => {
   const methods = { ask: (method: string, { peer }: CallContext) => peer.call(method) };
   await using link = await pair(methods, { services: { Screen: new Screen() } });
   await using bare = await pair(methods, {});
@@ -49,7 +49,10 @@ Deno.test("callback: errors cross both ways, unknown names and clients without s
     RpcError,
     "The screen is off",
   );
-  assertEquals([error.code, error.details], ["failed_precondition", { since: 3 }]);
+  assertEquals({ code: error.code, details: error.details }, {
+    code: "failed_precondition",
+    details: { since: 3 },
+  });
   for (
     const [client, method, message] of [
       [link.client, "Screen.nothing", "no method"],
@@ -90,7 +93,7 @@ Deno.test("callback: ends with the call that it is made for", async () => {
   assertEquals(await aborted.promise, "canceled");
 });
 
-Deno.test("callback: a conversation in which both sides call and stream at once", async () => {
+Deno.test("callback: both sides may call and stream at once", async () => {
   await using link = await pair({
     relay: async function* (items: AsyncIterable<number>, { peer }: CallContext) {
       for await (const item of items) yield await peer.call<number>("Double.of", item);
@@ -126,7 +129,7 @@ Deno.test("callback: a connection that is lost fails the calls back", async () =
   assert(["unavailable", "canceled"].includes((await failed.promise).code));
 });
 
-Deno.test("callback: what is no service is refused by connect", async () => {
+Deno.test("callback: connect refuses invalid services", async () => {
   const services = { "not a name": {} };
   await assertRejects(() => connect("tcp@127.0.0.1:1", { services }), TypeError, "not a name");
 });

@@ -40,7 +40,7 @@ class LateTime implements Disposable {
   }
 }
 
-Deno.test("event loop: sessions that have kept it go on when a timer comes in time again", async () => {
+Deno.test("event loop: busy sessions continue when a timer fires in time again", async () => {
   using time = new LateTime();
   eventLoop.enter();
   assertEquals(eventLoop.shouldYield(time.now), false);
@@ -48,7 +48,7 @@ Deno.test("event loop: sessions that have kept it go on when a timer comes in ti
   assertEquals(eventLoop.shouldYield(time.now), true);
   let turns = 0;
   const turn = eventLoop.yieldIfDue().then(() => turns++);
-  // It comes round, but late: others have work, and sockets were not looked at.
+  // The event loop turns, but late: others have work, and sockets were not looked at.
   for (const late of [10, 8, 4]) {
     time.fire(late);
     await null;
@@ -61,7 +61,7 @@ Deno.test("event loop: sessions that have kept it go on when a timer comes in ti
   eventLoop.leave();
 });
 
-Deno.test("event loop: where it never has nothing to do, they go on all the same", async () => {
+Deno.test("event loop: sessions continue also if the loop is never idle", async () => {
   using time = new LateTime();
   eventLoop.enter();
   eventLoop.shouldYield(time.now);

@@ -1,4 +1,4 @@
-// A connection that has no room is not a failed server: calls go to a server with room, and where there is none they wait,
+// A connection that has no room is not a failed server: calls go to a server with room, and if no server has room they wait,
 // and their error says for what.
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -134,7 +134,7 @@ for (const [name, options] of MODES) {
     }));
 }
 
-Deno.test("full connection: calls that wait are sent by any server of the list, as soon as one has room", () =>
+Deno.test("full connection: waiting calls are sent by the first server of the list that has room", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, { full: FEW, busy: FEW, late: FEW });
     const { client } = here;
@@ -153,7 +153,7 @@ Deno.test("full connection: calls that wait are sent by any server of the list, 
     assertEquals(failures(client), [0, 0]);
   }));
 
-Deno.test("full connection: a call that finds no room anywhere waits, and its error says what for", () =>
+Deno.test("full connection: a call without room anywhere waits, and its error says what it waited for", () =>
   simulate(async (sim) => {
     const outcomes: Outcome["code"][] = [];
     await using here = await serve(sim, { full: FEW }, { balancer: inOrder(outcomes) });
@@ -187,7 +187,7 @@ Deno.test("full connection: a broadcast waits for room at every server", () =>
     assertEquals(executed.toSorted(), ["free", "free", "full"]);
   }));
 
-Deno.test("full connection: a connection that does not take more bytes is passed over too", () =>
+Deno.test("full connection: a connection that accepts no more bytes is skipped too", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, { slow: FEW, free: FEW }, {
       balancer: inOrder(),

@@ -7,7 +7,10 @@ import { sessionLimits } from "../../session/limits.ts";
 import type { FrameWriter } from "../../session/frame_writer.ts";
 
 /** A heartbeat that was last heard at 5 000 ms, the bytes that it writes, and what it says. */
-function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, peerInterval?: number) {
+function heart(
+  limits: { heartbeatInterval: number | false; heartbeatTimeout: number },
+  peerInterval?: number,
+) {
   const written = new ByteBuffer();
   const frameWriter = { cachedNow: 5_000, unsent: 0, beginFrame: () => written };
   const said: string[] = [];
@@ -39,11 +42,15 @@ function heart(limits: { heartbeatInterval: number; heartbeatTimeout: number }, 
   return { heartbeat, said, written, frameWriter, pings };
 }
 
-Deno.test("heartbeat: a silent peer is asked, then given up", () => {
+Deno.test("heartbeat: a silent peer is pinged, then given up", () => {
   const { heartbeat, said, pings } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
-  assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [35_000, 30_000, 1_000]);
+  assertEquals({ due: heartbeat.due, interval: heartbeat.interval, probeInterval: heartbeat.probeInterval }, {
+    due: 35_000,
+    interval: 30_000,
+    probeInterval: 1_000,
+  });
   assertEquals(pings(35_000, 44_999, false, false), [35_000]);
-  assertEquals([said, heartbeat.doubtful], [["quiet"], true]);
+  assertEquals({ said, doubtful: heartbeat.doubtful }, { said: ["quiet"], doubtful: true });
   assertEquals(heartbeat.check(45_000, false, false), Infinity);
   assertEquals(said, ["quiet", "silent for 40000"]);
 });
@@ -55,7 +62,7 @@ Deno.test("heartbeat: pings keep their interval, however long the timeout is", (
   assertEquals(said.filter((word) => word !== "quiet"), []);
 });
 
-Deno.test("heartbeat: while a call waits a silent peer is asked once a silence, less and less often", () => {
+Deno.test("heartbeat: while a call waits a silent peer is pinged less and less often", () => {
   const { heartbeat, pings } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
   assertEquals([heartbeat.watching, heartbeat.watch(10_000), heartbeat.watching], [false, 11_000, true]);
   assertEquals(pings(11_000, 200_000, true, true), [
@@ -89,7 +96,7 @@ Deno.test("heartbeat: a peer is not blamed for the time in which this process wa
   assertEquals(said.at(-1), "silent for 100000");
 });
 
-Deno.test("heartbeat: a peer is asked before anything is sent once either side may have given it up", () => {
+Deno.test("heartbeat: a peer is pinged before anything is sent if either side may have given it up", () => {
   for (const [peerInterval, trusted] of [[undefined, 31_000], [2_000, 3_000]] as const) {
     const limits = { heartbeatInterval: 30_000, heartbeatTimeout: 10_000 };
     const { heartbeat, written } = heart(limits, peerInterval);
@@ -107,7 +114,7 @@ Deno.test("heartbeat: a peer is asked before anything is sent once either side m
   }
 });
 
-Deno.test("heartbeat: a peer is asked after this system was suspended, when only the date has gone on", () => {
+Deno.test("heartbeat: a peer is pinged after a suspension that only the wall clock shows", () => {
   const { heartbeat, written } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
   const dateNow = Date.now;
   try {
@@ -131,13 +138,17 @@ Deno.test("heartbeat: a peer that has ended its side is pinged every second", ()
   assertEquals([heartbeat.probe(20_000), written.length > 0], [21_000, true]);
 });
 
-Deno.test("heartbeat: an interval of 0 never asks, whatever there is to doubt", () => {
-  const { heartbeat, said, written } = heart({ heartbeatInterval: 0, heartbeatTimeout: 1 });
-  assertEquals([heartbeat.due, heartbeat.interval, heartbeat.probeInterval], [Infinity, Infinity, Infinity]);
+Deno.test("heartbeat: an interval of false never pings", () => {
+  const { heartbeat, said, written } = heart({ heartbeatInterval: false, heartbeatTimeout: 1 });
+  assertEquals({ due: heartbeat.due, interval: heartbeat.interval, probeInterval: heartbeat.probeInterval }, {
+    due: Infinity,
+    interval: Infinity,
+    probeInterval: Infinity,
+  });
   assertEquals(heartbeat.watching, true);
   assertEquals(heartbeat.check(1e9, false, true), Infinity);
   assertEquals(heartbeat.check(1e9, false, false), Infinity);
   assertEquals([heartbeat.doubt(1e9), heartbeat.doubtful], [undefined, false]);
   assertEquals(heartbeat.probe(1e9), Infinity);
-  assertEquals([said.length, written.length], [0, 0]);
+  assertEquals({ said: said.length, written: written.length }, { said: 0, written: 0 });
 });

@@ -5,10 +5,12 @@ import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@
 import { RpcError } from "../../call/error.ts";
 import { FloodLimiter } from "../../session/flood_limiter.ts";
 import { CoDel } from "../../session/codel.ts";
-import { bodyOf, call, type Frame, frame } from "../support/raw_peer.ts";
+import { call, cancel, credit, Kind, ping } from "../support/frames.ts";
+import { bodyOf, type Frame } from "../support/raw_peer.ts";
 import { Link } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
-import { assertLives, ECHO, overBoth, type Services, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { assertLives, ECHO, overBoth, type Services } from "../support/wire_harness.ts";
 
 /** Keeps the event loop busy for `ms`. */
 function burn(ms: number): number {
@@ -21,14 +23,14 @@ const BURN: Services = { ...ECHO, Burn: { burn } };
 
 /** The codes of frames that are Errors, and "ok" for the others. */
 function outcomes(frames: Frame[]): unknown[] {
-  return frames.map(({ kind, header }) => kind === 3 ? header[2] : "ok");
+  return frames.map(({ kind, header }) => kind === Kind.error ? header[2] : "ok");
 }
 
 function count(all: unknown[], one: unknown): number {
   return all.filter((each) => each === one).length;
 }
 
-overBoth("overload: calls that have run out of time in the queue are not started", async (open) => {
+overBoth("overload: calls that expired in the queue are not started", async (open) => {
   await using wire = await open(BURN);
   const { peer } = wire;
   await peer.send(...Array.from({ length: 200 }, (_, i) => call(2 * i + 1, "Burn.burn", 5, 50)));
@@ -38,12 +40,12 @@ overBoth("overload: calls that have run out of time in the queue are not started
   assertLess(started, 60);
   const refused = all.filter(({ header }) => header[4] instanceof Map && header[4].has("not-started"));
   assertEquals(refused.length, 200 - started);
-  const { expired, queueTime } = wire.limits();
-  assertEquals(expired + queueTime, 200 - started);
+  const { expired, maxQueueTime } = wire.limits();
+  assertEquals(expired + maxQueueTime, 200 - started);
   assertGreater(expired, 0);
 });
 
-overBoth("overload: a queue that stays is shortened by refusals that say when to try again", async (open) => {
+overBoth("overload: a persistent queue is shortened by refusals with retryAfter", async (open) => {
   await using wire = await open(BURN, { maxQueueTime: 50, maxInFlight: 16 });
   const { peer } = wire;
   await peer.send(...Array.from({ length: 400 }, (_, i) => call(2 * i + 1, "Burn.burn", 10)));
@@ -54,9 +56,9 @@ overBoth("overload: a queue that stays is shortened by refusals that say when to
   // For a second the queue is borne, then what has waited too long is refused, in a few ms.
   assertLess(count(codes, "ok"), 250);
   assertGreater(refused, 100);
-  assertEquals(wire.limits().queueTime, refused);
+  assertEquals(wire.limits().maxQueueTime, refused);
   for (const { kind, header } of all) {
-    if (kind !== 3) continue;
+    if (kind !== Kind.error) continue;
     const metadata = header[4] as Map<string, string>;
     assertEquals([...metadata.keys()], ["not-started", "rpc-retry-after"]);
     assertGreater(Number(metadata.get("rpc-retry-after")), 50);
@@ -64,15 +66,15 @@ overBoth("overload: a queue that stays is shortened by refusals that say when to
   await assertLives(peer, 801);
 });
 
-overBoth("overload: a burst that passes is no overload", async (open) => {
+overBoth("overload: a short burst is not refused", async (open) => {
   await using wire = await open(BURN, { maxQueueTime: 20 });
   await wire.peer.send(...Array.from({ length: 100 }, (_, i) => call(2 * i + 1, "Burn.burn", 2)));
   assertEquals(outcomes(await wire.peer.frames(100)), Array(100).fill("ok"));
-  assertEquals(wire.limits().queueTime, 0);
+  assertEquals(wire.limits().maxQueueTime, 0);
 });
 
 overBoth(
-  "overload: handlers at work are counted over all connections, also of those that are gone",
+  "overload: running handlers are counted over all connections, also closed ones",
   async (open) => {
     const gates: PromiseWithResolvers<unknown>[] = [];
     const wait = () => {
@@ -88,7 +90,10 @@ overBoth(
     const { peer } = wire;
     await peer.send(...Array.from({ length: 10 }, (_, i) => call(2 * i + 1, "Slow.wait")));
     assertEquals(outcomes(await peer.frames(5)), Array(5).fill("resource_exhausted"));
-    assertEquals([gates.length, wire.limits().inFlightTotal], [20, 5]);
+    assertEquals({ gates: gates.length, maxInFlightTotal: wire.limits().maxInFlightTotal }, {
+      gates: 20,
+      maxInFlightTotal: 5,
+    });
     for (const gate of gates.splice(0, 15)) gate.resolve(1);
     await until(
       () => wire.stats("Slow.wait").inFlight === 5,
@@ -101,9 +106,9 @@ overBoth(
 
 /** Frames by the hundred thousand that ask for no work, and what they are. */
 const FLOODS: [string, (seq: number) => Uint8Array][] = [
-  ["pings", (n) => frame([8, n])],
-  ["cancels", (n) => frame([6, 2 * n + 1])],
-  ["credit", (n) => frame([7, 2 * n + 1, 0, 0])],
+  ["pings", (n) => ping(n)],
+  ["cancels", (n) => cancel(2 * n + 1)],
+  ["credit", (n) => credit(2 * n + 1, 0, 0)],
   ["calls of nobody", (n) => call(2 * n + 1, "No.body")],
 ];
 
@@ -115,22 +120,25 @@ for (const [what, make] of FLOODS) {
     await peer.send(...Array.from({ length: 1_000 }, (_, n) => make(n + 1)));
     const other = await wire.another();
     await assertLives(other, 1);
-    assertEquals(wire.limits().uselessFrames, 0);
+    assertEquals(wire.limits().maxUselessFrames, 0);
     await peer.send(...Array.from({ length: 5_000 }, (_, n) => make(n + 1_001))).catch(() => {});
     const rest = await peer.rest();
-    assertEquals(rest.at(-1)?.header.slice(0, 1).concat(rest.at(-1)!.header[2]), [10, "resource_exhausted"]);
-    assertEquals(wire.limits().uselessFrames, 1);
+    assertEquals(rest.at(-1)?.header.slice(0, 1).concat(rest.at(-1)!.header[2]), [
+      Kind.goAway,
+      "resource_exhausted",
+    ]);
+    assertEquals(wire.limits().maxUselessFrames, 1);
     await assertLives(other, 3);
   });
 }
 
-overBoth("flood: calls that are opened and canceled at once are a flood, too", async (open) => {
+overBoth("flood: calls that are opened and canceled at once count as a flood", async (open) => {
   const wait = (_: unknown, { signal }: { signal: AbortSignal }) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
   await using wire = await open({ ...ECHO, Slow: { wait } }, { maxUselessFrames: 1_000 });
   const { peer } = wire;
   const pairs = Array.from({ length: 8_000 }, (_, n) => n * 2 + 1)
-    .flatMap((seq) => [call(seq, "Slow.wait"), frame([6, seq])]);
+    .flatMap((seq) => [call(seq, "Slow.wait"), cancel(seq)]);
   await peer.send(...pairs).catch(() => {});
   const rest = await peer.rest();
   assertEquals(rest.at(-1)?.header[2], "resource_exhausted");
@@ -138,17 +146,20 @@ overBoth("flood: calls that are opened and canceled at once are a flood, too", a
   await until(() => wire.stats("Slow.wait").inFlight === 0, "all to return");
 });
 
-overBoth("flood: answered calls make up for pings", async (open) => {
+overBoth("flood: answered calls compensate for pings", async (open) => {
   await using wire = await open(ECHO, { maxUselessFrames: 100 });
   const { peer } = wire;
-  const mixed = Array.from({ length: 2_000 }, (_, n) => [frame([8, n + 1]), call(2 * n + 1, "Echo.echo", n)]);
+  const mixed = Array.from({ length: 2_000 }, (_, n) => [ping(n + 1), call(2 * n + 1, "Echo.echo", n)]);
   await peer.send(...mixed.flat());
   const all = await peer.frames(4_000);
-  assertEquals(all.filter(({ kind }) => kind === 2).map(bodyOf), Array.from({ length: 2_000 }, (_, n) => n));
-  assertEquals(wire.limits().uselessFrames, 0);
+  assertEquals(
+    all.filter(({ kind }) => kind === Kind.reply).map(bodyOf),
+    Array.from({ length: 2_000 }, (_, n) => n),
+  );
+  assertEquals(wire.limits().maxUselessFrames, 0);
 });
 
-Deno.test("FloodLimiter: holds what it may, leaks as much a second, and is filled by nothing useful", () => {
+Deno.test("FloodLimiter: tolerates its burst, drains at its rate, and is not filled by useful frames", () => {
   const limiter = new FloodLimiter(10);
   limiter.leak(0);
   for (let i = 0; i < 10; i++) limiter.charge();
@@ -168,7 +179,7 @@ Deno.test("FloodLimiter: holds what it may, leaks as much a second, and is fille
   assertThrows(() => limiter.charge());
 });
 
-Deno.test("CoDel: bears a wait that passes, refuses while one stays, and takes up again", () => {
+Deno.test("CoDel: tolerates a short wait, refuses during a persistent one, and recovers", () => {
   const gate = new CoDel(100);
   assert(gate.admits(100, 1_000, 1_000));
   for (let now = 2_000; now <= 3_000; now += 10) assert(gate.admits(150, 1_000, now));
@@ -182,16 +193,16 @@ Deno.test("CoDel: bears a wait that passes, refuses while one stays, and takes u
   assert(!gate.admits(200, 1_000, 7_001));
 });
 
-Deno.test("CoDel: refuses whose caller has less time left than has been waited, and nobody if it is off", () => {
+Deno.test("CoDel: refuses calls that have waited longer than they have left, and none if it is off", () => {
   const gate = new CoDel(5_000);
   assert(gate.admits(200, 200, 1));
   assert(!gate.admits(201, 200, 2));
   assert(gate.admits(100, 1, 3), "a short wait is nobody's fault");
-  const off = new CoDel(0);
+  const off = new CoDel(Infinity);
   for (let now = 0; now < 10_000; now += 100) assert(off.admits(now, 1, now));
 });
 
-Deno.test("retryAfter: travels with a refusal and with a handler's own error", async () => {
+Deno.test("retryAfter: is sent with a refusal and with a handler's own error", async () => {
   const busy = () => {
     throw new RpcError("resource_exhausted", "Busy", { retryAfter: 1_499.2 });
   };

@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { PendingTable } from "../../session/pending_table.ts";
 
-Deno.test("pending table: says what a Map would, whatever is added, found and forgotten", () => {
+Deno.test("pending table: behaves like a Map", () => {
   const table = new PendingTable<{ seq: number }>();
   const map = new Map<number, { seq: number }>();
   let state = 7;
@@ -26,7 +26,7 @@ Deno.test("pending table: says what a Map would, whatever is added, found and fo
   assertEquals(table.values(), [...map.values()]);
 });
 
-Deno.test("pending table: one call that lasts does not make it grow, and is found for ever", () => {
+Deno.test("pending table: one long call does not make it grow, and is found as long as it lasts", () => {
   const table = new PendingTable<{ seq: number }>();
   const old = { seq: 2 };
   table.add(old);

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { CODES, RpcError } from "../../call/error.ts";
-import { callOver, fails, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const ODD_TEXT = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n";
 
@@ -63,31 +64,37 @@ testSession(
   },
 );
 
-testSession("each kind of wrong name has an error of its own, and the connection lives on", async (open) => {
-  await using pair = await open();
-  const wrong = {
-    "X.echo": 'There is no service "X"',
-    "S.nope": 'Service "S" has no method "nope"',
-    "S.constructor": 'Service "S" has no method "constructor"',
-    "S.__proto__": 'Service "S" has no method "__proto__"',
-    "__proto__.toString": 'There is no service "__proto__"',
-    "echo": "expected a name of the form Service.method",
-    "": "expected a name of the form Service.method",
-    ".": "expected a name of the form Service.method",
-    "S.": "expected a name of the form Service.method",
-    ".echo": "expected a name of the form Service.method",
-    "S.echo.more": 'There is no service "S.echo"',
-    "s.echo": 'There is no service "s"',
-    [`${"x".repeat(10_000)}.y`]: `There is no service "${"x".repeat(64)}…"`,
-  };
-  for (const [name, message] of Object.entries(wrong)) {
-    const error = await fails(callOver(pair.dialled, name), "unimplemented", message);
-    assertEquals([error.remote, error.notStarted], [true, true]);
-    assert(error.message.length < 200);
-  }
-  assertEquals(await pair.call("echo", 1), 1);
-  assertEquals(pair.started, 1);
-});
+testSession(
+  "each kind of wrong name has an error of its own, and the connection stays open",
+  async (open) => {
+    await using pair = await open();
+    const wrong = {
+      "X.echo": 'There is no service "X"',
+      "S.nope": 'Service "S" has no method "nope"',
+      "S.constructor": 'Service "S" has no method "constructor"',
+      "S.__proto__": 'Service "S" has no method "__proto__"',
+      "__proto__.toString": 'There is no service "__proto__"',
+      "echo": "expected a name of the form Service.method",
+      "": "expected a name of the form Service.method",
+      ".": "expected a name of the form Service.method",
+      "S.": "expected a name of the form Service.method",
+      ".echo": "expected a name of the form Service.method",
+      "S.echo.more": 'There is no service "S.echo"',
+      "s.echo": 'There is no service "s"',
+      [`${"x".repeat(10_000)}.y`]: `There is no service "${"x".repeat(64)}…"`,
+    };
+    for (const [name, message] of Object.entries(wrong)) {
+      const error = await fails(callOver(pair.dialled, name), "unimplemented", message);
+      assertEquals({ remote: error.remote, notStarted: error.notStarted }, {
+        remote: true,
+        notStarted: true,
+      });
+      assert(error.message.length < 200);
+    }
+    assertEquals(await pair.call("echo", 1), 1);
+    assertEquals(pair.started, 1);
+  },
+);
 
 testSession("a side without methods answers that it has none", async (open) => {
   await using pair = await open();
@@ -184,7 +191,7 @@ const THROWS: Record<string, () => unknown> = {
   }),
 };
 
-testSession("whatever a handler throws is one internal error that tells nothing", async (open) => {
+testSession("any error thrown by a handler is one internal error without details", async (open) => {
   const logged: unknown[] = [];
   await using pair = await open({
     methods: { ...THROWS, logged: () => logged.length },
@@ -192,12 +199,11 @@ testSession("whatever a handler throws is one internal error that tells nothing"
   });
   for (const name of Object.keys(THROWS)) {
     const error = await fails(pair.call(name), "internal");
-    assertEquals([error.message, error.details, error.remote, error.notStarted], [
-      "The handler failed",
-      undefined,
-      true,
-      false,
-    ], name);
+    assertEquals(
+      { message: error.message, details: error.details, remote: error.remote, notStarted: error.notStarted },
+      { message: "The handler failed", details: undefined, remote: true, notStarted: false },
+      name,
+    );
     assert(!Deno.inspect(error).includes("secret"), name);
   }
   assertEquals(await pair.call("logged"), Object.keys(THROWS).length);
@@ -247,9 +253,13 @@ testSession("code, message and details of an RpcError arrive as they were thrown
     for (const message of [ODD_TEXT, "", "plain"]) {
       const details = { code, list: [1, "two", new Uint8Array([3])] };
       const error = await fails(pair.call("fail", { code, message, details }), code);
-      assertEquals([error.message, error.details], [message, details]);
+      assertEquals({ message: error.message, details: error.details }, { message, details });
       // Only what was never started may say so, whatever a handler claims.
-      assertEquals([error.remote, error.notStarted, error.cause], [true, false, undefined]);
+      assertEquals({ remote: error.remote, notStarted: error.notStarted, cause: error.cause }, {
+        remote: true,
+        notStarted: false,
+        cause: undefined,
+      });
     }
   }
 });
@@ -357,10 +367,13 @@ testSession(
     ];
     for (const [args, message] of wrong) {
       const error = await fails(pair.call("echo", args), "invalid_argument", message);
-      assertEquals([error.remote, error.notStarted], [false, true]);
+      assertEquals({ remote: error.remote, notStarted: error.notStarted }, {
+        remote: false,
+        notStarted: true,
+      });
     }
     const large = await fails(pair.call("echo", new Uint8Array(65_536)), "resource_exhausted", "65536");
-    assertEquals([large.remote, large.notStarted], [false, true]);
+    assertEquals({ remote: large.remote, notStarted: large.notStarted }, { remote: false, notStarted: true });
     const names = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`n${n}`, "x".repeat(1_000)]));
     await fails(pair.call("echo", 1, { metadata: names }), "resource_exhausted", "16384");
     await fails(callOver(pair.dialled, "S.".padEnd(20_000, "x")), "resource_exhausted", "16384");
@@ -371,7 +384,7 @@ testSession(
       pair.call("echo", 3),
     ];
     const [two, , three] = await Promise.all(mixed);
-    assertEquals([two, three], [2, 3]);
+    assertEquals({ two, three }, { two: 2, three: 3 });
     assertEquals(pair.dialledConn.written - written, 2 * written);
   },
 );
@@ -392,7 +405,7 @@ testSession("a handler sees who calls what, with what metadata, and until when",
   assertEquals(first.metadata, new Map(Object.entries(metadata)));
   assert((first.left as number) > 4_000 && (first.left as number) <= 5_000, `${first.left} ms left`);
   const second = await pair.call("look") as Record<string, unknown>;
-  assertEquals([second.metadata, second.left], [new Map(), Infinity]);
+  assertEquals({ metadata: second.metadata, left: second.left }, { metadata: new Map(), left: Infinity });
 });
 
 testSession("a getter in the arguments may make calls of its own", async (open) => {

@@ -1,9 +1,10 @@
 // How connections end, and what becomes of the calls on them: every one is settled once, at once, with a reason.
 
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { callOver, fails, Patient, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, Patient, testSession } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
 const REASON = new RpcError("unavailable", "That was all");
 
@@ -14,19 +15,17 @@ testSession("close() settles every call both ways at once, and later calls too",
   const calls = Array.from({ length: 500 }, () => pair.call("wait"));
   const others = Array.from({ length: 500 }, () => callOver(pair.accepted, "S.wait"));
   await until(() => waiting.started === 500 && back.started === 500, "all handlers run");
-  const began = performance.now();
   pair.dialled.close(REASON);
   const failed = [
     ...calls.map((call) => fails(call, "unavailable", "That was all")),
     ...others.map((call) => fails(call, "unavailable")),
   ];
   for (const { remote, notStarted } of await Promise.all(failed)) {
-    assertEquals([remote, notStarted], [false, false]);
+    assertEquals({ remote, notStarted }, { remote: false, notStarted: false });
   }
   const error = await fails(pair.call("wait"), "unavailable", "takes no more calls");
   assertEquals(error.notStarted, true);
   await fails(callOver(pair.accepted, "S.wait"), "unavailable");
-  assertLess(performance.now() - began, 500);
   await Promise.all([pair.dialled.closed, pair.accepted.closed]);
   assertEquals([waiting.reasons.length, back.reasons.length], [500, 500]);
   // Called again, and late, it is nothing.
@@ -44,31 +43,32 @@ testSession("a lost connection settles every call at once, on both sides", async
       ...Array.from({ length: 200 }, () => callOver(pair.accepted, "S.wait")),
     ];
     await until(() => waiting.started === 400, "all handlers run");
-    const began = performance.now();
     pair[lost].close();
     await Promise.all(calls.map(async (call) => {
       const error = await fails(call, "unavailable", " was lost: ");
-      // Whether they were executed nobody can know.
-      assertEquals([error.remote, error.notStarted], [false, false]);
+      // Whether they were executed cannot be known.
+      assertEquals({ remote: error.remote, notStarted: error.notStarted }, {
+        remote: false,
+        notStarted: false,
+      });
     }));
-    assertLess(performance.now() - began, 1_000);
   }
 });
 
 testSession(
-  "a call that is cut after the other side drained is not told of a lost connection",
+  "a call that is cut after the other side drained does not report a lost connection",
   async (open) => {
     const waiting = new Patient();
     await using pair = await open({ methods: { wait: waiting.wait }, callbacks: { wait: waiting.wait } });
     const cut = fails(pair.call("wait"), "unavailable", "The other side shut down before it answered");
-    // Whoever drains knows why itself.
+    // The side that drains knows why.
     const own = fails(callOver(pair.accepted, "S.wait"), "unavailable", "That was all");
     await until(() => waiting.started === 2, "both handlers run");
     pair.accepted.drain();
     await until(() => !pair.dialled.open, "the other side has heard");
     pair.accepted.close(REASON);
     const { remote, notStarted } = await cut;
-    assertEquals([remote, notStarted], [false, false]);
+    assertEquals({ remote, notStarted }, { remote: false, notStarted: false });
     await own;
   },
 );
@@ -101,7 +101,7 @@ testSession("a failed write fails the calls, those after it too, and ends the co
   await pair.dialled.closed;
 });
 
-testSession("drain() lets every call that was taken up finish, and takes no more", async (open) => {
+testSession("drain() lets every accepted call finish, and accepts no more", async (open) => {
   const gate = Promise.withResolvers<string>();
   await using pair = await open({ methods: { later: () => gate.promise }, callbacks: { echo: (n) => n } });
   const calls = Array.from({ length: 100 }, () => pair.call("later"));
@@ -160,16 +160,14 @@ testSession(
       );
       await until(() => waiting.started === 1, "the handler runs");
       pair.dialled.retire();
-      const began = performance.now();
       stop?.abort();
       await call;
-      await Promise.all([pair.dialled.closed, pair.accepted.closed]);
-      assertLess(performance.now() - began, 1_000);
+      await soon(Promise.all([pair.dialled.closed, pair.accepted.closed]), "both ends");
     }
   },
 );
 
-testSession("drain() lets the handlers of calls that were taken up call back", async (open) => {
+testSession("drain() lets the handlers of accepted calls call back", async (open) => {
   const { gate, shown, methods, callbacks } = twice();
   await using pair = await open({ methods, callbacks });
   const calls = [1, 3, 5].map((n) => pair.call("ask", n));
@@ -209,7 +207,10 @@ testSession("a call that crosses a drain is either answered or certainly not sta
         answered.add(await pair.call("note", n));
       } catch (error) {
         assert(error instanceof RpcError);
-        assertEquals([error.code, error.notStarted], ["unavailable", true]);
+        assertEquals({ code: error.code, notStarted: error.notStarted }, {
+          code: "unavailable",
+          notStarted: true,
+        });
         refused.add(n);
         if (open) crossed++;
       }
@@ -234,7 +235,5 @@ testSession("a call that crosses a drain is either answered or certainly not sta
 testSession("an idle connection that is drained ends on both sides", async (open) => {
   await using pair = await open();
   pair.dialled.drain();
-  const began = performance.now();
-  await Promise.all([pair.dialled.closed, pair.accepted.closed]);
-  assertLess(performance.now() - began, 500);
+  await soon(Promise.all([pair.dialled.closed, pair.accepted.closed]), "both ends");
 });

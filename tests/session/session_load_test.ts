@@ -1,7 +1,8 @@
-// Many and large calls over one connection: none is lost, nobody waits for ever, and memory stays bounded.
+// Many and large calls over one connection: none is lost, none waits forever, and memory stays bounded.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { callOver, fails, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, testSession } from "../support/session_pair.ts";
+import { soon, until } from "../support/waiting.ts";
 
 function bytes(length: number, seed: number): Uint8Array {
   return new Uint8Array(length).fill(seed & 0xff);
@@ -41,11 +42,10 @@ testSession(
       methods: { grow: (args: Uint8Array) => bytes(1_000_000, args[0]!) },
       limits: { maxUnsentBytes: 1_000_000 },
     });
-    const began = performance.now();
-    await Promise.all(Array.from({ length: 150 }, async (_, n) => {
+    const calls = Promise.all(Array.from({ length: 150 }, async (_, n) => {
       assertBytes(await pair.call("grow", bytes(100_000, n)), 1_000_000, n);
     }));
-    assertLess(performance.now() - began, 5_000);
+    await soon(calls, "all answers", 60_000);
   },
 );
 
@@ -93,7 +93,7 @@ testSession("an argument that a handler keeps is not overwritten by what comes a
 });
 
 testSession(
-  "calls beyond the announced limit wait and are all answered; the room comes back whole",
+  "calls above the announced limit wait and are all answered; all slots are freed",
   async (open) => {
     let running = 0, most = 0;
     await using pair = await open({
@@ -111,12 +111,12 @@ testSession(
       const results = await Promise.all(Array.from({ length: 200 }, (_, n) => pair.call("work", n)));
       assertEquals(results, Array.from({ length: 200 }, (_, n) => n));
     }
-    assertEquals([most, running], [20, 0]);
+    assertEquals({ most, running }, { most: 20, running: 0 });
   },
 );
 
 testSession(
-  "a side that was not told the limit is refused beyond it, and the room comes back whole",
+  "a side that does not know the limit is refused above it; all slots are freed",
   async (open) => {
     const gate = Promise.withResolvers<string>();
     await using pair = await open({ callbacks: { hold: () => gate.promise }, limits: { maxInFlight: 16 } });

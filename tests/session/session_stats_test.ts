@@ -8,11 +8,12 @@ import { ByteBuffer } from "../../codec/bytes.ts";
 import { connect, Server } from "../../mod.ts";
 import { RecvStream } from "../../session/recv_stream.ts";
 import { SendStream } from "../../session/send_stream.ts";
-import { fails, Patient, testSession, until } from "../support/session_pair.ts";
+import { fails, Patient, testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const FIRST = { itemCredit: 64, byteCredit: 262_144 };
 
-Deno.test("stream stats: the sending end counts what has left, and says what it waits for", async () => {
+Deno.test("stream stats: the sender counts sent items, and says what it waits for", async () => {
   let room = false;
   const flow = new SendStream({ hasRoom: () => room, streaming: () => {}, writeItem: () => 10 });
   const waitsFor = () => flow.stats().waitsFor;
@@ -49,7 +50,7 @@ Deno.test("stream stats: the sending end counts what has left, and says what it 
   assertEquals([await sent, waitsFor()], [false, "nothing"]);
 });
 
-Deno.test("stream stats: the receiving end counts what has come, through every grant of credit", async () => {
+Deno.test("stream stats: the receiver counts received items, through every grant of credit", async () => {
   const flow = new RecvStream();
   flow.attach({ grant: () => {}, consumerLeft: () => {} });
   assertEquals(flow.stats(), { items: 0, bytes: 0, ...FIRST, waiting: 0, waitsFor: "handler" });
@@ -76,7 +77,7 @@ Deno.test("stream stats: the receiving end counts what has come, through every g
     await flow.next();
   }
   const { items, bytes, itemCredit } = flow.stats();
-  assertEquals([items, bytes], [5_000, 35_000]);
+  assertEquals({ items, bytes }, { items: 5_000, bytes: 35_000 });
   assert(itemCredit > 64, `its window has grown: ${itemCredit}`);
   arrive(7);
   flow.end();
@@ -86,10 +87,13 @@ Deno.test("stream stats: the receiving end counts what has come, through every g
     "the last is still to be taken",
   );
   await flow.next();
-  assertEquals([flow.stats().waiting, flow.stats().waitsFor], [0, "nothing"]);
+  assertEquals({ waiting: flow.stats().waiting, waitsFor: flow.stats().waitsFor }, {
+    waiting: 0,
+    waitsFor: "nothing",
+  });
 });
 
-testSession("tells how it stands, and which calls it is answering", async (open) => {
+testSession("stats: the state of a session and the calls that it is answering", async (open) => {
   const patient = new Patient();
   const back = new Patient();
   const methods = {

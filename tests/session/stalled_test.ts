@@ -43,7 +43,7 @@ async function follow(client: Awaited<ReturnType<typeof connect>>, count: number
   return streams;
 }
 
-Deno.test("stalled: streams that wait for credit lose their places while few are left", () =>
+Deno.test("stalled: streams that wait for credit lose their slots while few are free", () =>
   simulate(async (simulation) => {
     const { server, dial } = await open(simulation);
     const [greedy, other] = await Promise.all([dial("greedy"), dial("other")]);
@@ -58,7 +58,7 @@ Deno.test("stalled: streams that wait for credit lose their places while few are
     await server.close();
   }));
 
-Deno.test("stalled: streams of arguments that do not come lose their places likewise", () =>
+Deno.test("stalled: streams of arguments that do not arrive lose their slots likewise", () =>
   simulate(async (simulation) => {
     const { server, dial } = await open(simulation);
     const client = await dial("quiet");
@@ -80,7 +80,7 @@ Deno.test("stalled: streams of arguments that do not come lose their places like
     await server.close();
   }));
 
-Deno.test("stalled: with places enough, and while items are taken, streams may wait as long as they like", () =>
+Deno.test("stalled: while slots are free, or items are taken, streams may wait without limit", () =>
   simulate(async (simulation) => {
     const { server, dial } = await open(simulation);
     const client = await dial("patient");
@@ -99,7 +99,7 @@ Deno.test("stalled: with places enough, and while items are taken, streams may w
     await server.close();
   }));
 
-Deno.test("stalled: a handler that works without its caller keeps its place", () =>
+Deno.test("stalled: a handler that does not wait for its caller keeps its slot", () =>
   simulate(async (simulation) => {
     const { server, dial } = await open(simulation);
     const client = await dial("busy");
@@ -108,7 +108,10 @@ Deno.test("stalled: a handler that works without its caller keeps its place", ()
       () => client.call("Feed.wait", undefined, { timeout: 60_000 }).catch(() => {}),
     );
     await simulation.sleep(30_000);
-    assertEquals([server.stats().inFlight, server.stats().limits.stallTimeout], [MAX, 0]);
+    assertEquals({ inFlight: server.stats().inFlight, stallTimeout: server.stats().limits.stallTimeout }, {
+      inFlight: MAX,
+      stallTimeout: 0,
+    });
     await client.close();
     await Promise.all(calls);
     await server.close();

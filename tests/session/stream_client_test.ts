@@ -2,10 +2,12 @@
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, MultiServers, Server } from "../../mod.ts";
-import { frame } from "../support/raw_peer.ts";
-import { answerHandshake, Fleet, freePort, Link, RawServer, readToEnd } from "../support/service_link.ts";
-import { fails, until } from "../support/session_pair.ts";
+import { freePort } from "../support/programs.ts";
+import { answerHandshake, Fleet, Link, RawServer, readToEnd } from "../support/service_link.ts";
+import { fails } from "../support/session_pair.ts";
 import { type Args, Endless, taken, ticks, turn, upTo } from "../support/stream_sources.ts";
+import { goAway } from "../support/frames.ts";
+import { until } from "../support/waiting.ts";
 
 Deno.test("stream: a client and a server stream in all four shapes", async () => {
   await using link = await Link.open({
@@ -27,13 +29,16 @@ Deno.test("stream: a client and a server stream in all four shapes", async () =>
   assertEquals(link.counts("up"), { calls: 2, errors: 0, inFlight: 0 });
 });
 
-Deno.test("stream: leaving it frees both sides, and the connection goes on", async () => {
+Deno.test("stream: leaving it frees both sides, and the connection stays open", async () => {
   const endless = new Endless();
   await using link = await Link.open({ endless: endless.run, ok: () => "ok" });
   for await (const i of link.client.stream<number>("S.endless")) if (i === 3) break;
   assertEquals(link.client.stats().pending, 0);
-  await until(() => link.server.stats().inFlight === 0, "the handler ends", 1_000);
-  assertEquals([endless.finished, endless.reasons], [1, ["canceled"]]);
+  await until(() => link.server.stats().inFlight === 0, "the handler ends");
+  assertEquals({ finished: endless.finished, reasons: endless.reasons }, {
+    finished: 1,
+    reasons: ["canceled"],
+  });
   assertEquals(await link.call("ok"), "ok");
   assertEquals(link.server.stats().connections, 1);
 });
@@ -103,7 +108,7 @@ Deno.test("stream: shutdown aborts it when its grace is over", async () => {
   assertEquals(endless.reasons, ["unavailable"]);
 });
 
-Deno.test("stream: closing the client ends it behind what has arrived, and its handler hears of it", async () => {
+Deno.test("stream: closing the client ends it after what has arrived, and aborts its handler", async () => {
   const endless = new Endless();
   const seen = { produced: 0, finished: 0 };
   await using link = await Link.open({
@@ -117,9 +122,12 @@ Deno.test("stream: closing the client ends it behind what has arrived, and its h
   await link.client.close();
   await eating;
   const { items, error } = await taken(stream);
-  assertEquals([error?.code, error?.message], ["unavailable", "The client is closed"]);
+  assertEquals({ code: error?.code, message: error?.message }, {
+    code: "unavailable",
+    message: "The client is closed",
+  });
   assertEquals(items, Array.from({ length: items.length }, (_, i) => i + 1));
-  await until(() => link.server.stats().inFlight === 0, "both handlers end", 1_000);
+  await until(() => link.server.stats().inFlight === 0, "both handlers end");
   await until(() => seen.finished === 1 && endless.finished === 1, "both producers end");
 });
 
@@ -140,11 +148,11 @@ Deno.test("stream: one that was not started goes to another server", async () =>
   await Promise.all(held);
   for (let i = 0; i < 9; i++) assertEquals(await taken(client.stream("S.up")), { items: [0, 1, 2] });
   const [refused, served] = [full, roomy].map((server) => server.stats().methods[1]!.calls);
-  assertEquals([refused, served], [0, 9]);
+  assertEquals({ refused, served }, { refused: 0, served: 9 });
   gate.resolve();
 });
 
-Deno.test("stream: once items were taken it is not begun anew, not even if it is idempotent", async () => {
+Deno.test("stream: it is not restarted once items were taken, even if it is idempotent", async () => {
   let drop = () => {};
   const seen = { produced: 0, finished: 0 };
   await using fleet = await Fleet.open(1, () => ({ ticks: () => ticks(seen) }));
@@ -167,14 +175,14 @@ Deno.test("stream: once items were taken it is not begun anew, not even if it is
   await until(() => seen.finished === 1, "the end of the handler");
 });
 
-Deno.test("stream: arguments are not sent twice, though nobody has started the call", async () => {
+Deno.test("stream: arguments are not sent twice, though the call was not started", async () => {
   let connections = 0;
   await using refusing = new RawServer(async (conn) => {
     connections++;
     await answerHandshake(conn);
     await conn.read(new Uint8Array(1_024));
     // No call was taken up.
-    await conn.write(frame([10, 0, "unavailable", ""]));
+    await conn.write(goAway(0, "unavailable"));
     await readToEnd(conn);
   });
   await using fleet = await Fleet.open(1, () => ({
@@ -197,11 +205,11 @@ Deno.test("stream: arguments are not sent twice, though nobody has started the c
   const refused = outcomes.filter((outcome) => outcome.status === "rejected");
   assertEquals(refused.map(({ reason }) => [reason.code, reason.notStarted]), [["unavailable", true]]);
   assertEquals(outcomes.filter((outcome) => outcome.status === "fulfilled").map(({ value }) => value), [4]);
-  assertEquals([connections, fleet.calls], [1, [1]]);
+  assertEquals({ connections, calls: fleet.calls }, { connections: 1, calls: [1] });
   await until(() => finished === 2, "the finally of both sources");
 });
 
-Deno.test("stream: one that is left while its client still connects is over at once, and never sent", async () => {
+Deno.test("stream: leaving one while its client still connects ends it at once, and it is never sent", async () => {
   await using silent = new RawServer();
   await using client = await connect(new MultiServers([silent.address]), { connectTimeout: 60_000 });
   const items = client.stream("S.items");

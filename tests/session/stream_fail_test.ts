@@ -1,11 +1,12 @@
-// Streams that fail at either end, or with their connection: who is told what, and in which order. Over memory and TCP.
+// Streams that fail at either end, or with their connection: which error each side receives, and in which order. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { fails, testSession, until } from "../support/session_pair.ts";
+import { fails, testSession } from "../support/session_pair.ts";
 import { type Args, Endless, idle, taken, ticks, upTo } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
-testSession("a producer's error comes behind the items before it", async (open) => {
+testSession("a producer's error is delivered after the items before it", async (open) => {
   const failures: Record<string, () => unknown> = {
     error: async function* () {
       yield* [1, 2];
@@ -32,14 +33,20 @@ testSession("a producer's error comes behind the items before it", async (open) 
     Object.keys(failures).map((name) => taken(pair.stream(name))),
   );
   for (const each of [error, generator, readable]) assertEquals(each!.items, [1, 2]);
-  assertEquals([error!.error?.code, error!.error?.message], ["internal", "The handler failed"]);
+  assertEquals({ code: error!.error?.code, message: error!.error?.message }, {
+    code: "internal",
+    message: "The handler failed",
+  });
   assertEquals((logged[0] as Error).message, "private");
-  assertEquals([generator!.error?.code, generator!.error?.message, generator!.error?.details], [
-    "not_found",
-    "No third",
-    { third: true },
-  ]);
-  assertEquals([generator!.error?.remote, readable!.error?.code], [true, "aborted"]);
+  assertEquals({
+    code: generator!.error?.code,
+    message: generator!.error?.message,
+    details: generator!.error?.details,
+  }, { code: "not_found", message: "No third", details: { third: true } });
+  assertEquals({ remote: generator!.error?.remote, code: readable!.error?.code }, {
+    remote: true,
+    code: "aborted",
+  });
   await idle(pair);
 });
 
@@ -68,9 +75,9 @@ testSession("an item that cannot be sent fails its stream alone, and ends its pr
     taken(pair.stream("large")),
     taken(pair.stream("up", 500)),
   ]);
-  assertEquals([odd1.items, odd1.error?.code], [[1], "internal"]);
-  assertEquals([large.items, large.error?.code], [[1], "resource_exhausted"]);
-  assertEquals([up.items.length, up.error], [500, undefined]);
+  assertEquals({ items: odd1.items, code: odd1.error?.code }, { items: [1], code: "internal" });
+  assertEquals({ items: large.items, code: large.error?.code }, { items: [1], code: "resource_exhausted" });
+  assertEquals({ items: up.items.length, error: up.error }, { items: 500, error: undefined });
   assertEquals(finished, 2);
   await fails(pair.call("count", ReadableStream.from(odd(() => {}))), "invalid_argument");
   await fails(pair.call("count", ReadableStream.from(odd(new Uint8Array(70_000)))), "resource_exhausted");
@@ -78,7 +85,7 @@ testSession("an item that cannot be sent fails its stream alone, and ends its pr
   assertEquals(finished, 4);
 });
 
-testSession("a lost connection ends streams with unavailable, behind what has arrived", async (open) => {
+testSession("a lost connection ends streams with unavailable, after what has arrived", async (open) => {
   const seen = { produced: 0, finished: 0 };
   const endless = new Endless();
   const failed = Promise.withResolvers<RpcError>();
@@ -138,7 +145,7 @@ testSession("an answer before the end of the arguments ends their source", async
   assertEquals(await pair.call("echo", "lives"), "lives");
 });
 
-testSession("a source that throws fails its call, and its handler hears of it", async (open) => {
+testSession("a source that throws fails its call, and aborts its handler", async (open) => {
   const heard: string[] = [];
   await using pair = await open({
     methods: {
@@ -171,7 +178,7 @@ testSession("a source that throws fails its call, and its handler hears of it", 
   await idle(pair);
 });
 
-testSession("a call that fails with its first item leaves nothing at its signal", async (open) => {
+testSession("a call that fails at its first item leaves no listener on its signal", async (open) => {
   await using pair = await open();
   const { signal } = new AbortController();
   let listeners = 0;

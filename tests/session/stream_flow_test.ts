@@ -1,12 +1,13 @@
 // How fast streams flow: a producer runs no further ahead of its consumer than the credit allows, one that is stalled
-// stalls nobody else, and nothing piles up however long it goes on.
+// stalls no other call, and nothing piles up however long it goes on.
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
 import { INITIAL_BYTES, INITIAL_ITEMS, RecvStream } from "../../session/recv_stream.ts";
 import { SendStream } from "../../session/send_stream.ts";
 import { settle } from "../support/fake_clock.ts";
-import { testSession, until } from "../support/session_pair.ts";
+import { testSession } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 /** How far the credit of a stream grows. */
 const MOST_ITEMS = 1_024;
@@ -62,7 +63,7 @@ testSession(
 );
 
 testSession(
-  "large items are stopped by their bytes, and each may be larger than all credit",
+  "large items are limited by their bytes, and each may be larger than all credit",
   async (open) => {
     const parts = new Counted(() => new Uint8Array(100_000));
     const huge = new Counted((i) => new Uint8Array(1_000_000).fill(i), 5);
@@ -83,7 +84,7 @@ testSession(
 );
 
 testSession(
-  "the source of arguments stops when its handler takes none, and is asked no further",
+  "the source of arguments is not read further when its handler takes none",
   async (open) => {
     const up = new Counted((i) => i);
     const gate = Promise.withResolvers<void>();
@@ -108,7 +109,7 @@ testSession(
 );
 
 testSession(
-  "a slow handler pushes back: 64 KiB items never run further ahead than the window",
+  "backpressure of a slow handler: 64 KiB items never run further ahead than the window",
   async (open) => {
     const parts = new Counted(() => new Uint8Array(65_536), 400);
     let eaten = 0;
@@ -186,7 +187,7 @@ testSession("many streams together hold no more unsent than the connection may",
   await until(() => pair.idle, "nothing is left");
 });
 
-testSession("200 000 items leave nothing behind", async (open) => {
+testSession("200 000 items leak nothing", async (open) => {
   await using pair = await open({
     methods: {
       up: async function* (to: number) {
@@ -206,7 +207,7 @@ testSession("200 000 items leave nothing behind", async (open) => {
   assertLess(grown, 60_000_000);
 });
 
-Deno.test("recvStream: a consumer that never catches up leaves nothing behind", async () => {
+Deno.test("recvStream: a consumer that never catches up leaks nothing", async () => {
   const recvStream = new RecvStream();
   recvStream.attach({ grant: () => {}, consumerLeft: () => {} });
   for (let i = 0; i < 20; i++) {
@@ -224,7 +225,7 @@ Deno.test("recvStream: a consumer that never catches up leaves nothing behind", 
   assertLess(Deno.memoryUsage().heapUsed - before, 30_000_000);
 });
 
-Deno.test("recvStream: grants what was taken, half a window at a time, and more to a consumer who waits", async () => {
+Deno.test("recvStream: grants credit for what was taken, half a window at a time, and more to a waiting consumer", async () => {
   const grants: [number, number][] = [];
   const recvStream = new RecvStream();
   recvStream.attach({ grant: (items, bytes) => grants.push([items, bytes]), consumerLeft: () => {} });
@@ -263,7 +264,7 @@ Deno.test("recvStream: grants what was taken, half a window at a time, and more 
   );
 });
 
-Deno.test("recvStream: a sender that spends all its bytes is granted them again when all is taken", async () => {
+Deno.test("recvStream: a sender that spent all its bytes is granted them again when all is taken", async () => {
   for (const size of [1, 4_096, 100_000, 131_072, 262_144, 5_000_000]) {
     let items = INITIAL_ITEMS, bytes = INITIAL_BYTES;
     const recvStream = new RecvStream();
@@ -285,7 +286,7 @@ Deno.test("recvStream: a sender that spends all its bytes is granted them again 
   }
 });
 
-Deno.test("sendStream: credit counts from before it begins, and is refused above 2^53-1", async () => {
+Deno.test("sendStream: credit received before it begins counts, and is refused above 2^53-1", async () => {
   const written: unknown[] = [];
   let active = 0;
   const flow = new SendStream({
@@ -296,23 +297,27 @@ Deno.test("sendStream: credit counts from before it begins, and is refused above
   flow.credit(10, 0);
   const sent = flow.send(new Counted((i) => i).items());
   await settle();
-  assertEquals([written.length, active], [INITIAL_ITEMS + 10, 0]);
+  assertEquals({ written: written.length, active }, { written: INITIAL_ITEMS + 10, active: 0 });
   assertThrows(() => flow.credit(Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), RpcError, "2^53-1");
   flow.stop();
   assertEquals([await sent, active], [false, 0]);
 });
 
-Deno.test("sendStream: one that runs out of credit for good fails, and lets go of its source", async () => {
+Deno.test("sendStream: a stream that runs out of credit for good fails, and releases its source", async () => {
   const up = new Counted((i) => i);
   const flow = new SendStream({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
   const sent = flow.send(up.items());
   flow.endCredit(new RpcError("unavailable", "No credit comes any more"));
   const error = await sent.catch((error) => error);
   // It was asked once more: it might have been over.
-  assertEquals([error.code, up.produced, up.finished], ["unavailable", INITIAL_ITEMS + 1, true]);
+  assertEquals({ code: error.code, produced: up.produced, finished: up.finished }, {
+    code: "unavailable",
+    produced: INITIAL_ITEMS + 1,
+    finished: true,
+  });
 });
 
-Deno.test("sendStream: one whose credit is just enough comes to its end, though no more will be given", async () => {
+Deno.test("sendStream: a stream whose credit is just enough completes without more", async () => {
   const up = new Counted((i) => i, INITIAL_ITEMS);
   const flow = new SendStream({ hasRoom: () => true, streaming: () => {}, writeItem: () => 1 });
   const sent = flow.send(up.items());
@@ -320,7 +325,7 @@ Deno.test("sendStream: one whose credit is just enough comes to its end, though 
   assertEquals([await sent, up.produced], [true, INITIAL_ITEMS]);
 });
 
-Deno.test("sendStream: waits while the connection has no room, and takes nothing meanwhile", async () => {
+Deno.test("sendStream: waits while the connection has no room, and reads nothing meanwhile", async () => {
   const up = new Counted((i) => i, 20);
   let room = false;
   const written: unknown[] = [];
@@ -335,7 +340,7 @@ Deno.test("sendStream: waits while the connection has no room, and takes nothing
   const sent = flow.send(up.items());
   for (let i = 0; i < 20; i++) {
     await settle();
-    assertEquals([up.produced, written.length], [i, i]);
+    assertEquals({ produced: up.produced, written: written.length }, { produced: i, written: i });
     room = true;
     flow.resume();
   }

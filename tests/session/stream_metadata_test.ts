@@ -4,8 +4,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { fails, streamOver, testSession, until } from "../support/session_pair.ts";
+import { fails, streamOver, testSession } from "../support/session_pair.ts";
 import { type Args, idle, taken, turn, upTo } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 type Entries = Map<string, string | Uint8Array>;
 
@@ -21,7 +22,7 @@ async function watched(stream: AsyncIterable<unknown>, metadata: Entries) {
   return { during, error, metadata: [...metadata] };
 }
 
-testSession("what a handler sets until its stream ends comes with the end, and not before", async (open) => {
+testSession("metadata that a handler sets until its stream ends arrive with the end", async (open) => {
   const early = ({ replyMetadata }: CallContext) => void replyMetadata.set("early", "e");
   const late = ({ replyMetadata }: CallContext) => void replyMetadata.set("late", new Uint8Array([1, 2]));
   await using pair = await open({
@@ -96,34 +97,37 @@ testSession("a stream that fails brings its metadata with the error", async (ope
   ) {
     const metadata: Entries = new Map();
     const seen = await watched(pair.stream(method, null, {}, metadata), metadata);
-    assertEquals([seen.error?.code, seen.error?.remote], [code, true]);
+    assertEquals({ code: seen.error?.code, remote: seen.error?.remote }, { code, remote: true });
     assertEquals([seen.metadata, [...seen.error!.metadata]], [[[...expected]], [[...expected]]]);
     assert(seen.during.every((size) => size === 0), `${seen.during}`);
   }
 });
 
-testSession("metadata are seen at the end of the loop, though the end came long before", async (open) => {
-  await using pair = await open({
-    methods: {
-      *three(_, { replyMetadata }) {
-        yield* [1, 2, 3];
-        replyMetadata.set("rows", "3");
+testSession(
+  "metadata are visible at the end of the loop, though the end arrived long before",
+  async (open) => {
+    await using pair = await open({
+      methods: {
+        *three(_, { replyMetadata }) {
+          yield* [1, 2, 3];
+          replyMetadata.set("rows", "3");
+        },
       },
-    },
-  });
-  const metadata: Entries = new Map();
-  const stream = pair.stream<number>("three", null, {}, metadata);
-  assertEquals((await stream.next()).value, 1);
-  await idle(pair);
-  for (const value of [2, 3]) {
-    assertEquals([(await stream.next()).value, metadata.size], [value, 0]);
-  }
-  await turn();
-  assertEquals(metadata.size, 0);
-  assertEquals([(await stream.next()).done, metadata.get("rows")], [true, "3"]);
-  assertEquals((await stream.next()).done, true);
-  assertEquals(metadata.size, 1);
-});
+    });
+    const metadata: Entries = new Map();
+    const stream = pair.stream<number>("three", null, {}, metadata);
+    assertEquals((await stream.next()).value, 1);
+    await idle(pair);
+    for (const value of [2, 3]) {
+      assertEquals([(await stream.next()).value, metadata.size], [value, 0]);
+    }
+    await turn();
+    assertEquals(metadata.size, 0);
+    assertEquals([(await stream.next()).done, metadata.get("rows")], [true, "3"]);
+    assertEquals((await stream.next()).done, true);
+    assertEquals(metadata.size, 1);
+  },
+);
 
 testSession("a stream that is left or canceled has no metadata, wherever its end was", async (open) => {
   await using pair = await open({
@@ -191,13 +195,17 @@ testSession("a stream whose metadata are not allowed, or too large, ends with an
     log.length = 0;
   }
   const many = await taken(pair.stream("many"));
-  assertEquals([many.items, many.error?.code, many.error?.message], [[1], "internal", "The handler failed"]);
+  assertEquals({ items: many.items, code: many.error?.code, message: many.error?.message }, {
+    items: [1],
+    code: "internal",
+    message: "The handler failed",
+  });
   assertEquals(await pair.call("echo", "alive"), "alive");
   await idle(pair);
 });
 
 testSession(
-  "a method that answers a stream's caller with one value brings the metadata of that",
+  "a method that answers a stream's caller with one value sends that reply's metadata",
   async (open) => {
     await using pair = await open({
       methods: {
@@ -216,7 +224,7 @@ testSession(
   },
 );
 
-testSession("what a handler sets when its stream is over is no longer sent", async (open) => {
+testSession("metadata set after the stream has ended are not sent", async (open) => {
   let context: CallContext | undefined;
   await using pair = await open({
     methods: {
@@ -257,7 +265,11 @@ testSession("both directions, and calls back, end with metadata as well", async 
   });
   const metadata: Entries = new Map();
   const seen = await watched(pair.stream("double", upTo(100), {}, metadata), metadata);
-  assertEquals([seen.during.length, seen.metadata, sum.length], [100, [["count", "100"]], 100]);
+  assertEquals({ during: seen.during.length, metadata: seen.metadata, sum: sum.length }, {
+    during: 100,
+    metadata: [["count", "100"]],
+    sum: 100,
+  });
   const back: Entries = new Map();
   await taken(streamOver(pair.accepted, "S.back", 2, {}, back));
   assertEquals([...back], [["back", "2"]]);

@@ -2,8 +2,9 @@
 
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { callOver, fails, streamOver, testSession, until } from "../support/session_pair.ts";
+import { callOver, fails, streamOver, testSession } from "../support/session_pair.ts";
 import { type Args, Endless, idle, taken, turn, upTo } from "../support/stream_sources.ts";
+import { until } from "../support/waiting.ts";
 
 testSession("streams of arguments, of results and of both have every size", async (open) => {
   const sizes = [31_415, 9, 2_653, 58_979];
@@ -61,7 +62,7 @@ testSession("streams may be empty, in either direction and in both", async (open
   await idle(pair);
 });
 
-testSession("whatever can be iterated is streamed, and what is a value stays one", async (open) => {
+testSession("iterables are streamed, and values stay one value", async (open) => {
   const methods = {
     generator: function* () {
       yield* [1, 2, 3];
@@ -102,7 +103,7 @@ testSession("whatever can be iterated is streamed, and what is a value stays one
   await idle(pair);
 });
 
-testSession("items of no value and null are items", async (open) => {
+testSession("undefined and null are items", async (open) => {
   const values = [undefined, null, 0, "", false];
   await using pair = await open({ methods: { values: () => values.values(), back: (args: Args) => args } });
   assertEquals((await taken(pair.stream("values"))).items, values);
@@ -148,7 +149,10 @@ testSession("call() of a method that streams says so, and cancels it", async (op
   await using pair = await open({ methods: { endless: endless.run, none: () => upTo(0) } });
   await fails(pair.call("endless"), "unimplemented", "use stream()");
   await idle(pair);
-  assertEquals([endless.finished, endless.reasons], [1, ["canceled"]]);
+  assertEquals({ finished: endless.finished, reasons: endless.reasons }, {
+    finished: 1,
+    reasons: ["canceled"],
+  });
   await fails(pair.call("none"), "unimplemented", "use stream()");
 });
 
@@ -186,7 +190,7 @@ testSession("several next() at once get the items in order, and one of them the 
   const failing = pair.stream<number>("fail");
   const settled = await Promise.allSettled([failing.next(), failing.next(), failing.next()]);
   assertEquals(settled.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
-  // Whoever waits when somebody else leaves is not kept waiting.
+  // A reader that waits when another one leaves is not kept waiting.
   const endless = new Endless();
   pair.table.register("E", { run: endless.run });
   const left = streamOver<number>(pair.dialled, "E.run");
@@ -200,7 +204,7 @@ testSession("several next() at once get the items in order, and one of them the 
 testSession("a stream is iterated once, and makes no call unless it is", async (open) => {
   await using pair = await open({ methods: { three: () => upTo(3) } });
   const never = pair.stream("three");
-  assertEquals([pair.dialled.pending, pair.started], [0, 0]);
+  assertEquals({ pending: pair.dialled.pending, started: pair.started }, { pending: 0, started: 0 });
   await never.return();
   assertEquals(await taken(never), { items: [] });
   assertEquals(pair.started, 0);

@@ -1,9 +1,9 @@
-// Items that nobody has taken yet: long ones wait as their bytes, whatever they would become, and are decoded when they
+// Items that were not taken yet: long ones wait as their bytes, whatever they would become, and are decoded when they
 // are taken. One that cannot be decoded ends its stream there, as if it had come then.
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import type { ByteBuffer } from "../../codec/bytes.ts";
 import { CborCodec } from "../../codec/cbor.ts";
 import type { Codec } from "../../codec/codec.ts";
@@ -89,7 +89,10 @@ Deno.test("unread: long items are decoded when they are taken", async () => {
   assertEquals(it.ofServer.seen, []);
   it.gate.resolve();
   assertEquals(await call, 3);
-  assertEquals([it.taken, it.ofServer.seen], [["a", "b", "c"], ["a", "b", "c"]]);
+  assertEquals({ taken: it.taken, seen: it.ofServer.seen }, {
+    taken: ["a", "b", "c"],
+    seen: ["a", "b", "c"],
+  });
 });
 
 Deno.test("unread: an item of the arguments that cannot be decoded ends the call when it is taken", async () => {

@@ -1,9 +1,11 @@
 // Credit on the wire: what a stream costs, what is given back, and what breaks the protocol. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
-import { bodyOf, bytes, call, cbor, type Frame, frame } from "../support/raw_peer.ts";
-import { assertError, credit, end, Feed, item, MOST, open } from "../support/wire_feed.ts";
-import { assertGoAway, assertLives, overBoth, pingPong, until } from "../support/wire_harness.ts";
+import { call, cancel, credit, emptyCall, end, headerOf, item, Kind } from "../support/frames.ts";
+import { bodyOf, bytes, cbor, type Frame, frame } from "../support/raw_peer.ts";
+import { until } from "../support/waiting.ts";
+import { assertError, Feed, MOST } from "../support/wire_feed.ts";
+import { assertGoAway, assertLives, overBoth, pingPong } from "../support/wire_harness.ts";
 
 overBoth("wire: without Credit 64 Items come, and with it just as many more", async (open_) => {
   const feed = new Feed();
@@ -21,7 +23,7 @@ overBoth("wire: without Credit 64 Items come, and with it just as many more", as
     assertEquals(await pingPong(peer, 10 + more), []);
   }
   assertEquals(feed.produced <= 64 + 108, true, "the producer is not asked for more");
-  await peer.send(frame([6, 1]));
+  await peer.send(cancel(1));
   await until(() => feed.finished === 1, "its finally");
 });
 
@@ -31,7 +33,7 @@ overBoth("wire: the bytes of a stream may fall below 0 by one Item, and must be 
   const { peer } = wire;
   await peer.send(call(1, "Feed.endless", new Uint8Array(99_995)));
   const items = await peer.frames(3);
-  assertEquals(items.map(({ kind, body }) => [kind, body.length]), Array(3).fill([4, 100_000]));
+  assertEquals(items.map(({ kind, body }) => [kind, body.length]), Array(3).fill([Kind.item, 100_000]));
   assertEquals(await pingPong(peer, 1), [], "300 000 of 262 144");
   await peer.send(credit(1, 0, 37_856));
   assertEquals(await pingPong(peer, 2), [], "0 is not above 0");
@@ -45,7 +47,7 @@ overBoth("wire: the bytes of a stream may fall below 0 by one Item, and must be 
   assertEquals(await pingPong(peer, 5), []);
 });
 
-overBoth("wire: Credit counts that comes before the handler has said that it streams", async (open_) => {
+overBoth("wire: Credit received before the handler starts its stream counts", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
@@ -56,18 +58,18 @@ overBoth("wire: Credit counts that comes before the handler has said that it str
   assertEquals(await pingPong(peer, 2), []);
 });
 
-overBoth("wire: Credit is given for what a handler takes, and not for what it does not", async (open_) => {
+overBoth("wire: Credit is granted for items that a handler takes, and not for others", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
-  await peer.send(open(1, "Feed.deaf"), ...Array.from({ length: 64 }, (_, i) => item(1, i)));
+  await peer.send(emptyCall(1, "Feed.deaf"), ...Array.from({ length: 64 }, (_, i) => item(1, i)));
   assertEquals(await pingPong(peer, 1), []);
-  await peer.send(open(3, "Feed.collect"));
+  await peer.send(emptyCall(3, "Feed.collect"));
   let left = 64;
   for (let sent = 0; sent < 5_000; sent++, left--) {
     while (left === 0) {
       const given = (await peer.frame())!;
-      assertEquals([given.kind, given.seq], [7, 3]);
+      assertEquals({ kind: given.kind, seq: given.seq }, { kind: Kind.credit, seq: 3 });
       left += given.header[2] as number;
       assert(left <= 1_024, `${left}`);
     }
@@ -75,8 +77,8 @@ overBoth("wire: Credit is given for what a handler takes, and not for what it do
   }
   await peer.send(end(3));
   let last: Frame | null;
-  do last = await peer.frame(); while (last?.kind === 7);
-  assertEquals([last?.header, bodyOf(last!)], [[2, 3], 5_000]);
+  do last = await peer.frame(); while (last?.kind === Kind.credit);
+  assertEquals([last?.header, bodyOf(last!)], [headerOf.reply(3), 5_000]);
 });
 
 overBoth("wire: unlimited Credit of a peer that does not read fills no memory", async (open_) => {
@@ -89,7 +91,7 @@ overBoth("wire: unlimited Credit of a peer that does not read fills no memory", 
   // What the network itself holds can be a few megabytes.
   assert(feed.produced < 2_000, `${feed.produced}`);
   await peer.frames(200);
-  await peer.send(frame([6, 1]));
+  await peer.send(cancel(1));
   await until(() => feed.finished === 1, "its finally");
 });
 
@@ -99,10 +101,10 @@ overBoth("wire: an Item without credit breaks the protocol, by items and by byte
     await using wire = await open_(feed.services);
     const { peer } = wire;
     const body = size === 0 ? bytes() : cbor(new Uint8Array(size - 5));
-    await peer.send(open(1, "Feed.deaf"));
-    for (let i = 0; i < count; i++) await peer.send(frame([4, 1], body));
+    await peer.send(emptyCall(1, "Feed.deaf"));
+    for (let i = 0; i < count; i++) await peer.send(frame(headerOf.item(1), body));
     assertEquals(await pingPong(peer, 1), [], `${count} of ${size}`);
-    await peer.send(frame([4, 1], body));
+    await peer.send(frame(headerOf.item(1), body));
     assertEquals(await assertGoAway(peer, "resource_exhausted", 1), []);
     feed.gate.resolve();
   }
@@ -124,7 +126,7 @@ overBoth(
   },
 );
 
-overBoth("wire: a stream's time is up while it waits for credit", async (open_) => {
+overBoth("wire: a stream's deadline passes while it waits for credit", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;

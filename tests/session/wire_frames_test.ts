@@ -3,16 +3,20 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
-  bodyOf,
-  bytes,
   call,
-  cbor,
-  type Frame,
-  frame,
-  framed,
-  type Item,
-  seeded,
-} from "../support/raw_peer.ts";
+  cancel,
+  credit,
+  emptyCall,
+  end,
+  error,
+  headerOf,
+  item,
+  ping,
+  pong,
+  reply,
+} from "../support/frames.ts";
+import { seeded } from "../support/random.ts";
+import { bodyOf, bytes, cbor, type Frame, frame, framed, type Item } from "../support/raw_peer.ts";
 import {
   assertGoAway,
   assertLives,
@@ -28,7 +32,7 @@ const NOT_STARTED = new Map([["not-started", ""]]);
 const FIVE = bytes(
   call(1, "Echo.echo", "one"),
   call(3, "Echo.echo", new Map<Item, Item>([["a", 1], ["b", [2, 3]]]), 60_000),
-  frame([8, 7]),
+  ping(7),
   call(5, "No.such"),
   call(9, "Echo.echo", new Uint8Array(300)),
   call(11, "Echo.echo", null),
@@ -36,12 +40,12 @@ const FIVE = bytes(
 
 function assertFive(frames: Frame[], why: string): void {
   assertEquals(frames.map(({ header }) => header.slice(0, 3)), [
-    [2, 1],
-    [2, 3],
-    [9, 7],
-    [3, 5, "unimplemented"],
-    [2, 9],
-    [2, 11],
+    headerOf.reply(1),
+    headerOf.reply(3),
+    headerOf.pong(7),
+    headerOf.error(5, "unimplemented"),
+    headerOf.reply(9),
+    headerOf.reply(11),
   ], why);
   assertEquals([0, 1, 4, 5].map((i) => bodyOf(frames[i]!)), [
     "one",
@@ -99,10 +103,10 @@ overBoth("wire: a body that a handler keeps is not changed by what arrives later
   }
   gate.resolve();
   const reply = await peer.frame();
-  assertEquals([reply?.header, bodyOf(reply!)], [[2, 1], kept]);
+  assertEquals([reply?.header, bodyOf(reply!)], [headerOf.reply(1), kept]);
 });
 
-overBoth("wire: frames are never torn by others, however slowly they are read", async (open) => {
+overBoth("wire: frames are never interleaved, however slowly they are read", async (open) => {
   const large = new Uint8Array(8_000_000).fill(0x5a);
   await using wire = await open({ ...ECHO, Large: { make: () => large } }, {
     peerMaxFrameBytes: 2 ** 24,
@@ -115,7 +119,7 @@ overBoth("wire: frames are never torn by others, however slowly they are read", 
   const replies = await peer.frames(1_001);
   assertEquals(new Set(replies.map(({ seq }) => seq)).size, 1_001);
   for (const { header, seq, body } of replies) {
-    assertEquals(header, [2, seq]);
+    assertEquals(header, headerOf.reply(seq));
     if (seq > 1) assertEquals(bodyOf({ body } as Frame), (seq - 3) / 2);
     else assertEquals([body.length, body.slice(5).every((byte) => byte === 0x5a)], [8_000_005, true]);
   }
@@ -127,7 +131,7 @@ overBoth("wire: bodies of every size up to maxFrameBytes go there and back", asy
   const { peer } = wire;
   /** A Call in a frame of exactly `length` bytes. */
   const filling = (seq: number, length: number) => {
-    const header = cbor([1, seq, "Echo.echo", 0]);
+    const header = cbor(headerOf.call(seq, "Echo.echo", 0));
     return framed(bytes(header, cbor(new Uint8Array(length - header.length - 5).fill(seq))));
   };
   let seq = 1;
@@ -143,28 +147,31 @@ overBoth("wire: bodies of every size up to maxFrameBytes go there and back", asy
     assertEquals(sent.length, 5 + length);
     await peer.send(sent);
     const reply = await peer.frame();
-    assertEquals([reply?.header, reply?.body.length], [
-      [2, seq],
-      length - cbor([1, seq, "Echo.echo", 0]).length,
-    ]);
+    assertEquals({ header: reply?.header, body: reply?.body.length }, {
+      header: headerOf.reply(seq),
+      body: length - cbor(headerOf.call(seq, "Echo.echo", 0)).length,
+    });
     seq += 2;
   }
   await peer.send(filling(seq, max + 1));
   await assertGoAway(peer, "resource_exhausted", seq - 2);
 });
 
-overBoth("wire: a reply over what the caller takes is an error, and the connection lives", async (open) => {
-  await using wire = await open({ ...ECHO, Large: { make: (n: number) => new Uint8Array(n) } }, {
-    peerMaxFrameBytes: 1_000,
-  });
-  const { peer } = wire;
-  await peer.send(call(1, "Large.make", 1_000 - 3 - 3), call(3, "Large.make", 1_000 - 3 - 3 + 1));
-  const [fits, tooLarge] = await peer.frames(2);
-  assertEquals([fits?.header, fits?.body.length], [[2, 1], 997]);
-  assertEquals(tooLarge?.header.slice(0, 3), [3, 3, "resource_exhausted"]);
-  assertEquals(tooLarge?.header.length, 4, "it was started");
-  await assertLives(peer, 5);
-});
+overBoth(
+  "wire: a reply larger than the caller accepts is an error, and the connection stays open",
+  async (open) => {
+    await using wire = await open({ ...ECHO, Large: { make: (n: number) => new Uint8Array(n) } }, {
+      peerMaxFrameBytes: 1_000,
+    });
+    const { peer } = wire;
+    await peer.send(call(1, "Large.make", 1_000 - 3 - 3), call(3, "Large.make", 1_000 - 3 - 3 + 1));
+    const [fits, tooLarge] = await peer.frames(2);
+    assertEquals({ header: fits?.header, body: fits?.body.length }, { header: headerOf.reply(1), body: 997 });
+    assertEquals(tooLarge?.header.slice(0, 3), headerOf.error(3, "resource_exhausted"));
+    assertEquals(tooLarge?.header.length, 4, "it was started");
+    await assertLives(peer, 5);
+  },
+);
 
 overBoth("wire: a value that the codec cannot carry is internal, and nothing of it is sent", async (open) => {
   const cyclic: unknown[] = [];
@@ -178,8 +185,8 @@ overBoth("wire: a value that the codec cannot carry is internal, and nothing of 
     const seq = 4 * i + 1;
     await peer.send(call(seq, "Odd.value", i), call(seq + 2, "Echo.echo", i));
     const [error, echo] = await peer.frames(2);
-    assertEquals([error?.header.slice(0, 3), error?.header.length], [[3, seq, "internal"], 4]);
-    assertEquals([echo?.header, bodyOf(echo!)], [[2, seq + 2], i]);
+    assertEquals([error?.header.slice(0, 3), error?.header.length], [headerOf.error(seq, "internal"), 4]);
+    assertEquals([echo?.header, bodyOf(echo!)], [headerOf.reply(seq + 2), i]);
   }
 });
 
@@ -190,9 +197,9 @@ overBoth("wire: a result of undefined is a reply without body, null is one of nu
   await wire.peer.send(call(1, "No.value"), call(3, "No.null"), call(5, "No.later"));
   const replies = await wire.peer.frames(3);
   assertEquals(replies.map(({ header, body }) => [header, body]), [
-    [[2, 1], bytes()],
-    [[2, 3], bytes(0xf6)],
-    [[2, 5], bytes()],
+    [headerOf.reply(1), bytes()],
+    [headerOf.reply(3), bytes(0xf6)],
+    [headerOf.reply(5), bytes()],
   ]);
 });
 
@@ -211,16 +218,19 @@ overBoth("wire: a body that cannot be decoded fails its call alone, as not start
   ];
   for (const [i, body] of bad.entries()) {
     const seq = 4 * i + 1;
-    await peer.send(frame([1, seq, "Count.count", 0], body));
+    await peer.send(frame(headerOf.call(seq, "Count.count", 0), body));
     const error = (await peer.frame())!;
-    assertEquals([error.header.slice(0, 3), error.header[4]], [[3, seq, "invalid_argument"], NOT_STARTED]);
+    assertEquals([error.header.slice(0, 3), error.header[4]], [
+      headerOf.error(seq, "invalid_argument"),
+      NOT_STARTED,
+    ]);
     await assertLives(peer, seq + 2);
   }
   assertEquals(started, 0);
 });
 
 overBoth(
-  "wire: a name that is none, an unknown service and an unknown method are three answers",
+  "wire: an invalid name, an unknown service and an unknown method are three errors",
   async (open) => {
     await using wire = await open({ ...ECHO, "a.b": { c: () => 1 } });
     const { peer } = wire;
@@ -246,7 +256,11 @@ overBoth(
     for (const name of [...names, ...services, ...methods]) {
       await peer.send(call(seq, name));
       const { header } = (await peer.frame())!;
-      assertEquals([header.slice(0, 3), header[4]], [[3, seq, "unimplemented"], NOT_STARTED], name);
+      assertEquals(
+        [header.slice(0, 3), header[4]],
+        [headerOf.error(seq, "unimplemented"), NOT_STARTED],
+        name,
+      );
       messages.set(name, header[3] as string);
       seq += 2;
     }
@@ -254,7 +268,7 @@ overBoth(
     for (const name of services) assert(/no service/i.test(messages.get(name)!), messages.get(name));
     for (const name of methods) assert(/has no method/.test(messages.get(name)!), messages.get(name));
     await peer.send(call(seq, "a.b.c"));
-    assertEquals((await peer.frame())?.header, [2, seq]);
+    assertEquals((await peer.frame())?.header, headerOf.reply(seq));
   },
 );
 
@@ -275,7 +289,7 @@ overBoth("wire: metadata of a call reach its handler, but for the protocol's own
   });
   const own: [string, Item][] = [["a", "x"], ["b", new Uint8Array([1, 2])]];
   const theirs: [string, Item][] = [["rpc-later", "1"], ["not-started", ""], ["rpc-", "2"]];
-  await wire.peer.send(frame([1, 1, "Meta.data", 0, new Map<Item, Item>([...theirs, ...own])], cbor(null)));
+  await wire.peer.send(call(1, "Meta.data", null, 0, new Map<Item, Item>([...theirs, ...own])));
   await wire.peer.frame();
   assertEquals(seen, new Map(own));
   await wire.peer.send(call(3, "Meta.data"));
@@ -290,30 +304,30 @@ overBoth("wire: every Ping gets a Pong with its number, between calls and amid t
   await peer.send(call(1, "Slow.call"));
   for (const n of [0, 1, 24, 2 ** 32, Number.MAX_SAFE_INTEGER]) assertEquals(await pingPong(peer, n), []);
   gate.resolve(7);
-  assertEquals((await peer.frame())?.header, [2, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.reply(1));
 });
 
 overBoth(
-  "wire: frames for calls that are over or never were are ignored, where that is legal",
+  "wire: frames for finished or unknown calls are ignored where that is allowed",
   async (open) => {
     await using wire = await open(ECHO);
     const { peer } = wire;
     await assertLives(peer, 1);
     await peer.send(
-      frame([6, 1]), // Cancel of a call that is over
-      frame([6, 999]), // Cancel and Credit of calls that never were
-      frame([7, 1, 1, 1]),
-      frame([7, 999, 0, 0]),
-      frame([7, 2, 5, 5]),
-      frame([6, 2]),
-      frame([4, 1]), // an Item and an End of a call that is over
-      frame([5, 1]),
-      frame([9, 12]), // a Pong that nobody asked for
+      cancel(1), // Cancel of a call that is over
+      cancel(999), // Cancel and Credit of calls that never were
+      credit(1, 1, 1),
+      credit(999, 0, 0),
+      credit(2, 5, 5),
+      cancel(2),
+      item(1), // an Item and an End of a call that is over
+      end(1),
+      pong(12), // a Pong without a Ping
     );
     await assertLives(peer, 3);
     await assertLives(peer, 1_001);
     // 5 was skipped: it is treated like one that was used.
-    await peer.send(frame([4, 5]), frame([5, 999]));
+    await peer.send(item(5), end(999));
     await assertLives(peer, 1_003);
   },
 );
@@ -330,11 +344,11 @@ overBoth("wire: a call without body is one whose arguments follow as items, up t
     },
   });
   const { peer } = wire;
-  await peer.send(frame([1, 1, "Args.collect", 0]), frame([4, 1], cbor(1)), frame([4, 1], cbor("two")));
+  await peer.send(emptyCall(1, "Args.collect"), item(1, 1), item(1, "two"));
   assertEquals(await pingPong(peer, 1), [], "not before the End");
-  await peer.send(frame([4, 1]), frame([5, 1]));
+  await peer.send(item(1), end(1));
   const reply = (await peer.frame())!;
-  assertEquals([reply.header, bodyOf(reply)], [[2, 1], [1, "two", undefined]]);
+  assertEquals([reply.header, bodyOf(reply)], [headerOf.reply(1), [1, "two", undefined]]);
   await assertLives(peer, 3);
 });
 
@@ -342,7 +356,7 @@ overBoth(
   "wire: the connection of a peer that has methods of its own is still only answered",
   async (open) => {
     // Even numbers belong to this side, which has made no call: whatever answers one breaks the protocol.
-    for (const answer of [frame([2, 2]), frame([3, 2, "internal", ""]), frame([4, 2]), frame([5, 2])]) {
+    for (const answer of [reply(2), error(2, "internal"), item(2), end(2)]) {
       await using wire = await open(ECHO);
       await wire.peer.send(answer);
       await assertGoAway(wire.peer, "invalid_argument", 0);

@@ -1,10 +1,13 @@
-// Peers that break the protocol: each is told with the code that belongs to the case and then left, and nobody else
+// Peers that break the protocol: each receives the code that belongs to the case and is disconnected, and no other client
 // notices. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
 import { decodeHex } from "@std/encoding";
-import { bytes, call, cbor, frame, framed, seeded, soon } from "../support/raw_peer.ts";
-import { assertGoAway, assertLives, ECHO, overBoth, type Services, until } from "../support/wire_harness.ts";
+import { call, end, error, goAway, headerOf, item, ping, reply } from "../support/frames.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, framed } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertGoAway, assertLives, ECHO, overBoth, type Services } from "../support/wire_harness.ts";
 import vectors from "../../docs/vectors/frames.json" with { type: "json" };
 
 overBoth("hostile: every malformed vector gets GoAway with its code, then the end", async (open) => {
@@ -19,7 +22,7 @@ overBoth("hostile: every malformed vector gets GoAway with its code, then the en
 });
 
 overBoth(
-  "hostile: calls before the fault are answered, and GoAway says which were taken up",
+  "hostile: calls before the fault are answered, and GoAway says which were accepted",
   async (open) => {
     await using wire = await open(ECHO);
     for (const vector of vectors.malformed) {
@@ -33,7 +36,7 @@ overBoth(
       const [reply, error, ...rest] = await assertGoAway(peer, vector.code, 7);
       assertEquals(
         [reply?.header, error?.header.slice(0, 3), rest],
-        [[2, 1], [3, 7, "unimplemented"], []],
+        [headerOf.reply(1), headerOf.error(7, "unimplemented"), []],
         vector.name,
       );
     }
@@ -69,14 +72,14 @@ const FAULTS: [string, Uint8Array[]][] = [
   ["a call with the number of the last", [call(5, "Echo.echo"), call(5, "Echo.echo")]],
   ["a call with a number below the last", [call(5, "Echo.echo"), call(3, "Echo.echo")]],
   ["a call with the number of one that was refused", [call(5, "No.such"), call(5, "Echo.echo")]],
-  ["a Reply to a call that was never made", [frame([2, 2], cbor(1))]],
-  ["an Error for a call that was never made", [frame([3, 2, "internal", "no"])]],
-  ["an Item of an answer to a call that was never made", [frame([4, 2], cbor(1))]],
-  ["an End of an answer to a call that was never made", [frame([5, 4])]],
-  ["a Reply to a call of its own", [call(1, "Echo.echo"), frame([2, 1], cbor(1))]],
-  ["an Error for a call of its own", [call(1, "Echo.echo"), frame([3, 1, "internal", "no"])]],
-  ["an Item of arguments for a call that was never made", [call(1, "Echo.echo"), frame([4, 3], cbor(1))]],
-  ["an End of arguments for a call that was never made", [frame([5, 1])]],
+  ["a Reply to a call that was never made", [reply(2, 1)]],
+  ["an Error for a call that was never made", [error(2, "internal", "no")]],
+  ["an Item of an answer to a call that was never made", [item(2, 1)]],
+  ["an End of an answer to a call that was never made", [end(4)]],
+  ["a Reply to a call of its own", [call(1, "Echo.echo"), reply(1, 1)]],
+  ["an Error for a call of its own", [call(1, "Echo.echo"), error(1, "internal", "no")]],
+  ["an Item of arguments for a call that was never made", [call(1, "Echo.echo"), item(3, 1)]],
+  ["an End of arguments for a call that was never made", [end(1)]],
 ];
 
 for (const [fault, frames] of FAULTS) {
@@ -98,7 +101,7 @@ overBoth("hostile: numbers may have gaps, and go up to 2^53-1", async (open) => 
 });
 
 overBoth(
-  "hostile: only the first of two faults is reported, and nothing behind it is looked at",
+  "hostile: only the first of two faults is reported, and nothing after it is read",
   async (open) => {
     await using wire = await open(ECHO);
     await wire.peer.send(
@@ -111,14 +114,14 @@ overBoth(
   },
 );
 
-overBoth("hostile: a megabyte behind the fault does not cost the peer its GoAway", async (open) => {
+overBoth("hostile: a megabyte after the fault does not cost the peer its GoAway", async (open) => {
   await using wire = await open(ECHO);
   const sending = wire.peer.send(call(1, "No.such"), bytes(0x00), new Uint8Array(900_000));
   assertEquals((await assertGoAway(wire.peer, "invalid_argument", 1)).length, 1);
   await sending;
 });
 
-overBoth("hostile: whoever goes on sending behind its fault is cut off", async (open) => {
+overBoth("hostile: a peer that keeps sending after its fault is cut off", async (open) => {
   await using wire = await open(ECHO);
   const { peer } = wire;
   await peer.send(bytes(0x00));
@@ -139,11 +142,11 @@ overBoth("hostile: whoever goes on sending behind its fault is cut off", async (
   assert(sent < 2 ** 26, `${sent} bytes were taken`);
 });
 
-overBoth("hostile: recorded sessions with random faults cost nobody else anything", async (open) => {
+overBoth("hostile: recorded sessions with random faults do not affect other clients", async (open) => {
   await using wire = await open(ECHO);
   const recorded = bytes(
     ...[1, 3, 5].map((seq) => call(seq, "Echo.echo", "x".repeat(seq * 10), 1_000)),
-    frame([8, 1]),
+    ping(1),
   );
   const random = seeded(11);
   for (let run = 0; run < 300; run++) {
@@ -164,49 +167,52 @@ overBoth("hostile: recorded sessions with random faults cost nobody else anythin
   await assertLives(wire.peer, 1);
 });
 
-overBoth("hostile: 64 metadata entries are taken, 65 are refused at their head", async (open) => {
+overBoth("hostile: 64 metadata entries are accepted, 65 are refused at their head", async (open) => {
   await using wire = await open(ECHO);
   const many = (count: number) => new Map(Array.from({ length: count }, (_, i) => [`name-${i}`, "x"]));
-  await wire.peer.send(frame([1, 1, "Echo.echo", 0, many(64)], cbor(1)));
-  assertEquals((await wire.peer.frame())?.header, [2, 1]);
-  await wire.peer.send(frame([1, 3, "Echo.echo", 0, many(65)], cbor(1)));
+  await wire.peer.send(call(1, "Echo.echo", 1, 0, many(64)));
+  assertEquals((await wire.peer.frame())?.header, headerOf.reply(1));
+  await wire.peer.send(call(3, "Echo.echo", 1, 0, many(65)));
   await assertGoAway(wire.peer, "resource_exhausted", 1);
 });
 
-overBoth("hostile: a peer that says GoAway itself is served to the end and then left", async (open) => {
+overBoth("hostile: a peer that sends GoAway itself is served to the end and then closed", async (open) => {
   const gate = Promise.withResolvers<string>();
   await using wire = await open({ Slow: { call: () => gate.promise } });
   const { peer } = wire;
-  await peer.send(call(1, "Slow.call"), frame([10, 0, "unavailable", "Going"]));
+  await peer.send(call(1, "Slow.call"), goAway(0, "unavailable", "Going"));
   await until(() => wire.stats("Slow.call").inFlight === 1, "the call to be started");
   gate.resolve("done");
   const frames = await peer.rest();
-  assertEquals(frames.map(({ header }) => header), [[2, 1]]);
+  assertEquals(frames.map(({ header }) => header), [headerOf.reply(1)]);
 });
 
-overBoth("hostile: a Ping flood is answered in bounded memory by a side that is not read", async (open) => {
-  await using wire = await open(ECHO, { maxUnsentBytes: 65_536 });
-  using flooder = await wire.another();
-  const pings = bytes(...Array.from({ length: 5_000 }, (_, n) => frame([8, n])));
-  // Sends until nothing is taken any more: that it stops is the promise.
-  let sent = 0;
-  const flood = (async () => {
-    try {
-      for (; sent < 2_000; sent++) {
-        await flooder.send(pings);
+overBoth(
+  "hostile: a Ping flood from a peer that does not read is answered in bounded memory",
+  async (open) => {
+    await using wire = await open(ECHO, { maxUnsentBytes: 65_536 });
+    using flooder = await wire.another();
+    const pings = bytes(...Array.from({ length: 5_000 }, (_, n) => ping(n)));
+    // Sends until nothing is taken any more: that it stops is the promise.
+    let sent = 0;
+    const flood = (async () => {
+      try {
+        for (; sent < 2_000; sent++) {
+          await flooder.send(pings);
+        }
+      } catch {
+        // The peer does not read: the send is given up when the test ends.
       }
-    } catch {
-      // Nobody reads: the send is given up when the test ends.
-    }
-  })();
-  let before = -1;
-  await until(() => {
-    const stuck = sent > 0 && sent === before;
-    before = sent;
-    return stuck;
-  }, "the flood to stop");
-  await assertLives(wire.peer, 1);
-  assert(sent < 2_000);
-  flooder.close();
-  await flood;
-});
+    })();
+    let before = -1;
+    await until(() => {
+      const stuck = sent > 0 && sent === before;
+      before = sent;
+      return stuck;
+    }, "the flood to stop");
+    await assertLives(wire.peer, 1);
+    assert(sent < 2_000);
+    flooder.close();
+    await flood;
+  },
+);

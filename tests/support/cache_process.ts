@@ -2,6 +2,7 @@
 
 import { Registry } from "@troodon/rpc";
 import type { GroupStats } from "../../examples/cache/group.ts";
+import { until } from "./waiting.ts";
 
 const MAIN = new URL("../../examples/cache/main.ts", import.meta.url).href;
 
@@ -44,7 +45,7 @@ export class CacheProcess implements AsyncDisposable {
     return pattern.exec(this.out)!;
   }
 
-  /** Tells it to stop, and waits until it has. */
+  /** Stops it, and waits until it has ended. */
   async stop(signal: Deno.Signal): Promise<Deno.CommandStatus> {
     try {
       this.child.kill(signal);
@@ -158,15 +159,6 @@ export async function ask(
     text: await response.text(),
     from: response.headers.get("x-cache") ?? "",
   };
-}
-
-/** Waits until something is so, 15 s at most. */
-export async function until(check: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + 15_000;
-  while (!await check()) {
-    if (performance.now() > end) throw new Error(`Waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 async function read(

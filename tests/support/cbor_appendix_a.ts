@@ -23,7 +23,7 @@ function valueOf(notation: Notation): unknown {
   return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
 }
 
-/** What the tags of appendix A stand for. */
+/** What the tags of appendix A mean. */
 function taggedOf(tag: number, value: unknown): unknown {
   if (tag === 0) return new Date(String(value));
   if (tag === 1) return new Date(Number(value) * 1_000);

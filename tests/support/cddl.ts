@@ -1,7 +1,7 @@
 // As much of CDDL (RFC 8610) as docs/protocol.cddl uses: rules, choices, literals, ranges, `.regexp`, arrays and maps with
 // `?` and `*`. Read from the text, and held against values.
 
-/** A float, where it is to be told from an integer. */
+/** A float, where it is to be distinguished from an integer. */
 export class Float {
   constructor(readonly value: number) {}
 }
@@ -141,7 +141,7 @@ export class Cddl {
     throw new SyntaxError(`CDDL has no rule ${name}`);
   }
 
-  /** In an array names of members mean nothing, and what may be missing stands at the end. */
+  /** In an array names of members mean nothing, and what may be missing is at the end. */
   #fitsArray(members: readonly Member[], value: readonly unknown[]): boolean {
     const least = members.filter(({ least }) => least === 1).length;
     return value.length >= least && value.length <= members.length &&

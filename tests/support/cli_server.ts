@@ -72,7 +72,7 @@ export class CliServer implements AsyncDisposable {
 /** An input whose lines come when a test says so. */
 export class Typed {
   readonly stdin: ReadableStream<Uint8Array>;
-  /** Whether nobody reads it any more. */
+  /** Whether it is no longer read. */
   left = false;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
 

@@ -11,7 +11,7 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Files by their paths. */
   readonly files?: Readonly<Record<string, string>>;
-  /** Told of everything that is printed to the standard output, with all that has been so far. */
+  /** Called with everything that is printed to the standard output, with all that has been so far. */
   readonly printed?: (out: string) => void | Promise<void>;
 }
 

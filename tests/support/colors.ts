@@ -1,4 +1,4 @@
-// How well one colour can be told from another, as WCAG 2.1 counts it. For tests of pages.
+// How well one color can be distinguished from another, as WCAG 2.1 counts it. For tests of pages.
 // https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio
 
 function channels(color: string): number[] {

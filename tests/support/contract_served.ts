@@ -1,17 +1,8 @@
 // A server and a client of a contract, and schemas by hand, for tests of contracts.
 
 import { assertEquals } from "@std/assert";
-import {
-  type Client,
-  connect,
-  type Contract,
-  type ContractHandlers,
-  RpcError,
-  Server,
-  type StandardIssue,
-  type StandardResult,
-  type StandardSchema,
-} from "../../mod.ts";
+import { type Client, connect, type Contract, type ContractHandlers, RpcError, Server } from "../../mod.ts";
+import type { StandardIssue, StandardResult, StandardSchema } from "../../server/mod.ts";
 import { fails } from "./session_pair.ts";
 
 /** A schema by hand. */
@@ -36,7 +27,7 @@ export function finds(...issues: StandardIssue[]): StandardSchema<unknown> {
   return schema(() => ({ issues }));
 }
 
-/** A server that answers a contract, a client of it, and what the server's log was told. */
+/** A server that answers a contract, a client of it, and what the server logged. */
 export class Served<C extends Contract> implements AsyncDisposable {
   readonly remote;
   private constructor(
@@ -52,7 +43,7 @@ export class Served<C extends Contract> implements AsyncDisposable {
     const log: [string, unknown][] = [];
     const server = new Server({
       log: (message, error) => log.push([message, error]),
-      // What goes wrong in checks is none of the handler's errors.
+      // Failures of checks are not errors of the handler.
       mapError: () => new RpcError("data_loss", "mapped"),
     });
     server.register<Contract>(contract, handlers);
@@ -60,7 +51,7 @@ export class Served<C extends Contract> implements AsyncDisposable {
     return new Served(server, await connect(address), log, contract);
   }
 
-  /** The one thing that the log was told. */
+  /** The only message in the log. */
   logged(): string {
     assertEquals(this.log.length, 1, Deno.inspect(this.log));
     const [message, more] = this.log.pop()!;

@@ -3,19 +3,6 @@
 
 import { assertEquals } from "@std/assert";
 
-/** A port that nobody listens on. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-/** What the name of a test says where a command is missing that it needs; nothing where it is there. */
-export async function missing(command: string): Promise<string> {
-  const { success } = await new Deno.Command("sh", { args: ["-c", `command -v ${command}`], stdout: "null" })
-    .output();
-  return success ? "" : ` [SKIPPED: ${command} is not installed]`;
-}
-
 /** Runs lines one after the other. */
 export class Shell implements AsyncDisposable {
   /** Where the next line runs. */
@@ -47,7 +34,7 @@ export class Shell implements AsyncDisposable {
       if (printed.length >= expected.length) break;
     }
     assertEquals(printed, expected, line);
-    // What it prints later is nobody's business.
+    // What it prints later is ignored.
     void text.cancel();
     return process;
   }

@@ -1,37 +1,13 @@
 // An etcd of a test's own: a process on free ports with a directory of its own, which can be killed, started again,
 // and cut off. Tests with it are skipped, and say so, where etcd is not installed.
 
-async function installed(): Promise<boolean> {
-  try {
-    return (await new Deno.Command("etcd", { args: ["--version"], stdout: "null", stderr: "null" }).output())
-      .success;
-  } catch {
-    return false;
-  }
-}
+import { freePort, installed } from "./programs.ts";
+import { until } from "./waiting.ts";
 
 /** Whether there is an etcd to test with. */
-export const etcdPresent: boolean = await installed();
+export const etcdPresent: boolean = await installed("etcd");
 /** For the names of tests. */
-export const etcdSkipped: string = etcdPresent ? "" : " [SKIPPED: etcd is not installed]";
-
-/** Asks again and again until something holds. */
-export async function eventually(
-  holds: () => Promise<boolean>,
-  what: string,
-  within = 10_000,
-): Promise<void> {
-  const end = performance.now() + within;
-  while (!await holds()) {
-    if (performance.now() > end) throw new Error(`Not within ${within} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
+export const etcdSkipped: string = etcdPresent ? "" : " [SKIPPED: etcd cannot be run]";
 
 /** One etcd, alone in its cluster. */
 export class Etcd implements AsyncDisposable {
@@ -72,7 +48,7 @@ export class Etcd implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    await eventually(() => this.#serves(), "etcd to serve");
+    await until(() => this.#serves(), "etcd to serve");
   }
 
   /** Kills it, as a machine that loses its power does. */
@@ -102,7 +78,7 @@ export class Etcd implements AsyncDisposable {
   }
 }
 
-/** A way to a port of this machine that can be cut: then nothing passes, and nobody is told. */
+/** A way to a port of this machine that can be cut: then nothing passes, and neither side notices. */
 export class Cable implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #port: number;

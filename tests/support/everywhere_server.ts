@@ -1,4 +1,4 @@
-// What everywhere.ts calls: a server behind Deno.serve that can be restarted, and a registry of another origin that lets
+// What everywhere.ts calls: a server on Deno.serve that can be restarted, and a registry of another origin that allows
 // web pages read its list.
 
 import { type CallContext, Registry, RpcError, Server } from "../../mod.ts";
@@ -112,3 +112,28 @@ export class Everywhere implements AsyncDisposable {
 async function* endless(): AsyncGenerator<number> {
   for (let i = 1;; i++) yield await Promise.resolve(i);
 }
+
+/** What `everywhere()` returns. */
+export const SEEN = {
+  values: Array(10).fill("same"),
+  many: true,
+  large: true,
+  square: 49,
+  down: 5_050,
+  up: 5_050,
+  both: 10_100,
+  left: [[1, 2, 3], 1],
+  failed: ["not_found", "Nothing here", { id: 3 }],
+  unknown: "unimplemented",
+  late: "deadline_exceeded",
+  canceled: "canceled",
+  aborted: 2,
+  headers: ["über", [0, 255]],
+  back: [[1, "line 1", "line 2", "internal"], ["from the server"]],
+  restarted: ["unavailable", "again"],
+  list: [0, 1, 2, 3],
+  json: [1, "x", { a: null }],
+  refused: "unauthenticated",
+  found: "found",
+  closed: ["unavailable", "unavailable"],
+};

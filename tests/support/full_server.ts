@@ -1,12 +1,12 @@
-// A server in a process of its own that opens files until there are no more, when it is told to. Run by admission_test.ts.
+// A server in a process of its own that opens files until there are no more, when a line arrives. Run by acceptor_test.ts.
 
 import { Server } from "../../mod.ts";
+import { pem } from "./certs.ts";
 
 // Deno 2.9 panics where it comes to its own files for signals when there are none left.
 Deno.addSignalListener("SIGHUP", () => {});
 
 const transport = Deno.args[0]!;
-const pem = (name: string) => Deno.readTextFileSync(new URL(`./certs/${name}`, import.meta.url));
 const files: Deno.FsFile[] = [];
 
 const server = new Server({

@@ -6,7 +6,7 @@ import { Server } from "../../server/server.ts";
 import { OPTION, RawPeer } from "./raw_peer.ts";
 import { portOf } from "./wire_harness.ts";
 
-/** A server that echoes, with one connection that is let in. */
+/** A server that echoes, with one accepted connection. */
 export async function open(options: ServerOptions = {}) {
   const log: string[] = [];
   const server = new Server({ ...options, log: (message) => log.push(message) });
@@ -22,7 +22,7 @@ export async function open(options: ServerOptions = {}) {
   };
 }
 
-/** A connection that is let in. */
+/** An accepted connection. */
 export async function enter(port: number, option = OPTION): Promise<RawPeer> {
   const peer = await RawPeer.dial(port);
   await peer.send(option);

@@ -5,7 +5,7 @@ const ROOT = new URL("../..", import.meta.url);
 
 /** A block between fences. */
 export interface Block {
-  /** What stands behind the opening fence, such as `ts ignore`. */
+  /** The text after the opening fence, such as `ts ignore`. */
   readonly info: string;
   readonly code: string;
   /** The last line of prose in front of it. */

@@ -1,10 +1,10 @@
-// Node, from version 20 on. Tests with it are skipped, and say so, where there is none.
+// Node, from version 20 on. Tests with it are skipped, and say so, where it is missing.
 
 const OLDEST = 20;
 /** From this version on it has WebSockets without a flag. */
 const WITH_WEBSOCKET = 22;
 
-/** Node, or that there is none. */
+/** Node, or its absence. */
 export class Node {
   readonly #major: number;
 
@@ -28,7 +28,7 @@ export class Node {
 
   /** For the names of tests. */
   get skipped(): string {
-    return this.present ? "" : ` [SKIPPED: node ${OLDEST} or later is not installed]`;
+    return this.present ? "" : ` [SKIPPED: node ${OLDEST} or later cannot be run]`;
   }
 
   /** Runs a module until it ends by itself. */

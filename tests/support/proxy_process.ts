@@ -1,9 +1,10 @@
 // Proxies in front of a registry: nginx, Caddy and HAProxy, each a process of a test's own on a free port of 127.0.0.1,
 // with its configuration in a temporary folder. Tests with one are skipped, and say so, where it is not installed.
 
-import { eventually } from "./etcd_process.ts";
+import { freePort, installed } from "./programs.ts";
+import { until } from "./waiting.ts";
 
-/** A proxy, and what it is told. */
+/** A proxy, and its settings. */
 export interface ProxyKind {
   /** The program. */
   command: "nginx" | "caddy" | "haproxy";
@@ -11,27 +12,12 @@ export interface ProxyKind {
   settings?: string;
 }
 
-/** The arguments that print a version, and those that serve. */
+/** The arguments by which they serve. */
 const ARGUMENTS = {
-  nginx: {
-    version: ["-v"],
-    serve: (folder: string) => ["-p", folder, "-e", `${folder}/log`, "-c", `${folder}/conf`],
-  },
-  caddy: {
-    version: ["version"],
-    serve: (folder: string) => ["run", "--adapter=caddyfile", `--config=${folder}/conf`],
-  },
-  haproxy: { version: ["-v"], serve: (folder: string) => ["-db", "-f", `${folder}/conf`] },
+  nginx: (folder: string) => ["-p", folder, "-e", `${folder}/log`, "-c", `${folder}/conf`],
+  caddy: (folder: string) => ["run", "--adapter=caddyfile", `--config=${folder}/conf`],
+  haproxy: (folder: string) => ["-db", "-f", `${folder}/conf`],
 };
-
-async function installed(command: ProxyKind["command"]): Promise<boolean> {
-  try {
-    const { version: args } = ARGUMENTS[command];
-    return (await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output()).success;
-  } catch {
-    return false;
-  }
-}
 
 /** Which of them are there to test with. */
 export const proxiesPresent: Readonly<Record<ProxyKind["command"], boolean>> = {
@@ -85,11 +71,6 @@ backend registry
   }
 }
 
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
 /** One that runs. */
 export class Proxy implements AsyncDisposable {
   readonly url: string;
@@ -108,7 +89,7 @@ export class Proxy implements AsyncDisposable {
     const port = freePort();
     await Deno.writeTextFile(`${folder}/conf`, configuration(kind, folder, port, target));
     const process = new Deno.Command(kind.command, {
-      args: ARGUMENTS[kind.command].serve(folder),
+      args: ARGUMENTS[kind.command](folder),
       env: { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },
       stdout: "null",
       stderr: "null",
@@ -116,7 +97,7 @@ export class Proxy implements AsyncDisposable {
     const proxy = new Proxy(`http://127.0.0.1:${port}`, process, folder);
     const listens = () =>
       Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), true), () => false);
-    await eventually(listens, `${kind.command} to listen`);
+    await until(listens, `${kind.command} to listen`);
     return proxy;
   }
 

@@ -4,6 +4,7 @@
 import net from "node:net";
 import { Buffer } from "node:buffer";
 import type { Conn } from "../../transport/conn.ts";
+import { soon } from "./waiting.ts";
 
 /** The option line of a client that is content with every default. */
 export const OPTION = '{"magicNumber":3927900}\n';
@@ -11,8 +12,6 @@ export const OPTION = '{"magicNumber":3927900}\n';
 export const ANSWER =
   '{"magicNumber":3927900,"version":1,"codecType":"application/cbor","handleTimeout":0,"maxFrameBytes":4194304,' +
   '"maxInFlight":1024,"heartbeatInterval":30000}\n';
-/** How long a peer waits for anything before the test fails, in ms. */
-const PATIENCE = 10_000;
 
 const utf8 = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true });
@@ -20,7 +19,7 @@ const strict = new TextDecoder("utf-8", { fatal: true });
 /** What small items of CBOR read as. */
 export type Item = undefined | null | boolean | number | string | Uint8Array | Item[] | Map<Item, Item>;
 
-/** A frame as it came: the header's elements and the bytes behind them. */
+/** A frame as it came: the header's elements and the bytes after them. */
 export interface Frame {
   readonly kind: number;
   readonly seq: number;
@@ -116,37 +115,6 @@ export function frame(header: Item[], body: Uint8Array = new Uint8Array(0)): Uin
 export function framed(content: Uint8Array): Uint8Array<ArrayBuffer> {
   const n = content.length;
   return bytes(0x5a, n >>> 24, n >>> 16 & 255, n >>> 8 & 255, n & 255, content);
-}
-
-/** A Call frame with one argument. */
-export function call(
-  seq: number,
-  method: string,
-  args: Item = null,
-  timeout = 0,
-): Uint8Array<ArrayBuffer> {
-  return frame([1, seq, method, timeout], cbor(args));
-}
-
-/** A random number generator that gives the same every time: mulberry32. */
-export function seeded(seed: number): () => number {
-  return () => {
-    seed = seed + 0x6d2b79f5 | 0;
-    let t = Math.imul(seed ^ seed >>> 15, 1 | seed);
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-    return ((t ^ t >>> 14) >>> 0) / 4294967296;
-  };
-}
-
-/** Settles as `promise` does, but fails with `what` when that takes too long to be waited for. */
-export async function soon<T>(promise: Promise<T>, what: string, ms = PATIENCE): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`Waited ${ms} ms in vain for ${what}`)), ms);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** One end of a connection, driven by a test. */

@@ -128,12 +128,6 @@ export async function readToEnd(conn: Pick<Conn, "read" | "close">): Promise<voi
   conn.close();
 }
 
-/** A port on which nobody listens now. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
 /** Reads a client's option and answers it as a server would. */
 export async function answerHandshake(conn: Pick<Conn, "read" | "write">): Promise<void> {
   const chunk = new Uint8Array(4_096);

@@ -189,7 +189,7 @@ export function callOver(
 /**
  * Calls a method over a session that answers with a stream, as a client does.
  *
- * @param replyMetadata Is given what comes beside the answer
+ * @param replyMetadata Is given what comes with the answer
  */
 export function streamOver<T>(
   session: Session,
@@ -266,13 +266,4 @@ export class Patient {
       });
     });
   };
-}
-
-/** Lets whatever is under way get on until something holds. */
-export async function until(holds: () => boolean, what: string, within = 5_000): Promise<void> {
-  const end = performance.now() + within;
-  while (!holds()) {
-    if (performance.now() > end) throw new Error(`Not within ${within} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }

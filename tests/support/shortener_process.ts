@@ -1,6 +1,6 @@
 // Nodes of the example in examples/shortener as processes of their own, with the permissions that its task gives them.
 
-import { eventually } from "./etcd_process.ts";
+import { until } from "./waiting.ts";
 
 const MAIN = new URL("../../examples/shortener/main.ts", import.meta.url).href;
 
@@ -11,7 +11,7 @@ export async function folder() {
 }
 
 /**
- * A port for what is killed and comes back: a free one below those that the system hands out, so that nobody gets it
+ * A port for what is killed and comes back: a free one below those that the system hands out, so that no other process gets it
  * meanwhile.
  */
 export function lastingPort(): string {
@@ -61,7 +61,7 @@ export class Node implements AsyncDisposable {
     const node = new Node(command(args).spawn());
     let ended = false;
     node.#reading.then(() => ended = true);
-    await eventually(() => Promise.resolve(ended || / at http.*, pid/.test(node.lines)), "a node to listen");
+    await until(() => Promise.resolve(ended || / at http.*, pid/.test(node.lines)), "a node to listen");
     if (ended) throw new Error(`It ended: ${node.lines}`);
     return node;
   }

@@ -131,7 +131,7 @@ export class Chaos {
    * Takes an error for what it is, if there may be one.
    *
    * @param takesItems Whether the call takes its arguments from a stream: once the first items have left, it cannot be
-   * begun anew elsewhere, so a server that went away just then is an error, but one that says `notStarted`
+   * started again elsewhere, so a server that went away just then is an error, but one that says `notStarted`
    */
   #expected(what: string, error: unknown, takesItems = false): RpcError {
     if (!(error instanceof RpcError)) throw error;

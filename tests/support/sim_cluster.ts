@@ -49,7 +49,7 @@ export class Cluster {
   readonly #registry = new Registry();
   #hub: Disposable | undefined;
 
-  /** @param executed Told of each call of `work` that is executed */
+  /** @param executed Called for each call of `work` that is executed */
   constructor(sim: Simulation, executed: (id: number) => void) {
     this.#sim = sim;
     this.#executed = executed;

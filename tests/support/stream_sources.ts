@@ -1,9 +1,10 @@
-// What streams are made of in tests: sources that count what becomes of them, and whoever takes all of one.
+// What streams are made of in tests: sources that count what becomes of them, and readers that take all of one.
 
 import { assert } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import { RpcError } from "../../call/error.ts";
-import { type Pair, until } from "./session_pair.ts";
+import type { Pair } from "./session_pair.ts";
+import { until } from "./waiting.ts";
 
 /** Arguments of a method that takes a stream. */
 export type Args = AsyncIterable<number>;
@@ -25,7 +26,7 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Numbers from 0, one a turn of the event loop, for ever; what becomes of it is told to `seen`. */
+/** Numbers from 0, one a turn of the event loop, for ever; what becomes of it is recorded in `seen`. */
 export async function* ticks(seen: { produced: number; finished: number }): AsyncGenerator<number> {
   try {
     for (;;) {
@@ -56,5 +57,5 @@ export class Endless {
 
 /** Resolves when neither side has anything to do with any call. */
 export function idle(pair: Pair): Promise<void> {
-  return until(() => pair.idle, "nothing is left of any call", 1_000);
+  return until(() => pair.idle, "nothing is left of any call");
 }

@@ -1,4 +1,4 @@
-// OpenTelemetry as a test registers it: providers that keep what they are told, written against the API's interfaces and
+// OpenTelemetry as a test registers it: providers that record what they receive, written against the API's interfaces and
 // registered through the API. They are the process's, so each test disposes of its own.
 
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -19,14 +19,14 @@ import {
   trace,
   type Tracer,
 } from "@opentelemetry/api";
-import { soon } from "./raw_peer.ts";
+import { soon } from "./waiting.ts";
 
 const HEX = (bytes: number) =>
   [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => byte.toString(16).padStart(2, "0")).join(
     "",
   );
 
-/** A span as it was told. */
+/** A span as it was reported. */
 export class RecordedSpan implements Span {
   readonly name: string;
   readonly kind: SpanKind;
@@ -148,7 +148,7 @@ export function activeBaggage(): unknown {
   return context.active().getValue(BAGGAGE);
 }
 
-/** What an instrument was told. */
+/** What an instrument recorded. */
 export interface Measured {
   readonly name: string;
   readonly unit: string | undefined;
@@ -168,7 +168,7 @@ export interface RecorderOptions {
   readonly sample?: (parent: SpanContext | undefined) => boolean;
 }
 
-/** Everything that is told while it lives. */
+/** Everything that is recorded while it exists. */
 export class Recorder implements Disposable {
   /** Those that have ended, in that order. */
   readonly spans: RecordedSpan[] = [];

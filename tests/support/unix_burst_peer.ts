@@ -6,11 +6,11 @@ import { Server } from "../../server/mod.ts";
 
 const [path = "", full = ""] = Deno.args;
 
-/** How many of many clients that connect at once do so. */
+/** How many of 1500 clients that connect at once do so. 1025 connections fit into the queue of Deno 2.9. */
 async function burst(): Promise<number> {
   await using server = new Server().register("Echo", { echo: (value: unknown) => value });
   const { address } = await server.listen(`unix@${path}`);
-  const dials = await Promise.allSettled(Array.from({ length: 3_000 }, () => connect(address)));
+  const dials = await Promise.allSettled(Array.from({ length: 1_500 }, () => connect(address)));
   const clients = dials.flatMap((dial) => dial.status === "fulfilled" ? [dial.value] : []);
   await Promise.all(clients.map((client) => client.close()));
   return clients.length;

@@ -12,8 +12,9 @@ import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
-import { ANSWER, type Item, RawPeer, soon } from "./raw_peer.ts";
+import { ANSWER, type Item, RawPeer } from "./raw_peer.ts";
 import { callOver, streamOver } from "./session_pair.ts";
+import { soon } from "./waiting.ts";
 import { pingPong } from "./wire_harness.ts";
 
 /** A caller of the library's, and the peer that answers it by hand. */
@@ -91,7 +92,7 @@ export async function take(stream: AsyncIterator<unknown>, count: number): Promi
   return items;
 }
 
-/** Shows that the calling side told its peer nothing but this, so far. */
+/** Shows that the calling side has sent nothing but this, so far. */
 export async function assertTold(peer: RawPeer, ...headers: Item[][]): Promise<void> {
   assertEquals((await pingPong(peer, 99)).map(({ header }) => header), headers);
 }

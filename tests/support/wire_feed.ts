@@ -3,7 +3,8 @@
 import { assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";
 import type { RpcError } from "../../call/error.ts";
-import { bytes, cbor, type Frame, frame, type Item } from "./raw_peer.ts";
+import { headerOf } from "./frames.ts";
+import { bytes, type Frame } from "./raw_peer.ts";
 import { ECHO, type Services } from "./wire_harness.ts";
 
 /** The most that a number on the wire can be. */
@@ -66,28 +67,8 @@ export class Feed {
   }
 }
 
-/** A Call whose arguments follow. */
-export function open(seq: number, method: string): Uint8Array {
-  return frame([1, seq, method, 0]);
-}
-
-/** An Item of a value. */
-export function item(seq: number, value: Item): Uint8Array {
-  return frame([4, seq], cbor(value));
-}
-
-/** An End without metadata. */
-export function end(seq: number): Uint8Array {
-  return frame([5, seq]);
-}
-
-/** Credit for a stream. */
-export function credit(seq: number, items: number, size: number): Uint8Array {
-  return frame([7, seq, items, size]);
-}
-
 /** Shows that a frame is an Error of a call that was started. */
 export function assertError(given: Frame | null | undefined, seq: number, code: string): void {
-  assertEquals(given?.header.slice(0, 3), [3, seq, code]);
+  assertEquals(given?.header.slice(0, 3), headerOf.error(seq, code));
   assertEquals(given?.header.length, 4, "it was started");
 }

@@ -1,5 +1,5 @@
 // Puts raw peers in front of the answering side, over memory and over TCP, so that one test says the same of both.
-// Over memory there is a Session alone; over TCP a whole server, and the peer has the handshake behind it already.
+// Over memory there is a Session alone; over TCP a whole server, and the peer has completed the handshake.
 
 import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals } from "@std/assert";
@@ -16,7 +16,9 @@ import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { CallSlots, PeerCallSlots } from "../../session/call_slots.ts";
 import { Session } from "../../session/session.ts";
 import { LimitCounters, type LimitStats } from "../../session/limit_counters.ts";
-import { bodyOf, call, type Frame, frame, OPTION, RawPeer, soon } from "./raw_peer.ts";
+import { call, headerOf, Kind, ping } from "../support/frames.ts";
+import { bodyOf, type Frame, OPTION, RawPeer } from "./raw_peer.ts";
+import { soon, until } from "./waiting.ts";
 
 /** What answers: services by name, of methods by name. */
 // deno-lint-ignore no-explicit-any
@@ -31,7 +33,7 @@ export interface WireOptions extends ServerOptions {
 /** The answering side, and a peer that it knows. */
 export interface Wire extends AsyncDisposable {
   readonly peer: RawPeer;
-  /** What the answering side told its log. */
+  /** What the answering side logged. */
   readonly log: string[];
   /** A further connection. */
   another(): Promise<RawPeer>;
@@ -149,30 +151,21 @@ export function portOf(address: string): number {
   return Number(address.slice(address.lastIndexOf(":") + 1).split("/", 1)[0]);
 }
 
-/** Waits, turn by turn of the event loop, for what the outside of the product shows only when asked. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const late = performance.now() + 5_000;
-  while (!condition()) {
-    if (performance.now() > late) throw new Error(`Waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
-
 /** Shows that a connection lives: one call of `Echo.echo` is answered. */
 export async function assertLives(peer: RawPeer, seq: number): Promise<void> {
   await peer.send(call(seq, "Echo.echo", `call ${seq}`));
   const reply = await peer.frame();
-  assertEquals([reply?.header, reply && bodyOf(reply)], [[2, seq], `call ${seq}`]);
+  assertEquals([reply?.header, reply && bodyOf(reply)], [headerOf.reply(seq), `call ${seq}`]);
 }
 
 /** Shows that all before it has been seen: whatever was sent has been read when the Pong is there. */
 export async function pingPong(peer: RawPeer, n: number): Promise<Frame[]> {
-  await peer.send(frame([8, n]));
+  await peer.send(ping(n));
   const before: Frame[] = [];
   for (;;) {
     const next = await peer.frame();
     if (next === null) throw new Error("The end came in place of a Pong");
-    if (next.kind === 9 && next.seq === n) return before;
+    if (next.kind === Kind.pong && next.seq === n) return before;
     before.push(next);
   }
 }
@@ -181,7 +174,11 @@ export async function pingPong(peer: RawPeer, n: number): Promise<Frame[]> {
 export async function assertGoAway(peer: RawPeer, code: string, lastSeq?: number): Promise<Frame[]> {
   const frames = await peer.rest();
   const last = frames.pop();
-  assertEquals([last?.kind, last?.header[2]], [10, code], `in place of GoAway: ${JSON.stringify(last)}`);
+  assertEquals(
+    [last?.kind, last?.header[2]],
+    [Kind.goAway, code],
+    `in place of GoAway: ${JSON.stringify(last)}`,
+  );
   if (lastSeq !== undefined) assertEquals(last?.seq, lastSeq);
   return frames;
 }

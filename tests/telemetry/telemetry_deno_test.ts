@@ -2,11 +2,11 @@
 // HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/).
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import { soon } from "../support/raw_peer.ts";
+import { soon } from "../support/waiting.ts";
 
 interface KeyValue {
   readonly key: string;
-  /** Deno tells of numbers as doubles. */
+  /** Deno reports numbers as doubles. */
   readonly value: { readonly stringValue?: string; readonly doubleValue?: number };
 }
 
@@ -180,7 +180,7 @@ Deno.test("telemetry: with OTEL_DENO=true the traces of two programs are one, an
   }
 });
 
-Deno.test("telemetry: calls do not become part of the requests to a registry, whose spans Deno leaves behind", async () => {
+Deno.test("telemetry: calls do not become children of Deno's spans of registry requests", async () => {
   await using collector = new Collector();
   const program = spawn(collector.env, "alone");
   await program.stdin.close();
@@ -195,7 +195,7 @@ Deno.test("telemetry: calls do not become part of the requests to a registry, wh
   ]);
 });
 
-Deno.test("telemetry: the sampler that the environment names is heeded, and durations come all the same", async () => {
+Deno.test("telemetry: the sampler named by the environment is used, and durations are still recorded", async () => {
   await using collector = new Collector();
   await run(collector, { OTEL_TRACES_SAMPLER: "always_off" });
   assertEquals(collector.spans, []);

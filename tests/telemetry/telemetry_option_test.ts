@@ -18,7 +18,7 @@ const ECHO = {
   names: (_: unknown, { metadata }: CallContext) => metadata.size,
 };
 
-Deno.test("telemetry: where nothing is registered nothing is sent along", async () => {
+Deno.test("telemetry: nothing is sent if no SDK is registered", async () => {
   await using server = new Server().register("S", ECHO);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -29,7 +29,7 @@ Deno.test("telemetry: where nothing is registered nothing is sent along", async 
   assertEquals([await client.call("S.names"), await later.call("S.names")], [0, 0]);
 });
 
-Deno.test("telemetry: what is registered later is not asked", async () => {
+Deno.test("telemetry: an SDK registered later is not used", async () => {
   await using server = new Server().register("S", ECHO);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
@@ -38,7 +38,7 @@ Deno.test("telemetry: what is registered later is not asked", async () => {
   assertEquals([recorder.started, recorder.durations.length], [0, 0]);
 });
 
-Deno.test("telemetry: who looks on by rpc.Reflection is not told of by the server", async () => {
+Deno.test("telemetry: calls of rpc.Reflection are not recorded by the server", async () => {
   await using it = await link(ECHO);
   await it.client.call("rpc.Reflection.list");
   assertEquals((await it.recorder.ended(1)).map(({ kind }) => kind), [SpanKind.CLIENT]);
@@ -47,7 +47,7 @@ Deno.test("telemetry: who looks on by rpc.Reflection is not told of by the serve
   assertEquals(it.recorder.durations.map(({ name }) => name), ["rpc.client.call.duration"]);
 });
 
-Deno.test("telemetry: off is off, on either side", async () => {
+Deno.test("telemetry: switched off, it records nothing, on either side", async () => {
   await using it = await link(ECHO, { server: { telemetry: false }, client: { telemetry: false } });
   assertEquals(await it.client.call("S.names"), 0);
   assertEquals([it.recorder.started, it.recorder.durations.length], [0, 0]);
@@ -56,7 +56,7 @@ Deno.test("telemetry: off is off, on either side", async () => {
   assertEquals((await it.recorder.ended(1)).map(({ kind }) => kind), [SpanKind.CLIENT]);
 });
 
-Deno.test("telemetry: a trace goes on through a server whose own telemetry is off", async () => {
+Deno.test("telemetry: a trace continues through a server whose own telemetry is off", async () => {
   await using it = await link(ECHO);
   await using middle = new Server({ telemetry: false }).register("M", {
     ask: () => it.client.call("S.echo", 1),
@@ -70,7 +70,7 @@ Deno.test("telemetry: a trace goes on through a server whose own telemetry is of
   assertEquals(inner!.parent?.spanId, outer!.id);
 });
 
-Deno.test("telemetry: with traces: 0 no trace is begun, and those of callers go on", async () => {
+Deno.test("telemetry: with traces: 0 no trace is started, and those of callers continue", async () => {
   await using it = await link(ECHO, {
     server: { telemetry: { traces: 0 } },
     client: { telemetry: { traces: 0 } },
@@ -88,7 +88,7 @@ Deno.test("telemetry: with traces: 0 no trace is begun, and those of callers go 
   assertEquals((await it.recorder.ended(5)).length, 5);
 });
 
-Deno.test("telemetry: a share of the calls begins a trace, and both sides are of one mind about it", async () => {
+Deno.test("telemetry: a share of the calls starts a trace, and both sides agree on it", async () => {
   await using it = await link(ECHO, {
     server: { telemetry: { traces: 0 } },
     client: { telemetry: { traces: 0.5 } },
@@ -100,7 +100,7 @@ Deno.test("telemetry: a share of the calls begins a trace, and both sides are of
   assertEquals(server.map(({ parent }) => parent?.spanId).toSorted(), client.map(({ id }) => id).toSorted());
 });
 
-Deno.test("telemetry: the sampler is asked with its parent, and what it says travels", async () => {
+Deno.test("telemetry: the sampler is called with the parent, and its decision is sent along", async () => {
   const asked: (number | undefined)[] = [];
   const sample = (parent: { traceFlags: number } | undefined) => {
     asked.push(parent?.traceFlags);
@@ -171,7 +171,7 @@ Deno.test("telemetry: every call is counted once, also those that are answered t
   assertEquals(await it.client.call("S.names"), 0);
 });
 
-Deno.test("telemetry: totals are the same calls, told together", async () => {
+Deno.test("telemetry: totals report the same calls, in batches", async () => {
   const totals = { traces: 0, metrics: "totals" } as const;
   await using it = await link({
     ...ECHO,
@@ -209,7 +209,7 @@ Deno.test("telemetry: totals are the same calls, told together", async () => {
   assertEquals(it.recorder.durations, []);
 });
 
-Deno.test("telemetry: metrics: false records no durations, and traces go on", async () => {
+Deno.test("telemetry: metrics: false records no durations, and traces continue", async () => {
   await using it = await link(ECHO, {
     server: { telemetry: { metrics: false } },
     client: { telemetry: { metrics: false } },
@@ -219,7 +219,7 @@ Deno.test("telemetry: metrics: false records no durations, and traces go on", as
   assertEquals([it.recorder.durations.length, it.recorder.boundaries.size], [0, 0]);
 });
 
-Deno.test("telemetry: what an SDK throws fails no call, and is told to OpenTelemetry's own log", async () => {
+Deno.test("telemetry: an error thrown by an SDK fails no call, and goes to OpenTelemetry's own log", async () => {
   const told: unknown[] = [];
   const log = () => {};
   diag.setLogger({ error: (...args) => told.push(args), warn: log, info: log, debug: log, verbose: log });

@@ -56,6 +56,6 @@ Deno.test("telemetry: the SDK's spans nest over both sides", async () => {
   }
 });
 
-Deno.test("telemetry: what the SDK does not sample it does not export, on either side", async () => {
+Deno.test("telemetry: unsampled spans are not exported, on either side", async () => {
   assertEquals(await spansOf(0), []);
 });

@@ -95,7 +95,7 @@ Deno.test("telemetry: the spans of a stream last until its end, on both sides", 
   pairOf(await it.recorder.ended(2));
 });
 
-Deno.test("telemetry: a stream begins its span when it is first asked, not when it is made", async () => {
+Deno.test("telemetry: a stream's span starts at its first read, not when it is made", async () => {
   await using it = await link(SHAPES);
   const stream = it.client.stream("S.upTo", 1);
   assertEquals(it.recorder.started, 0);
@@ -126,7 +126,7 @@ const FAILED = [
   ["unimplemented", true],
 ] as const;
 
-Deno.test("telemetry: a failed call has its code; what is the caller's fault is no error of the server", async () => {
+Deno.test("telemetry: a failed call has its code; a caller's mistake is not an error of the server", async () => {
   await using it = await link({
     fail: (code: (typeof FAILED)[number][0]) => {
       throw new RpcError(code, "private words");
@@ -145,7 +145,7 @@ Deno.test("telemetry: a failed call has its code; what is the caller's fault is 
   }
 });
 
-Deno.test("telemetry: of arguments, results, metadata and messages nothing is recorded", async () => {
+Deno.test("telemetry: arguments, results, metadata and messages are not recorded", async () => {
   const secret = "the-secret";
   await using it = await link({
     echo: (value: unknown, { replyMetadata }: CallContext) => {
@@ -164,7 +164,7 @@ Deno.test("telemetry: of arguments, results, metadata and messages nothing is re
   assertEquals(all.filter((text) => text.includes("secret")), []);
 });
 
-Deno.test("telemetry: what a handler throws is internal, on both sides", async () => {
+Deno.test("telemetry: any error thrown by a handler is internal, on both sides", async () => {
   await using it = await link({
     fail: () => Promise.reject(new TypeError("x")),
   });
@@ -182,7 +182,7 @@ Deno.test("telemetry: a result that cannot be sent is a failure, though the hand
   }
 });
 
-Deno.test("telemetry: a call that is cancelled is canceled, while its handler may go on", async () => {
+Deno.test("telemetry: a canceled call is recorded as canceled, while its handler may continue", async () => {
   const [started, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   await using it = await link({
     hang: () => {
@@ -213,7 +213,7 @@ Deno.test("telemetry: leaving the loop of a stream ends both spans as canceled",
   assertEquals(server.attributes["rpc.status_code"], "canceled");
 });
 
-Deno.test("telemetry: a call that runs out of time is deadline_exceeded on both sides", async () => {
+Deno.test("telemetry: a call that times out is deadline_exceeded on both sides", async () => {
   const gate = Promise.withResolvers<void>();
   await using it = await link({ hang: () => gate.promise });
   await assertRejects(() => it.client.call("S.hang", null, { timeout: 30 }), RpcError);
@@ -252,7 +252,7 @@ Deno.test("telemetry: a lost connection ends the spans of both sides as unavaila
   gate.resolve();
 });
 
-Deno.test("telemetry: a call that no handler is started for has a span at the client alone", async () => {
+Deno.test("telemetry: a call that starts no handler has a span only at the client", async () => {
   await using it = await link({ ok: () => 1 });
   await assertRejects(() => it.client.call("S.unknown"), RpcError);
   const [client] = await it.recorder.ended(1);
@@ -260,7 +260,7 @@ Deno.test("telemetry: a call that no handler is started for has a span at the cl
   assertEquals(it.recorder.started, 1);
 });
 
-Deno.test("telemetry: a call that was wrong from the start has no span, one that was aborted before has", async () => {
+Deno.test("telemetry: an invalid call has no span, one aborted before it was sent has", async () => {
   await using it = await link({ ok: () => 1 });
   await assertRejects(() => it.client.call("S.ok", null, { timeout: -1 }), RangeError);
   assertEquals(it.recorder.started, 0);
@@ -269,7 +269,7 @@ Deno.test("telemetry: a call that was wrong from the start has no span, one that
   assertEquals(client!.attributes["error.type"], "canceled");
 });
 
-Deno.test("telemetry: addresses are told as the conventions have them, whatever their transport", () => {
+Deno.test("telemetry: addresses follow the semantic conventions for every transport", () => {
   const places: [string, string, number?][] = [
     ["tcp@10.0.0.7:9000", "10.0.0.7", 9000],
     ["tls@example.com:443", "example.com", 443],

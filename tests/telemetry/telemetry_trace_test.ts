@@ -3,8 +3,9 @@
 import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { context, SpanKind, trace } from "@opentelemetry/api";
 import { type CallContext, connect, type Interceptor, MultiServers, RpcError, Server } from "../../mod.ts";
-import { freePort } from "../support/service_link.ts";
-import { cbor, frame, OPTION, RawPeer } from "../support/raw_peer.ts";
+import { call, headerOf } from "../support/frames.ts";
+import { freePort } from "../support/programs.ts";
+import { OPTION, RawPeer } from "../support/raw_peer.ts";
 import { link } from "../support/telemetry_link.ts";
 import { activeBaggage, type RecordedSpan, Recorder, withBaggage } from "../support/telemetry_recorder.ts";
 
@@ -37,7 +38,7 @@ async function waits() {
 
 for (const contexts of [true, false]) {
   const how = contexts ? "" : ", without a context manager too";
-  Deno.test(`telemetry: a call made inside a handler is a child of the handler's span, behind awaits${how}`, async () => {
+  Deno.test(`telemetry: a call made inside a handler is a child of the handler's span, after awaits${how}`, async () => {
     await using it = await link({
       outer: async () => {
         await waits();
@@ -91,7 +92,7 @@ Deno.test("telemetry: streams of a handler are made in its context, from the fir
   ]);
 });
 
-Deno.test("telemetry: calls that run side by side do not take each other's spans", async () => {
+Deno.test("telemetry: concurrent calls do not share spans", async () => {
   await using it = await link({
     outer: async (n: number) => {
       await waits();
@@ -174,7 +175,7 @@ Deno.test("telemetry: interceptors of a server run inside of its span, those of 
   assertEquals(outside!.parent, undefined);
 });
 
-Deno.test("telemetry: servers do not take part in what was going on where they were made to listen", async () => {
+Deno.test("telemetry: a server's spans are not children of the span in which it began to listen", async () => {
   using recorder = new Recorder();
   const start = trace.getTracer("test").startSpan("start");
   await context.with(trace.setSpan(context.active(), start), async () => {
@@ -206,7 +207,7 @@ Deno.test("telemetry: tracestate and baggage travel with traceparent, over two h
   assertEquals(seen, ["user=7", "vendor=1", TRACE]);
 });
 
-Deno.test("telemetry: traceparent that is handed in is what a call is part of, unless a span is going on", async () => {
+Deno.test("telemetry: a traceparent in the metadata is the parent of a call, unless a span is active", async () => {
   await using it = await link({ ok: (_: unknown, { metadata }: CallContext) => metadata.get("tracestate") });
   const metadata = { traceparent: `00-${TRACE}-${REMOTE}-01`, tracestate: "vendor=1" };
   assertEquals(await it.client.call("S.ok", null, { metadata }), "vendor=1");
@@ -227,7 +228,7 @@ Deno.test("telemetry: traceparent that is handed in is what a call is part of, u
   ]);
 });
 
-Deno.test("telemetry: other metadata are sent beside the trace, and 64 entries leave no room for it", async () => {
+Deno.test("telemetry: other metadata are sent along with the trace, and 64 entries leave no room for it", async () => {
   await using it = await link({ names: (_: unknown, { metadata }: CallContext) => [...metadata.keys()] });
   const names = await it.client.call<string[]>("S.names", null, { metadata: { mine: "1" } });
   assertEquals(names, ["mine", "traceparent"]);
@@ -235,7 +236,7 @@ Deno.test("telemetry: other metadata are sent beside the trace, and 64 entries l
   assertEquals((await it.client.call<string[]>("S.names", null, { metadata: full })).length, 64);
 });
 
-Deno.test("telemetry: traceparent as another language sends it, in bytes, is what the server's span is part of", async () => {
+Deno.test("telemetry: a traceparent sent as bytes by another language is the parent of the server's span", async () => {
   using recorder = new Recorder();
   await using server = new Server().register("S", { baggage: () => activeBaggage() ?? null });
   const { address } = await server.listen("tcp@127.0.0.1:0");
@@ -243,17 +244,17 @@ Deno.test("telemetry: traceparent as another language sends it, in bytes, is wha
   await peer.send(OPTION);
   await peer.line();
   const sent = new Map([["traceparent", `00-${TRACE}-${REMOTE}-01`], ["baggage", "user=7"]]);
-  await peer.send(frame([1, 1, "S.baggage", 1_000, sent], cbor(null)));
-  assertEquals((await peer.frame())!.header, [2, 1]);
+  await peer.send(call(1, "S.baggage", null, 1_000, sent));
+  assertEquals((await peer.frame())!.header, headerOf.reply(1));
   const [span] = await recorder.ended(1);
   assertEquals([span!.traceId, span!.parent?.spanId, span!.parent?.isRemote], [TRACE, REMOTE, true]);
-  // What is no traceparent, and what is none of text, begins a trace of its own.
+  // An invalid traceparent, or one that is not text, starts a new trace.
   const bad = ["nonsense", "00-0-0-01", new Uint8Array(3), `00-${TRACE}-${REMOTE}`];
   for (const [i, traceparent] of bad.entries()) {
     await peer.send(
-      frame([1, 3 + 2 * i, "S.baggage", 1_000, new Map([["traceparent", traceparent]])], cbor(null)),
+      call(3 + 2 * i, "S.baggage", null, 1_000, new Map([["traceparent", traceparent]])),
     );
-    assertEquals((await peer.frame())!.header, [2, 3 + 2 * i]);
+    assertEquals((await peer.frame())!.header, headerOf.reply(3 + 2 * i));
   }
   for (const span of (await recorder.ended(1 + bad.length)).slice(1)) assertEquals(span.parent, undefined);
 });
@@ -286,7 +287,7 @@ Deno.test("telemetry: an attempt that failed is an event of the one span of the 
 });
 
 for (const failMode of ["retry", "failover"] as const) {
-  Deno.test(`telemetry: a call that is sent again (${failMode}) has one span here and one for each attempt there`, async () => {
+  Deno.test(`telemetry: a retried call (${failMode}) has one span at the client and one per attempt at the server`, async () => {
     using recorder = new Recorder();
     let calls = 0;
     await using server = new Server().register("S", {
@@ -306,7 +307,7 @@ for (const failMode of ["retry", "failover"] as const) {
   });
 }
 
-Deno.test("telemetry: the last attempt that fails is no event but what the span says", async () => {
+Deno.test("telemetry: the last failed attempt is not an event but the status of the span", async () => {
   await using it = await link({
     down: () => {
       throw new RpcError("unavailable", "Never");
@@ -317,7 +318,7 @@ Deno.test("telemetry: the last attempt that fails is no event but what the span 
   assertEquals([client.events.length, client.attributes["error.type"]], [3, "unavailable"]);
 });
 
-Deno.test("telemetry: a broadcast that fails says where, and the servers that were given up for it do not count", async () => {
+Deno.test("telemetry: a failed broadcast names the server, and the canceled calls do not count", async () => {
   using recorder = new Recorder();
   const gate = Promise.withResolvers<void>();
   const handlers = [() => 1, () => gate.promise, () => {

@@ -1,4 +1,4 @@
-// Clients of servers that are slow, fail at once, stand by or stream, exactly: who gets how many calls.
+// Clients of servers that are slow, fail at once, are spare or stream, exactly: who gets how many calls.
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import {
@@ -96,7 +96,7 @@ for (
     "consistent_hash",
   ] as BalancerName[]
 ) {
-  Deno.test(`balance: with ${balancer}, a call that a server has already is not sent to one of weight 0 as well`, () =>
+  Deno.test(`balance: with ${balancer}, a call that one server is handling is not also sent to one of weight 0`, () =>
     simulate(async (simulation) => {
       const order: number[] = [];
       const methods = [0, 1, 2].map((n) => ({
@@ -207,7 +207,7 @@ Deno.test("balance: a balancer of the user's own hears how long calls took, and 
     ]);
   }));
 
-Deno.test("ejection: following a stream until its deadline is no failure of the server", () =>
+Deno.test("ejection: a stream that is read until its deadline is not a failure of the server", () =>
   simulate(async (simulation) => {
     const methods = {
       async *ticks() {

@@ -56,14 +56,14 @@ Deno.test("many servers: calls leave a server that is partitioned off, and come 
       const back = (await answers(10)).map((each) => each.status === "fulfilled" ? each.value : "failed");
       return hosts.map((host) => back.filter((who) => who === host).length);
     };
-    // It had been set aside, so one call tries it; once that has gone well, it gets its share.
+    // It had been ejected, so one call probes it; once that has gone well, it gets its share.
     assertEquals([await spread(), await spread()], [[1, 9], [5, 5]]);
-    // What the partition held was delivered behind it, to a connection that had been given up: nothing ran twice.
+    // What the partition held was delivered after it, to a connection that had been given up: nothing ran twice.
     assertEquals(new Set(executed).size, executed.length);
     assertEquals([one.stats().connections, two.stats().connections], [1, 1]);
   }));
 
-Deno.test("many servers: a call in a hurry keeps half of its time for another server than one that is slow to connect", () =>
+Deno.test("many servers: a call with little time keeps half of it for another server than one that is slow to connect", () =>
   simulate(async ({ network, time }) => {
     const slow = network.host("slow").listen(parseAddress("tcp@slow:1"));
     await using server = new Server({ network: network.host("quick") }).register("S", { who: () => "quick" });
@@ -149,7 +149,7 @@ Deno.test("many servers: a call whose handler calls back finishes though its ser
     await ended;
   }));
 
-Deno.test("many servers: a registry that is cut off from everybody leaves clients with the servers they knew", () =>
+Deno.test("many servers: while the registry is partitioned off, clients keep the servers they know", () =>
   simulate(async ({ network, sleep }) => {
     const [hub, one, shop] = [network.host("hub"), network.host("one"), network.host("shop")];
     await using registry = new Registry();
@@ -167,7 +167,7 @@ Deno.test("many servers: a registry that is cut off from everybody leaves client
     network.heal();
   }));
 
-Deno.test("many servers: connections that come in any order lead to the server that was meant", () =>
+Deno.test("many servers: connections reach the intended server, in whatever order they are made", () =>
   simulate(async ({ network, random }) => {
     network.shape({ connectDelay: [1, 400], delay: [1, 50], chunk: [1, 30] });
     await using servers = new AsyncDisposableStack();
@@ -187,7 +187,7 @@ Deno.test("many servers: connections that come in any order lead to the server t
     for (const [host, who] of answers) assertEquals(who, host);
   }));
 
-Deno.test("many clients: they do not all come back at once after a cut, and none is forgotten", () =>
+Deno.test("many clients: they do not all come back at once after a cut, and all come back", () =>
   simulate(async ({ network, time, sleep }) => {
     const arrivals: number[] = [];
     const authenticate = () => arrivals.push(time.now) > 0;

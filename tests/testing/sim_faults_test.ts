@@ -56,7 +56,7 @@ Deno.test("faults: both sides of a black hole find it after heartbeatInterval an
   }));
 
 for (const direction of ["up", "down"]) {
-  Deno.test(`faults: a slow ${direction}load that gets on is no silence, however long a ping waits behind it`, () =>
+  Deno.test(`faults: a slow ${direction}load that makes progress does not count as silence, however long a ping waits`, () =>
     simulate(async (sim) => {
       const { network, time } = sim;
       network.shape({ bandwidth: 100_000, delay: 20 });
@@ -78,7 +78,7 @@ for (const direction of ["up", "down"]) {
     }));
 }
 
-Deno.test("faults: a black hole is found with much to be written too", () =>
+Deno.test("faults: a black hole is detected also while much waits to be written", () =>
   simulate(async (sim) => {
     const { network, time, sleep } = sim;
     await using _server = await serve(sim, { hang });
@@ -162,7 +162,7 @@ Deno.test("faults: a client that trickles its handshake is cut off after handsha
     }
     assert(answer.includes("longer than 3000 ms"), answer);
     await trickle;
-    // Told first, then cut off a second later, which the next write finds.
+    // It receives GoAway first, and is cut off a second later, which the next write finds.
     assertEquals([time.now, server.stats().refused], [4_100, 1]);
     conn.close();
   }));
@@ -216,7 +216,7 @@ Deno.test("faults: shutdown over a slow network loses no reply, and the client m
     assertEquals(executed[0]! + executed[1]!, 50);
   }));
 
-Deno.test("faults: what a heartbeat gave up and a heal delivers late reaches nobody twice", () =>
+Deno.test("faults: data of an abandoned connection that arrives after the partition is delivered to no session", () =>
   simulate(async (sim) => {
     const { network, sleep } = sim;
     const executed: number[] = [];

@@ -99,7 +99,7 @@ Deno.test("simulated network: an HTTP answer that goes on ends at both ends when
     }
   }));
 
-Deno.test("simulated network: who answers half-open HTTP finds nothing wrong, and what they say vanishes", () =>
+Deno.test("simulated network: a server with a half-open HTTP connection sees no error, and its answer is lost", () =>
   simulate(async (sim) => {
     const { network, sleep } = sim;
     using web = await streaming(sim);

@@ -42,7 +42,7 @@ async function read(conn: Conn, size = 100): Promise<string | null> {
 }
 
 Deno.test(
-  "simulated network: bytes arrive in order, after their delay, and the end behind them",
+  "simulated network: bytes arrive in order after their delay, followed by the end",
   withConns(async (a, b, { network, time }) => {
     network.shape({ delay: [5, 50] });
     for (const part of ["one", "two", "three"]) assertEquals(await a.write(bytes(part)), part.length);
@@ -188,7 +188,7 @@ Deno.test(
 );
 
 Deno.test(
-  "simulated network: of a half-open connection one end knows nothing",
+  "simulated network: one end of a half-open connection sees no error",
   withConns(async (a, b, { network, sleep }) => {
     await b.write(bytes("before"));
     assertEquals(network.halfOpen("a"), 1);
@@ -225,7 +225,7 @@ Deno.test("simulated network: with a range of connect delays later dials are don
     listener.close();
   }));
 
-Deno.test("simulated network: dials are refused where nobody listens, by a share, or held by a partition", () =>
+Deno.test("simulated network: dials are refused without a listener, by a random share, or held by a partition", () =>
   simulate(async ({ network, time, sleep }) => {
     const listener = listen(network);
     const to = (address: string) => network.host("a").dial(parseAddress(address), NEVER);

@@ -40,7 +40,7 @@ function busy(seed: number): Promise<string> {
   }, { seed, traceLimit: 100_000 });
 }
 
-Deno.test("simulate: the same seed goes the same way, another another", async () => {
+Deno.test("simulate: the same seed gives the same run, another seed another", async () => {
   const [one, again, other] = [await busy(5), await busy(5), await busy(6)];
   assert(one.split("\n").length > 200, "hardly anything happened");
   assertEquals(one, again);
@@ -75,7 +75,7 @@ Deno.test("simulate: a failure names the seed, the time and the last events", as
   assert(error.cause instanceof RangeError);
 });
 
-Deno.test("simulate: what fails on the side fails the scenario, with its seed", async () => {
+Deno.test("simulate: an error outside the scenario's promise fails the scenario, with its seed", async () => {
   const scenario = async ({ sleep }: Simulation) => {
     const onTheSide = async () => {
       await sleep(100);

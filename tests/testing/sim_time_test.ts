@@ -7,7 +7,7 @@ import { eventLoop } from "../../session/event_loop.ts";
 
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-Deno.test("simulated time: timers ring in their order, each at its time", async () => {
+Deno.test("simulated time: timers fire in order, each at its time", async () => {
   using time = new SimTime();
   const rung: [string, number][] = [];
   const note = (name: string) => rung.push([name, time.now]);
@@ -26,7 +26,7 @@ Deno.test("simulated time: timers ring in their order, each at its time", async 
   assertEquals([rung.at(-1), time.timers], [["c", 30], 0]);
 });
 
-Deno.test("simulated time: many timers come up in order, those taken back do not", async () => {
+Deno.test("simulated time: many timers fire in order, canceled ones do not", async () => {
   using time = new SimTime();
   const rung: number[] = [];
   // 7919 is a prime: each delay from 0 to 4999 comes once, out of order.
@@ -54,7 +54,7 @@ Deno.test("simulated time: promises settle between two timers", async () => {
   assertEquals(steps, ["a1 at 10", "b1 at 15", "a2 at 20", "b2 at 30"]);
 });
 
-Deno.test("simulated time: an interval rings until it is cleared, from within too", async () => {
+Deno.test("simulated time: an interval fires until it is cleared, also from within", async () => {
   using time = new SimTime();
   let rung = 0;
   const timer = setInterval(() => ++rung === 4 && clearInterval(timer), 10);
@@ -203,7 +203,7 @@ Deno.test("simulated time: until() stops at the moment when its promise is settl
   assertEquals(time.now, 300);
 });
 
-Deno.test("simulated time: what would never end is an error", async () => {
+Deno.test("simulated time: waiting for something that never happens is an error", async () => {
   using time = new SimTime();
   await assertRejects(() => time.until(new Promise(() => {})), Error, "no timer is set");
   const again = () => void setTimeout(again, 0);
@@ -211,7 +211,7 @@ Deno.test("simulated time: what would never end is an error", async () => {
   await assertRejects(() => time.tick(1), Error, "Time stands still");
 });
 
-Deno.test("simulated time: what a timer throws comes out where time passes, and time goes on", async () => {
+Deno.test("simulated time: an error thrown by a timer is thrown where time passes, and time continues", async () => {
   using time = new SimTime();
   setTimeout(() => {
     throw new RangeError("of a callback");
@@ -249,7 +249,7 @@ Deno.test("simulated time: sessions that outlive it, as a failure leaves them, d
   await eventLoop.yielded();
 });
 
-Deno.test("simulated time: a timer of another time takes back none of this", async () => {
+Deno.test("simulated time: clearing a timer of another simulation clears none of this one", async () => {
   let old: ReturnType<typeof setTimeout>;
   {
     using _time = new SimTime();

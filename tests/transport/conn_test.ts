@@ -1,8 +1,10 @@
 // Conns that are sockets, and those that are simulated, side by side.
 
+import { assertEquals } from "@std/assert";
 import { SimNetwork } from "../../testing/mod.ts";
 import { dialTcp, listenTcp } from "../../transport/tcp.ts";
 import { testConn } from "../support/contracts/conn.ts";
+import { bytes, dialAndReset } from "../support/raw_peer.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -24,4 +26,19 @@ testConn("simulated, slow and in parts", () => {
   const listener = network.host("b").listen({ transport: "tcp", hostname: "b", port: 1 });
   const address = { transport: "tcp", hostname: "b", port: 1 } as const;
   return { listener, dial: () => network.host("a").dial(address, NEVER) };
+});
+
+Deno.test("tcp: connections that are reset before they are accepted do not delay the next one", async () => {
+  const troubles: string[] = [];
+  const listener = listenTcp({ hostname: "127.0.0.1", port: 0 }, {
+    trouble: (error) => troubles.push(error.message),
+  });
+  await Promise.all(Array.from({ length: 20 }, () => dialAndReset(listener.port, bytes())));
+  const dialed = await dialTcp({ hostname: "127.0.0.1", port: listener.port });
+  const accepted = await listener.accept();
+  // After trouble, accepting rests.
+  assertEquals({ accepted: accepted !== null, troubles }, { accepted: true, troubles: [] });
+  dialed.close();
+  accepted?.close();
+  listener.close();
 });

@@ -8,14 +8,11 @@ import { readCertificate } from "../../transport/certificate.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { listenTls } from "../../transport/tls_listener.ts";
 import { dialShowing } from "../../transport/tls_dial.ts";
+import { pem } from "../support/certs.ts";
 import { OPTION } from "../support/raw_peer.ts";
 import { Pair } from "../support/session_pair.ts";
-import { portOf, until } from "../support/wire_harness.ts";
-
-/** A file of `tests/support/certs`. */
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 function identity(name: string): { cert: string; key: string } {
   return { cert: pem(`${name}.pem`), key: pem(`${name}.key`) };
@@ -66,7 +63,7 @@ function derOf(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text.replace(/-----.*-----|\s/g, "")), (char) => char.charCodeAt(0));
 }
 
-Deno.test("mutual tls: handlers know who calls: subject, alternative names, fingerprint", async () => {
+Deno.test("mutual tls: handlers see the client's subject, alternative names and fingerprint", async () => {
   await using at = await open();
   await using client = await connect(at.address, { ...showing("client"), token: "and a token" });
   assertEquals(await client.call("Who.am"), ALICE);
@@ -75,7 +72,7 @@ Deno.test("mutual tls: handlers know who calls: subject, alternative names, fing
   assertEquals(await client.call("Who.echo", large), large);
 });
 
-Deno.test("mutual tls: a snapshot of the server names the client, and so does its page, to its own machine alone", async () => {
+Deno.test("mutual tls: the snapshot and, on the server's own machine, the page name the client", async () => {
   await using at = await open();
   await using _client = await connect(at.address, showing("client"));
   const { subject, alternativeNames } = ALICE;
@@ -96,7 +93,7 @@ Deno.test("mutual tls: a snapshot of the server names the client, and so does it
   assert(!(await page("10.0.0.7")).includes("alice"));
 });
 
-Deno.test("mutual tls: without it nobody has a certificate, whatever a client would show", async () => {
+Deno.test("mutual tls: without it no handler sees a certificate, whatever the client presents", async () => {
   await using at = await open({ tls: identity("server") });
   await using client = await connect(at.address, showing("client"));
   assertEquals(await client.call("Who.am"), undefined);
@@ -146,7 +143,7 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
   });
 }
 
-/** Sends an option behind the TLS handshake without a look at what the server thinks, and returns what comes back. */
+/** Sends an option after the TLS handshake without waiting for the server, and returns what comes back. */
 function shout(port: number, version: "TLSv1.2" | "TLSv1.3", name: string | undefined): Promise<string> {
   return new Promise((resolve) => {
     let heard = "";
@@ -167,7 +164,7 @@ function shout(port: number, version: "TLSv1.2" | "TLSv1.3", name: string | unde
   });
 }
 
-Deno.test("mutual tls: who resumes a session of TLS is known as in the first", async () => {
+Deno.test("mutual tls: a resumed TLS session has the identity of the first", async () => {
   await using at = await open();
   let session: Uint8Array | undefined;
   for (let i = 0; i < 3; i++) {
@@ -207,7 +204,7 @@ Deno.test("mutual tls: a client that shows a certificate checks the server's as 
   assertEquals(await client.call("Who.am"), ALICE);
 });
 
-Deno.test("mutual tls: what went wrong is named with what to do about it", async () => {
+Deno.test("mutual tls: errors say what to do", async () => {
   await using at = await open();
   await using other = await open({ tls: identity("self_signed") });
   await using plain = new Server();
@@ -238,7 +235,7 @@ Deno.test("mutual tls: a client gives up on a server that is silent in the hands
   while (await conn.read(chunk).catch(() => null) !== null);
 });
 
-Deno.test("mutual tls: nobody there is said as such", async () => {
+Deno.test("mutual tls: the error says that nothing listens", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();
@@ -273,7 +270,7 @@ Deno.test("mutual tls: silence in the TLS handshake is cut in time", async () =>
   await until(() => at.server.stats().refusals.handshakeTimeout === 1, "it to be counted");
 });
 
-Deno.test("mutual tls: options that make no sense are refused, an empty list of authorities above all", async () => {
+Deno.test("mutual tls: invalid options are refused, an empty list of authorities above all", async () => {
   const server = identity("server");
   for (const clientCaCerts of [[], "text", [1], null] as unknown as string[][]) {
     assertThrows(() => new Server({ tls: { ...server, clientCaCerts } }), TypeError, "tls.clientCaCerts");
@@ -357,7 +354,7 @@ function der(tag: number, ...content: number[]): number[] {
   return [tag, ...length < 128 ? [length] : [0x82, length >> 8, length & 255], ...content];
 }
 
-Deno.test("mutual tls: what is no certificate is refused, cut or changed anywhere", () => {
+Deno.test("mutual tls: a corrupt certificate is refused, cut or changed anywhere", () => {
   const good = derOf(pem("client.pem"));
   assertEquals(readCertificate(good, ALICE.fingerprint), ALICE);
   for (let end = 0; end < good.length; end++) {

@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { Recent } from "../../transport/recent.ts";
 
-Deno.test("recent: the entry that was not set for longest makes room for a new one", () => {
+Deno.test("recent: a new entry replaces the least recently set one", () => {
   const recent = new Recent<number>(2);
   recent.set("a", 1);
   recent.set("b", 2);

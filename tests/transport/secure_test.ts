@@ -14,17 +14,14 @@ import { sendToken } from "../../client/mod.ts";
 import { parseAddress } from "../../discovery/endpoint.ts";
 import type { Network } from "../../transport/conn.ts";
 import { isWithin, reachOf } from "../../transport/secure.ts";
+import { pem } from "../support/certs.ts";
 import { open, refused } from "../support/handshake_live.ts";
 import { fails } from "../support/session_pair.ts";
-import { until } from "../support/wire_harness.ts";
-
-function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
-}
+import { until } from "../support/waiting.ts";
 
 const SECRET = "s3cr3t-0f-th3-t3st";
 
-Deno.test("tokens: one of those given holds, whichever it is, and nothing else does", async () => {
+Deno.test("tokens: each of the given tokens is accepted, and no other", async () => {
   const holds = oneOfTokens([SECRET, "another", "☺"]);
   for (const token of [SECRET, "another", "☺"]) assertEquals(await holds(token), true, token);
   const wrong = [
@@ -49,7 +46,7 @@ Deno.test("tokens: every byte of every digest counts", async () => {
   assertEquals(held, tokens.map((_, i) => i < 1_500));
 });
 
-Deno.test("tokens: no list of tokens is one that lets everyone in", () => {
+Deno.test("tokens: an empty list of tokens is refused", () => {
   for (const tokens of [[], [""], ["a", ""], [undefined], [1]] as string[][]) {
     assertThrows(() => oneOfTokens(tokens), TypeError, "Cannot use tokens");
   }
@@ -74,7 +71,7 @@ function allOf(...seen: unknown[]): string {
   return Deno.inspect(seen, { depth: 100, iterableLimit: 1e4, strAbbreviateSize: 1e6, showHidden: true });
 }
 
-Deno.test("tokens: neither logs nor errors nor figures of a server show one, be it right, wrong or of a wrong type", async () => {
+Deno.test("tokens: logs, errors and figures of a server never contain a token, valid or not", async () => {
   const log: unknown[] = [];
   await using server = new Server({
     authenticate: oneOfTokens([SECRET]),
@@ -105,7 +102,7 @@ Deno.test("tokens: neither logs nor errors nor figures of a server show one, be 
   assert(log.length >= 2, "something was logged at all");
 });
 
-Deno.test("tokens: a token of a wrong type is not told back, not even its beginning", async () => {
+Deno.test("tokens: an error never contains a token of a wrong type, not even its beginning", async () => {
   await using at = await open();
   for (const token of [12345678, ["hush"], { hush: 1 }, null, true]) {
     using peer = await at.dial();
@@ -117,7 +114,7 @@ Deno.test("tokens: a token of a wrong type is not told back, not even its beginn
   assert(!/hush|123/.test(at.log.map((line) => line.replace(/127\.0\.0\.1:\d+/, "")).join()), at.log.join());
 });
 
-Deno.test("tokens: errors of a client that cannot connect do not show one, causes included", async () => {
+Deno.test("tokens: errors of a client that cannot connect contain no token, nor do their causes", async () => {
   const log: unknown[] = [];
   const dialled: ConnectOptions = { token: SECRET, log: (...all) => log.push(all), connectTimeout: 200 };
   const answers = [
@@ -162,7 +159,7 @@ const ADDRESSES = [
   "http@10.0.0.7:1",
 ];
 
-Deno.test("secure: what may be dialled, by options", () => {
+Deno.test("secure: which addresses may be dialed, by options", () => {
   const cases: [ConnectOptions, number][] = [
     [{}, ADDRESSES.length],
     [{ secure: true }, 3],
@@ -181,7 +178,7 @@ Deno.test("secure: what may be dialled, by options", () => {
   assertThrows(() => reachOf({ secure: "yes" as unknown as boolean }), TypeError, "Cannot use secure");
 });
 
-Deno.test("secure: a plain address that a discovery names is not even dialled, and calls go to the others", async () => {
+Deno.test("secure: a plain address from a discovery is not dialed, and calls go to the others", async () => {
   using plain = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let dialled = 0;
   const accepting = (async () => {
@@ -206,7 +203,7 @@ Deno.test("secure: a plain address that a discovery names is not even dialled, a
   const error = await assertRejects(() => connect(lured, options), RpcError, "pass secure: false");
   assertEquals([error.code, error.notStarted], ["unavailable", true]);
   assert(error.message.includes(lured));
-  // With a token alone, the network is what counts: this is TEST-NET-1, where nobody is.
+  // With a token alone, the network is what counts: this is TEST-NET-1, where no host is.
   await assertRejects(() => connect("tcp@192.0.2.1:9", { token: SECRET }), RpcError, "pass secure: false");
   assertEquals(dialled, 0);
   // And who says so gets it.
@@ -224,7 +221,7 @@ function oldHello(minor: number): Uint8Array<ArrayBuffer> {
 }
 
 for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
-  Deno.test(`secure: TLS ${name} is not spoken, neither by servers nor by clients`, async () => {
+  Deno.test(`secure: TLS ${name} is refused by servers and by clients`, async () => {
     await using server = new Server({ tls: { cert: pem("server.pem"), key: pem("server.key") } });
     const { address } = await server.listen("tls@127.0.0.1:0");
     using conn = await Deno.connect({ hostname: "127.0.0.1", port: Number(address.split(":")[1]) });
@@ -258,7 +255,7 @@ for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
   });
 }
 
-Deno.test("secure: a client with sendToken sends nothing in the clear to another machine, unless secure is false", async () => {
+Deno.test("secure: a client with sendToken sends no token unencrypted to another machine, unless secure is false", async () => {
   let sent = 0;
   const interceptors = [sendToken(() => `${++sent}`)];
   let dialled = 0;

@@ -75,7 +75,7 @@ testOnLinux(
       const text = new TextDecoder().decode(stdout);
       assertMatch(text, /^\{/, new TextDecoder().decode(stderr));
       const { connected, failures: [late, taken] } = JSON.parse(text);
-      assertEquals(connected, 3_000);
+      assertEquals(connected, 1_500);
       assertMatch(late, /^Cannot connect to unix@.*: no answer within 50 ms/);
       assertMatch(taken, /: a server listens there$/);
     } finally {

@@ -2,13 +2,14 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { MemoryStore } from "../../registry/memory_store.ts";
-import { Registry, type RegistryOptions } from "../../registry/registry.ts";
+import { Registry } from "../../registry/registry.ts";
+import type { RegistryOptions } from "../../registry/registry_options.ts";
 import { Server } from "../../server/mod.ts";
 import { askerOf, UnreadResponses } from "../../transport/unread_responses.ts";
 import { FakeClock, settle } from "../support/fake_clock.ts";
 import { RawPeer } from "../support/raw_peer.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 import { portOf } from "../support/wire_harness.ts";
 
 const MIB = 1_048_576;
@@ -35,7 +36,7 @@ Deno.test("unread answers: a long body arrives whole, in parts, and is counted u
   assertEquals([unread.bytes, clock.timers], [0, 0]);
 });
 
-Deno.test("unread answers: answers of one body share it, and one that is left counts no more", async () => {
+Deno.test("unread answers: answers with the same body share it, and an abandoned one no longer counts", async () => {
   const clock = new FakeClock();
   const unread = new UnreadResponses(clock);
   const body = long(4 * MIB);
@@ -45,7 +46,7 @@ Deno.test("unread answers: answers of one body share it, and one that is left co
   assertEquals([unread.bytes, clock.timers], [0, 0]);
 });
 
-Deno.test("unread answers: there is a bound for all, and half of it for one address", async () => {
+Deno.test("unread answers: a limit holds for all, and half of it for one address", async () => {
   const unread = new UnreadResponses(new FakeClock(), 4 * MIB);
   const body = long(MIB / 2);
   const from = (peer: string) => unread.response(body, {}, peer);

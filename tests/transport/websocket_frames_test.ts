@@ -13,7 +13,8 @@ import {
   writeHead,
 } from "../../transport/websocket_frames.ts";
 import { acceptOf, webSocketAnswer } from "../../transport/websocket_handshake.ts";
-import { bytes, seeded } from "../support/raw_peer.ts";
+import { seeded } from "../support/random.ts";
+import { bytes } from "../support/raw_peer.ts";
 
 const KEY = bytes(0x37, 0xfa, 0x21, 0x3d);
 const MAX_MESSAGE = 1_000_000;

@@ -9,9 +9,12 @@ import { dialTcp, listenTcp } from "../../transport/tcp.ts";
 import { WebSocketConn } from "../../transport/websocket_conn.ts";
 import { WebSocketFault } from "../../transport/websocket_frames.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
-import { bytes, call, dialAndReset, OPTION, RawPeer, seeded, soon } from "../support/raw_peer.ts";
+import { call } from "../support/frames.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, dialAndReset, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { Pair } from "../support/session_pair.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { soon, until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 const MAX_MESSAGE = 16_777_216;
 
@@ -213,7 +216,7 @@ for (const [what, wire, status] of WRONG) {
     assertEquals(await peer.status(), status);
     peer.peer.close();
     await until(() => at.server.stats().connections === 0, "no connection to be left");
-    assertEquals(at.server.stats().limits.frames, 1);
+    assertEquals(at.server.stats().limits.invalidFrames, 1);
     assertEquals(at.log.filter((line) => line.includes("was closed")).length, 1);
   });
 }
@@ -238,7 +241,7 @@ Deno.test("websocket listener: a Close frame is answered, and calls under way ar
   await peer.send(message(bytes(0x0f, 0xa1), 0x88));
   assertEquals(await peer.status(), 4001);
   await until(() => at.server.stats().connections === 0, "the end of the connection");
-  assertEquals(at.server.stats().limits.frames, 0);
+  assertEquals(at.server.stats().limits.invalidFrames, 0);
 });
 
 Deno.test("websocket listener: a Ping is answered with its payload, before and after the handshake", async () => {

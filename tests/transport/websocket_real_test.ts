@@ -10,8 +10,9 @@ import { ALL_ANSWERED, bulk } from "../support/bulk.ts";
 import { bundle } from "../support/bundle.ts";
 import { Node } from "../support/node.ts";
 import { proxiesPresent, Proxy, type ProxyKind } from "../support/proxy_process.ts";
-import { seeded, soon } from "../support/raw_peer.ts";
+import { seeded } from "../support/random.ts";
 import { SlowLine } from "../support/slow_line.ts";
+import { soon } from "../support/waiting.ts";
 
 /** Bytes a second. */
 const SLOW = 8_000_000;

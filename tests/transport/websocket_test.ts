@@ -12,10 +12,13 @@ import { type CallContext, RpcError, Server, type ServerOptions } from "../../se
 import { connect, type ConnectOptions } from "../../client/mod.ts";
 import { PlatformWebSocketConn } from "../../transport/websocket.ts";
 import { WebSocketFault } from "../../transport/websocket_frames.ts";
-import { bytes, call, frame, framed, OPTION, RawPeer, seeded, soon } from "../support/raw_peer.ts";
+import { call, Kind, ping } from "../support/frames.ts";
+import { seeded } from "../support/random.ts";
+import { bytes, framed, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { Pair } from "../support/session_pair.ts";
-import { assertLives, until } from "../support/wire_harness.ts";
+import { soon, until } from "../support/waiting.ts";
+import { assertLives } from "../support/wire_harness.ts";
 
 const MOST_HELD = 16_777_216;
 
@@ -75,7 +78,7 @@ class Raw implements AsyncDisposable {
   }
 }
 
-Deno.test("websocket: calls go through, and the server knows where they come from", async () => {
+Deno.test("websocket: calls are answered, and the server knows their origin", async () => {
   await using at = await open();
   await using client = await connect(at.address);
   assertEquals(await client.call("Echo.echo", { a: [1, "x"] }), { a: [1, "x"] });
@@ -102,7 +105,7 @@ Deno.test("websocket: the borders of messages mean nothing", async () => {
     OPTION,
     call(1, "Echo.echo", "one"),
     call(3, "Echo.echo", "x".repeat(1_000)),
-    frame([8, 9]),
+    ping(9),
   );
   const cuts = [[], [...whole.keys()], [OPTION.length - 1, OPTION.length + 3]];
   for (let i = 0; i < 20; i++) cuts.push([...whole.keys()].filter(() => random() < 0.05));
@@ -118,11 +121,14 @@ Deno.test("websocket: the borders of messages mean nothing", async () => {
     }
     assertEquals(JSON.parse((await raw.peer.line())!).version, 1);
     const frames = await raw.peer.frames(3);
-    assertEquals(frames.map(({ kind, seq }) => [kind, seq]).sort(), [[2, 1], [2, 3], [9, 9]]);
+    assertEquals(frames.map(({ kind, seq }) => [kind, seq]).sort(), [[Kind.reply, 1], [Kind.reply, 3], [
+      Kind.pong,
+      9,
+    ]]);
   }
 });
 
-Deno.test("websocket: a text message closes with 1003, in the handshake and behind it", async () => {
+Deno.test("websocket: a text message closes with 1003, during the handshake and after it", async () => {
   await using at = await open();
   const early = new Raw(at.url);
   await early.conn.opened();
@@ -166,7 +172,7 @@ Deno.test("websocket: what breaks the protocol gets GoAway, and then the end", a
   }
 });
 
-Deno.test("websocket: a fault closes with 1002, behind what was written", async () => {
+Deno.test("websocket: a protocol error closes with 1002, after pending data was written", async () => {
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
     const conn = new PlatformWebSocketConn(socket, "client", MOST_HELD);
@@ -181,7 +187,7 @@ Deno.test("websocket: a fault closes with 1002, behind what was written", async 
   await assertRejects(() => raw.conn.write(into), Error, "status 1002");
 });
 
-Deno.test("websocket: an option that is refused is told why", async () => {
+Deno.test("websocket: a client receives the reason of a refused option", async () => {
   await using at = await open({ authenticate: (token) => token === "right" });
   const error = await assertRejects(() => connect(at.address, { token: "wrong secret" }), RpcError);
   assertEquals([error.code, error.remote], ["unauthenticated", true]);
@@ -198,7 +204,7 @@ Deno.test("websocket: silence is refused in time", async () => {
   await until(() => at.server.stats().refused === 1, "it to be counted");
 });
 
-Deno.test("websocket: a connection too many is answered 503 instead of an upgrade", async () => {
+Deno.test("websocket: a connection above the limit receives the reason", async () => {
   await using at = await open({ maxConnections: 1 });
   await using _client = await connect(at.address);
   const error = await assertRejects(() => connect(at.address), RpcError, "503 Service Unavailable");
@@ -263,7 +269,7 @@ Deno.test("websocket: shutdown lets what was accepted finish, close() does not w
   }
 });
 
-Deno.test("websocket: a call that the end of the grace cuts is told that the server shut down", async () => {
+Deno.test("websocket: a call cut at the end of the grace fails with the reason that the server shut down", async () => {
   await using at = await open();
   at.server.register("Slow", { work: () => new Promise(() => {}) });
   await using client = await connect(at.address);
@@ -291,7 +297,7 @@ Deno.test("websocket: a client that goes away aborts its calls", async () => {
   await raw.closed;
 });
 
-Deno.test("websocket: who does not read is not written to without end, and is given up", async () => {
+Deno.test("websocket: a peer that does not read is not written to without end, and is disconnected", async () => {
   await using at = await open({ writeTimeout: 200, maxUnsentBytes: 1_048_576 });
   using peer = await RawPeer.dial(at.port);
   await upgradeByHand(peer, at.port);
@@ -340,7 +346,7 @@ Deno.test("websocket: a client that sends too far ahead is logged and counted", 
   await until(() => at.server.stats().connections === 1, "the handshake");
   raw.socket.send(new Uint8Array(200_000));
   await until(() => at.server.stats().connections === 0, "the end");
-  assertEquals(at.server.stats().limits.frames, 1);
+  assertEquals(at.server.stats().limits.invalidFrames, 1);
   assertEquals(at.log.filter((line) => line.includes("too many bytes wait to be read")).length, 1);
 });
 
@@ -400,7 +406,7 @@ Deno.test("websocket: what is written may be overwritten at once", async () => {
   }
 });
 
-Deno.test("websocket: a place without one is said to be that", async () => {
+Deno.test("websocket: the error says that the URL has no WebSocket endpoint", async () => {
   await using at = await open();
   for (const address of [`${at.address}/other`, "ws@127.0.0.1:1"]) {
     const error = await assertRejects(() => connect(address), RpcError);
@@ -445,7 +451,7 @@ Deno.test("websocket: a lost one fails its calls, and is dialled again", async (
   assertEquals(sockets.length, 2);
 });
 
-Deno.test("websocket: wss@ trusts whom it is told to, and no other", async () => {
+Deno.test("websocket: wss@ trusts the configured authorities only", async () => {
   const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
   await using server = new Server().register("Echo", {
     peer: (_: unknown, { peer }: CallContext) => peer.address,
@@ -498,7 +504,7 @@ async function statusOf(port: number, headers: Record<string, string>, path = "/
   return status;
 }
 
-Deno.test("websocket: pages of other origins are refused, and logged; what is no page is not", async () => {
+Deno.test("websocket: pages of other origins are refused and logged; clients that are not pages are accepted", async () => {
   await using at = await open();
   const own = `127.0.0.1:${at.port}`;
   assertEquals(await statusOf(at.port, {}), 101);
@@ -539,7 +545,7 @@ Deno.test("websocket: what Host says decides neither about the path nor about th
   assertEquals(await statusOf(at.port, { Host: "evil.example" }), 101);
 });
 
-Deno.test("fetch: it never rejects, whatever it is given", async () => {
+Deno.test("fetch: it never rejects, for any request", async () => {
   const log: string[] = [];
   await using server = new Server({ log: (line) => void log.push(line) });
   const broken = {

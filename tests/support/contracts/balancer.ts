@@ -12,17 +12,6 @@ export function servers(from: number, to: number): readonly Endpoint[] {
   return Object.freeze(list);
 }
 
-/** A generator of numbers from 0 up to but not 1 that gives the same ones each time (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** How many of `picks` calls, one after the other, each server got, by address. */
 export function count(balancer: Balancer, picks: number, exclude?: ReadonlySet<string>): Map<string, number> {
   const counts = new Map<string, number>();
@@ -41,7 +30,7 @@ export function testBalancer(name: string, create: () => Balancer): void {
     Deno.test(`${name}: ${what}`, () => run(create()));
   const addresses = (list: readonly Endpoint[]) => list.map(({ address }) => address).sort();
 
-  test("picks nobody from nobody, before and after there was somebody", (balancer) => {
+  test("picks no server from an empty list, initially and after servers left", (balancer) => {
     assertEquals(balancer.pick({ method: METHOD }), undefined);
     balancer.update([]);
     assertEquals(balancer.pick({ method: METHOD }), undefined);
@@ -50,25 +39,25 @@ export function testBalancer(name: string, create: () => Balancer): void {
     assertEquals(balancer.pick({ method: METHOD }), undefined);
   });
 
-  test("picks the only server, as it was given", (balancer) => {
+  test("picks the only server, unchanged", (balancer) => {
     const [only] = servers(1, 1);
     balancer.update([only!]);
     for (let i = 0; i < 10; i++) assertEquals(balancer.pick({ method: METHOD }) === only, true);
   });
 
-  test("picks each server sooner or later, and no other", (balancer) => {
+  test("picks every server eventually, and no other", (balancer) => {
     balancer.update(servers(1, 5));
     assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(1, 5)));
   });
 
-  test("never picks whom the call excludes", (balancer) => {
+  test("never picks an excluded server", (balancer) => {
     balancer.update(servers(1, 4));
     const exclude = new Set(["tcp@127.0.0.1:2", "tcp@127.0.0.1:4", "tcp@127.0.0.1:9"]);
     assertEquals([...count(balancer, 1_000, exclude).keys()].sort(), ["tcp@127.0.0.1:1", "tcp@127.0.0.1:3"]);
     assertEquals(count(balancer, 100, new Set()).has("none"), false);
   });
 
-  test("picks nobody if the call excludes all", (balancer) => {
+  test("picks no server if the call excludes all", (balancer) => {
     for (const list of [servers(1, 1), servers(1, 3)]) {
       balancer.update(list);
       assertEquals(balancer.pick({ method: METHOD, exclude: new Set(addresses(list)) }), undefined);
@@ -83,7 +72,7 @@ export function testBalancer(name: string, create: () => Balancer): void {
     }
   });
 
-  test("hears of calls to servers that are gone", (balancer) => {
+  test("accepts results of calls to removed servers", (balancer) => {
     balancer.update(servers(1, 2));
     const picked = balancer.pick({ method: METHOD })!;
     balancer.update(servers(3, 4));

@@ -19,7 +19,7 @@ async function readText(conn: Conn): Promise<string | null> {
   return count === null ? null : new TextDecoder().decode(into.subarray(0, count));
 }
 
-/** Writes until that fails: a socket learns only by and by that nobody is there. */
+/** Writes until that fails: a socket notices only after a while that its peer is gone. */
 async function writeUntilItFails(conn: Conn): Promise<void> {
   const chunk = new Uint8Array(1_000);
   for (let n = 0; n < 10_000; n++) {
@@ -54,7 +54,7 @@ export function testConn(name: string, open: () => ConnSubject): void {
     assertEquals(await readText(b), "c");
   });
 
-  test("a side that ends is read to the end, and still reads", async (a, b) => {
+  test("a side that ended is read to the end, and still reads", async (a, b) => {
     await writeAll(a, text("last words"));
     await a.closeWrite();
     assertEquals([await readText(b), await readText(b), await readText(b)], ["last words", null, null]);
@@ -124,7 +124,7 @@ export function testConn(name: string, open: () => ConnSubject): void {
     assertEquals(read, size);
   });
 
-  test("accepting waits for who dials, and ends with the listener", async (_a, _b, { dial, listener }) => {
+  test("accepting waits for a connection, and ends with the listener", async (_a, _b, { dial, listener }) => {
     const [c, d] = await Promise.all([dial(), listener.accept()]);
     await writeAll(c, text("hello"));
     assertEquals(await readText(d!), "hello");

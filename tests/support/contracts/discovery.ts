@@ -61,7 +61,7 @@ export function testDiscovery(
     assertEquals(seen, [[A, B], [A], [A, C], []]);
   });
 
-  test("a watch is told while it waits, and not of what is no change", async ({ discovery, change }) => {
+  test("a watch receives changes while it waits, and no update without a change", async ({ discovery, change }) => {
     const watch = discovery.watch()[Symbol.asyncIterator]();
     await watch.next();
     let told = 0;
@@ -83,7 +83,7 @@ export function testDiscovery(
     await watch.return?.();
   });
 
-  test("a slow watch is not told of a change that was taken back", async ({ discovery, change }) => {
+  test("a slow watch does not receive a change that was undone", async ({ discovery, change }) => {
     const watch = discovery.watch()[Symbol.asyncIterator]();
     await watch.next();
     await change([A]);
@@ -131,7 +131,7 @@ export function testDiscovery(
     assertEquals(await next, { done: true, value: undefined });
   });
 
-  test("a watch that nobody asks costs nothing", async ({ discovery, isIdle }) => {
+  test("a watch that is not iterated costs nothing", async ({ discovery, isIdle }) => {
     discovery.watch();
     discovery.watch()[Symbol.asyncIterator]();
     await settle();

@@ -30,7 +30,7 @@ export function testRegistryStore(name: string, open: () => Promise<StoreSubject
   const addresses = async (store: RegistryStore) =>
     (await store.list()).leases.map(({ instance }) => instance.address);
 
-  test("lists who was granted a lease, by address, once each", async ({ store }) => {
+  test("lists servers with a lease, by address, once each", async ({ store }) => {
     assertEquals((await store.list()).leases, []);
     assertEquals((await store.grant({ address: B }, TTL)).created, true);
     assertEquals((await store.grant({ address: A }, TTL)).created, true);
@@ -38,7 +38,7 @@ export function testRegistryStore(name: string, open: () => Promise<StoreSubject
     assertEquals(await addresses(store), [A, B]);
   });
 
-  test("keeps what an instance says, and takes over what it says next", async ({ store }) => {
+  test("keeps an instance's data, and replaces them by its next ones", async ({ store }) => {
     const instance = { address: A, services: ["Foo"], weight: 3, metadata: { zone: "z", "__proto__x": "" } };
     await store.grant(instance, TTL);
     assertEquals((await store.list()).leases[0]?.instance, instance);
@@ -85,7 +85,7 @@ export function testRegistryStore(name: string, open: () => Promise<StoreSubject
     assertEquals(await addresses(store), []);
   });
 
-  test("who is taken off is gone at once, and may come back", async ({ store }) => {
+  test("a removed server is gone at once, and may come back", async ({ store }) => {
     await store.grant({ address: A }, TTL);
     await store.grant({ address: B }, TTL);
     assertEquals(await store.revoke(A), true);
@@ -95,7 +95,7 @@ export function testRegistryStore(name: string, open: () => Promise<StoreSubject
     assertEquals((await store.grant({ address: A }, TTL)).created, true);
   });
 
-  test("names that objects are born with are names like any other", async ({ store }) => {
+  test("names of built-in properties are names like any other", async ({ store }) => {
     for (const address of ["__proto__", "constructor", "toString"]) {
       assertEquals(await store.renew(address), undefined);
       assertEquals(await store.revoke(address), false);

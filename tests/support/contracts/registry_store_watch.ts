@@ -9,7 +9,7 @@ const A = "tcp@127.0.0.1:1";
 const B = "tcp@127.0.0.1:2";
 const TTL = 2_000;
 
-/** What a watch has told so far, applied to a list. */
+/** What a watch has delivered so far, applied to a list. */
 export class Follower implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -54,7 +54,7 @@ export class Follower implements AsyncDisposable {
     for (const resolve of this.#changed) resolve();
   }
 
-  /** Waits until what it has been told makes something true. */
+  /** Waits until what it has received makes something true. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       if (this.error !== undefined) throw this.error;
@@ -116,7 +116,7 @@ export function testRegistryStoreWatch(
     assertEquals((await store.renew(A, lease.incarnation))?.incarnation, lease.incarnation);
     assertEquals((await store.list()).leases.map(({ instance }) => instance.weight), [2]);
     assertEquals(await store.revoke(A, lease.incarnation), true);
-    // Nor when nobody is there any more.
+    // Nor when no server is left.
     for (const gone of [old, lease.incarnation]) {
       assertEquals(await store.renew(A, gone), undefined);
       assertEquals(await codeOf(store.grant({ address: A }, TTL, gone)), "not_found");
@@ -126,14 +126,14 @@ export function testRegistryStoreWatch(
     assertEquals((await store.grant({ address: A }, TTL)).lease.incarnation > lease.incarnation, true);
   });
 
-  test("whoever renews without an incarnation keeps the one that is there", async ({ store }) => {
+  test("renewing without an incarnation keeps the current one", async ({ store }) => {
     const { incarnation } = (await store.grant({ address: A }, TTL)).lease;
     assertEquals((await store.grant({ address: A, weight: 3 }, TTL)).lease.incarnation, incarnation);
     assertEquals((await store.renew(A))?.incarnation, incarnation);
     assertEquals((await store.grant({ address: A, weight: 4 }, TTL, incarnation)).lease.instance.weight, 4);
   });
 
-  test("a state stays over heartbeats, until it is set again or a new incarnation comes", async ({ store }) => {
+  test("a state is kept over heartbeats, until it is set again or a new incarnation registers", async ({ store }) => {
     assertEquals(await store.setState(A, "paused"), undefined);
     await store.grant({ address: A }, TTL);
     assertEquals((await store.setState(A, "paused"))?.state, "paused");
@@ -155,7 +155,7 @@ export function testRegistryStoreWatch(
     assertEquals((await store.list()).leases, []);
   });
 
-  test("a watch begins with the list, then tells each change once and in order", async ({ store }) => {
+  test("a watch begins with the list, then delivers each change once and in order", async ({ store }) => {
     await store.grant({ address: A, weight: 1 }, TTL);
     await using follower = new Follower(store);
     await follower.until(() => follower.lists === 1);
@@ -169,7 +169,7 @@ export function testRegistryStoreWatch(
     assertEquals([...follower.revisions].sort((a, b) => a - b), follower.revisions);
   });
 
-  test("a new incarnation begins in the state that is named, one that stays keeps its own", async ({ store }) => {
+  test("a new incarnation begins in its given state, a renewed one keeps its own", async ({ store }) => {
     assertEquals((await store.grant({ address: A }, TTL, 0, "paused")).lease.state, "paused");
     assertEquals(
       (await store.grant({ address: A, weight: 2 }, TTL, undefined, "active")).lease.state,
@@ -179,7 +179,7 @@ export function testRegistryStoreWatch(
     assertEquals((await store.grant({ address: A }, TTL, 0)).lease.state, "active");
   });
 
-  test("says which servers were taken off, and not merely silent", async ({ store, advance, late }) => {
+  test("distinguishes removed servers from silent ones", async ({ store, advance, late }) => {
     const withdrawn: string[] = [];
     const removed: string[] = [];
     const stop = new AbortController();
@@ -205,7 +205,7 @@ export function testRegistryStoreWatch(
     assertEquals((await store.list()).withdrawn, []);
   });
 
-  test("a watch is told of a lease that runs out", async ({ store, advance, late }) => {
+  test("a watch delivers the end of a lease", async ({ store, advance, late }) => {
     await using follower = new Follower(store);
     await store.grant({ address: A }, TTL);
     await follower.until(() => follower.weights.size === 1);

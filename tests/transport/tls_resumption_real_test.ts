@@ -3,17 +3,14 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { Server } from "../../server/mod.ts";
-import { missing } from "../support/docs_shell.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { pem } from "../support/certs.ts";
+import { missing } from "../support/programs.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 const CERTS = new URL("../support/certs/", import.meta.url).pathname;
 const CLIENT_CA = pem("client_ca.pem");
 const OTHER_CA = pem("other_ca.pem");
-
-/** A file of `tests/support/certs`. */
-function pem(name: string): string {
-  return Deno.readTextFileSync(`${CERTS}${name}`);
-}
 
 /** A server that asks clients for certificates of some authorities. */
 async function open(clientCaCerts: string[]) {
@@ -40,7 +37,7 @@ class Client implements AsyncDisposable {
     this.#reports = this.#process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** Dials a server: whether it resumed the session, and whether it was let in. */
+  /** Dials a server: whether it resumed the session, and whether it was accepted. */
   async dial({ port }: { port: number }): Promise<"full" | "resumed" | "refused"> {
     await this.#ports.write(new TextEncoder().encode(`${port}\n`));
     while (!this.#rest.includes("\n")) {

@@ -1,22 +1,13 @@
 // The examples with curl in docs/REGISTRY.md, run one after the other against one registry, and held against the
-// answers that stand below them.
+// answers below them.
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { Registry } from "../../registry/registry.ts";
+import { missing } from "../support/programs.ts";
 
-async function installed(): Promise<boolean> {
-  try {
-    return (await new Deno.Command("curl", { args: ["--version"], stdout: "null", stderr: "null" }).output())
-      .success;
-  } catch {
-    return false;
-  }
-}
+const skipped = await missing("curl");
 
-const present = await installed();
-const skipped = present ? "" : " [SKIPPED: curl is not installed]";
-
-/** Blocks with one curl and the block of text behind each. */
+/** Blocks with one curl and the block of text after each. */
 const EXAMPLE = /```sh\n(curl [^\n]+)\n```\n\n```text\n([^`]+)```/g;
 
 /** The words of a command, without what a shell would do to them but for single quotes. */
@@ -32,7 +23,7 @@ function patternOf(text: string): RegExp {
 
 Deno.test({
   name: `docs: the registry answers curl as docs/REGISTRY.md says${skipped}`,
-  ignore: !present,
+  ignore: skipped !== "",
   async fn() {
     const text = await Deno.readTextFile(new URL("../../docs/REGISTRY.md", import.meta.url));
     await using registry = new Registry();

@@ -1,4 +1,4 @@
-// A registry behind proxies, as the table in docs/REGISTRY.md has them: how clients hear of changes, long lists,
+// A registry with a proxy before it, as the table in docs/REGISTRY.md has them: how clients hear of changes, long lists,
 // registering, and the buttons of its page.
 
 import { assertEquals } from "@std/assert";
@@ -9,7 +9,7 @@ import { Registry } from "../../registry/registry.ts";
 import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
 import { readText, tableOf } from "../support/markdown.ts";
 import { proxiesPresent, Proxy, type ProxyKind } from "../support/proxy_process.ts";
-import { until } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 
 const A = "tcp@10.0.0.1:1";
 const B = "tcp@10.0.0.2:1";
@@ -27,10 +27,10 @@ const ROWS: readonly [command: ProxyKind["command"], settings: string, by: "stre
 const NAMES = { nginx: "nginx", caddy: "Caddy", haproxy: "HAProxy" };
 
 function skipped(command: ProxyKind["command"]): string {
-  return proxiesPresent[command] ? "" : ` [SKIPPED: ${command} is not installed]`;
+  return proxiesPresent[command] ? "" : ` [SKIPPED: ${command} cannot be run]`;
 }
 
-/** A registry behind a proxy. */
+/** A registry and a proxy before it. */
 async function open(kind: ProxyKind) {
   const store = new MemoryStore();
   const registry = new Registry({ store });

@@ -5,7 +5,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Client, connect, Server } from "../../mod.ts";
 import { Browser, browserPresent, browserSkipped, type Page } from "../support/browser.ts";
 import { brightness, contrast } from "../support/colors.ts";
-import { portOf, until } from "../support/wire_harness.ts";
+import { until } from "../support/waiting.ts";
+import { portOf } from "../support/wire_harness.ts";
 
 // Without dots, which names of methods cannot have.
 const INJECTED = `<img src=x onerror="document['title']='injected'">`;
@@ -57,8 +58,7 @@ async function age(page: Page): Promise<number> {
 }
 
 Deno.test({
-  name:
-    `debug page: in a browser, a call in flight grows older, and what comes new appears by itself${browserSkipped}`,
+  name: `debug page: in a browser, the age of a call grows, and new entries appear by themselves`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -108,8 +108,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `debug page: in a browser, its script finds what the server wrote, and makes nothing of it anew${browserSkipped}`,
+  name: `debug page: in a browser, its script reuses the elements that the server wrote`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -128,14 +127,14 @@ Deno.test({
     await page.send("Page.addScriptToEvaluateOnNewDocument", { source });
     await page.send("Page.navigate", { url: at.url });
     await page.until(`document.querySelector(".history path") !== null`);
-    // Only what nobody but the script can know: rates, and the picture of them.
+    // Only what the script alone can know: rates, and the picture of them.
     assertEquals(await page.evaluate("[...new Set(made)].sort()"), ["history", "rate"]);
     assertEquals(page.complaints, []);
   },
 });
 
 Deno.test({
-  name: `debug page: in a browser, a pause holds it, and going on brings it up to date${browserSkipped}`,
+  name: `debug page: in a browser, a pause stops updates, and resuming brings it up to date`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -179,8 +178,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `debug page: in a browser, it says when the server is away, and goes on with the next${browserSkipped}`,
+  name: `debug page: in a browser, it says when the server is away, and continues with the next server`,
   ignore: !browserPresent,
   async fn() {
     const first = await serve();
@@ -224,7 +222,7 @@ Deno.test({
     await page.until(`document.querySelectorAll(".histogram").length === 2`);
     await check();
     assertEquals(page.complaints, []);
-    // Nor could it: the page's policy lets nobody make elements of text.
+    // Nor could it: the page's policy forbids making elements of text.
     const markup = `document.createElement("p").innerHTML = "<b>x</b>"`;
     const refused = await page.evaluate(
       `(() => { try { ${markup}; } catch (error) { return error.message; } })()`,
@@ -234,7 +232,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `debug page: in a browser without JavaScript, it is a page that does not move${browserSkipped}`,
+  name: `debug page: in a browser without JavaScript, it is a static page`,
   ignore: !browserPresent,
   async fn() {
     await using at = await serve();
@@ -251,8 +249,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `debug page: in a browser, it asks for a password where the server does, and goes on with it${browserSkipped}`,
+  name: `debug page: in a browser, it asks for a password if the server requires one`,
   ignore: !browserPresent,
   async fn() {
     const ask = { status: 401, headers: { "www-authenticate": 'Basic realm="rpc"' } };
@@ -325,7 +322,7 @@ Deno.test({
         true,
         `${width} px: ${await page.evaluate("document.documentElement.scrollWidth")}`,
       );
-      // What screen readers are told: tables are tables, also where they are cards, and pictures have words.
+      // What screen readers see: tables are tables, also where they are cards, and pictures have words.
       const { nodes } = await page.send("Accessibility.getFullAXTree") as {
         nodes: { ignored: boolean; role: { value: string }; name?: { value: string } }[];
       };

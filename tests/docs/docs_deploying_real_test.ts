@@ -2,12 +2,14 @@
 // well, is found at the registry, and ends in good order. Only ports and addresses are others.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { Registry } from "../../registry/registry.ts";
-import { freePort, missing, Shell } from "../support/docs_shell.ts";
+import { Shell } from "../support/docs_shell.ts";
 import { blocksOf, readText } from "../support/markdown.ts";
 import { testOnPosix } from "../support/platform.ts";
+import { freePort, missing } from "../support/programs.ts";
+import { until } from "../support/waiting.ts";
 
 const PAGE = readText("docs/DEPLOYING.md");
 
@@ -48,41 +50,39 @@ async function setUp() {
   };
 }
 
-/** Asks again and again, without a pause but the asking, until it is so. */
-async function until(what: () => Promise<boolean>): Promise<void> {
-  while (!await what());
-}
+testOnPosix(
+  "docs: the program of DEPLOYING.md is healthy, found by clients, and shuts down in order",
+  async () => {
+    await using at = await setUp();
+    const unit = at.here(blockOf("ini"));
+    const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
+    const [, environment = ""] = /^Environment=(.*) DENO_DIR=\S+$/m.exec(unit) ?? [];
+    const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
+    assertEquals(await (await fetch(`${at.health}/health`)).text(), "ok\n");
 
-testOnPosix("docs: the program of DEPLOYING.md is well, found, and ends in good order", async () => {
-  await using at = await setUp();
-  const unit = at.here(blockOf("ini"));
-  const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
-  const [, environment = ""] = /^Environment=(.*) DENO_DIR=\S+$/m.exec(unit) ?? [];
-  const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
-  assertEquals(await (await fetch(`${at.health}/health`)).text(), "ok\n");
+    await using client = await connect(new RegistryDiscovery(at.registry, { service: "Work" }));
+    const work = client.call("Work.do", "this");
+    work.catch(() => {}); // it is looked at below
+    await until(async () => {
+      const page = await fetch(`${at.health}/debug/rpc`, { headers: { accept: "application/json" } });
+      return (await page.json()).inFlight === 1;
+    }, "the call to be in flight");
+    process.kill("SIGTERM");
+    await until(async () => {
+      const response = await fetch(`${at.health}/health`);
+      await response.body?.cancel();
+      return response.status === 503;
+    }, "the health check to fail");
+    await until(async () => {
+      const { servers } = await (await fetch(`${at.registry}/_rpc_/registry`)).json();
+      return servers.length === 0;
+    }, "the server to leave the registry");
+    assertEquals(await work, "this: done");
+    assertEquals((await process.status).code, 0);
+  },
+);
 
-  await using client = await connect(new RegistryDiscovery(at.registry, { service: "Work" }));
-  const work = client.call("Work.do", "this");
-  work.catch(() => {}); // it is looked at below
-  await until(async () => {
-    const page = await fetch(`${at.health}/debug/rpc`, { headers: { accept: "application/json" } });
-    return (await page.json()).inFlight === 1;
-  });
-  process.kill("SIGTERM");
-  await until(async () => {
-    const response = await fetch(`${at.health}/health`);
-    await response.body?.cancel();
-    return response.status === 503;
-  });
-  await until(async () => {
-    const { servers } = await (await fetch(`${at.registry}/_rpc_/registry`)).json();
-    return servers.length === 0;
-  });
-  assertEquals(await work, "this: done");
-  assertEquals((await process.status).code, 0);
-});
-
-testOnPosix("docs: what the container's file of DEPLOYING.md runs does run", async () => {
+testOnPosix("docs: the command in the container file of DEPLOYING.md runs", async () => {
   await using at = await setUp();
   const lines = at.here(blockOf("dockerfile")).trim().split("\n");
   const found = new Map(lines.map((line) => [line.split(" ", 1)[0]!, line.slice(line.indexOf(" ") + 1)]));
@@ -99,7 +99,7 @@ testOnPosix("docs: what the container's file of DEPLOYING.md runs does run", asy
 const unverified = await missing("systemd-analyze");
 
 Deno.test({
-  name: `docs: systemd takes the unit of DEPLOYING.md${unverified}`,
+  name: `docs: systemd accepts the unit of DEPLOYING.md${unverified}`,
   ignore: unverified !== "",
   async fn() {
     await using at = await setUp();
@@ -121,14 +121,14 @@ const noCurl = await missing("curl");
 
 Deno.test({
   name:
-    `docs: the rolling restart of DEPLOYING.md takes one server after the other, and waits for each${noCurl}`,
+    `docs: the rolling restart of DEPLOYING.md restarts one server after the other, and waits for each${noCurl}`,
   ignore: noCurl !== "",
   async fn() {
     await using at = await setUp();
     const loop = blocksOf(PAGE).find(({ info, code }) =>
       info === "sh" && code.includes("systemctl restart")
     )!.code;
-    // In the place of ssh: notes whom it was told to restart, who then announces itself.
+    // In the place of ssh: records the host to restart, which then announces itself.
     const address = `{\\"address\\":\\"tcp@$1:9000\\"}`;
     const announced = `curl -s -o /dev/null -d "${address}" ${at.registry}/_rpc_/registry`;
     await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> told\n${announced}\n`, {

@@ -1,10 +1,11 @@
 // docs/TLS.md: the certificate that its command makes is one with which a server and a client understand each other.
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { connect } from "../../client/client.ts";
+import { connect } from "../../client/connect.ts";
 import { Server } from "../../server/server.ts";
-import { missing, Shell } from "../support/docs_shell.ts";
+import { Shell } from "../support/docs_shell.ts";
 import { blocksOf, readText } from "../support/markdown.ts";
+import { missing } from "../support/programs.ts";
 
 const commands = blocksOf(readText("docs/TLS.md")).filter(({ info }) => info === "sh").map(({ code }) =>
   code

@@ -1,0 +1,177 @@
+// The addresses on which a server listens: opening them, accepting connections there, renewing certificates. Owned by a
+// Server, whose acceptor takes the connections.
+
+import type { Log } from "../call/log.ts";
+import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
+import { eventLoop } from "../session/event_loop.ts";
+import type { Conn, Listener, ListeningOptions, Network } from "../transport/conn.ts";
+import { adviceForOldDeno } from "../transport/runtime.ts";
+import { listenTcp, listenUnix } from "../transport/tcp.ts";
+import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
+import type { TlsListener } from "../transport/tls_listener.ts";
+
+/** An address on which a server listens. */
+export interface Listening extends AsyncDisposable {
+  /**
+   * The address to connect to, with the real port. If it is `0.0.0.0` or `[::]`, which stand for all addresses of this
+   * machine, clients on other machines need one of its real addresses.
+   */
+  readonly address: string;
+  /**
+   * Replaces the certificate, the key or the list of authorities of a `tls@` address; options that are left out stay as
+   * they are. New connections use them; existing connections stay open.
+   *
+   * @param tls What to replace
+   * @throws {TypeError} If this is not a `tls@` address, or an option is invalid; the current ones stay in use
+   */
+  renew(tls: Partial<ServerTlsOptions>): void;
+  /** Stops listening; accepted connections stay open. May be called more than once. */
+  close(): Promise<void>;
+}
+
+/** Options of {@linkcode Server.listen}. */
+export interface ListenOptions {
+  /**
+   * Whether other processes may listen on the same port (`SO_REUSEPORT`), so that a server can use several cores. The
+   * system assigns each connection to one process by a hash of its addresses, not by load. All processes must set this
+   * option. On Linux only, not for Unix sockets; `tcp@` and `http@` need `--unstable-net`.
+   *
+   * @default {false}
+   */
+  reusePort?: boolean;
+}
+
+/** Options of {@linkcode Listeners}. */
+export interface ListenersOptions {
+  /** For addresses with `tls@`. */
+  readonly tls: ServerTlsOptions | undefined;
+  /** Listens instead of sockets. */
+  readonly network: Network | undefined;
+  readonly log: Log | undefined;
+  /** Takes a connection; `httpPath` is the path of RPC where the connection begins with an HTTP head. */
+  readonly take: (conn: Conn, httpPath: string | undefined) => void;
+}
+
+/** All addresses on which one server listens. */
+export class Listeners {
+  readonly #options: ListenersOptions;
+  /** Each listener, and the end of its accept loop. */
+  readonly #open = new Map<Listener, Promise<void>>();
+  #acceptErrors = 0;
+  #closed = false;
+
+  constructor(options: ListenersOptions) {
+    this.#options = options;
+  }
+
+  /** How often accepting a connection has failed. */
+  get acceptErrors(): number {
+    return this.#acceptErrors;
+  }
+
+  /**
+   * Listens on an address, as {@linkcode Server.listen} says.
+   *
+   * @throws {TypeError} If it is no address to listen on, its port cannot be shared, or the server is closed
+   * @throws {Error} If the address is taken or not allowed
+   */
+  async listen(address: string, reusePort: boolean): Promise<Listening> {
+    if (this.#closed) throw new TypeError("Cannot listen: the server is closed");
+    const parsed = parseAddress(address, { listen: true });
+    let where = address;
+    const trouble = (error: Error, first: boolean) => {
+      this.#acceptErrors++;
+      if (first) this.#options.log?.(`Accepts nothing on ${where} for now: ${error.message}`);
+    };
+    const advice = adviceForOldDeno();
+    if (advice !== undefined) this.#options.log?.(advice);
+    const listener = await this.#bind(parsed, address, { trouble, reusePort });
+    where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
+    if (this.#closed) {
+      listener.close();
+      throw new TypeError("Cannot listen: the server is closed");
+    }
+    const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
+    this.#open.set(listener, accepting);
+    const close = async () => {
+      listener.close();
+      this.#open.delete(listener);
+      await accepting;
+    };
+    let { tls } = this.#options;
+    const renew = (changes: Partial<ServerTlsOptions>) => {
+      if (parsed.transport !== "tls" || this.#options.network !== undefined || tls === undefined) {
+        throw new TypeError(`Cannot renew ${where}: only tls@ addresses have a certificate`);
+      }
+      const renewed = renewedServerTls(tls, changes);
+      try {
+        (listener as TlsListener).renew(renewed);
+      } catch (error) {
+        throw located(error, `Cannot renew ${where}`);
+      }
+      tls = renewed;
+    };
+    return {
+      address: where,
+      renew,
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  }
+
+  /** Closes all listeners; resolves when their accept loops have ended. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const listener of this.#open.keys()) listener.close();
+    await Promise.all(this.#open.values());
+    this.#open.clear();
+  }
+
+  async #bind(parsed: Address, address: string, listening: ListeningOptions): Promise<Listener> {
+    const { transport } = parsed;
+    if (transport === "ws" || transport === "wss") {
+      throw new TypeError(
+        `Cannot listen on ${address}: http@ takes WebSockets too, and so does Deno.serve(server.fetch)`,
+      );
+    }
+    const { tls, network } = this.#options;
+    if (transport === "tls" && tls === undefined && network === undefined) {
+      throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
+    }
+    if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
+      throw new TypeError(
+        `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
+      );
+    }
+    try {
+      if (network !== undefined) return await network.listen(parsed);
+      if (transport === "unix") return await listenUnix(parsed, listening);
+      if (transport !== "tls") return listenTcp(parsed, listening);
+      const { listenTls } = await import("../transport/tls_listener.ts");
+      return await listenTls(parsed, tls!, listening);
+    } catch (error) {
+      throw located(error, `Cannot listen on ${address}`);
+    }
+  }
+
+  async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
+    eventLoop.enter();
+    try {
+      for (;;) {
+        const conn = await listener.accept();
+        if (conn === null) return;
+        this.#options.take(conn, httpPath);
+        await eventLoop.yieldIfDue();
+      }
+    } finally {
+      eventLoop.leave();
+    }
+  }
+}
+
+/** The same error, of the same class, with what could not be done, such as "Cannot listen on" and an address. */
+function located(error: unknown, failed: string): unknown {
+  if (!(error instanceof Error)) return error;
+  const message = `${failed}: ${error.message}`;
+  return Reflect.construct(error.constructor, [message, { cause: error }]);
+}

@@ -1,0 +1,64 @@
+// Call frames of one session: encodes a call straight into the send buffer, and keeps the arguments of calls that may be
+// sent again. Owned by the caller's half of a session.
+
+import type { RpcError } from "../call/error.ts";
+import { shortened } from "../call/metadata.ts";
+import { beginCall, FRAME_HEAD_BYTES } from "../codec/frame.ts";
+import { type CallBodies, KeptBodies } from "./call_body.ts";
+import type { FrameWriter } from "./frame_writer.ts";
+import type { SessionCall } from "./session_call.ts";
+
+/** Writes the calls of one session. */
+export class CallWriter {
+  readonly #frameWriter: FrameWriter;
+  readonly #kept: KeptBodies;
+
+  /** @param bodies Where arguments are kept */
+  constructor(frameWriter: FrameWriter, bodies: CallBodies) {
+    this.#frameWriter = frameWriter;
+    this.#kept = new KeptBodies(bodies);
+  }
+
+  /**
+   * Writes the Call of a call. Metadata that the library has added is dropped where the header would be too long.
+   *
+   * @param streams Whether the arguments follow as items
+   * @returns Why it cannot be sent, in which case nothing was written
+   */
+  write(call: SessionCall, seq: number, streams: boolean): RpcError | undefined {
+    const frameWriter = this.#frameWriter;
+    const { method, args, body } = call;
+    const timeout = timeoutAt(call.deadline, frameWriter.now());
+    // A Call without a body announces Items.
+    const value = streams ? undefined : args === undefined ? null : args;
+    const out = frameWriter.beginFrame();
+    const start = out.length;
+    beginCall(out, seq, method, timeout, call.metadata);
+    let bodyStart = out.length;
+    let error = frameWriter.endFrame(out, start, value, body);
+    if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
+      for (const metadata of shortened(call.metadata, call.ownMetadata)) {
+        beginCall(out, seq, method, timeout, metadata);
+        bodyStart = out.length;
+        error = frameWriter.endFrame(out, start, value, body);
+        if (error?.code !== "resource_exhausted") break;
+      }
+    }
+    if (error !== undefined) return error;
+    if (call.repeatable && body === undefined && !streams && typeof args === "object" && args !== null) {
+      call.body = this.#kept.keep(out, bodyStart, start + FRAME_HEAD_BYTES + frameWriter.frameLength);
+    }
+    return undefined;
+  }
+
+  /** Saves the kept arguments: the send buffer may be overwritten from now on. */
+  saveArgs(): void {
+    this.#kept.save();
+  }
+}
+
+/** The timeout of a Call in ms. Less than 1 ms left is sent as 1, since 0 means no limit. */
+function timeoutAt(deadline: number, now: number): number {
+  if (deadline === Infinity) return 0;
+  return Math.min(Math.max(1, Math.floor(deadline - now)), Number.MAX_SAFE_INTEGER);
+}
