@@ -51,7 +51,9 @@ export class HttpRequests {
   /** Answers a request that opens no WebSocket. */
   answer(request: Request, peer: string): Response | Promise<Response> {
     const url = requestUrl(request.url, request.headers.get("host"));
-    if (url === undefined) return new Response("Cannot parse the request target or the Host header\n", { status: 400 });
+    if (url === undefined) {
+      return new Response("Cannot parse the request target or the Host header\n", { status: 400 });
+    }
     const { pathname } = url;
     if (this.#options.monitoring.has(pathname)) return this.#options.monitoring.answer(request, url, peer);
     if (pathname === RPC_PATH) return methodNotAllowed();
