@@ -23,6 +23,14 @@ const STEADY = 1_000;
 /** The state of a channel. */
 export type ChannelState = "idle" | "connecting" | "ready" | "failing" | "closed";
 
+/** What a channel reports to its client. */
+export interface ChannelEvents {
+  /** The channel can take calls again: it has a new connection, or room in the one it has. */
+  readonly room: () => void;
+  /** A connection was lost, drained or could not be made: the list of servers may be out of date. */
+  readonly lost: () => void;
+}
+
 /** The connection to one endpoint. */
 export class Channel implements AttemptListener {
   /** The endpoint's address. */
@@ -44,11 +52,10 @@ export class Channel implements AttemptListener {
   #waiting = 0;
   /** Why the last attempt failed; undefined after a success. */
   #failure: RpcError | undefined;
-  readonly #room: () => void;
+  readonly #events: ChannelEvents;
 
-  /** @param room Called when the channel can take calls again: it has a new connection, or room in the one it has */
-  constructor(address: string, health: EndpointHealth, options: DialOptions, room: () => void) {
-    this.#room = room;
+  constructor(address: string, health: EndpointHealth, options: DialOptions, events: ChannelEvents) {
+    this.#events = events;
     this.address = address;
     this.health = health;
     this.#options = options;
@@ -187,7 +194,7 @@ export class Channel implements AttemptListener {
       const began = performance.now();
       let dialed: Session | undefined;
       const session = dialed = await dial(this.address, this.#options, {
-        room: this.#room,
+        room: this.#events.room,
         draining: () => this.#lost(dialed, began),
         ended: () => {
           if (dialed !== undefined) this.#sessions.delete(dialed);
@@ -207,13 +214,16 @@ export class Channel implements AttemptListener {
       this.#failure = undefined;
       this.ready = session;
       this.health.connected();
-      this.#room();
+      this.#events.room();
       return session;
     } catch (error) {
       this.#attempt = undefined;
       this.#failure = error as RpcError;
       this.health.disconnected();
-      if (!signal.aborted) this.#dial(this.#backoff.next(LONGEST_WAIT));
+      if (!signal.aborted) {
+        this.#dial(this.#backoff.next(LONGEST_WAIT));
+        this.#events.lost();
+      }
       throw error;
     }
   }
@@ -225,5 +235,6 @@ export class Channel implements AttemptListener {
     const steady = performance.now() - began >= STEADY;
     if (steady) this.#backoff.reset();
     this.#dial(steady ? Math.random() * FIRST_WAIT : this.#backoff.next(LONGEST_WAIT));
+    this.#events.lost();
   }
 }
