@@ -55,13 +55,18 @@ export interface ListenersOptions {
 /** All addresses on which one server listens. */
 export class Listeners {
   readonly #options: ListenersOptions;
-  /** Each listener, and the end of its accept loop. */
-  readonly #open = new Map<Listener, Promise<void>>();
+  /** Each listener, with its address and the end of its accept loop. */
+  readonly #open = new Map<Listener, { readonly address: string; readonly accepting: Promise<void> }>();
   #acceptErrors = 0;
   #closed = false;
 
   constructor(options: ListenersOptions) {
     this.#options = options;
+  }
+
+  /** The addresses on which the server listens. */
+  get addresses(): string[] {
+    return [...this.#open.values()].map(({ address }) => address);
   }
 
   /** How often accepting a connection has failed. */
@@ -92,7 +97,7 @@ export class Listeners {
       throw new TypeError("Cannot listen: the server is closed");
     }
     const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
-    this.#open.set(listener, accepting);
+    this.#open.set(listener, { address: where, accepting });
     const close = async () => {
       listener.close();
       this.#open.delete(listener);
@@ -123,7 +128,7 @@ export class Listeners {
   async close(): Promise<void> {
     this.#closed = true;
     for (const listener of this.#open.keys()) listener.close();
-    await Promise.all(this.#open.values());
+    await Promise.all([...this.#open.values()].map(({ accepting }) => accepting));
     this.#open.clear();
   }
 

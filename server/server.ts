@@ -138,6 +138,16 @@ export class Server implements AsyncDisposable {
     this.fetch = (request, info) => http.fetch(request, info);
   }
 
+  /** The names of the services that clients can call, without built-in ones. */
+  get services(): readonly string[] {
+    return this.#services.names;
+  }
+
+  /** The addresses on which the server listens, with their real ports. */
+  get addresses(): readonly string[] {
+    return this.#listeners.addresses;
+  }
+
   /**
    * Registers the functions of a plain object as the methods of a service.
    *
