@@ -101,6 +101,7 @@ export class Server implements AsyncDisposable {
       terms: {
         codecs: settings.codecs,
         authenticate,
+        lifetime: settings.lifetime,
         answer: {
           ...limits,
           handleTimeout: wireLimit(settings.handleTimeout),

@@ -15,6 +15,7 @@ const SECTIONS: Readonly<Record<string, readonly string[]>> = {
   "Sending again, and setting aside": ["client/retry_budget.ts", "discovery/ejection.ts"],
   "Ending": ["server/server.ts"],
   "Messages": ["codec/json.ts", "codec/cbor.ts"],
+  "Following a name": ["discovery/dns_options.ts"],
   "Following a registry": ["discovery/registry_discovery.ts"],
 };
 
