@@ -44,7 +44,7 @@ export function pageOf(stats: ServerStats | ServerSnapshot): PageElement {
 }
 
 function summary(
-  { uptime, connections, handshakes, inFlight, unsentBytes, methods }: ServerStats,
+  { uptime, draining, connections, handshakes, inFlight, unsentBytes, methods }: ServerStats,
 ): PageElement {
   const calls = methods.reduce((sum, method) => sum + method.calls, 0);
   const errors = methods.reduce((sum, method) => sum + method.errors, 0);
@@ -54,7 +54,7 @@ function summary(
     element(
       "dl",
       {},
-      figure("Up for", duration(uptime)),
+      figure("Up for", duration(uptime), small(draining ? "draining" : "")),
       figure(
         "Connections",
         count(connections),

@@ -10,6 +10,8 @@ import type { NamedStats } from "./stats_sources.ts";
 export interface ServerStats {
   /** How long ago the server was made, in ms. */
   readonly uptime: number;
+  /** Whether the server shuts down: it finishes the calls that it has accepted, and takes no new ones. */
+  readonly draining: boolean;
   /** Open connections. */
   readonly connections: number;
   /** Connections in their handshake; on an `http@` address, also those of other HTTP requests. */

@@ -83,6 +83,7 @@ export type {
 export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/handler.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, requireToken } from "../call/standard_interceptors.ts";
+export { untilDraining } from "../call/until_draining.ts";
 export { oneOfTokens } from "../call/tokens.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";

@@ -294,6 +294,7 @@ export class Server implements AsyncDisposable {
     for (const { unsent } of sessions) unsentBytes += unsent;
     return {
       uptime: performance.now() - this.#began,
+      draining: this.#stopping.signal.aborted,
       connections: sessions.size,
       handshakes,
       accepted,

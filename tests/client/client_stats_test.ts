@@ -23,6 +23,7 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
   const { uptime, ...stats } = server.stats();
   assert(uptime >= 0 && uptime <= performance.now() - began + 1, `${uptime} ms`);
   assertEquals(stats, {
+    draining: false,
     connections: 0,
     handshakes: 0,
     accepted: 0,
