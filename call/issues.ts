@@ -1,41 +1,41 @@
-// What a schema found wrong, as it may leave the server: few issues, short texts, and nothing in them but what was said
-// and where. Called by contract_methods.ts.
+// Schema issues in the form that is sent to callers: few issues, short texts, message and path only. Called by
+// contract_methods.ts.
 
 import type { StandardIssue } from "./standard_schema.ts";
 
-/** One thing that is wrong with a value. */
+/** One problem with a value. */
 export interface Issue {
   readonly message: string;
-  /** Keys and indexes from the outside in; empty = the value itself. */
+  /** Keys and indexes from the outermost inward; empty = the value itself. */
   readonly path: (string | number)[];
 }
 
-const MOST_ISSUES = 20;
-const LONGEST_MESSAGE = 256;
-const LONGEST_PATH = 16;
-const LONGEST_KEY = 64;
+const MAX_ISSUES = 20;
+const MAX_MESSAGE = 256;
+const MAX_PATH = 16;
+const MAX_KEY = 64;
 
 /**
- * The first issues, cut to what can be sent.
+ * The first issues, cut to a size that can be sent.
  *
- * @throws {TypeError} If they are none
+ * @throws {TypeError} If `issues` is not an array of issues
  */
 export function issuesOf(issues: readonly StandardIssue[]): Issue[] {
   if (!Array.isArray(issues)) throw new TypeError("Cannot read issues: expected an array");
-  // They may be of a class of their own, of which slice() would make another.
-  return Array.from({ length: Math.min(issues.length, MOST_ISSUES) }, (_, i) => {
+  // `issues` may be a subclass of Array, whose slice() would create another instance of that subclass.
+  return Array.from({ length: Math.min(issues.length, MAX_ISSUES) }, (_, i) => {
     const { message, path = [] } = (issues as readonly StandardIssue[])[i]!;
-    const keys = [...path].slice(0, LONGEST_PATH);
+    const keys = [...path].slice(0, MAX_PATH);
     return {
-      message: short(message, LONGEST_MESSAGE),
+      message: short(message, MAX_MESSAGE),
       path: keys.map((key) => keyOf(typeof key === "object" ? key.key : key)),
     };
   });
 }
 
-/** The first issue in words, such as `at items[2].price: expected a number`. */
+/** Text of the first issue, such as `at items[2].price: expected a number`. */
 export function textOfIssues([first]: readonly Issue[]): string {
-  if (first === undefined) return "it does not fit its schema";
+  if (first === undefined) return "the value does not fit its schema";
   const where = first.path.reduce<string>((text, key) => {
     if (typeof key === "number") return `${text}[${key}]`;
     return text === "" ? key : `${text}.${key}`;
@@ -44,11 +44,11 @@ export function textOfIssues([first]: readonly Issue[]): string {
 }
 
 function keyOf(key: PropertyKey): string | number {
-  return typeof key === "number" ? key : short(key, LONGEST_KEY);
+  return typeof key === "number" ? key : short(key, MAX_KEY);
 }
 
-/** Cut at a length, and well-formed: a lone surrogate cannot be sent. */
-function short(text: unknown, longest: number): string {
-  const whole = String(text);
-  return (whole.length > longest ? `${whole.slice(0, longest)}…` : whole).toWellFormed();
+/** Cuts text at a length and makes it well-formed: a lone surrogate cannot be sent. */
+function short(text: unknown, max: number): string {
+  const full = String(text);
+  return (full.length > max ? `${full.slice(0, max)}…` : full).toWellFormed();
 }

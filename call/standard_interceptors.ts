@@ -1,4 +1,4 @@
-// Interceptors that most programs want sooner or later. Each is one function that makes one.
+// Interceptors for common needs, exported to users: logging, tokens, limits. Each function creates an interceptor.
 
 import { shownOption } from "./check_options.ts";
 import type { Identity } from "./handler.ts";
@@ -11,9 +11,9 @@ import { passOn } from "./reply_end.ts";
 import { sendingToken } from "./tokens.ts";
 
 /**
- * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments. A call that streams
- * has ended with its last item, with its error, or when it was left, which is `canceled`. Where it is known who calls,
- * the line ends with the name.
+ * Creates an interceptor that logs every call in one line when it has ended: method, outcome, duration in ms. Arguments are
+ * never logged. A stream ends with its last item, with its error, or when the caller stops reading, which is `canceled`. If
+ * the caller's identity is known, the line ends with its name.
  *
  * @example
  * ```ts
@@ -22,17 +22,17 @@ import { sendingToken } from "./tokens.ts";
  * new Server().use(logCalls((line) => console.log(line))); // Arith.sum ok 0.4 ms
  * ```
  *
- * @param log Gets the line, and the error of a call that failed
+ * @param log Receives the line, and the error of a failed call
  * @returns An interceptor for servers or clients
  */
 export function logCalls(log: Log): Interceptor {
   return (call, next) => {
-    const began = performance.now();
+    const startedAt = performance.now();
     return passOn(call, next, (error) => {
       const outcome = error === undefined ? "ok" : isRpcError(error) ? error.code : "failed";
       const name = shownName(call.identity);
       const caller = name === undefined ? "" : ` for ${name}`;
-      const ms = (performance.now() - began).toFixed(1);
+      const ms = (performance.now() - startedAt).toFixed(1);
       const line = `${shownMethod(call.method)} ${outcome} ${ms} ms${caller}`;
       if (error === undefined) log(line);
       else log(line, error);
@@ -41,7 +41,7 @@ export function logCalls(log: Log): Interceptor {
 }
 
 /**
- * Sends a token along with every call of a client, as metadata `authorization: Bearer TOKEN` (RFC 6750 section 2.1).
+ * Creates an interceptor that sends a token with every call, as metadata `authorization: Bearer TOKEN` (RFC 6750 section 2.1).
  *
  * @example
  * ```ts
@@ -55,10 +55,10 @@ export function logCalls(log: Log): Interceptor {
  * console.log(await client.call("Echo.echo", "hello"));
  * ```
  *
- * A client that is given it treats it as its option `token`: to other machines it calls over TLS alone, unless `secure` is
- * false. Of one inside an interceptor of your own it does not know: set `secure` then.
+ * A client with this interceptor behaves as with its option `token`: it calls other machines over TLS only, unless `secure`
+ * is false. The client does not detect `sendToken` inside an interceptor of your own: set `secure` in that case.
  *
- * @param token Makes the token, for each call anew: it may have to be refreshed
+ * @param token Returns the token. Called for each call, so that it can be refreshed
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
@@ -69,12 +69,12 @@ export function sendToken(token: () => string | Promise<string>): Interceptor {
 }
 
 /**
- * Refuses every call of a server that does not bring a token which holds, with `unauthenticated`. Compare with
- * `oneOfTokens`, or with something else that takes as long for any guess.
+ * Creates an interceptor that rejects every call without a valid token with `unauthenticated`. Compare tokens with
+ * `oneOfTokens`, or with another function whose duration does not depend on the guess.
  *
- * @param holds Whether a token is good for a method, or who calls: an identity, which interceptors behind this one see as
+ * @param holds Returns whether a token is valid for a method, or the caller's identity, which later interceptors see as
  *   `call.identity` and handlers as `context.peer.identity`
- * @returns An interceptor for servers; see `sendToken` for the other side and an example
+ * @returns An interceptor for servers; see `sendToken` for the client side and an example
  */
 export function requireToken(
   holds: (token: string, method: string) => boolean | Identity | Promise<boolean | Identity>,
@@ -83,29 +83,34 @@ export function requireToken(
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
     if (identity === false) {
-      throw new RpcError("unauthenticated", `${shownMethod(call.method)} needs a token that is valid`);
+      throw new RpcError("unauthenticated", `${shownMethod(call.method)} requires a valid token`);
     }
     return await next(identity === true ? call : { ...call, identity });
   };
 }
 
 /**
- * Lets at most `most` calls run at once: the call too many is refused with `resource_exhausted`. A call that streams
- * runs until its stream has ended or was left.
+ * Creates an interceptor that rejects calls with `resource_exhausted` while `max` calls are running. A streaming call runs
+ * until its stream has ended or the caller stopped reading.
  *
- * @param most From 1
+ * @param max Maximum number of concurrent calls, from 1
  * @returns An interceptor for servers or clients
- * @throws {RangeError} If `most` is not a whole number from 1
+ * @throws {RangeError} If `max` is not an integer from 1
  */
-export function limitConcurrency(most: number): Interceptor {
-  if (!Number.isSafeInteger(most) || most < 1) {
+export function limitConcurrency(max: number): Interceptor {
+  if (!Number.isSafeInteger(max) || max < 1) {
     throw new RangeError(
-      `Cannot limit concurrency to ${shownOption(most)}: expected a whole number of at least 1`,
+      `Cannot limit concurrency to ${shownOption(max)}: expected an integer from 1`,
     );
   }
   let running = 0;
   return async (call, next) => {
-    if (running >= most) throw new RpcError("resource_exhausted", `More than ${most} calls at once`);
+    if (running >= max) {
+      throw new RpcError(
+        "resource_exhausted",
+        `${shownMethod(call.method)}: ${max} calls are running (limitConcurrency)`,
+      );
+    }
     running++;
     return await passOn(call, next, () => running--);
   };

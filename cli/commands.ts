@@ -1,4 +1,4 @@
-// All commands, in the order in which the help shows them.
+// All commands, in the order of the help.
 
 import { bench } from "./bench.ts";
 import { call } from "./call.ts";
@@ -10,7 +10,7 @@ import { ping } from "./ping.ts";
 import { top } from "./top.ts";
 import { watch } from "./watch.ts";
 
-/** The commands. */
+/** All commands. */
 export const COMMANDS: readonly Command[] = [
   call,
   list,

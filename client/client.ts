@@ -4,7 +4,7 @@
 import type { Contract } from "../call/contract.ts";
 import { rejection } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
-import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata, NO_METADATA } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
@@ -236,7 +236,7 @@ export class Client implements AsyncDisposable {
   #reply(...[method, args, options, kept]: Parameters<Make>): Promise<Reply> {
     return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
-        resolve({ value, metadata: ofApplication(metadata) });
+        resolve({ value, metadata: applicationMetadata(metadata) });
       const fail = (error: unknown) => resolve(rejection(error));
       const call = new OutgoingCall(method, args, options, this.#defaults, done, fail);
       call.body = kept();

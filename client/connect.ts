@@ -50,7 +50,7 @@ export async function connect(target: string | Discovery, options: ConnectOption
     );
   }
   try {
-    await ambient.want();
+    await ambient.enable();
     const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
     if (typeof target === "string") await client.ready(endpoints);
     return client;

@@ -4,7 +4,7 @@ import { AlarmClock } from "../session/alarm_clock.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
 import { ServiceTable } from "../call/service.ts";
 import { KeyCache } from "../codec/key_cache.ts";
@@ -203,9 +203,9 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     throw new TypeError("Cannot use token: expected text, or a function that returns it");
   }
   const interceptors = listed("interceptors", options.interceptors);
-  const log = sheltered(options.log);
-  const watch = observersOf(options.telemetry);
-  const table = new ServiceTable(log, watch?.answered);
+  const log = safeLog(options.log);
+  const observers = observersOf(options.telemetry);
+  const table = new ServiceTable(log, observers?.incoming);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);
   const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
@@ -226,7 +226,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
-    observer: watch?.made,
+    observer: observers?.outgoing,
     connectTimeout,
     interceptors,
     failMode: options.failMode === undefined ? "failover" : checkFailMode(options.failMode),

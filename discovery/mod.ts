@@ -1,9 +1,9 @@
 /**
- * Where a client's servers are, and which of them gets a call.
+ * Discovery of servers, and load balancing between them.
  *
- * A {@linkcode Discovery} knows the servers: {@linkcode MultiServers} from a list that the program keeps,
- * {@linkcode RegistryDiscovery} by asking a registry. A {@linkcode Balancer} picks one for each call. Both are
- * seams: an object of your own with the same methods does as well.
+ * A {@linkcode Discovery} provides the list of servers: {@linkcode MultiServers} from a list that the program maintains,
+ * {@linkcode RegistryDiscovery} from a registry. A {@linkcode Balancer} picks one for each call. Both are interfaces that you
+ * can implement yourself.
  *
  * @example Follow a list of servers
  * ```ts

@@ -1,10 +1,10 @@
-// Keeps a server on a registry's list for as long as it runs. Used by programs that have a server.
+// Keeps a server registered for as long as it runs. Used by programs that serve calls.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
-import { checkDuration, checkTtl, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import {
   checkRegistryToken,
@@ -20,15 +20,15 @@ import { followingRedirects } from "./redirects.ts";
 /** Options of {@linkcode announce}. */
 export interface AnnounceOptions {
   /**
-   * How long the server stays on the list after its last heartbeat, in ms, 1 or more; Infinity = until it is taken off.
-   * The registry may grant less.
+   * How long the server stays on the list after its last heartbeat, in ms; 0 = no lease, until it is
+   * removed. The registry may grant less.
    *
-   * @default {the registry's own, which is 10_000 unless it is told otherwise}
+   * @default {the registry's default lease, normally 10_000}
    */
   ttl?: number;
   /**
-   * The time between heartbeats, in ms, 1 or more and less than `ttl`, ±10 %. At most half of the lease that the registry
-   * grants: a longer one is shortened to that.
+   * The time between heartbeats, in ms, 1 or more and less than `ttl`, ±10 % jitter. Shortened to half of the
+   * lease that the registry grants if it is longer.
    *
    * @default {a third of the lease that the registry grants}
    */
@@ -40,29 +40,29 @@ export interface AnnounceOptions {
    */
   timeout?: number;
   /**
-   * What the registry asks of those who change its list; a function is called for each request, so that a token can be
-   * replaced while the server runs. Left out: nothing is shown.
+   * The token that the registry requires for changes. A function is called for each request, so that the
+   * token can be rotated while the server runs. Omitted: no token is sent.
    */
   token?: string | (() => string | Promise<string>);
-  /** Ends the registration, as `close()` does. */
+  /** Closes the registration when aborted, as `close()` does. */
   signal?: AbortSignal;
-  /** Told when the registry goes away and when it is back. Nothing is logged by default. */
+  /** Called when the registry becomes unreachable and when it is back. Nothing is logged by default. */
   log?: (message: string) => void;
   /**
-   * Told when somebody drains the server at the registry, with the next heartbeat: clients are not told of it any
-   * more, and it may end. Not an error if nothing is done about it.
+   * Called when an operator drains this server in the registry (noticed at the next heartbeat). Clients no
+   * longer see the server, so it may shut down; doing nothing is not an error.
    */
   onDrain?: () => void;
   /**
-   * What asks the registry.
+   * Sends the requests to the registry.
    *
    * @default {fetch}
    */
   fetch?: Fetch;
-  /** The time, for tests. The system's monotonic clock by default. */
+  /** The clock, replaceable in tests. The system's monotonic clock by default. */
   clock?: Clock;
   /**
-   * Where jitter comes from: a number from 0 up to but not 1.
+   * Source of the jitter: a number from 0 inclusive to 1 exclusive.
    *
    * @default {Math.random}
    */
@@ -115,54 +115,55 @@ const NAMES: Names<AnnounceOptions> = {
   random: true,
 };
 
-/** A server on a registry's list, kept there by heartbeats until it is closed. */
+/** A server's entry in a registry, kept alive by heartbeats until it is closed. */
 export interface Registration extends AsyncDisposable {
-  /** The address that is on the list. */
+  /** The registered address. */
   readonly address: string;
   /**
-   * Why the last heartbeat failed, such as `unavailable` or `unauthenticated`: the server leaves the list when its lease
-   * runs out, unless a later one arrives. Undefined while all is well.
+   * Why the last heartbeat failed, such as `unavailable` or `unauthenticated`; undefined if it succeeded. The
+   * server leaves the list when its lease expires, unless a later heartbeat succeeds.
    */
   readonly failure: RpcError | undefined;
   /**
-   * Stops the heartbeats and takes the server off the list. Tries again for up to 1 s, and does not reject: if that
-   * fails, `log` says so, and the server leaves the list when its lease runs out. Closing twice is fine.
+   * Stops the heartbeats and removes the server from the list. Retries for up to 1 s and never rejects: on
+   * failure it calls `log`, and the server leaves the list when its lease expires. Idempotent.
    */
   close(): Promise<void>;
   /**
-   * Takes the server off the list, waits 100 ms so that clients which watch know of it, and only then lets the server
-   * shut down: nobody is sent to a server that has stopped accepting.
+   * Removes the server from the list, waits 100 ms for subscribed clients to receive the change, then shuts
+   * the server down, so that no client is sent to a server that has stopped accepting.
    *
-   * @param server What is to shut down, such as a `Server`
-   * @param options Handed on to its `shutdown`
+   * @param server The server to shut down, such as a `Server`
+   * @param options Passed to its `shutdown`
    */
   shutdown(server: Shutdownable, options?: { grace?: number }): Promise<void>;
 }
 
-/** What can be shut down in good order, such as a `Server`. */
+/** Anything with a graceful shutdown, such as a `Server`. */
 export interface Shutdownable {
   /**
-   * Ends in good order.
+   * Shuts down gracefully.
    *
-   * @param options How long calls under way may take to end, in ms
+   * @param options How long in-flight calls may take to finish, in ms
    */
   shutdown(options?: { grace?: number }): Promise<void>;
 }
 
-/** How long a registry may take to tell those who watch. */
-const TELL_TIME = 100;
+/** How long a registry may take to notify its subscribers, in ms. */
+const NOTIFY_TIME = 100;
 
 /**
- * Puts a server on a registry's list and keeps it there.
+ * Registers a server with a registry and keeps it registered.
  *
- * Resolves once the server is registered. If the registry is away at the start, it is tried again until it
- * answers or the signal aborts, at intervals that grow from 100 ms to a third of that of heartbeats. Afterwards a
- * registry may go away and come back, empty even: heartbeats go on, and register the server again, as paused or
- * draining if that is what the registry has answered last. They never overlap. `failure` says why one has failed.
+ * Resolves once the server is registered. If the registry is unreachable at the start, retries until it
+ * answers or the signal aborts, at intervals that grow from 100 ms to a third of the heartbeat interval.
+ * Later the registry may become unreachable, or come back without its list: heartbeats continue and register
+ * the server again, paused or draining if that was its last known state. Heartbeats never overlap. `failure`
+ * says why the last one failed.
  *
- * Each call is a new incarnation of its address: from then on the registry refuses heartbeats of one before, and
- * `close()` does not take off one that has come after. Where another has its place, a server goes on trying until
- * that one is gone.
+ * Each call is a new incarnation of its address: from then on the registry rejects heartbeats of earlier
+ * incarnations, and `close()` does not remove a later one. While a later incarnation is on the list, this
+ * server keeps trying until that one is gone.
  *
  * The heartbeats keep the process alive until the registration is closed.
  *
@@ -185,15 +186,17 @@ const TELL_TIME = 100;
  * assertEquals(await new RegistryDiscovery(url).endpoints(), [{ address, services: ["Arith"] }]);
  * ```
  *
- * @param registryUrl Where the registry is, or a list of where the processes are that serve it: the next is asked when
- * one is away; of an origin alone, the path is `/_rpc_/registry`
- * @param instance What is announced: `{ server }`, or an address as clients reach it, and what else the server says of itself
- * @param options Times, and what ends it
+ * @param registryUrl The URL of the registry, or one URL for each of its processes: the next is used when one
+ * is unreachable. An origin without a path means `/_rpc_/registry`
+ * @param instance What is announced: `{ server }`, or the address by which clients reach it (not `0.0.0.0` or `[::]`);
+ * and its optional description
+ * @param options Intervals, the token, and the signal that closes the registration
  * @returns The registration
- * @throws {TypeError} If the URL, the instance or an option is not one, or clients cannot reach the address
- * @throws {RangeError} If something in them is out of its range
- * @throws {RpcError} If the registry refuses the server, with the registry's code and reason: `unauthenticated` for the
- * token, `resource_exhausted` if it is full; `failed_precondition` if the URL redirects to another origin
+ * @throws {TypeError} If the URL, the instance or an option is invalid, or clients cannot reach the address
+ * @throws {RangeError} If a value is out of its range
+ * @throws {RpcError} If the registry rejects the server, with the registry's code and reason:
+ * `unauthenticated` for the token, `resource_exhausted` if it is full; `failed_precondition` if the URL
+ * redirects to another origin
  * @throws The signal's reason, if it aborts before the server is registered
  */
 export async function announce(
@@ -202,7 +205,7 @@ export async function announce(
   options: AnnounceOptions = {},
 ): Promise<Registration> {
   checkOptions("announce", options, NAMES);
-  const ttl = options.ttl === undefined ? undefined : checkTtl(options.ttl);
+  const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
@@ -229,7 +232,7 @@ export async function announce(
       signal: options.signal,
     }),
   });
-  const log = sheltered(options.log) ?? (() => {});
+  const log = safeLog(options.log) ?? (() => {});
   const heartbeat = new LeaseRenewal({
     urls,
     token: checkRegistryToken(options.token),
@@ -245,7 +248,7 @@ export async function announce(
       try {
         options.onDrain?.();
       } catch (error) {
-        // It must not end the heartbeats.
+        // An error in the callback must not end the heartbeats.
         log(`announce: onDrain failed: ${error}`);
       }
     },
@@ -257,11 +260,11 @@ export async function announce(
     return heartbeat.close();
   };
   signal?.addEventListener("abort", close);
-  // Its abort may have come between the answer and the line above.
+  // The signal may have aborted before the listener was added.
   if (signal?.aborted) await close();
   const shutdown = async (server: Shutdownable, options?: { grace?: number }) => {
     await close();
-    await sleep(clock, TELL_TIME, new AbortController().signal);
+    await sleep(clock, NOTIFY_TIME, new AbortController().signal);
     await server.shutdown(options);
   };
   return {
@@ -287,14 +290,14 @@ function checkServer({ services, addresses }: AnnouncedServer): void {
   );
 }
 
-/** Refuses what a server can listen on, but no client on another machine can connect to. */
+/** Rejects addresses that a server can listen on but no client on another machine can connect to. */
 function checkReachable(text: string): void {
   const address = parseAddress(text);
   if (address.transport === "unix" || !isUnspecified(address.hostname)) return;
   const { hostname, transport, port } = address;
   throw new TypeError(
-    `Cannot announce ${text}: servers listen on ${hostname}, but no client can reach them by it; ` +
-      `give { server } without an address, or the address of this machine as clients know it, such as ` +
+    `Cannot announce ${text}: ${hostname} is a wildcard to listen on, clients cannot connect to it; expected ` +
+      `{ server } without an address, or the address of this machine as clients know it, such as ` +
       `${transport}@10.0.0.7:${port}`,
   );
 }

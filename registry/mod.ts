@@ -1,12 +1,12 @@
 /**
- * The list of servers that are alive: a registry, and what keeps a server on it.
+ * Service registry: a list of live servers, and the client that keeps a server on it.
  *
- * {@linkcode Registry} answers HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as a
- * program. Its list is in memory, or in etcd, where several registries share it: {@linkcode MemoryStore},
- * {@linkcode EtcdStore}. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
- * `@troodon/rpc/discovery`.
+ * {@linkcode Registry} handles HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as
+ * a program. Its list is in memory ({@linkcode MemoryStore}), or in etcd, shared by several registries
+ * ({@linkcode EtcdStore}). {@linkcode announce} keeps a server registered. Clients find servers with the
+ * `RegistryDiscovery` of `@troodon/rpc/discovery`.
  *
- * @example A registry, a server that announces itself, and who asks for it
+ * @example A registry, a server that announces itself, and a client that lists the servers
  * ```ts
  * import { announce, Registry } from "@troodon/rpc/registry";
  * import { RegistryDiscovery } from "@troodon/rpc/discovery";

@@ -1,5 +1,5 @@
-// The registry's page: services and instances as they change. One answer that holds everything, under a policy that
-// lets nothing else in.
+// The registry's web page: services and instances, updated live. A self-contained response under a content
+// security policy that allows nothing else.
 
 import { htmlResponse } from "../monitoring/html_page.ts";
 import { PAGE_SCRIPT } from "./registry_page_script.ts";
@@ -38,7 +38,7 @@ const HTML = `<!doctype html>
 </html>
 `;
 
-/** Answers with the page. It holds no data itself: its script asks for that as any client does. */
+/** Responds with the page. It contains no data: its script requests the list as any client does. */
 export function answerPage(): Promise<Response> {
   return htmlResponse(HTML, PAGE_SCRIPT, PAGE_STYLE);
 }

@@ -1,7 +1,6 @@
-// The script of the registry's page, as it is sent to browsers. Whatever servers say of themselves becomes text in the
-// page, never markup: nothing here makes elements from strings.
+// The script of the registry's web page. Text from servers is inserted as text nodes, never parsed as markup.
 
-/** Follows the list over the stream of events, shows it, and asks for pauses. */
+/** Follows the event stream, renders the list, and changes the state of servers. */
 export const PAGE_SCRIPT = `
 "use strict";
 const URL_OF_LIST = "/_rpc_/registry";
@@ -26,7 +25,7 @@ function setStatus(live, text) {
   byId("status").textContent = text;
 }
 
-/** Keeps following: after each end of the stream it goes on from the revision that is known. */
+/** Follows the list: reconnects after each end of the stream, from the last known revision. */
 async function follow(signal) {
   for (;;) {
     try {
@@ -50,7 +49,7 @@ async function readStream(signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) throw new Error("away, trying again");
+    if (done) throw new Error("disconnected, retrying");
     text += value;
     for (let end = text.indexOf("\\n\\n"); end >= 0; end = text.indexOf("\\n\\n")) {
       take(text.slice(0, end));
@@ -120,7 +119,7 @@ function render() {
   byId("instances").replaceChildren(...found.slice(0, MOST_ROWS).map(instanceRow));
   showAges();
   const rest = found.length - MOST_ROWS;
-  show("rest", rest > 0 ? rest + " more: filter them" : found.length === 0 ? "No instances" : "");
+  show("rest", rest > 0 ? rest + " more: use the filter" : found.length === 0 ? "No instances" : "");
 }
 
 function showAges() {

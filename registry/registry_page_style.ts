@@ -1,6 +1,6 @@
 // The style sheet of the registry's page.
 
-/** Light or dark as the browser says; one column of cards where the screen is narrow. */
+/** Supports the browser's light and dark color schemes, and narrow screens by a single column of cards. */
 export const PAGE_STYLE = `
 :root {
   color-scheme: light dark;

@@ -84,13 +84,13 @@ export class Listeners {
     if (this.#closed) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
     let where = address;
-    const trouble = (error: Error, first: boolean) => {
+    const onAcceptError = (error: Error, first: boolean) => {
       this.#acceptErrors++;
       if (first) this.#options.log?.(`Accepts nothing on ${where} for now: ${error.message}`);
     };
     const advice = adviceForOldDeno();
     if (advice !== undefined) this.#options.log?.(advice);
-    const listener = await this.#bind(parsed, address, { trouble, reusePort });
+    const listener = await this.#bind(parsed, address, { onAcceptError, reusePort });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#closed) {
       listener.close();
@@ -136,7 +136,7 @@ export class Listeners {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
-        `Cannot listen on ${address}: give server.fetch to Deno.serve, for WebSockets at /_rpc_`,
+        `Cannot listen on ${address}: http@ takes WebSockets too, and so does Deno.serve(server.fetch)`,
       );
     }
     const { tls, network } = this.#options;

@@ -131,7 +131,7 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   monitoring?: Visibility | VisibilityRule;
   /**
-   * The origins whose web pages may open a WebSocket to {@linkcode Server.fetch}, such as
+   * The origins whose web pages may open a WebSocket, such as
    * `["https://app.example.com"]`; `"*"` = all origins. Clients outside of browsers send no `Origin`, and need none.
    *
    * By default only the server's own origin: the `Origin` header must have the host and port of the `Host` header.
@@ -179,7 +179,7 @@ export interface ServerSettings {
   readonly network: Network | undefined;
   readonly monitoring: false | VisibilityRule;
   readonly origins: AllowedOrigins;
-  readonly watchers: Observers | undefined;
+  readonly observers: Observers | undefined;
 }
 
 /**
@@ -213,7 +213,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),
     origins: new AllowedOrigins(options.origins),
-    watchers: observersOf(options.telemetry),
+    observers: observersOf(options.telemetry),
   };
 }
 

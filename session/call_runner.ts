@@ -1,5 +1,5 @@
 // Answers calls: admits them, starts their handlers, follows what these return, and hands each call's one answer to
-// whoever requested it. Knows no frames and no connection, so that any entrance to a server can use it. Sessions do, by
+// its requester. Knows no frames and no connection, so that any entrance to a server can use it. Sessions do, by
 // their Callee.
 
 import { ambient } from "../call/ambient.ts";
@@ -85,7 +85,7 @@ export class CallRunner {
     this.inFlight.unanswered++;
     let result: unknown;
     try {
-      result = ambient.wanted || call.observer !== undefined
+      result = ambient.enabled || call.observer !== undefined
         ? startWithin(call, args)
         : call.target.start(args, call);
       if (isThenable(result)) {

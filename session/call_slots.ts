@@ -17,7 +17,7 @@ interface Share {
   connections: number;
   /** Slots taken, those of handlers whose connections are gone included. */
   taken: number;
-  /** Whether it has no slot, and was refused one lately. */
+  /** Whether it has no slot, and was refused one recently. */
   requesting: boolean;
 }
 

@@ -23,9 +23,10 @@ import { Session } from "./session.ts";
 import type { SessionOptions } from "./session_options.ts";
 import type { LimitCounters } from "./limit_counters.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
-import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "../transport/tls.ts";
+import { type ConnectTlsOptions, dialTls } from "../transport/tls.ts";
 import { dialShowing } from "../transport/tls_dial.ts";
 import { dialWebSocket } from "../transport/websocket.ts";
+import { dialWebSocketConn } from "../transport/websocket_dial.ts";
 
 /** How a client dials. Times in ms. */
 export interface DialOptions {
@@ -162,12 +163,9 @@ function open(address: Address, { limits, tls, network }: DialOptions, signal: A
     case "unix":
       return dialUnix(address, signal);
     case "ws":
-      return dialWebSocket(address, mostHeld(limits), signal);
     case "wss":
-      if (tls.caCerts?.length || tls.cert !== undefined) {
-        return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
-      }
-      return dialWebSocket(address, mostHeld(limits), signal);
+      if (typeof Deno === "undefined") return dialWebSocket(address, mostHeld(limits), signal);
+      return dialWebSocketConn(address, tls, mostHeld(limits), signal);
   }
 }
 

@@ -166,7 +166,7 @@ export class Heartbeat {
    * @returns When to probe again
    */
   probe(now: number): number {
-    if (this.probeInterval < Infinity) this.#ping();
+    if (this.probeInterval < Infinity) this.ping();
     return now + this.probeInterval;
   }
 
@@ -175,13 +175,13 @@ export class Heartbeat {
     this.#pingedAt = now;
     this.#pinged = this.watching = true;
     this.#patience = Math.min(2 * this.#patience, this.interval);
-    this.#ping();
+    this.ping();
     return this.#checkAt = now + Math.min(this.probeInterval, this.#timeout);
   }
 
   /** Checks a peer that has not answered a ping. Returns when to check again. */
   #unanswered(now: number, stalled: boolean): number {
-    // A ping that waits behind unwritten bytes was not received. Whether writes make progress is checked elsewhere.
+    // A ping that waits for unwritten bytes was not received. Whether writes make progress is checked elsewhere.
     const stuck = this.#frameWriter.unsent > PING_STUCK;
     if (stuck || this.#stuck || stalled) this.#pingedAt = now;
     this.#stuck = stuck;
@@ -194,7 +194,9 @@ export class Heartbeat {
     return Infinity;
   }
 
-  #ping(): void {
+  /** Sends a Ping. Returns its number. */
+  ping(): number {
     writeShort(this.#frameWriter.beginFrame(), Kind.Ping, ++this.#pings);
+    return this.#pings;
   }
 }

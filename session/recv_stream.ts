@@ -2,7 +2,7 @@
 // either side; the session's read loop pushes items, the consumer's loop takes them.
 
 import { isRpcError, rejection, RpcError } from "../call/error.ts";
-import { type Metadata, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { FlowStats } from "./session_stats.ts";
 
@@ -234,7 +234,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     const replyMetadata = this.#replyMetadata;
     if (replyMetadata === undefined) return;
     this.#replyMetadata = undefined;
-    const metadata = isRpcError(error) ? error.metadata : ofApplication(this.#metadata);
+    const metadata = isRpcError(error) ? error.metadata : applicationMetadata(this.#metadata);
     for (const [name, value] of metadata) replyMetadata.set(name, value);
   }
 

@@ -1,16 +1,15 @@
-// What the runtime has, be it Deno, Node or a browser, and what to do about what it has not. Asked when something is
-// dialled or listened on, never by loading a file, since that must work everywhere. Used by dial.ts, tls_dial.ts,
-// websocket.ts and servers.
+// Capabilities of the runtime (Deno, Node or a browser), and advice if something is missing. Checked when dialing or listening
+// and not at import, which has to work everywhere. Used by dial.ts, tls_dial.ts, websocket.ts and servers.
 
 import type { Address } from "../discovery/endpoint.ts";
 
-/** The oldest Deno that will do: before, a connection that was closed during a read or a write leaked its socket. */
+/** The oldest supported Deno. Earlier versions leak the socket of a connection that is closed during a read or a write. */
 export const OLDEST_DENO = "2.9.5";
 
 /**
- * Checks that an address can be dialled at all by this runtime.
+ * Checks that the runtime can dial a transport.
  *
- * @throws {Error} If that takes Deno, and this is none
+ * @throws {Error} If that requires Deno, and the runtime is another one
  */
 export function checkDialable(
   transport: Address["transport"],
@@ -19,56 +18,55 @@ export function checkDialable(
   if (typeof Deno !== "undefined") return;
   if (transport !== "ws" && transport !== "wss") {
     throw new Error(
-      `only Deno dials ${transport}@, so use ws@ or wss@ there, which Deno.serve(server.fetch) answers`,
+      `only Deno can dial ${transport}@; use ws@ or wss@, which Deno.serve(server.fetch) accepts`,
     );
   }
   if (transport === "wss" && (tls.caCerts?.length || tls.cert !== undefined)) {
     throw new Error(
-      "the option tls is for Deno: elsewhere the runtime decides whom to trust, Node by NODE_EXTRA_CA_CERTS",
+      "the option tls requires Deno; elsewhere the runtime decides which authorities to trust, Node by NODE_EXTRA_CA_CERTS",
     );
   }
 }
 
 /**
- * The runtime's WebSocket.
+ * The runtime's WebSocket class.
  *
- * @throws {Error} If there is none, as in Node before version 22
+ * @throws {Error} If the runtime has no WebSocket, such as Node before version 22
  */
 export function webSocketClass(): typeof WebSocket {
   if (typeof WebSocket !== "undefined") return WebSocket;
   throw new Error(
-    "there is no WebSocket here; with Node 20 start it as node --experimental-websocket, " +
-      'or set globalThis.WebSocket = (await import("ws")).WebSocket before',
+    "this runtime has no WebSocket; with Node 20 start it as node --experimental-websocket, " +
+      'or set globalThis.WebSocket = (await import("ws")).WebSocket before connecting',
   );
 }
 
 /**
- * One of Node's modules, which Deno has too. Not by `import`: bundlers for browsers look for what is imported, and fail.
+ * A module of Node, which Deno also has. Not imported statically, since bundlers for browsers would try to resolve it.
  *
- * @typeParam T Its type
+ * @typeParam T The module's type
  */
 export function nodeModule<T>(name: string): T {
   const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): T } };
   return process.getBuiltinModule(name);
 }
 
-/** What to tell whoever runs a Deno that is too old; undefined if it is not, or is none. */
+/** A warning for operators if Deno is too old; undefined otherwise, and for other runtimes. */
 export function adviceForOldDeno(): string | undefined {
   if (typeof Deno === "undefined") return undefined;
   return tooOld(Deno.version.deno)
-    ? `Deno ${Deno.version.deno} leaks sockets of connections that are closed; use ${OLDEST_DENO} or later`
+    ? `Deno ${Deno.version.deno} leaks sockets of closed connections; use ${OLDEST_DENO} or later`
     : undefined;
 }
 
 /**
- * Checks that certificates of clients can be asked for: that it is known of this Deno that it tells resumed sessions from
- * others, which are verified in full.
+ * Checks that client certificates can be required: Deno has to tell resumed TLS sessions from others, which are fully verified.
  *
- * @throws {TypeError} If they are asked for, and it is too old
+ * @throws {TypeError} If they are required, and Deno is too old
  */
 export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: string[] }): void {
   if (clientCaCerts === undefined || !tooOld(Deno.version.deno)) return;
-  throw new TypeError(`the option tls.clientCaCerts needs Deno ${OLDEST_DENO} or later`);
+  throw new TypeError(`the option tls.clientCaCerts requires Deno ${OLDEST_DENO} or later`);
 }
 
 /** Whether a version of Deno, such as `2.9.4` or `2.10.0-rc.1`, is too old. */

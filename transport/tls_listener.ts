@@ -1,69 +1,69 @@
-// The accepting side of TLS, over Node's sockets. Deno's own (2.9) cannot be closed before their TLS handshake is over,
-// so that clients that stay silent would hold them for as long as they like, and they wait for acknowledgements before
-// they send a small write behind another. Used by servers.
+// The accepting side of TLS, over Node's sockets. Deno's own sockets (2.9) cannot be closed before their TLS handshake has ended,
+// so silent clients could hold them indefinitely, and they wait for acknowledgments before they send a second small write. Used
+// by servers.
 
 import type { Server as NodeServer, Socket } from "node:net";
 import { formatAddress } from "../discovery/endpoint.ts";
-import type { Conn, Listener, ListeningOptions, Trouble } from "./conn.ts";
+import type { AcceptErrorListener, Conn, Listener, ListeningOptions } from "./conn.ts";
 import { checkMutualTls } from "./runtime.ts";
 import { BACKLOG, type HostAndPort } from "./tcp.ts";
 import type { ServerTlsOptions } from "./tls.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
 import { TlsConn } from "./tls_conn.ts";
 
-/** Connections that may wait to be taken; who comes then is cut off. A server takes them at once. */
-const MAX_WAITING = 1_024;
+/** Maximum number of connections waiting for accept(); further ones are closed. A server accepts them at once. */
+const MAX_BACKLOG = 1_024;
 
 /**
- * How often a listener is told to listen, in ms. When there are no files left, Deno's (2.9) `node:net` stops accepting,
- * for good and without a word, unless it is told again; that harms nobody.
+ * Interval in ms at which listen() is repeated. When no file descriptors are left, Deno's (2.9) `node:net` silently stops
+ * accepting for good, unless it listens again; repeating it has no other effect.
  */
-const LISTEN_AGAIN = 1_000;
+const RELISTEN_INTERVAL = 1_000;
 
-/** Listens over TLS; see {@linkcode listenTls}. */
+/** Listens over TLS. Created by {@linkcode listenTls}. */
 export class TlsListener implements Listener {
   readonly port: number;
   readonly #server: NodeServer;
   #acceptor: TlsAcceptor;
-  /** Accepted, and not taken yet. */
-  readonly #waiting: Conn[] = [];
-  readonly #listening: ReturnType<typeof setInterval>;
+  /** Connections waiting for accept(). */
+  readonly #backlog: Conn[] = [];
+  readonly #relistenTimer: ReturnType<typeof setInterval>;
   #wake: (() => void) | undefined;
   #closed = false;
 
-  constructor(server: NodeServer, acceptor: TlsAcceptor, trouble: Trouble) {
+  constructor(server: NodeServer, acceptor: TlsAcceptor, onAcceptError: AcceptErrorListener) {
     const address = server.address();
     this.port = typeof address === "object" ? address?.port ?? 0 : 0;
     this.#server = server;
     this.#acceptor = acceptor;
     const { _handle: handle } = server as { _handle?: { listen?(backlog: number): number } };
-    this.#listening = setInterval(() => handle?.listen?.(BACKLOG), LISTEN_AGAIN);
+    this.#relistenTimer = setInterval(() => handle?.listen?.(BACKLOG), RELISTEN_INTERVAL);
     let failed = false;
     server.on("connection", (socket) => {
       failed = false;
-      if (this.#waiting.length >= MAX_WAITING) return void socket.destroy();
-      this.#waiting.push(this.#wrap(socket));
+      if (this.#backlog.length >= MAX_BACKLOG) return void socket.destroy();
+      this.#backlog.push(this.#wrap(socket));
       this.#wake?.();
     });
     server.on("error", (error) => {
-      trouble(error, !failed);
+      onAcceptError(error, !failed);
       failed = true;
     });
   }
 
   async accept(): Promise<Conn | null> {
-    while (this.#waiting.length === 0 && !this.#closed) {
+    while (this.#backlog.length === 0 && !this.#closed) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
-    if (!this.#closed) return this.#waiting.shift()!;
-    for (const conn of this.#waiting.splice(0)) conn.close();
+    if (!this.#closed) return this.#backlog.shift()!;
+    for (const conn of this.#backlog.splice(0)) conn.close();
     return null;
   }
 
   /**
-   * Takes another certificate, key or authorities for connections that arrive from now on.
+   * Replaces certificate, key or authorities for new connections.
    *
-   * @throws {TypeError} If they are invalid; those before stay in use
+   * @throws {TypeError} If they are invalid; the previous ones stay in use
    */
   renew(options: ServerTlsOptions): void {
     checkMutualTls(options);
@@ -73,7 +73,7 @@ export class TlsListener implements Listener {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#listening);
+    clearInterval(this.#relistenTimer);
     this.#server.close();
     this.#wake?.();
   }
@@ -88,16 +88,16 @@ export class TlsListener implements Listener {
 }
 
 /**
- * Listens on a host and port over TLS; port 0 takes a free one. A connection is accepted before its TLS handshake,
- * which its first read or write waits for; with `clientCaCerts` that fails unless a good certificate was shown.
+ * Listens on a host and port over TLS; port 0 uses any free port. A connection is accepted before its TLS handshake, which its
+ * first read or write waits for. With `clientCaCerts` the handshake fails without a valid client certificate.
  *
- * @throws {TypeError} If certificate, key or authorities are invalid, or this Deno is too old for the latter
- * @throws {Error} If the address cannot be listened on
+ * @throws {TypeError} If certificate, key or authorities are invalid, or Deno is too old for `clientCaCerts`
+ * @throws {Error} If listening fails
  */
 export async function listenTls(
   { hostname, port }: HostAndPort,
   options: ServerTlsOptions,
-  { trouble = () => {}, reusePort = false }: ListeningOptions = {},
+  { onAcceptError = () => {}, reusePort = false }: ListeningOptions = {},
 ): Promise<TlsListener> {
   const net = await import("node:net");
   checkMutualTls(options);
@@ -110,5 +110,5 @@ export async function listenTls(
       resolve();
     });
   });
-  return new TlsListener(server, acceptor, trouble);
+  return new TlsListener(server, acceptor, onAcceptError);
 }

@@ -1,11 +1,12 @@
-// The HTTP side of a peer: values at /api, figures at /stats, and a page of them at /. Given to Deno.serve by node.ts.
+// The HTTP interface of a peer: values at /api, statistics at /stats, and a web page of them at /. Passed to
+// Deno.serve by node.ts.
 
 import { type Code, RpcError } from "@troodon/rpc";
 import { checkKey } from "./contract.ts";
-import type { Got, Group, GroupStats, Source } from "./group.ts";
+import type { Group, GroupStats, Lookup, Source } from "./group.ts";
 
-/** What the figures are of. */
-export interface Shown {
+/** The sources of the statistics. */
+export interface StatsSources {
   /** This peer's address. */
   readonly self: string;
   readonly groups: ReadonlyMap<string, Group>;
@@ -13,7 +14,7 @@ export interface Shown {
   peers(): readonly { address: string; state: string }[];
 }
 
-/** What to answer to errors; others are 502, since the fault is behind this program. */
+/** HTTP statuses of errors; others are 502, because the getter failed, not this program. */
 const STATUS: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["not_found", 404],
   ["invalid_argument", 400],
@@ -22,10 +23,10 @@ const STATUS: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["deadline_exceeded", 503],
 ]);
 
-/** What a message quotes of what a stranger sent at most. */
+/** Maximum characters of untrusted input quoted in a message. */
 const MAX_QUOTED = 64;
 
-/** Made once: hits are to be fast. */
+/** Created once, so that cache hits are fast. */
 const HEADERS: Readonly<Record<Source, [string, string][]>> = {
   main: valueHeaders("main"),
   hot: valueHeaders("hot"),
@@ -40,8 +41,8 @@ function valueHeaders(from: Source): [string, string][] {
   ]];
 }
 
-/** What answers requests. */
-export function front(shown: Shown): (request: Request) => Response | Promise<Response> {
+/** Creates the request handler. */
+export function front(sources: StatsSources): (request: Request) => Response | Promise<Response> {
   return (request) => {
     const { method, url } = request;
     const [path, query] = split(url);
@@ -49,18 +50,20 @@ export function front(shown: Shown): (request: Request) => Response | Promise<Re
       return refuse(
         404,
         "not_found",
-        "Cannot find this page: there are /, /stats and /api?group=GROUP&key=KEY",
+        "Cannot find this page: the pages are /, /stats and /api?group=GROUP&key=KEY",
       );
     }
     if (method !== "GET" && method !== "HEAD") {
-      return refuse(405, "unimplemented", "Cannot change anything here: use GET", { allow: "GET, HEAD" });
+      return refuse(405, "unimplemented", "Cannot use this method: expected GET", { allow: "GET, HEAD" });
     }
-    if (path === "/api") return answerValue(shown.groups, new URLSearchParams(query));
-    return path === "/stats" ? answerStats(shown) : answerPage(shown);
+    if (path === "/api") return answerValue(sources.groups, new URLSearchParams(query));
+    return path === "/stats" ? answerStats(sources) : answerPage(sources);
   };
 }
 
-/** The path and the query of an absolute URL. The URL parser would take longer than all the rest of a hit. */
+/**
+ * The path and the query of an absolute URL. The URL parser would take longer than the rest of a cache hit.
+ */
 function split(url: string): [path: string, query: string] {
   const begin = url.indexOf("/", url.indexOf("://") + 3);
   const mark = url.indexOf("?", begin);
@@ -76,9 +79,13 @@ function answerValue(
   if (group === undefined) {
     const known = [...groups.keys()].join(", ");
     if (name === "") {
-      return refuse(400, "invalid_argument", `Cannot look up a value without a group: give one of ${known}`);
+      return refuse(
+        400,
+        "invalid_argument",
+        `Cannot look up a value without a group: expected one of ${known}`,
+      );
     }
-    return refuse(404, "not_found", `Cannot find the group ${quote(name)}: there are ${known}`);
+    return refuse(404, "not_found", `Cannot find the group ${quote(name)}: the groups are ${known}`);
   }
   try {
     const got = group.get(checkKey(query.get("key")));
@@ -88,7 +95,7 @@ function answerValue(
   }
 }
 
-function answerGot({ value, from }: Got): Response {
+function answerGot({ value, from }: Lookup): Response {
   return new Response(value, { headers: HEADERS[from] });
 }
 
@@ -114,7 +121,7 @@ function quote(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
 }
 
-function answerStats({ self, groups, peers }: Shown): Response {
+function answerStats({ self, groups, peers }: StatsSources): Response {
   const figures = Object.fromEntries([...groups].map(([name, group]) => [name, group.stats()]));
   const text = JSON.stringify({ self, peers: peers(), groups: figures }) + "\n";
   return new Response(text, { headers: { "content-type": "application/json", "cache-control": "no-store" } });
@@ -123,20 +130,20 @@ function answerStats({ self, groups, peers }: Shown): Response {
 const COLUMNS: readonly [name: keyof GroupStats, title: string][] = [
   ["gets", "Gets"],
   ["mainHits", "Hits, own keys"],
-  ["hotHits", "Hits, others’ keys"],
+  ["hotHits", "Hits, other keys"],
   ["misses", "Misses"],
   ["loads", "Loads"],
   ["loadErrors", "Load errors"],
   ["peerFetches", "From peers"],
-  ["peerFailures", "Peers away"],
-  ["served", "For peers"],
+  ["peerFailures", "Unreachable peers"],
+  ["served", "Served to peers"],
   ["entries", "Entries"],
   ["bytes", "Bytes"],
-  ["maxBytes", "Most bytes"],
+  ["maxBytes", "Maximum bytes"],
   ["evicted", "Evicted"],
 ];
 
-function answerPage({ self, groups, peers }: Shown): Response {
+function answerPage({ self, groups, peers }: StatsSources): Response {
   const rows = [...groups].map(([name, group]) => {
     const stats = group.stats();
     return row([name, ...COLUMNS.map(([column]) => String(stats[column]))]);

@@ -1,32 +1,32 @@
-// robots.txt (RFC 9309): which paths of a site a crawler may ask for, and how often. Pure.
+// Parses robots.txt (RFC 9309): which paths of a site a crawler may fetch, and how often. Pure.
 
 import { normalizeEscapes } from "./url.ts";
 
-/** The name that robots.txt may call this crawler by. */
+/** The product token of this crawler in robots.txt. */
 export const PRODUCT = "TroodonCrawler";
 
-/** Lines that are looked at, and rules that count: the file is the site's, and may be anything. */
+/** Limits of lines and rules: the file is untrusted. */
 const MAX_LINES = 20_000;
 const MAX_RULES = 2_000;
-/** The longest `Crawl-delay` that is heeded, in ms. */
+/** Maximum `Crawl-delay`, in ms; longer ones are shortened. */
 const MAX_DELAY = 60_000;
 
-/** What a site allows. */
+/** The rules of a site. */
 export interface Robots {
-  /** Whether a path, with its query, may be asked for. */
+  /** Whether a path, with its query, may be fetched. */
   allows(path: string): boolean;
-  /** What the site asks for between two requests, in ms; 0 if it does not say. */
+  /** The site's delay between two requests, in ms; 0 if it has none. */
   readonly delay: number;
 }
 
 /** For a site without robots.txt. */
 export const ALLOW_ALL: Robots = Object.freeze({ allows: () => true, delay: 0 });
-/** For a site whose robots.txt cannot be had because of an error of the site (RFC 9309 section 2.3.1.4). */
+/** For a site whose robots.txt is unavailable because of a server error (RFC 9309 section 2.3.1.4). */
 export const DISALLOW_ALL: Robots = Object.freeze({ allows: () => false, delay: 0 });
 
 interface Rule {
   readonly allow: boolean;
-  /** What stands between the stars. */
+  /** The parts between the stars. */
   readonly parts: readonly string[];
   /** Whether it ends with `$`. */
   readonly anchored: boolean;
@@ -39,11 +39,11 @@ interface Group {
 }
 
 /**
- * Reads a robots.txt. Lines that make no sense are passed over; all groups that name the crawler count together, and
- * those for `*` only if none does.
+ * Parses a robots.txt. Invalid lines are skipped; all groups that name the crawler are combined, and those
+ * for `*` apply only if no group names it.
  *
  * @param text The file
- * @param product The crawler's name, in any case
+ * @param product The crawler's product token, in any case
  */
 export function parseRobots(text: string, product: string = PRODUCT): Robots {
   const own: Group = { rules: [], delay: 0 };
@@ -57,7 +57,7 @@ export function parseRobots(text: string, product: string = PRODUCT): Robots {
     const key = match[1]!.toLowerCase();
     const value = match[2]!.trim();
     if (key === "user-agent") {
-      // Agents that stand together share the rules that follow.
+      // Consecutive user agents share the rules that follow.
       if (inRules) groups = [];
       inRules = false;
       if (value === "*") groups.push(others);
@@ -86,7 +86,7 @@ function ruleOf(allow: boolean, pattern: string): Rule {
   return { allow, parts: path.split(/\*+/), anchored, length: pattern.length };
 }
 
-/** The longest rule that matches decides; of two as long, the one that allows (RFC 9309 section 2.2.2). */
+/** Applies the longest matching rule; of equally long ones, the allowing one (RFC 9309 section 2.2.2). */
 function allows(rules: readonly Rule[], path: string): boolean {
   if (path === "/robots.txt") return true;
   let best: Rule | undefined;
@@ -99,7 +99,9 @@ function allows(rules: readonly Rule[], path: string): boolean {
   return best?.allow ?? true;
 }
 
-/** Each part as early as it can be, in one pass: a regular expression could be made to take for ever. */
+/**
+ * Matches each part at its earliest position, in one pass: a regular expression could backtrack indefinitely.
+ */
 function matches({ parts, anchored }: Rule, path: string): boolean {
   const [first = "", ...rest] = parts;
   if (!path.startsWith(first)) return false;

@@ -1,9 +1,9 @@
-// Pages in SQLite, and full-text search over them (FTS5). Used by the saver alone.
+// Stores pages in SQLite, with full-text search (FTS5). Used by the saver.
 
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Found, Item } from "./contract.ts";
 
-/** Words of a search that count. */
+/** Maximum number of words in a search. */
 const MAX_WORDS = 16;
 
 const SCHEMA = `
@@ -44,7 +44,7 @@ const LATEST = `
   SELECT url, title, substr(text, 1, 200) AS snippet FROM pages ORDER BY id DESC LIMIT ? OFFSET ?
 `;
 
-/** One file of pages. */
+/** A file of pages. */
 export class Store implements Disposable {
   readonly #db: DatabaseSync;
   readonly #save: StatementSync;
@@ -53,7 +53,7 @@ export class Store implements Disposable {
   readonly #count: StatementSync;
 
   /**
-   * Opens a file, or makes it.
+   * Opens or creates a file.
    *
    * @param file Its path, or `:memory:`
    */
@@ -66,7 +66,7 @@ export class Store implements Disposable {
     this.#count = this.#db.prepare("SELECT count(*) AS pages FROM pages");
   }
 
-  /** Stores a page, in the place of what there was of its URL. Whether there was nothing. */
+  /** Stores a page, replacing the one with the same URL. Returns whether it is new. */
   save({ url, title, text, depth }: Item): boolean {
     const { saves } = this.#save.get(url, title, text, depth, Date.now()) as { saves: number };
     return saves === 1;
@@ -76,12 +76,12 @@ export class Store implements Disposable {
     return (this.#count.get() as { pages: number }).pages;
   }
 
-  /** Pages that have all the words, the best first; for no words, the latest pages. */
+  /** Returns pages that contain all words, best first; without words, the latest pages. */
   search(query: string, limit: number, offset: number): Found[] {
     const words = query.split(/[\s\p{Cc}"]+/u).filter((word) => word !== "").slice(0, MAX_WORDS);
     const rows = words.length === 0
       ? this.#latest.all(limit, offset)
-      // In quotes, words are words and nothing of FTS5's query language.
+      // Quoted words are not interpreted as FTS5 query syntax.
       : this.#search.all(words.map((word) => `"${word}"`).join(" "), limit, offset);
     return rows.map(({ url, title, snippet }) => ({ url, title, snippet }) as unknown as Found);
   }

@@ -13,12 +13,12 @@ Usage: deno run -P=crawler-worker examples/crawler/worker.ts [options]
 
   --port PORT     Port to listen on, 0 for any free one (0)
   --host HOST     Address to listen on (127.0.0.1)
-  --slots N       Pages at once (4)
-  --registry URL  Where to announce it, so that engines find it
-  --help          Print this
+  --slots N       Number of concurrent pages (4)
+  --registry URL  Registry at which to announce the worker
+  --help          Print this help
 `;
 
-/** What an engine may ask for: the time of a page in ms, and its length in bytes. */
+/** Maximum values of a job: the time of a page in ms, and its size in bytes. */
 const MAX_TIMEOUT = 600_000;
 const MAX_BYTES = 2 ** 27;
 
@@ -29,7 +29,7 @@ interface Settings {
   readonly registry: string | undefined;
 }
 
-/** A server that works; it does not listen yet. */
+/** Creates a worker's server, without listening. */
 export function workerServer(slots: number): Server {
   return new Server({ log: printError }).register(PageWorker, {
     slots: () => slots,

@@ -78,7 +78,7 @@ Deno.test("contract: an item of a result that does not fit ends the stream, and 
   const down = await untilItFails(served.remote.down(0), "internal");
   const what = "Cannot send an item of the result of Streams.down";
   assertEquals(down.taken, [3, 2, 1, 0]);
-  assertEquals(down.error.message, `${what}: it is not what its contract says`);
+  assertEquals(down.error.message, `${what}: it does not match the service's contract`);
   assert(served.logged().startsWith(`${what}: not natural`));
   const talk = await untilItFails(served.remote.talk(items(6, 4, 8)), "internal");
   assertEquals([talk.taken, handlers.ended], [[1], ["down", "talk"]]);

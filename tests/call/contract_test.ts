@@ -96,7 +96,7 @@ Deno.test("contract: a method without a handler, and a handler without a method"
     assertThrows(() => server.register(S, handlers as never), TypeError, message);
   };
   const one = () => {};
-  refused({ one }, 'Cannot register service "S": there is no handler for its method "two"');
+  refused({ one }, 'Cannot register service "S": method "two" has no handler');
   refused({ one, two: "text" }, '"two"');
   refused({ one, two: one, three: one }, 'Cannot register service "S": its contract has no method "three"');
   refused(Object.assign(Object.create(null), { one, two: one, three: one }), '"three"');
@@ -144,7 +144,7 @@ Deno.test("contract: invalid definitions are refused", () => {
     assertThrows(() => define("S", { [name]: method() }), TypeError, `method ${JSON.stringify(name)} of "S"`);
   }
   for (const none of [undefined, null, () => 1, {}, { kind: "other" }]) {
-    assertThrows(() => define("S", { one: none }), TypeError, "expected what method() returns");
+    assertThrows(() => define("S", { one: none }), TypeError, "expected the result of method()");
   }
   for (const none of [null, 5, {}, String, { "~standard": {} }]) {
     assertThrows(

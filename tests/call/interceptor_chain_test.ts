@@ -234,7 +234,7 @@ Deno.test("limitConcurrency: a stream counts until it has ended, on either side"
     const options = { failMode: "failfast" } as const;
     const open = [client.stream("S.quiet", null, options), client.stream("S.quiet", null, options)];
     for (const stream of open) assertEquals((await stream.next()).value, 1);
-    await fails(client.stream("S.two", null, options).next(), "resource_exhausted", "More than 2 calls");
+    await fails(client.stream("S.two", null, options).next(), "resource_exhausted", "2 calls are running");
     await open[0]!.return!();
     await until(() => link.server.stats().inFlight === 1, "its end");
     await turn();

@@ -230,7 +230,7 @@ Deno.test("requireToken: accepts a client with a valid token, sent by sendToken 
   assertEquals(await good.client.call("S.echo", 1), 1);
   assertEquals(await none.client.call("S.echo", 2, { metadata: { authorization: "Bearer good" } }), 2);
   for (const call of [none.client.call("S.echo"), bad.client.call("S.echo"), good.client.call("S.trail")]) {
-    const error = await assertRejects(() => call, RpcError, "needs a token");
+    const error = await assertRejects(() => call, RpcError, "requires a valid token");
     assertEquals(error.code, "unauthenticated");
   }
 });
@@ -241,7 +241,7 @@ Deno.test("limitConcurrency: refuses calls above the limit, and accepts the next
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
   const waiting = [client.call("S.wait"), client.call("S.wait")];
-  const error = await assertRejects(() => client.call("S.wait"), RpcError, "More than 2 calls");
+  const error = await assertRejects(() => client.call("S.wait"), RpcError, "2 calls are running");
   assertEquals(error.code, "resource_exhausted");
   gate.resolve();
   await Promise.all(waiting);
@@ -265,7 +265,7 @@ Deno.test("interceptors: one that returns no reply is named, on either side", as
   ] as ((...all: Parameters<Interceptor>) => unknown)[] as Interceptor[];
   for (const forgetful of forgets) {
     const message =
-      "Interceptor forgetful returned no reply to S.echo: return what next(call) resolves with, or";
+      "Interceptor forgetful returned no reply to S.echo: expected the result of next(call), or";
     await using atClient = await pair([], [forgetful]);
     await assertRejects(() => atClient.client.call("S.echo", "x"), TypeError, message);
     await using server = new Server({ log: (_, error) => log.push((error as Error).message) });

@@ -124,7 +124,7 @@ Deno.test("unknown methods: many calls are logged in one line", async () => {
   table.find("Nope.y\n", peer);
   table.find("Nope.z", peer);
   assertEquals(log.slice(1), [
-    'Cannot answer a call from tcp@192.0.2.1:5: There is no service "Nope" (999 more such calls since this was last logged)',
+    'Cannot answer a call from tcp@192.0.2.1:5: Unknown service "Nope" (999 more such calls since this was last logged)',
   ]);
 });
 

@@ -97,7 +97,7 @@ Deno.test("cli values: an element that a typed array cannot hold is refused, and
   ];
   for (const [text, why] of refused) {
     const { message } = assertThrows(() => parseValue(text!, "It"), UsageError);
-    assertEquals(message, `It cannot be used: ${why}`);
+    assertEquals(message, `It is invalid: ${why}`);
   }
   const taken: [string, unknown][] = [
     ['{"$Int8Array":[-128,127]}', Int8Array.of(-128, 127)],
@@ -120,24 +120,24 @@ Deno.test("cli values: other forms that are read", () => {
 
 Deno.test("cli values: the error for an invalid value says what was expected", () => {
   const wrong: [string, string][] = [
-    ['{"$bytes":"*"}', 'It cannot be used: $bytes needs base64 as text, not "*"'],
-    ['{"$bytes":[1]}', "It cannot be used: $bytes needs base64 as text, not [1]"],
-    ['{"$hex":"0"}', "$hex needs hex digits"],
-    ['{"$date":"soon"}', '$date needs a time such as "2026-01-31T12:00:00Z", not "soon"'],
-    ['{"$bigint":"1.5"}', "$bigint needs digits"],
-    ['{"$bigint":""}', "$bigint needs digits"],
-    ['{"$number":"five"}', '$number needs a number, "NaN"'],
-    ['{"$map":[[1]]}', "$map needs pairs"],
-    ['{"$map":5}', "$map needs a list"],
-    ['{"$set":{}}', "$set needs a list"],
-    ['{"$tag":[1]}', "$tag needs a pair"],
+    ['{"$bytes":"*"}', 'It is invalid: $bytes: expected a string of base64, got "*"'],
+    ['{"$bytes":[1]}', "It is invalid: $bytes: expected a string of base64, got [1]"],
+    ['{"$hex":"0"}', "$hex: expected a string of hex digits"],
+    ['{"$date":"soon"}', '$date: expected a time such as "2026-01-31T12:00:00Z", got "soon"'],
+    ['{"$bigint":"1.5"}', "$bigint: expected a string of digits"],
+    ['{"$bigint":""}', "$bigint: expected a string of digits"],
+    ['{"$number":"five"}', '$number: expected a number, "NaN"'],
+    ['{"$map":[[1]]}', "$map: expected pairs"],
+    ['{"$map":5}', "$map: expected a list"],
+    ['{"$set":{}}', "$set: expected a list"],
+    ['{"$tag":[1]}', "$tag: expected a pair"],
     ['{"$tag":["x",1]}', "the tag must be 0 to 2^64 - 1"],
     ['{"$simple":20}', "the number must be 0-19 or 32-255"],
-    ['{"$object":[]}', "$object needs an object"],
-    ['{"$BigInt64Array":[1]}', "$BigInt64Array needs digits as text, not 1"],
-    ['{"$Int8Array":["x"]}', "$Int8Array needs a number"],
-    ['{"a":[{"$dat":"x"}]}', 'there is no $dat; {"$object": {"$dat": …}} is an object of that form'],
-    [`${"[".repeat(1_002)}${"]".repeat(1_002)}`, "more than 1000 deep"],
+    ['{"$object":[]}', "$object: expected an object"],
+    ['{"$BigInt64Array":[1]}', "$BigInt64Array: expected a string of digits, got 1"],
+    ['{"$Int8Array":["x"]}', "$Int8Array: expected a number"],
+    ['{"a":[{"$dat":"x"}]}', 'unknown form $dat; for a plain object write {"$object": {"$dat": …}}'],
+    [`${"[".repeat(1_002)}${"]".repeat(1_002)}`, "at most 1000 deep"],
   ];
   for (const [text, message] of wrong) {
     const error = assertThrows(() => parseValue(text, "It"), Error);
@@ -166,7 +166,10 @@ Deno.test("cli values: where a text stops being JSON is shown", () => {
     const { message } = assertThrows(() => parseValue(text, "It"), Error);
     const [head, shown, mark] = message.split("\n");
     const where = line === undefined ? `(column ${column})` : `(line ${line}, column ${column})`;
-    assert(head!.startsWith("It is no JSON: ") && head!.endsWith(where), `${JSON.stringify(text)}: ${head}`);
+    assert(
+      head!.startsWith("It is not valid JSON: ") && head!.endsWith(where),
+      `${JSON.stringify(text)}: ${head}`,
+    );
     assertEquals(mark!.trimStart(), "^");
     // The mark is below the character.
     const at = mark!.indexOf("^");
@@ -178,5 +181,8 @@ Deno.test("cli values: where a text stops being JSON is shown", () => {
 
 Deno.test("cli values: the error for text without quotes says that quotes are missing", () => {
   const { message } = assertThrows(() => parseValue("Ada Lovelace", "It"), Error);
-  assert(message.endsWith(`Text needs quotes of its own: '"Ada Lovelace"'`), message);
+  assert(
+    message.endsWith(`A JSON string needs its own quotes inside the shell's: '"Ada Lovelace"'`),
+    message,
+  );
 });

@@ -85,19 +85,19 @@ Deno.test("connect: a peer that speaks another protocol is refused, on both side
   await fails(
     connect(asTcp),
     "invalid_argument",
-    "got HTTP; RPC on an HTTP port has an address with http@ or ws@",
+    "got HTTP; for RPC on an HTTP port use an address with http@ or ws@",
   );
-  await fails(connect(asHttp), "unavailable", "RPC without HTTP has an address with tcp@");
-  await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "has an address with tcp@ or tls@");
+  await fails(connect(asHttp), "unavailable", "for RPC without HTTP use an address with tcp@");
+  await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "use an address with tcp@ or tls@");
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("web"));
   const { port } = web.addr;
-  await fails(connect(`tcp@127.0.0.1:${port}`), "invalid_argument", "got HTTP; RPC on an HTTP port has");
+  await fails(connect(`tcp@127.0.0.1:${port}`), "invalid_argument", "got HTTP; for RPC on an HTTP port use");
   await fails(
     connect(`http@127.0.0.1:${port}`),
     "unavailable",
-    "what Deno.serve answers has an address with ws@",
+    "for a server behind Deno.serve use an address with ws@",
   );
-  await fails(connect(`ws@127.0.0.1:${port}`), "unavailable", "hand requests for /_rpc_ on to server.fetch");
+  await fails(connect(`ws@127.0.0.1:${port}`), "unavailable", "pass requests for /_rpc_ on to server.fetch");
   await using nonsense = new RawServer(async (conn) => {
     await conn.write(new TextEncoder().encode("SSH-2.0-OpenSSH_9.6\r\n"));
   });

@@ -61,7 +61,7 @@ Deno.test("silent server: a machine that vanishes delays idempotent calls by 3 s
     await sim.sleep(1_000);
     const who = [await client.call("S.name", 98), await client.call("S.name", 99)];
     assertEquals(who.toSorted(), ["gone", "there"]);
-    // What was taken away from it was cancelled there, and what it had received before that it may have executed.
+    // What was taken away from it was canceled there, and what it had received before that it may have executed.
     const ids = executed.filter(([name]) => name === "there").map(([, id]) => id);
     assert(ids.length >= 20, `${ids.length}`);
   }));

@@ -44,26 +44,26 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
     ["tcp@user@a:1", example],
     ["tcp://127.0.0.1:1", example],
     ["http://127.0.0.1:1/_rpc_/registry", `${example}; the URL of a registry is for RegistryDiscovery`],
-    ["udp@127.0.0.1:1", "unknown protocol, use one of tcp, tls, unix, http, ws, wss"],
+    ["udp@127.0.0.1:1", "unknown protocol, expected one of tcp, tls, unix, http, ws, wss"],
     ["TCP@127.0.0.1:1", "unknown protocol"],
     ["toString@127.0.0.1:1", "unknown protocol"],
     ["tcp@999.0.0.1:1", "the host is neither a name nor an IP address"],
     ["tcp@[::1::2]:1", "the host is neither a name nor an IP address"],
     ["tcp@[1.2.3.4]:1", "the host is neither a name nor an IP address"],
-    ["tcp@127.0.0.1:65536", "the port must be a whole number from 1 to 65535"],
+    ["tcp@127.0.0.1:65536", "the port must be an integer from 1 to 65535"],
     ["tcp@127.0.0.1:70000", "the port must be"],
     ["tcp@127.0.0.1:080", "the port must be"],
     ["tcp@127.0.0.1:99999999999999999999", "the port must be"],
     ["tcp@127.0.0.1:-1", example],
     ["tcp@127.0.0.1:1e3", example],
     ["tcp@127.0.0.1:0", "port 0 is for listening only"],
-    ["tcp@127.0.0.1:1/path", "tcp takes no path"],
+    ["tcp@127.0.0.1:1/path", "tcp addresses have no path"],
     ["http@127.0.0.1:1/?q", "without query and fragment"],
     ["http@127.0.0.1:1/#f", "without query and fragment"],
     ["http@127.0.0.1:1/a b", "without query and fragment"],
     ["unix@run/a", "expected the absolute path of a socket"],
     ["unix@/", "expected the absolute path of a socket"],
-    [`unix@/${"ü".repeat(60)}`, "107 bytes at most"],
+    [`unix@/${"ü".repeat(60)}`, "at most 107 bytes"],
     ["tcp@a:1,tcp@b:1", "it contains a comma"],
     ["tcp@a:1\r\nX-Evil: 1", "a control or an invisible character"],
     ["unix@/a\0b", "a control or an invisible character"],
@@ -72,6 +72,17 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
   ];
   for (const [text, reason] of bad) assertThrows(() => parseAddress(text), TypeError, reason, text);
   assertThrows(() => parseAddress(7 as unknown as string), TypeError, "of type number");
+});
+
+Deno.test("parseAddress knows the ports of ws@ and wss@, where it is not for listening", () => {
+  const at = { hostname: "a.b", path: "/_rpc_" };
+  assertEquals(parseAddress("ws@a.b"), { transport: "ws", ...at, port: 80 });
+  assertEquals(parseAddress("wss@a.b"), { transport: "wss", ...at, port: 443 });
+  assertEquals(parseAddress("wss@[::1]/x"), { transport: "wss", hostname: "::1", port: 443, path: "/x" });
+  assertThrows(() => parseAddress("ws@a.b", { listen: true }), TypeError, "expected protocol@host:port");
+  for (const text of ["tcp@a.b", "tls@a.b", "http@a.b"]) {
+    assertThrows(() => parseAddress(text), TypeError, "expected protocol@host:port");
+  }
 });
 
 Deno.test("parseAddress takes port 0 for listening", () => {
@@ -116,8 +127,8 @@ Deno.test("an invalid or oversized endpoint is refused with a reason", () => {
     ["tcp@a:0", TypeError, "port 0"],
     [`http@a:1/${"x".repeat(256)}`, RangeError, "longer than 256 characters"],
     [{ address, services: "Foo" }, TypeError, "must be an array of names"],
-    [{ address, services: [7] }, TypeError, "must be names"],
-    [{ address, services: [""] }, TypeError, "must be names"],
+    [{ address, services: [7] }, TypeError, "must be non-empty names"],
+    [{ address, services: [""] }, TypeError, "must be non-empty names"],
     [{ address, services: ["a\nb"] }, TypeError, "control or invisible"],
     [{ address, services: ["x".repeat(129)] }, RangeError, "longer than 128 characters"],
     [{ address, services: names(65) }, RangeError, "more than 64 services"],

@@ -58,6 +58,17 @@ Deno.test("docs: the index has every page, and the README leads to the index", (
   assertEquals(markdownFiles().filter((path) => !reached.has(path)), [], "reached from README.md");
 });
 
+Deno.test("docs: every file of the repository that ARCHITECTURE.md and CONTRIBUTING.md name is there", () => {
+  const named = ["docs/ARCHITECTURE.md", "CONTRIBUTING.md"].flatMap((file) =>
+    Array.from(
+      readText(file).matchAll(/`([\w.]+\/[\w./]+\.(?:ts|py|md|json|svg|cddl))`/g),
+      ([, path]) => path!,
+    )
+  );
+  assert(named.length > 60, `${named.length} names are found`);
+  assertEquals(named.filter((path) => !exists(path)), []);
+});
+
 Deno.test("docs: no page names a folder of the machine on which it was written", () => {
   const local = /\/(?:work|home|root|Users)\/\w+|\bhbin\b/;
   const named = markdownFiles().flatMap((file) =>

@@ -2,7 +2,12 @@
 
 import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { RpcError } from "@troodon/rpc";
-import { checkKept, type Kept, MAX_VALUE_BYTES, type Value } from "../../examples/cache/contract.ts";
+import {
+  type CachedValue,
+  checkCachedValue,
+  MAX_VALUE_BYTES,
+  type Value,
+} from "../../examples/cache/contract.ts";
 import { type Getter, Group, type GroupOptions } from "../../examples/cache/group.ts";
 import { Lru } from "../../examples/cache/lru.ts";
 import { createRing, ownerOn, type PeerPicker } from "../../examples/cache/peers.ts";
@@ -126,7 +131,10 @@ Deno.test("cache: a key stays with its owner, however many calls it has", () => 
 });
 
 /** A group, with a record of what its getter and its peers were asked. */
-function rig(getter: Getter, options: GroupOptions & { peer?: (key: string) => Promise<Kept> | Kept } = {}) {
+function rig(
+  getter: Getter,
+  options: GroupOptions & { peer?: (key: string) => Promise<CachedValue> | CachedValue } = {},
+) {
   const { peer, ...others } = options;
   const loaded: string[] = [];
   const asked: string[] = [];
@@ -286,8 +294,8 @@ Deno.test("cache: the example uses only the public API", async () => {
 
 Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, is refused", () => {
   const value = text("x");
-  assertEquals(checkKept({ value, ttl: 5 }), { value, ttl: 5 });
-  assertEquals(checkKept({ value }), { value, ttl: undefined });
+  assertEquals(checkCachedValue({ value, ttl: 5 }), { value, ttl: 5 });
+  assertEquals(checkCachedValue({ value }), { value, ttl: undefined });
   for (
     const kept of [
       null,
@@ -296,7 +304,11 @@ Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, i
       ...[NaN, Infinity, -Infinity, "5"].map((ttl) => ({ value, ttl })),
     ]
   ) {
-    const error = assertThrows(() => checkKept(kept as Kept), RpcError, "Cannot use the answer of a peer");
+    const error = assertThrows(
+      () => checkCachedValue(kept as CachedValue),
+      RpcError,
+      "Cannot use the response of a peer",
+    );
     assertEquals(error.code, "data_loss");
   }
 });

@@ -47,19 +47,28 @@ Deno.test("crawler fetch: pages, redirects, errors, and responses that are not p
     const result = await site.get(path);
     assertEquals(result.kind === "page" && result.text, text);
   }
-  assertEquals(await site.get("/png"), { kind: "skipped", why: "no HTML: image/png" });
-  assertEquals(await site.get("/typeless"), { kind: "skipped", why: "no HTML: type unknown" });
+  assertEquals(await site.get("/png"), { kind: "skipped", why: "not HTML: image/png" });
+  assertEquals(await site.get("/typeless"), { kind: "skipped", why: "not HTML: unknown type" });
   assertEquals(await site.get("/moved"), { kind: "redirect", to: `${site.url}/page` });
   for (const path of ["/script", "/nowhere"]) {
-    assertEquals(await site.get(path), { kind: "failed", why: "HTTP 302 to nowhere", again: false });
+    assertEquals(await site.get(path), {
+      kind: "failed",
+      why: "HTTP 302 without a valid Location",
+      retryable: false,
+    });
   }
   assertEquals(await site.get("/404"), {
     kind: "failed",
     why: "HTTP 404",
-    again: false,
+    retryable: false,
     retryAfter: undefined,
   });
-  assertEquals(await site.get("/busy"), { kind: "failed", why: "HTTP 503", again: true, retryAfter: 7_000 });
+  assertEquals(await site.get("/busy"), {
+    kind: "failed",
+    why: "HTTP 503",
+    retryable: true,
+    retryAfter: 7_000,
+  });
 });
 
 Deno.test("crawler fetch: bodies without an end, of 100 MiB, or that unpack to one, are cut", async () => {
@@ -90,7 +99,7 @@ Deno.test("crawler fetch: sites that are slow, hang in the middle, or are not th
   await using site = serve({ "/silent": () => held.promise, "/stalled": () => html(stalled())() });
   for (const path of ["/silent", "/stalled"]) {
     const why = "no answer within 200 ms";
-    assertEquals(await site.get(path, 1_000, 200), { kind: "failed", why, again: true });
+    assertEquals(await site.get(path, 1_000, 200), { kind: "failed", why, retryable: true });
   }
   const stop = new AbortController();
   const cancelled = fetchPage({ url: `${site.url}/silent`, timeout: 5_000, maxBytes: 1 }, stop.signal);
@@ -192,7 +201,7 @@ Deno.test("crawler saver: refuses invalid pages", async () => {
   const items = client.service(ItemSaver);
   assertEquals([await items.save(page(1)), await items.save(page(1)), await items.count()], [true, false, 1]);
   for (const url of ["javascript:alert(1)", "http://example.com/#x", "HTTP://example.com/"]) {
-    const error = await assertRejects(() => items.save({ ...page(1), url }), RpcError, "normalised");
+    const error = await assertRejects(() => items.save({ ...page(1), url }), RpcError, "normalized");
     assertEquals(error.code, "invalid_argument");
   }
   await assertRejects(() => items.search({ query: "x", limit: 1e9, offset: 0 }), RpcError, "limit up to 100");
@@ -205,7 +214,7 @@ Deno.test("crawler search page: everything on it is escaped, and it has paginati
     const response = searchPage(store, new Request(`http://localhost${path}`));
     return { status: response.status, text: await response.text(), headers: response.headers };
   };
-  assertStringIncludes((await get("/")).text, "Nothing is stored yet");
+  assertStringIncludes((await get("/")).text, "No pages are stored yet");
   store.save({
     url: "http://e.com/?a='&b",
     title: "<script>1</script>",

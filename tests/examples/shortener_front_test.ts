@@ -71,7 +71,7 @@ Deno.test("shortener front: a key redirects, and an unknown one is not found", a
   }
   for (const path of ["/1", "/a/b", "/0/", "//0", "/%30", "/favicon.ico", "/..%2f..%2fetc", "/<script>"]) {
     const response = await get(path);
-    assertEquals([response.status, await response.text()], [404, "There is no such short URL\n"], path);
+    assertEquals([response.status, await response.text()], [404, "Unknown short URL\n"], path);
   }
 });
 
@@ -88,7 +88,7 @@ Deno.test("shortener front: errors are reported in the format of the request", a
   const { store, get, post } = open();
   const expected = 'Expected JSON such as {"url": "https://example.com/"}';
   const refused: [Promise<Response>, number, string][] = [
-    [post("/add", "url=javascript:alert(1)", FORM), 400, "Only http and https URLs can be shortened"],
+    [post("/add", "url=javascript:alert(1)", FORM), 400, "Expected an http or https URL"],
     [post("/add", "uri=https://example.com/", FORM), 400, "Expected a URL such as https://example.com/"],
     [post("/add", "{", "application/json"), 400, expected],
     [post("/add", "null", "application/json"), 400, expected],
@@ -96,12 +96,12 @@ Deno.test("shortener front: errors are reported in the format of the request", a
     [
       post("/add", `url=https://a/${"a".repeat(2_048)}`, FORM),
       400,
-      "The URL has 2058 characters, 2048 are allowed",
+      "The URL has 2058 characters: expected at most 2048",
     ],
-    [post("/add", `url=https://a/${"a".repeat(1 << 20)}`, FORM), 413, "Expected 32768 bytes at most"],
+    [post("/add", `url=https://a/${"a".repeat(1 << 20)}`, FORM), 413, "expected at most 32768 bytes"],
     [post("/add", "https://example.com/", "text/plain"), 415, 'Expected a form with a field "url"'],
-    [get("/add", { method: "PUT", body: "x" }), 405, "Only GET, HEAD, POST can be used here"],
-    [get("/0", { method: "POST", body: "x" }), 405, "Only GET, HEAD can be used here"],
+    [get("/add", { method: "PUT", body: "x" }), 405, "Method not allowed: expected GET, HEAD, POST"],
+    [get("/0", { method: "POST", body: "x" }), 405, "Method not allowed: expected GET, HEAD"],
   ];
   for (const [answer, status, message] of refused) {
     const response = await answer;
@@ -112,7 +112,7 @@ Deno.test("shortener front: errors are reported in the format of the request", a
   }
   const html = await post("/add", "url=%22%3E%3Cscript%3E", FORM, "text/html");
   assertEquals(html.status, 400);
-  assertStringIncludes(await html.text(), "not &quot;\\&quot;&gt;&lt;script&gt;&quot;");
+  assertStringIncludes(await html.text(), "got &quot;\\&quot;&gt;&lt;script&gt;&quot;");
   assertEquals(store.urls, []);
 });
 
@@ -140,12 +140,12 @@ Deno.test("shortener front: an unreachable store is 503 with Retry-After, one th
     for (const answer of [get("/0"), post("/add", "url=https://example.com/", FORM)]) {
       const response = await answer;
       assertEquals([response.status, response.headers.get("retry-after")], [503, "1"]);
-      assertMatch(await response.text(), /^That cannot be done now: .* Try again soon\n$/);
+      assertMatch(await response.text(), /^The URL store is temporarily unavailable\. Try again soon\n$/);
     }
   }
   assertEquals(lines, []);
   store.error = new Error("secret");
   const response = await get("/0", { headers: { accept: "application/json" } });
-  assertEquals([response.status, await response.json()], [500, { error: "Something went wrong" }]);
+  assertEquals([response.status, await response.json()], [500, { error: "Internal error" }]);
   assertEquals(lines, ["cannot answer a request: Error: secret"]);
 });

@@ -21,12 +21,12 @@ function assertReport({ deno, calls, notDialled, error }: Report, host: string):
   assertEquals([error, deno], [undefined, false]);
   assertEquals(calls, SEEN);
   assertEquals(notDialled, {
-    tcp: `Cannot connect to tcp@${host}: only Deno dials tcp@, so use ws@ or wss@ there, which ` +
-      "Deno.serve(server.fetch) answers",
-    unix: "Cannot connect to unix@/run/app.sock: only Deno dials unix@, so use ws@ or wss@ there, which " +
-      "Deno.serve(server.fetch) answers",
-    wss: `Cannot connect to wss@${host}: the option tls is for Deno: elsewhere the runtime decides whom to ` +
-      "trust, Node by NODE_EXTRA_CA_CERTS",
+    tcp: `Cannot connect to tcp@${host}: only Deno can dial tcp@; use ws@ or wss@, which ` +
+      "Deno.serve(server.fetch) accepts",
+    unix: "Cannot connect to unix@/run/app.sock: only Deno can dial unix@; use ws@ or wss@, which " +
+      "Deno.serve(server.fetch) accepts",
+    wss: `Cannot connect to wss@${host}: the option tls requires Deno; elsewhere the runtime decides which ` +
+      "authorities to trust, Node by NODE_EXTRA_CA_CERTS",
   });
 }
 
@@ -90,7 +90,7 @@ Deno.test({
     const { stdout } = await node.run(`delete globalThis.WebSocket;\n${script}`, ["127.0.0.1:1"], []);
     assertStringIncludes(
       JSON.parse(stdout).missing,
-      "Cannot connect to ws@127.0.0.1:1: there is no WebSocket here; with Node 20 start it as " +
+      "Cannot connect to ws@127.0.0.1:1: this runtime has no WebSocket; with Node 20 start it as " +
         "node --experimental-websocket, or set globalThis.WebSocket",
     );
   },

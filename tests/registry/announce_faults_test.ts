@@ -112,7 +112,7 @@ Deno.test("announce: an answer that does not name the server is not taken for a 
   const { start, answerWith } = open();
   // The list, as a GET would get it.
   answerWith(() => Response.json({ revision: 1, ttl: 10_000, servers: [] }));
-  await assertRejects(() => start(), RpcError, "its answer is none of a registry's (status 200)");
+  await assertRejects(() => start(), RpcError, "its response is not that of a registry (status 200)");
 });
 
 Deno.test("announce: a proxy that asks for credentials is distinguished from an unreachable registry", async () => {
@@ -244,7 +244,7 @@ const failsOnce: Record<string, () => Response> = {
 for (const [what, answer] of Object.entries(failsOnce)) {
   Deno.test(`announce: close() tries again after ${what}`, async () => {
     const { clock, lines, start, answerWith, states } = open();
-    const registration = await start({ ttl: Infinity });
+    const registration = await start({ ttl: 0 });
     let times = 0;
     answerWith((request) => request.method === "DELETE" && times++ === 0 ? answer() : undefined);
     lines.length = 0;
@@ -256,7 +256,7 @@ for (const [what, answer] of Object.entries(failsOnce)) {
 }
 
 Deno.test("announce: close() that fails for a second says that the server is still listed, and until when", async () => {
-  for (const [ttl, until] of [[Infinity, "it is taken off"], [60_000, "its lease runs out"]] as const) {
+  for (const [ttl, until] of [[0, "it is removed"], [60_000, "its lease expires"]] as const) {
     const { clock, lines, start, answerWith } = open(undefined, { token: ["old", "new"] });
     const registration = await start({ ttl, token: "old" });
     answerWith(() =>
@@ -267,9 +267,9 @@ Deno.test("announce: close() that fails for a second says that the server is sti
     await closing;
     assertStringIncludes(
       lines.at(-1)!,
-      `Cannot take off at http://one.test/_rpc_/registry: wrong (status 401)`,
+      `Cannot remove at http://one.test/_rpc_/registry: wrong (status 401)`,
     );
-    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays listed until ${until}`);
+    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays on the list until ${until}`);
   }
 });
 

@@ -28,7 +28,7 @@ const MARKERS = new RegExp(
     "behind(?! (?:an? |the |such an? |one |this |that |our |its |your |their |several |two )?(?:\\w+ )?" +
     "(?:proxy|proxies|NATs?|load balancers?|balancers?|nginx|Caddy|HAProxy|gateways?|front|firewalls?|tunnels?|registry))",
     "owe[ds]?",
-    "(?:is|are|was) none",
+    "(?<!there )(?:is|are|was) none",
     "stands|stood",
     "lets? (?:it|them|him|her|others|one|more) in|lets? in",
     "sets? (?:it|them) aside|sets? aside",

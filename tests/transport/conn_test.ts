@@ -31,7 +31,7 @@ testConn("simulated, slow and in parts", () => {
 Deno.test("tcp: connections that are reset before they are accepted do not delay the next one", async () => {
   const troubles: string[] = [];
   const listener = listenTcp({ hostname: "127.0.0.1", port: 0 }, {
-    trouble: (error) => troubles.push(error.message),
+    onAcceptError: (error) => troubles.push(error.message),
   });
   await Promise.all(Array.from({ length: 20 }, () => dialAndReset(listener.port, bytes())));
   const dialed = await dialTcp({ hostname: "127.0.0.1", port: listener.port });

@@ -25,7 +25,7 @@ Deno.test("runtime: a server that listens in a Deno that is too old says so", as
     Object.defineProperty(Deno, "version", own);
   }
   assertEquals(log.length, 1);
-  assertMatch(log[0]!, /^Deno 2\.9\.4 leaks sockets of connections that are closed; use 2\.9\.5 or later$/);
+  assertMatch(log[0]!, /^Deno 2\.9\.4 leaks sockets of closed connections; use 2\.9\.5 or later$/);
 });
 
 Deno.test("runtime: certificates of clients are not asked for in a Deno that is too old", async () => {
@@ -36,11 +36,11 @@ Deno.test("runtime: certificates of clients are not asked for in a Deno that is 
   Object.defineProperty(Deno, "version", { ...own, value: { ...Deno.version, deno: "2.9.4" } });
   try {
     await using mutual = new Server({ tls: { ...tls, clientCaCerts } });
-    const message = "127.0.0.1:0: the option tls.clientCaCerts needs Deno 2.9.5 or later";
+    const message = "127.0.0.1:0: the option tls.clientCaCerts requires Deno 2.9.5 or later";
     await assertRejects(() => mutual.listen("tls@127.0.0.1:0"), TypeError, message);
     await using server = new Server({ tls });
     const listening = await server.listen("tls@127.0.0.1:0");
-    assertThrows(() => listening.renew({ clientCaCerts }), TypeError, "needs Deno 2.9.5 or later");
+    assertThrows(() => listening.renew({ clientCaCerts }), TypeError, "requires Deno 2.9.5 or later");
   } finally {
     Object.defineProperty(Deno, "version", own);
   }

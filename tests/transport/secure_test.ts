@@ -50,7 +50,7 @@ Deno.test("tokens: an empty list of tokens is refused", () => {
   for (const tokens of [[], [""], ["a", ""], [undefined], [1]] as string[][]) {
     assertThrows(() => oneOfTokens(tokens), TypeError, "Cannot use tokens");
   }
-  assertThrows(() => oneOfTokens("secret"), TypeError, "into an array");
+  assertThrows(() => oneOfTokens("secret"), TypeError, "expected an array, got one string");
 });
 
 Deno.test("tokens: oneOfTokens serves authenticate and requireToken", async () => {

@@ -1,30 +1,30 @@
-// Why a value cannot be encoded, and where in the value that is. Thrown while walking a value by the CBOR and
-// JSON encoders, which on the way out add the steps that lead to it.
+// EncodeError: why a value cannot be encoded, and its path in the value. Thrown by the CBOR and JSON encoders while they walk a
+// value; callers on the way out add the steps of the path.
 
-const LONGEST_PATH = 200;
+const MAX_PATH = 200;
 
-/** A value that cannot be carried. */
-export class Refusal extends TypeError {
+/** The error of a value that cannot be encoded. */
+export class EncodeError extends TypeError {
   readonly #reason: string;
   readonly #steps: (string | number)[] = [];
 
-  /** @param reason What cannot be carried, as the end of a sentence */
+  /** @param reason What is not supported, as the end of a sentence */
   constructor(reason: string) {
     super(`Cannot encode value: ${reason}`);
     this.#reason = reason;
   }
 
-  /** The same failure as seen by callers: a `TypeError` that names the path. */
+  /** The error for callers: a `TypeError` that names the path. */
   explain(format: string): TypeError {
     let path = this.#steps.reverse().map(step).join("");
-    if (path.length > LONGEST_PATH) path = `${path.slice(0, LONGEST_PATH)}…`;
+    if (path.length > MAX_PATH) path = `${path.slice(0, MAX_PATH)}…`;
     const where = path === "" ? "" : ` at ${path}`;
     return new TypeError(`Cannot encode value${where} as ${format}: ${this.#reason}`);
   }
 
-  /** Adds the step that led to the failing value, if `error` is a refusal; returns what to throw. */
+  /** Prepends a step to the path if `error` is an EncodeError; returns the error to throw. */
   static under(step: string | number, error: unknown): unknown {
-    if (error instanceof Refusal) error.#steps.push(step);
+    if (error instanceof EncodeError) error.#steps.push(step);
     return error;
   }
 }
@@ -35,11 +35,11 @@ function step(key: string | number): string {
   return plain.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
 }
 
-/** Says for an object that is no plain one what it is, as far as that can be told. */
-export function unknownClass(value: object): Refusal {
+/** The error of an object that is not plain; names its class if possible. */
+export function unknownClass(value: object): EncodeError {
   const constructor: unknown = Object.getPrototypeOf(value)?.constructor;
   const name = typeof constructor === "function" && typeof constructor.name === "string"
     ? constructor.name
     : "";
-  return new Refusal(`instances of ${name || "an unnamed class"} cannot be carried`);
+  return new EncodeError(`instances of ${name || "an unnamed class"} are not supported`);
 }
