@@ -80,7 +80,7 @@ function small(content: Content): Content {
 }
 
 function trouble(stats: ServerStats): PageElement {
-  const { accepted, refused, refusals, acceptErrors, unknownMethods, limits } = stats;
+  const { accepted, refused, refusals, probes, acceptErrors, unknownMethods, limits } = stats;
   const ever = Object.values(limits).some((times) => times > 0);
   const state = (bad: boolean) =>
     element("span", { class: bad ? "warn" : undefined, "aria-hidden": "true" }, bad ? "●" : "○");
@@ -94,7 +94,9 @@ function trouble(stats: ServerStats): PageElement {
         "li",
         {},
         state(refused > 0),
-        ` Connections refused by reason: ${listing({ ...refusals })}; ${count(accepted)} were accepted.`,
+        ` Connections refused by reason: ${listing({ ...refusals })}; ${count(accepted)} were accepted, ${
+          count(probes)
+        } ended without a byte.`,
       ),
       element(
         "li",

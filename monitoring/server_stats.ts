@@ -22,6 +22,11 @@ export interface ServerStats {
   readonly refused: number;
   /** The same by reason; their sum is `refused`. */
   readonly refusals: Refusals;
+  /**
+   * Connections that ended before a byte arrived, as health checks of balancers do; not among those that were refused, and not
+   * logged.
+   */
+  readonly probes: number;
   /** How often accepting connections failed for a while, for example because too many files were open. */
   readonly acceptErrors: number;
   /** Calls with a running handler. */

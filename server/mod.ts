@@ -22,7 +22,7 @@
 
 export { Server } from "./server.ts";
 export type { ShutdownOptions } from "./server.ts";
-export type { Listening, ListenOptions } from "./listeners.ts";
+export type { Listening, ListenOptions, ProxyProtocolOptions } from "./listeners.ts";
 export type { Authenticate } from "../session/handshake.ts";
 export type { ServerOptions } from "./server_options.ts";
 export type { FetchInfo } from "../transport/unread_responses.ts";

@@ -115,6 +115,7 @@ export class Server implements AsyncDisposable {
       http: {
         fetch: (request, peer) => http.answer(request, peer),
         refuseWebSocket: (headers, peer) => http.refuseWebSocket(headers, peer),
+        log,
       },
       maxConnections,
       maxConnectionsPerPeer,
@@ -220,14 +221,14 @@ export class Server implements AsyncDisposable {
    * picks a free port.
    *
    * @param address Where to listen; a server may listen on several addresses
-   * @param options Whether the port is shared
+   * @param options Whether the port is shared, and which proxies name their clients
    * @returns The address with the real port, and how to close it
    * @throws {TypeError} If the address is invalid, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
-    checkOptions<ListenOptions>("listen", options, { reusePort: true });
-    return await this.#listeners.listen(address, options.reusePort ?? false);
+    checkOptions<ListenOptions>("listen", options, { reusePort: true, proxyProtocol: true });
+    return await this.#listeners.listen(address, options);
   }
 
   /**
@@ -291,7 +292,7 @@ export class Server implements AsyncDisposable {
 
   /** Returns counters and gauges since the start: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
-    const { sessions, handshakes, accepted, refusals } = this.#acceptor;
+    const { sessions, handshakes, accepted, probes, refusals } = this.#acceptor;
     const methods = this.#services.stats();
     const { unknown } = this.#services;
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, unknown.inFlight);
@@ -305,6 +306,7 @@ export class Server implements AsyncDisposable {
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
+      probes,
       acceptErrors: this.#listeners.acceptErrors,
       inFlight,
       unknownMethods: unknown.calls,

@@ -124,6 +124,8 @@ export async function acceptHandshake(
     if (line === null) return null;
     await eventLoop.yieldIfDue();
     if (state.answered) return null;
+    // Not an object: probably the header of a proxy, whose version 2 begins with empty lines.
+    if (line.length <= 1) throw notJson(new Uint8Array([...line, 10, ...reader.rest()]));
     const option = decodeOption(line);
     state.judging = "codec";
     const codec = terms.codecs.get(option.codecType);
