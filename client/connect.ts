@@ -1,4 +1,5 @@
-// `connect`: makes a client from a target and options, and waits until it can call.
+// `connect`: makes a client from a target and options, and waits until it can call. Exported by @troodon/rpc/client; the
+// root entry point exports that of connect_dns.ts.
 
 import { ambient } from "../call/ambient.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
@@ -14,6 +15,8 @@ import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect
  *
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a discovery are
  * dialed when the first call goes to them. The client reconnects lost connections by itself.
+ *
+ * `dns@` names are for `connect` of `@troodon/rpc`; here, pass a `DnsDiscovery`, in runtimes that have DNS.
  *
  * @example A client over two servers
  * ```ts

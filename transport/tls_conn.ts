@@ -13,6 +13,11 @@ const WRITE_BYTES = 65_536;
 /** The error of a connection whose TLS handshake failed. */
 export class TlsFailure extends Error {
   override readonly name = "TlsFailure";
+
+  /** @param silent Whether the client has sent nothing */
+  constructor(message: string, readonly silent = false) {
+    super(message);
+  }
 }
 
 /**
@@ -20,7 +25,10 @@ export class TlsFailure extends Error {
  * the peer is verified.
  */
 export class TlsConn implements Conn {
-  readonly peer: string;
+  peer: string;
+  readProxyHeader: (() => Promise<void>) | undefined;
+  /** Why the TLS handshake will fail, if that is known: clearer than what TLS reports. */
+  mismatch: TlsFailure | undefined;
   certificate: PeerCertificate | undefined;
   /** The socket below TLS; closed directly while there is no TLS socket. */
   readonly #below: Socket;
@@ -57,7 +65,7 @@ export class TlsConn implements Conn {
   /** Called when the TLS handshake has failed. Without effect after its end. */
   fail(error: Error): void {
     if (this.#socket !== undefined || this.#error !== undefined) return;
-    this.#lose(error);
+    this.#lose(this.mismatch ?? error);
     this.#below.destroy();
   }
 

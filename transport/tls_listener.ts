@@ -8,6 +8,9 @@ import type { AcceptErrorListener, Conn, Listener, ListeningOptions } from "./co
 import { checkMutualTls } from "./runtime.ts";
 import { BACKLOG, type HostAndPort } from "./tcp.ts";
 import type { ServerTlsOptions } from "./tls.ts";
+import type { IpRanges } from "./ip_ranges.ts";
+import { peerOf } from "./proxied_conn.ts";
+import { readPreface } from "./tls_preface.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
 import { TlsConn } from "./tls_conn.ts";
 
@@ -27,15 +30,22 @@ export class TlsListener implements Listener {
   #acceptor: TlsAcceptor;
   /** Connections waiting for accept(). */
   readonly #backlog: Conn[] = [];
+  readonly #proxies: IpRanges | undefined;
   readonly #relistenTimer: ReturnType<typeof setInterval>;
   #wake: (() => void) | undefined;
   #closed = false;
 
-  constructor(server: NodeServer, acceptor: TlsAcceptor, onAcceptError: AcceptErrorListener) {
+  constructor(
+    server: NodeServer,
+    acceptor: TlsAcceptor,
+    onAcceptError: AcceptErrorListener,
+    proxies: IpRanges | undefined,
+  ) {
     const address = server.address();
     this.port = typeof address === "object" ? address?.port ?? 0 : 0;
     this.#server = server;
     this.#acceptor = acceptor;
+    this.#proxies = proxies;
     const { _handle: handle } = server as { _handle?: { listen?(backlog: number): number } };
     this.#relistenTimer = setInterval(() => handle?.listen?.(BACKLOG), RELISTEN_INTERVAL);
     let failed = false;
@@ -82,7 +92,17 @@ export class TlsListener implements Listener {
     const { remoteAddress = "unknown", remotePort = 0 } = socket;
     const peer = formatAddress({ transport: "tls", hostname: remoteAddress, port: remotePort });
     const conn = new TlsConn(socket, peer);
-    this.#acceptor.accept(socket, conn);
+    // Without a listener, an error would end the process.
+    socket.on("error", () => {});
+    const proxied = this.#proxies?.includes(remoteAddress) === true;
+    const begun = readPreface(socket, proxied).then(({ header, mismatch }) => {
+      // TLS answers what it cannot read with an alert, from which clients learn that this is TLS.
+      conn.mismatch = mismatch;
+      if (header !== undefined) conn.peer = peerOf(peer, header);
+      this.#acceptor.accept(socket, conn);
+    });
+    begun.catch((error) => conn.fail(error));
+    if (proxied) conn.readProxyHeader = () => begun;
     return conn;
   }
 }
@@ -97,7 +117,7 @@ export class TlsListener implements Listener {
 export async function listenTls(
   { hostname, port }: HostAndPort,
   options: ServerTlsOptions,
-  { onAcceptError = () => {}, reusePort = false }: ListeningOptions = {},
+  { onAcceptError = () => {}, reusePort = false, proxies }: ListeningOptions = {},
 ): Promise<TlsListener> {
   const net = await import("node:net");
   checkMutualTls(options);
@@ -110,5 +130,5 @@ export async function listenTls(
       resolve();
     });
   });
-  return new TlsListener(server, acceptor, onAcceptError);
+  return new TlsListener(server, acceptor, onAcceptError, proxies);
 }

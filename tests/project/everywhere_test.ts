@@ -19,6 +19,7 @@ Deno.test("everywhere: bundled for browsers, the client is small and asks for no
   assert(byteLength < 60_000, `${byteLength} bytes with gzip`);
   // Bundlers look for modules that are imported by name, and find no node:net for a browser. A message names "ws".
   assert(!/(?:^|[;\n])import[\s{*"]|\bimport\(["'`](?!ws"\)\))/.test(script), "it imports something");
+  assert(!/resolveDns|refreshInterval/.test(script), "it contains the discovery by DNS");
   // Loading it fails if anything of these is asked for on the way.
   const names = "const { Deno, process, Buffer, require, window, document, self } = {};";
   const loaded = await import(
