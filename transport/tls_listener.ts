@@ -9,7 +9,7 @@ import { checkMutualTls } from "./runtime.ts";
 import { BACKLOG, type HostAndPort } from "./tcp.ts";
 import type { ServerTlsOptions } from "./tls.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
-import { TlsConn } from "./tls_conn.ts";
+import { NodeConn } from "./node_conn.ts";
 
 /** Maximum number of connections waiting for accept(); further ones are closed. A server accepts them at once. */
 const MAX_BACKLOG = 1_024;
@@ -81,7 +81,7 @@ export class TlsListener implements Listener {
   #wrap(socket: Socket): Conn {
     const { remoteAddress = "unknown", remotePort = 0 } = socket;
     const peer = formatAddress({ transport: "tls", hostname: remoteAddress, port: remotePort });
-    const conn = new TlsConn(socket, peer);
+    const conn = new NodeConn(socket, peer);
     this.#acceptor.accept(socket, conn);
     return conn;
   }
