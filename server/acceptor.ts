@@ -10,14 +10,15 @@ import { CallSlots, PeerCallSlots } from "../session/call_slots.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../session/handshake.ts";
-import { acceptHttp, type FetchHandler } from "../transport/http.ts";
-import type { SessionLimits } from "../session/limits.ts";
+import { acceptHttp, type HttpHandlers, refuseHttp } from "../transport/http.ts";
+import { mostHeld, type SessionLimits } from "../session/limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../session/frame_writer.ts";
 import { Session } from "../session/session.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
 import { TlsFailure } from "../transport/node_conn.ts";
+import { WebSocketConn } from "../transport/websocket_conn.ts";
 import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
 import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";
 
@@ -31,7 +32,7 @@ export interface AcceptorOptions {
   readonly counters: LimitCounters;
   readonly lookup: Lookup;
   /** Answers other HTTP requests on an `http@` address. */
-  readonly fetch: FetchHandler;
+  readonly http: HttpHandlers;
   /** Concurrent connections, including those in their handshake. */
   readonly maxConnections: number;
   /** Concurrent connections from one IP address; Infinity = no limit. */
@@ -48,9 +49,10 @@ export interface AcceptorOptions {
 
 /** A Conn whose handshake is not done. */
 interface Arrival extends Acceptance {
-  readonly conn: Conn;
-  /** The path of RPC, if the Conn begins with an HTTP head. */
-  readonly httpPath: string | undefined;
+  /** Replaced by a WebSocket over it, if the client asks for one. */
+  conn: Conn;
+  /** The path of RPC, if the Conn begins with an HTTP head that has not been read. */
+  httpPath: string | undefined;
   /** The key of its IP address in the counts per peer, if these are limited. */
   readonly origin: string | undefined;
   /** When the handshake must be done, or the refused Conn closed, on the clock of `performance.now()`. */
@@ -75,6 +77,8 @@ export class Acceptor implements Sleeper {
   readonly #origins: ConnectionCounts;
   readonly #clock = new AlarmClock();
   readonly #alarm: Alarm = new Alarm(this, this.#clock);
+  /** Connections that have been ended here and that the runtime has not let go. */
+  #unreleased = 0;
   #accepted = 0;
   #closed = false;
 
@@ -104,6 +108,13 @@ export class Acceptor implements Sleeper {
     return this.#accepted;
   }
 
+  /** Which limit leaves no place for a WebSocket of `Deno.serve`: this has to be known before it is opened. */
+  limitFor(peer: string): "maxConnections" | "maxConnectionsPerPeer" | undefined {
+    if (this.#origins.full(this.#origins.of(peer))) return "maxConnectionsPerPeer";
+    const full = this.#places >= this.#options.maxConnections && this.#oldest() === undefined;
+    return full ? "maxConnections" : undefined;
+  }
+
   /**
    * Takes a Conn; returns at once.
    *
@@ -121,10 +132,10 @@ export class Acceptor implements Sleeper {
       const most = `More than ${maxConnectionsPerPeer} connections from one address`;
       return this.#turnAway(arrival, "maxConnectionsPerPeer", new RpcError("resource_exhausted", most));
     }
-    if (this.#sessions.size + this.#waiting.size >= maxConnections) {
+    if (this.#places >= maxConnections) {
       const full = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
       // Silent connections must not block others: the oldest handshake makes room.
-      const longest = this.#waiting.values().find(({ answered }) => !answered);
+      const longest = this.#oldest();
       if (longest === undefined) return this.#turnAway(arrival, "maxConnections", full);
       this.#refuse(longest, "maxConnections", full);
     }
@@ -166,11 +177,31 @@ export class Acceptor implements Sleeper {
     this.#alarm.by(next);
   }
 
+  /** Connections, including those in their handshake. */
+  get #places(): number {
+    return this.#sessions.size + this.#waiting.size + this.#unreleased;
+  }
+
+  /** The oldest handshake that can make room for another. */
+  #oldest(): Arrival | undefined {
+    return this.#waiting.values().find(({ answered, conn }) => !answered && conn.gone === undefined);
+  }
+
+  /** Frees the place of a connection that has ended, once the runtime has released it. */
+  #release({ gone }: Conn, origin: string | undefined): void {
+    if (gone === undefined) return this.#origins.remove(origin);
+    this.#unreleased++;
+    gone.then(() => {
+      this.#unreleased--;
+      this.#origins.remove(origin);
+    });
+  }
+
   /** Refuses a new connection. */
   #turnAway(arrival: Arrival, reason: RefusalReason, error: RpcError): void {
     const { conn } = arrival;
     this.#count(arrival, reason, error);
-    const told = refuse(conn, error);
+    const told = tell(arrival, error);
     if (!this.#leave(arrival)) {
       told.catch(() => {});
       this.#leaving.delete(arrival);
@@ -190,7 +221,7 @@ export class Acceptor implements Sleeper {
     if (arrival.answered) return undefined;
     arrival.answered = true;
     this.#count(arrival, reason, error);
-    const told = refuse(conn, error).then(() => conn.closeWrite());
+    const told = tell(arrival, error).then(() => conn.closeWrite());
     told.catch(() => conn.close());
     if (this.#leave(arrival)) {
       arrival.due = performance.now() + LINGER_MS;
@@ -203,7 +234,7 @@ export class Acceptor implements Sleeper {
 
   /** Moves a connection to the refused ones, which do not count. Returns whether it may linger. */
   #leave(arrival: Arrival): boolean {
-    if (this.#waiting.delete(arrival)) this.#origins.remove(arrival.origin);
+    if (this.#waiting.delete(arrival)) this.#release(arrival.conn, arrival.origin);
     const room = this.#leaving.size < MAX_LEAVING;
     this.#leaving.add(arrival);
     return room;
@@ -217,7 +248,6 @@ export class Acceptor implements Sleeper {
   }
 
   async #admit(arrival: Arrival): Promise<void> {
-    const { conn } = arrival;
     let session: Session | undefined;
     try {
       session = await this.#enter(arrival);
@@ -229,20 +259,29 @@ export class Acceptor implements Sleeper {
     const leaving = this.#leaving.has(arrival) || this.#leave(arrival);
     // Lingering has its own time limit.
     arrival.due = Infinity;
-    if (leaving) await lingerClose(conn);
-    else conn.close();
+    if (leaving) await lingerClose(arrival.conn);
+    else arrival.conn.close();
     this.#leaving.delete(arrival);
   }
 
   /** Makes a session of an arrival; undefined if it ended, was refused, or was another HTTP request. */
   async #enter(arrival: Arrival): Promise<Session | undefined> {
-    const { conn, httpPath, origin } = arrival;
-    const { terms, limits, counters, lookup, mapError, log, fetch } = this.#options;
-    const reader = new LineReader(conn);
+    const { httpPath, origin } = arrival;
+    const { terms, limits, counters, lookup, mapError, log, http } = this.#options;
+    let { conn } = arrival;
+    let reader = new LineReader(conn);
     if (httpPath !== undefined) {
-      const outcome = await acceptHttp(conn, reader, httpPath, fetch);
+      const outcome = await acceptHttp(conn, reader, httpPath, http);
       if (outcome === "refused" && !arrival.answered) this.refusals.add("http");
-      if (outcome !== "rpc") return undefined;
+      if (outcome !== "rpc" && outcome !== "websocket") return undefined;
+      arrival.httpPath = undefined;
+      if (outcome === "websocket") {
+        const peer = conn.peer.replace(/^\w+/, "ws");
+        const maxMessageBytes = mostHeld(limits);
+        conn = new WebSocketConn(conn, { peer, dialled: false, maxMessageBytes, prefix: reader.rest() });
+        arrival.conn = conn;
+        reader = new LineReader(conn);
+      }
     }
     const agreement = await acceptHandshake(conn, reader, terms, arrival);
     if (agreement === null || !this.#waiting.delete(arrival)) return undefined;
@@ -262,7 +301,7 @@ export class Acceptor implements Sleeper {
       log,
       ended: () => {
         this.#sessions.delete(session);
-        this.#origins.remove(origin);
+        this.#release(conn, origin);
       },
     });
     this.#sessions.add(session);
@@ -289,6 +328,11 @@ function arrivalOf(
   const { promise: gone, resolve: giveUp } = Promise.withResolvers<void>();
   const done = Promise.resolve();
   return { conn, httpPath, origin, due, gone, giveUp, done, answered: false, judging: "option" };
+}
+
+/** Sends a refusal, as HTTP if the client expects that. */
+function tell({ conn, httpPath }: Arrival, error: RpcError): Promise<void> {
+  return httpPath === undefined ? refuse(conn, error) : refuseHttp(conn, error.message);
 }
 
 /** Closes a refused Conn. */

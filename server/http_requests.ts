@@ -7,9 +7,10 @@ import type { RefusalReason } from "../monitoring/refusals.ts";
 import type { Conn } from "../transport/conn.ts";
 import { methodNotAllowed, RPC_PATH } from "../transport/http.ts";
 import { requestUrl } from "../transport/request_url.ts";
-import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
+import { askerOf, type FetchInfo, lastResponse } from "../transport/unread_responses.ts";
+import { asksForWebSocket } from "../transport/websocket_handshake.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
-import { asksForWebSocket, upgrade } from "./upgrade.ts";
+import { peerOf, upgrade } from "./upgrade.ts";
 
 /** Options of {@linkcode HttpRequests}. */
 export interface HttpRequestsOptions {
@@ -23,6 +24,8 @@ export interface HttpRequestsOptions {
   readonly closing: () => boolean;
   /** Takes the connection of a WebSocket. */
   readonly take: (conn: Conn) => void;
+  /** The limit that leaves no room for another WebSocket. */
+  readonly limitFor: (peer: string) => RefusalReason | undefined;
   /** Counts a WebSocket that was refused. */
   readonly refuse: (reason: RefusalReason) => void;
 }
@@ -48,7 +51,9 @@ export class HttpRequests {
   /** Answers a request that opens no WebSocket. */
   answer(request: Request, peer: string): Response | Promise<Response> {
     const url = requestUrl(request.url, request.headers.get("host"));
-    if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
+    if (url === undefined) {
+      return new Response("Cannot parse the request target or the Host header\n", { status: 400 });
+    }
     const { pathname } = url;
     if (this.#options.monitoring.has(pathname)) return this.#options.monitoring.answer(request, url, peer);
     if (pathname === RPC_PATH) return methodNotAllowed();
@@ -56,19 +61,32 @@ export class HttpRequests {
     return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
 
+  /** Refuses a WebSocket that a page of another origin asks for; undefined if it may open one. */
+  refuseWebSocket(headers: Headers, peer: string, host?: string): Response | undefined {
+    if (this.#options.origins.allows(headers, host)) return undefined;
+    this.#options.log?.(`Refused ${peer}: it is a page of another origin (origins)`);
+    return new Response("Pages of this origin may not call this server\n", { status: 403 });
+  }
+
   /** The response that opens a WebSocket; undefined if the request is not for one. */
   #upgrade(request: Request, info: FetchInfo | undefined): Response | undefined {
     if (!asksForWebSocket(request)) return undefined;
     const url = requestUrl(request.url, request.headers.get("host"));
     if (url?.pathname !== RPC_PATH) return undefined;
-    if (!this.#options.origins.allows(request, url)) {
+    const refused = this.refuseWebSocket(request.headers, askerOf(info), url.host);
+    if (refused !== undefined) {
       this.#options.refuse("http");
-      this.#options.log?.(`Refused ${askerOf(info)}: it is a page of another origin (origins)`);
-      return new Response("Pages of this origin may not call this server\n", { status: 403 });
+      return refused;
     }
     if (this.#options.closing()) {
       this.#options.refuse("closing");
       return new Response("The server is shutting down\n", { status: 503 });
+    }
+    const limit = this.#options.limitFor(peerOf(request, info));
+    if (limit !== undefined) {
+      this.#options.refuse(limit);
+      this.#options.log?.(`Refused ${askerOf(info)}: there are too many connections (${limit})`);
+      return lastResponse(`There are too many connections (${limit})\n`, 503, {});
     }
     const upgraded = upgrade(request, info, this.#options.maxHeld);
     if (upgraded === undefined) return undefined;

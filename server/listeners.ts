@@ -131,7 +131,7 @@ export class Listeners {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
-        `Cannot listen on ${address}: give server.fetch to Deno.serve, for WebSockets at /_rpc_`,
+        `Cannot listen on ${address}: http@ takes WebSockets too, and so does Deno.serve(server.fetch)`,
       );
     }
     const { tls, network } = this.#options;

@@ -56,7 +56,8 @@ export class Server implements AsyncDisposable {
   /**
    * Answers HTTP requests: `/debug/rpc` with a page about the server (JSON if the request accepts that), `/metrics`
    * with metrics for Prometheus, `/_rpc_` with a WebSocket for clients at `ws@` and `wss@` addresses, everything else
-   * with an error. Pass it to `Deno.serve`; an `http@` address also serves it. Never rejects. The option `monitoring`
+   * with an error. Pass it to `Deno.serve` on a shared port; an `http@` address also serves it, and can cut WebSockets
+   * off, which `Deno.serve` cannot. Never rejects. The option `monitoring`
    * decides what each request may see.
    *
    * Pages of other origins may open a WebSocket only if the option `origins` lists them.
@@ -110,7 +111,10 @@ export class Server implements AsyncDisposable {
       limits,
       counters: this.#counters,
       lookup: (name, peer) => this.#services.find(name, peer),
-      fetch: (request, peer) => http.answer(request, peer),
+      http: {
+        fetch: (request, peer) => http.answer(request, peer),
+        refuseWebSocket: (headers, peer) => http.refuseWebSocket(headers, peer),
+      },
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
@@ -133,6 +137,7 @@ export class Server implements AsyncDisposable {
       log,
       closing: () => this.#ending !== undefined,
       take: (conn) => this.#acceptor.take(conn, undefined),
+      limitFor: (peer) => this.#acceptor.limitFor(peer),
       refuse: (reason) => this.#acceptor.refusals.add(reason),
     });
     this.fetch = (request, info) => http.fetch(request, info);
@@ -200,7 +205,7 @@ export class Server implements AsyncDisposable {
 
   /**
    * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
-   * `http@host:port[/path]` for RPC over HTTP CONNECT on a port that also serves {@linkcode Server.fetch}. Port 0
+   * `http@host:port[/path]` for RPC over HTTP CONNECT and over WebSockets (`ws@host:port[/path]`) on a port that also serves {@linkcode Server.fetch}. Port 0
    * picks a free port.
    *
    * @param address Where to listen; a server may listen on several addresses

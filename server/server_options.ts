@@ -115,7 +115,7 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   monitoring?: Visibility | VisibilityRule;
   /**
-   * The origins whose web pages may open a WebSocket to {@linkcode Server.fetch}, such as
+   * The origins whose web pages may open a WebSocket, such as
    * `["https://app.example.com"]`; `"*"` = all origins. Clients outside of browsers send no `Origin`, and need none.
    *
    * By default only the server's own origin: the `Origin` header must have the host and port of the `Host` header.

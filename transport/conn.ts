@@ -12,6 +12,13 @@ export interface Conn {
   /** The verified certificate of the other side, if one was requested in the TLS handshake. */
   readonly certificate?: PeerCertificate;
   /**
+   * Whether the other side may buffer unread data without a bound, as the WebSockets of browsers do. The session then bounds
+   * what it sends ahead.
+   */
+  readonly buffersUnread?: boolean;
+  /** Resolves when all its resources are free, where the runtime frees them some time after {@linkcode Conn.close}. */
+  readonly gone?: Promise<void>;
+  /**
    * Reads bytes into the front of `into`.
    *
    * @returns The number of bytes, at least 1; null when the peer has ended its side

@@ -4,9 +4,9 @@ import { type Dialer, dialWeb } from "./dialer.ts";
 import { dialNodeTcp, dialNodeUnix } from "./node_dial.ts";
 import { hasNodeModules } from "./runtime.ts";
 import { dialTcp, dialUnix } from "./tcp.ts";
-import { dialTls, dialTrustingWebSocket } from "./tls.ts";
+import { dialTls } from "./tls.ts";
 import { dialShowing } from "./tls_dial.ts";
-import { dialWebSocket } from "./websocket.ts";
+import { dialWebSocketConn } from "./websocket_dial.ts";
 
 /** Dials every address in Deno, Node and Bun; in other runtimes those of WebSockets. */
 export const dialSockets: Dialer = (address, terms, signal) => {
@@ -24,12 +24,8 @@ const dialDeno: Dialer = (address, { tls, maxHeld }, signal) => {
     case "unix":
       return dialUnix(address, signal);
     case "ws":
-      return dialWebSocket(address, maxHeld, signal);
     case "wss":
-      if (tls.caCerts?.length || tls.cert !== undefined) {
-        return dialTrustingWebSocket(address, tls, maxHeld, signal);
-      }
-      return dialWebSocket(address, maxHeld, signal);
+      return dialWebSocketConn(address, tls, maxHeld, signal);
   }
 };
 

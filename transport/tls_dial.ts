@@ -14,12 +14,14 @@ import { untilOpen } from "./node_dial.ts";
  * Dials a host and port over TLS, with a client certificate for servers that require one. Resolves after the server's certificate
  * and its name were verified. Whether the server accepts the client's certificate only shows when data is read.
  *
+ * @param alpnProtocols The protocols offered in ALPN
  * @throws {Error} If the address cannot be reached, the certificate is invalid, or the signal aborts
  */
 export async function dialShowing(
   { hostname, port }: HostAndPort,
   { caCerts = [], serverName = hostname, cert, key }: ConnectTlsOptions,
   signal: AbortSignal,
+  alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
   const net = nodeModule<typeof import("node:net")>("node:net");
   const tls = nodeModule<typeof import("node:tls")>("node:tls");
@@ -36,7 +38,7 @@ export async function dialShowing(
     checkServerIdentity: (_: string, shown: PeerCertificate) => tls.checkServerIdentity(serverName, shown),
     rejectUnauthorized: true,
     minVersion: "TLSv1.2" as const,
-    ALPNProtocols: PROTOCOLS,
+    ALPNProtocols: alpnProtocols,
     allowHalfOpen: true,
   };
   const socket = tls.connect(options);

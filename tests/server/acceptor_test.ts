@@ -232,7 +232,7 @@ function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
     lookup: () => {
       throw new Error("Nothing is served");
     },
-    fetch: () => new Response(),
+    http: { fetch: () => new Response(), refuseWebSocket: () => undefined },
     maxConnections: 10_000,
     maxConnectionsPerPeer: Infinity,
     handshakeTimeout: 5_000,
