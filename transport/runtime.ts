@@ -18,13 +18,18 @@ export function webSocketClass(): typeof WebSocket {
 }
 
 /** Node's way to import its own modules, which Deno and Bun also have. */
-interface NodeProcess {
-  readonly process?: { getBuiltinModule?(name: string): unknown };
+interface NodeGlobals {
+  readonly process?: { getBuiltinModule?(name: string): unknown; readonly platform?: string };
+}
+
+/** The operating system, such as `linux`; undefined if the runtime does not tell. */
+export function operatingSystem(): string | undefined {
+  return typeof Deno === "undefined" ? (globalThis as NodeGlobals).process?.platform : Deno.build.os;
 }
 
 /** Whether the runtime has Node's modules: Node from 20.16 on, Bun and Deno. */
 export function hasNodeModules(): boolean {
-  return typeof (globalThis as NodeProcess).process?.getBuiltinModule === "function";
+  return typeof (globalThis as NodeGlobals).process?.getBuiltinModule === "function";
 }
 
 /**
@@ -33,7 +38,7 @@ export function hasNodeModules(): boolean {
  * @typeParam T The module's type
  */
 export function nodeModule<T>(name: string): T {
-  return (globalThis as NodeProcess).process!.getBuiltinModule!(name) as T;
+  return (globalThis as NodeGlobals).process!.getBuiltinModule!(name) as T;
 }
 
 /** A warning for operators if Deno is too old; undefined otherwise, and for other runtimes. */
@@ -50,7 +55,7 @@ export function adviceForOldDeno(): string | undefined {
  * @throws {TypeError} If they are required, and Deno is too old
  */
 export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: string[] }): void {
-  if (clientCaCerts === undefined || !tooOld(Deno.version.deno)) return;
+  if (clientCaCerts === undefined || typeof Deno === "undefined" || !tooOld(Deno.version.deno)) return;
   throw new TypeError(`the option tls.clientCaCerts requires Deno ${OLDEST_DENO} or later`);
 }
 

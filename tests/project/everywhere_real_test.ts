@@ -1,11 +1,14 @@
 // The client in headless Chromium (in a page and in a worker), in Node and in Bun. Each runs everywhere.ts against servers of this
 // process, and has to see what a client in Deno sees.
 
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { connect, RpcError } from "../../client/mod.ts";
 import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
+import { pem } from "../support/certs.ts";
 import { EverywhereServer, SEEN } from "../support/everywhere_server.ts";
-import { Bun, Node } from "../support/node.ts";
+import { seenBy, seenOf, TRANSPORTS } from "../support/everywhere_run.ts";
+import { Program } from "../support/node.ts";
 import { soon } from "../support/waiting.ts";
 
 /** What a browser reports. */
@@ -67,8 +70,9 @@ function html(text: string): Response {
   return new Response(`<!DOCTYPE html>${text}`, { headers: { "content-type": "text/html" } });
 }
 
-const TRANSPORTS = ["ws", "tcp", "tls", "unix", "http"];
-const [node, bun] = [await Node.find(), await Bun.find()];
+const [node, servingNode, bun] = [await Program.node(), await Program.servingNode(), await Program.bun()];
+
+const ALL = Object.fromEntries(TRANSPORTS.map((each) => [each, SEEN]));
 
 for (const [name, runtime] of Object.entries({ Node: node, Bun: bun })) {
   Deno.test({
@@ -76,13 +80,47 @@ for (const [name, runtime] of Object.entries({ Node: node, Bun: bun })) {
     ignore: !runtime.present,
     async fn() {
       await using served = await EverywhereServer.start({ unix: true });
-      const script = await bundle("everywhere_node.ts");
-      const { code, stdout, stderr } = await runtime.run(script, [
-        JSON.stringify(served.where),
-        ...TRANSPORTS,
-      ]);
-      assertEquals([code, stderr.replace(/^.*(?:Experimental|Use `node).*\n/gm, "")], [0, ""]);
-      assertEquals(JSON.parse(stdout), Object.fromEntries(TRANSPORTS.map((each) => [each, SEEN])));
+      assertEquals(await seenBy(runtime, served), ALL);
+    },
+  });
+}
+
+for (const [name, runtime] of Object.entries({ Node: servingNode, Bun: bun })) {
+  Deno.test({
+    name:
+      `everywhere: a server in ${name}, over every transport; its fetch refuses WebSockets${runtime.skipped}`,
+    ignore: !runtime.present,
+    async fn() {
+      const seen = await seenOf(runtime, async ({ web }) => {
+        const response = await fetch(`${web}/elsewhere`);
+        assertEquals([response.status, await response.text()], [404, "Nothing is served at /elsewhere\n"]);
+        const refused = await assertRejects(() => connect(web.replace("http://", "ws@")), RpcError);
+        assertStringIncludes(refused.message, "Only Deno opens a WebSocket for a request");
+      });
+      assertEquals(seen, ALL);
+    },
+  });
+
+  Deno.test({
+    name: `everywhere: a server in ${name} requires a valid client certificate${runtime.skipped}`,
+    ignore: !runtime.present,
+    async fn() {
+      const script = await bundle("everywhere_mutual_tls.ts");
+      const { stdout } = await runtime.run(script, [JSON.stringify(await allPems())]);
+      assertEquals(JSON.parse(stdout), {
+        none: "unavailable",
+        client: "URI:spiffe://example.org/alice",
+        client_expired: "unavailable",
+        client_early: "unavailable",
+        client_self: "unavailable",
+        client_twin: "unavailable",
+        client_server: "unavailable",
+        elsewhere: "unavailable",
+        again: "URI:spiffe://example.org/alice",
+        "unknown server": "unavailable",
+        "other name": "unavailable",
+        calls: 2,
+      });
     },
   });
 }
@@ -96,7 +134,7 @@ Deno.test({
     const { stdout } = await node.run(`delete globalThis.WebSocket;\n${script}`, [
       JSON.stringify(where),
       "ws",
-    ], []);
+    ]);
     assertStringIncludes(
       JSON.parse(stdout).ws,
       "Cannot connect to ws@127.0.0.1:1: this runtime has no WebSocket; with Node 20 start it as " +
@@ -104,3 +142,12 @@ Deno.test({
     );
   },
 });
+
+/** The certificates and keys of `certs/` by file name. */
+async function allPems(): Promise<Record<string, string>> {
+  const pems: Record<string, string> = {};
+  for await (const { name } of Deno.readDir(new URL("../support/certs", import.meta.url))) {
+    if (!name.endsWith(".sh")) pems[name] = pem(name);
+  }
+  return pems;
+}
