@@ -93,9 +93,12 @@ for (const [name, runtime] of Object.entries({ Node: servingNode, Bun: bun })) {
     async fn() {
       const seen = await seenOf(runtime, async ({ web }) => {
         const response = await fetch(`${web}/elsewhere`);
-        assertEquals([response.status, await response.text()], [404, "Nothing is served at /elsewhere\n"]);
+        assertEquals([response.status, await response.text()], [
+          404,
+          "Nothing is served at /elsewhere; see /debug/rpc\n",
+        ]);
         const refused = await assertRejects(() => connect(web.replace("http://", "ws@")), RpcError);
-        assertStringIncludes(refused.message, "Only Deno opens a WebSocket for a request");
+        assertStringIncludes(refused.message, "in Node and Bun, server.fetch opens no WebSockets");
       });
       assertEquals(seen, ALL);
     },
