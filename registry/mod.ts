@@ -38,7 +38,7 @@ export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry } from "./registry.ts";
 export type { RegistryOptions } from "./registry_options.ts";
-export { type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
+export { type HttpHandler, type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
 export type { StoreLimits } from "./lease_table.ts";
 export type {
   Grant,

@@ -17,7 +17,7 @@ import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../session/frame_writer.ts";
 import { Session } from "../session/session.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
-import { TlsFailure } from "../transport/tls_conn.ts";
+import { TlsFailure } from "../transport/node_conn.ts";
 import { WebSocketConn } from "../transport/websocket_conn.ts";
 import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
 import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";

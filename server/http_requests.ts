@@ -78,6 +78,10 @@ export class HttpRequests {
       this.#options.refuse("http");
       return refused;
     }
+    if (typeof Deno === "undefined") {
+      const advice = "listen on an address with http@, which takes WebSockets, and dial that port";
+      return new Response(`Only Deno opens a WebSocket for a request: ${advice}\n`, { status: 501 });
+    }
     if (this.#options.closing()) {
       this.#options.refuse("closing");
       return new Response("The server is shutting down\n", { status: 503 });

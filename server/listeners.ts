@@ -8,7 +8,7 @@ import { eventLoop } from "../session/event_loop.ts";
 import type { Conn, Listener, ListeningOptions, Network } from "../transport/conn.ts";
 import { IpRanges } from "../transport/ip_ranges.ts";
 import { ProxiedConn } from "../transport/proxied_conn.ts";
-import { adviceForOldDeno } from "../transport/runtime.ts";
+import { adviceForOldDeno, operatingSystem } from "../transport/runtime.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import type { TlsListener } from "../transport/tls_listener.ts";
@@ -162,17 +162,24 @@ export class Listeners {
     if (transport === "tls" && tls === undefined && network === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
-    if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
+    if (listening.reusePort && (transport === "unix" || operatingSystem() !== "linux")) {
       throw new TypeError(
         `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
       );
     }
     try {
       if (network !== undefined) return await network.listen(parsed);
-      if (transport === "unix") return await listenUnix(parsed, listening);
-      if (transport !== "tls") return listenTcp(parsed, listening);
-      const { listenTls } = await import("../transport/tls_listener.ts");
-      return await listenTls(parsed, tls!, listening);
+      if (transport === "tls") {
+        const { listenTls } = await import("../transport/tls_listener.ts");
+        return await listenTls(parsed, tls!, listening);
+      }
+      if (typeof Deno === "undefined") {
+        const { listenNodeTcp, listenNodeUnix } = await import("../transport/node_listener.ts");
+        return await (transport === "unix"
+          ? listenNodeUnix(parsed, listening)
+          : listenNodeTcp(parsed, listening));
+      }
+      return transport === "unix" ? await listenUnix(parsed, listening) : listenTcp(parsed, listening);
     } catch (error) {
       throw located(error, `Cannot listen on ${address}`);
     }

@@ -25,7 +25,7 @@ export type { ShutdownOptions } from "./server.ts";
 export type { Listening, ListenOptions, ProxyProtocolOptions } from "./listeners.ts";
 export type { Authenticate } from "../session/handshake.ts";
 export type { ServerOptions } from "./server_options.ts";
-export type { FetchInfo } from "../transport/unread_responses.ts";
+export type { FetchInfo, RemoteAddress } from "../transport/unread_responses.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
   AcceptsNull,

@@ -38,7 +38,7 @@ export class ProxiedConn implements Conn {
       header = parseProxyHeader(held);
     }
     if (header.length < held.length) this.#rest = held.subarray(header.length);
-    this.#peer = peerOf(this.#peer, header);
+    this.#peer = clientOf(this.#peer, header);
   };
 
   read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
@@ -64,7 +64,7 @@ export class ProxiedConn implements Conn {
 }
 
 /** The address of the client that a header names; that of the proxy if it names none. */
-export function peerOf(proxy: string, { source }: ProxyHeader): string {
+export function clientOf(proxy: string, { source }: ProxyHeader): string {
   if (source === undefined) return proxy;
   const { transport } = parseAddress(proxy, { listen: true });
   return formatAddress({ transport: transport as "tcp", ...source });

@@ -1,32 +1,8 @@
-// Capabilities of the runtime (Deno, Node or a browser), and advice if something is missing. Checked when dialing or listening
-// and not at import, which has to work everywhere. Used by dial.ts, tls_dial.ts, websocket.ts and servers.
-
-import type { Address } from "../discovery/endpoint.ts";
+// Capabilities of the runtime (Deno, Node, Bun or a browser), and advice if something is missing. Checked when dialing or listening
+// and not at import, which has to work everywhere. Used by sockets.ts, tls_dial.ts, websocket.ts and servers.
 
 /** The oldest supported Deno. Earlier versions leak the socket of a connection that is closed during a read or a write. */
 export const OLDEST_DENO = "2.9.5";
-
-/**
- * Checks that the runtime can dial a transport.
- *
- * @throws {Error} If that requires Deno, and the runtime is another one
- */
-export function checkDialable(
-  transport: Address["transport"],
-  tls: { readonly caCerts?: string[]; readonly cert?: string },
-): void {
-  if (typeof Deno !== "undefined") return;
-  if (transport !== "ws" && transport !== "wss") {
-    throw new Error(
-      `only Deno can dial ${transport}@; use ws@ or wss@, which Deno.serve(server.fetch) accepts`,
-    );
-  }
-  if (transport === "wss" && (tls.caCerts?.length || tls.cert !== undefined)) {
-    throw new Error(
-      "the option tls requires Deno; elsewhere the runtime decides which authorities to trust, Node by NODE_EXTRA_CA_CERTS",
-    );
-  }
-}
 
 /**
  * The runtime's WebSocket class.
@@ -41,14 +17,28 @@ export function webSocketClass(): typeof WebSocket {
   );
 }
 
+/** Node's way to import its own modules, which Deno and Bun also have. */
+interface NodeGlobals {
+  readonly process?: { getBuiltinModule?(name: string): unknown; readonly platform?: string };
+}
+
+/** The operating system, such as `linux`; undefined if the runtime does not tell. */
+export function operatingSystem(): string | undefined {
+  return typeof Deno === "undefined" ? (globalThis as NodeGlobals).process?.platform : Deno.build.os;
+}
+
+/** Whether the runtime has Node's modules: Node from 20.16 on, Bun and Deno. */
+export function hasNodeModules(): boolean {
+  return typeof (globalThis as NodeGlobals).process?.getBuiltinModule === "function";
+}
+
 /**
- * A module of Node, which Deno also has. Not imported statically, since bundlers for browsers would try to resolve it.
+ * A module of Node, which Deno and Bun also have. Not imported statically, since bundlers for browsers would try to resolve it.
  *
  * @typeParam T The module's type
  */
 export function nodeModule<T>(name: string): T {
-  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): T } };
-  return process.getBuiltinModule(name);
+  return (globalThis as NodeGlobals).process!.getBuiltinModule!(name) as T;
 }
 
 /** A warning for operators if Deno is too old; undefined otherwise, and for other runtimes. */
@@ -65,7 +55,7 @@ export function adviceForOldDeno(): string | undefined {
  * @throws {TypeError} If they are required, and Deno is too old
  */
 export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: string[] }): void {
-  if (clientCaCerts === undefined || !tooOld(Deno.version.deno)) return;
+  if (clientCaCerts === undefined || typeof Deno === "undefined" || !tooOld(Deno.version.deno)) return;
   throw new TypeError(`the option tls.clientCaCerts requires Deno ${OLDEST_DENO} or later`);
 }
 

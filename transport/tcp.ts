@@ -146,9 +146,19 @@ export async function connectTcp(
  * @throws {Error} If the address cannot be reached, or the signal aborts
  */
 export async function dialUnix(address: UnixAddress, signal: AbortSignal): Promise<Conn> {
+  const dial = () => Deno.connect({ transport: "unix", path: address.path });
+  return new SocketConn(await whileFull(dial, signal), address);
+}
+
+/**
+ * Repeats dialing a Unix socket while its backlog is full.
+ *
+ * @throws {Error} If it fails for another reason, or the signal aborts
+ */
+export async function whileFull<T>(dial: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let pause: number = DIAL_PAUSE[0];; pause = Math.min(pause * 2, DIAL_PAUSE[1])) {
     try {
-      return new SocketConn(await Deno.connect({ transport: "unix", path: address.path }), address);
+      return await dial();
     } catch (error) {
       if (!isFull(error)) throw error;
       await sleep(SYSTEM_CLOCK, pause, signal);

@@ -8,7 +8,7 @@ import { readCertificate } from "./certificate.ts";
 import { Recent } from "./recent.ts";
 import { nodeModule } from "./runtime.ts";
 import { PROTOCOLS, type ServerTlsOptions } from "./tls.ts";
-import { type TlsConn, TlsFailure } from "./tls_conn.ts";
+import { type NodeConn, TlsFailure } from "./node_conn.ts";
 
 /** Maximum number of remembered certificates, and of remembered client addresses; the least recently used are evicted. */
 const MAX_REMEMBERED = 16_384;
@@ -24,7 +24,7 @@ const MAX_REMEMBERED = 16_384;
 export class TlsAcceptor {
   readonly #options: ServerTlsOptions;
   readonly #server: Server;
-  readonly #conns = new WeakMap<Socket, TlsConn>();
+  readonly #conns = new WeakMap<Socket, NodeConn>();
   /** Fingerprints of certificates that full handshakes have verified for the same authorities. */
   readonly #verified: Recent<true>;
   /**
@@ -48,7 +48,7 @@ export class TlsAcceptor {
   }
 
   /** Starts the TLS handshake, and reports its outcome to the Conn. */
-  accept(socket: Socket, conn: TlsConn): void {
+  accept(socket: Socket, conn: NodeConn): void {
     this.#conns.set(socket, conn);
     // If Deno rejects a certificate, it only reports that the connection has ended.
     const ended = this.#options.clientCaCerts === undefined
@@ -82,7 +82,7 @@ export class TlsAcceptor {
   #onSecure(socket: TLSSocket): void {
     const conn = this.#connOf(socket);
     if (conn === undefined) return void socket.destroy();
-    if (this.#options.clientCaCerts === undefined) return conn.secure(socket);
+    if (this.#options.clientCaCerts === undefined) return conn.open(socket);
     const certificate = certificateOf(socket);
     if (certificate === undefined) {
       return conn.fail(failure("the client has no valid certificate"));
@@ -97,11 +97,11 @@ export class TlsAcceptor {
       );
     }
     this.#verified.set(fingerprint, true);
-    conn.secure(socket, certificate);
+    conn.open(socket, certificate);
   }
 
   /** The Conn of a socket; undefined, and so never secure, if it is unknown. */
-  #connOf(socket: TLSSocket): TlsConn | undefined {
+  #connOf(socket: TLSSocket): NodeConn | undefined {
     const { _parent: below } = socket as { _parent?: Socket };
     return below === undefined ? undefined : this.#conns.get(below);
   }
@@ -150,6 +150,6 @@ function checkIdentity({ cert, key, clientCaCerts = [] }: ServerTlsOptions): voi
 }
 
 /** The address of a client without its port: behind a proxy, that of the proxy's client. */
-function hostOf({ peer }: TlsConn): string {
+function hostOf({ peer }: NodeConn): string {
   return peer.slice(0, peer.lastIndexOf(":"));
 }

@@ -3,7 +3,7 @@
 
 import type { Socket } from "node:net";
 import { parseProxyHeader, type ProxyHeader } from "./proxy_header.ts";
-import { TlsFailure } from "./tls_conn.ts";
+import { TlsFailure } from "./node_conn.ts";
 import { gotInstead, isTlsRecord } from "./wrong_protocol.ts";
 
 /** What came before TLS. */

@@ -1,7 +1,7 @@
 // What a runtime has and has not. That clients run without Deno is everywhere_test.ts.
 
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { adviceForOldDeno, checkDialable, tooOld } from "../../transport/runtime.ts";
+import { adviceForOldDeno, tooOld } from "../../transport/runtime.ts";
 import { Server } from "../../server/mod.ts";
 
 Deno.test("runtime: Deno is too old before 2.9.5", () => {
@@ -43,11 +43,5 @@ Deno.test("runtime: certificates of clients are not asked for in a Deno that is 
     assertThrows(() => listening.renew({ clientCaCerts }), TypeError, "requires Deno 2.9.5 or later");
   } finally {
     Object.defineProperty(Deno, "version", own);
-  }
-});
-
-Deno.test("runtime: Deno dials every address", () => {
-  for (const transport of ["tcp", "tls", "unix", "http", "ws", "wss"] as const) {
-    checkDialable(transport, { caCerts: ["-----BEGIN CERTIFICATE-----"] });
   }
 });
