@@ -23,6 +23,8 @@ export interface MethodDescription {
   readonly kind: MethodKind | "unknown";
   /** Whether a contract says that calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** True where a contract says that calls change nothing; left out otherwise. */
+  readonly readOnly?: true;
   /** What arguments are checked with (of a stream, each item). Left out by `list`, and where nothing is checked. */
   readonly args?: SchemaDescription;
   /** What results are checked with (of a stream, each item). Left out by `list`, and where nothing is checked. */

@@ -15,6 +15,6 @@ export function kindOf({ kind }: MethodDescription): string {
 }
 
 /** Whether it may be called again, in a word. */
-export function repeats({ idempotent }: MethodDescription): string {
-  return idempotent ? "idempotent" : "";
+export function repeats({ idempotent, readOnly }: MethodDescription): string {
+  return readOnly ? "read-only" : idempotent ? "idempotent" : "";
 }
