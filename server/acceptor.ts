@@ -42,6 +42,8 @@ export interface AcceptorOptions {
   readonly maxInFlightTotal: number;
   /** How long these may wait for their callers while few places are left, in ms. */
   readonly stallTimeout: number;
+  /** Ends handlers without a connection that have waited for their callers for `stallTimeout`. */
+  readonly endStalled?: () => void;
   readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
 }
@@ -66,7 +68,8 @@ export class Acceptor implements Sleeper {
   readonly #options: AcceptorOptions;
   readonly #names = new KeyCache();
   readonly #bodies = new CallBodies(MAX_HELD_BYTES);
-  readonly #slots: CallSlots;
+  /** The slots of all handlers. */
+  readonly slots: CallSlots;
   /** Who is in a handshake, longest first. */
   readonly #waiting = new Set<Arrival>();
   /** Who was refused and has not gone yet. Takes nobody's place. */
@@ -84,7 +87,8 @@ export class Acceptor implements Sleeper {
   constructor(options: AcceptorOptions) {
     this.#options = options;
     this.#origins = new ConnectionCounts(options.maxConnectionsPerPeer);
-    this.#slots = new CallSlots(options.maxInFlightTotal, () => {
+    this.slots = new CallSlots(options.maxInFlightTotal, () => {
+      options.endStalled?.();
       for (const session of this.#sessions) session.endStalled(options.stallTimeout);
     });
   }
@@ -137,7 +141,7 @@ export class Acceptor implements Sleeper {
   /** Turns away whoever is still in a handshake; resolves when they are gone. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#slots.close();
+    this.slots.close();
     const reason = new RpcError("unavailable", "The server is shutting down");
     for (const arrival of [...this.#waiting]) {
       const told = this.#refuse(arrival, "closing", reason);
@@ -254,7 +258,7 @@ export class Acceptor implements Sleeper {
       limits,
       counters,
       clock: this.#clock,
-      slots: new PeerCallSlots(this.#slots, () => sharerOf(agreement.identity, conn.peer)),
+      slots: new PeerCallSlots(this.slots, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
       names: this.#names,
       lookup,
@@ -273,7 +277,7 @@ export class Acceptor implements Sleeper {
 }
 
 /** Which connections share places: those of one identity, else of one IP address or network, else of Unix sockets. */
-function sharerOf(identity: Identity | undefined, peer: string): string {
+export function sharerOf(identity: Identity | undefined, peer: string): string {
   const name = typeof identity === "object" ? identity.name : identity;
   return name === undefined ? `address ${networkOf(peer)}` : `name ${name}`;
 }

@@ -4,6 +4,7 @@
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
+import { Health, type HealthStatus } from "../call/health.ts";
 import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, sheltered } from "../call/log.ts";
@@ -20,10 +21,12 @@ import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { listenTls, TlsListener } from "../transport/tls_listener.ts";
 import { Acceptor } from "./acceptor.ts";
+import { Entrance, type EntranceOptions } from "./entrance.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
 import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
 import { intercepted } from "../call/intercept_incoming.ts";
 import { DEBUG_PATH, Monitoring } from "../monitoring/monitoring.ts";
+import { HEALTH_PATH, ServerHealth } from "./health.ts";
 import { type ServerOptions, serverSettings } from "./server_options.ts";
 import { reflection } from "./reflection_handlers.ts";
 import { ServiceTable } from "../call/service.ts";
@@ -94,7 +97,7 @@ export interface ShutdownOptions {
 export class Server implements AsyncDisposable {
   /**
    * Answers HTTP requests: `/debug/rpc` with a page of what the server does (JSON if that is what the request accepts),
-   * `/metrics` with the figures for Prometheus, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
+   * `/metrics` with the figures for Prometheus, `/healthz` with whether calls are accepted, `/_rpc_` with a WebSocket for clients that come by `ws@` or `wss@`,
    * everything else with an error. Made for `Deno.serve`, and what an `http@` address serves beside RPC. Never rejects.
    * The option `monitoring` says who is shown what.
    *
@@ -105,12 +108,16 @@ export class Server implements AsyncDisposable {
   readonly #services: ServiceTable;
   readonly #interceptors: Interceptor[] = [];
   readonly #acceptor: Acceptor;
+  readonly #entranceOptions: Omit<EntranceOptions, "slots">;
+  /** Answers calls that arrive without a connection; created for the first entrance that needs it. */
+  #entrance: Entrance | undefined;
   readonly #counters: LimitCounters;
   readonly #tls: ServerTlsOptions | undefined;
   readonly #log: Log | undefined;
   readonly #network: Network | undefined;
   readonly #monitoring: Monitoring;
   readonly #origins: AllowedOrigins;
+  readonly #health: ServerHealth;
   readonly #shown: StatsSources;
   readonly #began = performance.now();
   /** Bytes that may wait to be read of one WebSocket. */
@@ -137,6 +144,9 @@ export class Server implements AsyncDisposable {
     this.#log = log;
     this.#services = new ServiceTable(log, settings.watchers?.answered);
     const recent = cachedFor(STATS_SHARED_FOR, () => this.stats());
+    this.#health = new ServerHealth(this.#services, this.#stopping.signal);
+    const health = this.#health.handlers();
+    this.#services.registerBuiltIn(Health, health, contractCheck(Health, health, log));
     if (settings.reflection) {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers, contractCheck(Reflection, handlers, log));
@@ -157,6 +167,18 @@ export class Server implements AsyncDisposable {
         return new Response("The request could not be answered\n", { status: 500 });
       }
     };
+    const mapError = checkHook("mapError", options.mapError);
+    this.#entranceOptions = {
+      limits,
+      services: this.#services,
+      counters: this.#counters,
+      json: settings.codecs.get("application/json")!,
+      authenticate,
+      handleTimeout: settings.handleTimeout,
+      mapError,
+      log,
+      fetch: this.fetch,
+    };
     this.#acceptor = new Acceptor({
       terms: {
         codecs: settings.codecs,
@@ -172,9 +194,20 @@ export class Server implements AsyncDisposable {
       handshakeTimeout,
       maxInFlightTotal,
       stallTimeout,
-      mapError: checkHook("mapError", options.mapError),
+      endStalled: () => this.#entrance?.endStalled(stallTimeout),
+      mapError,
       log,
     });
+  }
+
+  /** @ignore For entrances such as `web`: answers calls that arrive without a connection. */
+  static entranceOf(server: Server): Entrance {
+    if (!(#acceptor in server)) throw new TypeError("Cannot serve calls: expected a Server");
+    if (server.#entrance !== undefined) return server.#entrance;
+    const entrance = new Entrance({ ...server.#entranceOptions, slots: server.#acceptor.slots });
+    server.#stopping.signal.addEventListener("abort", () => void entrance.drain(shuttingDown()));
+    if (server.#stopping.signal.aborted) void entrance.drain(shuttingDown());
+    return server.#entrance = entrance;
   }
 
   /**
@@ -220,6 +253,18 @@ export class Server implements AsyncDisposable {
     const check = contract === undefined ? undefined : contractCheck(contract, target, this.#log);
     this.#services.register(name, target, contract, check);
     return this;
+  }
+
+  /**
+   * Sets what `rpc.Health` and `/healthz` tell: for one service, or for the whole server. Calls are accepted all the same.
+   * A server that shuts down is not serving, whatever is set.
+   *
+   * @param status The status; `serving` is the default
+   * @param service The name of a registered service
+   * @throws {TypeError} If the service is not registered, or the status is invalid
+   */
+  setHealth(status: HealthStatus, service?: string): void {
+    this.#health.set(status, service);
   }
 
   /**
@@ -347,7 +392,11 @@ export class Server implements AsyncDisposable {
 
   /** What it is doing now: {@linkcode stats}, with its oldest calls and streams, its connections, and what it shows. */
   snapshot(): ServerSnapshot {
-    return { ...this.stats(), ...activity(this.#acceptor.sessions), shown: this.#shown.stats() };
+    return {
+      ...this.stats(),
+      ...activity(this.#acceptor.sessions, this.#entrance?.calls()),
+      shown: this.#shown.stats(),
+    };
   }
 
   /** What it has done so far: plain data, which JSON and CBOR can carry. */
@@ -428,6 +477,7 @@ export class Server implements AsyncDisposable {
     this.#stopping.abort();
     for (const listener of this.#listening.keys()) listener.close();
     await Promise.all([...this.#listening.values(), this.#acceptor.close()]);
+    await this.#entrance?.drain(shuttingDown());
     await Promise.all([...this.#acceptor.sessions].map(({ closed }) => closed));
     this.#listening.clear();
   }
@@ -435,6 +485,7 @@ export class Server implements AsyncDisposable {
   #closeSessions(why: string): void {
     const reason = new RpcError("unavailable", why);
     for (const session of [...this.#acceptor.sessions]) session.close(reason);
+    this.#entrance?.close(reason);
   }
 
   #fetch(request: Request, peer: string): Response | Promise<Response> {
@@ -442,7 +493,12 @@ export class Server implements AsyncDisposable {
     if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
     const { pathname } = url;
     if (this.#monitoring.has(pathname)) return this.#monitoring.answer(request, url, peer);
+    if (pathname === HEALTH_PATH) return this.#health.answer(request, url);
     if (pathname === RPC_PATH) return methodNotAllowed();
+    if (request.method === "POST") {
+      const where = 'Calls over HTTP are answered by web() of "@troodon/rpc/web", which Deno.serve takes';
+      return Response.json({ code: "unimplemented", message: where }, { status: 421 });
+    }
     const see = this.#monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
     return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
@@ -466,6 +522,10 @@ export class Server implements AsyncDisposable {
     this.#acceptor.take(upgraded.conn, undefined);
     return upgraded.response;
   }
+}
+
+function shuttingDown(): RpcError {
+  return new RpcError("unavailable", "The server is shutting down", { notStarted: true });
 }
 
 /** The same error, of the same class, with what could not be done, such as "Cannot listen on" and an address. */

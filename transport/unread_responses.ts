@@ -178,7 +178,11 @@ export function lastResponse(
 
 /** Where a request comes from, such as `tcp@127.0.0.1:50312`; `unknown` if that is not known. */
 export function askerOf(info: FetchInfo | undefined): string {
-  const address = info?.remoteAddr;
+  return addressOf(info?.remoteAddr);
+}
+
+/** An address of Deno's as text, such as `tcp@127.0.0.1:50312`; `unknown` if there is none. */
+export function addressOf(address: Deno.Addr | undefined): string {
   if (address === undefined) return "unknown";
   if ("hostname" in address) return formatAddress({ ...address, transport: "tcp" });
   return address.transport === "unix" ? `unix@${address.path}` : "unknown";
