@@ -1,0 +1,429 @@
+// One HTTP request that calls a method, from its head to its answer: the requester of the call. What is not used, such as
+// the request's signal, metadata or a timer, costs nothing.
+
+import { isRpcError, RpcError } from "../call/error.ts";
+import type { Identity, Method } from "../call/handler.ts";
+import type { Metadata } from "../call/metadata.ts";
+import { deadlineExceeded } from "../call/outcome.ts";
+import type { Entrance, PeerCalls } from "../server/entrance.ts";
+import { toRpcError } from "../session/call_runner.ts";
+import { IncomingCall, type Requester } from "../session/incoming_call.ts";
+import { RecvStream } from "../session/recv_stream.ts";
+import { SendStream } from "../session/send_stream.ts";
+import { refuseCallBack } from "../session/session_peer.ts";
+import { addressOf, type FetchInfo } from "../transport/unread_responses.ts";
+import { AnswerBody } from "./answer_body.ts";
+import { ENVELOPES } from "./envelopes.ts";
+import { errorJson, retryHeaders, statusOf } from "./errors.ts";
+import { EVENTS, LAST_EVENT_ID, passes } from "./event_stream.ts";
+import { toJson } from "./json_values.ts";
+import { HeaderMetadata, metadataTexts, replyHeaders } from "./metadata_headers.ts";
+import { type BodyOptions, readBody } from "./request_body.ts";
+import { RequestItems } from "./request_items.ts";
+import type { StreamForm } from "./stream_form.ts";
+
+/** What a request asks for: a method, and how arguments and answer are written. */
+export interface Asked {
+  readonly method: string;
+  /** The method; undefined for unknown names, which are looked up when the call is admitted. */
+  readonly target: Method | undefined;
+  readonly args: "body" | "query" | "only" | "items" | "none";
+  /** How a stream of items is written, in either direction. */
+  readonly items: "envelopes" | "lines";
+  /** How an answer that is a stream is written; undefined = it cannot be. */
+  readonly form: StreamForm | undefined;
+  /** The arguments in the query of a GET. */
+  readonly query?: () => Uint8Array<ArrayBuffer>;
+}
+
+/** What all requests share. */
+export interface ExchangeOwner {
+  readonly entrance: Entrance;
+  /** Calls {@linkcode Exchange.onSlow} in one of the next turns of the event loop. */
+  later(exchange: Exchange): void;
+}
+
+type Headers2 = [name: string, value: string][];
+
+const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
+const JSON_TYPE: readonly [string, string] = ["content-type", "application/json"];
+const JSON_HEADERS: Headers2 = [["content-type", "application/json"]];
+/** For each of so many bytes of a body its client has another second, as for frames. */
+const BYTES_A_SECOND = 65_536;
+
+/** One request that is a call. */
+export class Exchange implements Requester, BodyOptions {
+  readonly certificate = undefined;
+  readonly callBack = refuseCallBack;
+  readonly #owner: ExchangeOwner;
+  readonly #request: Request;
+  /** Where the request comes from: Deno.serve does not tell any more once the request has ended. */
+  readonly #from: Deno.Addr | undefined;
+  readonly #asked: Asked;
+  readonly #cors: readonly (readonly [string, string])[];
+  identity: Identity | undefined;
+  cancel: () => void = () => {};
+  #deadline = Infinity;
+  #resolve!: (response: Response) => void;
+  #done = false;
+  /** Whether it has lasted for more than a turn of the event loop. */
+  #slow = false;
+  #readTimer: ReturnType<typeof setTimeout> | undefined;
+  #call: IncomingCall | undefined;
+  #peer: PeerCalls | undefined;
+  #items: RequestItems | undefined;
+  #body: AnswerBody | undefined;
+
+  constructor(
+    owner: ExchangeOwner,
+    request: Request,
+    info: FetchInfo | undefined,
+    asked: Asked,
+    identity: Identity | undefined,
+    cors: readonly (readonly [string, string])[],
+  ) {
+    this.#owner = owner;
+    this.#request = request;
+    this.#from = info?.remoteAddr;
+    this.#asked = asked;
+    this.identity = identity;
+    this.#cors = cors;
+  }
+
+  /** Answers the request. Never rejects. */
+  respond(): Promise<Response> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      try {
+        this.#begin();
+      } catch (error) {
+        this.#refuse(toRpcError(error));
+      }
+    });
+  }
+
+  /** Answers the request with an error, without a call. */
+  refuse(error: RpcError): Promise<Response> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      const { form } = this.#asked;
+      if (form?.headFirst) this.#open(form);
+      this.#refuse(error);
+    });
+  }
+
+  #begin(): void {
+    const { form, args, query } = this.#asked;
+    if (form?.headFirst) this.#open(form);
+    this.#deadline = performance.now() + this.#timeout();
+    switch (args) {
+      case "items":
+        return this.#runStream();
+      case "query":
+        return this.#run(this.#decode(query!()));
+      case "none":
+        return this.#run(undefined);
+      case "only":
+        this.#items = this.#requestItems();
+        this.#items.only().then((value) => this.#run(value), (error) => this.#refuse(error));
+        break;
+      default:
+        readBody(this.#request, this).then((bytes) => this.#runWith(bytes), (error) => this.#failRead(error));
+    }
+    this.#owner.later(this);
+  }
+
+  /** The time limit of the call in ms, from its header and `handleTimeout`. */
+  #timeout(): number {
+    const { handleTimeout } = this.#owner.entrance.options;
+    const limit = handleTimeout === 0 ? Infinity : handleTimeout;
+    const text = this.#request.headers.get("connect-timeout-ms");
+    if (text === null) return limit;
+    if (TIMEOUT.test(text)) return Math.min(limit, Math.floor(Number(text)));
+    throw new RpcError(
+      "invalid_argument",
+      "Cannot use connect-timeout-ms: expected a whole number of up to 10 digits",
+    );
+  }
+
+  // Reading arguments.
+
+  get maxBytes(): number {
+    return this.#owner.entrance.options.limits.maxFrameBytes;
+  }
+
+  onProgress(bytes: number): void {
+    if (this.#slow) this.#limitReading(bytes);
+  }
+
+  #requestItems(): RequestItems {
+    const { maxFrameBytes: maxBytes, frameTimeout: itemTimeout } = this.#owner.entrance.options.limits;
+    const decode = (bytes: Uint8Array) => this.#decode(bytes);
+    return new RequestItems(this.#request, { form: this.#asked.items, maxBytes, itemTimeout, decode });
+  }
+
+  #decode(bytes: Uint8Array): unknown {
+    // A byte order mark is allowed, and JSON.parse does not take it.
+    const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
+    if (bytes.length === start) return undefined;
+    try {
+      return this.#owner.entrance.options.json.decode(bytes, start, bytes.length) ?? undefined;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const what = this.#asked.args === "items" ? "an item of the arguments" : "the arguments";
+      throw new RpcError("invalid_argument", `Cannot decode ${what} of ${this.#asked.method}: ${why}`);
+    }
+  }
+
+  #runWith(bytes: Uint8Array): void {
+    if (this.#done) return;
+    try {
+      this.#run(this.#decode(bytes));
+    } catch (error) {
+      this.#refuse(toRpcError(error));
+    }
+  }
+
+  #failRead(cause: unknown): void {
+    this.#refuse(isRpcError(cause) ? cause : new RpcError("canceled", "The request broke off", { cause }));
+  }
+
+  /** The request has lasted for more than a turn of the event loop. */
+  onSlow(): void {
+    if (this.#done) return;
+    this.#slow = true;
+    if (this.#call === undefined) this.#limitReading(0);
+    else this.#watch();
+  }
+
+  /** Ends a request whose arguments do not arrive in time. */
+  #limitReading(bytes: number): void {
+    clearTimeout(this.#readTimer);
+    const { frameTimeout } = this.#owner.entrance.options.limits;
+    const patience = frameTimeout + bytes / BYTES_A_SECOND * 1_000;
+    const left = this.#deadline - performance.now();
+    this.#readTimer = setTimeout(() => {
+      const late = new RpcError(
+        "deadline_exceeded",
+        `The arguments of ${this.#asked.method} did not arrive in time`,
+      );
+      this.#refuse(left < patience ? deadlineExceeded(this.#asked.method) : late);
+    }, Math.max(0, Math.min(left, patience)));
+  }
+
+  // Answering the call.
+
+  #runStream(): void {
+    const recvStream = new RecvStream();
+    const items = this.#items = this.#requestItems();
+    // Early, or an upload that is canceled over HTTP/2 seems complete.
+    this.#watch();
+    this.#run(recvStream, recvStream);
+    if (this.#call === undefined || this.#done) return;
+    items.into(recvStream).catch((error) => {
+      if (this.#call!.answered) return;
+      const { runner } = this.#peer!;
+      if (isRpcError(error) && error.code === "canceled") runner.abandon(this.#call!, error);
+      else runner.giveUp(this.#call!, toRpcError(error));
+    });
+  }
+
+  #run(args: unknown, recvStream?: RecvStream): void {
+    if (this.#done) return;
+    clearTimeout(this.#readTimer);
+    const { entrance } = this.#owner;
+    const { method, target } = this.#asked;
+    if (entrance.refusal !== undefined) return this.#refuse(entrance.refusal);
+    const peer = this.#peer = entrance.peer(this.#from, this.identity);
+    const now = performance.now();
+    let call: IncomingCall;
+    try {
+      peer.runner.admit(method, now, this.#deadline);
+      const found = target ?? entrance.lookup(method, this);
+      const metadata = new HeaderMetadata(this.#request.headers);
+      call = this.#call = new IncomingCall(
+        method,
+        this,
+        metadata,
+        this.#deadline,
+        peer.nextSeq(),
+        found,
+        now,
+      );
+    } catch (error) {
+      return this.#refuse(toRpcError(error));
+    }
+    call.recvStream = recvStream;
+    peer.runner.run(call, args);
+    if (this.#done) return;
+    if (this.#slow) this.#watch();
+    else if (this.#asked.args === "query" || this.#asked.args === "none") this.#owner.later(this);
+  }
+
+  /** Ends the call when the client leaves. */
+  #watch(): void {
+    const { signal } = this.#request;
+    if (signal.aborted) return this.onLeft();
+    signal.addEventListener("abort", () => this.onLeft(), { once: true });
+  }
+
+  /** The client has left. Also called after answers that were taken. */
+  onLeft(): void {
+    const call = this.#call;
+    if (call !== undefined && !call.answered) {
+      this.#peer!.runner.abandon(
+        call,
+        new RpcError("canceled", `Call of ${call.method} was canceled by its caller`),
+      );
+    }
+    this.#finish();
+  }
+
+  // What handlers see of their caller.
+
+  get address(): string {
+    return addressOf(this.#from);
+  }
+
+  now(): number {
+    return performance.now();
+  }
+
+  // Called by the runner.
+
+  answer(_: IncomingCall, value: unknown, metadata: Metadata | undefined): RpcError | undefined {
+    try {
+      const json = toJson(value);
+      if (this.#body === undefined) {
+        this.#send(200, json, metadata === undefined ? [] : replyHeaders(metadata));
+      } else {
+        const { form } = this.#asked;
+        const end = form!.end(undefined, metadataTexts(metadata));
+        this.#body.write(form!.item(json));
+        this.#end(end);
+      }
+      return undefined;
+    } catch (error) {
+      return unsendable(error);
+    }
+  }
+
+  end(_: IncomingCall, metadata: Metadata | undefined): RpcError | undefined {
+    try {
+      this.#end(this.#asked.form!.end(undefined, metadataTexts(metadata)));
+      return undefined;
+    } catch (error) {
+      return unsendable(error);
+    }
+  }
+
+  fail(
+    _: IncomingCall,
+    error: RpcError,
+    metadata: Metadata | undefined,
+    notStarted: boolean,
+  ): RpcError | undefined {
+    try {
+      return this.#fail(error, metadata, notStarted);
+    } catch (cause) {
+      this.#fail(error, undefined, notStarted);
+      return unsendable(cause);
+    }
+  }
+
+  openStream(call: IncomingCall): SendStream {
+    const { form } = this.#asked;
+    const { runner } = this.#peer!;
+    if (form === undefined) {
+      runner.giveUp(call, new RpcError("unknown", `${call.method} answers with a stream: ${STREAM_CURE}`));
+    } else {
+      this.#open(form);
+    }
+    return new SendStream({
+      hasRoom: () => true,
+      streaming() {},
+      writeItem: (item) => {
+        try {
+          const bytes = form!.item(toJson(item));
+          this.#body!.write(bytes);
+          return bytes.length;
+        } catch (error) {
+          return void runner.failUnsent(call, unsendable(error), "an item");
+        }
+      },
+    });
+  }
+
+  /** The client's side has taken items of the answer. */
+  onTaken(items: number, bytes: number): void {
+    this.#call?.sendStream?.credit(items, bytes);
+  }
+
+  /** Answers a call whose handler was not started. */
+  #refuse(error: RpcError): void {
+    if (!this.#done) this.#fail(error, undefined, true);
+  }
+
+  #fail(error: RpcError, metadata: Metadata | undefined, notStarted: boolean): RpcError | undefined {
+    const { json, leftOut } = errorJson(error);
+    const { form } = this.#asked;
+    if (this.#body === undefined && form === EVENTS && passes(error.code)) this.#open(form);
+    if (this.#body !== undefined) {
+      this.#end(form!.end(json, metadataTexts(metadata)));
+      return leftOut;
+    }
+    const status = notStarted && error.code === "unimplemented" && this.#asked.target === undefined
+      ? 404
+      : statusOf(error);
+    const headers = [...replyHeaders(metadata), ...retryHeaders(error)];
+    if (status === 401) headers.push(["www-authenticate", "Bearer"]);
+    this.#send(status, JSON.stringify(json), headers);
+    return leftOut;
+  }
+
+  /** Sends the head of a streamed answer. */
+  #open(form: StreamForm): void {
+    if (this.#body !== undefined) return;
+    this.#body = new AnswerBody(this, form.comment);
+    const headers: Headers2 = [["content-type", form.contentType], ["cache-control", "no-store"]];
+    this.#resolve(new Response(this.#body.readable, { headers: headers.concat(this.#cors as Headers2) }));
+  }
+
+  #send(status: number, json: string, headers: Headers2): void {
+    const plain = headers.length === 0 && this.#cors.length === 0;
+    const all = plain ? JSON_HEADERS : [JSON_TYPE, ...headers, ...this.#cors] as Headers2;
+    const response = new Response(json, { status, headers: all });
+    this.#finish();
+    this.#resolve(response);
+  }
+
+  #end(last: Uint8Array<ArrayBuffer>): void {
+    this.#body!.finish(last);
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#done) return;
+    this.#done = true;
+    clearTimeout(this.#readTimer);
+    this.#items?.stop();
+    this.cancel();
+  }
+}
+
+const STREAM_CURE =
+  "send content-type application/connect+json, or accept text/event-stream or application/x-ndjson";
+
+function unsendable(error: unknown): RpcError {
+  return isRpcError(error)
+    ? error
+    : new RpcError("invalid_argument", error instanceof Error ? error.message : String(error));
+}
+
+/** Whether EventSource opens a stream again whose end it has received. */
+export function hasEnded(headers: Headers): boolean {
+  return headers.get("last-event-id") === LAST_EVENT_ID;
+}
+
+/** The content type of streams that only Connect's clients read. */
+export const ENVELOPES_TYPE = ENVELOPES.contentType;
