@@ -105,11 +105,14 @@ export class Entrance {
     return this.#idle.promise;
   }
 
-  /** Ends all calls. */
+  /** Answers all calls with an error, and refuses further ones. */
   close(reason: RpcError): void {
     this.#refusal ??= reason;
     this.#closed ??= reason;
-    for (const peer of this.#peers.values()) peer.runner.endAll(reason);
+    for (const { runner } of this.#peers.values()) {
+      for (const call of [...runner.inFlight.values()]) if (!call.answered) runner.giveUp(call, reason);
+      runner.endAll(reason);
+    }
   }
 
   #check(): void {

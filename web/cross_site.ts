@@ -1,12 +1,13 @@
 // Which pages in browsers may call: those of the server's own origin, and those that the option `cors` names. Decided for
 // every request, since browsers send many without asking first.
 
+import type { HeaderList } from "./answer.ts";
 import { listed } from "../call/check_options.ts";
 
 /** How long browsers may remember the answer to a preflight, in seconds: Chromium's longest. */
 const MAX_AGE = "7200";
 const HEADER_NAMES = /^[\w, -]{0,2048}$/;
-const NO_HEADERS: readonly [string, string][] = [];
+const NO_HEADERS: HeaderList = [];
 
 /** Decides about requests of pages. */
 export class CrossSite {
@@ -28,7 +29,7 @@ export class CrossSite {
    * @param authority Host and port that the request is for
    * @returns undefined if the page may not call; no headers for everything that is not a page of another origin
    */
-  headersFor(headers: Headers, authority: string): readonly [string, string][] | undefined {
+  headersFor(headers: Headers, authority: string): HeaderList | undefined {
     const origin = headers.get("origin");
     const site = headers.get("sec-fetch-site");
     const own = site === null || site === "same-origin" || site === "none";
@@ -44,7 +45,7 @@ export class CrossSite {
   }
 
   /** The headers that answer a preflight, beside those of {@linkcode headersFor}. */
-  preflightHeaders(headers: Headers): [string, string][] {
+  preflightHeaders(headers: Headers): HeaderList {
     const wanted = headers.get("access-control-request-headers") ?? "";
     const names = "content-type, connect-protocol-version, connect-timeout-ms";
     return [
@@ -58,7 +59,7 @@ export class CrossSite {
   }
 }
 
-function allowing(origin: string): [string, string][] {
+function allowing(origin: string): HeaderList {
   // With an asterisk all headers are readable, trailers among them: calls are made without credentials of the browser's.
   return [["access-control-allow-origin", origin], ["access-control-expose-headers", "*"]];
 }

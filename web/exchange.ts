@@ -12,12 +12,9 @@ import { RecvStream } from "../session/recv_stream.ts";
 import { SendStream } from "../session/send_stream.ts";
 import { refuseCallBack } from "../session/session_peer.ts";
 import { addressOf, type FetchInfo } from "../transport/unread_responses.ts";
-import { AnswerBody } from "./answer_body.ts";
-import { ENVELOPES } from "./envelopes.ts";
-import { errorJson, retryHeaders, statusOf } from "./errors.ts";
-import { EVENTS, LAST_EVENT_ID, passes } from "./event_stream.ts";
-import { toJson } from "./json_values.ts";
-import { HeaderMetadata, metadataTexts, replyHeaders } from "./metadata_headers.ts";
+import { Answer, type ErrorStatus, type HeaderList, unsendable } from "./answer.ts";
+import type { AnswerBodyOwner } from "./answer_body.ts";
+import { HeaderMetadata } from "./metadata_headers.ts";
 import { type BodyOptions, readBody } from "./request_body.ts";
 import { RequestItems } from "./request_items.ts";
 import type { StreamForm } from "./stream_form.ts";
@@ -43,16 +40,12 @@ export interface ExchangeOwner {
   later(exchange: Exchange): void;
 }
 
-type Headers2 = [name: string, value: string][];
-
 const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
-const JSON_TYPE: readonly [string, string] = ["content-type", "application/json"];
-const JSON_HEADERS: Headers2 = [["content-type", "application/json"]];
 /** For each of so many bytes of a body its client has another second, as for frames. */
 const BYTES_A_SECOND = 65_536;
 
 /** One request that is a call. */
-export class Exchange implements Requester, BodyOptions {
+export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
   readonly certificate = undefined;
   readonly callBack = refuseCallBack;
   readonly #owner: ExchangeOwner;
@@ -60,11 +53,11 @@ export class Exchange implements Requester, BodyOptions {
   /** Where the request comes from: Deno.serve does not tell any more once the request has ended. */
   readonly #from: Deno.Addr | undefined;
   readonly #asked: Asked;
-  readonly #cors: readonly (readonly [string, string])[];
+  readonly #cors: HeaderList;
   identity: Identity | undefined;
   cancel: () => void = () => {};
   #deadline = Infinity;
-  #resolve!: (response: Response) => void;
+  #answer!: Answer;
   #done = false;
   /** Whether it has lasted for more than a turn of the event loop. */
   #slow = false;
@@ -72,7 +65,8 @@ export class Exchange implements Requester, BodyOptions {
   #call: IncomingCall | undefined;
   #peer: PeerCalls | undefined;
   #items: RequestItems | undefined;
-  #body: AnswerBody | undefined;
+  /** The status of an error that is the request's fault. */
+  #special: ErrorStatus | undefined;
 
   constructor(
     owner: ExchangeOwner,
@@ -80,7 +74,7 @@ export class Exchange implements Requester, BodyOptions {
     info: FetchInfo | undefined,
     asked: Asked,
     identity: Identity | undefined,
-    cors: readonly (readonly [string, string])[],
+    cors: HeaderList,
   ) {
     this.#owner = owner;
     this.#request = request;
@@ -93,7 +87,7 @@ export class Exchange implements Requester, BodyOptions {
   /** Answers the request. Never rejects. */
   respond(): Promise<Response> {
     return new Promise((resolve) => {
-      this.#resolve = resolve;
+      this.#answer = new Answer(resolve, this.#asked.form, this.#cors, this);
       try {
         this.#begin();
       } catch (error) {
@@ -105,16 +99,13 @@ export class Exchange implements Requester, BodyOptions {
   /** Answers the request with an error, without a call. */
   refuse(error: RpcError): Promise<Response> {
     return new Promise((resolve) => {
-      this.#resolve = resolve;
-      const { form } = this.#asked;
-      if (form?.headFirst) this.#open(form);
+      this.#answer = new Answer(resolve, this.#asked.form, this.#cors, this);
       this.#refuse(error);
     });
   }
 
   #begin(): void {
-    const { form, args, query } = this.#asked;
-    if (form?.headFirst) this.#open(form);
+    const { args, query } = this.#asked;
     this.#deadline = performance.now() + this.#timeout();
     switch (args) {
       case "items":
@@ -256,6 +247,10 @@ export class Exchange implements Requester, BodyOptions {
     call.recvStream = recvStream;
     peer.runner.run(call, args);
     if (this.#done) return;
+    // The handler itself has closed the server.
+    if (call.answered) {
+      return this.#refuse(entrance.refusal ?? new RpcError("unavailable", "The server was closed"));
+    }
     if (this.#slow) this.#watch();
     else if (this.#asked.args === "query" || this.#asked.args === "none") this.#owner.later(this);
   }
@@ -276,7 +271,9 @@ export class Exchange implements Requester, BodyOptions {
         new RpcError("canceled", `Call of ${call.method} was canceled by its caller`),
       );
     }
+    if (this.#done) return;
     this.#finish();
+    this.#answer.drop();
   }
 
   // What handlers see of their caller.
@@ -292,61 +289,37 @@ export class Exchange implements Requester, BodyOptions {
   // Called by the runner.
 
   answer(_: IncomingCall, value: unknown, metadata: Metadata | undefined): RpcError | undefined {
-    try {
-      const json = toJson(value);
-      if (this.#body === undefined) {
-        this.#send(200, json, metadata === undefined ? [] : replyHeaders(metadata));
-      } else {
-        const { form } = this.#asked;
-        const end = form!.end(undefined, metadataTexts(metadata));
-        this.#body.write(form!.item(json));
-        this.#end(end);
-      }
-      return undefined;
-    } catch (error) {
-      return unsendable(error);
-    }
+    return this.#finishBy(() => this.#answer.value(value, metadata));
   }
 
   end(_: IncomingCall, metadata: Metadata | undefined): RpcError | undefined {
-    try {
-      this.#end(this.#asked.form!.end(undefined, metadataTexts(metadata)));
-      return undefined;
-    } catch (error) {
-      return unsendable(error);
-    }
+    return this.#finishBy(() => this.#answer.end(metadata));
   }
 
   fail(
-    _: IncomingCall,
+    { target }: IncomingCall,
     error: RpcError,
     metadata: Metadata | undefined,
     notStarted: boolean,
   ): RpcError | undefined {
-    try {
-      return this.#fail(error, metadata, notStarted);
-    } catch (cause) {
-      this.#fail(error, undefined, notStarted);
-      return unsendable(cause);
-    }
+    this.#finish();
+    return this.#answer.error(error, metadata, notStarted && target.unknown ? NOT_FOUND : this.#special);
   }
 
   openStream(call: IncomingCall): SendStream {
-    const { form } = this.#asked;
     const { runner } = this.#peer!;
-    if (form === undefined) {
-      runner.giveUp(call, new RpcError("unknown", `${call.method} answers with a stream: ${STREAM_CURE}`));
+    if (this.#answer.streams) {
+      this.#answer.open();
     } else {
-      this.#open(form);
+      this.#special = UNSUPPORTED;
+      runner.giveUp(call, new RpcError("unknown", `${call.method} answers with a stream: ${STREAM_CURE}`));
     }
     return new SendStream({
       hasRoom: () => true,
       streaming() {},
       writeItem: (item) => {
         try {
-          const bytes = form!.item(toJson(item));
-          this.#body!.write(bytes);
-          return bytes.length;
+          return this.#answer.item(item);
         } catch (error) {
           return void runner.failUnsent(call, unsendable(error), "an item");
         }
@@ -361,45 +334,19 @@ export class Exchange implements Requester, BodyOptions {
 
   /** Answers a call whose handler was not started. */
   #refuse(error: RpcError): void {
-    if (!this.#done) this.#fail(error, undefined, true);
+    if (this.#done) return;
+    this.#finish();
+    this.#answer.error(error, undefined, this.#asked.target === undefined ? notFound(error) : undefined);
   }
 
-  #fail(error: RpcError, metadata: Metadata | undefined, notStarted: boolean): RpcError | undefined {
-    const { json, leftOut } = errorJson(error);
-    const { form } = this.#asked;
-    if (this.#body === undefined && form === EVENTS && passes(error.code)) this.#open(form);
-    if (this.#body !== undefined) {
-      this.#end(form!.end(json, metadataTexts(metadata)));
-      return leftOut;
+  #finishBy(send: () => void): RpcError | undefined {
+    try {
+      send();
+    } catch (error) {
+      return unsendable(error);
     }
-    const status = notStarted && error.code === "unimplemented" && this.#asked.target === undefined
-      ? 404
-      : statusOf(error);
-    const headers = [...replyHeaders(metadata), ...retryHeaders(error)];
-    if (status === 401) headers.push(["www-authenticate", "Bearer"]);
-    this.#send(status, JSON.stringify(json), headers);
-    return leftOut;
-  }
-
-  /** Sends the head of a streamed answer. */
-  #open(form: StreamForm): void {
-    if (this.#body !== undefined) return;
-    this.#body = new AnswerBody(this, form.comment);
-    const headers: Headers2 = [["content-type", form.contentType], ["cache-control", "no-store"]];
-    this.#resolve(new Response(this.#body.readable, { headers: headers.concat(this.#cors as Headers2) }));
-  }
-
-  #send(status: number, json: string, headers: Headers2): void {
-    const plain = headers.length === 0 && this.#cors.length === 0;
-    const all = plain ? JSON_HEADERS : [JSON_TYPE, ...headers, ...this.#cors] as Headers2;
-    const response = new Response(json, { status, headers: all });
     this.#finish();
-    this.#resolve(response);
-  }
-
-  #end(last: Uint8Array<ArrayBuffer>): void {
-    this.#body!.finish(last);
-    this.#finish();
+    return undefined;
   }
 
   #finish(): void {
@@ -413,17 +360,12 @@ export class Exchange implements Requester, BodyOptions {
 
 const STREAM_CURE =
   "send content-type application/connect+json, or accept text/event-stream or application/x-ndjson";
+const NOT_FOUND: ErrorStatus = { status: 404, headers: [] };
+const UNSUPPORTED: ErrorStatus = {
+  status: 415,
+  headers: [["accept-post", "application/connect+json, application/json"]],
+};
 
-function unsendable(error: unknown): RpcError {
-  return isRpcError(error)
-    ? error
-    : new RpcError("invalid_argument", error instanceof Error ? error.message : String(error));
+function notFound({ code }: RpcError): ErrorStatus | undefined {
+  return code === "unimplemented" ? NOT_FOUND : undefined;
 }
-
-/** Whether EventSource opens a stream again whose end it has received. */
-export function hasEnded(headers: Headers): boolean {
-  return headers.get("last-event-id") === LAST_EVENT_ID;
-}
-
-/** The content type of streams that only Connect's clients read. */
-export const ENVELOPES_TYPE = ENVELOPES.contentType;

@@ -12,8 +12,9 @@ import { Server } from "../server/server.ts";
 import { RPC_PATH } from "../transport/http.ts";
 import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
 import { CrossSite } from "./cross_site.ts";
-import { type Asked, Exchange, type ExchangeOwner, hasEnded } from "./exchange.ts";
-import { EVENTS } from "./event_stream.ts";
+import type { HeaderList } from "./answer.ts";
+import { type Asked, Exchange, type ExchangeOwner } from "./exchange.ts";
+import { EVENTS, LAST_EVENT_ID } from "./event_stream.ts";
 import { negotiate, negotiateGet, notAllowed, type Route, Unanswerable } from "./negotiate.ts";
 
 /** Options of {@linkcode web}. */
@@ -35,8 +36,6 @@ export interface WebOptions {
 
 /** Answers HTTP requests: what {@linkcode web} returns, and `Deno.serve` takes. */
 export type WebHandler = (request: Request, info?: FetchInfo) => Response | Promise<Response>;
-
-type Cors = readonly (readonly [string, string])[];
 
 const SERVED_ELSEWHERE: ReadonlySet<string> = new Set([DEBUG_PATH, METRICS_PATH, RPC_PATH, HEALTH_PATH]);
 const PREFIX = /^(?:\/[\w.~-]+)*$/;
@@ -133,14 +132,14 @@ class Door implements ExchangeOwner {
     request: Request,
     info: FetchInfo | undefined,
     route: Route,
-    cors: Cors,
+    cors: HeaderList,
     mark: number,
     identity: Identity | undefined,
   ): Response | Promise<Response> {
     const asked = this.#negotiate(request, route, mark);
     if (asked instanceof Unanswerable) return refusal(asked, cors);
-    if (asked.form === EVENTS && hasEnded(request.headers)) {
-      return new Response(null, { status: 204, headers: [...cors] as [string, string][] });
+    if (asked.form === EVENTS && request.headers.get("last-event-id") === LAST_EVENT_ID) {
+      return new Response(null, { status: 204, headers: [...cors] });
     }
     return new Exchange(this, request, info, asked, identity, cors).respond();
   }
@@ -156,7 +155,7 @@ class Door implements ExchangeOwner {
     request: Request,
     info: FetchInfo | undefined,
     route: Route,
-    cors: Cors,
+    cors: HeaderList,
     mark: number,
   ): Promise<Response> {
     const [, token] = BEARER.exec(request.headers.get("authorization") ?? "") ?? [];
@@ -178,8 +177,8 @@ class Door implements ExchangeOwner {
     return new Exchange(this, request, info, refused, undefined, cors).refuse(error);
   }
 
-  #preflight(request: Request, cors: Cors): Response {
-    const headers = [...cors] as [string, string][];
+  #preflight(request: Request, cors: HeaderList): Response {
+    const headers = [...cors];
     if (request.headers.has("access-control-request-method")) {
       headers.push(...this.#crossSite.preflightHeaders(request.headers));
     } else {
@@ -233,7 +232,7 @@ function decoded(path: string): string {
   }
 }
 
-function refusal({ status, code, message, headers }: Unanswerable, cors: Cors): Response {
-  const all = [["content-type", "application/json"], ...headers, ...cors] as [string, string][];
+function refusal({ status, code, message, headers }: Unanswerable, cors: HeaderList): Response {
+  const all = [["content-type", "application/json"], ...headers, ...cors] as HeaderList;
   return new Response(JSON.stringify({ code, message }), { status, headers: all });
 }

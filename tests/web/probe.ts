@@ -163,5 +163,7 @@ export class ProbeDoor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.server.close();
     await this.#http.shutdown();
+    // The door looks at requests once more a turn later.
+    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
