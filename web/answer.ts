@@ -113,9 +113,10 @@ export class Answer {
     }
   }
 
-  /** The client has left. Deno.serve still waits for a response. */
+  /** The client has left. Deno.serve still waits for a response, and for its end. */
   drop(): void {
     if (this.#body === undefined) this.#resolve(new Response(null, { status: CLIENT_LEFT }));
+    else this.#body.finish(new Uint8Array());
   }
 
   #error(error: RpcError, metadata: Metadata | undefined, special?: ErrorStatus): RpcError | undefined {

@@ -23,6 +23,7 @@ export class AnswerBody {
   /** Whether the client's side waits for more. */
   #wanted = false;
   #ended = false;
+  #canceled = false;
   #commenting: ReturnType<typeof setInterval> | undefined;
 
   /** @param comment What is sent at intervals while there are no items */
@@ -35,6 +36,7 @@ export class AnswerBody {
         this.#flush();
       },
       cancel: () => {
+        this.#canceled = true;
         this.#stop();
         owner.onLeft();
       },
@@ -58,7 +60,7 @@ export class AnswerBody {
     if (this.#ended) return;
     this.#stop();
     if (last.length > 0) this.#parts.push(last);
-    if (this.#parts.length === 0) this.#controller.close();
+    if (this.#parts.length === 0) this.#close();
     else this.#flush();
   }
 
@@ -74,11 +76,15 @@ export class AnswerBody {
     this.#wanted = false;
     this.#parts = [];
     this.#controller.enqueue(parts.length === 1 ? parts[0]! : joined(parts));
-    if (this.#ended) this.#controller.close();
+    if (this.#ended) this.#close();
     if (this.#items === 0) return;
     const [items, bytes] = [this.#items, this.#bytes];
     this.#items = this.#bytes = 0;
     this.#owner.onTaken(items, bytes);
+  }
+
+  #close(): void {
+    if (!this.#canceled) this.#controller.close();
   }
 
   #stop(): void {

@@ -213,9 +213,8 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
     if (this.#call === undefined || this.#done) return;
     items.into(recvStream).catch((error) => {
       if (this.#call!.answered) return;
-      const { runner } = this.#peer!;
-      if (isRpcError(error) && error.code === "canceled") runner.abandon(this.#call!, error);
-      else runner.giveUp(this.#call!, toRpcError(error));
+      if (isRpcError(error) && error.code === "canceled") this.onLeft();
+      else this.#peer!.runner.giveUp(this.#call!, toRpcError(error));
     });
   }
 
