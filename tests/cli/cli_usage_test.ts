@@ -59,7 +59,7 @@ Deno.test("cli: a command that is misspelt is met with the nearest", async () =>
     [["lsit"], "did you mean list?"],
     [["TOP"], "did you mean top?"],
     [["help", "pong"], "did you mean ping?"],
-    [["frobnicate"], "there is call, list, describe, ping, bench, watch, top, completions"],
+    [["frobnicate"], "there is call, list, describe, ping, health, bench, watch, top, completions"],
     [["--json", "call"], "a command comes first, then --json"],
   ];
   for (const [args, message] of wrong) {

@@ -12,7 +12,7 @@ import {
   type CallContext,
   oneOfTokens,
   requireToken,
-  RpcError,
+  type RpcError,
   Server,
   type ServerOptions,
 } from "../../server/mod.ts";

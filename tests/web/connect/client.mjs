@@ -182,5 +182,4 @@ if (kind !== "web") {
   results.totalAborted = (await failure(() => client.total(endless(), { signal: aborted.signal })))[0];
 }
 
-console.log(JSON.stringify(results));
-process.exit(0);
+process.stdout.write(JSON.stringify(results), () => process.exit(0));
