@@ -7,10 +7,10 @@ import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { scanJson } from "./json_scan.ts";
 import { DEEPEST, limit } from "./limit.ts";
+import { decodeText } from "./text.ts";
 import { Refusal, unknownClass } from "./refusal.ts";
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Limits of a {@linkcode JsonCodec}. */
 export interface JsonOptions {
@@ -94,11 +94,12 @@ export class JsonCodec implements Codec {
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     scanJson(bytes, start, end, this.#maxDepth, this.#maxItems);
+    const text = decodeText(bytes, start, end);
+    if (text === undefined) throw new SyntaxError("Cannot decode JSON: it is not UTF-8");
     try {
-      return JSON.parse(decoder.decode(bytes.subarray(start, end)));
+      return JSON.parse(text);
     } catch (error) {
-      const reason = error instanceof SyntaxError ? error.message : "it is not UTF-8";
-      throw new SyntaxError(`Cannot decode JSON: ${reason}`);
+      throw new SyntaxError(`Cannot decode JSON: ${(error as Error).message}`);
     }
   }
 }

@@ -36,8 +36,12 @@ export interface Asked {
 /** What all requests share. */
 export interface ExchangeOwner {
   readonly entrance: Entrance;
-  /** Calls {@linkcode Exchange.onSlow} in one of the next turns of the event loop. */
-  later(exchange: Exchange): void;
+  /**
+   * Calls {@linkcode Exchange.onSlow} in one of the next turns of the event loop.
+   *
+   * @returns The time, as it was a turn ago at most: asking for it costs as much as a hash look-up of headers
+   */
+  later(exchange: Exchange): number;
 }
 
 const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
@@ -106,7 +110,8 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
 
   #begin(): void {
     const { args, query } = this.#asked;
-    this.#deadline = performance.now() + this.#timeout();
+    const timeout = this.#timeout();
+    this.#deadline = this.#owner.later(this) + timeout;
     switch (args) {
       case "items":
         return this.#runStream();
@@ -117,11 +122,10 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
       case "only":
         this.#items = this.#requestItems();
         this.#items.only().then((value) => this.#run(value), (error) => this.#refuse(error));
-        break;
+        return;
       default:
         readBody(this.#request, this).then((bytes) => this.#runWith(bytes), (error) => this.#failRead(error));
     }
-    this.#owner.later(this);
   }
 
   /** The time limit of the call in ms, from its header and `handleTimeout`. */
@@ -181,7 +185,8 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
 
   /** The request has lasted for more than a turn of the event loop. */
   onSlow(): void {
-    if (this.#done) return;
+    // The client of a stream of arguments is watched from the start.
+    if (this.#done || this.#asked.args === "items") return;
     this.#slow = true;
     if (this.#call === undefined) this.#limitReading(0);
     else this.#watch();
@@ -251,7 +256,6 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
       return this.#refuse(entrance.refusal ?? new RpcError("unavailable", "The server was closed"));
     }
     if (this.#slow) this.#watch();
-    else if (this.#asked.args === "query" || this.#asked.args === "none") this.#owner.later(this);
   }
 
   /** Ends the call when the client leaves. */
@@ -288,11 +292,23 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
   // Called by the runner.
 
   answer(_: IncomingCall, value: unknown, metadata: Metadata | undefined): RpcError | undefined {
-    return this.#finishBy(() => this.#answer.value(value, metadata));
+    try {
+      this.#answer.value(value, metadata);
+    } catch (error) {
+      return unsendable(error);
+    }
+    this.#finish();
+    return undefined;
   }
 
   end(_: IncomingCall, metadata: Metadata | undefined): RpcError | undefined {
-    return this.#finishBy(() => this.#answer.end(metadata));
+    try {
+      this.#answer.end(metadata);
+    } catch (error) {
+      return unsendable(error);
+    }
+    this.#finish();
+    return undefined;
   }
 
   fail(
@@ -336,16 +352,6 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
     if (this.#done) return;
     this.#finish();
     this.#answer.error(error, undefined, this.#asked.target === undefined ? notFound(error) : undefined);
-  }
-
-  #finishBy(send: () => void): RpcError | undefined {
-    try {
-      send();
-    } catch (error) {
-      return unsendable(error);
-    }
-    this.#finish();
-    return undefined;
   }
 
   #finish(): void {

@@ -19,6 +19,8 @@ export interface Route {
   readonly kind: MethodKind | undefined;
   /** Whether it may be called by GET. */
   readonly readOnly: boolean;
+  /** What a usual call asks for, made once. */
+  readonly unary?: Asked;
 }
 
 /** A request that cannot be answered as it is. */
@@ -60,7 +62,8 @@ export function negotiate(route: Route, headers: Headers): Asked | Unanswerable 
   const { method, target, kind } = route;
   if (target === undefined) return asked(route, type === UNARY ? "body" : "none", undefined);
   if (type === UNARY && (kind === undefined || kind === "call")) {
-    return asked(route, "body", kind === undefined ? streamForm(headers) : undefined);
+    const form = kind === undefined ? streamForm(headers) : undefined;
+    return form === undefined ? route.unary! : asked(route, "body", form);
   }
   if (type === UNARY && kind === "serverStream") {
     const form = streamForm(headers);

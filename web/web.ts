@@ -91,7 +91,9 @@ class Door implements ExchangeOwner {
   readonly #crossSite: CrossSite;
   /** The methods that were called, by path: no more than the server has. */
   readonly #routes = new Map<string, Route>();
+  /** The requests of this turn of the event loop, and the time of the first of them. */
   #fresh: Exchange[] = [];
+  #now = 0;
 
   constructor(entrance: Entrance, prefix: string, crossSite: CrossSite) {
     this.entrance = entrance;
@@ -99,13 +101,14 @@ class Door implements ExchangeOwner {
     this.#crossSite = crossSite;
   }
 
-  later(exchange: Exchange): void {
-    if (this.#fresh.push(exchange) > 1) return;
+  later(exchange: Exchange): number {
+    if (this.#fresh.push(exchange) > 1) return this.#now;
     setTimeout(() => {
       const fresh = this.#fresh;
       this.#fresh = [];
       for (const each of fresh) each.onSlow();
     }, 0);
+    return this.#now = performance.now();
   }
 
   answer(request: Request, info: FetchInfo | undefined): Response | Promise<Response> {
@@ -200,11 +203,13 @@ class Door implements ExchangeOwner {
       return { method, target: undefined, kind: undefined, readOnly: false };
     }
     const contract = this.entrance.contractMethod(method);
+    const target = services.find(method);
     const route: Route = {
       method,
-      target: services.find(method),
+      target,
       kind: contract?.kind,
       readOnly: contract?.readOnly ?? false,
+      unary: { method, target, args: "body", items: "envelopes", form: undefined },
     };
     this.#routes.set(path, route);
     return route;
