@@ -25,14 +25,14 @@ const JSON_HEADERS: HeaderList = [JSON_TYPE];
 /** The response to one request. */
 export class Answer {
   readonly #resolve: (response: Response) => void;
-  readonly #form: StreamForm | undefined;
+  #form: StreamForm | undefined;
   readonly #cors: HeaderList;
   readonly #owner: AnswerBodyOwner;
   #body: AnswerBody | undefined;
 
   /**
    * @param resolve Receives the response
-   * @param form How a stream is written; undefined = the answer cannot be a stream
+   * @param form How a stream is written; undefined = not known yet
    * @param cors The headers by which a page may read it
    */
   constructor(
@@ -45,18 +45,14 @@ export class Answer {
     this.#form = form;
     this.#cors = cors;
     this.#owner = owner;
-    if (form?.headFirst) this.open();
-  }
-
-  /** Whether the answer can be a stream. */
-  get streams(): boolean {
-    return this.#form !== undefined;
+    if (form?.headFirst) this.open(form);
   }
 
   /** Sends the head of a stream. */
-  open(): void {
+  open(form: StreamForm): void {
     if (this.#body !== undefined) return;
-    const { contentType, comment } = this.#form!;
+    this.#form = form;
+    const { contentType, comment } = form;
     this.#body = new AnswerBody(this.#owner, comment);
     const headers: HeaderList = [["content-type", contentType], ["cache-control", "no-store"], ...this.#cors];
     this.#resolve(new Response(this.#body.readable, { headers }));
@@ -123,7 +119,7 @@ export class Answer {
     const { json, leftOut } = errorJson(error);
     const texts = metadataTexts(metadata);
     // EventSource gives up at every other status.
-    if (this.#form === EVENTS && passes(error.code)) this.open();
+    if (this.#form === EVENTS && passes(error.code)) this.open(EVENTS);
     if (this.#body !== undefined) {
       this.#body.finish(this.#form!.end(json, texts));
       return leftOut;

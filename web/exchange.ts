@@ -27,7 +27,7 @@ export interface Asked {
   readonly args: "body" | "query" | "only" | "items" | "none";
   /** How a stream of items is written, in either direction. */
   readonly items: "envelopes" | "lines";
-  /** How an answer that is a stream is written; undefined = it cannot be. */
+  /** How an answer that is a stream is written; undefined = not known yet. */
   readonly form: StreamForm | undefined;
   /** The arguments in the query of a GET. */
   readonly query?: () => Uint8Array<ArrayBuffer>;
@@ -36,6 +36,8 @@ export interface Asked {
 /** What all requests share. */
 export interface ExchangeOwner {
   readonly entrance: Entrance;
+  /** How a request wants a stream to be written, if it says so. */
+  readonly streamForm: (headers: Headers) => StreamForm | undefined;
   /**
    * Calls {@linkcode Exchange.onSlow} in one of the next turns of the event loop.
    *
@@ -323,8 +325,10 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
 
   openStream(call: IncomingCall): SendStream {
     const { runner } = this.#peer!;
-    if (this.#answer.streams) {
-      this.#answer.open();
+    // Without a contract, only now is it known that the answer is a stream.
+    const form = this.#asked.form ?? this.#owner.streamForm(this.#request.headers);
+    if (form !== undefined) {
+      this.#answer.open(form);
     } else {
       this.#special = UNSUPPORTED;
       runner.giveUp(call, new RpcError("unknown", `${call.method} answers with a stream: ${STREAM_CURE}`));

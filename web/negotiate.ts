@@ -61,10 +61,7 @@ export function negotiate(route: Route, headers: Headers): Asked | Unanswerable 
   if (version !== null && version !== "1") return wrongVersion(version);
   const { method, target, kind } = route;
   if (target === undefined) return asked(route, type === UNARY ? "body" : "none", undefined);
-  if (type === UNARY && (kind === undefined || kind === "call")) {
-    const form = kind === undefined ? streamForm(headers) : undefined;
-    return form === undefined ? route.unary! : asked(route, "body", form);
-  }
+  if (type === UNARY && (kind === undefined || kind === "call")) return route.unary!;
   if (type === UNARY && kind === "serverStream") {
     const form = streamForm(headers);
     if (form !== undefined) return asked(route, "body", form);
@@ -132,7 +129,7 @@ function asked(
 }
 
 /** How a stream is to be written for those who do not speak Connect's protocol. */
-function streamForm(headers: Headers): StreamForm | undefined {
+export function streamForm(headers: Headers): StreamForm | undefined {
   const accept = headers.get("accept");
   if (accept === null) return undefined;
   if (accept.includes(EVENTS.contentType)) return EVENTS;

@@ -15,7 +15,7 @@ import { CrossSite } from "./cross_site.ts";
 import type { HeaderList } from "./answer.ts";
 import { type Asked, Exchange, type ExchangeOwner } from "./exchange.ts";
 import { EVENTS, LAST_EVENT_ID } from "./event_stream.ts";
-import { negotiate, negotiateGet, notAllowed, type Route, Unanswerable } from "./negotiate.ts";
+import { negotiate, negotiateGet, notAllowed, type Route, streamForm, Unanswerable } from "./negotiate.ts";
 
 /** Options of {@linkcode web}. */
 export interface WebOptions {
@@ -87,6 +87,7 @@ export function web(server: Server, options: WebOptions = {}): WebHandler {
 /** Answers the requests of one server. */
 class Door implements ExchangeOwner {
   readonly entrance: Entrance;
+  readonly streamForm = streamForm;
   readonly #prefix: string;
   readonly #crossSite: CrossSite;
   /** The methods that were called, by path: no more than the server has. */
