@@ -15,6 +15,7 @@ import type { IncomingCall } from "../session/incoming_call.ts";
 import type { SessionLimits } from "../session/limits.ts";
 import { addressOf, type FetchInfo } from "../transport/unread_responses.ts";
 import { sharerOf } from "./acceptor.ts";
+import { Arrivals } from "./arrivals.ts";
 
 /** Peers that are remembered at least, whether they have calls in flight or not. */
 const MIN_PEERS = 1_024;
@@ -39,6 +40,8 @@ export interface EntranceOptions extends Omit<RunnerOptions, "slots" | "limits">
 export class Entrance {
   readonly options: EntranceOptions;
   readonly lookup: Lookup;
+  /** Requests whose arguments are still arriving. */
+  readonly arrivals: Arrivals = new Arrivals();
   readonly #clock = new AlarmClock();
   readonly #peers = new Map<string, PeerCalls>();
   #maxPeers = MIN_PEERS;
@@ -118,6 +121,7 @@ export class Entrance {
   #check(): void {
     if (this.#idle === undefined) return;
     for (const { runner } of this.#peers.values()) if (runner.inFlight.unanswered > 0) return;
+    this.arrivals.close(this.#refusal!);
     this.#idle.resolve();
   }
 

@@ -5,6 +5,7 @@ import { isRpcError, RpcError } from "../call/error.ts";
 import type { Identity, Method } from "../call/handler.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
+import type { Arriving } from "../server/arrivals.ts";
 import type { Entrance, PeerCalls } from "../server/entrance.ts";
 import { toRpcError } from "../session/call_runner.ts";
 import { IncomingCall, type Requester } from "../session/incoming_call.ts";
@@ -38,20 +39,17 @@ export interface ExchangeOwner {
   readonly entrance: Entrance;
   /** How a request wants a stream to be written, if it says so. */
   readonly streamForm: (headers: Headers) => StreamForm | undefined;
-  /**
-   * Calls {@linkcode Exchange.onSlow} in one of the next turns of the event loop.
-   *
-   * @returns The time, as it was a turn ago at most: asking for it costs as much as a hash look-up of headers
-   */
-  later(exchange: Exchange): number;
 }
 
 const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
 /** For each of so many bytes of a body its client has another second, as for frames. */
 const BYTES_A_SECOND = 65_536;
 
+/** After so many microtasks a call is not one that is answered in its first turn of the event loop. */
+const SHORT_CALL = 48;
+
 /** One request that is a call. */
-export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
+export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arriving {
   readonly certificate = undefined;
   readonly callBack = refuseCallBack;
   readonly #owner: ExchangeOwner;
@@ -65,9 +63,12 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
   #deadline = Infinity;
   #answer!: Answer;
   #done = false;
-  /** Whether it has lasted for more than a turn of the event loop. */
-  #slow = false;
-  #readTimer: ReturnType<typeof setTimeout> | undefined;
+  #arriving = false;
+  /** When it began to arrive. */
+  #began = 0;
+  #turnsLeft = SHORT_CALL;
+  /** When its arguments are to have arrived. */
+  due = Infinity;
   #call: IncomingCall | undefined;
   #peer: PeerCalls | undefined;
   #items: RequestItems | undefined;
@@ -112,8 +113,10 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
 
   #begin(): void {
     const { args, query } = this.#asked;
-    const timeout = this.#timeout();
-    this.#deadline = this.#owner.later(this) + timeout;
+    const { refusal } = this.#owner.entrance;
+    if (refusal !== undefined) return this.#refuse(refusal);
+    const now = performance.now();
+    this.#deadline = now + this.#timeout();
     switch (args) {
       case "items":
         return this.#runStream();
@@ -122,10 +125,12 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
       case "none":
         return this.#run(undefined);
       case "only":
+        this.#awaitArrival(now);
         this.#items = this.#requestItems();
         this.#items.only().then((value) => this.#run(value), (error) => this.#refuse(error));
         return;
       default:
+        this.#awaitArrival(now);
         readBody(this.#request, this).then((bytes) => this.#runWith(bytes), (error) => this.#failRead(error));
     }
   }
@@ -150,7 +155,9 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
   }
 
   onProgress(bytes: number): void {
-    if (this.#slow) this.#limitReading(bytes);
+    // Each part that arrives gives it more time, as for frames.
+    const patience = this.#owner.entrance.options.limits.frameTimeout + bytes / BYTES_A_SECOND * 1_000;
+    this.due = Math.min(this.#deadline, this.#began + patience);
   }
 
   #requestItems(): RequestItems {
@@ -185,28 +192,25 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
     this.#refuse(isRpcError(cause) ? cause : new RpcError("canceled", "The request broke off", { cause }));
   }
 
-  /** The request has lasted for more than a turn of the event loop. */
-  onSlow(): void {
-    // The client of a stream of arguments is watched from the start.
-    if (this.#done || this.#asked.args === "items") return;
-    this.#slow = true;
-    if (this.#call === undefined) this.#limitReading(0);
-    else this.#watch();
+  onOverdue(ended: RpcError | undefined): void {
+    const { method } = this.#asked;
+    const late = this.due < this.#deadline
+      ? new RpcError("deadline_exceeded", `The arguments of ${method} did not arrive in time (frameTimeout)`)
+      : deadlineExceeded(method);
+    this.#refuse(ended ?? late);
   }
 
-  /** Ends a request whose arguments do not arrive in time. */
-  #limitReading(bytes: number): void {
-    clearTimeout(this.#readTimer);
-    const { frameTimeout } = this.#owner.entrance.options.limits;
-    const patience = frameTimeout + bytes / BYTES_A_SECOND * 1_000;
-    const left = this.#deadline - performance.now();
-    this.#readTimer = setTimeout(() => {
-      const late = new RpcError(
-        "deadline_exceeded",
-        `The arguments of ${this.#asked.method} did not arrive in time`,
-      );
-      this.#refuse(left < patience ? deadlineExceeded(this.#asked.method) : late);
-    }, Math.max(0, Math.min(left, patience)));
+  #awaitArrival(now: number): void {
+    this.#arriving = true;
+    this.#began = now;
+    this.due = Math.min(this.#deadline, now + this.#owner.entrance.options.limits.frameTimeout);
+    this.#owner.entrance.arrivals.add(this, now);
+  }
+
+  #arrived(): void {
+    if (!this.#arriving) return;
+    this.#arriving = false;
+    this.#owner.entrance.arrivals.delete(this);
   }
 
   // Answering the call.
@@ -227,7 +231,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
 
   #run(args: unknown, recvStream?: RecvStream): void {
     if (this.#done) return;
-    clearTimeout(this.#readTimer);
+    this.#arrived();
     const { entrance } = this.#owner;
     const { method, target } = this.#asked;
     if (entrance.refusal !== undefined) return this.#refuse(entrance.refusal);
@@ -257,8 +261,19 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
     if (call.answered) {
       return this.#refuse(entrance.refusal ?? new RpcError("unavailable", "The server was closed"));
     }
-    if (this.#slow) this.#watch();
+    if (this.#asked.args !== "items") queueMicrotask(this.#watchIfSlow);
   }
+
+  /**
+   * Watches the client if the call is not answered in this turn of the event loop: to touch a request's signal takes as
+   * long as all the rest of a short call. Later would be too late over HTTP/2, where the signal of a client that has left
+   * before the first touch never aborts.
+   */
+  readonly #watchIfSlow = (): void => {
+    if (this.#done) return;
+    if (this.#turnsLeft-- > 0) queueMicrotask(this.#watchIfSlow);
+    else this.#watch();
+  };
 
   /** Ends the call when the client leaves. */
   #watch(): void {
@@ -361,7 +376,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner {
   #finish(): void {
     if (this.#done) return;
     this.#done = true;
-    clearTimeout(this.#readTimer);
+    this.#arrived();
     this.#items?.stop();
     this.cancel();
   }

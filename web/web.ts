@@ -92,24 +92,11 @@ class Door implements ExchangeOwner {
   readonly #crossSite: CrossSite;
   /** The methods that were called, by path: no more than the server has. */
   readonly #routes = new Map<string, Route>();
-  /** The requests of this turn of the event loop, and the time of the first of them. */
-  #fresh: Exchange[] = [];
-  #now = 0;
 
   constructor(entrance: Entrance, prefix: string, crossSite: CrossSite) {
     this.entrance = entrance;
     this.#prefix = prefix;
     this.#crossSite = crossSite;
-  }
-
-  later(exchange: Exchange): number {
-    if (this.#fresh.push(exchange) > 1) return this.#now;
-    setTimeout(() => {
-      const fresh = this.#fresh;
-      this.#fresh = [];
-      for (const each of fresh) each.onSlow();
-    }, 0);
-    return this.#now = performance.now();
   }
 
   answer(request: Request, info: FetchInfo | undefined): Response | Promise<Response> {
