@@ -66,7 +66,6 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #arriving = false;
   /** When it began to arrive. */
   #began = 0;
-  #turnsLeft = SHORT_CALL;
   /** When its arguments are to have arrived. */
   due = Infinity;
   #call: IncomingCall | undefined;
@@ -261,7 +260,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     if (call.answered) {
       return this.#refuse(entrance.refusal ?? new RpcError("unavailable", "The server was closed"));
     }
-    if (this.#asked.args !== "items") queueMicrotask(this.#watchIfSlow);
+    if (this.#asked.args !== "items") this.#watchIfSlow();
   }
 
   /**
@@ -269,11 +268,15 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
    * long as all the rest of a short call. Later would be too late over HTTP/2, where the signal of a client that has left
    * before the first touch never aborts.
    */
-  readonly #watchIfSlow = (): void => {
-    if (this.#done) return;
-    if (this.#turnsLeft-- > 0) queueMicrotask(this.#watchIfSlow);
-    else this.#watch();
-  };
+  #watchIfSlow(): void {
+    let left = SHORT_CALL;
+    const look = () => {
+      if (this.#done) return;
+      if (left-- > 0) queueMicrotask(look);
+      else this.#watch();
+    };
+    queueMicrotask(look);
+  }
 
   /** Ends the call when the client leaves. */
   #watch(): void {
