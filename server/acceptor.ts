@@ -5,8 +5,7 @@ import type { Lookup } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, AlarmClock, type Sleeper } from "../session/alarm_clock.ts";
-import type { Identity } from "../call/handler.ts";
-import { CallSlots, PeerCallSlots } from "../session/call_slots.ts";
+import { CallSlots, PeerCallSlots, sharerOf } from "../session/call_slots.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
 import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../session/handshake.ts";
@@ -19,7 +18,7 @@ import { Session } from "../session/session.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
 import { TlsFailure } from "../transport/node_conn.ts";
 import { WebSocketConn } from "../transport/websocket_conn.ts";
-import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
+import { ConnectionCounts } from "../transport/connection_counts.ts";
 import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";
 
 /** The most refused connections that may linger; beyond it, refused connections are closed at once. */
@@ -43,6 +42,8 @@ export interface AcceptorOptions {
   readonly maxInFlightTotal: number;
   /** How long these may wait for their callers while few slots are left, in ms. */
   readonly stallTimeout: number;
+  /** Ends handlers without a connection that have waited for their callers for `stallTimeout`. */
+  readonly endStalled?: () => void;
   readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
 }
@@ -70,7 +71,8 @@ export class Acceptor implements Sleeper {
   readonly #options: AcceptorOptions;
   readonly #names = new KeyCache();
   readonly #bodies = new CallBodies(MAX_HELD_BYTES);
-  readonly #slots: CallSlots;
+  /** The slots of all handlers. */
+  readonly slots: CallSlots;
   /** Connections in their handshake, oldest first. */
   readonly #waiting = new Set<Arrival>();
   /** Refused connections that are still open. They do not count against `maxConnections`. */
@@ -91,7 +93,8 @@ export class Acceptor implements Sleeper {
   constructor(options: AcceptorOptions) {
     this.#options = options;
     this.#origins = new ConnectionCounts(options.maxConnectionsPerPeer);
-    this.#slots = new CallSlots(options.maxInFlightTotal, () => {
+    this.slots = new CallSlots(options.maxInFlightTotal, () => {
+      options.endStalled?.();
       for (const session of this.#sessions) session.endStalled(options.stallTimeout);
     });
   }
@@ -156,7 +159,7 @@ export class Acceptor implements Sleeper {
   /** Refuses all connections in their handshake; resolves when they are closed. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#slots.close();
+    this.slots.close();
     const reason = new RpcError("unavailable", "The server is shutting down");
     for (const arrival of [...this.#waiting]) {
       const told = this.#refuse(arrival, "closing", reason);
@@ -334,7 +337,7 @@ export class Acceptor implements Sleeper {
       limits,
       counters,
       clock: this.#clock,
-      slots: new PeerCallSlots(this.#slots, () => sharerOf(agreement.identity, conn.peer)),
+      slots: new PeerCallSlots(this.slots, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
       names: this.#names,
       lookup,
@@ -350,14 +353,6 @@ export class Acceptor implements Sleeper {
     if (this.#closed) session.drain();
     return session;
   }
-}
-
-/**
- * Which connections share call slots: those of one identity, else of one IP address or network, else of Unix sockets.
- */
-function sharerOf(identity: Identity | undefined, peer: string): string {
-  const name = typeof identity === "object" ? identity.name : identity;
-  return name === undefined ? `address ${networkOf(peer)}` : `name ${name}`;
 }
 
 function arrivalOf(

@@ -1,4 +1,4 @@
-// How a client opens connections: the seam behind which sockets are, and the implementation for browsers, where sockets are not. The
+// How a client opens connections: the seam that hides sockets, and the implementation for browsers, which have no sockets. The
 // other implementation is sockets.ts.
 
 import type { Address } from "../discovery/endpoint.ts";
