@@ -209,7 +209,7 @@ Deno.test("web: an answer that JSON cannot carry fails, and the log says why", a
   await using served = new Served({ map: () => ({ m: new Map() }) });
   const { status, json } = await served.call("/S/map");
   assertEquals([status, json.code], [500, "internal"]);
-  assertStringIncludes(json.message, "at .m as JSON: instances of Map cannot be carried");
+  assertStringIncludes(json.message, "at .m as JSON: instances of Map are not supported");
   assertStringIncludes(served.log.join(), "Cannot send the result of S.map");
 });
 
