@@ -118,6 +118,11 @@ export class ServiceTable {
     return this.#services;
   }
 
+  /** The names of the services, without those of the library. */
+  get names(): string[] {
+    return [...this.#services.keys()].filter((name) => !name.startsWith(RESERVED));
+  }
+
   /**
    * Registers the methods of an object: all of them, or those of a contract.
    *

@@ -1,4 +1,5 @@
-// `connect` outside of browsers: over the sockets of Deno, Node or Bun.
+// `connect` outside of browsers: over the sockets of Deno, Node or Bun. Exported by @troodon/rpc/client; the root entry point
+// exports that of connect_dns.ts.
 
 import type { Discovery } from "../discovery/discovery.ts";
 import { dialSockets } from "../transport/sockets.ts";
@@ -11,6 +12,8 @@ import { connectWith } from "./connect_with.ts";
  *
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a discovery are
  * dialed when the first call goes to them. The client reconnects lost connections by itself.
+ *
+ * `dns@` names are for `connect` of `@troodon/rpc`; here, pass a `DnsDiscovery`, in runtimes that have DNS.
  *
  * @example A client over two servers
  * ```ts

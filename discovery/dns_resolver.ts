@@ -46,22 +46,41 @@ export interface NameServer {
 }
 
 /**
- * The resolver of Deno, which follows `/etc/resolv.conf`.
+ * The system's resolver for addresses (`getaddrinfo`, which also reads `/etc/hosts`), and Deno's for SRV records and for a DNS
+ * server of one's choice. Deno's (2.9) does not tell a failing DNS server from a name without records.
  *
  * @param nameServer The DNS server to ask instead of those of the system
  */
 export function systemResolver(nameServer?: NameServer): DnsResolver {
-  const query = async <T>(ask: () => Promise<T[]>): Promise<T[]> => {
-    try {
-      return await ask();
-    } catch (error) {
-      // No such name, and no record of this type.
-      if (error instanceof Deno.errors.NotFound) return [];
-      throw error;
-    }
-  };
   return {
-    addresses: (name, type, signal) => query(() => Deno.resolveDns(name, type, { nameServer, signal })),
-    services: (name, signal) => query(() => Deno.resolveDns(name, "SRV", { nameServer, signal })),
+    addresses: (name, type, signal) =>
+      nameServer === undefined
+        ? addressesOf(name, type)
+        : orEmpty(Deno.resolveDns(name, type, { nameServer, signal })),
+    services: (name, signal) => orEmpty(Deno.resolveDns(name, "SRV", { nameServer, signal })),
   };
+}
+
+/** The records, or none if there is no such name, or no record of this type. */
+async function orEmpty<T>(records: Promise<T[]>): Promise<T[]> {
+  try {
+    return await records;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+async function addressesOf(name: string, type: "A" | "AAAA"): Promise<string[]> {
+  const { lookup } = await import("node:dns/promises");
+  try {
+    const found = await lookup(name, { all: true, family: type === "A" ? 4 : 6 });
+    return found.map(({ address }) => address);
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    if (code === "ENOTFOUND") return [];
+    if (code === "EPERM") throw new Error(`this needs permission, by --allow-net=${name}`, { cause: error });
+    if (code === "EAI_AGAIN") throw new Error("the DNS servers of the system failed", { cause: error });
+    throw error;
+  }
 }

@@ -54,7 +54,9 @@ interface Arrival extends Acceptance {
   /** The path of RPC, if the Conn begins with an HTTP head that has not been read. */
   httpPath: string | undefined;
   /** The key of its IP address in the counts per peer, if these are limited. */
-  readonly origin: string | undefined;
+  origin: string | undefined;
+  /** Whether the Conn has ended without a byte from the client. */
+  silent: boolean;
   /** When the handshake must be done, or the refused Conn closed, on the clock of `performance.now()`. */
   due: number;
   /** Ends the wait for `authenticate`. */
@@ -80,6 +82,7 @@ export class Acceptor implements Sleeper {
   /** Connections that have been ended here and that the runtime has not let go. */
   #unreleased = 0;
   #accepted = 0;
+  #probes = 0;
   #closed = false;
 
   /** Refused connections, by reason. */
@@ -108,6 +111,11 @@ export class Acceptor implements Sleeper {
     return this.#accepted;
   }
 
+  /** Connections that ended before a byte arrived. */
+  get probes(): number {
+    return this.#probes;
+  }
+
   /** Which limit leaves no place for a WebSocket of `Deno.serve`: this has to be known before it is opened. */
   limitFor(peer: string): "maxConnections" | "maxConnectionsPerPeer" | undefined {
     if (this.#origins.full(this.#origins.of(peer))) return "maxConnectionsPerPeer";
@@ -125,12 +133,12 @@ export class Acceptor implements Sleeper {
       this.refusals.add("closing");
       return conn.close();
     }
-    const { maxConnections, maxConnectionsPerPeer, handshakeTimeout } = this.#options;
-    const origin = this.#origins.of(conn.peer);
+    const { maxConnections, handshakeTimeout } = this.#options;
+    // Behind a proxy the client's address is known later.
+    const origin = conn.readProxyHeader === undefined ? this.#origins.of(conn.peer) : undefined;
     const arrival = arrivalOf(conn, httpPath, origin, performance.now() + handshakeTimeout);
     if (this.#origins.full(origin)) {
-      const most = `More than ${maxConnectionsPerPeer} connections from one address`;
-      return this.#turnAway(arrival, "maxConnectionsPerPeer", new RpcError("resource_exhausted", most));
+      return this.#turnAway(arrival, "maxConnectionsPerPeer", this.#tooMany());
     }
     if (this.#places >= maxConnections) {
       const full = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
@@ -197,6 +205,28 @@ export class Acceptor implements Sleeper {
     });
   }
 
+  #tooMany(): RpcError {
+    const most = `More than ${this.#options.maxConnectionsPerPeer} connections from one address`;
+    return new RpcError("resource_exhausted", most);
+  }
+
+  /**
+   * Waits for the address of a proxy's client, and counts it.
+   *
+   * @returns Whether there is room for another connection from there
+   */
+  async #identify(arrival: Arrival): Promise<boolean> {
+    await arrival.conn.readProxyHeader?.();
+    if (!this.#waiting.has(arrival)) return false;
+    const origin = this.#origins.of(arrival.conn.peer);
+    if (this.#origins.full(origin)) {
+      this.#refuse(arrival, "maxConnectionsPerPeer", this.#tooMany());
+      return false;
+    }
+    this.#origins.add(arrival.origin = origin);
+    return true;
+  }
+
   /** Refuses a new connection. */
   #turnAway(arrival: Arrival, reason: RefusalReason, error: RpcError): void {
     const { conn } = arrival;
@@ -244,18 +274,28 @@ export class Acceptor implements Sleeper {
     const { log } = this.#options;
     this.refusals.add(reason);
     if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`, error.cause);
+    else if (error instanceof SyntaxError) log?.(`Refused ${conn.peer}: ${error.message}`);
     else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
+  }
+
+  /** Counts a connection that has ended in its handshake. */
+  #countEnd(arrival: Arrival, cause: unknown): void {
+    const silent = cause instanceof TlsFailure ? cause.silent : arrival.silent;
+    if (silent && !(cause instanceof SyntaxError)) this.#probes++;
+    else if (cause !== undefined) this.#count(arrival, reasonOf(cause, arrival), cause);
   }
 
   async #admit(arrival: Arrival): Promise<void> {
     let session: Session | undefined;
+    let failure: unknown;
     try {
       session = await this.#enter(arrival);
     } catch (cause) {
-      // A connection that was refused has been counted; its end is not a second reason.
-      if (this.#waiting.has(arrival)) this.#count(arrival, reasonOf(cause, arrival), cause);
+      failure = cause;
     }
     if (session !== undefined) return;
+    // A connection that was refused has been counted; its end is not a second reason.
+    if (this.#waiting.has(arrival)) this.#countEnd(arrival, failure);
     const leaving = this.#leaving.has(arrival) || this.#leave(arrival);
     // Lingering has its own time limit.
     arrival.due = Infinity;
@@ -266,10 +306,11 @@ export class Acceptor implements Sleeper {
 
   /** Makes a session of an arrival; undefined if it ended, was refused, or was another HTTP request. */
   async #enter(arrival: Arrival): Promise<Session | undefined> {
+    if (arrival.conn.readProxyHeader !== undefined && !await this.#identify(arrival)) return undefined;
     const { httpPath, origin } = arrival;
     const { terms, limits, counters, lookup, mapError, log, http } = this.#options;
     let { conn } = arrival;
-    let reader = new LineReader(conn);
+    let reader = new LineReader(conn, () => arrival.silent = false);
     if (httpPath !== undefined) {
       const outcome = await acceptHttp(conn, reader, httpPath, http);
       if (outcome === "refused" && !arrival.answered) this.refusals.add("http");
@@ -327,7 +368,18 @@ function arrivalOf(
 ): Arrival {
   const { promise: gone, resolve: giveUp } = Promise.withResolvers<void>();
   const done = Promise.resolve();
-  return { conn, httpPath, origin, due, gone, giveUp, done, answered: false, judging: "option" };
+  return {
+    conn,
+    httpPath,
+    origin,
+    due,
+    gone,
+    giveUp,
+    done,
+    answered: false,
+    judging: "option",
+    silent: true,
+  };
 }
 
 /** Sends a refusal, as HTTP if the client expects that. */
@@ -344,5 +396,6 @@ function cut({ conn, giveUp }: Arrival): void {
 /** Why a handshake failed. */
 function reasonOf(cause: unknown, { judging }: Arrival): RefusalReason {
   if (cause instanceof RpcError) return judging;
+  if (cause instanceof SyntaxError) return "proxyHeader";
   return cause instanceof TlsFailure ? "tls" : "lost";
 }

@@ -22,7 +22,7 @@
 
 export { Server } from "./server.ts";
 export type { ShutdownOptions } from "./server.ts";
-export type { Listening, ListenOptions } from "./listeners.ts";
+export type { Listening, ListenOptions, ProxyProtocolOptions } from "./listeners.ts";
 export type { Authenticate } from "../session/handshake.ts";
 export type { ServerOptions } from "./server_options.ts";
 export type { FetchInfo, RemoteAddress } from "../transport/unread_responses.ts";
@@ -83,6 +83,7 @@ export type {
 export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/handler.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, requireToken } from "../call/standard_interceptors.ts";
+export { untilDraining } from "../call/until_draining.ts";
 export { oneOfTokens } from "../call/tokens.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";

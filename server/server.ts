@@ -102,6 +102,7 @@ export class Server implements AsyncDisposable {
       terms: {
         codecs: settings.codecs,
         authenticate,
+        lifetime: settings.lifetime,
         answer: {
           ...limits,
           handleTimeout: wireLimit(settings.handleTimeout),
@@ -114,6 +115,7 @@ export class Server implements AsyncDisposable {
       http: {
         fetch: (request, peer) => http.answer(request, peer),
         refuseWebSocket: (headers, peer) => http.refuseWebSocket(headers, peer),
+        log,
       },
       maxConnections,
       maxConnectionsPerPeer,
@@ -141,6 +143,16 @@ export class Server implements AsyncDisposable {
       refuse: (reason) => this.#acceptor.refusals.add(reason),
     });
     this.fetch = (request, info) => http.fetch(request, info);
+  }
+
+  /** The names of the services that clients can call, without built-in ones. */
+  get services(): readonly string[] {
+    return this.#services.names;
+  }
+
+  /** The addresses on which the server listens, with their real ports. */
+  get addresses(): readonly string[] {
+    return this.#listeners.addresses;
   }
 
   /**
@@ -209,14 +221,14 @@ export class Server implements AsyncDisposable {
    * picks a free port.
    *
    * @param address Where to listen; a server may listen on several addresses
-   * @param options Whether the port is shared
+   * @param options Whether the port is shared, and which proxies name their clients
    * @returns The address with the real port, and how to close it
    * @throws {TypeError} If the address is invalid, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
-    checkOptions<ListenOptions>("listen", options, { reusePort: true });
-    return await this.#listeners.listen(address, options.reusePort ?? false);
+    checkOptions<ListenOptions>("listen", options, { reusePort: true, proxyProtocol: true });
+    return await this.#listeners.listen(address, options);
   }
 
   /**
@@ -280,7 +292,7 @@ export class Server implements AsyncDisposable {
 
   /** Returns counters and gauges since the start: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
-    const { sessions, handshakes, accepted, refusals } = this.#acceptor;
+    const { sessions, handshakes, accepted, probes, refusals } = this.#acceptor;
     const methods = this.#services.stats();
     const { unknown } = this.#services;
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, unknown.inFlight);
@@ -288,11 +300,13 @@ export class Server implements AsyncDisposable {
     for (const { unsent } of sessions) unsentBytes += unsent;
     return {
       uptime: performance.now() - this.#began,
+      draining: this.#stopping.signal.aborted,
       connections: sessions.size,
       handshakes,
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
+      probes,
       acceptErrors: this.#listeners.acceptErrors,
       inFlight,
       unknownMethods: unknown.calls,

@@ -12,6 +12,11 @@ const WRITE_BYTES = 65_536;
 /** The error of a connection whose TLS handshake failed. */
 export class TlsFailure extends Error {
   override readonly name = "TlsFailure";
+
+  /** @param silent Whether the client has sent nothing */
+  constructor(message: string, readonly silent = false) {
+    super(message);
+  }
 }
 
 /**
@@ -19,7 +24,10 @@ export class TlsFailure extends Error {
  * so no data passes before the peer is verified.
  */
 export class NodeConn implements Conn {
-  readonly peer: string;
+  peer: string;
+  readProxyHeader: (() => Promise<void>) | undefined;
+  /** Why the TLS handshake will fail, if that is known: clearer than what TLS reports. */
+  mismatch: TlsFailure | undefined;
   certificate: PeerCertificate | undefined;
   /** The socket below TLS, which is closed directly while there is no TLS socket; without TLS the socket itself. */
   readonly #below: Socket;
@@ -56,7 +64,7 @@ export class NodeConn implements Conn {
   /** Called when connecting or the TLS handshake has failed. Without effect once the socket is open. */
   fail(error: Error): void {
     if (this.#socket !== undefined || this.#error !== undefined) return;
-    this.#lose(error);
+    this.#lose(this.mismatch ?? error);
     this.#below.destroy();
   }
 

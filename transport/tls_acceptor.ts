@@ -56,7 +56,7 @@ export class TlsAcceptor {
       : "the client has no valid certificate, or disconnected";
     socket.on("error", (error) => conn.fail(failure(error.message)));
     socket.on("close", () => conn.fail(failure(ended)));
-    const version = this.#rejected.take(socket.remoteAddress ?? "");
+    const version = this.#rejected.take(hostOf(conn));
     const server = version === undefined ? this.#server : this.#createServer(version, version);
     server.emit("connection", socket);
   }
@@ -91,7 +91,7 @@ export class TlsAcceptor {
     // A session of unknown state counts as resumed.
     if (socket.isSessionReused() !== false && !(this.#verified.get(fingerprint) && isValidNow(socket))) {
       const other = socket.getProtocol() === "TLSv1.3" ? "TLSv1.2" : "TLSv1.3";
-      this.#rejected.set(socket.remoteAddress ?? "", other);
+      this.#rejected.set(hostOf(conn), other);
       return conn.fail(
         failure("the certificate of the resumed session was not verified here, or has expired"),
       );
@@ -147,4 +147,9 @@ function checkIdentity({ cert, key, clientCaCerts = [] }: ServerTlsOptions): voi
       throw new TypeError("the option tls.clientCaCerts requires certificates in PEM");
     }
   }
+}
+
+/** The address of a client without its port: behind a proxy, that of the proxy's client. */
+function hostOf({ peer }: NodeConn): string {
+  return peer.slice(0, peer.lastIndexOf(":"));
 }

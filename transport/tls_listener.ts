@@ -9,15 +9,25 @@ import { NodeListener, peerOf, startServer } from "./node_listener.ts";
 import { checkMutualTls } from "./runtime.ts";
 import type { HostAndPort } from "./tcp.ts";
 import type { ServerTlsOptions } from "./tls.ts";
+import type { IpRanges } from "./ip_ranges.ts";
+import { clientOf } from "./proxied_conn.ts";
+import { readPreface } from "./tls_preface.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
 
 /** Listens over TLS. Created by {@linkcode listenTls}. */
 export class TlsListener implements Listener {
   readonly #listener: NodeListener;
   #acceptor: TlsAcceptor;
+  readonly #proxies: IpRanges | undefined;
 
-  constructor(server: Server, acceptor: TlsAcceptor, onAcceptError?: AcceptErrorListener) {
+  constructor(
+    server: Server,
+    acceptor: TlsAcceptor,
+    onAcceptError: AcceptErrorListener | undefined,
+    proxies: IpRanges | undefined,
+  ) {
     this.#acceptor = acceptor;
+    this.#proxies = proxies;
     this.#listener = new NodeListener(server, (socket) => this.#wrap(socket), onAcceptError);
   }
 
@@ -44,8 +54,19 @@ export class TlsListener implements Listener {
   }
 
   #wrap(socket: Socket): Conn {
-    const conn = new NodeConn(socket, peerOf(socket, "tls"));
-    this.#acceptor.accept(socket, conn);
+    const peer = peerOf(socket, "tls");
+    const conn = new NodeConn(socket, peer);
+    // Without a listener, an error would end the process.
+    socket.on("error", () => {});
+    const proxied = this.#proxies?.includes(socket.remoteAddress ?? "") === true;
+    const begun = readPreface(socket, proxied).then(({ header, mismatch }) => {
+      // TLS answers what it cannot read with an alert, from which clients learn that this is TLS.
+      conn.mismatch = mismatch;
+      if (header !== undefined) conn.peer = clientOf(peer, header);
+      this.#acceptor.accept(socket, conn);
+    });
+    begun.catch((error) => conn.fail(error));
+    if (proxied) conn.readProxyHeader = () => begun;
     return conn;
   }
 }
@@ -60,10 +81,10 @@ export class TlsListener implements Listener {
 export async function listenTls(
   { hostname, port }: HostAndPort,
   options: ServerTlsOptions,
-  { onAcceptError, reusePort = false }: ListeningOptions = {},
+  { onAcceptError, reusePort = false, proxies }: ListeningOptions = {},
 ): Promise<TlsListener> {
   checkMutualTls(options);
   const acceptor = new TlsAcceptor(options);
   const server = await startServer({ host: hostname, port, reusePort });
-  return new TlsListener(server, acceptor, onAcceptError);
+  return new TlsListener(server, acceptor, onAcceptError, proxies);
 }

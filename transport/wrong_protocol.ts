@@ -8,10 +8,23 @@ export function mayStartAnswer(byte: number): boolean {
   return !isTlsRecord(byte);
 }
 
-/** The detected protocol of unexpected bytes: ", got TLS", ", got HTTP", or an empty string. */
+/** The header of the PROXY protocol, version 1 or 2. */
+const PROXY = /^(?:PROXY (?:TCP|UNKNOWN)|\r\n\r\n\0\r\nQUIT\n)/;
+
+/** The detected protocol of unexpected bytes, such as ", got TLS" or ", got HTTP", or an empty string. */
 export function gotInstead(bytes: Uint8Array): string {
   if (isTlsRecord(bytes[0])) return ", got TLS";
-  return HTTP.test(new TextDecoder("latin1").decode(bytes.subarray(0, 16))) ? ", got HTTP" : "";
+  if (isProxyHeader(bytes)) return ", got a header of the PROXY protocol (proxyProtocol)";
+  return HTTP.test(textAt(bytes)) ? ", got HTTP" : "";
+}
+
+/** Whether bytes begin with the header of the PROXY protocol. */
+export function isProxyHeader(bytes: Uint8Array): boolean {
+  return PROXY.test(textAt(bytes));
+}
+
+function textAt(bytes: Uint8Array): string {
+  return new TextDecoder("latin1").decode(bytes.subarray(0, 16));
 }
 
 /** Connection errors, and what most likely helps. */
@@ -55,6 +68,6 @@ export function advised(message: string): string {
 }
 
 /** Whether a record of TLS begins with this byte, one that begins a handshake or refuses it (RFC 8446 section 5.1). */
-function isTlsRecord(byte: number | undefined): boolean {
+export function isTlsRecord(byte: number | undefined): boolean {
   return byte === 0x15 || byte === 0x16;
 }
