@@ -1,5 +1,7 @@
 // Asks DNS servers. Used by DnsDiscovery and SrvDiscovery; tests put another resolver in its place.
 
+import type { Resolver } from "node:dns/promises";
+
 /** One SRV record (RFC 2782). */
 export interface SrvRecord {
   /** Servers of the lowest priority are used first. */
@@ -52,12 +54,48 @@ export interface NameServer {
  * @param nameServer The DNS server to ask instead of those of the system
  */
 export function systemResolver(nameServer?: NameServer): DnsResolver {
+  if (typeof Deno === "undefined") return nodeResolver(nameServer);
   return {
     addresses: (name, type, signal) =>
       nameServer === undefined
         ? addressesOf(name, type)
         : orEmpty(Deno.resolveDns(name, type, { nameServer, signal })),
     services: (name, signal) => orEmpty(Deno.resolveDns(name, "SRV", { nameServer, signal })),
+  };
+}
+
+/** The same in Node and Bun, over `node:dns`. */
+function nodeResolver(nameServer?: NameServer): DnsResolver {
+  const query = async <T>(signal: AbortSignal, ask: (resolver: Resolver) => Promise<T[]>): Promise<T[]> => {
+    const { Resolver } = await import("node:dns/promises");
+    signal.throwIfAborted();
+    const resolver = new Resolver();
+    if (nameServer !== undefined) {
+      const { ipAddr, port = 53 } = nameServer;
+      resolver.setServers([ipAddr.includes(":") ? `[${ipAddr}]:${port}` : `${ipAddr}:${port}`]);
+    }
+    const cancel = () => resolver.cancel();
+    signal.addEventListener("abort", cancel);
+    try {
+      return await ask(resolver);
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      if (code === "ENOTFOUND" || code === "ENODATA") return [];
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
+  };
+  return {
+    addresses: (name, type, signal) =>
+      nameServer === undefined
+        ? addressesOf(name, type)
+        : query(signal, (resolver) => type === "A" ? resolver.resolve4(name) : resolver.resolve6(name)),
+    services: (name, signal) =>
+      query(signal, async (resolver) => {
+        const records = await resolver.resolveSrv(name);
+        return records.map(({ name, ...record }) => ({ ...record, target: name }));
+      }),
   };
 }
 

@@ -4,6 +4,8 @@
 import { Backoff } from "../discovery/backoff.ts";
 import { type Clock, sleep } from "../discovery/clock.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
+import { nodeModule } from "../transport/runtime.ts";
+import type { HostAndPort } from "../transport/tcp.ts";
 
 /** The variables that name a machine's own address, the first that is set counts. */
 const VARIABLES = ["POD_IP", "HOST"] as const;
@@ -45,11 +47,17 @@ export function isUnspecified(hostname: string): boolean {
   return UNSPECIFIED.has(new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname);
 }
 
+/** A variable of the environment; undefined if the program may not read it. */
+function environmentVariable(name: string): string | undefined {
+  if (typeof Deno === "undefined") return nodeModule<typeof import("node:process")>("node:process").env[name];
+  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+  return state === "granted" ? Deno.env.get(name) : undefined;
+}
+
 /** The host that the environment names, as far as the program may read it. */
 function fromEnvironment(address: Exclude<Address, { transport: "unix" }>): string | undefined {
   for (const variable of VARIABLES) {
-    if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted") continue;
-    const hostname = Deno.env.get(variable);
+    const hostname = environmentVariable(variable);
     if (hostname === undefined || hostname === "") continue;
     try {
       parseAddress(formatAddress({ ...address, hostname }));
@@ -76,11 +84,37 @@ async function routeTo({ registries, timeout, clock, random, signal }: OwnAddres
     const limit = AbortSignal.timeout(timeout);
     try {
       const stop = signal === undefined ? limit : AbortSignal.any([signal, limit]);
-      using conn = await Deno.connect({ ...place, signal: stop });
-      return conn.localAddr.hostname;
+      return await localAddress(place, stop);
     } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) throw error;
+      // In Deno: it may not connect there.
+      if ((error as Error).name === "NotCapable") throw error;
       await sleep(clock, backoff.next(LONGEST_WAIT), signal ?? never);
     }
+  }
+}
+
+/** The address of this machine on a connection to a host and port. */
+async function localAddress(place: HostAndPort, signal: AbortSignal): Promise<string> {
+  if (typeof Deno === "undefined") return await nodeLocalAddress(place, signal);
+  const conn = await Deno.connect({ ...place, signal });
+  conn.close();
+  return conn.localAddr.hostname;
+}
+
+async function nodeLocalAddress({ hostname, port }: HostAndPort, signal: AbortSignal): Promise<string> {
+  const { connect } = nodeModule<typeof import("node:net")>("node:net");
+  const socket = connect({ host: hostname, port });
+  const stop = () => socket.destroy(signal.reason);
+  signal.addEventListener("abort", stop);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.on("connect", resolve);
+      socket.on("error", reject);
+      if (signal.aborted) stop();
+    });
+    return socket.localAddress!;
+  } finally {
+    signal.removeEventListener("abort", stop);
+    socket.destroy();
   }
 }

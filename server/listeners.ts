@@ -168,6 +168,7 @@ export class Listeners {
       );
     }
     try {
+      if (!("withResolvers" in Promise)) throw new Error("servers require Node 22 or later, Bun or Deno");
       if (network !== undefined) return await network.listen(parsed);
       if (transport === "tls") {
         const { listenTls } = await import("../transport/tls_listener.ts");

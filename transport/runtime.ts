@@ -1,8 +1,10 @@
 // Capabilities of the runtime (Deno, Node, Bun or a browser), and advice if something is missing. Checked when dialing or listening
 // and not at import, which has to work everywhere. Used by sockets.ts, tls_dial.ts, websocket.ts and servers.
 
-/** The oldest supported Deno. Earlier versions leak the socket of a connection that is closed during a read or a write. */
+/** The oldest Deno for servers. Earlier versions leak the socket of a connection that is closed during a read or a write. */
 export const OLDEST_DENO = "2.9.5";
+/** The oldest Deno for clients. Earlier versions ignore the certificate of a client. */
+export const OLDEST_CLIENT_DENO = "2.5.0";
 
 /**
  * The runtime's WebSocket class.
@@ -59,9 +61,21 @@ export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: str
   throw new TypeError(`the option tls.clientCaCerts requires Deno ${OLDEST_DENO} or later`);
 }
 
+/**
+ * Checks that a client can use a certificate. Otherwise the server's error would say that it has none.
+ *
+ * @throws {Error} If Deno is too old
+ */
+export function checkClientCertificate({ cert }: { readonly cert?: string }): void {
+  if (cert === undefined || typeof Deno === "undefined") return;
+  const { deno } = Deno.version;
+  if (!tooOld(deno, OLDEST_CLIENT_DENO)) return;
+  throw new Error(`Deno ${deno} ignores the option tls.cert; use ${OLDEST_CLIENT_DENO} or later`);
+}
+
 /** Whether a version of Deno, such as `2.9.4` or `2.10.0-rc.1`, is too old. */
-export function tooOld(version: string): boolean {
-  const [numbers, oldest] = [version, OLDEST_DENO].map((each) => each.split(/[.+-]/, 3).map(Number));
-  const differs = oldest!.findIndex((least, i) => numbers![i] !== least);
-  return differs >= 0 && numbers![differs]! < oldest![differs]!;
+export function tooOld(version: string, oldest: string = OLDEST_DENO): boolean {
+  const [numbers, least] = [version, oldest].map((each) => each.split(/[.+-]/, 3).map(Number));
+  const differs = least!.findIndex((number, i) => numbers![i] !== number);
+  return differs >= 0 && numbers![differs]! < least![differs]!;
 }

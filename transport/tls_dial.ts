@@ -5,7 +5,7 @@ import type { PeerCertificate } from "node:tls";
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import type { HostAndPort } from "./tcp.ts";
-import { nodeModule } from "./runtime.ts";
+import { checkClientCertificate, nodeModule } from "./runtime.ts";
 import { type ConnectTlsOptions, PROTOCOLS } from "./tls.ts";
 import { NodeConn } from "./node_conn.ts";
 import { untilOpen } from "./node_dial.ts";
@@ -23,6 +23,7 @@ export async function dialShowing(
   signal: AbortSignal,
   alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
+  checkClientCertificate({ cert });
   const net = nodeModule<typeof import("node:net")>("node:net");
   const tls = nodeModule<typeof import("node:tls")>("node:tls");
   signal.throwIfAborted();

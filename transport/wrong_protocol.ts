@@ -38,18 +38,27 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   ],
   [/expected "101 .* got "HTTP\/\d.\d (?!503)/, "pass requests for /_rpc_ on to server.fetch"],
   [/got "HTTP\/1\.[01] (?!503)\d/, "for a server behind Deno.serve use an address with ws@"],
-  [/InvalidContentType/, "the server does not use TLS; use an address with tcp@ or ws@"],
-  [/NoApplicationProtocol/, "for RPC over TLS use an address with tls@, for HTTPS one with wss@"],
+  [
+    /InvalidContentType|wrong version number|packet length too long/,
+    "the server does not use TLS; use an address with tcp@ or ws@",
+  ],
+  [
+    /NoApplicationProtocol|alert no application protocol/,
+    "for RPC over TLS use an address with tls@, for HTTPS one with wss@",
+  ],
   [
     /CaUsedAsEndEntity/,
     "the server's certificate is that of an authority; create it with basicConstraints=CA:FALSE",
   ],
   // The second and third as Node's sockets report them.
   [
-    /UnknownIssuer|unable to get local issuer certificate|self-signed certificate/,
+    /UnknownIssuer|unable to get local issuer certificate|self-signed certificate|unable to verify the first certificate/,
     "trust the authority of the certificate with the option tls.caCerts",
   ],
-  [/CertificateRequired/, "the server requires a client certificate: set the options tls.cert and tls.key"],
+  [
+    /CertificateRequired|alert certificate required/,
+    "the server requires a client certificate: set the options tls.cert and tls.key",
+  ],
 ];
 
 /** An error's message, with advice if there is any. */
