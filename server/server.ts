@@ -141,6 +141,7 @@ export class Server implements AsyncDisposable {
       tls: settings.tls,
       network: settings.network,
       log,
+      reset: () => this.#acceptor.countProbe(),
       take: (conn, httpPath) => this.#acceptor.take(conn, httpPath),
     });
     const source = { stats: recent, snapshot: () => this.snapshot() };
