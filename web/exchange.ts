@@ -2,7 +2,7 @@
 // the request's signal, metadata or a timer, costs nothing.
 
 import { isRpcError, RpcError } from "../call/error.ts";
-import type { Identity, Method } from "../call/handler.ts";
+import type { Identity } from "../call/handler.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { Arriving } from "../server/arrivals.ts";
@@ -13,26 +13,21 @@ import { RecvStream } from "../session/recv_stream.ts";
 import { SendStream } from "../session/send_stream.ts";
 import { refuseCallBack } from "../session/session_peer.ts";
 import { addressOf, type FetchInfo } from "../transport/unread_responses.ts";
-import { Answer, type ErrorStatus, type HeaderList, unsendable } from "./answer.ts";
+import {
+  Answer,
+  type ErrorStatus,
+  type HeaderList,
+  NOT_FOUND,
+  STREAM_CURE,
+  unsendable,
+  UNSUPPORTED,
+} from "./answer.ts";
+import type { Asked } from "./asked.ts";
 import type { AnswerBodyOwner } from "./answer_body.ts";
 import { HeaderMetadata } from "./metadata_headers.ts";
 import { type BodyOptions, readBody } from "./request_body.ts";
 import { RequestItems } from "./request_items.ts";
 import type { StreamForm } from "./stream_form.ts";
-
-/** What a request asks for: a method, and how arguments and answer are written. */
-export interface Asked {
-  readonly method: string;
-  /** The method; undefined for unknown names, which are looked up when the call is admitted. */
-  readonly target: Method | undefined;
-  readonly args: "body" | "query" | "only" | "items" | "none";
-  /** How a stream of items is written, in either direction. */
-  readonly items: "envelopes" | "lines";
-  /** How an answer that is a stream is written; undefined = not known yet. */
-  readonly form: StreamForm | undefined;
-  /** The arguments in the query of a GET. */
-  readonly query?: () => Uint8Array<ArrayBuffer>;
-}
 
 /** What all requests share. */
 export interface ExchangeOwner {
@@ -59,7 +54,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   readonly #asked: Asked;
   readonly #cors: HeaderList;
   identity: Identity | undefined;
-  cancel: () => void = () => {};
+  cancel: (() => void) | undefined;
   #deadline = Infinity;
   #answer!: Answer;
   #done = false;
@@ -126,7 +121,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
       case "only":
         this.#awaitArrival(now);
         this.#items = this.#requestItems();
-        this.#items.only().then((value) => this.#run(value), (error) => this.#refuse(error));
+        this.#items.only().then((value) => this.#run(value), (error) => this.#failRead(error));
         return;
       default:
         this.#awaitArrival(now);
@@ -187,16 +182,26 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     }
   }
 
+  /** Counts a limit that the request has met while it arrived. */
+  #count(error: unknown): void {
+    const { counters } = this.#owner.entrance.options;
+    if (!isRpcError(error)) return;
+    if (error.code === "resource_exhausted") counters.frames++;
+    if (error.code === "deadline_exceeded") counters.frameTimeout++;
+  }
+
   #failRead(cause: unknown): void {
+    if (this.#done) return;
+    this.#count(cause);
     this.#refuse(isRpcError(cause) ? cause : new RpcError("canceled", "The request broke off", { cause }));
   }
 
   onOverdue(ended: RpcError | undefined): void {
     const { method } = this.#asked;
-    const late = this.due < this.#deadline
-      ? new RpcError("deadline_exceeded", `The arguments of ${method} did not arrive in time (frameTimeout)`)
-      : deadlineExceeded(method);
-    this.#refuse(ended ?? late);
+    if (ended !== undefined) return this.#refuse(ended);
+    if (this.due >= this.#deadline) return this.#refuse(deadlineExceeded(method));
+    const message = `The arguments of ${method} did not arrive in time (frameTimeout)`;
+    this.#failRead(new RpcError("deadline_exceeded", message));
   }
 
   #awaitArrival(now: number): void {
@@ -209,6 +214,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #arrived(): void {
     if (!this.#arriving) return;
     this.#arriving = false;
+    this.cancel = undefined;
     this.#owner.entrance.arrivals.delete(this);
   }
 
@@ -223,6 +229,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     if (this.#call === undefined || this.#done) return;
     items.into(recvStream).catch((error) => {
       if (this.#call!.answered) return;
+      this.#count(error);
       if (isRpcError(error) && error.code === "canceled") this.onLeft();
       else this.#peer!.runner.giveUp(this.#call!, toRpcError(error));
     });
@@ -301,6 +308,10 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   // What handlers see of their caller.
 
+  get connection(): object {
+    return this.#peer!;
+  }
+
   get address(): string {
     return addressOf(this.#from);
   }
@@ -373,26 +384,18 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #refuse(error: RpcError): void {
     if (this.#done) return;
     this.#finish();
-    this.#answer.error(error, undefined, this.#asked.target === undefined ? notFound(error) : undefined);
+    this.#answer.error(
+      error,
+      undefined,
+      this.#asked.target === undefined && error.code === "unimplemented" ? NOT_FOUND : undefined,
+    );
   }
 
   #finish(): void {
     if (this.#done) return;
     this.#done = true;
-    this.#arrived();
     this.#items?.stop();
-    this.cancel();
+    this.cancel?.();
+    this.#arrived();
   }
-}
-
-const STREAM_CURE =
-  "send content-type application/connect+json, or accept text/event-stream or application/x-ndjson";
-const NOT_FOUND: ErrorStatus = { status: 404, headers: [] };
-const UNSUPPORTED: ErrorStatus = {
-  status: 415,
-  headers: [["accept-post", "application/connect+json, application/json"]],
-};
-
-function notFound({ code }: RpcError): ErrorStatus | undefined {
-  return code === "unimplemented" ? NOT_FOUND : undefined;
 }

@@ -13,7 +13,8 @@ import { RPC_PATH } from "../transport/http.ts";
 import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
 import { CrossSite } from "./cross_site.ts";
 import type { HeaderList } from "./answer.ts";
-import { type Asked, Exchange, type ExchangeOwner } from "./exchange.ts";
+import type { Asked } from "./asked.ts";
+import { Exchange, type ExchangeOwner } from "./exchange.ts";
 import { EVENTS, LAST_EVENT_ID } from "./event_stream.ts";
 import { negotiate, negotiateGet, notAllowed, type Route, streamForm, Unanswerable } from "./negotiate.ts";
 
