@@ -25,16 +25,9 @@ import {
 import type { Asked } from "./asked.ts";
 import type { AnswerBodyOwner } from "./answer_body.ts";
 import { HeaderMetadata } from "./metadata_headers.ts";
+import { streamForm } from "./negotiate.ts";
 import { type BodyOptions, readBody } from "./request_body.ts";
 import { RequestItems } from "./request_items.ts";
-import type { StreamForm } from "./stream_form.ts";
-
-/** What all requests share. */
-export interface ExchangeOwner {
-  readonly entrance: Entrance;
-  /** How a request wants a stream to be written, if it says so. */
-  readonly streamForm: (headers: Headers) => StreamForm | undefined;
-}
 
 const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
 /** For each of so many bytes of a body its client has another second, as for frames. */
@@ -47,7 +40,7 @@ const SHORT_CALL = 48;
 export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arriving {
   readonly certificate = undefined;
   readonly callBack = refuseCallBack;
-  readonly #owner: ExchangeOwner;
+  readonly #entrance: Entrance;
   readonly #request: Request;
   /** Where the request comes from: Deno.serve does not tell any more once the request has ended. */
   readonly #from: Deno.Addr | undefined;
@@ -70,14 +63,14 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #special: ErrorStatus | undefined;
 
   constructor(
-    owner: ExchangeOwner,
+    entrance: Entrance,
     request: Request,
     info: FetchInfo | undefined,
     asked: Asked,
     identity: Identity | undefined,
     cors: HeaderList,
   ) {
-    this.#owner = owner;
+    this.#entrance = entrance;
     this.#request = request;
     this.#from = info?.remoteAddr;
     this.#asked = asked;
@@ -107,7 +100,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   #begin(): void {
     const { args, query } = this.#asked;
-    const { refusal } = this.#owner.entrance;
+    const { refusal } = this.#entrance;
     if (refusal !== undefined) return this.#refuse(refusal);
     const now = performance.now();
     this.#deadline = now + this.#timeout();
@@ -131,7 +124,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   /** The time limit of the call in ms, from its header and `handleTimeout`. */
   #timeout(): number {
-    const { handleTimeout } = this.#owner.entrance.options;
+    const { handleTimeout } = this.#entrance.options;
     const limit = handleTimeout === 0 ? Infinity : handleTimeout;
     const text = this.#request.headers.get("connect-timeout-ms");
     if (text === null) return limit;
@@ -145,17 +138,17 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   // Reading arguments.
 
   get maxBytes(): number {
-    return this.#owner.entrance.options.limits.maxFrameBytes;
+    return this.#entrance.options.limits.maxFrameBytes;
   }
 
   onProgress(bytes: number): void {
     // Each part that arrives gives it more time, as for frames.
-    const patience = this.#owner.entrance.options.limits.frameTimeout + bytes / BYTES_A_SECOND * 1_000;
+    const patience = this.#entrance.options.limits.frameTimeout + bytes / BYTES_A_SECOND * 1_000;
     this.due = Math.min(this.#deadline, this.#began + patience);
   }
 
   #requestItems(): RequestItems {
-    const { maxFrameBytes: maxBytes, frameTimeout: itemTimeout } = this.#owner.entrance.options.limits;
+    const { maxFrameBytes: maxBytes, frameTimeout: itemTimeout } = this.#entrance.options.limits;
     const decode = (bytes: Uint8Array) => this.#decode(bytes);
     return new RequestItems(this.#request, { form: this.#asked.items, maxBytes, itemTimeout, decode });
   }
@@ -165,7 +158,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
     if (bytes.length === start) return undefined;
     try {
-      return this.#owner.entrance.options.json.decode(bytes, start, bytes.length) ?? undefined;
+      return this.#entrance.options.json.decode(bytes, start, bytes.length) ?? undefined;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       const what = this.#asked.args === "items" ? "an item of the arguments" : "the arguments";
@@ -184,7 +177,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   /** Counts a limit that the request has met while it arrived. */
   #count(error: unknown): void {
-    const { counters } = this.#owner.entrance.options;
+    const { counters } = this.#entrance.options;
     if (!isRpcError(error)) return;
     if (error.code === "resource_exhausted") counters.frames++;
     if (error.code === "deadline_exceeded") counters.frameTimeout++;
@@ -207,15 +200,15 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #awaitArrival(now: number): void {
     this.#arriving = true;
     this.#began = now;
-    this.due = Math.min(this.#deadline, now + this.#owner.entrance.options.limits.frameTimeout);
-    this.#owner.entrance.arrivals.add(this, now);
+    this.due = Math.min(this.#deadline, now + this.#entrance.options.limits.frameTimeout);
+    this.#entrance.arrivals.add(this, now);
   }
 
   #arrived(): void {
     if (!this.#arriving) return;
     this.#arriving = false;
     this.cancel = undefined;
-    this.#owner.entrance.arrivals.delete(this);
+    this.#entrance.arrivals.delete(this);
   }
 
   // Answering the call.
@@ -238,7 +231,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #run(args: unknown, recvStream?: RecvStream): void {
     if (this.#done) return;
     this.#arrived();
-    const { entrance } = this.#owner;
+    const entrance = this.#entrance;
     const { method, target } = this.#asked;
     if (entrance.refusal !== undefined) return this.#refuse(entrance.refusal);
     const peer = this.#peer = entrance.peer(this.#from, this.identity);
@@ -355,7 +348,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   openStream(call: IncomingCall): SendStream {
     const { runner } = this.#peer!;
     // Without a contract, only now is it known that the answer is a stream.
-    const form = this.#asked.form ?? this.#owner.streamForm(this.#request.headers);
+    const form = this.#asked.form ?? streamForm(this.#request.headers);
     if (form !== undefined) {
       this.#answer.open(form);
     } else {

@@ -14,9 +14,9 @@ import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
 import { CrossSite } from "./cross_site.ts";
 import type { HeaderList } from "./answer.ts";
 import type { Asked } from "./asked.ts";
-import { Exchange, type ExchangeOwner } from "./exchange.ts";
+import { Exchange } from "./exchange.ts";
 import { EVENTS, LAST_EVENT_ID } from "./event_stream.ts";
-import { negotiate, negotiateGet, notAllowed, type Route, streamForm, Unanswerable } from "./negotiate.ts";
+import { negotiate, negotiateGet, notAllowed, type Route, Unanswerable } from "./negotiate.ts";
 
 /** Options of {@linkcode web}. */
 export interface WebOptions {
@@ -86,16 +86,15 @@ export function web(server: Server, options: WebOptions = {}): WebHandler {
 }
 
 /** Answers the requests of one server. */
-class Door implements ExchangeOwner {
-  readonly entrance: Entrance;
-  readonly streamForm = streamForm;
+class Door {
+  readonly #entrance: Entrance;
   readonly #prefix: string;
   readonly #crossSite: CrossSite;
   /** The methods that were called, by path: no more than the server has. */
   readonly #routes = new Map<string, Route>();
 
   constructor(entrance: Entrance, prefix: string, crossSite: CrossSite) {
-    this.entrance = entrance;
+    this.#entrance = entrance;
     this.#prefix = prefix;
     this.#crossSite = crossSite;
   }
@@ -114,7 +113,7 @@ class Door implements ExchangeOwner {
       return refusal(new Unanswerable(403, "permission_denied", message), []);
     }
     if (request.method === "OPTIONS") return this.#preflight(request, cors);
-    if (this.entrance.options.authenticate !== undefined) {
+    if (this.#entrance.options.authenticate !== undefined) {
       return this.#authenticated(request, info, route, cors, mark);
     }
     return this.#call(request, info, route, cors, mark, undefined);
@@ -133,7 +132,7 @@ class Door implements ExchangeOwner {
     if (asked.form === EVENTS && request.headers.get("last-event-id") === LAST_EVENT_ID) {
       return new Response(null, { status: 204, headers: [...cors] });
     }
-    return new Exchange(this, request, info, asked, identity, cors).respond();
+    return new Exchange(this.#entrance, request, info, asked, identity, cors).respond();
   }
 
   #negotiate({ method, headers, url }: Request, route: Route, mark: number): Asked | Unanswerable {
@@ -151,7 +150,7 @@ class Door implements ExchangeOwner {
     mark: number,
   ): Promise<Response> {
     const [, token] = BEARER.exec(request.headers.get("authorization") ?? "") ?? [];
-    const { authenticate, log } = this.entrance.options;
+    const { authenticate, log } = this.#entrance.options;
     let error = new RpcError("unauthenticated", "The token is not accepted");
     try {
       const answer = checkIdentity(await authenticate!(token, askerOf(info), undefined) ?? false);
@@ -166,7 +165,7 @@ class Door implements ExchangeOwner {
     const form = asked instanceof Unanswerable ? undefined : asked.form;
     const { method, target } = route;
     const refused: Asked = { method, target, args: "none", items: "envelopes", form };
-    return new Exchange(this, request, info, refused, undefined, cors).refuse(error);
+    return new Exchange(this.#entrance, request, info, refused, undefined, cors).refuse(error);
   }
 
   #preflight(request: Request, cors: HeaderList): Response {
@@ -186,12 +185,12 @@ class Door implements ExchangeOwner {
     if (match === null) return undefined;
     const [, service = "", key = ""] = match;
     const method = `${service}.${key}`;
-    const { services } = this.entrance.options;
+    const { services } = this.#entrance.options;
     if (!services.services.get(service)?.methods.includes(key)) {
       if (SERVED_ELSEWHERE.has(path) && httpMethod !== "POST") return undefined;
       return { method, target: undefined, kind: undefined, readOnly: false };
     }
-    const contract = this.entrance.contractMethod(method);
+    const contract = this.#entrance.contractMethod(method);
     const target = services.find(method);
     const route: Route = {
       method,
@@ -207,7 +206,7 @@ class Door implements ExchangeOwner {
   #answerOther(request: Request, info: FetchInfo | undefined, path: string): Response | Promise<Response> {
     const { method } = request;
     if (SERVED_ELSEWHERE.has(path) || method === "GET" || method === "HEAD") {
-      return this.entrance.options.fetch(request, info);
+      return this.#entrance.options.fetch(request, info);
     }
     const message = `Nothing is called at this path: expected POST ${this.#prefix}/Service/method`;
     return refusal(new Unanswerable(404, "unimplemented", message), []);
