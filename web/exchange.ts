@@ -12,7 +12,7 @@ import { IncomingCall, type Requester } from "../session/incoming_call.ts";
 import { RecvStream } from "../session/recv_stream.ts";
 import { SendStream } from "../session/send_stream.ts";
 import { refuseCallBack } from "../session/session_peer.ts";
-import { addressOf, type FetchInfo } from "../transport/unread_responses.ts";
+import { addressOf } from "../transport/unread_responses.ts";
 import {
   Answer,
   type ErrorStatus,
@@ -42,7 +42,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   readonly callBack = refuseCallBack;
   readonly #entrance: Entrance;
   readonly #request: Request;
-  /** Where the request comes from: Deno.serve does not tell any more once the request has ended. */
+  /** The address of the client. */
   readonly #from: Deno.Addr | undefined;
   readonly #asked: Asked;
   readonly #cors: HeaderList;
@@ -65,14 +65,14 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   constructor(
     entrance: Entrance,
     request: Request,
-    info: FetchInfo | undefined,
+    from: Deno.Addr | undefined,
     asked: Asked,
     identity: Identity | undefined,
     cors: HeaderList,
   ) {
     this.#entrance = entrance;
     this.#request = request;
-    this.#from = info?.remoteAddr;
+    this.#from = from;
     this.#asked = asked;
     this.identity = identity;
     this.#cors = cors;
