@@ -22,6 +22,17 @@ const CLIENT_LEFT = 499;
 const JSON_TYPE: [string, string] = ["content-type", "application/json"];
 const JSON_HEADERS: HeaderList = [JSON_TYPE];
 
+/** How a request gets an answer that is a stream. */
+export const STREAM_CURE =
+  "send content-type application/connect+json, or accept text/event-stream or application/x-ndjson";
+/** For names of methods that are unknown. */
+export const NOT_FOUND: ErrorStatus = { status: 404, headers: [] };
+/** For requests that accept no stream. */
+export const UNSUPPORTED: ErrorStatus = {
+  status: 415,
+  headers: [["accept-post", "application/connect+json, application/json"]],
+};
+
 /** The response to one request. */
 export class Answer {
   readonly #resolve: (response: Response) => void;

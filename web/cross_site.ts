@@ -44,7 +44,7 @@ export class CrossSite {
     return own && origin.slice(origin.indexOf("://") + 3) === authority ? NO_HEADERS : undefined;
   }
 
-  /** The headers of a preflight response, in addition to those of {@linkcode headersFor}. */
+  /** The headers that answer a preflight, in addition to those of {@linkcode headersFor}. */
   preflightHeaders(headers: Headers): HeaderList {
     const wanted = headers.get("access-control-request-headers") ?? "";
     const names = "content-type, connect-protocol-version, connect-timeout-ms";

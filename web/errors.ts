@@ -1,5 +1,5 @@
 // Errors over HTTP, as the Connect protocol writes them: the status of each code, and the JSON of an error. Details, which
-// are JSON here and protobuf messages there, are sent as one google.protobuf.Value, together with the JSON.
+// are JSON here and protobuf messages there, are sent as one google.protobuf.Value, with the JSON as its debug text.
 // https://connectrpc.com/docs/protocol#error-codes
 
 import { type Code, RpcError } from "../call/error.ts";

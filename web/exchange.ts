@@ -2,7 +2,7 @@
 // the request's signal, metadata or a timer, costs nothing.
 
 import { isRpcError, RpcError } from "../call/error.ts";
-import type { Identity, Method } from "../call/handler.ts";
+import type { Identity } from "../call/handler.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import type { Arriving } from "../server/arrivals.ts";
@@ -12,34 +12,22 @@ import { IncomingCall, type Requester } from "../session/incoming_call.ts";
 import { RecvStream } from "../session/recv_stream.ts";
 import { SendStream } from "../session/send_stream.ts";
 import { refuseCallBack } from "../session/session_peer.ts";
-import { addressOf, type FetchInfo, type RemoteAddress } from "../transport/unread_responses.ts";
-import { Answer, type ErrorStatus, type HeaderList, unsendable } from "./answer.ts";
+import { addressOf, type RemoteAddress } from "../transport/unread_responses.ts";
+import {
+  Answer,
+  type ErrorStatus,
+  type HeaderList,
+  NOT_FOUND,
+  STREAM_CURE,
+  unsendable,
+  UNSUPPORTED,
+} from "./answer.ts";
+import type { Asked } from "./asked.ts";
 import type { AnswerBodyOwner } from "./answer_body.ts";
 import { HeaderMetadata } from "./metadata_headers.ts";
+import { streamForm } from "./negotiate.ts";
 import { type BodyOptions, readBody } from "./request_body.ts";
 import { RequestItems } from "./request_items.ts";
-import type { StreamForm } from "./stream_form.ts";
-
-/** What a request asks for: a method, and how arguments and answer are written. */
-export interface Asked {
-  readonly method: string;
-  /** The method; undefined for unknown names, which are looked up when the call is admitted. */
-  readonly target: Method | undefined;
-  readonly args: "body" | "query" | "only" | "items" | "none";
-  /** How a stream of items is written, in either direction. */
-  readonly items: "envelopes" | "lines";
-  /** How an answer that is a stream is written; undefined = not known yet. */
-  readonly form: StreamForm | undefined;
-  /** The arguments in the query of a GET. */
-  readonly query?: () => Uint8Array<ArrayBuffer>;
-}
-
-/** What all requests share. */
-export interface ExchangeOwner {
-  readonly entrance: Entrance;
-  /** How a request wants a stream to be written, if it says so. */
-  readonly streamForm: (headers: Headers) => StreamForm | undefined;
-}
 
 const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
 /** For each of so many bytes of a body its client has another second, as for frames. */
@@ -52,14 +40,14 @@ const SHORT_CALL = 48;
 export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arriving {
   readonly certificate = undefined;
   readonly callBack = refuseCallBack;
-  readonly #owner: ExchangeOwner;
+  readonly #entrance: Entrance;
   readonly #request: Request;
-  /** Where the request comes from: Deno.serve does not tell any more once the request has ended. */
+  /** The address of the client. */
   readonly #from: RemoteAddress | undefined;
   readonly #asked: Asked;
   readonly #cors: HeaderList;
   identity: Identity | undefined;
-  cancel: () => void = () => {};
+  cancel: (() => void) | undefined;
   #deadline = Infinity;
   #answer!: Answer;
   #done = false;
@@ -75,16 +63,16 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #special: ErrorStatus | undefined;
 
   constructor(
-    owner: ExchangeOwner,
+    entrance: Entrance,
     request: Request,
-    info: FetchInfo | undefined,
+    from: RemoteAddress | undefined,
     asked: Asked,
     identity: Identity | undefined,
     cors: HeaderList,
   ) {
-    this.#owner = owner;
+    this.#entrance = entrance;
     this.#request = request;
-    this.#from = info?.remoteAddr;
+    this.#from = from;
     this.#asked = asked;
     this.identity = identity;
     this.#cors = cors;
@@ -112,7 +100,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   #begin(): void {
     const { args, query } = this.#asked;
-    const { refusal } = this.#owner.entrance;
+    const { refusal } = this.#entrance;
     if (refusal !== undefined) return this.#refuse(refusal);
     const now = performance.now();
     this.#deadline = now + this.#timeout();
@@ -126,7 +114,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
       case "only":
         this.#awaitArrival(now);
         this.#items = this.#requestItems();
-        this.#items.only().then((value) => this.#run(value), (error) => this.#refuse(error));
+        this.#items.only().then((value) => this.#run(value), (error) => this.#failRead(error));
         return;
       default:
         this.#awaitArrival(now);
@@ -136,7 +124,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   /** The time limit of the call in ms, from its header and `handleTimeout`. */
   #timeout(): number {
-    const { handleTimeout } = this.#owner.entrance.options;
+    const { handleTimeout } = this.#entrance.options;
     const limit = handleTimeout === 0 ? Infinity : handleTimeout;
     const text = this.#request.headers.get("connect-timeout-ms");
     if (text === null) return limit;
@@ -150,17 +138,17 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   // Reading arguments.
 
   get maxBytes(): number {
-    return this.#owner.entrance.options.limits.maxFrameBytes;
+    return this.#entrance.options.limits.maxFrameBytes;
   }
 
   onProgress(bytes: number): void {
     // Each part that arrives gives it more time, as for frames.
-    const patience = this.#owner.entrance.options.limits.frameTimeout + bytes / BYTES_A_SECOND * 1_000;
+    const patience = this.#entrance.options.limits.frameTimeout + bytes / BYTES_A_SECOND * 1_000;
     this.due = Math.min(this.#deadline, this.#began + patience);
   }
 
   #requestItems(): RequestItems {
-    const { maxFrameBytes: maxBytes, frameTimeout: itemTimeout } = this.#owner.entrance.options.limits;
+    const { maxFrameBytes: maxBytes, frameTimeout: itemTimeout } = this.#entrance.options.limits;
     const decode = (bytes: Uint8Array) => this.#decode(bytes);
     return new RequestItems(this.#request, { form: this.#asked.items, maxBytes, itemTimeout, decode });
   }
@@ -170,7 +158,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
     if (bytes.length === start) return undefined;
     try {
-      return this.#owner.entrance.options.json.decode(bytes, start, bytes.length) ?? undefined;
+      return this.#entrance.options.json.decode(bytes, start, bytes.length) ?? undefined;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       const what = this.#asked.args === "items" ? "an item of the arguments" : "the arguments";
@@ -187,29 +175,40 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     }
   }
 
+  /** Counts a limit that the request has met while it arrived. */
+  #count(error: unknown): void {
+    const { counters } = this.#entrance.options;
+    if (!isRpcError(error)) return;
+    if (error.code === "resource_exhausted") counters.invalidFrames++;
+    if (error.code === "deadline_exceeded") counters.frameTimeout++;
+  }
+
   #failRead(cause: unknown): void {
+    if (this.#done) return;
+    this.#count(cause);
     this.#refuse(isRpcError(cause) ? cause : new RpcError("canceled", "The request broke off", { cause }));
   }
 
   onOverdue(ended: RpcError | undefined): void {
     const { method } = this.#asked;
-    const late = this.due < this.#deadline
-      ? new RpcError("deadline_exceeded", `The arguments of ${method} did not arrive in time (frameTimeout)`)
-      : deadlineExceeded(method);
-    this.#refuse(ended ?? late);
+    if (ended !== undefined) return this.#refuse(ended);
+    if (this.due >= this.#deadline) return this.#refuse(deadlineExceeded(method));
+    const message = `The arguments of ${method} did not arrive in time (frameTimeout)`;
+    this.#failRead(new RpcError("deadline_exceeded", message));
   }
 
   #awaitArrival(now: number): void {
     this.#arriving = true;
     this.#began = now;
-    this.due = Math.min(this.#deadline, now + this.#owner.entrance.options.limits.frameTimeout);
-    this.#owner.entrance.arrivals.add(this, now);
+    this.due = Math.min(this.#deadline, now + this.#entrance.options.limits.frameTimeout);
+    this.#entrance.arrivals.add(this, now);
   }
 
   #arrived(): void {
     if (!this.#arriving) return;
     this.#arriving = false;
-    this.#owner.entrance.arrivals.delete(this);
+    this.cancel = undefined;
+    this.#entrance.arrivals.delete(this);
   }
 
   // Answering the call.
@@ -223,6 +222,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     if (this.#call === undefined || this.#done) return;
     items.into(recvStream).catch((error) => {
       if (this.#call!.answered) return;
+      this.#count(error);
       if (isRpcError(error) && error.code === "canceled") this.onLeft();
       else this.#peer!.runner.giveUp(this.#call!, toRpcError(error));
     });
@@ -231,7 +231,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #run(args: unknown, recvStream?: RecvStream): void {
     if (this.#done) return;
     this.#arrived();
-    const { entrance } = this.#owner;
+    const entrance = this.#entrance;
     const { method, target } = this.#asked;
     if (entrance.refusal !== undefined) return this.#refuse(entrance.refusal);
     const peer = this.#peer = entrance.peer(this.#from, this.identity);
@@ -301,6 +301,10 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
 
   // What handlers see of their caller.
 
+  get connection(): object {
+    return this.#peer!;
+  }
+
   get address(): string {
     return addressOf(this.#from);
   }
@@ -344,7 +348,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   openStream(call: IncomingCall): SendStream {
     const { runner } = this.#peer!;
     // Without a contract, only now is it known that the answer is a stream.
-    const form = this.#asked.form ?? this.#owner.streamForm(this.#request.headers);
+    const form = this.#asked.form ?? streamForm(this.#request.headers);
     if (form !== undefined) {
       this.#answer.open(form);
     } else {
@@ -373,26 +377,18 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #refuse(error: RpcError): void {
     if (this.#done) return;
     this.#finish();
-    this.#answer.error(error, undefined, this.#asked.target === undefined ? notFound(error) : undefined);
+    this.#answer.error(
+      error,
+      undefined,
+      this.#asked.target === undefined && error.code === "unimplemented" ? NOT_FOUND : undefined,
+    );
   }
 
   #finish(): void {
     if (this.#done) return;
     this.#done = true;
-    this.#arrived();
     this.#items?.stop();
-    this.cancel();
+    this.cancel?.();
+    this.#arrived();
   }
-}
-
-const STREAM_CURE =
-  "send content-type application/connect+json, or accept text/event-stream or application/x-ndjson";
-const NOT_FOUND: ErrorStatus = { status: 404, headers: [] };
-const UNSUPPORTED: ErrorStatus = {
-  status: 415,
-  headers: [["accept-post", "application/connect+json, application/json"]],
-};
-
-function notFound({ code }: RpcError): ErrorStatus | undefined {
-  return code === "unimplemented" ? NOT_FOUND : undefined;
 }

@@ -5,7 +5,7 @@ import { type Code, RpcError } from "../call/error.ts";
 import type { Method } from "../call/handler.ts";
 import { ENVELOPES } from "./envelopes.ts";
 import { EVENTS, LINES } from "./event_stream.ts";
-import type { Asked } from "./exchange.ts";
+import type { Asked } from "./asked.ts";
 import { isCompressed } from "./request_body.ts";
 import type { StreamForm } from "./stream_form.ts";
 

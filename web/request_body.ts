@@ -11,9 +11,9 @@ export interface BodyOptions {
   /** The longest body accepted, in bytes, inflated or not. */
   readonly maxBytes: number;
   /** Called for each part that arrives, with the bytes so far. */
-  readonly onProgress: (bytes: number) => void;
+  onProgress(bytes: number): void;
   /** Ends reading; set when reading begins. */
-  cancel: () => void;
+  cancel: (() => void) | undefined;
 }
 
 /**
@@ -32,23 +32,14 @@ export function readBody(request: Request, options: BodyOptions): Promise<Uint8A
   ) {
     return request.bytes();
   }
-  return readLong(request, coding, length, options);
-}
-
-async function readLong(
-  request: Request,
-  coding: string | null,
-  length: string | null,
-  options: BodyOptions,
-): Promise<Uint8Array<ArrayBuffer>> {
   const compressed = isCompressed(coding);
   const { maxBytes } = options;
   if (length !== null && Number(length) > maxBytes) throw tooLong("the body", maxBytes);
-  if (request.body === null) return new Uint8Array();
+  if (request.body === null) return Promise.resolve(new Uint8Array());
   const reader = request.body.getReader();
   options.cancel = () => void reader.cancel().catch(() => {});
-  const bytes = await collect(reader, maxBytes, (bytes) => options.onProgress(bytes));
-  return compressed ? await inflate(bytes, maxBytes) : bytes;
+  const bytes = collect(reader, maxBytes, options);
+  return compressed ? bytes.then((bytes) => inflate(bytes, maxBytes)) : bytes;
 }
 
 /**
@@ -86,11 +77,11 @@ export async function inflate(
 }
 
 async function collect(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
+  reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
   maxBytes: number,
-  onProgress: (bytes: number) => void = () => {},
+  options?: BodyOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [];
+  const parts: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read();
@@ -101,8 +92,10 @@ async function collect(
       throw tooLong("the body", maxBytes);
     }
     parts.push(value);
-    onProgress(length);
+    options?.onProgress(length);
   }
+  // Most bodies arrive in one part.
+  if (parts.length === 1) return parts[0]!;
   const all = new Uint8Array(length);
   let at = 0;
   for (const part of parts) {

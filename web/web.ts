@@ -10,12 +10,13 @@ import type { Entrance } from "../server/entrance.ts";
 import { HEALTH_PATH } from "../server/server_health.ts";
 import { Server } from "../server/server.ts";
 import { RPC_PATH } from "../transport/http.ts";
-import { askerOf, type FetchInfo } from "../transport/unread_responses.ts";
+import { addressOf, type FetchInfo, type RemoteAddress } from "../transport/unread_responses.ts";
 import { CrossSite } from "./cross_site.ts";
 import type { HeaderList } from "./answer.ts";
-import { type Asked, Exchange, type ExchangeOwner } from "./exchange.ts";
+import type { Asked } from "./asked.ts";
+import { Exchange } from "./exchange.ts";
 import { EVENTS, LAST_EVENT_ID } from "./event_stream.ts";
-import { negotiate, negotiateGet, notAllowed, type Route, streamForm, Unanswerable } from "./negotiate.ts";
+import { negotiate, negotiateGet, notAllowed, type Route, Unanswerable } from "./negotiate.ts";
 
 /** Options of {@linkcode web}. */
 export interface WebOptions {
@@ -85,43 +86,44 @@ export function web(server: Server, options: WebOptions = {}): WebHandler {
 }
 
 /** Answers the requests of one server. */
-class Door implements ExchangeOwner {
-  readonly entrance: Entrance;
-  readonly streamForm = streamForm;
+class Door {
+  readonly #entrance: Entrance;
   readonly #prefix: string;
   readonly #crossSite: CrossSite;
   /** The methods that were called, by path: no more than the server has. */
   readonly #routes = new Map<string, Route>();
 
   constructor(entrance: Entrance, prefix: string, crossSite: CrossSite) {
-    this.entrance = entrance;
+    this.#entrance = entrance;
     this.#prefix = prefix;
     this.#crossSite = crossSite;
   }
 
   answer(request: Request, info: FetchInfo | undefined): Response | Promise<Response> {
     const { url } = request;
-    const from = url.indexOf("://") + 3;
-    const slash = url.indexOf("/", from);
+    const host = url.indexOf("://") + 3;
+    const slash = url.indexOf("/", host);
     const mark = url.indexOf("?", slash);
     const path = mark < 0 ? url.slice(slash) : url.slice(slash, mark);
     const route = this.#routes.get(path) ?? this.#find(path, request.method);
     if (route === undefined) return this.#answerOther(request, info, path);
-    const cors = this.#crossSite.headersFor(request.headers, url.slice(from, slash));
+    const cors = this.#crossSite.headersFor(request.headers, url.slice(host, slash));
     if (cors === undefined) {
       const message = "Pages of this origin may not call this server (cors)";
       return refusal(new Unanswerable(403, "permission_denied", message), []);
     }
     if (request.method === "OPTIONS") return this.#preflight(request, cors);
-    if (this.entrance.options.authenticate !== undefined) {
-      return this.#authenticated(request, info, route, cors, mark);
+    // Now: Deno.serve does not tell once a request has ended.
+    const from = info?.remoteAddr;
+    if (this.#entrance.options.authenticate !== undefined) {
+      return this.#authenticated(request, from, route, cors, mark);
     }
-    return this.#call(request, info, route, cors, mark, undefined);
+    return this.#call(request, from, route, cors, mark, undefined);
   }
 
   #call(
     request: Request,
-    info: FetchInfo | undefined,
+    from: RemoteAddress | undefined,
     route: Route,
     cors: HeaderList,
     mark: number,
@@ -132,7 +134,7 @@ class Door implements ExchangeOwner {
     if (asked.form === EVENTS && request.headers.get("last-event-id") === LAST_EVENT_ID) {
       return new Response(null, { status: 204, headers: [...cors] });
     }
-    return new Exchange(this, request, info, asked, identity, cors).respond();
+    return new Exchange(this.#entrance, request, from, asked, identity, cors).respond();
   }
 
   #negotiate({ method, headers, url }: Request, route: Route, mark: number): Asked | Unanswerable {
@@ -141,31 +143,39 @@ class Door implements ExchangeOwner {
     return notAllowed(route);
   }
 
-  /** Asks `authenticate` first, so that callers it refuses do not learn which methods there are. */
+  /** Calls `authenticate` first, so that callers it refuses do not learn which methods there are. */
   async #authenticated(
     request: Request,
-    info: FetchInfo | undefined,
+    from: RemoteAddress | undefined,
     route: Route,
     cors: HeaderList,
     mark: number,
   ): Promise<Response> {
-    const [, token] = BEARER.exec(request.headers.get("authorization") ?? "") ?? [];
-    const { authenticate, log } = this.entrance.options;
-    let error = new RpcError("unauthenticated", "The token is not accepted");
-    try {
-      const answer = checkIdentity(await authenticate!(token, askerOf(info), undefined) ?? false);
-      if (answer !== false) {
-        return await this.#call(request, info, route, cors, mark, answer === true ? undefined : answer);
-      }
-    } catch (cause) {
-      if (isRpcError(cause)) error = cause;
-      else log?.(`Refused ${askerOf(info)}: authenticate failed`, cause);
-    }
+    const identity = await this.#identify(request.headers, from);
+    if (!(identity instanceof RpcError)) return await this.#call(request, from, route, cors, mark, identity);
     const asked = this.#negotiate(request, route, mark);
     const form = asked instanceof Unanswerable ? undefined : asked.form;
     const { method, target } = route;
     const refused: Asked = { method, target, args: "none", items: "envelopes", form };
-    return new Exchange(this, request, info, refused, undefined, cors).refuse(error);
+    return await new Exchange(this.#entrance, request, from, refused, undefined, cors).refuse(identity);
+  }
+
+  /** The identity of a caller, or why it is refused. */
+  async #identify(
+    headers: Headers,
+    from: RemoteAddress | undefined,
+  ): Promise<Identity | undefined | RpcError> {
+    const [, token] = BEARER.exec(headers.get("authorization") ?? "") ?? [];
+    const { authenticate, log } = this.#entrance.options;
+    const address = addressOf(from);
+    try {
+      const answer = checkIdentity(await authenticate!(token, address, undefined) ?? false);
+      if (answer !== false) return answer === true ? undefined : answer;
+    } catch (error) {
+      if (isRpcError(error)) return error;
+      log?.(`Refused ${address}: authenticate failed`, error);
+    }
+    return new RpcError("unauthenticated", "The token is not accepted");
   }
 
   #preflight(request: Request, cors: HeaderList): Response {
@@ -185,12 +195,12 @@ class Door implements ExchangeOwner {
     if (match === null) return undefined;
     const [, service = "", key = ""] = match;
     const method = `${service}.${key}`;
-    const { services } = this.entrance.options;
+    const { services } = this.#entrance.options;
     if (!services.services.get(service)?.methods.includes(key)) {
       if (SERVED_ELSEWHERE.has(path) && httpMethod !== "POST") return undefined;
       return { method, target: undefined, kind: undefined, readOnly: false };
     }
-    const contract = this.entrance.contractMethod(method);
+    const contract = this.#entrance.contractMethod(method);
     const target = services.find(method);
     const route: Route = {
       method,
@@ -206,7 +216,7 @@ class Door implements ExchangeOwner {
   #answerOther(request: Request, info: FetchInfo | undefined, path: string): Response | Promise<Response> {
     const { method } = request;
     if (SERVED_ELSEWHERE.has(path) || method === "GET" || method === "HEAD") {
-      return this.entrance.options.fetch(request, info);
+      return this.#entrance.options.fetch(request, info);
     }
     const message = `Nothing is called at this path: expected POST ${this.#prefix}/Service/method`;
     return refusal(new Unanswerable(404, "unimplemented", message), []);

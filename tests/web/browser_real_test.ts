@@ -84,6 +84,6 @@ testBrowser("EventSource receives a stream, and stops at its end", async (page, 
   await server.shutdown();
   await page.until("seen.length === 2");
   assertStringIncludes(String(await page.evaluate("seen[1]")), '{"status":"not_serving"}');
-  // It asks once more, and is told that there is nothing.
+  // It asks once more, and gets 204.
   await page.until("source.readyState === EventSource.CLOSED");
 });

@@ -55,6 +55,7 @@ for (
     const answer = await raw.until("}");
     assertStringIncludes(answer, "HTTP/1.1 504");
     assertStringIncludes(answer, "did not arrive in time");
+    assertEquals(door.server.stats().limits.frameTimeout, 1);
     await assertUndisturbed(door);
   });
 }
@@ -135,6 +136,17 @@ Deno.test("web hostile: a client that does not read a long answer holds no handl
     "the answer",
   );
   await assertUndisturbed(door);
+});
+
+Deno.test("web hostile: bodies and messages that are too long are counted", async () => {
+  await using door = new ProbeDoor();
+  const { status, body } = await door.post("echo", "x".repeat(1_048_576));
+  await body?.cancel();
+  const headers = { "content-type": "application/connect+json" };
+  const head = new Uint8Array([0, 0xff, 0xff, 0xff, 0xff]);
+  const streamed = await fetch(`${door.url}/vectors.v1.Probe/total`, { method: "POST", headers, body: head });
+  assertStringIncludes(await streamed.text(), "resource_exhausted");
+  assertEquals([status, door.server.stats().limits.invalidFrames], [429, 2]);
 });
 
 Deno.test("web hostile: many peers are forgotten again", async () => {

@@ -137,7 +137,7 @@ Deno.test("web streams: a failure is an event, and tells EventSource whether to 
   assertStringIncludes(await passing.text(), "retry: 1000\nevent: error\n");
 });
 
-Deno.test("web streams: EventSource asks by GET, and is told when there is nothing more", async () => {
+Deno.test("web streams: EventSource asks by GET, and gets 204 after the end", async () => {
   await using served = new Served();
   const query = `?message=${encodeURIComponent('{"n":1}')}`;
   const response = await served.fetch(`/S/count${query}`, { headers: AS_EVENTS });
