@@ -41,7 +41,7 @@ export async function ownAddress(options: OwnAddressOptions): Promise<string> {
   return formatAddress({ ...found, hostname: fromEnvironment(found) ?? await routeTo(options) });
 }
 
-/** Whether a host stands for all addresses of a machine, on which servers listen but which no client can use. */
+/** Whether a host is a wildcard: servers listen on it, and no client can use it. */
 export function isUnspecified(hostname: string): boolean {
   // The URL parser knows the many ways to write one: 0, 0x0, 0:0::0.
   return UNSPECIFIED.has(new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname);
