@@ -5,7 +5,7 @@ import type { RpcError } from "../call/error.ts";
 import { safeLog } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
 import { checkDuration, checkTtl, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
-import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
+import { type Endpoint, parseAddress, urlHost } from "../discovery/endpoint.ts";
 import {
   checkRegistryToken,
   type Fetch,
@@ -240,7 +240,7 @@ function checkReachable(text: string): void {
   if (address.transport === "unix") return;
   const { hostname, transport, port } = address;
   // The URL parser normalizes the many spellings of a wildcard: 0, 0x0, 0:0::0.
-  const host = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname;
+  const host = new URL(`http://${urlHost(hostname)}/`).hostname;
   if (!UNSPECIFIED.has(host)) return;
   throw new TypeError(
     `Cannot announce ${text}: ${hostname} is a wildcard to listen on, clients cannot connect to it; ` +

@@ -2,7 +2,7 @@
 // API alone, so that clients run in browsers; servers hand in what Deno.upgradeWebSocket gave them.
 
 import { isArrayBuffer } from "../call/realm.ts";
-import type { HttpAddress } from "../discovery/endpoint.ts";
+import { type HttpAddress, urlHost } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { webSocketClass } from "./runtime.ts";
 
@@ -194,7 +194,7 @@ export async function dialWebSocket(
   signal: AbortSignal,
   options?: WebSocketOptions,
 ): Promise<Conn> {
-  const host = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const host = `${urlHost(hostname)}:${port}`;
   const url = `${transport}://${host}${path}`;
   const Socket = webSocketClass();
   const socket = options === undefined ? new Socket(url) : new Socket(url, options);

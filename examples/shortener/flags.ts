@@ -2,7 +2,7 @@
 
 import { parseArgs } from "@std/cli";
 import { RegistryDiscovery } from "@troodon/rpc";
-import { parseAddress } from "@troodon/rpc/discovery";
+import { parseAddress, urlHost } from "@troodon/rpc/discovery";
 
 /** The output of `--help`. */
 export const USAGE = `Shorten URLs: a master that stores them in a file, and replicas that query it by RPC
@@ -135,7 +135,8 @@ function read(address: string, options?: { listen: boolean }): ReturnType<typeof
 }
 
 function readOrigin(text: string): string {
-  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
+  const host = URL.canParse(`http://[${text}]`) ? urlHost(text) : text;
+  const url = URL.parse(text.includes("://") ? text : `http://${host}`);
   // An origin equals its URL except for the final slash; anything more is rejected.
   if (url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`) return url.origin;
   throw new Error(

@@ -10,6 +10,7 @@ import {
   serveHttp,
   Server,
 } from "@troodon/rpc";
+import { urlHost } from "@troodon/rpc/discovery";
 import type { MasterFlags, Place, ReplicaFlags } from "./flags.ts";
 import { front } from "./front.ts";
 import { ProxyStore } from "./proxy_store.ts";
@@ -36,8 +37,7 @@ export async function startMaster(flags: MasterFlags, log: Log): Promise<Node> {
   const { rpc, file, registry } = flags;
   const store = UrlStore.open(file, log);
   const server = new Server({ log: (message) => log(message) }).register(Shortener, serve(store));
-  const host = rpc.hostname.includes(":") ? `[${rpc.hostname}]` : rpc.hostname;
-  const { address } = await server.listen(`tcp@${host}:${rpc.port}`);
+  const { address } = await server.listen(`tcp@${urlHost(rpc.hostname)}:${rpc.port}`);
   const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
   const stopping = new AbortController();
   // If the registry is unreachable, the registration retries while the master already works.
@@ -104,7 +104,7 @@ function listen(
   handler: (request: Request) => Promise<Response>,
   log: Log,
 ): Web {
-  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const host = urlHost(hostname);
   try {
     const web = serveHttp({ hostname, port, log }, handler);
     return { url: `http://${host}:${web.addr.port}/`, shutdown: () => web.shutdown() };

@@ -22,6 +22,9 @@ Deno.test("shortener flags: say what kind of node is asked for", () => {
       registry: undefined,
     },
   );
+  for (const host of ["::1", "[::1]", "http://[::1]"]) {
+    assertEquals((readFlags(["--rpc=1", "--host", host]) as { origin: string }).origin, "http://[::1]");
+  }
   const replica = { kind: "replica" as const, http, origin };
   assertEquals(readFlags(["--http=8080", "--master", "localhost:9000"]), {
     ...replica,
