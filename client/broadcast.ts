@@ -23,10 +23,10 @@ export async function broadcast(
 ): Promise<Answer> {
   const { changes } = context;
   while (call.waitForReady && changes !== undefined && channels().length === 0) {
-    await changes.changed(changes.version, call, call.signal, noServer().message);
+    await changes.changed(changes.version, call, call.signal, noServer(call, context).message);
   }
   const servers = channels();
-  if (servers.length === 0) throw noServer();
+  if (servers.length === 0) throw noServer(call, context);
   if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
   return await withStop(call.signal, async (signal) => {
     const answers = await Promise.all(servers.map((channel) => {

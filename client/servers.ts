@@ -44,6 +44,8 @@ export class Servers implements ServerChanges {
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and are finishing their calls. */
   readonly #retired = new Set<Channel>();
+  /** The discovery's `source`. */
+  source: string | undefined;
   #version = 0;
   /** Calls that wait for the next change. */
   readonly #waiting = new Set<() => void>();
@@ -71,6 +73,13 @@ export class Servers implements ServerChanges {
     for (const channel of this.#channels.values()) pending += channel.pending;
     for (const channel of this.#retired) pending += channel.pending;
     return pending;
+  }
+
+  /** Why no server can be picked, for errors. */
+  absence(): string {
+    const { size } = this.#channels;
+    if (size > 0) return `the balancer picked none of ${size}`;
+    return this.source === undefined ? "the list of servers is empty" : `${this.source} lists none`;
   }
 
   /** The channel of a server of the list. */

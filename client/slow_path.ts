@@ -41,6 +41,7 @@ export class SlowPath {
         return servers.pickAttempt(...pick);
       },
       changes: servers,
+      absence: () => servers.absence(),
     };
   }
 
@@ -153,7 +154,9 @@ export class SlowPath {
     if (call.waitForReady) {
       return reach(call, context, attempt).then((attempt) => callServer(call, attempt, context, options));
     }
-    return attempt === undefined ? Promise.reject(noServer()) : callServer(call, attempt, context, options);
+    return attempt === undefined
+      ? Promise.reject(noServer(call, context))
+      : callServer(call, attempt, context, options);
   }
 
   #settle(call: OutgoingCall, answer: Promise<Answer>): void {

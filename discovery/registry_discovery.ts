@@ -178,6 +178,13 @@ export class RegistryDiscovery implements Discovery {
     this.#list = new StickyEndpoints(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
   }
 
+  /** The registry with the URL in use, and the option `service`. */
+  get source(): string {
+    const service = this.#url.searchParams.get("service");
+    const of = service === null ? "" : ` for service ${JSON.stringify(service)}`;
+    return `the registry at ${this.#url.origin}${of}`;
+  }
+
   /** Why there is no list, or no newer one; undefined if there is no problem. Of several URLs, for the last one tried. */
   get failure(): RpcError | undefined {
     if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;

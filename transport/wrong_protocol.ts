@@ -17,10 +17,16 @@ export function gotInstead(bytes: Uint8Array): string {
 /** Connection errors, and what most likely helps. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/, got TLS$/, "the server uses TLS; use an address with tls@ or wss@"],
-  [/, got HTTP$/, "for RPC on an HTTP port use an address with http@ or ws@"],
+  [
+    /, got HTTP$/,
+    "for RPC on an HTTP port use an address with http@, or ws@ behind Deno.serve or an HTTP proxy",
+  ],
   [/got "\{/, "for RPC without HTTP use an address with tcp@"],
-  [/got "HTTP\/1\.[01] \d/, "for a server behind Deno.serve use an address with ws@"],
+  [/got "HTTP\/1\.[01] \d/, "for a server behind Deno.serve or an HTTP proxy use an address with ws@"],
   [/invalid HTTP version/, "for RPC without HTTP use an address with tcp@ or tls@"],
+  [/Invalid status code: 405/, "the port takes RPC over HTTP without WebSockets; use an address with http@"],
+  [/Invalid status code: 50[24]/, "an HTTP proxy answers, which cannot reach the server"],
+  [/Invalid status code: 503/, "the server is shutting down, or an HTTP proxy answers, which has no server"],
   [/Invalid status code/, "pass requests for /_rpc_ on to server.fetch"],
   [/InvalidContentType/, "the server does not use TLS; use an address with tcp@ or ws@"],
   [/NoApplicationProtocol/, "for RPC over TLS use an address with tls@, for HTTPS one with wss@"],
