@@ -44,7 +44,11 @@ function valueHeaders(from: Source): [string, string][] {
 /** Creates the request handler. */
 export function front(sources: StatsSources): (request: Request) => Response | Promise<Response> {
   return (request) => {
-    const { method, url } = request;
+    const { method, url, headers } = request;
+    // Deno joins Host and path, so a Host with a path, query or fragment would change both.
+    if (/[/?#\\]/.test(headers.get("host") ?? "")) {
+      return refuse(400, "invalid_argument", "Cannot read the header Host: expected HOST or HOST:PORT");
+    }
     const [path, query] = split(url);
     if (path !== "/api" && path !== "/stats" && path !== "/") {
       return refuse(

@@ -71,6 +71,15 @@ Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
   }
 });
 
+Deno.test("cache: the path of a request is not taken from its Host header", async () => {
+  const get = serve();
+  for (const host of ["a/api?group=words&key=a&", "a?", "a#", "a\\api"]) {
+    const response = await get("/none", { headers: { host } });
+    assertEquals(response.status, 400, host);
+    assertStringIncludes((await response.json()).error.message, "Cannot read the header Host");
+  }
+});
+
 Deno.test("cache: the page shows figures, and escapes the names of peers", async () => {
   const get = serve("tcp@<script>alert('1')</script>&\"");
   await get("/api?group=words&key=a");
