@@ -219,7 +219,7 @@ export class Client implements AsyncDisposable {
    * @ignore Use {@linkcode connect}.
    */
   follow(discovery: Discovery): Promise<readonly Endpoint[]> {
-    this.#servers.source = discovery.source;
+    this.#servers.discovery = discovery;
     return new Promise((resolve, reject) => {
       this.#watching = (async () => {
         for await (const endpoints of discovery.watch({ signal: this.#stop.signal })) {

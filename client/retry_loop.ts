@@ -28,8 +28,8 @@ export interface RetryContext {
    * @param soon Whether the call must be able to go there soon
    */
   pick(context: PickRequest, soon?: boolean): Attempt | undefined;
-  /** Why no server can be picked, for errors. */
-  absence(): string;
+  /** The error of a call for which there is no server. */
+  noServer(method: string): RpcError;
   /** For calls that wait for a server; without it, they do not wait. */
   readonly changes?: ServerChanges;
 }
@@ -217,7 +217,7 @@ class RetryLoop {
 
   #summary(): RpcError {
     return summary(this.errors, this.#unreached.size + this.#refused.size) ??
-      noServer(this.#call, this.#context);
+      this.#context.noServer(this.#call.method);
   }
 
   /** Waits for a new list or a new connection. */
@@ -232,7 +232,7 @@ class RetryLoop {
       this.#version!,
       this.#call,
       this.#signal,
-      why || noServer(this.#call, this.#context).message,
+      why || this.#context.noServer(this.#call.method).message,
       code,
     );
     this.#version = changes!.version;
@@ -303,11 +303,4 @@ function summary(errors: RpcError[], servers: number): RpcError | undefined {
   const reasons = errors.map((error) => error.message).join("; ");
   const message = `None of ${servers} servers took the call: ${reasons}`;
   return new RpcError("unavailable", message, { cause: last, notStarted });
-}
-
-/** The error of a call for which there is no server. */
-export function noServer({ method }: OutgoingCall, { absence }: RetryContext): RpcError {
-  return new RpcError("unavailable", `No server is known to call ${method}: ${absence()}`, {
-    notStarted: true,
-  });
 }

@@ -12,7 +12,7 @@ import type { ClientSettings } from "./connect_options.ts";
 import { failModeOf } from "./fail_mode.ts";
 import { fanOut, hedge } from "./hedging.ts";
 import type { RetryBudget } from "./retry_budget.ts";
-import { noServer, reach, retry, type RetryContext } from "./retry_loop.ts";
+import { reach, retry, type RetryContext } from "./retry_loop.ts";
 import { type Answer, mayRetry, sendsAgain } from "./send_attempt.ts";
 import type { Servers } from "./servers.ts";
 import { callServer } from "./single_server.ts";
@@ -41,7 +41,7 @@ export class SlowPath {
         return servers.pickAttempt(...pick);
       },
       changes: servers,
-      absence: () => servers.absence(),
+      noServer: (method) => servers.noServer(method),
     };
   }
 
@@ -155,7 +155,7 @@ export class SlowPath {
       return reach(call, context, attempt).then((attempt) => callServer(call, attempt, context, options));
     }
     return attempt === undefined
-      ? Promise.reject(noServer(call, context))
+      ? Promise.reject(context.noServer(call.method))
       : callServer(call, attempt, context, options);
   }
 

@@ -281,15 +281,17 @@ export class RegistryDiscovery implements Discovery {
     });
     let list: ServerList | undefined;
     const from = redirectedTo === undefined ? "" : ` from ${redirectedTo}, to which it redirects,`;
+    let cause: unknown;
     let reason = `its answer${from} (status ${status}) is not a list of servers`;
     try {
       if (status === 200) list = await parseServerList(text);
     } catch (error) {
+      cause = error;
       reason = (error as Error).message;
     }
     if (list === undefined) {
       const message = `Cannot read the list of the registry at ${url.href}: ${reason}`;
-      throw new RpcError(STATUS_CODES.get(status) ?? "unavailable", message);
+      throw new RpcError(STATUS_CODES.get(status) ?? "unavailable", message, { cause });
     }
     this.#apply({ kind: "list", firstRevision: firstRevisionOf(headers), ...list }, false);
     return this.#publish();

@@ -8,6 +8,7 @@ import {
   MultiServers,
   Registry,
   RegistryDiscovery,
+  RpcError,
   Server,
 } from "../../mod.ts";
 import { dialTcp } from "../../transport/tcp.ts";
@@ -225,6 +226,23 @@ Deno.test("connect: the error of a call without a server names the method, the s
     const waits = listed.call("S.ok", undefined, { waitForReady: true, timeout: 20 });
     await fails(waits, "deadline_exceeded", `${call}${at}${of} lists none`);
   }
+});
+
+Deno.test("connect: the error of a call without a server has the failure of the discovery as its cause", async () => {
+  const failure = new RpcError("unavailable", "The registry is away");
+  const discovery: Discovery = {
+    failure,
+    source: "the registry",
+    endpoints: () => Promise.resolve([]),
+    watch: (options) => new MultiServers([]).watch(options),
+  };
+  await using client = await connect(discovery);
+  const error = await fails(
+    client.call("S.ok"),
+    "unavailable",
+    "the registry lists none; The registry is away",
+  );
+  assertEquals(error.cause, failure);
 });
 
 Deno.test("connect: the hint for ws@ to an http@ listener, a server that shuts down, and a proxy is right", async () => {
