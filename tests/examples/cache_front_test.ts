@@ -89,6 +89,8 @@ Deno.test("cache: the page shows figures, and escapes the names of peers", async
   assertEquals(html.includes("<script"), false);
   assertStringIncludes(html, "tcp@&#60;script&#62;alert(&#39;1&#39;)&#60;/script&#62;&#38;&#34;");
   assertStringIncludes(html, "<tr><td>words</td><td>1</td><td>0</td><td>0</td><td>1</td><td>1</td>");
+  assertStringIncludes(html, "<title>Cache at tcp@");
+  assertStringIncludes(html, "<td>69 B</td><td>64.0 MiB</td>");
   const { self, groups } = await (await get("/stats")).json();
   assertEquals([self.startsWith("tcp@<script>"), groups.words.loads, groups.words.bytes], [
     true,
