@@ -42,9 +42,15 @@ export interface MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>
   /**
    * Whether calls may be executed more than once. Default of `CallOptions.idempotent` for this method.
    *
-   * @default {false}
+   * @default {readOnly}
    */
   idempotent?: boolean;
+  /**
+   * Whether calls change nothing, so that they may be made by HTTP GET, cached and made again: see `web`.
+   *
+   * @default {false}
+   */
+  readOnly?: boolean;
 }
 
 /**
@@ -73,6 +79,8 @@ export interface ContractMethod<
   readonly idempotent: boolean;
   /** Timeout of calls that set none, in ms, if the contract has one. */
   readonly timeout: number | undefined;
+  /** Whether calls change nothing. */
+  readonly readOnly: boolean;
 }
 
 /** The methods of a contract by name. */
@@ -90,6 +98,8 @@ export interface AnyMethod {
   readonly idempotent: boolean;
   /** Timeout of calls that set none, in ms, if the contract has one. */
   readonly timeout: number | undefined;
+  /** Whether calls change nothing. */
+  readonly readOnly: boolean;
 }
 
 /**
@@ -162,16 +172,17 @@ function describe<Kind extends MethodKind>(kind: Kind) {
       args: true,
       result: true,
       idempotent: true,
+      readOnly: true,
       timeout: true,
     });
-    const { args, result, idempotent = false, timeout } = options;
+    const { args, result, readOnly = false, idempotent = readOnly, timeout } = options;
     if (timeout !== undefined) checkTimeout(timeout);
     for (const [name, schema] of Object.entries({ args, result })) {
       if (schema !== undefined && typeof schema?.["~standard"]?.validate !== "function") {
         throw new TypeError(`Cannot use ${name}: expected a Standard Schema`);
       }
     }
-    return Object.freeze({ kind, args, result, idempotent, timeout });
+    return Object.freeze({ kind, args, result, idempotent, readOnly, timeout });
   };
 }
 

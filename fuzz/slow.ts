@@ -216,7 +216,10 @@ async function ask(request: string): Promise<void> {
     closeWrite: () => Promise.resolve(),
     close() {},
   };
-  await acceptHttp(conn, new LineReader(conn), "/_rpc_", () => new Response("hello"));
+  await acceptHttp(conn, new LineReader(conn), "/_rpc_", {
+    fetch: () => new Response("hello"),
+    refuseWebSocket: () => undefined,
+  });
 }
 
 /** Follows a registry that responds with the text. */

@@ -85,6 +85,17 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
   assertThrows(() => parseAddress(7 as unknown as string), TypeError, "of type number");
 });
 
+Deno.test("parseAddress knows the ports of ws@ and wss@, where it is not for listening", () => {
+  const at = { hostname: "a.b", path: "/_rpc_" };
+  assertEquals(parseAddress("ws@a.b"), { transport: "ws", ...at, port: 80 });
+  assertEquals(parseAddress("wss@a.b"), { transport: "wss", ...at, port: 443 });
+  assertEquals(parseAddress("wss@[::1]/x"), { transport: "wss", hostname: "::1", port: 443, path: "/x" });
+  assertThrows(() => parseAddress("ws@a.b", { listen: true }), TypeError, "expected protocol@host:port");
+  for (const text of ["tcp@a.b", "tls@a.b", "http@a.b"]) {
+    assertThrows(() => parseAddress(text), TypeError, "expected protocol@host:port");
+  }
+});
+
 Deno.test("parseAddress takes port 0 for listening", () => {
   const address = parseAddress("tcp@127.0.0.1:0", { listen: true });
   assertEquals(address, { transport: "tcp", hostname: "127.0.0.1", port: 0 });

@@ -88,7 +88,7 @@ Deno.test("registry program: invalid flags are one line and code 2", async () =>
     [["--port"], 'registry: --port: expected a whole number from 0 to 65535, got ""; see --help'],
     [
       ["--ttl=-1"],
-      'registry: --ttl: expected a whole number from 1 to 3600000, or none, got "-1"; see --help',
+      'registry: --ttl: expected a whole number from 0 to 3600000, got "-1"; see --help',
     ],
     [["--host="], "registry: --host: expected an address to listen on; see --help"],
     [["--store", "x"], 'registry: --store: expected memory or etcd@http://HOST:PORT, got "x"; see --help'],
