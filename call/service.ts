@@ -244,3 +244,16 @@ function* callable(target: object): Iterable<[string, Handler]> {
 function isServiceName(name: string): boolean {
   return /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u.test(name);
 }
+
+/**
+ * The name of an instance's class, under which its methods are registered.
+ *
+ * @throws {TypeError} If the object has no class
+ */
+export function className(instance: object): string {
+  const { name } = instance.constructor ?? {};
+  if (typeof name !== "string" || name === "" || name === "Object") {
+    throw new TypeError("Cannot register service: the object has no class, so call register(name, methods)");
+  }
+  return name;
+}

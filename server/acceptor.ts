@@ -5,12 +5,11 @@ import type { Lookup } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, AlarmClock, type Sleeper } from "../session/alarm_clock.ts";
-import type { Identity } from "../call/handler.ts";
-import { CallSlots, PeerCallSlots } from "../session/call_slots.ts";
+import { CallSlots, PeerCallSlots, sharerOf } from "../session/call_slots.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
-import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../session/handshake.ts";
-import { acceptHttp, type HttpHandlers, refuseHttp } from "../transport/http.ts";
+import { acceptHandshake, type AcceptTerms } from "../session/handshake.ts";
+import { acceptHttp, type HttpHandlers } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "../session/limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
@@ -19,7 +18,8 @@ import { Session } from "../session/session.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
 import { TlsFailure } from "../transport/node_conn.ts";
 import { WebSocketConn } from "../transport/websocket_conn.ts";
-import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
+import { ConnectionCounts } from "../transport/connection_counts.ts";
+import { type Arrival, arrivalOf, cut, reasonOf, tell } from "./arrival.ts";
 import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";
 
 /** The most refused connections that may linger; beyond it, refused connections are closed at once. */
@@ -43,26 +43,10 @@ export interface AcceptorOptions {
   readonly maxInFlightTotal: number;
   /** How long these may wait for their callers while few slots are left, in ms. */
   readonly stallTimeout: number;
+  /** Ends handlers without a connection that have waited for their callers for `stallTimeout`. */
+  readonly endStalled?: () => void;
   readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
-}
-
-/** A Conn whose handshake is not done. */
-interface Arrival extends Acceptance {
-  /** Replaced by a WebSocket over it, if the client asks for one. */
-  conn: Conn;
-  /** The path of RPC, if the Conn begins with an HTTP head that has not been read. */
-  httpPath: string | undefined;
-  /** The key of its IP address in the counts per peer, if these are limited. */
-  origin: string | undefined;
-  /** Whether the Conn has ended without a byte from the client. */
-  silent: boolean;
-  /** When the handshake must be done, or the refused Conn closed, on the clock of `performance.now()`. */
-  due: number;
-  /** Ends the wait for `authenticate`. */
-  readonly giveUp: () => void;
-  /** Resolves when the Conn has become a session, or is closed. */
-  done: Promise<void>;
 }
 
 /** The connections of a server. */
@@ -70,7 +54,8 @@ export class Acceptor implements Sleeper {
   readonly #options: AcceptorOptions;
   readonly #names = new KeyCache();
   readonly #bodies = new CallBodies(MAX_HELD_BYTES);
-  readonly #slots: CallSlots;
+  /** The slots of all handlers. */
+  readonly slots: CallSlots;
   /** Connections in their handshake, oldest first. */
   readonly #waiting = new Set<Arrival>();
   /** Refused connections that are still open. They do not count against `maxConnections`. */
@@ -91,7 +76,8 @@ export class Acceptor implements Sleeper {
   constructor(options: AcceptorOptions) {
     this.#options = options;
     this.#origins = new ConnectionCounts(options.maxConnectionsPerPeer);
-    this.#slots = new CallSlots(options.maxInFlightTotal, () => {
+    this.slots = new CallSlots(options.maxInFlightTotal, () => {
+      options.endStalled?.();
       for (const session of this.#sessions) session.endStalled(options.stallTimeout);
     });
   }
@@ -114,6 +100,11 @@ export class Acceptor implements Sleeper {
   /** Connections that ended before a byte arrived. */
   get probes(): number {
     return this.#probes;
+  }
+
+  /** Counts a connection that ended before it could be taken. */
+  countProbe(): void {
+    this.#probes++;
   }
 
   /** Which limit leaves no place for a WebSocket of `Deno.serve`: this has to be known before it is opened. */
@@ -156,7 +147,7 @@ export class Acceptor implements Sleeper {
   /** Refuses all connections in their handshake; resolves when they are closed. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#slots.close();
+    this.slots.close();
     const reason = new RpcError("unavailable", "The server is shutting down");
     for (const arrival of [...this.#waiting]) {
       const told = this.#refuse(arrival, "closing", reason);
@@ -334,7 +325,7 @@ export class Acceptor implements Sleeper {
       limits,
       counters,
       clock: this.#clock,
-      slots: new PeerCallSlots(this.#slots, () => sharerOf(agreement.identity, conn.peer)),
+      slots: new PeerCallSlots(this.slots, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
       names: this.#names,
       lookup,
@@ -350,52 +341,4 @@ export class Acceptor implements Sleeper {
     if (this.#closed) session.drain();
     return session;
   }
-}
-
-/**
- * Which connections share call slots: those of one identity, else of one IP address or network, else of Unix sockets.
- */
-function sharerOf(identity: Identity | undefined, peer: string): string {
-  const name = typeof identity === "object" ? identity.name : identity;
-  return name === undefined ? `address ${networkOf(peer)}` : `name ${name}`;
-}
-
-function arrivalOf(
-  conn: Conn,
-  httpPath: string | undefined,
-  origin: string | undefined,
-  due: number,
-): Arrival {
-  const { promise: gone, resolve: giveUp } = Promise.withResolvers<void>();
-  const done = Promise.resolve();
-  return {
-    conn,
-    httpPath,
-    origin,
-    due,
-    gone,
-    giveUp,
-    done,
-    answered: false,
-    judging: "option",
-    silent: true,
-  };
-}
-
-/** Sends a refusal, as HTTP if the client expects that. */
-function tell({ conn, httpPath }: Arrival, error: RpcError): Promise<void> {
-  return httpPath === undefined ? refuse(conn, error) : refuseHttp(conn, error.message);
-}
-
-/** Closes a refused Conn. */
-function cut({ conn, giveUp }: Arrival): void {
-  conn.close();
-  giveUp();
-}
-
-/** Why a handshake failed. */
-function reasonOf(cause: unknown, { judging }: Arrival): RefusalReason {
-  if (cause instanceof RpcError) return judging;
-  if (cause instanceof SyntaxError) return "proxyHeader";
-  return cause instanceof TlsFailure ? "tls" : "lost";
 }

@@ -64,6 +64,8 @@ export interface ListenersOptions {
   /** Listens instead of sockets. */
   readonly network: Network | undefined;
   readonly log: Log | undefined;
+  /** Called when a connection was reset before it was accepted. */
+  readonly reset: () => void;
   /** Takes a connection; `httpPath` is the path of RPC where the connection begins with an HTTP head. */
   readonly take: (conn: Conn, httpPath: string | undefined) => void;
 }
@@ -107,7 +109,12 @@ export class Listeners {
     const advice = adviceForOldDeno();
     if (advice !== undefined) this.#options.log?.(advice);
     const proxies = proxiesOf(address, parsed, proxyProtocol);
-    const listener = await this.#bind(parsed, address, { onAcceptError, reusePort, proxies });
+    const listener = await this.#bind(parsed, address, {
+      onAcceptError,
+      onReset: this.#options.reset,
+      reusePort,
+      proxies,
+    });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#closed) {
       listener.close();

@@ -52,6 +52,8 @@ export type {
 export type { FlowStats, SessionState, SessionStats } from "../session/session_stats.ts";
 export type { Visibility, VisibilityRule } from "../monitoring/visibility.ts";
 export type { LimitStats } from "../session/limit_counters.ts";
+export { Health } from "../call/health.ts";
+export type { HealthReport, HealthRequest, HealthStatus } from "../call/health.ts";
 export { Reflection } from "../call/reflection.ts";
 export type {
   DescribeRequest,

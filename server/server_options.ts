@@ -223,3 +223,11 @@ function lifetimeOf({ maxConnectionAge = Infinity, maxConnectionIdle = Infinity 
   const maxIdle = wholeOrInfinity("maxConnectionIdle", maxConnectionIdle);
   return maxAge === Infinity && maxIdle === Infinity ? undefined : { maxAge, maxIdle };
 }
+
+/** Checks an option that is a function. */
+export function checkHook<F>(name: string, hook: F | undefined): F | undefined {
+  if (hook !== undefined && typeof hook !== "function") {
+    throw new TypeError(`Cannot use ${name}: expected a function`);
+  }
+  return hook;
+}

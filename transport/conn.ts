@@ -61,6 +61,8 @@ export type AcceptErrorListener = (error: Error, first: boolean) => void;
 export interface ListeningOptions {
   /** Called when connections cannot be accepted at the moment. */
   readonly onAcceptError?: AcceptErrorListener;
+  /** Called when a connection was reset before it was accepted. */
+  readonly onReset?: () => void;
   /** Whether other processes may listen on the same port; not for Unix sockets. */
   readonly reusePort?: boolean;
   /** The addresses from which connections begin with the header of a proxy. */

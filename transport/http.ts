@@ -26,6 +26,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [403, "Forbidden"],
   [404, "Not Found"],
   [405, "Method Not Allowed"],
+  [421, "Misdirected Request"],
   [426, "Upgrade Required"],
   [431, "Request Header Fields Too Large"],
   [500, "Internal Server Error"],

@@ -8,7 +8,7 @@ interface Ip {
 
 interface Range {
   readonly bits: 32 | 128;
-  /** The bits of an address behind those that it shares with the range. */
+  /** The bits of an address after those that it shares with the range. */
   readonly shift: bigint;
   readonly prefix: bigint;
 }

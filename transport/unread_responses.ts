@@ -190,11 +190,18 @@ export function lastResponse(
 
 /** The address of a request's client, such as `tcp@127.0.0.1:50312`; `unknown` if it is not known. */
 export function askerOf(info: FetchInfo | undefined): string {
-  const address = info?.remoteAddr;
+  return addressOf(info?.remoteAddr);
+}
+
+/** An address of Deno's as text, such as `tcp@127.0.0.1:50312`; `unknown` if there is none. */
+export function addressOf(address: RemoteAddress | undefined): string {
   if (address === undefined) return "unknown";
   const { transport, hostname, port, path } = address;
   if (hostname !== undefined && port !== undefined) {
-    return formatAddress({ transport: "tcp", hostname, port });
+    // Runs for each call over HTTP, where formatAddress takes a twentieth of the time of the whole call.
+    return hostname.includes(":")
+      ? formatAddress({ transport: "tcp", hostname, port })
+      : `tcp@${hostname}:${port}`;
   }
   return transport === "unix" ? `unix@${path}` : "unknown";
 }
