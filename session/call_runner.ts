@@ -21,7 +21,7 @@ export interface RunnerOptions extends AdmissionOptions {
   /** Converts what a handler threw to the error that its caller receives; undefined = the default, `internal`. */
   readonly mapError?: (error: unknown) => RpcError | undefined;
   /** Receives failures of handlers, and of answers that cannot be sent. */
-  readonly log?: (message: string, error?: unknown) => void;
+  readonly log?: ((message: string, error?: unknown) => void) | undefined;
 }
 
 /** The owner of a runner. */

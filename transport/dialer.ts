@@ -1,5 +1,5 @@
-// How a client opens connections: the seam that hides sockets, and the implementation for browsers, which have no sockets. The
-// other implementation is sockets.ts.
+// How a client opens connections: the interface, and the implementation for browsers, which have no sockets. The other
+// implementation is sockets.ts.
 
 import type { Address } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";

@@ -3,11 +3,12 @@
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connect, RpcError } from "../../client/mod.ts";
-import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
+import { Browser, browserSkipped } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
 import { pem } from "../support/certs.ts";
 import { EverywhereServer, SEEN } from "../support/everywhere_server.ts";
 import { seenBy, seenOf, TRANSPORTS } from "../support/everywhere_run.ts";
+import { firefoxSkipped, visitWithFirefox } from "../support/firefox.ts";
 import { Program } from "../support/node.ts";
 import { soon } from "../support/waiting.ts";
 
@@ -33,10 +34,23 @@ function assertReport({ deno, calls, notDialed, error }: Report, host: string): 
   });
 }
 
-for (const place of ["page", "worker"]) {
+/** Opens pages of the scenario in browsers. */
+const BROWSERS = [
+  { name: "Chromium, in a page", path: "page", skipped: browserSkipped, visit: visitWithChromium },
+  { name: "Chromium, in a worker", path: "worker", skipped: browserSkipped, visit: visitWithChromium },
+  { name: "Firefox, in a page", path: "page", skipped: firefoxSkipped, visit: visitWithFirefox },
+];
+
+async function visitWithChromium(url: string): Promise<AsyncDisposable> {
+  const browser = await Browser.start();
+  await browser.open(url);
+  return browser;
+}
+
+for (const { name, path, skipped, visit } of BROWSERS) {
   Deno.test({
-    name: `everywhere: a client in a browser, in a ${place}${browserSkipped}`,
-    ignore: !browserPresent,
+    name: `everywhere: a client in ${name}${skipped}`,
+    ignore: skipped !== "",
     async fn() {
       const script = await bundle("everywhere_browser.ts");
       const report = Promise.withResolvers<Report>();
@@ -57,11 +71,10 @@ for (const place of ["page", "worker"]) {
             return undefined;
         }
       }
-      await using browser = await Browser.start();
-      await browser.open(`http://${served.where.host}/${place}`);
-      const seen = await soon(report.promise, "the browser's report", 30_000);
+      await using _ = await visit(`http://${served.where.host}/${path}`);
+      const seen = await soon(report.promise, "the browser's report", 60_000);
       assertReport(seen, served.where.host);
-      assertEquals(seen.worker, place === "worker");
+      assertEquals(seen.worker, path === "worker");
     },
   });
 }

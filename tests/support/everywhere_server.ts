@@ -49,7 +49,7 @@ export class EverywhereServer implements AsyncDisposable {
     const services = stack.use(new EverywhereServices({ cert: pem("server.pem"), key: pem("server.key") }));
     await services.listen(["tcp", "tls", "http"].map((name) => `${name}@127.0.0.1:0`));
     if (unix) {
-      // A killed test run may have left it behind.
+      // A killed test run does not remove it.
       await Deno.remove(SOCKET).catch(() => {});
       await services.listen([`unix@${SOCKET}`]);
     }

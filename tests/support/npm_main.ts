@@ -51,8 +51,9 @@ import * as discovery from "@troodon/rpc/discovery";
 import * as registry from "@troodon/rpc/registry";
 import * as server from "@troodon/rpc/server";
 import * as testing from "@troodon/rpc/testing";
+import * as web from "@troodon/rpc/web";
 import * as all from "@troodon/rpc";
-export const modules: object[] = [balancing, browser, codec, discovery, registry, server, testing, all];
+export const modules: object[] = [balancing, browser, codec, discovery, registry, server, testing, web, all];
 `;
 const GLOBALS = "declare const process: { argv: string[] };\n";
 

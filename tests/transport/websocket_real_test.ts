@@ -8,6 +8,7 @@ import { dialWebSocketConn } from "../../transport/websocket_dial.ts";
 import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
 import { ALL_ANSWERED, bulk } from "../support/bulk.ts";
 import { bundle } from "../support/bundle.ts";
+import { firefoxSkipped, visitWithFirefox } from "../support/firefox.ts";
 import { Program } from "../support/node.ts";
 import { proxiesPresent, Proxy, type ProxyKind } from "../support/proxy_process.ts";
 import { seeded } from "../support/random.ts";
@@ -138,22 +139,7 @@ async function inPage(address: string, visit: (url: string) => Promise<AsyncDisp
   return await soon(report.promise, "the page's report", PATIENCE);
 }
 
-async function visitWithFirefox(url: string): Promise<AsyncDisposable> {
-  const profile = await Deno.makeTempDir({ prefix: "firefox-" });
-  const child = command("env", `HOME=${profile}`, "firefox-esr", "--headless", "--profile", profile, url)
-    .spawn();
-  return {
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGTERM");
-      await child.status;
-      await child.stdout.cancel();
-      await Deno.remove(profile, { recursive: true }).catch(() => {});
-    },
-  };
-}
-
 const node = await Program.node();
-const firefox = await works("firefox-esr", "--version");
 const RUNTIMES: Runtime[] = [
   { name: "Deno", skipped: "", run: bulk },
   {
@@ -173,7 +159,7 @@ const RUNTIMES: Runtime[] = [
   },
   {
     name: "Firefox",
-    skipped: firefox ? "" : " [SKIPPED: firefox-esr is not installed]",
+    skipped: firefoxSkipped,
     run: (address) => inPage(address, visitWithFirefox),
   },
 ];
