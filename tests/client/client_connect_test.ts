@@ -53,7 +53,7 @@ Deno.test("connect: options out of their range are named", async () => {
     [{ heartbeatInterval: -1 }, RangeError, "heartbeatInterval"],
     [{ heartbeatInterval: Infinity }, RangeError, "heartbeatInterval"],
     [{ heartbeatTimeout: 0 }, RangeError, "heartbeatTimeout"],
-    [{ writeTimeout: "5" }, RangeError, "writeTimeout"],
+    [{ writeTimeout: "5" }, TypeError, "writeTimeout"],
     [{ balancer: "fastest" }, TypeError, "balancer"],
     [{ balancer: "constructor" }, TypeError, "balancer"],
     [{ balancer: { pick() {} } }, TypeError, "balancer"],
