@@ -140,7 +140,7 @@ export class CallRunner {
         next = Math.min(next, call.deadline);
         continue;
       }
-      this.giveUp(call, deadlineExceeded(call.method));
+      this.giveUp(call, deadlineExceeded(call));
     }
     return next;
   }
