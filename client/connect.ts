@@ -1,7 +1,7 @@
 // `connect`: makes a client from a target and options, and waits until it can call.
 
 import { ambient } from "../call/ambient.ts";
-import { isRpcError, RpcError } from "../call/error.ts";
+import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
@@ -53,7 +53,7 @@ export async function connect(target: string | Discovery, options: ConnectOption
     return client;
   } catch (error) {
     await client.close();
-    throw error;
+    return await rejection(error);
   }
 }
 
@@ -64,7 +64,7 @@ function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): 
     const late = () => {
       const { failure } = discovery;
       const why = failure === undefined ? "" : `: ${failure.message}`;
-      const message = `No list of servers within ${timeout} ms${why}`;
+      const message = `The discovery found no list of servers within ${timeout} ms (connectTimeout)${why}`;
       const code = isRpcError(failure) ? failure.code : "unavailable";
       reject(new RpcError(code, message, { cause: failure, notStarted: true }));
     };
