@@ -127,7 +127,7 @@ export class CallRunner {
    * @param what What cannot be sent, for the log
    */
   failUnsent(call: IncomingCall, error: RpcError, what: "the result" | "an item"): void {
-    this.#options.log?.(`Cannot send ${what} of ${call.method}: ${error.message}`, error);
+    this.#options.log?.(`Cannot send ${what} of ${call.method}`, error);
     this.#fail(call, unsendable(error));
   }
 

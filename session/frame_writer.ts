@@ -141,7 +141,7 @@ export class FrameWriter {
       if (length <= this.#maxFrameBytes) return undefined;
       throw new RpcError(
         "resource_exhausted",
-        `A message of ${length} bytes is more than the ${this.#maxFrameBytes} that the other side takes`,
+        `A message of ${length} bytes exceeds the peer's maxFrameBytes (${this.#maxFrameBytes})`,
       );
     } catch (error) {
       out.length = start;

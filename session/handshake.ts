@@ -170,7 +170,9 @@ async function authenticate(
     if (isRpcError(error)) throw error;
     cause = error;
   }
-  throw refusal("unauthenticated", "the token is not accepted", cause);
+  const missing = token === undefined && certificate === undefined;
+  const why = missing ? "the server requires a token (option token)" : "the server rejected the credentials";
+  throw refusal("unauthenticated", why, cause);
 }
 
 /** Reads a line without its LF; null if the stream ended before anything arrived. */

@@ -67,7 +67,7 @@ export class SessionCore
   /** Calls a method of the peer. */
   call(call: SessionCall, accepted: boolean): void {
     if (!accepted) {
-      const message = "The connection takes no more calls";
+      const message = `Cannot call ${call.method}: the connection is shutting down`;
       return call.reject(new RpcError("unavailable", message, { notStarted: true }));
     }
     // The time first: a turn that begins checks whether the peer may be gone.
@@ -260,7 +260,9 @@ export class SessionCore
   #checkFrame(now: number, patience: number): number {
     const due = this.reader.frameDue(patience);
     if (now < due) return due;
-    const late = new RpcError("deadline_exceeded", "Cannot decode frame: its end did not come in time");
+    const { frameTimeout } = this.options.limits;
+    const message = `Cannot decode frame: its end did not arrive within ${frameTimeout} ms (frameTimeout)`;
+    const late = new RpcError("deadline_exceeded", message);
     this.lifecycle.violated(late, "frameTimeout");
     return Infinity;
   }
