@@ -40,6 +40,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   ],
   [/(takes|with) one value, not a stream$/, "Pass one JSON value instead of -"],
   [/no answer within \d+ ms( \(connectTimeout\))?$/, MORE_TIME],
+  [/^Cannot (?:reach|read the list of the) registry at http:/, "An RPC server on HTTP is http@HOST:PORT"],
   [/refused/i, "Check that the server is running at this address"],
 ];
 

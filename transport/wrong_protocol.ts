@@ -18,7 +18,7 @@ export function gotInstead(bytes: Uint8Array): string {
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/, got TLS$/, "the server uses TLS; use an address with tls@ or wss@"],
   [/, got HTTP$/, "for RPC on an HTTP port use an address with http@ or ws@"],
-  [/got "\{/, "for RPC without HTTP use an address with tcp@ or tls@"],
+  [/got RPC without HTTP/, "use an address with tcp@ or tls@"],
   [/expected "101 .* got "HTTP\/\d.\d (?!503)/, "pass requests for /_rpc_ on to server.fetch"],
   [/got "HTTP\/1\.[01] (?!503)\d/, "for a server behind Deno.serve use an address with ws@"],
   [/InvalidContentType/, "the server does not use TLS; use an address with tcp@ or ws@"],

@@ -87,7 +87,7 @@ Deno.test("connect: a peer that speaks another protocol is refused, on both side
     "invalid_argument",
     "got HTTP; for RPC on an HTTP port use an address with http@ or ws@",
   );
-  await fails(connect(asHttp), "unavailable", "for RPC without HTTP use an address with tcp@");
+  await fails(connect(asHttp), "unavailable", "got RPC without HTTP; use an address with tcp@ or tls@");
   await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "use an address with tcp@ or tls@");
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("web"));
   const { port } = web.addr;
