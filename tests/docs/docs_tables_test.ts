@@ -49,7 +49,7 @@ Deno.test("LIMITS.md: it names the limits that are fixed for lists and for long 
   }
 });
 
-Deno.test("SECURITY.md: it leads to the limits", () => {
+Deno.test("SECURITY.md: it links to LIMITS.md", () => {
   assertMatch(readText("SECURITY.md"), /\]\(docs\/LIMITS\.md\)/);
 });
 

@@ -223,7 +223,7 @@ Deno.test("full connection: a connection that accepts no more bytes is skipped t
     await big;
   }));
 
-Deno.test("full connection: a call that has gone to another server ends by its signal, once", () =>
+Deno.test("full connection: a call that moved to another server is canceled once when its signal aborts", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, { full: FEW, busy: FEW });
     const { client } = here;
