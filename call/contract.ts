@@ -35,9 +35,15 @@ export interface MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>
   /**
    * Whether calls may be executed more than once. Default of `CallOptions.idempotent` for this method.
    *
-   * @default {false}
+   * @default {readOnly}
    */
   idempotent?: boolean;
+  /**
+   * Whether calls change nothing, so that they may be made by HTTP GET, cached and made again: see `web`.
+   *
+   * @default {false}
+   */
+  readOnly?: boolean;
 }
 
 /**
@@ -64,6 +70,8 @@ export interface ContractMethod<
   readonly result: StandardSchema<ResultIn, ResultOut> | undefined;
   /** Whether calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** Whether calls change nothing. */
+  readonly readOnly: boolean;
 }
 
 /** The methods of a contract by name. */
@@ -79,6 +87,8 @@ export interface AnyMethod {
   readonly result: { readonly "~standard": object } | undefined;
   /** Whether calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** Whether calls change nothing. */
+  readonly readOnly: boolean;
 }
 
 /**
@@ -147,14 +157,19 @@ function describe<Kind extends MethodKind>(kind: Kind) {
   return <ArgsIn, ResultOut, ArgsOut, ResultIn>(
     options: MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> = {},
   ): ContractMethod<Kind, ArgsIn, ResultOut, ArgsOut, ResultIn> => {
-    checkOptions<typeof options>("define method", options, { args: true, result: true, idempotent: true });
-    const { args, result, idempotent = false } = options;
+    checkOptions<typeof options>("define method", options, {
+      args: true,
+      result: true,
+      idempotent: true,
+      readOnly: true,
+    });
+    const { args, result, readOnly = false, idempotent = readOnly } = options;
     for (const [name, schema] of Object.entries({ args, result })) {
       if (schema !== undefined && typeof schema?.["~standard"]?.validate !== "function") {
         throw new TypeError(`Cannot use ${name}: expected a Standard Schema`);
       }
     }
-    return Object.freeze({ kind, args, result, idempotent });
+    return Object.freeze({ kind, args, result, idempotent, readOnly });
   };
 }
 

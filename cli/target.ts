@@ -5,7 +5,7 @@ import { sendToken } from "../call/standard_interceptors.ts";
 import { RpcError } from "../call/error.ts";
 import type { CallOptions } from "../call/call_options.ts";
 import type { Client } from "../client/client.ts";
-import { connect } from "../client/connect.ts";
+import { connect } from "../client/connect_dns.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { JsonCodec } from "../codec/json.ts";
 import type { ConnectOptions } from "../client/connect_options.ts";

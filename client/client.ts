@@ -49,6 +49,7 @@ export class Client implements AsyncDisposable {
   readonly #slowPath: SlowPath;
   readonly #bodies: CallBodies;
   readonly #stop = new AbortController();
+  #discovery: Discovery | undefined;
   #watching: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -60,7 +61,7 @@ export class Client implements AsyncDisposable {
       (args) => this.#slowPath.keepEarly(args),
     );
     this.#settings = settings;
-    this.#servers = new Servers(settings.dial, balancer, settings.ejection);
+    this.#servers = new Servers(settings.dial, balancer, settings.ejection, () => this.#refresh());
     this.#budget = settings.budget;
     this.#bodies = settings.dial.bodies;
     this.#slowPath = new SlowPath(settings, this.#servers);
@@ -207,6 +208,7 @@ export class Client implements AsyncDisposable {
    * @ignore Use {@linkcode connect}.
    */
   follow(discovery: Discovery): Promise<readonly Endpoint[]> {
+    this.#discovery = discovery;
     return new Promise((resolve, reject) => {
       this.#watching = (async () => {
         for await (const endpoints of discovery.watch({ signal: this.#stop.signal })) {
@@ -309,6 +311,16 @@ export class Client implements AsyncDisposable {
     } catch (error) {
       call.fail(error);
       return undefined;
+    }
+  }
+
+  /** Looks for a newer list of servers, where the discovery has to be asked for it. */
+  #refresh(): void {
+    if (this.#closing !== undefined) return;
+    try {
+      this.#discovery?.refresh?.();
+    } catch (error) {
+      this.#settings.dial.log?.("Refreshing the servers failed", error);
     }
   }
 

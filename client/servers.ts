@@ -48,9 +48,16 @@ export class Servers implements ServerChanges {
   /** Calls that wait for the next change. */
   readonly #waiting = new Set<() => void>();
 
-  /** @throws {TypeError | RangeError} If the options of ejection are invalid */
-  constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false) {
+  /** Called when a server was lost or cannot be reached. */
+  readonly #lost: () => void;
+
+  /**
+   * @param lost Called when a server was lost or cannot be reached: the list may be out of date
+   * @throws {TypeError | RangeError} If the options of ejection are invalid
+   */
+  constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false, lost: () => void) {
     this.#dial = dial;
+    this.#lost = lost;
     this.#balancer = balancer;
     // Both run where calls end: an error of the balancer must not end the connection.
     const guarded = guard(dial.log);
@@ -160,7 +167,10 @@ export class Servers implements ServerChanges {
     for (const address of addresses) {
       if (this.#channels.has(address)) continue;
       const health = this.#ejection.health(address)!;
-      const channel = new Channel(address, health, this.#dial, () => this.#onRoom(channel));
+      const channel: Channel = new Channel(address, health, this.#dial, {
+        room: () => this.#onRoom(channel),
+        lost: this.#lost,
+      });
       this.#channels.set(address, channel);
       added.push(channel);
     }

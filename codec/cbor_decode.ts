@@ -9,6 +9,7 @@ import { half } from "./half.ts";
 import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
 import { NumericKeys } from "./numeric_keys.ts";
+import { type Shape, Shapes } from "./shapes.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { isTypedArrayTag, typedArray } from "./typed_array.ts";
 
@@ -29,6 +30,7 @@ export class CborDecoder {
   readonly #limits: CborLimits;
   readonly #reader: CborReader;
   readonly #keys = new KeyCache();
+  readonly #shapes = new Shapes();
   /** Of the current message; undefined until it has a Map or a Set. */
   #numericKeys: NumericKeys | undefined;
 
@@ -106,7 +108,7 @@ export class CborDecoder {
     const count = reader.argument(info);
     reader.charge(count);
     const array = new Array<unknown>(count);
-    for (let i = 0; i < count; i++) array[i] = this.#item(depth + 1);
+    for (let i = reader.numbers(array, count); i < count; i++) array[i] = this.#item(depth + 1);
     return array;
   }
 
@@ -123,12 +125,23 @@ export class CborDecoder {
     const head = reader.at - 1;
     const count = this.#entries(info);
     const object: Record<string, unknown> = {};
+    // Undefined from the first key on that is not remembered.
+    let shape = count > COUNTED_SOONER ? undefined : this.#shapes.root as Shape | undefined;
     let read = 0;
     for (; count < 0 ? !reader.breaks() : read < count; read++) {
-      if (reader.bytes[reader.at]! >> 5 !== TEXT) return this.#mixedMap(object, head, count, read, depth);
-      const at = reader.at;
-      const key = this.#textKey();
-      if (key === "__proto__") throw reader.error("invalid", at, "the key __proto__ is refused");
+      const next = shape?.follow(reader.bytes, reader.at, reader.end);
+      let key: string;
+      if (next !== undefined) {
+        key = next.key;
+        reader.at += next.size;
+        shape = next;
+      } else {
+        if (reader.bytes[reader.at]! >> 5 !== TEXT) return this.#mixedMap(object, head, count, read, depth);
+        const at = reader.at;
+        key = this.#textKey();
+        if (key === "__proto__") throw reader.error("invalid", at, "the key __proto__ is refused");
+        if (shape !== undefined) shape = this.#shapes.learn(shape, key, reader.bytes, at, reader.at);
+      }
       if (count < 0) reader.charge(1);
       const value = this.#item(depth + 1);
       // V8 remembers, for each place in the code, which name was stored there; messages on a connection are much alike,
@@ -138,10 +151,15 @@ export class CborDecoder {
       else if (read === 2) object[key] = value;
       else object[key] = value;
     }
+    if (shape === undefined || !shape.distinct) this.#checkDistinct(object, read, head);
+    shape?.complete(object, read);
+    return object;
+  }
+
+  #checkDistinct(object: object, read: number, head: number): void {
     if (read > 1 && (read > COUNTED_SOONER || propertyCount(object) !== read)) {
       if (Object.keys(object).length !== read) throw this.#duplicate(head);
     }
-    return object;
   }
 
   /** Continues a map as a Map after `read` entries, since the next key is not a text. */

@@ -8,9 +8,9 @@ import type { Codec } from "./codec.ts";
 import { scanJson } from "./json_scan.ts";
 import { limit, MAX_DEPTH } from "./limit.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";
+import { decodeUtf8 } from "./text.ts";
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Limits of a {@linkcode JsonCodec}. */
 export interface JsonOptions {
@@ -95,11 +95,12 @@ export class JsonCodec implements Codec {
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     scanJson(bytes, start, end, this.#maxDepth, this.#maxItems);
+    const text = decodeUtf8(bytes, start, end);
+    if (text === undefined) throw new SyntaxError("Cannot decode JSON: it is not valid UTF-8");
     try {
-      return JSON.parse(decoder.decode(bytes.subarray(start, end)));
+      return JSON.parse(text);
     } catch (error) {
-      const reason = error instanceof SyntaxError ? error.message : "it is not valid UTF-8";
-      throw new SyntaxError(`Cannot decode JSON: ${reason}`);
+      throw new SyntaxError(`Cannot decode JSON: ${(error as SyntaxError).message}`);
     }
   }
 }

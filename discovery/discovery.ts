@@ -29,7 +29,7 @@ export interface WatchOptions {
  */
 export interface Discovery {
   /** Why there is no list yet, or no newer one; undefined if there is no problem. For errors of calls that wait for a list. */
-  readonly failure?: Error;
+  readonly failure?: Error | undefined;
   /**
    * The latest known list of servers.
    *

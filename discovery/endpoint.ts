@@ -133,6 +133,12 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     }
     case "unix":
       return { transport, path: parseUnixPath(text, rest) };
+    case "dns":
+      return fail(
+        text,
+        "a dns@ name is a target of connect of @troodon/rpc, not the address of a server; elsewhere use " +
+          "new DnsDiscovery(name, { port })",
+      );
     default:
       return fail(text, `unknown protocol, expected one of tcp, tls, unix, http, ws, wss`);
   }

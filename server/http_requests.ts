@@ -10,11 +10,13 @@ import { requestUrl } from "../transport/request_url.ts";
 import { askerOf, type FetchInfo, lastResponse } from "../transport/unread_responses.ts";
 import { asksForWebSocket } from "../transport/websocket_handshake.ts";
 import type { AllowedOrigins } from "./allowed_origins.ts";
+import { HEALTH_PATH, type ServerHealth } from "./server_health.ts";
 import { peerOf, upgrade } from "./upgrade.ts";
 
 /** Options of {@linkcode HttpRequests}. */
 export interface HttpRequestsOptions {
   readonly monitoring: Monitoring;
+  readonly health: ServerHealth;
   /** The origins whose pages may open a WebSocket. */
   readonly origins: AllowedOrigins;
   /** Bytes that may wait to be read of one WebSocket. */
@@ -56,7 +58,12 @@ export class HttpRequests {
     }
     const { pathname } = url;
     if (this.#options.monitoring.has(pathname)) return this.#options.monitoring.answer(request, url, peer);
+    if (pathname === HEALTH_PATH) return this.#options.health.answer(request, url);
     if (pathname === RPC_PATH) return methodNotAllowed();
+    if (request.method === "POST") {
+      const where = 'Calls over HTTP are answered by web() of "@troodon/rpc/web", which Deno.serve takes';
+      return Response.json({ code: "unimplemented", message: where }, { status: 421 });
+    }
     const see = this.#options.monitoring.has(DEBUG_PATH) ? `; see ${DEBUG_PATH}` : "";
     return new Response(`Nothing is served at ${pathname}${see}\n`, { status: 404 });
   }
@@ -77,6 +84,10 @@ export class HttpRequests {
     if (refused !== undefined) {
       this.#options.refuse("http");
       return refused;
+    }
+    if (typeof Deno === "undefined") {
+      const advice = "listen on an address with http@, which takes WebSockets, and dial that port";
+      return new Response(`Only Deno opens a WebSocket for a request: ${advice}\n`, { status: 501 });
     }
     if (this.#options.closing()) {
       this.#options.refuse("closing");

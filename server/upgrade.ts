@@ -31,7 +31,7 @@ export function upgrade(
 export function peerOf({ url }: Request, info: FetchInfo | undefined): string {
   const transport = url.startsWith("https:") ? "wss" : "ws";
   const address = info?.remoteAddr;
-  if (address === undefined || !("hostname" in address)) return `${transport}@unknown`;
-  const { hostname, port } = address;
+  const { hostname, port } = address ?? {};
+  if (hostname === undefined || port === undefined) return `${transport}@unknown`;
   return formatAddress({ transport, hostname, port, path: "/_rpc_" });
 }

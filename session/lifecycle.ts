@@ -123,8 +123,10 @@ export class Lifecycle {
     if (this.#state >= State.Draining) return;
     this.#state = State.Draining;
     this.#refusing = true;
-    this.#sayGoAway(drained());
+    const reason = drained();
+    this.#sayGoAway(reason);
     this.#parts.options.draining?.();
+    this.#parts.callee.runner.drain(reason);
     this.closeIfIdle();
   }
 

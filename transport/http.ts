@@ -2,7 +2,7 @@
 // section 7.8), which passes strict proxies. All other requests on the port go to a fetch handler, one per connection.
 
 import { RpcError } from "../call/error.ts";
-import { gotInstead, mayStartAnswer } from "./wrong_protocol.ts";
+import { gotInstead, isProxyHeader, mayStartAnswer } from "./wrong_protocol.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 import { requestUrl } from "./request_url.ts";
@@ -10,6 +10,7 @@ import { acceptOf, asksForWebSocket, webSocketAnswer } from "./websocket_handsha
 
 /** The default path of RPC on an HTTP port. */
 export const RPC_PATH = "/_rpc_";
+const NO_REQUEST = "Expected an HTTP/1 request for a path";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
@@ -25,6 +26,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [403, "Forbidden"],
   [404, "Not Found"],
   [405, "Method Not Allowed"],
+  [421, "Misdirected Request"],
   [426, "Upgrade Required"],
   [431, "Request Header Fields Too Large"],
   [500, "Internal Server Error"],
@@ -39,6 +41,8 @@ export interface HttpHandlers {
   readonly fetch: FetchHandler;
   /** Returns why a WebSocket is refused, such as for a foreign origin; undefined if it is accepted. */
   readonly refuseWebSocket: (headers: Headers, peer: string) => Response | undefined;
+  /** Receives a message about a peer that speaks another protocol, such as TLS. */
+  readonly log?: (message: string) => void;
 }
 
 /** Answers HTTP requests that are not for RPC; `peer` is the address of the client. */
@@ -55,15 +59,17 @@ export async function acceptHttp(
   conn: Conn,
   reader: LineReader,
   path: string,
-  { fetch, refuseWebSocket }: HttpHandlers,
+  { fetch, refuseWebSocket, log }: HttpHandlers,
 ): Promise<"rpc" | "websocket" | "answered" | "refused" | "gone"> {
   let head: Head;
   try {
     const lines = await readHead(reader, mayStartHead);
     if (lines === null) return "gone";
-    head = parseHead(lines);
+    head = parseHead(lines, reader);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
+    const message = `${error.message}${error.message === NO_REQUEST ? gotInstead(reader.rest()) : ""}`;
+    if (/, got (?!HTTP)/.test(message)) log?.(`Refused ${conn.peer}: ${message}`);
     await respond(conn, new Response(`${error.message}\n`, { status: error.status }));
     return "refused";
   }
@@ -217,7 +223,7 @@ async function readHead(reader: LineReader, mayStart: (byte: number) => boolean)
     try {
       line = await reader.line(left, lines.length === 0 ? mayStart : undefined);
     } catch (error) {
-      if (error instanceof SyntaxError) throw new HttpError(400, "Expected an HTTP/1 request for a path");
+      if (error instanceof SyntaxError) throw new HttpError(400, NO_REQUEST);
       if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
       throw error;
     }
@@ -226,19 +232,28 @@ async function readHead(reader: LineReader, mayStart: (byte: number) => boolean)
     const text = new TextDecoder("latin1").decode(line).replace(/\r?\n$/, "");
     if (text === "") return lines;
     lines.push(text);
+    // Nothing that looks like a head would follow.
+    if (lines.length === 1 && isProxyHeader(line)) throw noRequest(line);
     if (left <= 0) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
   }
 }
 
-function parseHead(lines: string[]): Head {
-  const [, method, target] = REQUEST_LINE.exec(lines[0] ?? "") ?? [];
+function parseHead(lines: string[], reader: LineReader): Head {
+  const [first] = lines;
+  const [, method, target] = REQUEST_LINE.exec(first ?? "") ?? [];
   if (method === undefined || target === undefined) {
-    throw new HttpError(400, "Expected an HTTP/1 request for a path");
+    // Version 2 of the PROXY protocol begins with an empty line.
+    const rest = first === undefined ? reader.rest() : [];
+    throw noRequest(new Uint8Array([...encoder.encode(first ?? "\r\n"), ...rest]));
   }
   return { method, target, headers: parseHeaders(lines) };
 }
 
 /** The header fields of a head, after its first line. */
+function noRequest(bytes: Uint8Array): HttpError {
+  return new HttpError(400, `${NO_REQUEST}${gotInstead(bytes)}`);
+}
+
 function parseHeaders(lines: string[]): Headers {
   const headers = new Headers();
   for (const line of lines.slice(1)) {

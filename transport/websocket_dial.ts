@@ -1,5 +1,5 @@
 // Dials a WebSocket in Deno: over the same sockets as tcp@ and tls@, with the frames of websocket_conn.ts. Used by
-// dial.ts; other runtimes use the platform's WebSocket through websocket.ts.
+// sockets.ts; other runtimes use the platform's WebSocket through websocket.ts.
 
 import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";

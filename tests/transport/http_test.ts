@@ -187,7 +187,8 @@ Deno.test("http: a body that is sent along is thrown away, and the answer arrive
   const answer = await at.ask(
     `POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
-  assertEquals(statusOf(answer), 404);
+  assertEquals(statusOf(answer), 421);
+  assertEquals(JSON.parse(answer.split("\r\n\r\n")[1]!).code, "unimplemented");
 });
 
 Deno.test("http: fetch with keep-alive gets every answer, and leaks nothing", async () => {

@@ -8,7 +8,7 @@ import { dialWebSocketConn } from "../../transport/websocket_dial.ts";
 import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
 import { ALL_ANSWERED, bulk } from "../support/bulk.ts";
 import { bundle } from "../support/bundle.ts";
-import { Node } from "../support/node.ts";
+import { Program } from "../support/node.ts";
 import { proxiesPresent, Proxy, type ProxyKind } from "../support/proxy_process.ts";
 import { seeded } from "../support/random.ts";
 import { SlowLine } from "../support/slow_line.ts";
@@ -152,7 +152,7 @@ async function visitWithFirefox(url: string): Promise<AsyncDisposable> {
   };
 }
 
-const node = await Node.find();
+const node = await Program.node();
 const firefox = await works("firefox-esr", "--version");
 const RUNTIMES: Runtime[] = [
   { name: "Deno", skipped: "", run: bulk },
