@@ -17,7 +17,7 @@ import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { LifetimeCheck } from "./lifetime.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
-import { SendWindow } from "./send_window.ts";
+import { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { SessionCall } from "./session_call.ts";
 import type { SessionOptions } from "./session_options.ts";
 
@@ -60,7 +60,10 @@ export class SessionCore
     this.callee = new Callee(this, codec, this);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
     if (conn.buffersUnread) {
-      this.frameWriter.sendWindow = new SendWindow(this.heartbeat, limits.maxUnsentBytes / WINDOW_STEPS);
+      this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
+        this.heartbeat,
+        limits.maxUnsentBytes / WINDOW_STEPS,
+      );
     }
     this.reader = new ReadLoop(this, this);
     this.lifecycle = new Lifecycle(this);
@@ -141,9 +144,9 @@ export class SessionCore
 
   /** A Pong has arrived, which may mean that more can be sent. */
   #onConfirmed(ping: number): void {
-    const { sendWindow } = this.frameWriter;
-    if (sendWindow === undefined) return;
-    sendWindow.onPong(ping);
+    const { unconfirmedBytes } = this.frameWriter;
+    if (unconfirmedBytes === undefined) return;
+    unconfirmedBytes.onPong(ping);
     this.frameWriter.confirm();
     this.onProgress();
   }
