@@ -1,7 +1,7 @@
 // Endpoints, which are servers as clients know them: an address and optional details. Also parses and formats addresses. Used by
 // discovery, transports, server, client and registry.
 
-import { misleads } from "../call/one_line.ts";
+import { misleads } from "../call/safe_text.ts";
 
 /** A server that calls can be sent to. */
 export interface Endpoint {

@@ -6,7 +6,7 @@ import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
-import { wireLimit } from "../codec/option.ts";
+import { wireLimit } from "../codec/handshake_line.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";

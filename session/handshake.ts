@@ -1,5 +1,5 @@
 // The handshake of both sides: one line of JSON in each direction, limited in time and size. The lines are defined in
-// codec/option.ts; what follows them is up to a Session.
+// codec/handshake_line.ts; what follows them is up to a Session.
 
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
@@ -18,7 +18,7 @@ import {
   refusal,
   shown,
   wireLimit,
-} from "../codec/option.ts";
+} from "../codec/handshake_line.ts";
 import { gotInstead, mayStartAnswer } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
 import { eventLoop } from "./event_loop.ts";

@@ -11,7 +11,7 @@ import {
   encodeRefusal,
   MAX_LINE_BYTES,
   type Option,
-} from "../../codec/option.ts";
+} from "../../codec/handshake_line.ts";
 import { lineOf } from "../support/handshake_vectors.ts";
 import vectors from "../../docs/vectors/handshake.json" with { type: "json" };
 

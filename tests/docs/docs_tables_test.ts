@@ -4,7 +4,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CODES } from "../../call/error.ts";
 import { type BalancerName, createBalancer } from "../../discovery/create_balancer.ts";
 import { MAX_PIECE } from "../../discovery/json_pieces.ts";
-import { MAX_SERVERS } from "../../discovery/server_list.ts";
+import { MAX_SERVERS } from "../../discovery/registry_list.ts";
 import { SHORT_ANSWER } from "../../transport/unread_responses.ts";
 import { readText } from "../support/markdown.ts";
 import { defaultsIn, grouped } from "../support/stated.ts";
