@@ -81,13 +81,13 @@ const NAMES: Names<CallOptions> = {
 };
 
 /**
- * Checks the names of a call's options.
+ * Checks that a call's options are an object and that every name in it is known.
  *
  * @throws {TypeError} If a name is unknown
  */
 export function checkCallOptions(options: CallOptions): void {
   // On the path of every call with options: known names are recognized without allocating a list.
-  if (typeof options !== "object") return checkOptions("call", options, NAMES);
+  if (typeof options !== "object" || options === null) return checkOptions("call", options, NAMES);
   for (const name in options) {
     if (NAMES[name as keyof CallOptions] !== true) return checkOptions("call", options, NAMES);
   }
@@ -96,13 +96,11 @@ export function checkCallOptions(options: CallOptions): void {
 /**
  * Checks a call's timeout.
  *
- * @throws {RangeError} If it is negative or not a number
+ * @throws {TypeError} If it is not a number
+ * @throws {RangeError} If it is negative or NaN
  */
 export function checkTimeout(timeout: number): number {
-  if (typeof timeout !== "number" || !(timeout >= 0)) {
-    throw new RangeError(
-      `Cannot use timeout ${shownOption(timeout)}: expected a number of ms from 0 to Infinity`,
-    );
-  }
-  return timeout;
+  if (typeof timeout === "number" && timeout >= 0) return timeout;
+  const message = `Cannot use timeout ${shownOption(timeout)}: expected a number of ms from 0 to Infinity`;
+  throw typeof timeout === "number" ? new RangeError(message) : new TypeError(message);
 }

@@ -16,10 +16,10 @@ import { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Items } from "./source.ts";
 import type { StandardResult, StandardSchema } from "./standard_schema.ts";
-import { isPlainObject } from "./realm.ts";
+import { isPlainObject } from "./cross_realm.ts";
 import { isAsyncIterable, isStreamable, type Streamable } from "./streamable.ts";
 import { isThenable } from "./thenable.ts";
-import { type Issue, issuesOf, textOfIssues } from "./issues.ts";
+import { type Issue, issuesOf, textOfIssues } from "./schema_issues.ts";
 
 /**
  * The handlers of a contract by name, as `server.register` takes them. For a class to implement, or for handlers that are

@@ -151,7 +151,7 @@ function checkRetryAfter(retryAfter: number | undefined): number | undefined {
 }
 
 /** Sets the method and address of an error, unless they are set already. */
-export function ofCall(error: RpcError, method: string, address: string | undefined): void {
+export function ofCall(error: RpcError, method: string | undefined, address: string | undefined): void {
   // The user may have frozen the error.
   if (Object.isFrozen(error)) return;
   const known = error as { method: string | undefined; address: string | undefined };

@@ -1,6 +1,6 @@
 // The `log` option of servers and clients, and the wrapper that the library calls.
 
-import { oneLine } from "./one_line.ts";
+import { oneLine } from "./safe_text.ts";
 
 /** Receives messages for operators, and the error that caused a message, if any. */
 export type Log = (message: string, error?: unknown) => void;

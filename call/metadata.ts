@@ -1,7 +1,7 @@
 // Metadata: small named values sent with a call's arguments or answer. Checked here when an application passes it in; the
 // frame decoder applies the same rules to what a peer sends.
 
-import { isPlainObject, typedArrayName } from "./realm.ts";
+import { isPlainObject, typedArrayName } from "./cross_realm.ts";
 
 /** Received metadata: names with text or bytes. */
 export type Metadata = ReadonlyMap<string, string | Uint8Array>;

@@ -5,16 +5,16 @@ import { type Code, ofCall, RpcError } from "./error.ts";
 /**
  * The error of a call whose deadline has passed.
  *
+ * @param call Its method, and the time limit in ms that has set its deadline, if one has
  * @param why Why the call was not even sent, if known
  */
 export function deadlineExceeded(
-  method: string,
+  { method, timeout = Infinity }: { readonly method: string; readonly timeout?: number },
   notStarted = false,
   why?: string,
   code: Code = "deadline_exceeded",
 ): RpcError {
-  const what = why === undefined ? "answered before its deadline" : `sent before its deadline: ${why}`;
-  return new RpcError(code, `${method} was not ${what}`, { notStarted });
+  return new RpcError(code, `${method} was not ${lateness(timeout, why)}`, { notStarted });
 }
 
 /**
@@ -35,6 +35,12 @@ export function endedWith(reason: RpcError, notStarted: boolean): RpcError {
   const error = new RpcError(reason.code, reason.message, { cause, remote, notStarted, retryAfter });
   if (method !== undefined) ofCall(error, method, address);
   return error;
+}
+
+function lateness(timeout: number, why: string | undefined): string {
+  if (timeout === 0) return "sent: its timeout is 0 ms";
+  const limit = timeout === Infinity ? "before its deadline" : `within ${timeout} ms (timeout)`;
+  return why === undefined ? `answered ${limit}` : `sent ${limit}: ${why}`;
 }
 
 /** Whether a signal was aborted by `AbortSignal.timeout()` (DOM Standard, section 3.2). */

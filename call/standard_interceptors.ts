@@ -6,7 +6,7 @@ import { isRpcError, RpcError } from "./error.ts";
 import { checkIdentity, shownPeer } from "./identity.ts";
 import type { Interceptor } from "./interceptor.ts";
 import { shownMethod } from "./method_name.ts";
-import { oneLine } from "./one_line.ts";
+import { oneLine } from "./safe_text.ts";
 import { passOn } from "./reply_end.ts";
 import { sendingToken } from "./tokens.ts";
 

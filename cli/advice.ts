@@ -39,7 +39,8 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     "Pass - instead of the JSON, and the items on standard input, one per line",
   ],
   [/(takes|with) one value, not a stream$/, "Pass one JSON value instead of -"],
-  [/no answer within \d+ ms$/, MORE_TIME],
+  [/no answer within \d+ ms( \(connectTimeout\))?$/, MORE_TIME],
+  [/^Cannot (?:reach|read the list of the) registry at http:/, "An RPC server on HTTP is http@HOST:PORT"],
   [/refused/i, "Check that the server is running at this address"],
 ];
 

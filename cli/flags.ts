@@ -84,7 +84,7 @@ export class Flags {
     const [, number, unit = ""] = /^([0-9]{1,9}(?:\.[0-9]+)?)(ms|s|m|h)?$/.exec(text) ?? [];
     const value = Number(number) * UNITS.get(unit)!;
     if (number !== undefined && value >= min && value < 2 ** 31) return value;
-    const atLeast = min > 1 ? ` of at least ${min} ms` : "";
+    const atLeast = min > 0 ? `, of at least ${min} ms` : "";
     throw new UsageError(
       `--${name}: expected a duration such as 500 (ms), 500ms, 2s or 1m${atLeast}, got ${
         JSON.stringify(text)

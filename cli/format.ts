@@ -1,9 +1,9 @@
 // Formats text for people: numbers with units, columns. Escapes control characters, so that a peer cannot
 // manipulate the terminal.
 
-import { printable } from "../call/one_line.ts";
+import { printable } from "../call/safe_text.ts";
 
-export { escaped, printable } from "../call/one_line.ts";
+export { escaped, printable } from "../call/safe_text.ts";
 
 /** Formats a duration in ms with three significant digits, such as `0.34`, `12.5`, `1234`. */
 export function milliseconds(ms: number): string {

@@ -7,7 +7,7 @@ import { COMMANDS } from "./commands.ts";
 import { type Flag, readArgs } from "./flags.ts";
 import { commandHelp, usage } from "./help.ts";
 import { nearest } from "../call/nearest.ts";
-import { oneLine } from "../call/one_line.ts";
+import { oneLine } from "../call/safe_text.ts";
 import { printValue } from "./print_value.ts";
 import { Interrupted, OutputClosed, type Shell } from "./shell.ts";
 import { printable } from "./format.ts";

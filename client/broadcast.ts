@@ -27,7 +27,7 @@ export async function broadcast(
   }
   const servers = channels();
   if (servers.length === 0) throw context.noServer(call.method);
-  if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
+  if (call.deadline <= performance.now()) throw deadlineExceeded(call, true);
   return await withStop(call.signal, async (signal) => {
     const answers = await Promise.all(servers.map((channel) => {
       // The balancer did not pick this server, so it gets no report.

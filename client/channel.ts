@@ -128,19 +128,19 @@ export class Channel implements AttemptListener {
    * @throws {RpcError} Why there is no session
    */
   async connectedFor(
-    { deadline, method }: OutgoingCall,
+    call: OutgoingCall,
     signal: AbortSignal | undefined,
     until = Infinity,
   ): Promise<Session> {
     this.#waiting++;
     try {
       const why = `still connecting to ${this.address}`;
-      return await within(this.connected(), Math.min(deadline, until), signal, method, why);
+      return await within(this.connected(), Math.min(call.deadline, until), signal, call, why);
     } catch (error) {
       if (!isRpcError(error)) throw error;
       // Calls that wait for the same dial share its failure; each gets its own error.
       const own = endedWith(error, error.notStarted);
-      ofCall(own, method, this.address);
+      ofCall(own, call.method, this.address);
       throw own;
     } finally {
       this.#waiting--;

@@ -88,8 +88,8 @@ export class Client implements AsyncDisposable {
    * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
-   * @throws {TypeError} If the method, the signal, the metadata or the fail mode is invalid, or the fail mode cannot be
-   * used for this call; as a rejection
+   * @throws {TypeError} If the method or an option is invalid, or the fail mode cannot be used for this call; as a
+   * rejection
    * @throws {RangeError} If the timeout or a number of the fail mode is out of range; as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
@@ -126,7 +126,7 @@ export class Client implements AsyncDisposable {
    * @param args The one argument, or an AsyncIterable of them
    * @param options Timeout (of the whole stream), signal, metadata
    * @returns The items, which can be iterated once; iterating throws an `RpcError` if the call fails
-   * @throws {TypeError} If the method, the signal or the metadata is invalid
+   * @throws {TypeError} If the method or an option is invalid
    * @throws {RangeError} If the timeout is negative or NaN
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {

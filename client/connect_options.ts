@@ -8,7 +8,7 @@ import { safeLog } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
 import { ServiceTable } from "../call/service.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { DEFAULT_CODEC } from "../codec/option.ts";
+import { DEFAULT_CODEC } from "../codec/handshake_line.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/create_balancer.ts";

@@ -2,7 +2,7 @@
 // connect.ts, and that of browser.ts.
 
 import { ambient } from "../call/ambient.ts";
-import { isRpcError, RpcError } from "../call/error.ts";
+import { isRpcError, rejection, RpcError } from "../call/error.ts";
 import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
@@ -34,7 +34,7 @@ export async function connectWith(
     return client;
   } catch (error) {
     await client.close();
-    throw error;
+    return await rejection(error);
   }
 }
 
@@ -45,7 +45,7 @@ function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): 
     const late = () => {
       const { failure } = discovery;
       const why = failure === undefined ? "" : `: ${failure.message}`;
-      const message = `No list of servers within ${timeout} ms${why}`;
+      const message = `The discovery found no list of servers within ${timeout} ms (connectTimeout)${why}`;
       const code = isRpcError(failure) ? failure.code : "unavailable";
       reject(new RpcError(code, message, { cause: failure, notStarted: true }));
     };

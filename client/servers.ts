@@ -152,7 +152,7 @@ export class Servers implements ServerChanges {
    */
   async changed(
     since: number,
-    { deadline, method }: OutgoingCall,
+    call: OutgoingCall,
     signal: AbortSignal | undefined,
     why: string,
     code?: Code,
@@ -161,7 +161,7 @@ export class Servers implements ServerChanges {
     let go = () => {};
     const change = new Promise<void>((resolve) => this.#waiting.add(go = resolve));
     try {
-      await within(change, deadline, signal, method, why, code);
+      await within(change, call.deadline, signal, call, why, code);
     } finally {
       this.#waiting.delete(go);
     }

@@ -1,7 +1,7 @@
 // Encodes values as CBOR (RFC 8949) into a caller's buffer. Called by CborCodec. It keeps no state of a call, so a getter or
 // proxy in the value may encode with the same codec.
 
-import { isArrayBuffer, toThisRealm } from "../call/realm.ts";
+import { isArrayBuffer, toThisRealm } from "../call/cross_realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { fromHex } from "./hex.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";

@@ -2,6 +2,9 @@
 // value; callers on the way out add the steps of the path.
 
 const MAX_PATH = 200;
+/** Deeper paths, which are mostly those of cyclic values, are cut to their first steps. */
+const MAX_STEPS = 32;
+const FIRST_STEPS = 3;
 
 /** The error of a value that cannot be encoded. */
 export class EncodeError extends TypeError {
@@ -16,8 +19,11 @@ export class EncodeError extends TypeError {
 
   /** The error for callers: a `TypeError` that names the path. */
   explain(format: string): TypeError {
-    let path = this.#steps.reverse().map(step).join("");
+    const steps = this.#steps.reverse();
+    const deep = steps.length > MAX_STEPS;
+    let path = (deep ? steps.slice(0, FIRST_STEPS) : steps).map(step).join("");
     if (path.length > MAX_PATH) path = `${path.slice(0, MAX_PATH)}…`;
+    if (deep) path += `… (${steps.length} levels)`;
     const where = path === "" ? "" : ` at ${path}`;
     return new TypeError(`Cannot encode value${where} as ${format}: ${this.#reason}`);
   }

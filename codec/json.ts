@@ -2,7 +2,7 @@
 // silently, and limits the nesting and size of received texts.
 
 import { checkOptions } from "../call/check_options.ts";
-import { isPlainObject } from "../call/realm.ts";
+import { isPlainObject } from "../call/cross_realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { scanJson } from "./json_scan.ts";

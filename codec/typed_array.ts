@@ -1,6 +1,6 @@
 // Converts typed arrays to CBOR byte strings with a tag (RFC 8746 §2) and back. Called by the CBOR encoder and decoder.
 
-import { typedArrayName } from "../call/realm.ts";
+import { typedArrayName } from "../call/cross_realm.ts";
 
 /** Any typed array of the platform. */
 export type TypedArray = Exclude<ArrayBufferView<ArrayBuffer>, DataView>;

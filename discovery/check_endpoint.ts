@@ -1,7 +1,7 @@
 // Validates endpoints from outside: arguments, entries of a registry's answer, registrations. The result is within limits,
 // copied and frozen. The same limits apply wherever endpoints are accepted.
 
-import { misleads } from "../call/one_line.ts";
+import { misleads } from "../call/safe_text.ts";
 import { type Endpoint, parseAddress } from "./endpoint.ts";
 
 const MAX_ADDRESS_CHARS = 256;

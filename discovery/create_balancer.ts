@@ -1,6 +1,7 @@
 // Creates balancers by name. Used by the client. A new balancer needs a file of its own and a line here.
 
 import { checkOptions } from "../call/check_options.ts";
+import { nearest } from "../call/nearest.ts";
 import type { Balancer } from "./balancer.ts";
 import { ConsistentHashBalancer, type ConsistentHashOptions } from "./consistent_hash.ts";
 import { LeastPendingBalancer, type LeastPendingOptions } from "./least_pending.ts";
@@ -61,9 +62,12 @@ export function createBalancer(balancer: BalancerName | Balancer, options: Balan
   if (typeof balancer === "string") {
     const create = BALANCERS.get(balancer);
     if (create !== undefined) return create(options);
-    const known = [...BALANCERS.keys()].map((name) => `"${name}"`).join(", ");
+    const names = [...BALANCERS.keys()];
+    const known = names.map((name) => `"${name}"`).join(", ");
+    const near = nearest(balancer, names);
+    const hint = near === undefined ? "" : `; did you mean "${near}"?`;
     throw new TypeError(
-      `Cannot create balancer ${JSON.stringify(balancer)}: expected ${known} or a Balancer`,
+      `Cannot create balancer ${JSON.stringify(balancer)}: expected ${known} or a Balancer${hint}`,
     );
   }
   if (typeof balancer?.update !== "function" || typeof balancer.pick !== "function") {

@@ -7,7 +7,7 @@ import type { Discovery, WatchOptions } from "./discovery.ts";
 import { DNS_OPTION_NAMES, type DnsOptions, dnsSettings } from "./dns_options.ts";
 import { type Endpoint, formatAddress } from "./endpoint.ts";
 import { PolledList } from "./polled_list.ts";
-import { MAX_SERVERS } from "./server_list.ts";
+import { MAX_SERVERS } from "./registry_list.ts";
 
 /** Options of {@linkcode DnsDiscovery}. */
 export interface DnsDiscoveryOptions extends DnsOptions {

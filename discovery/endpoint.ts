@@ -1,7 +1,7 @@
 // Endpoints, which are servers as clients know them: an address and optional details. Also parses and formats addresses. Used by
 // discovery, transports, server, client and registry.
 
-import { misleads } from "../call/one_line.ts";
+import { misleads } from "../call/safe_text.ts";
 
 /** A server that calls can be sent to. */
 export interface Endpoint {
@@ -71,6 +71,7 @@ const QUOTED_CHARS = 64;
 /** Maximum path length in Linux's `sockaddr_un`, without the terminating NUL. */
 const UNIX_PATH_BYTES = 107;
 
+const HOST_PORT = /^[0-9A-Za-z._-]{1,253}:[0-9]{1,5}$/;
 const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::([0-9]+))?(\/.*)?$/;
 /** The default ports of transports that have one. */
 const USUAL_PORTS: Readonly<Record<string, string>> = { ws: "80", wss: "443" };
@@ -104,8 +105,13 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     throw new TypeError(`Cannot parse address of type ${typeof text}: ${EXAMPLE}`);
   }
   const at = text.indexOf("@");
-  if (/^https?:\/\//.test(text)) fail(text, `${EXAMPLE}; the URL of a registry is for RegistryDiscovery`);
-  if (at < 1) fail(text, EXAMPLE);
+  if (/^https?:\/\//.test(text)) {
+    fail(
+      text,
+      `${EXAMPLE}; the URL of a registry is for RegistryDiscovery, an RPC server on HTTP is http@host:port`,
+    );
+  }
+  if (at < 1) fail(text, HOST_PORT.test(text) ? `${EXAMPLE}; did you mean tcp@${text}?` : EXAMPLE);
   // The comma is what separates addresses in a list.
   if (text.includes(",") || misleads(text)) {
     fail(text, "it contains a comma, a control or an invisible character");
@@ -190,14 +196,16 @@ function parseHost(
   }
   const usualPort = listen ? undefined : USUAL_PORTS[text.split("@", 1)[0]!];
   const [, ipv6, name, portText = usualPort, path] = match;
-  if (portText === undefined) fail(text, EXAMPLE);
+  if (portText === undefined) fail(text, `the port is missing, ${EXAMPLE}`);
   const hostname = ipv6 ?? name ?? "";
   // The URL parser validates IP addresses: it rejects ::1::2 as well as 999.0.0.1.
   if (!URL.canParse(`http://${ipv6 === undefined ? hostname : `[${ipv6}]`}/`)) {
     fail(text, "the host is neither a name nor an IP address");
   }
   const port = Number(portText);
-  if (!PORT.test(portText) || port > 65535) fail(text, "the port must be an integer from 1 to 65535");
+  if (!PORT.test(portText) || port > 65535) {
+    fail(text, `the port must be an integer from ${listen ? 0 : 1} to 65535`);
+  }
   if (port === 0 && !listen) {
     fail(text, "port 0 is for listening only, expected a port from 1 to 65535");
   }

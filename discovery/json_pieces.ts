@@ -1,5 +1,5 @@
 // Splits the text of a JSON object into the values of its fields, and arrays among them into their elements, so that a long
-// answer is parsed in pieces of bounded size. Used by server_list.ts. The pieces are not validated: JSON.parse does that.
+// answer is parsed in pieces of bounded size. Used by registry_list.ts. The pieces are not validated: JSON.parse does that.
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;

@@ -19,7 +19,7 @@ import {
   STATUS_CODES,
   toRegistryUrls,
 } from "./registry_request.ts";
-import { parseServerList, type ServerList } from "./server_list.ts";
+import { parseServerList, type ServerList } from "./registry_list.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** Options of {@linkcode RegistryDiscovery}. */

@@ -4,7 +4,7 @@
 import { RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 import { type Fetch, firstRevisionOf, type RegistryToken, tokenHeaders } from "./registry_request.ts";
-import { parseChange, parseServerList, type ServerChange, type ServerList } from "./server_list.ts";
+import { parseChange, parseServerList, type ServerChange, type ServerList } from "./registry_list.ts";
 import { TimeSlice } from "./time_slice.ts";
 
 /** Maximum silence of a stream in ms. A registry sends a sign of life every 5 s. */

@@ -6,7 +6,7 @@ import { DNS_OPTION_NAMES, type DnsOptions, dnsSettings } from "./dns_options.ts
 import type { SrvRecord } from "./dns_resolver.ts";
 import { type Endpoint, formatAddress } from "./endpoint.ts";
 import { PolledList } from "./polled_list.ts";
-import { MAX_SERVERS } from "./server_list.ts";
+import { MAX_SERVERS } from "./registry_list.ts";
 
 /** Options of {@linkcode SrvDiscovery}. */
 export type SrvDiscoveryOptions = DnsOptions;

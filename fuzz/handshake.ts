@@ -9,7 +9,7 @@ import {
   encodeOption,
   encodeRefusal,
   MAX_LINE_BYTES,
-} from "../codec/option.ts";
+} from "../codec/handshake_line.ts";
 import { Random, randomText } from "../tests/support/cbor_random.ts";
 import type { Conn } from "../transport/conn.ts";
 import { LineReader } from "../transport/line_reader.ts";

@@ -7,7 +7,7 @@ import { CborError } from "../codec/cbor_error.ts";
 import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { JsonCodec } from "../codec/json.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { decodeOption } from "../codec/option.ts";
+import { decodeOption } from "../codec/handshake_line.ts";
 import { SIZE } from "./worst_cbor.ts";
 import { type Reader, SHAPES } from "./worst_shapes.ts";
 

@@ -4,7 +4,7 @@
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import { beginCall, endFrame, MAX_HEADER_BYTES } from "../codec/frame.ts";
-import { MAX_LINE_BYTES } from "../codec/option.ts";
+import { MAX_LINE_BYTES } from "../codec/handshake_line.ts";
 
 const encoder = new TextEncoder();
 /** Maximum size of one metadata entry if there are as many as allowed. */

@@ -71,7 +71,7 @@ export class HttpRequests {
   /** Refuses a WebSocket that a page of another origin asks for; undefined if it may open one. */
   refuseWebSocket(headers: Headers, peer: string, host?: string): Response | undefined {
     if (this.#options.origins.allows(headers, host)) return undefined;
-    this.#options.log?.(`Refused ${peer}: it is a page of another origin (origins)`);
+    this.#options.log?.(`Refused ${peer}: its page's origin is not in the option origins`);
     return new Response("Pages of this origin may not call this server\n", { status: 403 });
   }
 

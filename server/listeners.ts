@@ -104,7 +104,7 @@ export class Listeners {
     let where = address;
     const onAcceptError = (error: Error, first: boolean) => {
       this.#acceptErrors++;
-      if (first) this.#options.log?.(`Accepts nothing on ${where} for now: ${error.message}`);
+      if (first) this.#options.log?.(`Cannot accept connections on ${where}, retrying: ${error.message}`);
     };
     const advice = adviceForOldDeno();
     if (advice !== undefined) this.#options.log?.(advice);
@@ -162,7 +162,8 @@ export class Listeners {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
-        `Cannot listen on ${address}: http@ takes WebSockets too, and so does Deno.serve(server.fetch)`,
+        `Cannot listen on ${address}: listen on http@, which accepts WebSockets too, or pass server.fetch to ` +
+          "Deno.serve (with a certificate for wss@)",
       );
     }
     const { tls, network } = this.#options;

@@ -8,7 +8,7 @@ import { Health, type HealthStatus } from "../call/health.ts";
 import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, safeLog } from "../call/log.ts";
-import { wireLimit } from "../codec/option.ts";
+import { wireLimit } from "../codec/handshake_line.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { mostHeld, whole } from "../session/limits.ts";
 import { LimitCounters } from "../session/limit_counters.ts";

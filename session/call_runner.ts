@@ -129,7 +129,7 @@ export class CallRunner {
    * @param what What cannot be sent, for the log
    */
   failUnsent(call: IncomingCall, error: RpcError, what: "the result" | "an item"): void {
-    this.#options.log?.(`Cannot send ${what} of ${call.method}: ${error.message}`, error);
+    this.#options.log?.(`Cannot send ${what} of ${call.method}`, error);
     this.#fail(call, unsendable(error));
   }
 
@@ -142,7 +142,7 @@ export class CallRunner {
         next = Math.min(next, call.deadline);
         continue;
       }
-      this.giveUp(call, deadlineExceeded(call.method));
+      this.giveUp(call, deadlineExceeded(call));
     }
     return next;
   }

@@ -114,7 +114,7 @@ export class Caller implements ItemOwner<SessionCall> {
   onReply(frame: FrameDecoder): void {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
-    if (call.recvStream?.started) throw malformed("a reply comes behind items");
+    if (call.recvStream?.started) throw malformed("a Reply follows Items of the same call");
     this.#floodLimiter.refund();
     this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
@@ -221,10 +221,11 @@ export class Caller implements ItemOwner<SessionCall> {
   expire(now: number): number {
     let next = Infinity;
     this.awaiting = false;
-    for (const calls of [this.#sent.values(), this.#waiting]) {
+    // The waiting calls first: their errors give the numbers that have kept them waiting.
+    for (const calls of [this.#waiting, this.#sent.values()]) {
       for (const call of calls) {
         if (call.deadline <= now) {
-          this.#abandon(call, deadlineExceeded(call.method, call.seq === 0, this.#whyUnsent(call)));
+          this.#abandon(call, deadlineExceeded(call, call.seq === 0, this.#whyUnsent(call)));
           continue;
         }
         if (call.deadline < next) next = call.deadline;
@@ -278,12 +279,11 @@ export class Caller implements ItemOwner<SessionCall> {
   /** What a call was waiting for that was not sent in time. */
   #whyUnsent(call: SessionCall): string | undefined {
     if (call.seq > 0) return undefined;
-    if (this.held) return "the other side of the connection is silent";
-    const inFlight = this.#sent.size;
-    if (inFlight >= this.#maxInFlight) {
-      return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
-    }
-    return `the connection was full: ${this.#frameWriter.unread} bytes wait to be written (maxUnsentBytes)`;
+    if (this.held) return "the peer is silent";
+    const full = "the connection was full";
+    const [inFlight, max, { unread }] = [this.#sent.size, this.#maxInFlight, this.#frameWriter];
+    if (inFlight >= max) return `${full}: ${inFlight} of ${max} calls are in flight (the peer's maxInFlight)`;
+    return unread > this.#maxUnsent ? `${full}: ${unread} bytes wait to be written (maxUnsentBytes)` : full;
   }
 
   /** Queues a call until there is room, with its arguments as they are now. Returns whether it is queued. */
@@ -330,7 +330,7 @@ export class Caller implements ItemOwner<SessionCall> {
       grant: (items, bytes) => writeCredit(this.#frameWriter.beginFrame(), call.seq, items, bytes),
       consumerLeft: () => {
         if (call.seq === 0 && !this.#waiting.has(call)) return;
-        this.#abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`));
+        this.#abandon(call, new RpcError("canceled", `The caller closed the stream of ${call.method}`));
       },
     });
   }

@@ -4,9 +4,9 @@
 import type { AlarmClock } from "./alarm_clock.ts";
 import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
-import { RpcError } from "../call/error.ts";
+import { ofCall, RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
-import { wireLimit } from "../codec/option.ts";
+import { wireLimit } from "../codec/handshake_line.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
@@ -49,8 +49,7 @@ export interface DialOptions {
   readonly log?: (message: string, error?: unknown) => void;
 }
 
-const NOT_ENCRYPTED =
-  "others could read the connection, which a client with a token or the option tls does not allow; " +
+const NOT_ENCRYPTED = "a client with a token, or with the option tls or secure, connects only over TLS; " +
   "use tls@ or wss@, or pass secure: false";
 
 /** What a session reports to the channel that dialled it. */
@@ -60,8 +59,8 @@ export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
  * Dials an address.
  *
  * @param signal Aborts the attempt
- * @throws {RpcError} The server's refusal, else `unavailable`, also after `connectTimeout`. It names the address, and says
- * that no call was started. Never `deadline_exceeded`, even if the server says so: that code is for calls
+ * @throws {RpcError} The server's refusal; `failed_precondition` if the client's options allow no connection to the
+ * address; else `unavailable`, also after `connectTimeout`. It names the address, and says that no call was started. Never `deadline_exceeded`, even if the server says so: that code is for calls
  */
 export async function dial(
   address: string,
@@ -71,7 +70,9 @@ export async function dial(
 ): Promise<Session> {
   const { codec, limits, counters, clock, bodies, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
-  if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
+  if (!isWithin(options.reach, parsed)) {
+    throw failure("failed_precondition", address, NOT_ENCRYPTED, undefined);
+  }
   const stop = new AbortController();
   let late = false;
   let conn: Conn | undefined;
@@ -115,7 +116,9 @@ export async function dial(
   } catch (error) {
     conn?.close();
     if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);
-    if (late) throw failure("unavailable", address, `no answer within ${connectTimeout} ms`, error);
+    if (late) {
+      throw failure("unavailable", address, `no answer within ${connectTimeout} ms (connectTimeout)`, error);
+    }
     const code = error instanceof RpcError && error.code !== "deadline_exceeded" ? error.code : "unavailable";
     throw failure(code, address, textOf(error), error);
   } finally {
@@ -149,9 +152,11 @@ async function currentToken(token: Token | undefined, signal: AbortSignal): Prom
 
 function failure(code: RpcError["code"], address: string, message: string, cause: unknown): RpcError {
   const remote = cause instanceof RpcError && cause.remote;
-  return new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
+  const error = new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
     cause,
     remote,
     notStarted: true,
   });
+  ofCall(error, undefined, address);
+  return error;
 }

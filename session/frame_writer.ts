@@ -8,7 +8,7 @@ import { type Codec, encodeValue } from "../codec/codec.ts";
 import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
 import type { CallBody } from "./call_body.ts";
 import type { SendStream, SendStreamOwner } from "./send_stream.ts";
-import type { SendWindow } from "./send_window.ts";
+import type { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 
 const SMALL = 64;
@@ -30,7 +30,7 @@ export interface FrameWriterOwner {
 /** Writes the frames of one connection. */
 export class FrameWriter {
   /** Bounds what is sent ahead of a peer that buffers what it has not read. */
-  sendWindow: SendWindow | undefined;
+  unconfirmedBytes: UnconfirmedBytes | undefined;
 
   readonly #writer: ConnWriter;
   readonly #codec: Codec;
@@ -71,13 +71,13 @@ export class FrameWriter {
 
   /** Bytes not yet written, plus those written that the peer may not have read, if that is bounded. */
   get unread(): number {
-    const { sendWindow } = this;
-    return sendWindow === undefined ? this.#writer.unsent : sendWindow.unconfirmed(this.#total);
+    const { unconfirmedBytes } = this;
+    return unconfirmedBytes === undefined ? this.#writer.unsent : unconfirmedBytes.unconfirmed(this.#total);
   }
 
   /** Pings the peer if it was sent much that it has not confirmed. */
   confirm(): void {
-    this.sendWindow?.onSent(this.#total);
+    this.unconfirmedBytes?.onSent(this.#total);
   }
 
   /** Whether a turn has begun: then `onTurn` follows. */
@@ -141,7 +141,7 @@ export class FrameWriter {
       if (length <= this.#maxFrameBytes) return undefined;
       throw new RpcError(
         "resource_exhausted",
-        `A message of ${length} bytes is more than the ${this.#maxFrameBytes} that the other side takes`,
+        `A message of ${length} bytes exceeds the peer's maxFrameBytes (${this.#maxFrameBytes})`,
       );
     } catch (error) {
       out.length = start;

@@ -1,5 +1,5 @@
 // The handshake of both sides: one line of JSON in each direction, limited in time and size. The lines are defined in
-// codec/option.ts; what follows them is up to a Session.
+// codec/handshake_line.ts; what follows them is up to a Session.
 
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
@@ -18,7 +18,7 @@ import {
   refusal,
   shown,
   wireLimit,
-} from "../codec/option.ts";
+} from "../codec/handshake_line.ts";
 import { gotInstead, mayStartAnswer } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
 import { eventLoop } from "./event_loop.ts";
@@ -190,7 +190,9 @@ async function authenticate(
     if (isRpcError(error)) throw error;
     cause = error;
   }
-  throw refusal("unauthenticated", "the token is not accepted", cause);
+  const missing = token === undefined && certificate === undefined;
+  const why = missing ? "the server requires a token (option token)" : "the server rejected the credentials";
+  throw refusal("unauthenticated", why, cause);
 }
 
 /** Reads a line without its LF; null if the stream ended before anything arrived. */

@@ -275,5 +275,5 @@ export class Lifecycle {
 }
 
 function drained(): RpcError {
-  return new RpcError("unavailable", "The connection is being drained");
+  return new RpcError("unavailable", "The connection is shutting down");
 }

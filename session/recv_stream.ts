@@ -105,9 +105,9 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
    * @throws {RpcError} If there was no credit, or the stream has ended: a protocol error
    */
   spend(size: number): boolean {
-    if (this.#ended) throw malformed("an item comes behind the end of its stream");
+    if (this.#ended) throw malformed("an item arrives after the end of its stream");
     if (this.#itemCredit <= 0 || this.#byteCredit <= 0) {
-      throw new RpcError("resource_exhausted", "Cannot decode frame: an item comes without credit");
+      throw new RpcError("resource_exhausted", "Cannot decode frame: an item arrives without credit");
     }
     this.#started = true;
     this.#itemCredit--;

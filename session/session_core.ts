@@ -16,7 +16,7 @@ import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
-import { SendWindow } from "./send_window.ts";
+import { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { SessionCall } from "./session_call.ts";
 import type { SessionOptions } from "./session_options.ts";
 
@@ -57,7 +57,10 @@ export class SessionCore
     this.callee = new Callee(this, codec, this);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
     if (conn.buffersUnread) {
-      this.frameWriter.sendWindow = new SendWindow(this.heartbeat, limits.maxUnsentBytes / WINDOW_STEPS);
+      this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
+        this.heartbeat,
+        limits.maxUnsentBytes / WINDOW_STEPS,
+      );
     }
     this.reader = new ReadLoop(this, this);
     this.lifecycle = new Lifecycle(this);
@@ -68,7 +71,7 @@ export class SessionCore
   /** Calls a method of the peer. */
   call(call: SessionCall, accepted: boolean): void {
     if (!accepted) {
-      const message = "The connection takes no more calls";
+      const message = `Cannot call ${call.method}: the connection is shutting down`;
       return call.reject(new RpcError("unavailable", message, { notStarted: true }));
     }
     // The time first: a turn that begins checks whether the peer may be gone.
@@ -135,9 +138,9 @@ export class SessionCore
 
   /** A Pong has arrived, which may mean that more can be sent. */
   #onConfirmed(ping: number): void {
-    const { sendWindow } = this.frameWriter;
-    if (sendWindow === undefined) return;
-    sendWindow.onPong(ping);
+    const { unconfirmedBytes } = this.frameWriter;
+    if (unconfirmedBytes === undefined) return;
+    unconfirmedBytes.onPong(ping);
     this.frameWriter.confirm();
     this.onProgress();
   }
@@ -262,7 +265,9 @@ export class SessionCore
   #checkFrame(now: number, patience: number): number {
     const due = this.reader.frameDue(patience);
     if (now < due) return due;
-    const late = new RpcError("deadline_exceeded", "Cannot decode frame: its end did not come in time");
+    const { frameTimeout } = this.options.limits;
+    const message = `Cannot decode frame: its end did not arrive within ${frameTimeout} ms (frameTimeout)`;
+    const late = new RpcError("deadline_exceeded", message);
     this.lifecycle.violated(late, "frameTimeout");
     return Infinity;
   }

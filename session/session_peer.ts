@@ -104,7 +104,7 @@ export class SessionPeer implements Peer {
     call.listener = { address, done() {}, release() {} };
     call.begin(now, address);
     if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
-    else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));
+    else if (call.deadline <= now) call.fail(deadlineExceeded(call, true));
     else this.#session.callBack(call);
   }
 }

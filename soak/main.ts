@@ -93,7 +93,7 @@ async function soak(): Promise<void> {
 
 /** Only non-idempotent calls, and SIGKILL. */
 async function kill(): Promise<void> {
-  const running = () => workload.tally.sent < calls;
+  const running = () => workload.counts.sent < calls;
   const direct = cluster.peers.map(({ address }) => address);
   await using client = await connect(new MultiServers(direct), CLIENT);
   await Promise.all([
@@ -129,7 +129,7 @@ async function run(): Promise<Figure[]> {
   return report({
     kill: flags.kill,
     seconds: (performance.now() - startedAt) / 1_000,
-    tally: workload.tally,
+    counts: workload.counts,
     balance: ledger.close(),
     faults: cluster.faults,
     lateness: workload.lateness,
@@ -146,14 +146,14 @@ async function run(): Promise<Figure[]> {
 try {
   const figures = await run();
   if (flags.json) {
-    console.log(JSON.stringify({ seed, figures, outcomes: Object.fromEntries(workload.tally.outcomes) }));
+    console.log(JSON.stringify({ seed, figures, outcomes: Object.fromEntries(workload.counts.outcomes) }));
   } else {
     const width = Math.max(...figures.map(({ name }) => name.length));
     for (const { name, value, promise, kept } of figures) {
       const guarantee = promise === undefined ? "" : `   guaranteed: ${promise}${kept ? "" : "   BROKEN"}`;
       console.log(`${name.padEnd(width)}  ${value}${guarantee}`);
     }
-    for (const wrong of workload.tally.wrong) console.log(`  wrong: ${wrong}`);
+    for (const wrong of workload.counts.wrong) console.log(`  wrong: ${wrong}`);
   }
   if (figures.some(({ kept }) => kept === false)) Deno.exitCode = 1;
 } finally {

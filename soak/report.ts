@@ -2,7 +2,7 @@
 
 import type { Balance } from "./ledger.ts";
 import type { Lateness, Slope } from "./meter.ts";
-import type { Tally } from "./workload.ts";
+import type { Counts } from "./workload.ts";
 
 /** A line of the report. */
 export interface Figure {
@@ -19,7 +19,7 @@ type Fit = ReturnType<Slope["fit"]>;
 export interface Measured {
   readonly kill: boolean;
   readonly seconds: number;
-  readonly tally: Tally;
+  readonly counts: Counts;
   readonly balance: Balance;
   readonly faults: ReadonlyMap<string, number>;
   readonly lateness: Lateness;
@@ -38,20 +38,20 @@ const NOISE = 2;
 
 /** Compares the measurements with the guarantees. */
 export function report(measured: Measured): Figure[] {
-  const { tally, balance, kill, seconds } = measured;
+  const { counts, balance, kill, seconds } = measured;
   const zero = (name: string, value: number): Figure => ({ name, value, promise: "0", kept: value === 0 });
-  const succeeded = [...tally.outcomes].reduce(
+  const succeeded = [...counts.outcomes].reduce(
     (sum, [outcome, n]) => outcome.endsWith("succeeded") ? sum + n : sum,
     0,
   );
   return [
     {
       name: "calls",
-      value: `${tally.calls}, ${Math.round(tally.calls / seconds)} per second, ${succeeded} succeeded`,
+      value: `${counts.calls}, ${Math.round(counts.calls / seconds)} per second, ${succeeded} succeeded`,
     },
     { name: "faults", value: [...measured.faults].map(([fault, n]) => `${n} ${fault}`).join(", ") },
-    zero("wrong outcomes", tally.wrongs),
-    zero("calls that never settled", tally.calls - tally.settled),
+    zero("wrong outcomes", counts.wrongs),
+    zero("calls that never settled", counts.calls - counts.settled),
     { name: "executions", value: balance.executions },
     zero("executed more than once, not idempotent", balance.duplicates),
     zero("succeeded without being executed", balance.unexecuted),

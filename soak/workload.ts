@@ -34,7 +34,7 @@ interface Plan {
 }
 
 /** The totals of all calls. */
-export interface Tally {
+export interface Counts {
   calls: number;
   settled: number;
   /** Calls that may have been executed. */
@@ -177,7 +177,7 @@ const CALL_KINDS: readonly string[] = MIX.flatMap(([kind, count]) => Array<strin
 
 /** Makes calls until it is stopped. */
 export class Workload {
-  readonly tally: Tally = { calls: 0, settled: 0, sent: 0, wrong: [], wrongs: 0, outcomes: new Map() };
+  readonly counts: Counts = { calls: 0, settled: 0, sent: 0, wrong: [], wrongs: 0, outcomes: new Map() };
   /** How late calls were notified that their deadline had passed, in ms. */
   readonly lateness = new Lateness();
   readonly #ledger: Ledger;
@@ -196,7 +196,7 @@ export class Workload {
   /** Lets the calls in flight finish, runs `measure`, and continues. */
   async pauseFor(measure: () => Promise<void>): Promise<void> {
     this.#pause = Promise.withResolvers();
-    while (this.tally.settled < this.tally.calls) await pause(5);
+    while (this.counts.settled < this.counts.calls) await pause(5);
     await measure();
     this.#pause.resolve();
     this.#pause = undefined;
@@ -227,7 +227,7 @@ export class Workload {
     const timeout = kind === "late" ? 5 + random.below(60) : TIMEOUT;
     const signal = random.below(3) === 0 ? this.#shared : undefined;
     const id = this.#ledger.open();
-    this.tally.calls++;
+    this.counts.calls++;
     const deadline = performance.now() + timeout;
     let outcome = "succeeded";
     let verdict: number = idempotent ? Verdict.AtLeastOnce : Verdict.Once;
@@ -239,10 +239,10 @@ export class Workload {
       const notStarted = error instanceof RpcError && error.notStarted;
       verdict = notStarted ? Verdict.Never : idempotent ? Verdict.Any : Verdict.AtMostOnce;
     }
-    this.tally.settled++;
-    if (verdict !== Verdict.Never) this.tally.sent++;
+    this.counts.settled++;
+    if (verdict !== Verdict.Never) this.counts.sent++;
     this.#ledger.settle(id, verdict);
-    const { outcomes } = this.tally;
+    const { outcomes } = this.counts;
     outcomes.set(`${kind}: ${outcome}`, (outcomes.get(`${kind}: ${outcome}`) ?? 0) + 1);
     if (performance.now() > deadline) this.lateness.add(performance.now() - deadline);
     // A client without a reachable server must not retry thousands of times per second.
@@ -264,9 +264,9 @@ export class Workload {
   }
 
   #recordInvalid(kind: string, error: unknown): string {
-    this.tally.wrongs++;
+    this.counts.wrongs++;
     const what = error instanceof RpcError ? `${error.code}: ${error.message}` : String(error);
-    if (this.tally.wrong.length < 10) this.tally.wrong.push(`${kind}: ${what}`);
+    if (this.counts.wrong.length < 10) this.counts.wrong.push(`${kind}: ${what}`);
     return "WRONG";
   }
 }

@@ -164,7 +164,8 @@ async function request(
     if (got !== "") throw notRpc(path, expected, got);
     status = error.message;
   }
-  throw notRpc(path, expected, `, got ${JSON.stringify(status.slice(0, 64))}`);
+  const got = status.startsWith("{") ? "RPC without HTTP" : JSON.stringify(status.slice(0, 64));
+  throw notRpc(path, expected, `, got ${got}`);
 }
 
 function notRpc(path: string, expected: string, got: string): RpcError {

@@ -3,7 +3,7 @@
 // websocket_conn.ts implements the protocol itself.
 
 import { deferred } from "../call/deferred.ts";
-import { isArrayBuffer } from "../call/realm.ts";
+import { isArrayBuffer } from "../call/cross_realm.ts";
 import { type HttpAddress, urlHost } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { webSocketClass } from "./runtime.ts";

@@ -34,7 +34,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /, got HTTP$/,
     "for RPC on an HTTP port use an address with http@, or ws@ behind Deno.serve or an HTTP proxy",
   ],
-  [/got "\{/, "for RPC without HTTP use an address with tcp@ or tls@"],
+  [/got RPC without HTTP/, "use an address with tcp@ or tls@"],
   [
     /"101 .* 501 /,
     "in Node and Bun, server.fetch opens no WebSockets: dial a port on which the server listens with http@",

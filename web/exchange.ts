@@ -193,7 +193,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   onOverdue(ended: RpcError | undefined): void {
     const { method } = this.#asked;
     if (ended !== undefined) return this.#refuse(ended);
-    if (this.due >= this.#deadline) return this.#refuse(deadlineExceeded(method));
+    if (this.due >= this.#deadline) return this.#refuse(deadlineExceeded({ method }));
     const message = `The arguments of ${method} did not arrive in time (frameTimeout)`;
     this.#failRead(new RpcError("deadline_exceeded", message));
   }

@@ -1,7 +1,7 @@
 // Values as JSON, in the forms that proto3 JSON has: whole numbers beyond 2^53 as text, bytes as base64, dates as RFC 3339.
 // Used for every answer over HTTP; what JSON cannot carry is refused, naming where it is.
 
-import { isPlainObject, toThisRealm, typedArrayName } from "../call/realm.ts";
+import { isPlainObject, toThisRealm, typedArrayName } from "../call/cross_realm.ts";
 import { EncodeError, unknownClass } from "../codec/encode_error.ts";
 
 /** How many arrays and objects may lie within each other. */

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { safeLog } from "../../call/log.ts";
-import { oneLine } from "../../call/one_line.ts";
+import { oneLine } from "../../call/safe_text.ts";
 import { announce } from "../../registry/announce.ts";
 import { Registry } from "../../registry/registry.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";

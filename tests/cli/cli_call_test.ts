@@ -91,7 +91,7 @@ Deno.test("cli call: sends metadata and the token", async () => {
 Deno.test("cli call: a token is not sent unencrypted to other machines", async () => {
   const { code, err } = await cli(["call", "tcp@192.0.2.1:9", "A.b", "--token", "secret"]);
   assertEquals(code, 1);
-  assertStringIncludes(err, "others could read the connection");
+  assertStringIncludes(err, "connects only over TLS");
   assertStringIncludes(err, "On the command line: --insecure");
 });
 

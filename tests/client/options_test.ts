@@ -162,7 +162,7 @@ Deno.test("options: the error for a value of the wrong type shows it", async () 
   await using link = await Link.open({ ok: () => "ok" });
   await assertRejects(
     () => link.client.call("Test.ok", null, { timeout: "5" as unknown as number }),
-    RangeError,
+    TypeError,
     'Cannot use timeout "5": expected a number of ms from 0 to Infinity',
   );
   assertThrows(() => limitConcurrency("5" as unknown as number), RangeError, 'concurrency to "5"');

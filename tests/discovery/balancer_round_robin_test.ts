@@ -10,7 +10,7 @@ testSpreadingBalancer("round_robin", () => new RoundRobinBalancer({ random: seed
 const next = (balancer: RoundRobinBalancer, exclude?: ReadonlySet<string>) =>
   Number(balancer.pick({ method: "Foo.sum", exclude })?.address.split(":")[1]);
 
-Deno.test("round_robin: exact to one, after any number of calls", () => {
+Deno.test("round_robin: counts of any two servers differ by at most one", () => {
   const balancer = new RoundRobinBalancer();
   balancer.update(servers(1, 7));
   const total = new Map<string, number>();

@@ -54,6 +54,10 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
     ["tcp@a b:1", example],
     ["tcp@user@a:1", example],
     ["tcp://127.0.0.1:1", example],
+    ["localhost:1", `${example}; did you mean tcp@localhost:1?`],
+    ["localhost", example],
+    ["tcp@localhost", `the port is missing, ${example}`],
+    ["http://127.0.0.1:1", "an RPC server on HTTP is http@host:port"],
     ["http://127.0.0.1:1/_rpc_/registry", `${example}; the URL of a registry is for RegistryDiscovery`],
     ["udp@127.0.0.1:1", "unknown protocol, expected one of tcp, tls, unix, http, ws, wss"],
     ["TCP@127.0.0.1:1", "unknown protocol"],
@@ -82,6 +86,11 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
     ["unix@/a\ud800b", "a control or an invisible character"],
   ];
   for (const [text, reason] of bad) assertThrows(() => parseAddress(text), TypeError, reason, text);
+  assertThrows(
+    () => parseAddress("tcp@a:65536", { listen: true }),
+    TypeError,
+    "the port must be an integer from 0 to 65535",
+  );
   assertThrows(() => parseAddress(7 as unknown as string), TypeError, "of type number");
 });
 

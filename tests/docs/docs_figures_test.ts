@@ -91,12 +91,12 @@ Deno.test("REGISTRY.md: the table of limits has the defaults of options, and con
 
 /** The files whose constants a row of the table of fixed limits states. */
 const FIXED: Readonly<Record<string, readonly string[]>> = {
-  "a line of the handshake": ["codec/option.ts"],
+  "a line of the handshake": ["codec/handshake_line.ts"],
   "an HTTP head": ["transport/http.ts"],
   "a frame's header": ["codec/frame.ts", "call/metadata.ts"],
   "credit of a stream": ["session/recv_stream.ts"],
   "a registry's answer or event, read in slices of 10 ms": [
-    "discovery/server_list.ts",
+    "discovery/registry_list.ts",
     "discovery/json_pieces.ts",
     "discovery/registry_events.ts",
     "discovery/time_slice.ts",
@@ -106,7 +106,7 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
   "streams of figures of `rpc.Reflection`": ["server/reflection_handlers.ts"],
   "schemas shown by `rpc.Reflection`": ["server/reflection_handlers.ts"],
   "control frames and empty frames of a WebSocket": ["transport/websocket_frames.ts"],
-  "a line of `log`": ["call/one_line.ts"],
+  "a line of `log`": ["call/safe_text.ts"],
 };
 
 Deno.test("LIMITS.md: the fixed limits are constants of the code", () => {

@@ -13,7 +13,7 @@ import {
   MAGIC_NUMBER,
   MAX_LINE_BYTES,
   PROTOCOL_VERSION,
-} from "../../codec/option.ts";
+} from "../../codec/handshake_line.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { INITIAL_BYTES, INITIAL_ITEMS } from "../../session/recv_stream.ts";
 import { LINGER_BYTES, LINGER_MS } from "../../transport/linger.ts";

@@ -4,7 +4,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CODES } from "../../call/error.ts";
 import { type BalancerName, createBalancer } from "../../discovery/create_balancer.ts";
 import { MAX_PIECE } from "../../discovery/json_pieces.ts";
-import { MAX_SERVERS } from "../../discovery/server_list.ts";
+import { MAX_SERVERS } from "../../discovery/registry_list.ts";
 import { SHORT_ANSWER } from "../../transport/unread_responses.ts";
 import { readText } from "../support/markdown.ts";
 import { defaultsIn, grouped } from "../support/stated.ts";
@@ -51,7 +51,7 @@ Deno.test("LIMITS.md: it names the limits that are fixed for lists and for long 
   }
 });
 
-Deno.test("SECURITY.md: it leads to the limits", () => {
+Deno.test("SECURITY.md: it links to LIMITS.md", () => {
   assertMatch(readText("SECURITY.md"), /\]\(docs\/LIMITS\.md\)/);
 });
 

@@ -23,6 +23,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 const ROOT = PACKAGE.href;
 
+Deno.test("layers: the table of folders in ARCHITECTURE.md lists what each folder may import", async () => {
+  const text = await Deno.readTextFile(new URL("docs/ARCHITECTURE.md", PACKAGE));
+  const rows = [...text.matchAll(/^\| `(\w+)\/` +\|.*\| ([^|]+?) +\|$/gm)];
+  const listed = rows.map(([, folder = "", from = ""]) => [
+    folder,
+    from === "nothing" ? [] : from.split(", ").map((name) => name.replaceAll("`", "")),
+  ]);
+  assertEquals(Object.fromEntries(listed), MAY_IMPORT);
+});
+
 /** What `deno info` knows of a module and everything it imports, type imports included. */
 async function modulesOf(entry: string): Promise<Module[]> {
   return JSON.parse((await deno("info", "--json", entry)).stdout).modules;

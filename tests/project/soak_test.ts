@@ -60,7 +60,7 @@ function measured(changed: Partial<Measured>): Measured {
   return {
     kill: false,
     seconds: 60,
-    tally: {
+    counts: {
       calls: 10,
       settled: 10,
       sent: 10,
@@ -104,8 +104,8 @@ Deno.test("soak: the report says which promise was broken", () => {
     "listeners left on a shared signal",
     "unhandled rejections",
   ]);
-  const tally = { calls: 10, settled: 9, sent: 9, wrong: [], wrongs: 1, outcomes: new Map() };
-  assertEquals(broken({ tally }), ["wrong outcomes", "calls that never settled"]);
+  const counts = { calls: 10, settled: 9, sent: 9, wrong: [], wrongs: 1, outcomes: new Map() };
+  assertEquals(broken({ counts }), ["wrong outcomes", "calls that never settled"]);
 });
 
 Deno.test("soak: the slope of memory is that of the line through the samples, warm-up apart", () => {

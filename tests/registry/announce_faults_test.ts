@@ -331,7 +331,7 @@ Deno.test("tokens: a client whose token is refused is unauthenticated, and is ac
   const discovery = new RegistryDiscovery("http://one.test", { clock, fetch, token: () => token });
   assertEquals((await assertRejects(() => discovery.endpoints(), RpcError)).code, "unauthenticated");
   const connecting = connect(discovery, { connectTimeout: 50 });
-  const refused = await assertRejects(() => connecting, RpcError, "No list of servers within 50 ms");
+  const refused = await assertRejects(() => connecting, RpcError, "no list of servers within 50 ms");
   assertEquals(refused.code, "unauthenticated");
   token = "secret";
   const watch = discovery.watch()[Symbol.asyncIterator]();

@@ -144,7 +144,7 @@ Deno.test("announce: registers again with a registry that has restarted empty be
   assertEquals((await list()).length, 1);
 });
 
-Deno.test("announce: a short outage is over before the lease is", async () => {
+Deno.test("announce: after a short outage the lease is renewed before it expires", async () => {
   const { clock, link, lines, start, list } = open();
   await using _registration = await start();
   const registry = link.registry;

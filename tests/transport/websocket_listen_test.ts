@@ -175,7 +175,7 @@ Deno.test("websocket listener: a malformed request for a WebSocket is answered w
     assertEquals(await peer.line(), `HTTP/1.1 ${status}\r`);
   }
   assertEquals(at.server.stats().refusals.http, 5);
-  assertEquals(at.log.filter((line) => line.includes("page of another origin")).length, 1);
+  assertEquals(at.log.filter((line) => line.includes("is not in the option origins")).length, 1);
 });
 
 Deno.test("websocket listener: pages of the server's own origin may come, others not, by default", async () => {

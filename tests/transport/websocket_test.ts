@@ -521,7 +521,7 @@ Deno.test("websocket: pages of other origins are refused and logged; clients tha
   ];
   for (const origin of foreign) assertEquals(await statusOf(at.port, { Origin: origin }), 403, origin);
   assertEquals(at.server.stats().refusals.http, foreign.length);
-  assertEquals(at.log.filter((line) => line.includes("page of another origin")).length, foreign.length);
+  assertEquals(at.log.filter((line) => line.includes("is not in the option origins")).length, foreign.length);
 });
 
 Deno.test("websocket: the option origins names whose pages may come", async () => {

@@ -160,9 +160,12 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
   };
 }
 
-/** The error of a rejected handshake. Its call, if any, was not started. */
+/**
+ * The error of a rejected handshake: clients show it after the address, servers after the peer. Its call, if any, was not
+ * started.
+ */
 export function refusal(code: RpcError["code"], what: string, cause?: unknown): RpcError {
-  return new RpcError(code, `Cannot accept handshake: ${what}`, { notStarted: true, cause });
+  return new RpcError(code, what, { notStarted: true, cause });
 }
 
 /** A received value for a message, cut so that an error never echoes more than 64 bytes of it. */

@@ -1,16 +1,16 @@
 // What a session has sent ahead of a peer that buffers: when it asks, and what the answers confirm.
 
 import { assertEquals } from "@std/assert";
-import { SendWindow } from "../../session/send_window.ts";
+import { UnconfirmedBytes } from "../../session/unconfirmed_bytes.ts";
 
 /** A window that asks for each 100 bytes, and how often it did. */
 function open() {
   let pings = 0;
-  const window = new SendWindow({ ping: () => ++pings }, 100);
+  const window = new UnconfirmedBytes({ ping: () => ++pings }, 100);
   return { window, pings: () => pings };
 }
 
-Deno.test("send window: a Ping follows once enough has been sent, and no second one before its Pong", () => {
+Deno.test("unconfirmed bytes: a Ping follows once enough has been sent, and no second one before its Pong", () => {
   const { window, pings } = open();
   window.onSent(99);
   assertEquals(pings(), 0);
@@ -19,7 +19,7 @@ Deno.test("send window: a Ping follows once enough has been sent, and no second 
   assertEquals(pings(), 1);
 });
 
-Deno.test("send window: a Pong confirms what was sent before its Ping, and no more", () => {
+Deno.test("unconfirmed bytes: a Pong confirms what was sent before its Ping, and no more", () => {
   const { window, pings } = open();
   window.onSent(120);
   window.onSent(150);
@@ -32,7 +32,7 @@ Deno.test("send window: a Pong confirms what was sent before its Ping, and no mo
   assertEquals(pings(), 2);
 });
 
-Deno.test("send window: Pongs of earlier Pings, and Pongs for nothing, confirm nothing", () => {
+Deno.test("unconfirmed bytes: Pongs of earlier Pings, and Pongs for nothing, confirm nothing", () => {
   const { window } = open();
   window.onPong(7);
   window.onSent(120);
@@ -40,7 +40,7 @@ Deno.test("send window: Pongs of earlier Pings, and Pongs for nothing, confirm n
   assertEquals(window.unconfirmed(120), 120);
 });
 
-Deno.test("send window: the Pong of a later Ping confirms too, since it arrives in order", () => {
+Deno.test("unconfirmed bytes: the Pong of a later Ping confirms too, since it arrives in order", () => {
   const { window } = open();
   window.onSent(120);
   window.onPong(2);

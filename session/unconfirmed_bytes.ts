@@ -2,15 +2,15 @@
 // browsers do: the transport has no backpressure. A Ping follows each step of bytes, and its Pong confirms that they were
 // read. Owned by a session whose Conn has `buffersUnread`.
 
-/** The session of a window. */
-export interface SendWindowOwner {
+/** The session that sends the bytes. */
+export interface UnconfirmedBytesOwner {
   /** Sends a Ping. Returns its number. */
   ping(): number;
 }
 
 /** Bytes that were sent and that the peer has not confirmed. */
-export class SendWindow {
-  readonly #owner: SendWindowOwner;
+export class UnconfirmedBytes {
+  readonly #owner: UnconfirmedBytesOwner;
   readonly #step: number;
   #confirmed = 0;
   /** The Ping that is not answered, and what had been sent before it. */
@@ -18,7 +18,7 @@ export class SendWindow {
   #before = 0;
 
   /** @param step A Ping follows each time so many bytes have been sent */
-  constructor(owner: SendWindowOwner, step: number) {
+  constructor(owner: UnconfirmedBytesOwner, step: number) {
     this.#owner = owner;
     this.#step = step;
   }
