@@ -26,7 +26,8 @@ export interface HealthReport {
  *
  * @example
  * ```ts
- * import { connect, Health, Server } from "@troodon/rpc";
+ * import { connect } from "@troodon/rpc";
+ * import { Health, Server } from "@troodon/rpc/server";
  * import { assertEquals } from "@std/assert";
  *
  * await using server = new Server().register("Echo", { echo: (value: unknown) => value });
