@@ -6,9 +6,10 @@ import { isRpcError, RpcError } from "./error.ts";
 import { checkIdentity, shownName } from "./identity.ts";
 import type { Interceptor } from "./interceptor.ts";
 import type { Log } from "./log.ts";
+import { isShared, type Metadata } from "./metadata.ts";
 import { shownMethod } from "./method_name.ts";
 import { passOn } from "./reply_end.ts";
-import { sendingToken } from "./tokens.ts";
+import { neverChanges, sendingToken } from "./tokens.ts";
 
 /**
  * Creates an interceptor that logs every call in one line when it has ended: method, outcome, duration in ms. Arguments are
@@ -79,12 +80,16 @@ export function sendToken(token: () => string | Promise<string>): Interceptor {
 export function requireToken(
   holds: (token: string, method: string) => boolean | Identity | Promise<boolean | Identity>,
 ): Interceptor {
+  // Calls of a connection with the same metadata share one object, which cannot be changed.
+  const accepted = neverChanges(holds) ? new WeakSet<Metadata>() : undefined;
   return async (call, next) => {
+    if (accepted?.has(call.metadata)) return await next(call);
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
     if (identity === false) {
       throw new RpcError("unauthenticated", `${shownMethod(call.method)} requires a valid token`);
     }
+    if (identity === true && isShared(call.metadata)) accepted?.add(call.metadata);
     return await next(identity === true ? call : { ...call, identity });
   };
 }
