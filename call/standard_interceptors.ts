@@ -4,7 +4,7 @@ import { shownOption } from "./check_options.ts";
 import type { Identity } from "./handler.ts";
 import { isRpcError, RpcError } from "./error.ts";
 import { checkIdentity, shownName } from "./identity.ts";
-import type { Interceptor } from "./interceptor.ts";
+import type { Call, Interceptor, Next } from "./interceptor.ts";
 import type { Log } from "./log.ts";
 import { isShared, type Metadata } from "./metadata.ts";
 import { shownMethod } from "./method_name.ts";
@@ -63,10 +63,16 @@ export function logCalls(log: Log): Interceptor {
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
-  return sendingToken(async (call, next) => {
-    const authorization = `Bearer ${await token()}`;
-    return await next({ ...call, metadata: new Map([...call.metadata, ["authorization", authorization]]) });
+  const send = (value: string, call: Call, next: Next) =>
+    next({ ...call, metadata: new Map([...call.metadata, ["authorization", `Bearer ${value}`]]) });
+  return sendingToken((call, next) => {
+    const value = token();
+    // Waiting for a value that is there already would cost more than the rest.
+    return typeof value === "string" ? send(value, call, next) : sendLater(value, call, next);
   });
+  async function sendLater(value: Promise<string>, call: Call, next: Next) {
+    return await send(await value, call, next);
+  }
 }
 
 /**
@@ -82,8 +88,8 @@ export function requireToken(
 ): Interceptor {
   // Calls of a connection with the same metadata share one object, which cannot be changed.
   const accepted = neverChanges(holds) ? new WeakSet<Metadata>() : undefined;
-  return async (call, next) => {
-    if (accepted?.has(call.metadata)) return await next(call);
+  return (call, next) => accepted?.has(call.metadata) ? next(call) : check(call, next);
+  async function check(call: Call, next: Next) {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
     if (identity === false) {
@@ -91,7 +97,7 @@ export function requireToken(
     }
     if (identity === true && isShared(call.metadata)) accepted?.add(call.metadata);
     return await next(identity === true ? call : { ...call, identity });
-  };
+  }
 }
 
 /**
