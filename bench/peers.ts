@@ -22,6 +22,13 @@ export const CONTESTANTS: readonly Contestant[] = [
   { name: "socket", title: "raw socket", role: "limit", file: "socket.ts" },
   { name: "socket-promise", title: "raw socket, a promise a call", role: "limit", file: "socket_promise.ts" },
   { name: "troodon", title: "this library", role: "ours", file: "troodon.ts" },
+  {
+    name: "troodon-ws",
+    title: "this library, ws@",
+    role: "peer",
+    file: "troodon_ws.ts",
+    onRequest: true,
+  },
   { name: "go", title: "Go net/rpc", role: "peer" },
   { name: "birpc", title: "birpc, WebSocket", role: "peer", file: "birpc.mjs" },
   {

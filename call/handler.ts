@@ -22,6 +22,26 @@ export interface CallContext {
    */
   readonly signal: AbortSignal;
   /**
+   * Aborts when the server drains the connection, because it shuts down or the connection has reached `maxConnectionAge`. The
+   * caller still waits for the answer. A stream without an end should end then: otherwise it lasts until the grace of the
+   * shutdown has passed. Its reason is an `RpcError` with the code `unavailable`. See `untilDraining`.
+   *
+   * @example A stream that ends in good order
+   * ```ts
+   * import { type CallContext, Server } from "@troodon/rpc";
+   *
+   * new Server().register("Clock", {
+   *   async *ticks(_: undefined, { draining }: CallContext) {
+   *     while (!draining.aborted) {
+   *       yield Date.now();
+   *       await new Promise((done) => setTimeout(done, 100));
+   *     }
+   *   },
+   * });
+   * ```
+   */
+  readonly draining: AbortSignal;
+  /**
    * Metadata to send with the answer, by the rules of metadata. Entries set before the handler returns or throws are sent
    * with its result or error. For a stream they are sent when it ends, so they can be set until then, such as in the
    * generator's last lines or its `finally`; a canceled stream sends none. Callers read them in an interceptor.

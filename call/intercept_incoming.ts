@@ -48,7 +48,18 @@ function passedOn(call: Call, context: CallContext): CallContext {
   const { method, metadata, deadline, signal, identity } = call;
   const { peer, replyMetadata } = context;
   if (identity !== peer.identity) (context as IdentifiedContext).identify?.(identity);
-  return { method, metadata, deadline, signal, peer, replyMetadata };
+  return {
+    method,
+    metadata,
+    deadline,
+    signal,
+    peer,
+    replyMetadata,
+    // Created only if it is used.
+    get draining() {
+      return context.draining;
+    },
+  };
 }
 
 function replyOf(value: unknown, incoming: Incoming): Reply {

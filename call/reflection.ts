@@ -23,6 +23,8 @@ export interface MethodDescription {
   readonly kind: MethodKind | "unknown";
   /** Whether the contract declares that calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** True if the contract declares that calls change nothing; absent otherwise. */
+  readonly readOnly?: true;
   /** Schema of the arguments (for a stream, of each item). Absent in `list`, and if arguments are not checked. */
   readonly args?: SchemaDescription;
   /** Schema of the results (for a stream, of each item). Absent in `list`, and if results are not checked. */

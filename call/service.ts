@@ -118,6 +118,11 @@ export class ServiceTable {
     return this.#services;
   }
 
+  /** The names of the services, without those of the library. */
+  get names(): string[] {
+    return [...this.#services.keys()].filter((name) => !name.startsWith(RESERVED));
+  }
+
   /**
    * Registers the methods of an object: all of them, or those of a contract.
    *
@@ -238,4 +243,17 @@ function* callable(target: object): Iterable<[string, Handler]> {
 
 function isServiceName(name: string): boolean {
   return /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u.test(name);
+}
+
+/**
+ * The name of an instance's class, under which its methods are registered.
+ *
+ * @throws {TypeError} If the object has no class
+ */
+export function className(instance: object): string {
+  const { name } = instance.constructor ?? {};
+  if (typeof name !== "string" || name === "" || name === "Object") {
+    throw new TypeError("Cannot register service: the object has no class, so call register(name, methods)");
+  }
+  return name;
 }

@@ -5,6 +5,7 @@ import { call } from "./call.ts";
 import type { Command } from "./command.ts";
 import { completions } from "./completions.ts";
 import { describe } from "./describe.ts";
+import { health } from "./health_command.ts";
 import { list } from "./list.ts";
 import { ping } from "./ping.ts";
 import { top } from "./top.ts";
@@ -16,6 +17,7 @@ export const COMMANDS: readonly Command[] = [
   list,
   describe,
   ping,
+  health,
   bench,
   watch,
   top,

@@ -14,7 +14,7 @@ export function kindOf({ kind }: MethodDescription): string {
   return WORDS.get(kind) ?? "unknown";
 }
 
-/** The word for an idempotent method, or "". */
-export function idempotence({ idempotent }: MethodDescription): string {
-  return idempotent ? "idempotent" : "";
+/** The word for an idempotent or read-only method, or "". */
+export function idempotence({ idempotent, readOnly }: MethodDescription): string {
+  return readOnly ? "read-only" : idempotent ? "idempotent" : "";
 }

@@ -5,7 +5,7 @@ import { sendToken } from "../call/standard_interceptors.ts";
 import { RpcError } from "../call/error.ts";
 import type { CallOptions } from "../call/call_options.ts";
 import type { Client } from "../client/client.ts";
-import { connect } from "../client/connect.ts";
+import { connect } from "../client/connect_dns.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { JsonCodec } from "../codec/json.ts";
 import type { ConnectOptions } from "../client/connect_options.ts";
@@ -66,6 +66,8 @@ export type Target =
  */
 export function readTarget(text: string): Target {
   if (/^https?:\/\//.test(text)) return { kind: "registry", url: text };
+  // Checked by connect.
+  if (text.startsWith("dns@")) return { kind: "server", address: text };
   const address = /^[^@/]+:[0-9]+$/.test(text) ? `tcp@${text}` : text;
   try {
     parseAddress(address);

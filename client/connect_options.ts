@@ -16,6 +16,7 @@ import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
+import type { Dialer } from "../transport/dialer.ts";
 import type { DialOptions } from "../session/dial.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
@@ -185,10 +186,11 @@ export interface ClientSettings {
 /**
  * Checks and completes the options.
  *
+ * @param sockets Opens connections if there is no option `network`
  * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
-export function clientSettings(options: ConnectOptions): ClientSettings {
+export function clientSettings(options: ConnectOptions, sockets: Dialer): ClientSettings {
   checkOptions("connect", options, NAMES);
   const codecs = CodecTable.standard(listed("codecs", options.codecs));
   const codecType = options.codecType ?? DEFAULT_CODEC;
@@ -207,6 +209,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
   const observers = observersOf(options.telemetry);
   const table = new ServiceTable(log, observers?.incoming);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);
+  const network = checkNetwork(options.network);
   const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
     dial: {
@@ -221,7 +224,7 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
-      network: checkNetwork(options.network),
+      dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
       lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
       log,
     },

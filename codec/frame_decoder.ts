@@ -12,7 +12,7 @@ import type { KeyCache } from "./key_cache.ts";
 const SMALL = 512;
 /** Size of the receive buffer of a busy connection, unless a single frame needs more. */
 const LARGE = 262_144;
-/** Growth factor when one read fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */
+/** Growth factor when one read nearly fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */
 const GROWTH = 8;
 
 /**
@@ -103,7 +103,9 @@ export class FrameDecoder {
   /** Reports that `count` bytes were read into what `space()` returned. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
+    // Of what a read takes in, a WebSocket keeps the heads of its frames.
+    const { length } = this.bytes;
+    if (length - this.#end <= length >> 3) this.#wanted = Math.min(length * GROWTH, LARGE);
   }
 
   /** Returns to a small buffer as soon as no bytes are pending. Called when the connection has become idle. */

@@ -47,6 +47,10 @@ export interface Answer {
   readonly maxInFlight: number;
   /** Silence after which the server pings, 0 = never. */
   readonly heartbeatInterval: number;
+  /** When the server ends the connection, counted from the handshake; 0 = never. */
+  readonly maxConnectionAge: number;
+  /** When the server ends the connection, counted from the last call; 0 = never. */
+  readonly maxConnectionIdle: number;
 }
 
 type Fields = { readonly [name: string]: unknown };
@@ -68,6 +72,7 @@ export function encodeOption(option: Option): Uint8Array<ArrayBuffer> {
 export function encodeAnswer(answer: Answer): Uint8Array<ArrayBuffer> {
   // Listed one by one, so that other properties of the object are never sent.
   const { codecType, handleTimeout, maxFrameBytes, maxInFlight, heartbeatInterval } = answer;
+  const { maxConnectionAge, maxConnectionIdle } = answer;
   return line({
     magicNumber: MAGIC_NUMBER,
     version: PROTOCOL_VERSION,
@@ -76,6 +81,9 @@ export function encodeAnswer(answer: Answer): Uint8Array<ArrayBuffer> {
     maxFrameBytes,
     maxInFlight,
     heartbeatInterval,
+    // JSON leaves out what is undefined.
+    maxConnectionAge: maxConnectionAge || undefined,
+    maxConnectionIdle: maxConnectionIdle || undefined,
   });
 }
 
@@ -147,6 +155,8 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
     maxFrameBytes: required(fields, "maxFrameBytes", MIN_SERVER_FRAME_BYTES),
     maxInFlight: required(fields, "maxInFlight", MIN_IN_FLIGHT),
     heartbeatInterval: required(fields, "heartbeatInterval"),
+    maxConnectionAge: integer(fields, "maxConnectionAge") ?? 0,
+    maxConnectionIdle: integer(fields, "maxConnectionIdle") ?? 0,
   };
 }
 

@@ -62,14 +62,3 @@ export function checkDuration(name: string, value: unknown, min = 1, or = ""): n
   }
   return value;
 }
-
-/**
- * Checks the option `ttl`, which may be Infinity.
- *
- * @returns The value in requests to registries, where 0 means Infinity
- * @throws {TypeError} If it is no number
- * @throws {RangeError} If it is out of its range
- */
-export function checkTtl(ttl: unknown): number {
-  return ttl === Infinity ? 0 : checkDuration("ttl", ttl, 1, ", or Infinity for no limit");
-}

@@ -27,7 +27,8 @@ export interface DnsOptions {
    */
   refreshInterval?: number;
   /**
-   * How long the last list is kept while DNS answers that there are no records.
+   * How long the last list is kept while DNS answers that there are no records. With `nameServer`, and for SRV records, Deno
+   * reports a failing DNS server (SERVFAIL) in the same way: choose a time that outlasts its failures.
    *
    * @default {10_000}
    */
@@ -38,7 +39,10 @@ export interface DnsOptions {
    * @default {5_000}
    */
   timeout?: number;
-  /** The DNS server to ask. Left out: those of the system. */
+  /**
+   * The DNS server to ask. Left out, the system's resolver is used, with `/etc/hosts` and search domains; a process with
+   * limited permissions then needs `--allow-net` for the name, and for SRV records for the system's DNS servers.
+   */
   nameServer?: NameServer;
   /** What answers queries, in the place of DNS, for tests. */
   resolver?: DnsResolver;

@@ -71,13 +71,17 @@ const QUOTED_CHARS = 64;
 /** Maximum path length in Linux's `sockaddr_un`, without the terminating NUL. */
 const UNIX_PATH_BYTES = 107;
 
-const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+)):([0-9]+)(\/.*)?$/;
+const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::([0-9]+))?(\/.*)?$/;
+/** The default ports of transports that have one. */
+const USUAL_PORTS: Readonly<Record<string, string>> = { ws: "80", wss: "443" };
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/;
 /** Characters of a URL's path, without query, fragment and comma. */
 const PATH = /^[0-9A-Za-z\-._~!$&'()*+;=:@%/]*$/;
 
 /**
  * Parses an address: `tcp@host:port`, `tls@host:port`, `unix@/path`, or `http@host:port[/path]`, `ws@…`, `wss@…`.
+ *
+ * The port of `ws@` may be left out: 80, and 443 of `wss@`.
  *
  * IPv6 addresses are in brackets, without a zone. A URL's path has neither query nor fragment. Addresses contain no control
  * characters and no comma.
@@ -123,6 +127,12 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     }
     case "unix":
       return { transport, path: parseUnixPath(text, rest) };
+    case "dns":
+      return fail(
+        text,
+        "a dns@ name is a target of connect of @troodon/rpc, not the address of a server; elsewhere use " +
+          "new DnsDiscovery(name, { port })",
+      );
     default:
       return fail(text, `unknown protocol, expected one of tcp, tls, unix, http, ws, wss`);
   }
@@ -144,9 +154,26 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
  */
 export function formatAddress(address: Address): string {
   if (address.transport === "unix") return `unix@${address.path}`;
-  const host = address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname;
   const path = "path" in address && address.path !== DEFAULT_PATH ? address.path : "";
-  return `${address.transport}@${host}:${address.port}${path}`;
+  return `${address.transport}@${urlHost(address.hostname)}:${address.port}${path}`;
+}
+
+/**
+ * Formats a host as in URLs and in the `Host` header: an IPv6 address in brackets, once, whether it has them or not.
+ *
+ * @example
+ * ```ts
+ * import { urlHost } from "@troodon/rpc/discovery";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(["::1", "[::1]", "localhost"].map(urlHost), ["[::1]", "[::1]", "localhost"]);
+ * ```
+ *
+ * @param hostname A name or an IP address
+ * @returns The host, to which a port may be appended
+ */
+export function urlHost(hostname: string): string {
+  return hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]` : hostname;
 }
 
 function parseHost(
@@ -155,8 +182,15 @@ function parseHost(
   listen: boolean,
 ): { hostname: string; port: number; path: string | undefined } {
   const match = HOST_PORT_PATH.exec(rest);
-  if (match === null) fail(text, EXAMPLE);
-  const [, ipv6, name, portText = "", path] = match;
+  if (match === null) {
+    fail(
+      text,
+      /^[0-9A-Fa-f]*:[0-9A-Fa-f:]*:/.test(rest) ? "an IPv6 address needs brackets: [::1]:9999" : EXAMPLE,
+    );
+  }
+  const usualPort = listen ? undefined : USUAL_PORTS[text.split("@", 1)[0]!];
+  const [, ipv6, name, portText = usualPort, path] = match;
+  if (portText === undefined) fail(text, EXAMPLE);
   const hostname = ipv6 ?? name ?? "";
   // The URL parser validates IP addresses: it rejects ::1::2 as well as 999.0.0.1.
   if (!URL.canParse(`http://${ipv6 === undefined ? hostname : `[${ipv6}]`}/`)) {

@@ -34,6 +34,8 @@ export class PolledList implements Discovery {
     onUnwatched: () => this.#stop(),
   });
   #stopping: AbortController | undefined;
+  /** Whether a refresh was requested since the last lookup began. */
+  #requested = false;
   /** Ends the wait for the next lookup. */
   #wake: (() => void) | undefined;
   /** The lookup under way, which all callers share. */
@@ -47,6 +49,10 @@ export class PolledList implements Discovery {
 
   constructor(options: PolledListOptions) {
     this.#options = options;
+  }
+
+  get source(): string {
+    return this.#options.what;
   }
 
   get failure(): RpcError | undefined {
@@ -71,6 +77,7 @@ export class PolledList implements Discovery {
   }
 
   refresh(): void {
+    this.#requested = true;
     this.#wake?.();
   }
 
@@ -98,6 +105,7 @@ export class PolledList implements Discovery {
     const stop = () => woken.abort();
     signal.addEventListener("abort", stop);
     this.#wake = stop;
+    if (this.#requested) stop();
     await sleep(clock, this.#delay(), woken.signal);
     this.#wake = undefined;
     signal.removeEventListener("abort", stop);
@@ -120,6 +128,7 @@ export class PolledList implements Discovery {
   }
 
   #lookUp(signal: AbortSignal): Promise<readonly Endpoint[]> {
+    this.#requested &&= this.#looking !== undefined;
     return this.#looking ??= this.#take(signal).finally(() => {
       this.#looking = undefined;
       this.#lookedUpAt = this.#options.clock.now();

@@ -104,6 +104,8 @@ function randomLine(random: Random): Uint8Array {
         maxFrameBytes: 65_536 + random.below(2 ** 31),
         maxInFlight: 16 + random.below(5_000),
         heartbeatInterval: random.below(60_000),
+        maxConnectionAge: random.below(2) * random.below(60_000),
+        maxConnectionIdle: random.below(2) * random.below(60_000),
       });
     default:
       return encodeRefusal(new RpcError(random.pick(["unavailable", "internal"]), randomText(random)));

@@ -1,10 +1,10 @@
 // Keeps a server registered for as long as it runs. Used by programs that serve calls.
 
-import { checkOptions, type Names } from "../call/check_options.ts";
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
 import { safeLog } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
-import { checkDuration, checkTtl, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { checkDuration, type Clock, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { type Endpoint, parseAddress } from "../discovery/endpoint.ts";
 import {
   checkRegistryToken,
@@ -13,13 +13,14 @@ import {
   type RegistryUrl,
   toRegistryUrls,
 } from "../discovery/registry_request.ts";
+import { isUnspecified, ownAddress } from "./own_address.ts";
 import { LeaseRenewal } from "./lease_renewal.ts";
 import { followingRedirects } from "./redirects.ts";
 
 /** Options of {@linkcode announce}. */
 export interface AnnounceOptions {
   /**
-   * How long the server stays on the list after its last heartbeat, in ms, 1 or more; Infinity means until it is
+   * How long the server stays on the list after its last heartbeat, in ms; 0 = no lease, until it is
    * removed. The registry may grant less.
    *
    * @default {the registry's default lease, normally 10_000}
@@ -68,8 +69,32 @@ export interface AnnounceOptions {
   random?: () => number;
 }
 
-/** Properties of an instance. A misspelled optional one would otherwise go unnoticed. */
-const INSTANCE_NAMES: Names<Endpoint> = {
+/** A server that is announced, such as a `Server`. */
+export interface AnnouncedServer {
+  /** The names of its services. */
+  readonly services: readonly string[];
+  /** The addresses on which it listens. */
+  readonly addresses: readonly string[];
+}
+
+/** What is announced: an endpoint, or a server that says what the endpoint leaves out. */
+export interface Announced extends Partial<Endpoint> {
+  /**
+   * The address as clients reach it, which `0.0.0.0` and `[::]` are not. Left out, it is the first address on which `server`
+   * listens, with the address of this machine in the place of `0.0.0.0` and `[::]`: that of the environment variable
+   * `POD_IP` or `HOST`, if the program may read it (`--allow-env=POD_IP,HOST`), else the one from which this machine
+   * connects to the registry.
+   */
+  readonly address?: string;
+  /** The services that it offers. Left out, they are those of `server`, if that is given. */
+  readonly services?: readonly string[];
+  /** The server, which must have services and listen by now. Needed where `address` is left out. */
+  readonly server?: AnnouncedServer;
+}
+
+/** The names that are checked: a misspelled one would go unnoticed. */
+const INSTANCE_NAMES: Names<Announced> = {
+  server: true,
   address: true,
   services: true,
   weight: true,
@@ -89,9 +114,6 @@ const NAMES: Names<AnnounceOptions> = {
   clock: true,
   random: true,
 };
-
-/** Wildcard addresses, as URLs write them (RFC 4291 section 2.5.2, RFC 6890). */
-const UNSPECIFIED: ReadonlySet<string> = new Set(["0.0.0.0", "[::]", "[::ffff:0:0]"]);
 
 /** A server's entry in a registry, kept alive by heartbeats until it is closed. */
 export interface Registration extends AsyncDisposable {
@@ -149,21 +171,25 @@ const NOTIFY_TIME = 100;
  * ```ts
  * import { announce, Registry } from "@troodon/rpc/registry";
  * import { RegistryDiscovery } from "@troodon/rpc/discovery";
+ * import { Server } from "@troodon/rpc/server";
  * import { assertEquals } from "@std/assert";
  *
  * await using registry = new Registry();
- * await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
- * const url = `http://127.0.0.1:${server.addr.port}`;
+ * await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
+ * const url = `http://127.0.0.1:${http.addr.port}`;
  *
- * await using registration = await announce(url, { address: "tcp@10.0.0.1:9999", services: ["Arith"] });
- * assertEquals(registration.address, "tcp@10.0.0.1:9999");
- * assertEquals((await new RegistryDiscovery(url).endpoints()).length, 1);
+ * await using server = new Server().register("Arith", { sum: ({ a, b }: { a: number; b: number }) => a + b });
+ * await server.listen("tcp@127.0.0.1:0"); // tcp@0.0.0.0:9000 where clients are on other machines
+ * await using registration = await announce(url, { server });
+ *
+ * const { address } = registration;
+ * assertEquals(await new RegistryDiscovery(url).endpoints(), [{ address, services: ["Arith"] }]);
  * ```
  *
  * @param registryUrl The URL of the registry, or one URL for each of its processes: the next is used when one
  * is unreachable. An origin without a path means `/_rpc_/registry`
- * @param instance The server: the address by which clients reach it (not `0.0.0.0` or `[::]`), and its
- * optional description
+ * @param instance What is announced: `{ server }`, or the address by which clients reach it (not `0.0.0.0` or `[::]`);
+ * and its optional description
  * @param options Intervals, the token, and the signal that closes the registration
  * @returns The registration
  * @throws {TypeError} If the URL, the instance or an option is invalid, or clients cannot reach the address
@@ -175,30 +201,52 @@ const NOTIFY_TIME = 100;
  */
 export async function announce(
   registryUrl: RegistryUrl,
-  instance: Endpoint,
+  instance: Announced,
   options: AnnounceOptions = {},
 ): Promise<Registration> {
   checkOptions("announce", options, NAMES);
-  const ttl = options.ttl === undefined ? undefined : checkTtl(options.ttl);
+  const ttl = options.ttl === undefined ? undefined : checkDuration("ttl", options.ttl, 0);
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
   }
-  const endpoint = toEndpoint(instance);
+  if (typeof instance !== "object" || instance === null) {
+    const example = '{ address: "tcp@10.0.0.7:9000", services: ["Arith"] }';
+    throw new TypeError(`Cannot announce ${shownOption(instance)}: expected an object such as ${example}`);
+  }
   checkOptions("announce", instance, INSTANCE_NAMES);
-  checkReachable(endpoint.address);
   const clock = options.clock ?? SYSTEM_CLOCK;
+  const random = options.random ?? Math.random;
+  const timeout = checkDuration("timeout", options.timeout ?? 2_000);
+  const urls = toRegistryUrls(registryUrl);
+  const { server, address } = instance;
+  if (server !== undefined) checkServer(server);
+  const services = instance.services ?? server?.services;
+  // What is given is checked before anything is waited for.
+  const given = toEndpoint({ ...instance, services, address: address ?? server?.addresses[0] });
+  if (address !== undefined) checkReachable(address);
+  const endpoint = address !== undefined || server === undefined ? given : toEndpoint({
+    ...given,
+    address: await ownAddress({
+      addresses: server.addresses,
+      registries: urls,
+      timeout,
+      clock,
+      random,
+      signal: options.signal,
+    }),
+  });
   const log = safeLog(options.log) ?? (() => {});
   const heartbeat = new LeaseRenewal({
-    urls: toRegistryUrls(registryUrl),
+    urls,
     token: checkRegistryToken(options.token),
     instance: endpoint,
     ttl,
     interval,
-    timeout: checkDuration("timeout", options.timeout ?? 2_000),
+    timeout,
     fetch: followingRedirects(options.fetch ?? globalFetch),
     clock,
-    random: options.random ?? Math.random,
+    random,
     log,
     onDrain: () => {
       try {
@@ -234,16 +282,26 @@ export async function announce(
   };
 }
 
+/** Checks that a server can be announced already. */
+function checkServer({ services, addresses }: AnnouncedServer): void {
+  if (!Array.isArray(services) || !Array.isArray(addresses)) {
+    throw new TypeError("Cannot announce the server: expected an object with services and addresses");
+  }
+  const missing = services.length === 0 ? "has no services" : addresses.length === 0 ? "does not listen" : "";
+  if (missing === "") return;
+  throw new TypeError(
+    `Cannot announce the server: it ${missing} yet; register its services and listen first`,
+  );
+}
+
 /** Rejects addresses that a server can listen on but no client on another machine can connect to. */
 function checkReachable(text: string): void {
   const address = parseAddress(text);
-  if (address.transport === "unix") return;
+  if (address.transport === "unix" || !isUnspecified(address.hostname)) return;
   const { hostname, transport, port } = address;
-  // The URL parser normalizes the many spellings of a wildcard: 0, 0x0, 0:0::0.
-  const host = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname;
-  if (!UNSPECIFIED.has(host)) return;
   throw new TypeError(
-    `Cannot announce ${text}: ${hostname} is a wildcard to listen on, clients cannot connect to it; ` +
-      `expected the address of this machine as clients know it, such as ${transport}@10.0.0.7:${port}`,
+    `Cannot announce ${text}: ${hostname} is a wildcard to listen on, clients cannot connect to it; expected ` +
+      `{ server } without an address, or the address of this machine as clients know it, such as ` +
+      `${transport}@10.0.0.7:${port}`,
   );
 }

@@ -2,6 +2,7 @@
 
 import { parseArgs } from "@std/cli";
 import { isLoopback } from "../transport/secure.ts";
+import { urlHost } from "../discovery/endpoint.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
 import { type HttpServer, serveHttp } from "./serve.ts";
@@ -12,7 +13,7 @@ Usage: deno task registry [options]
 
   --port PORT      Port to listen on, 0 for any free one (9999)
   --host HOST      Address to listen on (127.0.0.1: this machine only; 0.0.0.0 for all)
-  --ttl MS         How long a server stays listed after its last heartbeat, or none (10000)
+  --ttl MS         How long a server stays listed after its last heartbeat, 0 without limit (10000)
   --store STORE    Where the list is kept: memory, or etcd@http://127.0.0.1:2379 to share it with
                    other registries; the members of a cluster are separated by commas (memory)
   --protect-reads  Require the token for reading the list, too
@@ -47,21 +48,18 @@ function readFlags(args: readonly string[]): Flags {
   if (flags.host === "") throw new Error("--host: expected an address to listen on");
   return {
     port: readNumber("port", flags.port, 65535),
-    host: flags.host,
-    ttl: flags.ttl === "none" ? Infinity : readNumber("ttl", flags.ttl, 3_600_000, 1),
+    host: urlHost(flags.host),
+    ttl: readNumber("ttl", flags.ttl, 3_600_000),
     store: flags.store,
     protectReads: flags["protect-reads"],
     help: flags.help,
   };
 }
 
-function readNumber(name: string, text: string, max: number, min = 0): number {
+function readNumber(name: string, text: string, max: number): number {
   const value = Number(text);
-  if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value;
-  const none = min > 0 ? ", or none" : "";
-  throw new Error(
-    `--${name}: expected a whole number from ${min} to ${max}${none}, got ${JSON.stringify(text)}`,
-  );
+  if (/^[0-9]{1,9}$/.test(text) && value <= max) return value;
+  throw new Error(`--${name}: expected a whole number from 0 to ${max}, got ${JSON.stringify(text)}`);
 }
 
 /** Opens the store given by --store. Undefined for the registry's own, in memory. */
@@ -121,8 +119,7 @@ function listen(registry: Registry, { host, port, ttl }: Flags): HttpServer {
   try {
     const log = (message: string) => printError(`registry: ${message}`);
     const server = serveHttp({ hostname: host, port, log }, registry.fetch);
-    const hostname = host.includes(":") ? `[${host}]` : host;
-    const where = `http://${hostname}:${server.addr.port}/_rpc_/registry`;
+    const where = `http://${host}:${server.addr.port}/_rpc_/registry`;
     print(`registry: listening on ${where} (leases of ${ttl} ms)`);
     if (!hasToken() && !isLoopback(server.addr.hostname)) {
       printError(

@@ -26,12 +26,19 @@ export { type Code, CODES } from "../call/error.ts";
 export type { Clock } from "../discovery/clock.ts";
 export type { Endpoint } from "../discovery/endpoint.ts";
 export type { Fetch, RegistryUrl } from "../discovery/registry_request.ts";
-export { announce, type AnnounceOptions, type Registration, type Shutdownable } from "./announce.ts";
+export {
+  announce,
+  type Announced,
+  type AnnouncedServer,
+  type AnnounceOptions,
+  type Registration,
+  type Shutdownable,
+} from "./announce.ts";
 export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry } from "./registry.ts";
 export type { RegistryOptions } from "./registry_options.ts";
-export { type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
+export { type HttpHandler, type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
 export type { StoreLimits } from "./lease_table.ts";
 export type {
   Grant,

@@ -3,7 +3,7 @@
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { safeLog } from "../call/log.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
-import { checkDuration, checkTtl, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { checkTokens, TokenGuard } from "./guard.ts";
 import { MemoryStore } from "./memory_store.ts";
 import type { RegistryStore } from "./store.ts";
@@ -12,7 +12,7 @@ import type { RegistryStore } from "./store.ts";
 export interface RegistryOptions {
   /**
    * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it requests another
-   * duration; Infinity means until it is removed.
+   * duration; 0 = no lease, until it is removed.
    *
    * @default {10_000}
    */
@@ -105,7 +105,7 @@ export interface RegistrySettings {
 export function registrySettings(options: RegistryOptions): RegistrySettings {
   checkOptions("create registry", options, NAMES);
   const maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
-  const ttl = checkTtl(options.ttl ?? Math.min(10_000, maxTtl));
+  const ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, maxTtl), 0);
   if (ttl > maxTtl) throw new RangeError(`Cannot use ttl of ${ttl}: expected at most maxTtl, ${maxTtl} ms`);
   const { protectReads = false, clock = SYSTEM_CLOCK } = options;
   const guard = options.token === undefined ? undefined : new TokenGuard(checkTokens(options.token));

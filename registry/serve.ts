@@ -1,8 +1,9 @@
 // `Deno.serve` that survives running out of file descriptors: Deno (2.9) then stops listening; this module
-// listens again. Used by programs that serve a registry or a server's `fetch`.
+// listens again. Used by programs that serve a registry or a server's `fetch`. For Node and Bun: serve_node.ts.
 
 import { safeLog } from "../call/log.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { FetchInfo } from "../transport/unread_responses.ts";
 
 /**
  * Delay before listening again after an error such as "too many open files", in ms; doubles up to the second
@@ -26,10 +27,13 @@ export interface ServeHttpOptions {
   log?: (message: string) => void;
 }
 
+/** Handles HTTP requests, such as `registry.fetch` or `server.fetch`. */
+export type HttpHandler = (request: Request, info: FetchInfo) => Response | Promise<Response>;
+
 /** An HTTP server that listens until it is shut down. */
 export interface HttpServer extends AsyncDisposable {
   /** The address it listens on, with the chosen port. */
-  readonly addr: Deno.NetAddr;
+  readonly addr: { readonly transport: "tcp" | "udp"; readonly hostname: string; readonly port: number };
   /** Stops accepting, and resolves when the in-flight requests are answered. */
   shutdown(): Promise<void>;
 }
@@ -52,9 +56,12 @@ export interface HttpServer extends AsyncDisposable {
  * @param options The address to listen on
  * @param handler Handles requests, such as `registry.fetch` or `server.fetch`
  * @returns The server
- * @throws {Error} If the address is in use or not allowed
+ * @throws {Error} If the address is in use or not allowed, or the runtime is not Deno
  */
-export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServer {
+export function serveHttp(options: ServeHttpOptions, handler: HttpHandler): HttpServer {
+  if (typeof Deno === "undefined") {
+    throw new Error("Cannot serve HTTP: this serveHttp requires Deno; import it from @troodon/rpc/node");
+  }
   const { hostname = "127.0.0.1", port, signal } = options;
   const log = safeLog(options.log);
   const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);

@@ -130,10 +130,17 @@ function descriptionOf(
     name,
     methods: methods.map((key): MethodDescription => {
       const method = contract?.methods[key];
-      const { kind = "unknown", idempotent = false } = method ?? {};
+      const { kind = "unknown", idempotent = false, readOnly = false } = method ?? {};
       const args = schemas && schemaOf(method?.args, "input", schemas);
       const result = schemas && schemaOf(method?.result, "output", schemas);
-      return { method: `${name}.${key}`, kind, idempotent, ...args && { args }, ...result && { result } };
+      return {
+        method: `${name}.${key}`,
+        kind,
+        idempotent,
+        ...readOnly && { readOnly },
+        ...args && { args },
+        ...result && { result },
+      };
     }),
   };
 }

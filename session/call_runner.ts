@@ -21,7 +21,7 @@ export interface RunnerOptions extends AdmissionOptions {
   /** Converts what a handler threw to the error that its caller receives; undefined = the default, `internal`. */
   readonly mapError?: (error: unknown) => RpcError | undefined;
   /** Receives failures of handlers, and of answers that cannot be sent. */
-  readonly log?: (message: string, error?: unknown) => void;
+  readonly log?: ((message: string, error?: unknown) => void) | undefined;
 }
 
 /** The owner of a runner. */
@@ -50,6 +50,8 @@ export class CallRunner {
   readonly #admission: CallAdmission;
   /** Why no call is answered any more, once {@linkcode endAll} was called. */
   #ended: RpcError | undefined;
+  /** Why the server drains, once {@linkcode drain} was called. */
+  #draining: RpcError | undefined;
   /** Calls answered in this turn, of one method and with one arrival: counted together when the turn ends. */
   #counted: Method | undefined;
   #countedArrival = 0;
@@ -160,6 +162,13 @@ export class CallRunner {
     }
   }
 
+  /** Lets the handlers know that the server drains: their calls are still answered. */
+  drain(reason: RpcError): void {
+    if (this.#draining !== undefined) return;
+    this.#draining = reason;
+    for (const call of [...this.inFlight.values()]) within(call, () => call.drain(reason));
+  }
+
   /** Abandons every call, and each that is run from now on. */
   endAll(reason: RpcError): void {
     this.#ended ??= reason;
@@ -178,6 +187,7 @@ export class CallRunner {
   #keep(call: IncomingCall): void {
     this.inFlight.add(call);
     this.#owner.onUnanswered(call);
+    if (this.#draining !== undefined) call.drain(this.#draining);
     // The handler itself may have closed the connection before it returned a promise.
     if (this.#ended !== undefined) this.abandon(call, this.#ended);
   }

@@ -260,12 +260,12 @@ export class Caller implements ItemOwner<SessionCall> {
   #hasRoom(): boolean {
     const frameWriter = this.#frameWriter;
     return this.#sent.size < this.#maxInFlight && !this.held && !frameWriter.encoding &&
-      frameWriter.unsent <= this.#maxUnsent;
+      frameWriter.unread <= this.#maxUnsent;
   }
 
   /** Whether a further call has to wait beyond the end of this turn. */
   #full(): boolean {
-    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unsent > this.#maxUnsent;
+    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unread > this.#maxUnsent;
   }
 
   /** Calls `onRoom` if there is room, and it was promised. */
@@ -283,7 +283,7 @@ export class Caller implements ItemOwner<SessionCall> {
     if (inFlight >= this.#maxInFlight) {
       return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
     }
-    return `the connection was full: ${this.#frameWriter.unsent} bytes wait to be written (maxUnsentBytes)`;
+    return `the connection was full: ${this.#frameWriter.unread} bytes wait to be written (maxUnsentBytes)`;
   }
 
   /** Queues a call until there is room, with its arguments as they are now. Returns whether it is queued. */

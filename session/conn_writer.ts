@@ -21,6 +21,8 @@ export class ConnWriter {
   out: ByteBuffer = new ByteBuffer(SMALL);
   /** When the write in progress began or last made progress, on the session's clock. */
   progressAt = 0;
+  /** Bytes that have left since the connection began. */
+  sent = 0;
 
   readonly #conn: Conn;
   readonly #owner: ConnWriterOwner;
@@ -89,6 +91,7 @@ export class ConnWriter {
     if (this.#stopped) return;
     const batch = this.#batch!;
     this.#sending -= count;
+    this.sent += count;
     if (this.#sending > 0) {
       this.progressAt = performance.now();
       const rest = batch.bytes.subarray(batch.length - this.#sending, batch.length);

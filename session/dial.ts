@@ -8,24 +8,21 @@ import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { wireLimit } from "../codec/option.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { type Address, parseAddress } from "../discovery/endpoint.ts";
+import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
-import type { Conn, Network } from "../transport/conn.ts";
+import type { Conn } from "../transport/conn.ts";
+import type { Dialer } from "../transport/dialer.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { textOf } from "./frame_writer.ts";
-import { checkDialable } from "../transport/runtime.ts";
 import { isWithin, type Reach, type Token } from "../transport/secure.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session_options.ts";
 import type { LimitCounters } from "./limit_counters.ts";
-import { dialTcp, dialUnix } from "../transport/tcp.ts";
-import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "../transport/tls.ts";
-import { dialShowing } from "../transport/tls_dial.ts";
-import { dialWebSocket } from "../transport/websocket.ts";
+import type { ConnectTlsOptions } from "../transport/tls.ts";
 
 /** How a client dials. Times in ms. */
 export interface DialOptions {
@@ -47,8 +44,8 @@ export interface DialOptions {
   /** Finds the methods that the server calls back; absent = the client answers no calls. */
   readonly lookup?: Lookup;
   readonly tls: ConnectTlsOptions;
-  /** Absent = sockets. */
-  readonly network?: Network;
+  /** Opens connections: over sockets, in a browser over its WebSockets, or over the option `network`. */
+  readonly dialer: Dialer;
   readonly log?: (message: string, error?: unknown) => void;
 }
 
@@ -89,11 +86,11 @@ export async function dial(
   signal.addEventListener("abort", giveUp);
   try {
     const token = await currentToken(options.token, stop.signal);
-    conn = await open(parsed, options, stop.signal);
+    conn = await options.dialer(parsed, { tls: options.tls, maxHeld: mostHeld(limits) }, stop.signal);
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
     if (parsed.transport === "http") {
-      await requestHttp(conn, reader, parsed.path, `${parsed.hostname}:${parsed.port}`);
+      await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
     const agreement: Agreement = await requestHandshake(conn, reader, {
       codecType: codec.name,
@@ -147,27 +144,6 @@ async function currentToken(token: Token | undefined, signal: AbortSignal): Prom
     throw new RpcError("unauthenticated", message, { cause: error });
   } finally {
     signal.removeEventListener("abort", stop);
-  }
-}
-
-function open(address: Address, { limits, tls, network }: DialOptions, signal: AbortSignal): Promise<Conn> {
-  if (network !== undefined) return network.dial(address, signal);
-  checkDialable(address.transport, tls);
-  switch (address.transport) {
-    case "tcp":
-    case "http":
-      return dialTcp(address, signal);
-    case "tls":
-      return tls.cert === undefined ? dialTls(address, tls, signal) : dialShowing(address, tls, signal);
-    case "unix":
-      return dialUnix(address, signal);
-    case "ws":
-      return dialWebSocket(address, mostHeld(limits), signal);
-    case "wss":
-      if (tls.caCerts?.length || tls.cert !== undefined) {
-        return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
-      }
-      return dialWebSocket(address, mostHeld(limits), signal);
   }
 }
 

@@ -8,6 +8,7 @@ import { type Codec, encodeValue } from "../codec/codec.ts";
 import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
 import type { CallBody } from "./call_body.ts";
 import type { SendStream, SendStreamOwner } from "./send_stream.ts";
+import type { SendWindow } from "./send_window.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 
 const SMALL = 64;
@@ -28,6 +29,9 @@ export interface FrameWriterOwner {
 
 /** Writes the frames of one connection. */
 export class FrameWriter {
+  /** Bounds what is sent ahead of a peer that buffers what it has not read. */
+  sendWindow: SendWindow | undefined;
+
   readonly #writer: ConnWriter;
   readonly #codec: Codec;
   readonly #maxFrameBytes: number;
@@ -63,6 +67,17 @@ export class FrameWriter {
   /** Bytes that wait to be written, or are being written. */
   get unsent(): number {
     return this.#writer.unsent;
+  }
+
+  /** Bytes not yet written, plus those written that the peer may not have read, if that is bounded. */
+  get unread(): number {
+    const { sendWindow } = this;
+    return sendWindow === undefined ? this.#writer.unsent : sendWindow.unconfirmed(this.#total);
+  }
+
+  /** Pings the peer if it was sent much that it has not confirmed. */
+  confirm(): void {
+    this.sendWindow?.onSent(this.#total);
   }
 
   /** Whether a turn has begun: then `onTurn` follows. */
@@ -172,6 +187,10 @@ export class FrameWriter {
     if (this.unsent <= Math.min(most, MAX_BATCH)) return true;
     (this.#stalled ??= new Set()).add(stream);
     return false;
+  }
+
+  get #total(): number {
+    return this.#writer.sent + this.#writer.unsent;
   }
 
   #appendNested(out: ByteBuffer): void {

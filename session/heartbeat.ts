@@ -166,7 +166,7 @@ export class Heartbeat {
    * @returns When to probe again
    */
   probe(now: number): number {
-    if (this.probeInterval < Infinity) this.#ping();
+    if (this.probeInterval < Infinity) this.ping();
     return now + this.probeInterval;
   }
 
@@ -175,7 +175,7 @@ export class Heartbeat {
     this.#pingedAt = now;
     this.#pinged = this.watching = true;
     this.#patience = Math.min(2 * this.#patience, this.interval);
-    this.#ping();
+    this.ping();
     return this.#checkAt = now + Math.min(this.probeInterval, this.#timeout);
   }
 
@@ -194,7 +194,9 @@ export class Heartbeat {
     return Infinity;
   }
 
-  #ping(): void {
+  /** Sends a Ping. Returns its number. */
+  ping(): number {
     writeShort(this.#frameWriter.beginFrame(), Kind.Ping, ++this.#pings);
+    return this.#pings;
   }
 }

@@ -16,11 +16,15 @@ import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
+import { SendWindow } from "./send_window.ts";
 import type { SessionCall } from "./session_call.ts";
 import type { SessionOptions } from "./session_options.ts";
 
 /** If this process was stalled for longer than this, in ms, the peer is not blamed for its silence meanwhile. */
 const STALL = 1_000;
+
+/** How many Pings confirm `maxUnsentBytes`, if it matters what the peer has read. */
+const WINDOW_STEPS = 8;
 
 /** The parts of one session; each reports to it. */
 export class SessionCore
@@ -52,8 +56,12 @@ export class SessionCore
     this.alarm = new Alarm(this, options.clock);
     this.callee = new Callee(this, codec, this);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
+    if (conn.buffersUnread) {
+      this.frameWriter.sendWindow = new SendWindow(this.heartbeat, limits.maxUnsentBytes / WINDOW_STEPS);
+    }
     this.reader = new ReadLoop(this, this);
     this.lifecycle = new Lifecycle(this);
+    this.#checkLifetime(this.frameWriter.cachedNow);
     this.alarm.by(this.heartbeat.due);
   }
 
@@ -104,6 +112,7 @@ export class SessionCore
         return this.#holdCalls();
       case Kind.Pong:
         this.heartbeat.onPong(this.frameWriter.now(), frame.seq);
+        this.#onConfirmed(frame.seq);
         return this.#holdCalls();
       case Kind.GoAway:
         return this.lifecycle.onGoAway(frame);
@@ -122,6 +131,15 @@ export class SessionCore
       default:
         frame.kind satisfies never;
     }
+  }
+
+  /** A Pong has arrived, which may mean that more can be sent. */
+  #onConfirmed(ping: number): void {
+    const { sendWindow } = this.frameWriter;
+    if (sendWindow === undefined) return;
+    sendWindow.onPong(ping);
+    this.frameWriter.confirm();
+    this.onProgress();
   }
 
   onFramesRead(): void {
@@ -200,6 +218,7 @@ export class SessionCore
     // A call whose stream was left may have ended with this turn.
     this.lifecycle.closeIfIdle();
     if (this.writer.busy) this.alarm.by(now + this.options.limits.writeTimeout);
+    if (!this.lifecycle.ending) this.frameWriter.confirm();
   }
 
   /** Some bytes were written. */
@@ -225,6 +244,7 @@ export class SessionCore
     this.alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
     this.#holdCalls();
     if (this.heartbeat.doubtful) this.#moveCalls(now);
+    this.#checkLifetime(now);
     this.lifecycle.closeIfIdle();
   }
 
@@ -253,6 +273,16 @@ export class SessionCore
     if (this.lifecycle.peerEnded) return this.heartbeat.probe(now);
     if (this.reader.paused) return now + this.heartbeat.interval;
     return this.heartbeat.check(now, stalled, expired || (this.caller?.awaiting ?? false));
+  }
+
+  /** Ends a connection that is too old, or has been idle for too long, and sets the alarm for the next check. */
+  #checkLifetime(now: number): void {
+    const { lifetime } = this.options;
+    if (lifetime === undefined || !this.lifecycle.open) return;
+    const busy = this.callee.runner.inFlight.size > 0 || (this.caller?.pending ?? 0) > 0;
+    const due = lifetime.check(now, this.callee.lastSeq, busy);
+    if (due === -Infinity) this.lifecycle.drain();
+    else this.alarm.by(due);
   }
 
   /** Holds calls back while it is doubtful whether the peer is there, and sends them when it is not. */

@@ -2,7 +2,7 @@
 // `deno task memory`: measures the memory that connections, calls, streams and frames cost a server at most,
 // and compares it with docs/LIMITS.md, for each transport. Each case starts its own server and measures its
 // resident memory.
-//   --transport=tcp   tcp, tls, unix or ws; may be given several times
+//   --transport=tcp   tcp, tls, unix, ws (an http@ listener) or serve (Deno.serve); may be given several times
 
 import { parseArgs } from "@std/cli";
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
@@ -15,7 +15,7 @@ import { requestHandshake } from "../session/handshake.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
 import { dialTls } from "../transport/tls.ts";
-import { dialWebSocket } from "../transport/websocket.ts";
+import { dialWebSocketConn } from "../transport/websocket_dial.ts";
 import { Child, pause } from "./child.ts";
 
 const MIB = 1_048_576;
@@ -33,7 +33,11 @@ const SHORT_ITEM = 65_536;
 const ARRIVING = 1.5 * MAX_FRAME_BYTES + 262_144;
 const LEAVING = 1.5 * MAX_UNSENT_BYTES;
 /** Additional buffers of a transport, in bytes. */
-const HELD: Readonly<Record<string, number>> = { tls: 4 * MIB, ws: MAX_FRAME_BYTES + MAX_UNSENT_BYTES };
+const HELD: Readonly<Record<string, number>> = {
+  tls: 4 * MIB,
+  ws: 131_072,
+  serve: MAX_FRAME_BYTES + MAX_UNSENT_BYTES,
+};
 
 /** A resource of which a server must hold many. */
 interface Case {
@@ -154,7 +158,7 @@ async function dial(address: string, ca: string): Promise<Conn> {
     case "tls":
       return await dialTls(parsed, { caCerts: [ca] }, signal);
     case "ws":
-      return await dialWebSocket(parsed, 64 * MIB, signal);
+      return await dialWebSocketConn(parsed, {}, 64 * MIB, signal);
     case "unix":
       return await dialUnix(parsed, signal);
     default:
@@ -215,7 +219,9 @@ async function measure(transport: string, { connections, send }: Case, ca: strin
 }
 
 const flags = parseArgs(Deno.args, { string: ["transport", "case"], collect: ["transport"] });
-const transports: string[] = flags.transport.length > 0 ? flags.transport : ["tcp", "tls", "unix", "ws"];
+const transports: string[] = flags.transport.length > 0
+  ? flags.transport
+  : ["tcp", "tls", "unix", "ws", "serve"];
 const ca = await Deno.readTextFile(new URL("../tests/support/certs/ca.pem", import.meta.url));
 const mib = (bytes: number) => (bytes / MIB).toFixed(2).padStart(8);
 

@@ -36,7 +36,9 @@ server.register("Hold", {
 
 async function listen(): Promise<string> {
   switch (transport) {
-    case "ws": {
+    case "ws":
+      return (await server.listen("http@127.0.0.1:0")).address.replace("http@", "ws@");
+    case "serve": {
       const { addr } = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, server.fetch);
       return `ws@127.0.0.1:${addr.port}`;
     }

@@ -4,6 +4,7 @@
 import type { Address } from "../discovery/endpoint.ts";
 
 import type { PeerCertificate } from "../call/handler.ts";
+import type { IpRanges } from "./ip_ranges.ts";
 
 /** One connection, as sessions use it. At most one read and one write may be pending at a time. */
 export interface Conn {
@@ -11,6 +12,20 @@ export interface Conn {
   readonly peer: string;
   /** The verified certificate of the other side, if one was requested in the TLS handshake. */
   readonly certificate?: PeerCertificate;
+  /**
+   * Whether the other side may buffer unread data without a bound, as the WebSockets of browsers do. The session then bounds
+   * what it sends ahead.
+   */
+  readonly buffersUnread?: boolean;
+  /**
+   * Waits for the header in which a proxy names its client, which is `peer` from then on. Absent where no header is required.
+   *
+   * @throws {SyntaxError} If the header is missing or invalid
+   * @throws {Error} If the connection is lost
+   */
+  readonly readProxyHeader?: () => Promise<void>;
+  /** Resolves when all its resources are free, where the runtime frees them some time after {@linkcode Conn.close}. */
+  readonly gone?: Promise<void>;
   /**
    * Reads bytes into the front of `into`.
    *
@@ -46,8 +61,12 @@ export type AcceptErrorListener = (error: Error, first: boolean) => void;
 export interface ListeningOptions {
   /** Called when connections cannot be accepted at the moment. */
   readonly onAcceptError?: AcceptErrorListener;
+  /** Called when a connection was reset before it was accepted. */
+  readonly onReset?: () => void;
   /** Whether other processes may listen on the same port; not for Unix sockets. */
   readonly reusePort?: boolean;
+  /** The addresses from which connections begin with the header of a proxy. */
+  readonly proxies?: IpRanges;
 }
 
 /** Accepts connections. */

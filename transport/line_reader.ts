@@ -9,10 +9,13 @@ const EMPTY = new Uint8Array(0);
 /** A bounded buffer in front of a Conn, used until frames start. */
 export class LineReader {
   readonly #conn: Conn;
+  readonly #onReceived: (() => void) | undefined;
   #buffered: Uint8Array<ArrayBuffer> = EMPTY;
 
-  constructor(conn: Conn) {
+  /** @param onReceived Called when bytes have arrived */
+  constructor(conn: Conn, onReceived?: () => void) {
     this.#conn = conn;
+    this.#onReceived = onReceived;
   }
 
   /**
@@ -41,6 +44,7 @@ export class LineReader {
       from = buffered.length;
       const chunk = new Uint8Array(512);
       const count = await this.#conn.read(chunk);
+      if (count !== null) this.#onReceived?.();
       if (count !== null) this.#buffered = concat(buffered, chunk.subarray(0, count));
       else if (buffered.length === 0) return null;
       else throw new Error("The stream ended in the middle of a line");

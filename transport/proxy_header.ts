@@ -1,6 +1,8 @@
 // The header by which a proxy says for whom it connects: PROXY protocol, versions 1 and 2
 // (https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt). Read by servers from the sources that they name.
 
+import { gotInstead } from "./wrong_protocol.ts";
+
 /** The longest header of version 1, in bytes, with its CR LF. */
 const MAX_V1_BYTES = 107;
 /** The longest header of version 2 that is accepted, in bytes: addresses and some TLVs. */
@@ -36,7 +38,7 @@ export interface ProxyHeader {
 export function parseProxyHeader(bytes: Uint8Array): ProxyHeader | undefined {
   if (beginsLike(bytes, V2_START)) return bytes.length < V2_HEAD_BYTES ? undefined : parseV2(bytes);
   if (beginsLike(bytes, V1_START)) return parseV1(bytes);
-  throw invalid("it is missing");
+  throw invalid(`it is missing${gotInstead(bytes)}`);
 }
 
 function parseV1(bytes: Uint8Array): ProxyHeader | undefined {

@@ -1,32 +1,10 @@
-// Capabilities of the runtime (Deno, Node or a browser), and advice if something is missing. Checked when dialing or listening
-// and not at import, which has to work everywhere. Used by dial.ts, tls_dial.ts, websocket.ts and servers.
+// Capabilities of the runtime (Deno, Node, Bun or a browser), and advice if something is missing. Checked when dialing or listening
+// and not at import, which has to work everywhere. Used by sockets.ts, tls_dial.ts, websocket.ts and servers.
 
-import type { Address } from "../discovery/endpoint.ts";
-
-/** The oldest supported Deno. Earlier versions leak the socket of a connection that is closed during a read or a write. */
+/** The oldest Deno for servers. Earlier versions leak the socket of a connection that is closed during a read or a write. */
 export const OLDEST_DENO = "2.9.5";
-
-/**
- * Checks that the runtime can dial a transport.
- *
- * @throws {Error} If that requires Deno, and the runtime is another one
- */
-export function checkDialable(
-  transport: Address["transport"],
-  tls: { readonly caCerts?: string[]; readonly cert?: string },
-): void {
-  if (typeof Deno !== "undefined") return;
-  if (transport !== "ws" && transport !== "wss") {
-    throw new Error(
-      `only Deno can dial ${transport}@; use ws@ or wss@, which Deno.serve(server.fetch) accepts`,
-    );
-  }
-  if (transport === "wss" && (tls.caCerts?.length || tls.cert !== undefined)) {
-    throw new Error(
-      "the option tls requires Deno; elsewhere the runtime decides which authorities to trust, Node by NODE_EXTRA_CA_CERTS",
-    );
-  }
-}
+/** The oldest Deno for clients. Earlier versions ignore the certificate of a client. */
+export const OLDEST_CLIENT_DENO = "2.5.0";
 
 /**
  * The runtime's WebSocket class.
@@ -41,14 +19,28 @@ export function webSocketClass(): typeof WebSocket {
   );
 }
 
+/** Node's way to import its own modules, which Deno and Bun also have. */
+interface NodeGlobals {
+  readonly process?: { getBuiltinModule?(name: string): unknown; readonly platform?: string };
+}
+
+/** The operating system, such as `linux`; undefined if the runtime does not tell. */
+export function operatingSystem(): string | undefined {
+  return typeof Deno === "undefined" ? (globalThis as NodeGlobals).process?.platform : Deno.build.os;
+}
+
+/** Whether the runtime has Node's modules: Node from 20.16 on, Bun and Deno. */
+export function hasNodeModules(): boolean {
+  return typeof (globalThis as NodeGlobals).process?.getBuiltinModule === "function";
+}
+
 /**
- * A module of Node, which Deno also has. Not imported statically, since bundlers for browsers would try to resolve it.
+ * A module of Node, which Deno and Bun also have. Not imported statically, since bundlers for browsers would try to resolve it.
  *
  * @typeParam T The module's type
  */
 export function nodeModule<T>(name: string): T {
-  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): T } };
-  return process.getBuiltinModule(name);
+  return (globalThis as NodeGlobals).process!.getBuiltinModule!(name) as T;
 }
 
 /** A warning for operators if Deno is too old; undefined otherwise, and for other runtimes. */
@@ -65,13 +57,25 @@ export function adviceForOldDeno(): string | undefined {
  * @throws {TypeError} If they are required, and Deno is too old
  */
 export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: string[] }): void {
-  if (clientCaCerts === undefined || !tooOld(Deno.version.deno)) return;
+  if (clientCaCerts === undefined || typeof Deno === "undefined" || !tooOld(Deno.version.deno)) return;
   throw new TypeError(`the option tls.clientCaCerts requires Deno ${OLDEST_DENO} or later`);
 }
 
+/**
+ * Checks that a client can use a certificate. Otherwise the server's error would say that it has none.
+ *
+ * @throws {Error} If Deno is too old
+ */
+export function checkClientCertificate({ cert }: { readonly cert?: string }): void {
+  if (cert === undefined || typeof Deno === "undefined") return;
+  const { deno } = Deno.version;
+  if (!tooOld(deno, OLDEST_CLIENT_DENO)) return;
+  throw new Error(`Deno ${deno} ignores the option tls.cert; use ${OLDEST_CLIENT_DENO} or later`);
+}
+
 /** Whether a version of Deno, such as `2.9.4` or `2.10.0-rc.1`, is too old. */
-export function tooOld(version: string): boolean {
-  const [numbers, oldest] = [version, OLDEST_DENO].map((each) => each.split(/[.+-]/, 3).map(Number));
-  const differs = oldest!.findIndex((least, i) => numbers![i] !== least);
-  return differs >= 0 && numbers![differs]! < oldest![differs]!;
+export function tooOld(version: string, oldest: string = OLDEST_DENO): boolean {
+  const [numbers, least] = [version, oldest].map((each) => each.split(/[.+-]/, 3).map(Number));
+  const differs = least!.findIndex((number, i) => numbers![i] !== number);
+  return differs >= 0 && numbers![differs]! < least![differs]!;
 }

@@ -2,7 +2,7 @@
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { formatAddress, type HostAddress, type UnixAddress } from "../discovery/endpoint.ts";
-import type { AcceptErrorListener, Conn, Listener, ListeningOptions } from "./conn.ts";
+import type { Conn, Listener, ListeningOptions } from "./conn.ts";
 
 /** Maximum number of connections waiting to be accepted. With Deno's default of 511, bursts wait for a second. */
 export const BACKLOG = 4_096;
@@ -59,17 +59,17 @@ export class SocketConn implements Conn {
 class SocketListener<S extends Deno.Conn> implements Listener {
   readonly #listener: Deno.Listener<S>;
   readonly #wrap: (socket: S) => Conn;
-  readonly #onAcceptError: AcceptErrorListener;
+  readonly #options: ListeningOptions;
   readonly #stop = new AbortController();
 
   constructor(
     listener: Deno.Listener<S>,
     wrap: (socket: S) => Conn,
-    onAcceptError: AcceptErrorListener = () => {},
+    options: ListeningOptions,
   ) {
     this.#listener = listener;
     this.#wrap = wrap;
-    this.#onAcceptError = onAcceptError;
+    this.#options = options;
   }
 
   get port(): number {
@@ -86,9 +86,10 @@ class SocketListener<S extends Deno.Conn> implements Listener {
         if (this.#stop.signal.aborted || error instanceof Deno.errors.BadResource) break;
         // The client reset the connection before it was accepted, which must not delay the next one.
         if (error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted) {
+          this.#options.onReset?.();
           continue;
         }
-        this.#onAcceptError(error as Error, pause === ACCEPT_PAUSE[0]);
+        this.#options.onAcceptError?.(error as Error, pause === ACCEPT_PAUSE[0]);
         await sleep(SYSTEM_CLOCK, pause, this.#stop.signal);
         pause = Math.min(pause * 2, ACCEPT_PAUSE[1]);
       }
@@ -146,9 +147,19 @@ export async function connectTcp(
  * @throws {Error} If the address cannot be reached, or the signal aborts
  */
 export async function dialUnix(address: UnixAddress, signal: AbortSignal): Promise<Conn> {
+  const dial = () => Deno.connect({ transport: "unix", path: address.path });
+  return new SocketConn(await whileFull(dial, signal), address);
+}
+
+/**
+ * Repeats dialing a Unix socket while its backlog is full.
+ *
+ * @throws {Error} If it fails for another reason, or the signal aborts
+ */
+export async function whileFull<T>(dial: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let pause: number = DIAL_PAUSE[0];; pause = Math.min(pause * 2, DIAL_PAUSE[1])) {
     try {
-      return new SocketConn(await Deno.connect({ transport: "unix", path: address.path }), address);
+      return await dial();
     } catch (error) {
       if (!isFull(error)) throw error;
       await sleep(SYSTEM_CLOCK, pause, signal);
@@ -170,14 +181,15 @@ function isFull(error: unknown): boolean {
  */
 export function listenTcp(
   { hostname, port }: HostAndPort,
-  { onAcceptError, reusePort = false }: ListeningOptions = {},
+  options: ListeningOptions = {},
 ): Listener {
+  const { reusePort = false } = options;
   // Without the flag, Deno (2.9) would end the process. The flag is detected by another function that requires it.
   if (reusePort && !("listenDatagram" in Deno)) {
     throw new TypeError("reusePort requires Deno to run with --unstable-net");
   }
   const listener = Deno.listen({ hostname, port, tcpBacklog: BACKLOG, reusePort });
-  return new SocketListener(listener, tcpConn, onAcceptError);
+  return new SocketListener(listener, tcpConn, options);
 }
 
 /**
@@ -188,12 +200,12 @@ export function listenTcp(
  */
 export async function listenUnix(
   address: UnixAddress,
-  { onAcceptError }: ListeningOptions = {},
+  options: ListeningOptions = {},
 ): Promise<Listener> {
   const { path } = address;
   const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, address);
   try {
-    return new SocketListener(Deno.listen({ transport: "unix", path }), wrap, onAcceptError);
+    return new SocketListener(Deno.listen({ transport: "unix", path }), wrap, options);
   } catch (error) {
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     throw new Deno.errors.AddrInUse(`${error.message}: ${await occupantOf(path)}`, { cause: error });

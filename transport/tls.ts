@@ -2,10 +2,8 @@
 // is sent. Also the TLS options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
-import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { connectTcp, type HostAndPort, SocketConn } from "./tcp.ts";
-import { dialWebSocket } from "./websocket.ts";
 
 /** The ALPN protocol of both sides. A peer without ALPN is accepted, a peer with only other protocols is not. */
 export const PROTOCOLS = ["troodon/1"];
@@ -30,20 +28,19 @@ export interface ServerTlsOptions {
 /** The servers that a client trusts, and its own certificate, for TLS connections. */
 export interface ConnectTlsOptions {
   /**
-   * Certificates to trust besides those that Deno trusts, in PEM. At `tls@`, together with `cert`, in place of those.
+   * Certificates to trust besides those that Deno trusts, in PEM. Together with `cert`, in place of those.
    *
    * @default {[]}
    */
   caCerts?: string[];
   /**
-   * The name that the certificate must be for, if it is not the host of the address. For `tls@` alone.
+   * The name that the certificate must be for, if it is not the host of the address.
    *
    * @default {"the host of the address"}
    */
   serverName?: string;
   /**
-   * The client's certificate for servers that require one, followed by intermediate certificates, in PEM. Requires `key`. For
-   * `tls@` and `wss@`.
+   * The client's certificate for servers that require one, followed by intermediate certificates, in PEM. Requires `key`.
    */
   cert?: string;
   /** The private key of `cert`, in PEM. */
@@ -131,12 +128,14 @@ function checkPem(name: string, text: string): void {
 /**
  * Dials a host and port over TLS. Resolves after the certificate and its name were verified.
  *
+ * @param alpnProtocols The protocols offered in ALPN
  * @throws {Error} If the address cannot be reached, the certificate is invalid, or the signal aborts
  */
 export async function dialTls(
   { hostname, port }: HostAndPort,
   { caCerts, serverName = hostname }: ConnectTlsOptions,
   signal: AbortSignal,
+  alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
   const tcp = await connectTcp({ hostname, port }, signal);
   let conn = new SocketConn(tcp, "tcp");
@@ -144,7 +143,7 @@ export async function dialTls(
   signal.addEventListener("abort", stop);
   try {
     tcp.setNoDelay(true);
-    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols: PROTOCOLS });
+    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols });
     conn = new SocketConn(socket, "tls");
     if (signal.aborted) throw signal.reason;
     // Deno would do this with the first write, and the data written could not be held back.
@@ -156,26 +155,5 @@ export async function dialTls(
     throw error;
   } finally {
     signal.removeEventListener("abort", stop);
-  }
-}
-
-/**
- * Dials a WebSocket that trusts further certificates or shows one, as only Deno's can.
- *
- * @throws {Error} If no connection can be made, the certificate is invalid, or the signal aborts
- */
-export async function dialTrustingWebSocket(
-  address: HttpAddress,
-  { caCerts, cert, key }: ConnectTlsOptions,
-  maxHeld: number,
-  signal: AbortSignal,
-): Promise<Conn> {
-  const shown = cert === undefined ? {} : { cert, key: key! };
-  // Closed by hand: Node before version 24 cannot read a file that has `using` in it.
-  const client = Deno.createHttpClient({ caCerts, ...shown });
-  try {
-    return await dialWebSocket(address, maxHeld, signal, { client });
-  } finally {
-    client.close();
   }
 }

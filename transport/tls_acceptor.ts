@@ -8,7 +8,7 @@ import { readCertificate } from "./certificate.ts";
 import { Recent } from "./recent.ts";
 import { nodeModule } from "./runtime.ts";
 import { PROTOCOLS, type ServerTlsOptions } from "./tls.ts";
-import { type TlsConn, TlsFailure } from "./tls_conn.ts";
+import { type NodeConn, TlsFailure } from "./node_conn.ts";
 
 /** Maximum number of remembered certificates, and of remembered client addresses; the least recently used are evicted. */
 const MAX_REMEMBERED = 16_384;
@@ -24,7 +24,7 @@ const MAX_REMEMBERED = 16_384;
 export class TlsAcceptor {
   readonly #options: ServerTlsOptions;
   readonly #server: Server;
-  readonly #conns = new WeakMap<Socket, TlsConn>();
+  readonly #conns = new WeakMap<Socket, NodeConn>();
   /** Fingerprints of certificates that full handshakes have verified for the same authorities. */
   readonly #verified: Recent<true>;
   /**
@@ -48,7 +48,7 @@ export class TlsAcceptor {
   }
 
   /** Starts the TLS handshake, and reports its outcome to the Conn. */
-  accept(socket: Socket, conn: TlsConn): void {
+  accept(socket: Socket, conn: NodeConn): void {
     this.#conns.set(socket, conn);
     // If Deno rejects a certificate, it only reports that the connection has ended.
     const ended = this.#options.clientCaCerts === undefined
@@ -56,7 +56,7 @@ export class TlsAcceptor {
       : "the client has no valid certificate, or disconnected";
     socket.on("error", (error) => conn.fail(failure(error.message)));
     socket.on("close", () => conn.fail(failure(ended)));
-    const version = this.#rejected.take(socket.remoteAddress ?? "");
+    const version = this.#rejected.take(hostOf(conn));
     const server = version === undefined ? this.#server : this.#createServer(version, version);
     server.emit("connection", socket);
   }
@@ -82,7 +82,7 @@ export class TlsAcceptor {
   #onSecure(socket: TLSSocket): void {
     const conn = this.#connOf(socket);
     if (conn === undefined) return void socket.destroy();
-    if (this.#options.clientCaCerts === undefined) return conn.secure(socket);
+    if (this.#options.clientCaCerts === undefined) return conn.open(socket);
     const certificate = certificateOf(socket);
     if (certificate === undefined) {
       return conn.fail(failure("the client has no valid certificate"));
@@ -91,17 +91,17 @@ export class TlsAcceptor {
     // A session of unknown state counts as resumed.
     if (socket.isSessionReused() !== false && !(this.#verified.get(fingerprint) && isValidNow(socket))) {
       const other = socket.getProtocol() === "TLSv1.3" ? "TLSv1.2" : "TLSv1.3";
-      this.#rejected.set(socket.remoteAddress ?? "", other);
+      this.#rejected.set(hostOf(conn), other);
       return conn.fail(
         failure("the certificate of the resumed session was not verified here, or has expired"),
       );
     }
     this.#verified.set(fingerprint, true);
-    conn.secure(socket, certificate);
+    conn.open(socket, certificate);
   }
 
   /** The Conn of a socket; undefined, and so never secure, if it is unknown. */
-  #connOf(socket: TLSSocket): TlsConn | undefined {
+  #connOf(socket: TLSSocket): NodeConn | undefined {
     const { _parent: below } = socket as { _parent?: Socket };
     return below === undefined ? undefined : this.#conns.get(below);
   }
@@ -147,4 +147,9 @@ function checkIdentity({ cert, key, clientCaCerts = [] }: ServerTlsOptions): voi
       throw new TypeError("the option tls.clientCaCerts requires certificates in PEM");
     }
   }
+}
+
+/** The address of a client without its port: behind a proxy, that of the proxy's client. */
+function hostOf({ peer }: NodeConn): string {
+  return peer.slice(0, peer.lastIndexOf(":"));
 }

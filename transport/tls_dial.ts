@@ -1,25 +1,29 @@
-// Dials over TLS with a client certificate, over Node's sockets: Deno's (2.9) do not support one for a connection that can be
-// canceled while it is opened, or whose certificate has another name. Used by dial.ts.
+// Dials over TLS over Node's sockets: in Node and Bun, and in Deno with a client certificate, since Deno's sockets (2.9) do not support
+// one for a connection that can be canceled while it is opened, or whose certificate has another name. Used by sockets.ts.
 
 import type { PeerCertificate } from "node:tls";
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import type { HostAndPort } from "./tcp.ts";
-import { nodeModule } from "./runtime.ts";
+import { checkClientCertificate, nodeModule } from "./runtime.ts";
 import { type ConnectTlsOptions, PROTOCOLS } from "./tls.ts";
-import { TlsConn } from "./tls_conn.ts";
+import { NodeConn } from "./node_conn.ts";
+import { untilOpen } from "./node_dial.ts";
 
 /**
  * Dials a host and port over TLS, with a client certificate for servers that require one. Resolves after the server's certificate
  * and its name were verified. Whether the server accepts the client's certificate only shows when data is read.
  *
+ * @param alpnProtocols The protocols offered in ALPN
  * @throws {Error} If the address cannot be reached, the certificate is invalid, or the signal aborts
  */
 export async function dialShowing(
   { hostname, port }: HostAndPort,
   { caCerts = [], serverName = hostname, cert, key }: ConnectTlsOptions,
   signal: AbortSignal,
+  alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
+  checkClientCertificate({ cert });
   const net = nodeModule<typeof import("node:net")>("node:net");
   const tls = nodeModule<typeof import("node:tls")>("node:tls");
   signal.throwIfAborted();
@@ -35,27 +39,15 @@ export async function dialShowing(
     checkServerIdentity: (_: string, shown: PeerCertificate) => tls.checkServerIdentity(serverName, shown),
     rejectUnauthorized: true,
     minVersion: "TLSv1.2" as const,
-    ALPNProtocols: PROTOCOLS,
+    ALPNProtocols: alpnProtocols,
     allowHalfOpen: true,
   };
   const socket = tls.connect(options);
-  const conn = new TlsConn(socket, formatAddress({ transport: "tls", hostname, port }));
+  const conn = new NodeConn(socket, formatAddress({ transport: "tls", hostname, port }));
   socket.setNoDelay(true);
-  socket.on("error", (error) => conn.fail(error));
-  socket.on("close", () => conn.fail(new Error("the server closed the connection during the TLS handshake")));
   socket.on("secureConnect", () => {
-    if (socket.authorized === true) conn.secure(socket);
+    if (socket.authorized === true) conn.open(socket);
     else conn.fail(socket.authorizationError ?? new Error("the server's certificate is invalid"));
   });
-  const stop = () => conn.close();
-  signal.addEventListener("abort", stop);
-  try {
-    await conn.opened();
-    return conn;
-  } catch (error) {
-    conn.close();
-    throw error;
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
+  return await untilOpen(socket, conn, signal);
 }

@@ -2,62 +2,41 @@
 // so silent clients could hold them indefinitely, and they wait for acknowledgments before they send a second small write. Used
 // by servers.
 
-import type { Server as NodeServer, Socket } from "node:net";
-import { formatAddress } from "../discovery/endpoint.ts";
+import type { Server, Socket } from "node:net";
 import type { AcceptErrorListener, Conn, Listener, ListeningOptions } from "./conn.ts";
+import { NodeConn } from "./node_conn.ts";
+import { NodeListener, peerOf, startServer } from "./node_listener.ts";
 import { checkMutualTls } from "./runtime.ts";
-import { BACKLOG, type HostAndPort } from "./tcp.ts";
+import type { HostAndPort } from "./tcp.ts";
 import type { ServerTlsOptions } from "./tls.ts";
+import type { IpRanges } from "./ip_ranges.ts";
+import { clientOf } from "./proxied_conn.ts";
+import { readPreface } from "./tls_preface.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
-import { TlsConn } from "./tls_conn.ts";
-
-/** Maximum number of connections waiting for accept(); further ones are closed. A server accepts them at once. */
-const MAX_BACKLOG = 1_024;
-
-/**
- * Interval in ms at which listen() is repeated. When no file descriptors are left, Deno's (2.9) `node:net` silently stops
- * accepting for good, unless it listens again; repeating it has no other effect.
- */
-const RELISTEN_INTERVAL = 1_000;
 
 /** Listens over TLS. Created by {@linkcode listenTls}. */
 export class TlsListener implements Listener {
-  readonly port: number;
-  readonly #server: NodeServer;
+  readonly #listener: NodeListener;
   #acceptor: TlsAcceptor;
-  /** Connections waiting for accept(). */
-  readonly #backlog: Conn[] = [];
-  readonly #relistenTimer: ReturnType<typeof setInterval>;
-  #wake: (() => void) | undefined;
-  #closed = false;
+  readonly #proxies: IpRanges | undefined;
 
-  constructor(server: NodeServer, acceptor: TlsAcceptor, onAcceptError: AcceptErrorListener) {
-    const address = server.address();
-    this.port = typeof address === "object" ? address?.port ?? 0 : 0;
-    this.#server = server;
+  constructor(
+    server: Server,
+    acceptor: TlsAcceptor,
+    onAcceptError: AcceptErrorListener | undefined,
+    proxies: IpRanges | undefined,
+  ) {
     this.#acceptor = acceptor;
-    const { _handle: handle } = server as { _handle?: { listen?(backlog: number): number } };
-    this.#relistenTimer = setInterval(() => handle?.listen?.(BACKLOG), RELISTEN_INTERVAL);
-    let failed = false;
-    server.on("connection", (socket) => {
-      failed = false;
-      if (this.#backlog.length >= MAX_BACKLOG) return void socket.destroy();
-      this.#backlog.push(this.#wrap(socket));
-      this.#wake?.();
-    });
-    server.on("error", (error) => {
-      onAcceptError(error, !failed);
-      failed = true;
-    });
+    this.#proxies = proxies;
+    this.#listener = new NodeListener(server, (socket) => this.#wrap(socket), onAcceptError);
   }
 
-  async accept(): Promise<Conn | null> {
-    while (this.#backlog.length === 0 && !this.#closed) {
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-    if (!this.#closed) return this.#backlog.shift()!;
-    for (const conn of this.#backlog.splice(0)) conn.close();
-    return null;
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  accept(): Promise<Conn | null> {
+    return this.#listener.accept();
   }
 
   /**
@@ -71,18 +50,23 @@ export class TlsListener implements Listener {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearInterval(this.#relistenTimer);
-    this.#server.close();
-    this.#wake?.();
+    this.#listener.close();
   }
 
   #wrap(socket: Socket): Conn {
-    const { remoteAddress = "unknown", remotePort = 0 } = socket;
-    const peer = formatAddress({ transport: "tls", hostname: remoteAddress, port: remotePort });
-    const conn = new TlsConn(socket, peer);
-    this.#acceptor.accept(socket, conn);
+    const peer = peerOf(socket, "tls");
+    const conn = new NodeConn(socket, peer);
+    // Without a listener, an error would end the process.
+    socket.on("error", () => {});
+    const proxied = this.#proxies?.includes(socket.remoteAddress ?? "") === true;
+    const begun = readPreface(socket, proxied).then(({ header, mismatch }) => {
+      // TLS answers what it cannot read with an alert, from which clients learn that this is TLS.
+      conn.mismatch = mismatch;
+      if (header !== undefined) conn.peer = clientOf(peer, header);
+      this.#acceptor.accept(socket, conn);
+    });
+    begun.catch((error) => conn.fail(error));
+    if (proxied) conn.readProxyHeader = () => begun;
     return conn;
   }
 }
@@ -97,18 +81,10 @@ export class TlsListener implements Listener {
 export async function listenTls(
   { hostname, port }: HostAndPort,
   options: ServerTlsOptions,
-  { onAcceptError = () => {}, reusePort = false }: ListeningOptions = {},
+  { onAcceptError, reusePort = false, proxies }: ListeningOptions = {},
 ): Promise<TlsListener> {
-  const net = await import("node:net");
   checkMutualTls(options);
   const acceptor = new TlsAcceptor(options);
-  const server = net.createServer({ noDelay: true, allowHalfOpen: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host: hostname, port, backlog: BACKLOG, reusePort }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  return new TlsListener(server, acceptor, onAcceptError);
+  const server = await startServer({ host: hostname, port, reusePort });
+  return new TlsListener(server, acceptor, onAcceptError, proxies);
 }

@@ -18,10 +18,22 @@ const SHARE = 0.5;
 /** Time after which a client that reads nothing loses the rest of its response, in ms. */
 const STALL_TIMEOUT = 30_000;
 
-/** The second argument of a handler of `Deno.serve`. */
+/** The second argument of a handler of `Deno.serve`, as far as it is used. */
 export interface FetchInfo {
   /** The address of the client. */
-  readonly remoteAddr: Deno.Addr;
+  readonly remoteAddr: RemoteAddress;
+}
+
+/** The address of a client of an HTTP server: a host and a port, or the path of a Unix socket. */
+export interface RemoteAddress {
+  /** Such as `tcp` or `unix`. */
+  readonly transport?: string;
+  /** The IP address. */
+  readonly hostname?: string;
+  /** The port. */
+  readonly port?: number;
+  /** The path of a Unix socket. */
+  readonly path?: string | null;
 }
 
 /** A long response that is being sent. */
@@ -178,8 +190,18 @@ export function lastResponse(
 
 /** The address of a request's client, such as `tcp@127.0.0.1:50312`; `unknown` if it is not known. */
 export function askerOf(info: FetchInfo | undefined): string {
-  const address = info?.remoteAddr;
+  return addressOf(info?.remoteAddr);
+}
+
+/** An address of Deno's as text, such as `tcp@127.0.0.1:50312`; `unknown` if there is none. */
+export function addressOf(address: RemoteAddress | undefined): string {
   if (address === undefined) return "unknown";
-  if ("hostname" in address) return formatAddress({ ...address, transport: "tcp" });
-  return address.transport === "unix" ? `unix@${address.path}` : "unknown";
+  const { transport, hostname, port, path } = address;
+  if (hostname !== undefined && port !== undefined) {
+    // Runs for each call over HTTP, where formatAddress takes a twentieth of the time of the whole call.
+    return hostname.includes(":")
+      ? formatAddress({ transport: "tcp", hostname, port })
+      : `tcp@${hostname}:${port}`;
+  }
+  return transport === "unix" ? `unix@${path}` : "unknown";
 }

@@ -19,20 +19,31 @@ function addUp(count: number): number {
   return sum;
 }
 
-export async function serve({ methods, limits, work, sharedPort }: Load): Promise<number> {
+/** @param transport What the server listens on */
+export async function serve(
+  { methods, limits, work, sharedPort }: Load,
+  transport: "tcp" | "http" = "tcp",
+): Promise<number> {
   const server = new Server(limits);
   const sum = work === 0
     ? ({ a, b }: Addends) => ({ sum: a + b })
     : ({ a, b }: Addends) => ({ sum: a + b, work: addUp(work) });
   const sums = Array.from({ length: methods }, (_, i) => [sumName(i), sum]);
   server.register("Arith", { ...Object.fromEntries(sums), echo: (bytes: Uint8Array) => bytes, stream });
-  const { address } = await server.listen(`tcp@127.0.0.1:${sharedPort}`, { reusePort: sharedPort > 0 });
+  const { address } = await server.listen(`${transport}@127.0.0.1:${sharedPort}`, {
+    reusePort: sharedPort > 0,
+  });
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
-export async function connect(port: number, { methods, limits }: Load): Promise<PeerClient> {
+/** @param transport How the server is dialed */
+export async function connect(
+  port: number,
+  { methods, limits }: Load,
+  transport: "tcp" | "ws" = "tcp",
+): Promise<PeerClient> {
   const { maxConnections: _, ...both } = limits; // a server-only limit
-  const client = await dial(`tcp@127.0.0.1:${port}`, both);
+  const client = await dial(`${transport}@127.0.0.1:${port}`, both);
   const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
   return {
     sum: async (a, b) => (await client.call<{ sum: number }>(names[a % methods]!, { a, b })).sum,

@@ -3,12 +3,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { slowStart, type SlowStartOptions } from "../../balancing/slow_start.ts";
 import type { Balancer } from "../../discovery/balancer.ts";
-import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 
 for (const inner of ["random", "round_robin", "least_pending", "weighted_round_robin"] as const) {
-  testBalancer(`slow start of ${inner}`, () => slowStart(inner, { random: seeded(1) }));
+  testSpreadingBalancer(`slow start of ${inner}`, () => slowStart(inner, { random: seeded(1) }));
 }
 
 function open(options: SlowStartOptions = {}) {

@@ -31,7 +31,7 @@ Deno.test("cli list: services with their methods and kinds", async () => {
   assertEquals([unknown.code, unknown.out], [1, ""]);
   assertStringIncludes(
     unknown.err,
-    'The server has no service "Ech"; it has Numbers, Echo, Slow, rpc.Reflection',
+    'The server has no service "Ech"; it has Numbers, Echo, Slow, rpc.Health, rpc.Reflection',
   );
   await using none = new Server();
   const { address } = await none.listen("tcp@127.0.0.1:0");

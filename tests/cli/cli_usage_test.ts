@@ -59,7 +59,7 @@ Deno.test("cli: the nearest name is suggested for a misspelled command", async (
     [["lsit"], "did you mean list?"],
     [["TOP"], "did you mean top?"],
     [["help", "pong"], "did you mean ping?"],
-    [["frobnicate"], "the commands are call, list, describe, ping, bench, watch, top, completions"],
+    [["frobnicate"], "the commands are call, list, describe, ping, health, bench, watch, top, completions"],
     [["--json", "call"], "expected a command before --json"],
   ];
   for (const [args, message] of wrong) {

@@ -62,6 +62,8 @@ const ANSWER: Answer = {
   maxFrameBytes: 65_536,
   maxInFlight: 16,
   heartbeatInterval: 0,
+  maxConnectionAge: 0,
+  maxConnectionIdle: 0,
 };
 
 function judged(fields: Record<string, unknown>): Answer {
@@ -69,12 +71,28 @@ function judged(fields: Record<string, unknown>): Answer {
 }
 
 Deno.test("answer: what is written is read as it was", () => {
-  const line = encodeAnswer(ANSWER);
-  assertEquals(decodeAnswer(line.subarray(0, -1), ANSWER.codecType), ANSWER);
+  for (const answer of [ANSWER, { ...ANSWER, maxConnectionAge: 90_000, maxConnectionIdle: 1 }]) {
+    const line = encodeAnswer(answer);
+    assertEquals(decodeAnswer(line.subarray(0, -1), answer.codecType), answer);
+  }
 });
 
-Deno.test("answer: all its fields are required, of their type and in their range", () => {
-  const good = { magicNumber: 3_927_900, version: 1, ...ANSWER };
+Deno.test("answer: the end of the connection is optional, and left out where there is none", () => {
+  const line = new TextDecoder().decode(encodeAnswer(ANSWER));
+  assert(!line.includes("maxConnection"), line);
+  const { maxConnectionAge: _age, maxConnectionIdle: _idle, ...rest } = ANSWER;
+  const good = { magicNumber: 3_927_900, version: 1, ...rest };
+  assertEquals(judged(good), ANSWER);
+  for (const name of ["maxConnectionAge", "maxConnectionIdle"]) {
+    for (const value of [null, "1", -1, 1.5, 2 ** 53, [1], true]) {
+      assertThrows(() => judged({ ...good, [name]: value }), RpcError, name, `${name} ${value}`);
+    }
+  }
+});
+
+Deno.test("answer: all its other fields are required, of their type and in their range", () => {
+  const { maxConnectionAge: _age, maxConnectionIdle: _idle, ...rest } = ANSWER;
+  const good = { magicNumber: 3_927_900, version: 1, ...rest };
   assertEquals(judged({ ...good, unknown: [1], token: 7 }), ANSWER);
   for (const name of Object.keys(good)) {
     const { [name]: _, ...rest } = good as Record<string, unknown>;

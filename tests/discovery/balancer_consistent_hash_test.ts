@@ -7,10 +7,10 @@ import type { Balancer } from "../../discovery/balancer.ts";
 import { ConsistentHashBalancer } from "../../discovery/consistent_hash.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { hashText } from "../../discovery/hash.ts";
-import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 
-testBalancer("consistent_hash", () => new ConsistentHashBalancer({ random: seeded(1) }));
+testSpreadingBalancer("consistent_hash", () => new ConsistentHashBalancer({ random: seeded(1) }));
 
 const KEYS = 100_000;
 

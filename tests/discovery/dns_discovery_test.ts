@@ -178,6 +178,17 @@ Deno.test("DnsDiscovery: a lost connection brings the next lookup forward, at mo
   assertEquals(dns.lookups, 3);
 });
 
+Deno.test("DnsDiscovery: a connection that is lost during a lookup brings the next one forward, too", async () => {
+  const { clock, dns, discovery } = open();
+  await using _seen = follow(discovery);
+  discovery.refresh();
+  await settle();
+  await clock.advance(5_000);
+  assertEquals(dns.lookups, 2);
+  await clock.advance(26_000);
+  assertEquals(dns.lookups, 2);
+});
+
 Deno.test("DnsDiscovery: a resolver that does not answer fails after timeout", async () => {
   const { clock, dns, discovery } = open({ timeout: 2_000 });
   dns.a = "never";

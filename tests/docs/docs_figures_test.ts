@@ -105,6 +105,7 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
   "connections waiting to be accepted, over TCP and TLS": ["transport/tcp.ts"],
   "streams of figures of `rpc.Reflection`": ["server/reflection_handlers.ts"],
   "schemas shown by `rpc.Reflection`": ["server/reflection_handlers.ts"],
+  "control frames and empty frames of a WebSocket": ["transport/websocket_frames.ts"],
   "a line of `log`": ["call/one_line.ts"],
 };
 

@@ -95,7 +95,7 @@ Deno.test("docs: pictures are drawn for light and dark, say what they show, and 
 
 Deno.test("docs: every TypeScript example is run, by deno test --doc or by the test of its page", () => {
   /** Pages whose blocks are files of a program, which a test of their own runs. */
-  const programs = ["docs/CLI.md", "docs/DEPLOYING.md", "docs/QUICK_START.md"];
+  const programs = ["docs/CLI.md", "docs/DEPLOYING.md", "docs/HTTP.md", "docs/QUICK_START.md"];
   const unrun = markdownFiles().filter((file) => !programs.includes(file)).flatMap((file) =>
     blocksOf(readText(file)).filter(({ info }) => /^(ts|tsx|typescript)\b.*ignore/.test(info))
       .map(({ lead }) => `${file}: ${lead}`)

@@ -60,6 +60,8 @@ const ANSWER = fieldsOf(encodeAnswer({
   maxFrameBytes: 4_194_304,
   maxInFlight: 1_024,
   heartbeatInterval: 30_000,
+  maxConnectionAge: 0,
+  maxConnectionIdle: 0,
 }));
 
 const LEAST_CLIENT_FRAME = leastTaken((maxFrameBytes) =>
@@ -163,6 +165,8 @@ Deno.test("PROTOCOL.md: the table of limits has the code's limits and defaults",
     "writeTimeout": [ms("writeTimeout")],
     "heartbeatInterval": [ms("heartbeatInterval")],
     "heartbeatTimeout": [ms("heartbeatTimeout")],
+    "maxConnectionAge": [defaultOf("maxConnectionAge") === Infinity ? "no limit" : "?"],
+    "maxConnectionIdle": [defaultOf("maxConnectionIdle") === Infinity ? "no limit" : "?"],
     "handleTimeout": ["no limit"],
     "timeout of a call": [ms("timeout")],
     "calls before the answer": [`${LEAST_IN_FLIGHT}, `, binary(LEAST_SERVER_FRAME)],
@@ -212,8 +216,11 @@ Deno.test("protocol.cddl: its numbers, fields and codes are the code's", () => {
     maxFrameBytes: `${LEAST_SERVER_FRAME}..${most}`,
     maxInFlight: `${LEAST_IN_FLIGHT}..${most}`,
     heartbeatInterval: "count",
+    maxConnectionAge: "count",
+    maxConnectionIdle: "count",
   });
-  assertEquals(Object.keys(mapOf("accepted")), Object.keys(ANSWER));
+  const optional = ["maxConnectionAge", "maxConnectionIdle"];
+  assertEquals(Object.keys(mapOf("accepted")), [...Object.keys(ANSWER), ...optional]);
   const kinds = Array.from(CDDL.matchAll(/^(\w+) += \[kind: (\d+),/gm), ([, name, n]) => [name!, Number(n)]);
   assertEquals(kinds, Object.entries(Kind).map(([name, n]) => [name.toLowerCase(), n]));
   const [, codes = ""] = /^code = ([^]+)$/m.exec(CDDL) ?? [];

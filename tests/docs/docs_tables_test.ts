@@ -16,6 +16,8 @@ const SECTIONS: Readonly<Record<string, readonly string[]>> = {
   "Retries and ejection": ["client/retry_budget.ts", "discovery/ejection.ts"],
   "Graceful shutdown": ["server/server.ts"],
   "Messages": ["codec/json.ts", "codec/cbor.ts"],
+  "Slow start": ["balancing/slow_start.ts"],
+  "DNS discovery": ["discovery/dns_options.ts"],
   "Registry discovery": ["discovery/registry_discovery.ts"],
 };
 

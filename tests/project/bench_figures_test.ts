@@ -184,7 +184,7 @@ Deno.test("bench flags: defaults, choices, and what is refused", () => {
   assertThrows(
     () => readFlags(["--peers", "gopher"]),
     Error,
-    "--peers: unknown gopher, expected some of go, birpc",
+    "--peers: unknown gopher, expected some of troodon-ws, go, birpc",
   );
   assertThrows(() => readFlags(["--workloads", "W7"]), Error, "--workloads: unknown W7");
   assertThrows(

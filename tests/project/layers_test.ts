@@ -14,6 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   session: ["call", "codec", "discovery", "transport"],
   monitoring: ["call", "codec", "discovery", "transport", "session"],
   server: ["call", "codec", "discovery", "telemetry", "transport", "session", "monitoring"],
+  web: ["call", "codec", "discovery", "transport", "session", "monitoring", "server"],
   client: ["call", "codec", "discovery", "telemetry", "transport", "session"],
   registry: ["call", "codec", "discovery", "transport", "monitoring"],
   testing: ["call", "codec", "discovery", "transport"],
@@ -32,7 +33,14 @@ function folderOf(specifier: string): string | undefined {
 }
 
 Deno.test("layers: a folder imports only from itself and from lower ones, and names files", async () => {
-  const entries = ["mod.ts", "registry/main.ts", "testing/mod.ts", "cli/main.ts", "balancing/mod.ts"];
+  const entries = [
+    "mod.ts",
+    "web/mod.ts",
+    "registry/main.ts",
+    "testing/mod.ts",
+    "cli/main.ts",
+    "balancing/mod.ts",
+  ];
   const modules = (await Promise.all(entries.map(modulesOf))).flat();
   const wrong: string[] = [];
   for (const { specifier, dependencies = [] } of modules) {
@@ -67,6 +75,7 @@ Deno.test("layers: no file of the library imports in a circle", async () => {
   for (
     const { specifier, dependencies = [] } of [
       ...await modulesOf("mod.ts"),
+      ...await modulesOf("web/mod.ts"),
       ...await modulesOf("testing/mod.ts"),
       ...await modulesOf("cli/main.ts"),
       ...await modulesOf("balancing/mod.ts"),

@@ -3,6 +3,7 @@
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
+import type { Endpoint } from "../../discovery/endpoint.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { connect } from "../../client/connect.ts";
@@ -244,7 +245,7 @@ const failsOnce: Record<string, () => Response> = {
 for (const [what, answer] of Object.entries(failsOnce)) {
   Deno.test(`announce: close() tries again after ${what}`, async () => {
     const { clock, lines, start, answerWith, states } = open();
-    const registration = await start({ ttl: Infinity });
+    const registration = await start({ ttl: 0 });
     let times = 0;
     answerWith((request) => request.method === "DELETE" && times++ === 0 ? answer() : undefined);
     lines.length = 0;
@@ -256,7 +257,7 @@ for (const [what, answer] of Object.entries(failsOnce)) {
 }
 
 Deno.test("announce: close() that fails for a second says that the server is still listed, and until when", async () => {
-  for (const [ttl, until] of [[Infinity, "it is removed"], [60_000, "its lease expires"]] as const) {
+  for (const [ttl, until] of [[0, "it is removed"], [60_000, "its lease expires"]] as const) {
     const { clock, lines, start, answerWith } = open(undefined, { token: ["old", "new"] });
     const registration = await start({ ttl, token: "old" });
     answerWith(() =>
@@ -357,4 +358,11 @@ Deno.test("announce: a full registry is reported at once, one that fills up late
   assertEquals(registration.failure, undefined);
   await registration.close();
   await settle();
+});
+
+Deno.test("announce: an address instead of an object is refused with an example", async () => {
+  for (const instance of ["tcp@127.0.0.1:9000", undefined] as unknown as Endpoint[]) {
+    const example = 'expected an object such as { address: "tcp@10.0.0.7:9000", services: ["Arith"] }';
+    await assertRejects(() => announce("http://127.0.0.1:1", instance), TypeError, example);
+  }
 });

@@ -143,6 +143,7 @@ const PROVOKED: Record<keyof Refusals, (port: number, server: Server) => Promise
     await refused(silent);
   },
   http: (port) => say(port, "GET /nothing HTTP/1.0\r\n\r\n"),
+  proxyHeader: (port) => say(port, OPTION),
   tls: (port) => say(port, OPTION),
   lost: (port) => dialAndReset(port, bytes('{"magic')),
 };
@@ -169,7 +170,9 @@ for (const [reason, provoke] of Object.entries(PROVOKED)) {
       log: (message) => log.push(message),
     });
     const transport = reason === "http" || reason === "tls" ? reason : "tcp";
-    const { address } = await server.listen(`${transport}@127.0.0.1:0`);
+    const { address } = await server.listen(`${transport}@127.0.0.1:0`, {
+      ...reason === "proxyHeader" && { proxyProtocol: { from: ["127.0.0.1"] } },
+    });
     const none = server.stats().refusals;
     await provoke(portOf(address), server);
     await until(() => server.stats().refused > 0, "it to be counted");
@@ -232,7 +235,7 @@ function admission(options: Partial<AcceptorOptions> = {}): Acceptor {
     lookup: () => {
       throw new Error("Nothing is served");
     },
-    fetch: () => new Response(),
+    http: { fetch: () => new Response(), refuseWebSocket: () => undefined },
     maxConnections: 10_000,
     maxConnectionsPerPeer: Infinity,
     handshakeTimeout: 5_000,

@@ -54,7 +54,7 @@ async function open(): Promise<{ server: Server; address: string; client: Client
 Deno.test("reflection: lists every service with its methods and their kinds, its own included", async () => {
   await using served = await open();
   const services = await served.client.service(Reflection).list();
-  assertEquals(services.map(({ name }) => name), ["Arith", "Plain", "rpc.Reflection"]);
+  assertEquals(services.map(({ name }) => name), ["Arith", "Plain", "rpc.Health", "rpc.Reflection"]);
   const kinds = services.flatMap(({ methods }) =>
     methods.map(({ method, kind, idempotent }) => [method, kind, idempotent])
   );
@@ -65,6 +65,8 @@ Deno.test("reflection: lists every service with its methods and their kinds, its
     ["Arith.sum", "call", true],
     ["Arith.total", "clientStream", false],
     ["Plain.echo", "unknown", false],
+    ["rpc.Health.check", "call", true],
+    ["rpc.Health.watch", "serverStream", true],
     ["rpc.Reflection.describe", "call", true],
     ["rpc.Reflection.list", "call", true],
     ["rpc.Reflection.stats", "serverStream", true],
@@ -298,7 +300,7 @@ Deno.test("reflection: interceptors apply to it as to any service", async () => 
   }
   await fails(stranger.service(Reflection).stats().next(), "unauthenticated");
   await using friend = await connect(address, { interceptors: [sendToken(() => "secret")] });
-  assertEquals((await friend.service(Reflection).list()).length, 2);
+  assertEquals((await friend.service(Reflection).list()).length, 3);
 });
 
 Deno.test("reflection: it can be switched off, and is not part of the stats", async () => {

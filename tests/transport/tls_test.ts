@@ -447,8 +447,8 @@ async function pump(from: Deno.Conn, to: Deno.Conn): Promise<void> {
 Deno.test("tls: the error for a missing or invalid certificate says what to do", async () => {
   const listen = (options: ServerOptions, address = "tls@127.0.0.1:0") => new Server(options).listen(address);
   await assertRejects(() => listen({}), TypeError, "give the server a certificate, as its option tls");
-  await assertRejects(() => listen({}, "ws@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
-  await assertRejects(() => listen({}, "wss@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
+  await assertRejects(() => listen({}, "ws@127.0.0.1:0"), TypeError, "http@ takes WebSockets too");
+  await assertRejects(() => listen({}, "wss@127.0.0.1:0"), TypeError, "http@ takes WebSockets too");
   const { cert, key } = identity("server");
   for (const tls of [{ cert: cert.slice(0, 99), key }, { cert, key: pem("elsewhere.key") }]) {
     const error = await assertRejects(() => listen({ tls }), Error, "Cannot listen on tls@127.0.0.1:0: ");

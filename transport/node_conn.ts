@@ -1,8 +1,7 @@
-// Conns over Node's TLS sockets. Used by the accepting side (tls_acceptor.ts), and by the dialing side if it has a client
-// certificate (tls_dial.ts).
+// Conns over Node's sockets. In Node and Bun all sockets are such; in Deno those of the accepting side of TLS (tls_acceptor.ts), and
+// of the dialing side if it has a client certificate (tls_dial.ts).
 
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
 import { type Deferred, deferred } from "../call/deferred.ts";
 import type { PeerCertificate } from "../call/handler.ts";
 import type { Conn } from "./conn.ts";
@@ -13,19 +12,27 @@ const WRITE_BYTES = 65_536;
 /** The error of a connection whose TLS handshake failed. */
 export class TlsFailure extends Error {
   override readonly name = "TlsFailure";
+
+  /** @param silent Whether the client has sent nothing */
+  constructor(message: string, readonly silent = false) {
+    super(message);
+  }
 }
 
 /**
- * A TLS socket whose handshake may be pending: reads and writes wait for {@linkcode TlsConn.secure}, so no data passes before
- * the peer is verified.
+ * A socket that may not be connected yet, or whose TLS handshake is pending: reads and writes wait for {@linkcode NodeConn.open},
+ * so no data passes before the peer is verified.
  */
-export class TlsConn implements Conn {
-  readonly peer: string;
+export class NodeConn implements Conn {
+  peer: string;
+  readProxyHeader: (() => Promise<void>) | undefined;
+  /** Why the TLS handshake will fail, if that is known: clearer than what TLS reports. */
+  mismatch: TlsFailure | undefined;
   certificate: PeerCertificate | undefined;
-  /** The socket below TLS; closed directly while there is no TLS socket. */
+  /** The socket below TLS, which is closed directly while there is no TLS socket; without TLS the socket itself. */
   readonly #below: Socket;
-  #socket: TLSSocket | undefined;
-  /** Resolves when the handshake has succeeded or failed. */
+  #socket: Socket | undefined;
+  /** Resolves when opening has succeeded or failed. */
   #opening: Deferred<void> | undefined = deferred();
   /** Bytes that were taken from the socket but not read yet. */
   #rest: Uint8Array | null = null;
@@ -38,8 +45,8 @@ export class TlsConn implements Conn {
     this.#below = below;
   }
 
-  /** Called when the TLS handshake has succeeded and the peer is accepted. */
-  secure(socket: TLSSocket, certificate?: PeerCertificate): void {
+  /** Called when the socket is connected, its TLS handshake has succeeded and the peer is accepted. */
+  open(socket: Socket, certificate?: PeerCertificate): void {
     if (this.#error !== undefined || this.#socket !== undefined) return void socket.destroy();
     this.#socket = socket;
     this.certificate = certificate;
@@ -54,19 +61,19 @@ export class TlsConn implements Conn {
     this.#settle();
   }
 
-  /** Called when the TLS handshake has failed. Without effect after its end. */
+  /** Called when connecting or the TLS handshake has failed. Without effect once the socket is open. */
   fail(error: Error): void {
     if (this.#socket !== undefined || this.#error !== undefined) return;
-    this.#lose(error);
+    this.#lose(this.mismatch ?? error);
     this.#below.destroy();
   }
 
   /**
-   * Waits for the TLS handshake.
+   * Waits until the socket is open.
    *
-   * @throws {Error} If it fails
+   * @throws {Error} If opening fails
    */
-  async opened(): Promise<TLSSocket> {
+  async opened(): Promise<Socket> {
     await this.#opening?.promise;
     if (this.#socket === undefined || this.#error !== undefined) {
       throw this.#error ?? new Error("Connection closed");
@@ -142,8 +149,8 @@ interface Handle {
  * Makes a socket stop reading from the network while its buffer is full, so that the peer has to wait. In Deno 2.9 the stream
  * only pauses its TLS handle: the TCP handle below continues to read without limit, and an end that arrives meanwhile is lost.
  */
-function stopReadingWhenFull(socket: TLSSocket): void {
-  const { _handle: tls } = socket as { _handle?: Handle & { _nativeTcpHandle?: Handle } };
+function stopReadingWhenFull(socket: Socket): void {
+  const { _handle: tls } = socket as unknown as { _handle?: Handle & { _nativeTcpHandle?: Handle } };
   const tcp = tls?._nativeTcpHandle;
   if (tls === undefined || tcp === undefined) return;
   const decrypt = tls.readStart.bind(tls);
