@@ -31,6 +31,23 @@ const BAGGAGE = "baggage";
 /** Empty metadata, shared by all calls without metadata. */
 export const NO_METADATA: Metadata = new Map();
 
+/** Property of metadata that several calls share. */
+const SHARED = Symbol("shared");
+
+/** Makes received metadata unchangeable, so that calls can share it: the methods that would change it throw. */
+export function shared(metadata: Map<string, string | Uint8Array>): Metadata {
+  const value = () => {
+    throw new TypeError("Cannot change received metadata: copy it with new Map(metadata)");
+  };
+  const properties = { set: { value }, delete: { value }, clear: { value }, [SHARED]: { value: true } };
+  return Object.freeze(Object.defineProperties(metadata, properties));
+}
+
+/** Whether metadata is shared by calls, and therefore never changes. */
+export function isShared(metadata: Metadata): boolean {
+  return SHARED in metadata;
+}
+
 /** Whether `name` is a valid metadata name: 1 to 64 of `a-z 0-9 - _ .`, and not `__proto__`. */
 export function isMetadataName(name: string): boolean {
   return NAME.test(name) && name !== "__proto__";

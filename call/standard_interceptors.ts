@@ -4,11 +4,12 @@ import { shownOption } from "./check_options.ts";
 import type { Identity } from "./handler.ts";
 import { isRpcError, RpcError } from "./error.ts";
 import { checkIdentity, shownPeer } from "./identity.ts";
-import type { Interceptor } from "./interceptor.ts";
+import type { Call, Interceptor, Next } from "./interceptor.ts";
+import { isShared, type Metadata } from "./metadata.ts";
 import { shownMethod } from "./method_name.ts";
 import { oneLine } from "./safe_text.ts";
 import { passOn } from "./reply_end.ts";
-import { sendingToken } from "./tokens.ts";
+import { neverChanges, sendingToken } from "./tokens.ts";
 
 /**
  * Creates an interceptor that logs every call in one line when it has ended: method, code, duration in ms, on a server the
@@ -61,10 +62,16 @@ export function logCalls(log: (line: string) => void): Interceptor {
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
-  return sendingToken(async (call, next) => {
-    const authorization = `Bearer ${await token()}`;
-    return await next({ ...call, metadata: new Map([...call.metadata, ["authorization", authorization]]) });
+  const send = (value: string, call: Call, next: Next) =>
+    next({ ...call, metadata: new Map([...call.metadata, ["authorization", `Bearer ${value}`]]) });
+  return sendingToken((call, next) => {
+    const value = token();
+    // Waiting for a value that is there already would cost more than the rest.
+    return typeof value === "string" ? send(value, call, next) : sendLater(value, call, next);
   });
+  async function sendLater(value: Promise<string>, call: Call, next: Next) {
+    return await send(await value, call, next);
+  }
 }
 
 /**
@@ -78,14 +85,18 @@ export function sendToken(token: () => string | Promise<string>): Interceptor {
 export function requireToken(
   holds: (token: string, method: string) => boolean | Identity | Promise<boolean | Identity>,
 ): Interceptor {
-  return async (call, next) => {
+  // Calls of a connection with the same metadata share one object, which cannot be changed.
+  const accepted = neverChanges(holds) ? new WeakSet<Metadata>() : undefined;
+  return (call, next) => accepted?.has(call.metadata) ? next(call) : check(call, next);
+  async function check(call: Call, next: Next) {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
     if (identity === false) {
       throw new RpcError("unauthenticated", `${shownMethod(call.method)} requires a valid token`);
     }
+    if (identity === true && isShared(call.metadata)) accepted?.add(call.metadata);
     return await next(identity === true ? call : { ...call, identity });
-  };
+  }
 }
 
 /**

@@ -33,7 +33,7 @@ export function oneOfTokens(tokens: Iterable<string>): (token: string | undefine
     throw new TypeError("Cannot use tokens: expected at least one, each a non-empty string");
   }
   const known = Promise.all(all.map(digestOf));
-  return async (token) => {
+  const holds = async (token: string | undefined) => {
     if (typeof token !== "string") return false;
     const digest = await digestOf(token);
     let found = 0;
@@ -45,6 +45,15 @@ export function oneOfTokens(tokens: Iterable<string>): (token: string | undefine
     }
     return found === 1;
   };
+  return Object.assign(holds, { [NEVER_CHANGES]: true });
+}
+
+/** Property of a check whose verdict on a token never changes. */
+const NEVER_CHANGES = Symbol("never changes");
+
+/** Whether the check of a token gives the same verdict each time, for any method. */
+export function neverChanges(check: unknown): boolean {
+  return typeof check === "function" && NEVER_CHANGES in check;
 }
 
 /** Property of an interceptor that sends a token with every call. */

@@ -1,10 +1,13 @@
 // Reads the CBOR of frame headers: unsigned integers, text, bytes and one flat map, all of definite length. Fields are read in
 // place one by one, so that nothing but their values is allocated. Bodies are decoded by the codec.
 
-import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
+import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata, shared } from "../call/metadata.ts";
 import { RpcError } from "../call/error.ts";
 import { MAX_HEADER_BYTES } from "./frame.ts";
 import type { KeyCache } from "./key_cache.ts";
+
+/** Maximum length of metadata that is kept for the next frame of the connection, in bytes. */
+const MAX_SHARED_BYTES = 1_024;
 
 /** Reads header fields in order, from `at` up to `limit`. Owned by one frame decoder. */
 export class HeaderReader {
@@ -14,6 +17,9 @@ export class HeaderReader {
   #limit = 0;
   #limited = false;
   readonly #names: KeyCache;
+  /** The last metadata that may be shared by calls, and its encoding. */
+  #lastMetadata: Metadata | undefined = undefined;
+  #lastBytes: Uint8Array = new Uint8Array(0);
 
   /** @param names Cache of recent names; shared between connections, since it is larger than the rest of one connection */
   constructor(names: KeyCache) {
@@ -70,8 +76,30 @@ export class HeaderReader {
     return text;
   }
 
-  /** Reads a metadata map. */
+  /** Reads a metadata map. The same bytes as last time give the same map, which cannot be changed then. */
   metadata(): Metadata {
+    const start = this.at;
+    const { length } = this.#lastBytes;
+    if (this.#lastMetadata !== undefined && length <= this.#limit - start && this.#repeats(start)) {
+      this.at = start + length;
+      return this.#lastMetadata;
+    }
+    const metadata = this.#newMetadata();
+    // Bytes are given to the application, which may change them.
+    if (this.at - start > MAX_SHARED_BYTES || metadata.values().some((value) => typeof value !== "string")) {
+      return metadata;
+    }
+    this.#lastBytes = this.#bytes.slice(start, this.at);
+    return this.#lastMetadata = shared(metadata);
+  }
+
+  #repeats(start: number): boolean {
+    const last = this.#lastBytes;
+    for (let i = 0; i < last.length; i++) if (last[i] !== this.#bytes[start + i]) return false;
+    return true;
+  }
+
+  #newMetadata(): Map<string, string | Uint8Array> {
     const count = this.#head(5, "metadata");
     if (count > MAX_METADATA_ENTRIES) {
       throw new RpcError(
