@@ -79,6 +79,10 @@ class Subset implements Discovery {
     this.#place = place;
   }
 
+  get source(): string | undefined {
+    return this.#all.source;
+  }
+
   get failure(): Error | undefined {
     return this.#all.failure;
   }

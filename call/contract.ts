@@ -1,6 +1,7 @@
 // Contracts: a service described once, for the server that implements it and the clients that call it. Servers use them
 // through contract_methods.ts, clients through typed.ts.
 
+import { checkTimeout } from "./call_options.ts";
 import { checkOptions } from "./check_options.ts";
 import type { StandardSchema } from "./standard_schema.ts";
 
@@ -18,7 +19,7 @@ export type StreamsArgs = "clientStream" | "conversation";
 /** The kinds with a stream of results. */
 export type StreamsResult = "serverStream" | "conversation";
 
-/** Schemas of a method. Values without a schema are not checked. For a stream, the schema applies to each item. */
+/** Schemas and timeout of a method. Values without a schema are not checked. For a stream, the schema applies to each item. */
 export interface StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   /**
    * Schema that the server checks arguments with: callers pass its input type, the handler receives its output type. An
@@ -27,9 +28,15 @@ export interface StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   args?: StandardSchema<ArgsIn, ArgsOut>;
   /** Schema that the server checks results with: the handler returns its input type, callers receive its output type. */
   result?: StandardSchema<ResultIn, ResultOut>;
+  /**
+   * Default of `CallOptions.timeout` for this method, in ms; Infinity for streams without an end.
+   *
+   * @default {that of `client.service`, otherwise that of the client}
+   */
+  timeout?: number;
 }
 
-/** Schemas of a method, and whether it is idempotent. */
+/** Schemas and timeout of a method, and whether it is idempotent. */
 export interface MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>
   extends StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   /**
@@ -70,6 +77,8 @@ export interface ContractMethod<
   readonly result: StandardSchema<ResultIn, ResultOut> | undefined;
   /** Whether calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** Timeout of calls that set none, in ms, if the contract has one. */
+  readonly timeout: number | undefined;
   /** Whether calls change nothing. */
   readonly readOnly: boolean;
 }
@@ -87,6 +96,8 @@ export interface AnyMethod {
   readonly result: { readonly "~standard": object } | undefined;
   /** Whether calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** Timeout of calls that set none, in ms, if the contract has one. */
+  readonly timeout: number | undefined;
   /** Whether calls change nothing. */
   readonly readOnly: boolean;
 }
@@ -141,7 +152,7 @@ export interface DefineMethod {
  *   count: method<void, number>({ idempotent: true }),
  *   rename: method({ args: z.object({ id: z.int(), name: z.string().min(1) }) }),
  *   find: method({ args: z.object({ id: z.int() }), result: unchecked<{ name: string }>() }),
- *   follow: method.serverStream<{ id: number }, { event: string }>(),
+ *   follow: method.serverStream<{ id: number }, { event: string }>({ timeout: Infinity }),
  *   upload: method.clientStream<Uint8Array, { bytes: number }>(),
  *   chat: method.conversation<string, string>(),
  * });
@@ -162,14 +173,16 @@ function describe<Kind extends MethodKind>(kind: Kind) {
       result: true,
       idempotent: true,
       readOnly: true,
+      timeout: true,
     });
-    const { args, result, readOnly = false, idempotent = readOnly } = options;
+    const { args, result, readOnly = false, idempotent = readOnly, timeout } = options;
+    if (timeout !== undefined) checkTimeout(timeout);
     for (const [name, schema] of Object.entries({ args, result })) {
       if (schema !== undefined && typeof schema?.["~standard"]?.validate !== "function") {
         throw new TypeError(`Cannot use ${name}: expected a Standard Schema`);
       }
     }
-    return Object.freeze({ kind, args, result, idempotent, readOnly });
+    return Object.freeze({ kind, args, result, idempotent, readOnly, timeout });
   };
 }
 

@@ -210,7 +210,8 @@ function schemaCheck(
   const settle = (outcome: StandardResult<unknown>) => {
     let issues: Issue[] | undefined;
     try {
-      if (outcome.issues === undefined) return outcome.value;
+      // Some libraries return null or false, although the standard has only undefined.
+      if (!outcome.issues) return outcome.value;
       issues = issuesOf(outcome.issues);
     } catch (error) {
       throw broken(error);

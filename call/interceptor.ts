@@ -107,29 +107,32 @@ export interface Origin {
 
 /** Chains interceptors in front of `last`, the first one outermost. Called once; the result handles all calls. */
 export function compose<O extends Origin>(interceptors: readonly Interceptor[], last: Step<O>): Step<O> {
-  return interceptors.reduceRight<Step<O>>((inner, interceptor) => (call, origin) => {
-    let passed: Promise<Reply> | undefined;
-    const next: Next = (changed) => {
-      if (passed !== undefined) throw calledTwice(interceptor, call);
-      return passed = inner(changed, origin);
+  return interceptors.reduceRight<Step<O>>((inner, interceptor, at) => {
+    const name = named(interceptor, at);
+    return (call, origin) => {
+      let passed: Promise<Reply> | undefined;
+      const next: Next = (changed) => {
+        if (passed !== undefined) throw calledTwice(name, call);
+        return passed = inner(changed, origin);
+      };
+      let answer: Reply | Promise<Reply>;
+      try {
+        answer = interceptor(call, next);
+      } catch (error) {
+        drop(passed);
+        return Promise.reject(error);
+      }
+      // An interceptor that only calls next() costs no additional promise.
+      if (passed !== undefined && answer === passed) return passed;
+      return settled(answer, () => passed, name, call, origin);
     };
-    let answer: Reply | Promise<Reply>;
-    try {
-      answer = interceptor(call, next);
-    } catch (error) {
-      drop(passed);
-      return Promise.reject(error);
-    }
-    // An interceptor that only calls next() costs no additional promise.
-    if (passed !== undefined && answer === passed) return passed;
-    return settled(answer, () => passed, interceptor, call, origin);
   }, last);
 }
 
 async function settled(
   answer: Reply | Promise<Reply>,
   passed: () => Promise<Reply> | undefined,
-  interceptor: Interceptor,
+  interceptor: string,
   call: Call,
   origin: Origin,
 ): Promise<Reply> {
@@ -148,20 +151,22 @@ function drop(passed: Promise<Reply> | undefined): void {
   passed?.then(({ value }) => isStreamable(value) ? leave(open(value)) : undefined).catch(() => {});
 }
 
-function calledTwice({ name }: Interceptor, { method }: Call): TypeError {
-  return new TypeError(
-    `Cannot call next twice for ${method}: interceptor ${name || "without a name"} has already passed it on`,
-  );
+/** An interceptor in messages: its position, and its name if it has one. */
+function named({ name }: Interceptor, at: number): string {
+  return `interceptor ${at + 1}${name && ` (${name})`}`;
+}
+
+function calledTwice(interceptor: string, { method }: Call): TypeError {
+  return new TypeError(`Cannot call next twice for ${method}: ${interceptor} has already passed it on`);
 }
 
 /** Detects interceptors that forget to return a reply, which would fail later with a confusing error. */
-function checked(reply: Reply | undefined, { name }: Interceptor, { method }: Call): Reply {
+function checked(reply: Reply | undefined, interceptor: string, { method }: Call): Reply {
   if (typeof reply === "object" && reply !== null && "value" in reply && isIterable(reply.metadata)) {
     return reply;
   }
   throw new TypeError(
-    `Interceptor ${name || "without a name"} returned no reply to ${method}: ` +
-      "expected the result of next(call), or { value, metadata }",
+    `Cannot answer ${method}: ${interceptor} returned no reply; return the result of next(call), or { value, metadata }`,
   );
 }
 

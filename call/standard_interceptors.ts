@@ -3,39 +3,38 @@
 import { shownOption } from "./check_options.ts";
 import type { Identity } from "./handler.ts";
 import { isRpcError, RpcError } from "./error.ts";
-import { checkIdentity, shownName } from "./identity.ts";
+import { checkIdentity, shownPeer } from "./identity.ts";
 import type { Interceptor } from "./interceptor.ts";
-import type { Log } from "./log.ts";
 import { shownMethod } from "./method_name.ts";
+import { oneLine } from "./one_line.ts";
 import { passOn } from "./reply_end.ts";
 import { sendingToken } from "./tokens.ts";
 
 /**
- * Creates an interceptor that logs every call in one line when it has ended: method, outcome, duration in ms. Arguments are
- * never logged. A stream ends with its last item, with its error, or when the caller stops reading, which is `canceled`. If
- * the caller's identity is known, the line ends with its name.
+ * Creates an interceptor that logs every call in one line when it has ended: method, code, duration in ms, on a server the
+ * peer with the name of its identity, and the message of an `RpcError`. Arguments and stacks are never logged. The code is `ok`,
+ * that of an `RpcError`, or `failed` for other errors. A stream ends with its last item, with its error, or when the caller
+ * stops reading, which is `canceled`.
  *
  * @example
  * ```ts
  * import { logCalls, Server } from "@troodon/rpc";
  *
- * new Server().use(logCalls((line) => console.log(line))); // Arith.sum ok 0.4 ms
+ * new Server().use(logCalls((line) => console.log(line))); // Arith.sum ok 0.4 ms from tcp@10.0.0.8:40312
  * ```
  *
- * @param log Receives the line, and the error of a failed call
+ * @param log Receives the line
  * @returns An interceptor for servers or clients
  */
-export function logCalls(log: Log): Interceptor {
+export function logCalls(log: (line: string) => void): Interceptor {
   return (call, next) => {
     const startedAt = performance.now();
     return passOn(call, next, (error) => {
       const outcome = error === undefined ? "ok" : isRpcError(error) ? error.code : "failed";
-      const name = shownName(call.identity);
-      const caller = name === undefined ? "" : ` for ${name}`;
+      const caller = call.peer === undefined ? "" : ` from ${shownPeer(call.peer, call.identity)}`;
       const ms = (performance.now() - startedAt).toFixed(1);
-      const line = `${shownMethod(call.method)} ${outcome} ${ms} ms${caller}`;
-      if (error === undefined) log(line);
-      else log(line, error);
+      const why = isRpcError(error) ? `: ${error.message}` : "";
+      log(oneLine(`${shownMethod(call.method)} ${outcome} ${ms} ms${caller}${why}`));
     });
   };
 }

@@ -9,7 +9,8 @@ Usage: rpc COMMAND …
 `;
 
 const TARGETS = `
-An ADDRESS is tcp@host:port, tls@…, unix@/path, http@…, ws@… or wss@…; host:port means tcp@host:port.
+An ADDRESS is tcp@host:port, tls@…, unix@/path, http@…, ws@…, wss@… or dns@name:port;
+host:port means tcp@host:port.
 A URL with http:// or https:// is that of a registry: the command uses the servers it lists.
 
 Exit codes: 0, 1 if the command failed, 2 if the command line is invalid, 130 after Ctrl-C.

@@ -55,7 +55,7 @@ function toJson(value: unknown): unknown {
     case "bigint":
       return { $bigint: String(value) };
     case "number":
-      return isPlainNumber(value) ? value : { $number: numberText(value) };
+      return isPlainNumber(value) ? plainNumber(value) : { $number: numberText(value) };
     case "object":
       return value === null ? null : objectToJson(value);
     default:
@@ -82,7 +82,13 @@ function objectToJson(value: object): unknown {
 
 function elementToJson(element: number | bigint): unknown {
   if (typeof element === "bigint") return String(element);
-  return isPlainNumber(element) ? element : numberText(element);
+  return isPlainNumber(element) ? plainNumber(element) : numberText(element);
+}
+
+/** Adds an exponent to a large number, since parse_value.ts reads digits alone as a bigint. */
+function plainNumber(value: number): unknown {
+  if (!Number.isInteger(value) || Number.isSafeInteger(value)) return value;
+  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(value.toExponential());
 }
 
 function isPlainNumber(value: number): boolean {

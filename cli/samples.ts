@@ -28,8 +28,8 @@ export interface Row {
   /** Median; undefined if no call was answered, or the server reports no histogram. */
   readonly p50: number | undefined;
   readonly p99: number | undefined;
-  /** Maximum since the server's start. */
-  readonly max: number;
+  /** Maximum since the server's start; undefined if no call was ever answered. */
+  readonly max: number | undefined;
 }
 
 /** Returns a report if it is well-formed, otherwise undefined. */
@@ -93,7 +93,7 @@ function rowOf(
     mean: answered > 0 && !Number.isNaN(seconds) ? Math.max(0, totalTime / answered) : undefined,
     p50: quantile(spans, 0.5),
     p99: quantile(spans, 0.99),
-    max: latency.max,
+    max: latency.count > 0 ? latency.max : undefined,
   };
 }
 

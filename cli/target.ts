@@ -66,6 +66,8 @@ export type Target =
  */
 export function readTarget(text: string): Target {
   if (/^https?:\/\//.test(text)) return { kind: "registry", url: text };
+  // Checked by connect.
+  if (text.startsWith("dns@")) return { kind: "server", address: text };
   const address = /^[^@/]+:[0-9]+$/.test(text) ? `tcp@${text}` : text;
   try {
     parseAddress(address);

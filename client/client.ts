@@ -21,7 +21,13 @@ import { type EndpointStats, Servers } from "./servers.ts";
 import { closed, SlowPath } from "./slow_path.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import { Chain, type Make } from "./intercept_outgoing.ts";
-import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
+import {
+  type ContractClient,
+  contractClient,
+  type ServiceClient,
+  serviceClient,
+  type ServiceClientOptions,
+} from "../call/typed.ts";
 
 /** The state of a client. */
 export interface ClientStats {
@@ -170,17 +176,23 @@ export class Client implements AsyncDisposable {
    *
    * @typeParam S The type of what was registered: a class or an object of functions
    * @param name The service's name
+   * @param options Timeout and metadata of its calls
+   * @throws {TypeError} If an option is unknown, or the metadata is invalid
+   * @throws {RangeError} If the timeout is negative or NaN
    */
-  service<S>(name: string): ServiceClient<S>;
+  service<S>(name: string, options?: ServiceClientOptions): ServiceClient<S>;
   /**
    * Returns an object with the methods of a service that has a contract.
    *
    * @typeParam C The contract's type
    * @param contract What {@linkcode defineService} returned
+   * @param options Timeout and metadata of its calls; the timeout of a method in the contract takes precedence
    */
-  service<C extends Contract>(contract: C): ContractClient<C>;
-  service(service: string | Contract): unknown {
-    return typeof service === "string" ? serviceClient(this, service) : contractClient(this, service);
+  service<C extends Contract>(contract: C, options?: ServiceClientOptions): ContractClient<C>;
+  service(service: string | Contract, options?: ServiceClientOptions): unknown {
+    return typeof service === "string"
+      ? serviceClient(this, service, options)
+      : contractClient(this, service, options);
   }
 
   /** Returns the state of the client. */
@@ -208,6 +220,7 @@ export class Client implements AsyncDisposable {
    * @ignore Use {@linkcode connect}.
    */
   follow(discovery: Discovery): Promise<readonly Endpoint[]> {
+    this.#servers.discovery = discovery;
     this.#discovery = discovery;
     return new Promise((resolve, reject) => {
       this.#watching = (async () => {

@@ -15,7 +15,7 @@ const NAME_AND_PORT = /^([^:@/]+):([1-9][0-9]{0,4})$/;
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a name or a discovery
  * are dialed when the first call goes to them. The client reconnects lost connections by itself.
  *
- * `dns@name:port` stands for `new DnsDiscovery(name, { port })` of `@troodon/rpc/discovery`, which has more options, such
+ * `dns@name:port` is short for `new DnsDiscovery(name, { port })` of `@troodon/rpc/discovery`, which has more options, such
  * as TLS. `connect` of `@troodon/rpc/client`, which also runs in browsers, takes no `dns@` name.
  *
  * @example A client over two servers

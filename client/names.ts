@@ -15,6 +15,7 @@ export type {
   ContractCall,
   ContractClient,
   ServiceClient,
+  ServiceClientOptions,
   ServiceMethod,
 } from "../call/typed.ts";
 export { Reflection } from "../call/reflection.ts";

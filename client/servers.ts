@@ -1,9 +1,10 @@
 // The servers of one client: a channel to each server on the list, the health of each, and the balancer that picks
 // among them. Owned by a Client.
 
-import type { Code, RpcError } from "../call/error.ts";
+import { type Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
+import type { Discovery } from "../discovery/discovery.ts";
 import { Ejection, type EjectionOptions, type EndpointHealth } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../session/dial.ts";
@@ -44,6 +45,8 @@ export class Servers implements ServerChanges {
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and are finishing their calls. */
   readonly #retired = new Set<Channel>();
+  /** Where the list is from, for errors. */
+  discovery: Discovery | undefined;
   #version = 0;
   /** Calls that wait for the next change. */
   readonly #waiting = new Set<() => void>();
@@ -78,6 +81,17 @@ export class Servers implements ServerChanges {
     for (const channel of this.#channels.values()) pending += channel.pending;
     for (const channel of this.#retired) pending += channel.pending;
     return pending;
+  }
+
+  /** The error of a call for which there is no server. */
+  noServer(method: string): RpcError {
+    const { size } = this.#channels;
+    const { source, failure } = this.discovery ?? {};
+    const empty = source === undefined ? "the list of servers is empty" : `${source} lists none`;
+    const why = size > 0 ? `the balancer picked none of ${size}` : empty;
+    const more = failure === undefined ? "" : `; ${failure.message}`;
+    const message = `No server is known to call ${method}: ${why}${more}`;
+    return new RpcError("unavailable", message, { cause: failure, notStarted: true });
   }
 
   /** The channel of a server of the list. */

@@ -17,9 +17,11 @@ export interface CborOptions {
    */
   maxDepth?: number;
   /**
-   * Maximum number of items in a message, from 1: elements, keys, values, contents of tags and chunks of strings. A byte
-   * string and an element of a `Set` count as two; each 16 bytes of a bignum, or of a key that is an object, count as one
-   * more. An item takes at most about 300 bytes of memory, in addition to its text or bytes.
+   * Maximum number of items in a message, from 1. Each is about 300 bytes of memory, in addition to its text or bytes, or 0.5
+   * µs of work, of which most values take less: a number counts as 1/64, a text, an array or a map as 1/4, and a key
+   * as 3/64 if the map begins with the same keys as an earlier one. Any other key counts as two, as do a byte string and an
+   * element of a `Set` or a `Map`; a tag and 16 bytes of a bignum, or of a key that is an object, count as one. The default
+   * accepts all rows and numbers that fit into a frame of 4 MiB, if a row takes at least 30 bytes.
    *
    * @default {100_000}
    */

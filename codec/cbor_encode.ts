@@ -69,7 +69,7 @@ export class CborEncoder {
     byte(out, negative ? TAG | 3 : TAG | 2);
     this.#scratch.setBigUint64(0, argument);
     let size = 8;
-    while (size > 0 && this.#scratch.getUint8(8 - size) === 0) size--;
+    while (size > 1 && this.#scratch.getUint8(8 - size) === 0) size--;
     byte(out, BYTES | size);
     for (; size > 0; size--) byte(out, this.#scratch.getUint8(8 - size));
   }
@@ -200,8 +200,12 @@ export class CborEncoder {
   #date(out: ByteBuffer, date: Date): void {
     const time = date.getTime();
     if (Number.isNaN(time)) throw new EncodeError("invalid dates are not supported");
+    const seconds = time / 1000;
+    if (Math.round(seconds * 1000) !== time) {
+      throw new EncodeError("this date is too far from 1970 to be encoded to the millisecond");
+    }
     byte(out, TAG | 1);
-    this.#number(out, time / 1000);
+    this.#number(out, seconds);
   }
 
   #enter(depth: number): void {

@@ -13,6 +13,31 @@ export const ARRAY = 4;
 export const MAP = 5;
 export const TAG = 6;
 
+/**
+ * What items cost, in 64ths of an item of `maxItems`: each at most what it takes of memory (300 bytes an item) and of time
+ * (0.5 µs). Each item has cost 1 already, as an element of an array or as a value of a map.
+ */
+export const Cost = {
+  item: 64,
+  text: 15,
+  array: 15,
+  /** An array of indefinite length, in addition: V8 allocates elements in advance. */
+  growing: 48,
+  map: 15,
+  /** A byte string, in addition to the item that creating its Uint8Array costs. */
+  bytes: 63,
+  /** A key, if it was predicted from other maps. */
+  key: 3,
+  /** Any other key, in addition: V8 has to make a hidden class for objects with it. */
+  newKey: 124,
+  /** The map of such a key, in addition. */
+  newMap: 48,
+  /** An entry of a Map or an element of a Set, which are entered into a hash table. */
+  entry: 112,
+  /** A Map, a Set, a Date or a Simple, in addition to its tag. */
+  object: 48,
+} as const;
+
 /** The additional information of an item without a length, which ends at a break. */
 export const INDEFINITE = 31;
 const BREAK = 0xff;
@@ -39,7 +64,7 @@ export class CborReader {
   /** A view of the message's bytes, created for its first float if it may have many. */
   #view: DataView | undefined = undefined;
   #start = 0;
-  #itemsLeft = 0;
+  #costLeft = 0;
 
   constructor(maxItems: number) {
     this.#maxItems = maxItems;
@@ -50,7 +75,8 @@ export class CborReader {
     this.bytes = bytes;
     this.#start = this.at = start;
     this.end = end;
-    this.#itemsLeft = this.#maxItems;
+    // The value itself is not among its items.
+    this.#costLeft = (this.#maxItems + 1) * Cost.item - 1;
   }
 
   /** Releases the bytes; an idle connection would otherwise keep its last chunk. */
@@ -186,27 +212,27 @@ export class CborReader {
     return i;
   }
 
-  /** Charges `count` declared items, each of which takes at least one byte. */
-  charge(count: number): void {
+  /** Charges `count` declared items, each of which takes at least one byte and costs `each`. */
+  declare(count: number, each: number): void {
     if (count > this.end - this.at) throw this.truncated();
-    this.chargeTime(count);
+    this.charge(count * each);
   }
 
-  /** Charges what takes the time of `count` items. */
-  chargeTime(count: number): void {
-    this.#itemsLeft -= count;
-    if (this.#itemsLeft < 0) {
+  /** Charges a cost in 64ths of an item, see {@linkcode Cost}. */
+  charge(cost: number): void {
+    this.#costLeft -= cost;
+    if (this.#costLeft < 0) {
       throw this.error("limit", this.at, `more than ${this.#maxItems} items (maxItems)`);
     }
   }
 
-  /** Whether an item of indefinite length ends here; if not, charges one more item. */
-  breaks(): boolean {
+  /** Whether an item of indefinite length ends here; if not, charges what one more of its items costs. */
+  breaks(cost: number): boolean {
     if (this.at < this.end && this.bytes[this.at] === BREAK) {
       this.at++;
       return true;
     }
-    this.charge(1);
+    this.declare(1, cost);
     return false;
   }
 
@@ -215,7 +241,7 @@ export class CborReader {
     if (info === INDEFINITE) return this.#chunkedBytes();
     const length = this.argument(info);
     const start = this.take(length);
-    this.chargeTime(1); // in addition to its own: making a Uint8Array is slow
+    this.charge(Cost.item);
     const part = this.bytes.subarray(start, start + length);
     if (length < COPIED_BYTES) return new Uint8Array(part);
     const copy = new Uint8Array(length);
@@ -226,13 +252,13 @@ export class CborReader {
   #chunkedBytes(): Uint8Array<ArrayBuffer> {
     const chunks: Uint8Array[] = [];
     let length = 0;
-    while (!this.breaks()) {
+    while (!this.breaks(Cost.item)) {
       const size = this.#chunk(BYTES);
       const start = this.take(size);
       chunks.push(this.bytes.subarray(start, start + size));
       length += size;
     }
-    if (chunks.length === 0) this.chargeTime(1); // as for a byte string without chunks
+    this.charge(Cost.item);
     const whole = new Uint8Array(length);
     let at = 0;
     for (const chunk of chunks) {
@@ -245,7 +271,7 @@ export class CborReader {
   /** The text whose chunks follow, up to a break. */
   chunkedText(): string {
     let text = "";
-    while (!this.breaks()) text += this.text(this.#chunk(TEXT));
+    while (!this.breaks(Cost.item)) text += this.text(this.#chunk(TEXT));
     return text;
   }
 

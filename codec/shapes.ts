@@ -139,3 +139,10 @@ export class Shapes {
 function emptyShape(): Shape {
   return new Shape("", new Uint8Array(0), 0, 0);
 }
+
+/** Counts properties, inherited ones too, without an array of them. */
+export function propertyCount(object: object): number {
+  let count = 0;
+  for (const _ in object) count++;
+  return count;
+}

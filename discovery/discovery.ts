@@ -31,6 +31,11 @@ export interface Discovery {
   /** Why there is no list yet, or no newer one; undefined if there is no problem. For errors of calls that wait for a list. */
   readonly failure?: Error | undefined;
   /**
+   * What provides the list, and of what, for errors of calls that find it empty. Such as
+   * `the registry at http://10.0.0.1:9999 for service "Arith"`.
+   */
+  readonly source?: string;
+  /**
    * The latest known list of servers.
    *
    * @returns The list, which may be empty

@@ -154,9 +154,26 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
  */
 export function formatAddress(address: Address): string {
   if (address.transport === "unix") return `unix@${address.path}`;
-  const host = address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname;
   const path = "path" in address && address.path !== DEFAULT_PATH ? address.path : "";
-  return `${address.transport}@${host}:${address.port}${path}`;
+  return `${address.transport}@${urlHost(address.hostname)}:${address.port}${path}`;
+}
+
+/**
+ * Formats a host as in URLs and in the `Host` header: an IPv6 address in brackets, once, whether it has them or not.
+ *
+ * @example
+ * ```ts
+ * import { urlHost } from "@troodon/rpc/discovery";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(["::1", "[::1]", "localhost"].map(urlHost), ["[::1]", "[::1]", "localhost"]);
+ * ```
+ *
+ * @param hostname A name or an IP address
+ * @returns The host, to which a port may be appended
+ */
+export function urlHost(hostname: string): string {
+  return hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]` : hostname;
 }
 
 function parseHost(
@@ -165,7 +182,12 @@ function parseHost(
   listen: boolean,
 ): { hostname: string; port: number; path: string | undefined } {
   const match = HOST_PORT_PATH.exec(rest);
-  if (match === null) fail(text, EXAMPLE);
+  if (match === null) {
+    fail(
+      text,
+      /^[0-9A-Fa-f]*:[0-9A-Fa-f:]*:/.test(rest) ? "an IPv6 address needs brackets: [::1]:9999" : EXAMPLE,
+    );
+  }
   const usualPort = listen ? undefined : USUAL_PORTS[text.split("@", 1)[0]!];
   const [, ipv6, name, portText = usualPort, path] = match;
   if (portText === undefined) fail(text, EXAMPLE);

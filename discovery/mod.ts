@@ -30,7 +30,7 @@ export { DnsDiscovery, type DnsDiscoveryOptions } from "./dns_discovery.ts";
 export type { DnsOptions, DnsTransport } from "./dns_options.ts";
 export type { DnsResolver, NameServer, SrvRecord } from "./dns_resolver.ts";
 export type { EjectionOptions } from "./ejection.ts";
-export { formatAddress, parseAddress } from "./endpoint.ts";
+export { formatAddress, parseAddress, urlHost } from "./endpoint.ts";
 export type {
   Address,
   Endpoint,

@@ -51,6 +51,10 @@ export class PolledList implements Discovery {
     this.#options = options;
   }
 
+  get source(): string {
+    return this.#options.what;
+  }
+
   get failure(): RpcError | undefined {
     if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
     return new RpcError("unavailable", `Still looking up ${this.#options.what}`);

@@ -178,6 +178,13 @@ export class RegistryDiscovery implements Discovery {
     this.#list = new StickyEndpoints(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
   }
 
+  /** The registry with the URL in use, and the option `service`. */
+  get source(): string {
+    const service = this.#url.searchParams.get("service");
+    const of = service === null ? "" : ` for service ${JSON.stringify(service)}`;
+    return `the registry at ${this.#url.origin}${of}`;
+  }
+
   /** Why there is no list, or no newer one; undefined if there is no problem. Of several URLs, for the last one tried. */
   get failure(): RpcError | undefined {
     if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
@@ -274,15 +281,17 @@ export class RegistryDiscovery implements Discovery {
     });
     let list: ServerList | undefined;
     const from = redirectedTo === undefined ? "" : ` from ${redirectedTo}, to which it redirects,`;
+    let cause: unknown;
     let reason = `its answer${from} (status ${status}) is not a list of servers`;
     try {
       if (status === 200) list = await parseServerList(text);
     } catch (error) {
+      cause = error;
       reason = (error as Error).message;
     }
     if (list === undefined) {
       const message = `Cannot read the list of the registry at ${url.href}: ${reason}`;
-      throw new RpcError(STATUS_CODES.get(status) ?? "unavailable", message);
+      throw new RpcError(STATUS_CODES.get(status) ?? "unavailable", message, { cause });
     }
     this.#apply({ kind: "list", firstRevision: firstRevisionOf(headers), ...list }, false);
     return this.#publish();

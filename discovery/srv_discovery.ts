@@ -65,6 +65,11 @@ export class SrvDiscovery implements Discovery {
     });
   }
 
+  /** The records of the name. */
+  get source(): string {
+    return this.#list.source;
+  }
+
   /** Why the last lookup failed, or that there has been none; undefined if it succeeded. */
   get failure(): RpcError | undefined {
     return this.#list.failure;

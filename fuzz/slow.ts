@@ -10,7 +10,7 @@ import { SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { registryEvents } from "../discovery/registry_events.ts";
 import { parseServerList } from "../discovery/server_list.ts";
-import { decodePage } from "../examples/crawler/fetch_page.ts";
+import { decodePage } from "../examples/crawler/encoding.ts";
 import { parsePage } from "../examples/crawler/parse.ts";
 import { parseRobots } from "../examples/crawler/robots.ts";
 import { normalizeUrl } from "../examples/crawler/url.ts";
@@ -186,7 +186,7 @@ export function allReaders(): Record<string, Reader> {
       ),
     "robots.txt": (text) => parseRobots(text).allows(text.slice(0, 2_000)),
     page: (text) => parsePage(text, "http://127.0.0.1/"),
-    "encoding of a page": (text) => decodePage(new TextEncoder().encode(text), fields(text, "content-type")),
+    "encoding of a page": (text) => decodePage(new TextEncoder().encode(text), text),
     URL: (text) => normalizeUrl(text, "http://127.0.0.1/"),
     "value of the command line": (text) => parseValue(text, "ARGS"),
     "text for a terminal": printable,

@@ -4,7 +4,7 @@ const encoder = new TextEncoder();
 
 /** Size of each message, in bytes: a frame of the default `maxFrameBytes`. */
 export const SIZE = 4_194_304;
-/** Number of items that the default `maxItems` accepts. */
+/** Number of whole items that the default `maxItems` accepts. Numbers count as 1/64, texts, lists and maps as 1/4. */
 export const ITEMS = 99_990;
 
 /** A CBOR head with a four-byte argument. */
@@ -137,26 +137,41 @@ export const CBOR_SHAPES: Record<string, () => Uint8Array> = {
   "endlessly nested arrays": () => new Uint8Array(SIZE).fill(0x81),
   "endlessly nested tags": () => new Uint8Array(SIZE).fill(0xc6),
   "many items declared": () => concat([head(4, 2 ** 32 - 1), new Uint8Array(SIZE - 5)]),
-  "integers": array(ITEMS, (i) => head(0, i * 40_000)),
-  "64-bit integers": array(ITEMS, () => [0x1b, 255, 255, 255, 255, 255, 255, 255, 255]),
-  "negative 64-bit integers": array(ITEMS, () => [0x3b, 255, 255, 255, 255, 255, 255, 255, 255]),
-  "doubles": array(ITEMS, () => [0xfb, 1, 2, 3, 4, 5, 6, 7, 8]),
-  "half floats": array(ITEMS, () => [0xf9, 1, 2]),
+  "integers": array(ITEMS * 60, (i) => head(0, i * 40_000)),
+  "64-bit integers": array(ITEMS * 60, () => [0x1b, 255, 255, 255, 255, 255, 255, 255, 255]),
+  "negative 64-bit integers": array(ITEMS * 60, () => [0x3b, 255, 255, 255, 255, 255, 255, 255, 255]),
+  "doubles": array(ITEMS * 60, () => [0xfb, 1, 2, 3, 4, 5, 6, 7, 8]),
+  "half floats": array(ITEMS * 60, () => [0xf9, 1, 2]),
   "simple values": array(ITEMS, () => [0xf8, 0xff]),
-  "empty maps": array(ITEMS, () => [0xa0]),
-  "empty maps without a length": array(ITEMS, () => [0xbf, 0xff]),
-  "arrays of one element": array(ITEMS / 2, () => [0x81, 1]),
-  "arrays of one element without a length": array(ITEMS / 2, () => [0x9f, 1, 0xff]),
-  "arrays 60 deep": nested([0x81], 60, ITEMS / 62),
-  "maps 60 deep": nested([0xa1, 0x61, 0x61], 60, ITEMS / 122),
+  "empty maps": array(ITEMS * 3.9, () => [0xa0]),
+  "empty maps without a length": array(ITEMS * 3.9, () => [0xbf, 0xff]),
+  "arrays of one element": array(ITEMS * 3.7, () => [0x81, 1]),
+  "arrays of one element without a length": array(ITEMS, () => [0x9f, 1, 0xff]),
+  "arrays 60 deep": nested([0x81], 60, ITEMS / 15.1),
+  "maps 60 deep": nested([0xa1, 0x61, 0x61], 60, ITEMS / 19),
   "tags 60 deep": nested([0xc6], 60, ITEMS / 62),
-  "short texts": array(ITEMS, (i) => text(`text ${i}`)),
-  "texts of 30 bytes": array(ITEMS, (i) => text(`a text of thirty bytes ${i}`.padEnd(30))),
-  "texts of Chinese": array(ITEMS, () => text("十二個字的文本十二個字")),
-  "texts of U+FFFD": array(ITEMS, () => text("\ufffd".repeat(12))),
-  "short texts of U+FFFD": array(ITEMS, () => text("\ufffd".repeat(8))),
-  "short texts that are not ASCII": array(ITEMS, () => text("é".repeat(12))),
-  "short texts that are ASCII except for the end": array(ITEMS, () => text("a".repeat(22) + "é")),
+  "short texts": array(ITEMS * 3.9, (i) => text(`text ${i}`)),
+  "texts of 30 bytes": array(ITEMS * 3.9, (i) => text(`a text of thirty bytes ${i}`.padEnd(30))),
+  "texts of Chinese": array(ITEMS * 3.9, () => text("十二個字的文本十二個字")),
+  "texts of U+FFFD": array(ITEMS * 3.9, () => text("\ufffd".repeat(12))),
+  "short texts of U+FFFD": array(ITEMS * 3.9, () => text("\ufffd".repeat(8))),
+  "short texts that are not ASCII": array(ITEMS * 3.9, () => text("é".repeat(12))),
+  "short texts that are ASCII except for the end": array(ITEMS * 3.9, () => text("a".repeat(22) + "é")),
+  "texts of two letters that are not ASCII": array(ITEMS * 3.9, () => text("éé")),
+  "texts of two letters": array(ITEMS * 3.9, () => text("ab")),
+  "rows of three numbers": array(
+    ITEMS * 2.5,
+    (i) => concat([[0xa3], ...["a", "b", "c"].map((k) => concat([text(k), [i & 15]]))]),
+  ),
+  "rows of twenty numbers": array(
+    ITEMS / 1.2,
+    () => concat([[0xb4], ...Array.from({ length: 20 }, (_, k) => [0x61, 0x61 + k, 1])]),
+  ),
+  "rows of two kinds in turn": array(ITEMS * 2.5, (i) => [0xa2, 0x61, 0x61 + (i & 1), 1, 0x61, 0x63, 1]),
+  "rows of one field and a known text": array(
+    ITEMS * 2.2,
+    (i) => concat([[0xa1], text("key"), text(`${i}`)]),
+  ),
   "texts of two chunks": array(ITEMS / 3, () => concat([[0x7f], text("é".repeat(20)), text("a"), [0xff]])),
   "texts of zero chunks": array(ITEMS, () => [0x7f, 0xff]),
   "empty byte strings": array(ITEMS / 2, () => [0x40]),

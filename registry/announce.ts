@@ -1,6 +1,6 @@
 // Keeps a server registered for as long as it runs. Used by programs that serve calls.
 
-import { checkOptions, type Names } from "../call/check_options.ts";
+import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import type { RpcError } from "../call/error.ts";
 import { safeLog } from "../call/log.ts";
 import { toEndpoint } from "../discovery/check_endpoint.ts";
@@ -209,6 +209,10 @@ export async function announce(
   const interval = options.interval === undefined ? undefined : checkDuration("interval", options.interval);
   if (ttl && interval !== undefined && interval >= ttl) {
     throw new RangeError(`Cannot use interval of ${interval}: expected less than ttl, ${ttl} ms`);
+  }
+  if (typeof instance !== "object" || instance === null) {
+    const example = '{ address: "tcp@10.0.0.7:9000", services: ["Arith"] }';
+    throw new TypeError(`Cannot announce ${shownOption(instance)}: expected an object such as ${example}`);
   }
   checkOptions("announce", instance, INSTANCE_NAMES);
   const clock = options.clock ?? SYSTEM_CLOCK;

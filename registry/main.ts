@@ -2,6 +2,7 @@
 
 import { parseArgs } from "@std/cli";
 import { isLoopback } from "../transport/secure.ts";
+import { urlHost } from "../discovery/endpoint.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
 import { type HttpServer, serveHttp } from "./serve.ts";
@@ -47,7 +48,7 @@ function readFlags(args: readonly string[]): Flags {
   if (flags.host === "") throw new Error("--host: expected an address to listen on");
   return {
     port: readNumber("port", flags.port, 65535),
-    host: flags.host,
+    host: urlHost(flags.host),
     ttl: readNumber("ttl", flags.ttl, 3_600_000),
     store: flags.store,
     protectReads: flags["protect-reads"],
@@ -118,8 +119,7 @@ function listen(registry: Registry, { host, port, ttl }: Flags): HttpServer {
   try {
     const log = (message: string) => printError(`registry: ${message}`);
     const server = serveHttp({ hostname: host, port, log }, registry.fetch);
-    const hostname = host.includes(":") ? `[${host}]` : host;
-    const where = `http://${hostname}:${server.addr.port}/_rpc_/registry`;
+    const where = `http://${host}:${server.addr.port}/_rpc_/registry`;
     print(`registry: listening on ${where} (leases of ${ttl} ms)`);
     if (!hasToken() && !isLoopback(server.addr.hostname)) {
       printError(

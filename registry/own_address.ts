@@ -3,7 +3,7 @@
 
 import { Backoff } from "../discovery/backoff.ts";
 import { type Clock, sleep } from "../discovery/clock.ts";
-import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
+import { type Address, formatAddress, parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { nodeModule } from "../transport/runtime.ts";
 import type { HostAndPort } from "../transport/tcp.ts";
 
@@ -41,10 +41,10 @@ export async function ownAddress(options: OwnAddressOptions): Promise<string> {
   return formatAddress({ ...found, hostname: fromEnvironment(found) ?? await routeTo(options) });
 }
 
-/** Whether a host stands for all addresses of a machine, on which servers listen but which no client can use. */
+/** Whether a host is a wildcard: servers listen on it, and no client can use it. */
 export function isUnspecified(hostname: string): boolean {
   // The URL parser knows the many ways to write one: 0, 0x0, 0:0::0.
-  return UNSPECIFIED.has(new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}/`).hostname);
+  return UNSPECIFIED.has(new URL(`http://${urlHost(hostname)}/`).hostname);
 }
 
 /** A variable of the environment; undefined if the program may not read it. */

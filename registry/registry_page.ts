@@ -27,11 +27,13 @@ const HTML = `<!doctype html>
   <tbody id="services"></tbody>
 </table>
 <h2>Instances <label class="filter">Filter <input id="filter" type="search"></label></h2>
+<div class="wide">
 <table>
   <thead><tr><th>Address</th><th>Services</th><th>Version</th><th class="n">Weight</th><th>State</th>
-  <th class="n">Age</th><th class="n">Lease</th><th>Metadata</th><th></th></tr></thead>
+  <th class="n">Age</th><th class="n">Heartbeat</th><th class="n">Lease</th><th>Metadata</th><th></th></tr></thead>
   <tbody id="instances"></tbody>
 </table>
+</div>
 <p id="rest" hidden></p>
 <noscript>This page needs JavaScript. <a href="/_rpc_/registry?all">The list as JSON</a></noscript>
 <script>${PAGE_SCRIPT}</script>

@@ -76,9 +76,30 @@ function take(event) {
   const data = JSON.parse(fields.get("data"));
   if (name === "list") servers.clear();
   for (const address of data.removed ?? []) servers.delete(address);
-  for (const server of data.set ?? data.servers) servers.set(server.address, { ...server, at: performance.now() });
+  for (const server of data.set ?? data.servers) servers.set(server.address, timed(server));
   revision = data.revision;
   requestRender();
+}
+
+/** Replaces times that have passed by points in time. */
+function timed(server) {
+  const now = performance.now();
+  return { ...server, born: now - server.age, beat: server.idle === undefined ? undefined : now - server.idle };
+}
+
+/** Heartbeats are not events: asks for them while the list is short and someone looks. */
+async function updateHeartbeats() {
+  if (document.hidden || servers.size > MOST_ROWS || byId("status").dataset.live !== "yes") return;
+  try {
+    const response = await fetch(URL_OF_LIST + "?all", { headers: headers() });
+    if (!response.ok) return;
+    for (const server of (await response.json()).servers) {
+      const known = servers.get(server.address);
+      if (known !== undefined) known.beat = timed(server).beat;
+    }
+  } catch {
+    // The stream of events says that the registry is away.
+  }
 }
 
 let rendering = false;
@@ -124,7 +145,10 @@ function render() {
 
 function showAges() {
   const now = performance.now();
-  for (const age of document.querySelectorAll(".age")) age.textContent = duration(now - age.born);
+  for (const age of document.querySelectorAll(".age")) {
+    const since = age.since();
+    age.textContent = since === undefined ? "–" : duration(now - since);
+  }
 }
 
 function renderServices() {
@@ -146,21 +170,36 @@ function renderServices() {
   ));
 }
 
+/** A cell with the time since a point in time; both grow without events. */
+function ageCell(label, since) {
+  return Object.assign(cell(label, "", "n age"), { since });
+}
+
+/** The address, as a link to the server's page if it is known: from the metadata, or on the server's own HTTP port. */
+function addressCell({ address, metadata }) {
+  const [, secure, host] = /^(?:http|ws(s)?)@([^/]+)/.exec(address) ?? [];
+  const own = host === undefined ? undefined : (secure ? "https://" : "http://") + host + "/debug/rpc";
+  const page = /^https?:[/][/]/.test(metadata?.page) ? metadata.page : own;
+  const node = cell("Address", page === undefined ? address : "");
+  if (page !== undefined) node.append(element("a", { href: page, rel: "noreferrer" }, address));
+  return node;
+}
+
 function instanceRow(server) {
-  const age = cell("Age", "", "n age");
-  age.born = server.at - server.age;
-  const metadata = Object.entries(server.metadata ?? {}).map(([name, value]) => name + "=" + value).join(", ");
+  const shown = Object.entries(server.metadata ?? {}).filter(([name]) => name !== "page");
+  const metadata = shown.map(([name, value]) => name + "=" + value).join(", ");
   const row = element(
     "tr",
     {},
-    cell("Address", server.address),
+    addressCell(server),
     cell("Services", (server.services ?? []).join(", ")),
     cell("Version", server.version ?? ""),
     cell("Weight", server.weight ?? 1, "n"),
     cell("State", server.state, "state"),
-    age,
+    ageCell("Age", () => server.born),
+    ageCell("Heartbeat", () => servers.size > MOST_ROWS ? undefined : server.beat),
     cell("Lease", server.ttl === 0 ? "none" : duration(server.ttl), "n"),
-    cell("Metadata", metadata),
+    cell("Metadata", metadata, "metadata"),
     actions(server),
   );
   row.dataset.state = server.state;
@@ -205,5 +244,7 @@ byId("token-form").addEventListener("submit", (event) => {
 byId("filter").addEventListener("input", requestRender);
 // Ages grow without events.
 setInterval(showAges, 1000);
+setInterval(updateHeartbeats, 5000);
+document.title = "Registry at " + location.host;
 start();
 `;

@@ -11,6 +11,7 @@ import type { Conn } from "../transport/conn.ts";
 import { acceptHandshake, type AcceptTerms } from "../session/handshake.ts";
 import { acceptHttp, type HttpHandlers } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "../session/limits.ts";
+import { LifetimeCheck } from "../session/lifetime.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../session/frame_writer.ts";
@@ -325,6 +326,7 @@ export class Acceptor implements Sleeper {
       limits,
       counters,
       clock: this.#clock,
+      lifetime: agreement.lifetime && new LifetimeCheck(agreement.lifetime, performance.now()),
       slots: new PeerCallSlots(this.slots, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
       names: this.#names,

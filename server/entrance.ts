@@ -99,9 +99,10 @@ export class Entrance {
     for (const { runner } of this.#peers.values()) runner.endStalled(now, limit);
   }
 
-  /** Refuses further calls; resolves when every call in flight is answered. */
+  /** Refuses further calls, and notifies the handlers; resolves when every call in flight is answered. */
   drain(refusal: RpcError): Promise<void> {
     this.#refusal ??= refusal;
+    for (const { runner } of this.#peers.values()) runner.drain(refusal);
     this.#idle ??= Promise.withResolvers();
     this.#check();
     return this.#idle.promise;

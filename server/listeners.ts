@@ -46,7 +46,7 @@ export interface ListenOptions {
    * Requires the header of the PROXY protocol, version 1 or 2, of all connections from the named addresses, and of no others.
    * The header names the client for whom the proxy connects: its address is then that of the peer, for limits, logs,
    * `authenticate`, handlers and the debug page. It has to arrive within `handshakeTimeout`. Name only addresses of proxies
-   * that send it: whoever may send it may claim any address. For `tcp@`, `tls@` and `http@`.
+   * that send it: a peer that may send it can claim any address. For `tcp@`, `tls@` and `http@`.
    */
   proxyProtocol?: ProxyProtocolOptions;
 }

@@ -8,7 +8,7 @@ import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
 import { wireLimit } from "../codec/option.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { parseAddress } from "../discovery/endpoint.ts";
+import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
 import type { Conn } from "../transport/conn.ts";
@@ -90,7 +90,7 @@ export async function dial(
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
     if (parsed.transport === "http") {
-      await requestHttp(conn, reader, parsed.path, `${parsed.hostname}:${parsed.port}`);
+      await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
     const agreement: Agreement = await requestHandshake(conn, reader, {
       codecType: codec.name,

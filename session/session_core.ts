@@ -14,7 +14,6 @@ import { ConnWriter, type ConnWriterOwner } from "./conn_writer.ts";
 import { FloodLimiter } from "./flood_limiter.ts";
 import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
-import { LifetimeCheck } from "./lifetime.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
 import { SendWindow } from "./send_window.ts";
@@ -44,12 +43,10 @@ export class SessionCore
   readonly floodLimiter: FloodLimiter;
   readonly heartbeat: Heartbeat;
   readonly lifecycle: Lifecycle;
-  /** When the server ends the connection by itself; undefined at clients, and without limits. */
-  readonly #lifetime: LifetimeCheck | undefined;
 
   constructor(conn: Conn, options: SessionOptions) {
     const { agreement, limits } = options;
-    const { codec, peerMaxFrameBytes, lifetime } = agreement;
+    const { codec, peerMaxFrameBytes } = agreement;
     this.conn = conn;
     this.options = options;
     this.frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
@@ -64,10 +61,7 @@ export class SessionCore
     }
     this.reader = new ReadLoop(this, this);
     this.lifecycle = new Lifecycle(this);
-    if (lifetime !== undefined && !options.dialled) {
-      this.#lifetime = new LifetimeCheck(lifetime, this.frameWriter.cachedNow);
-      this.#checkLifetime(this.frameWriter.cachedNow);
-    }
+    this.#checkLifetime(this.frameWriter.cachedNow);
     this.alarm.by(this.heartbeat.due);
   }
 
@@ -283,9 +277,10 @@ export class SessionCore
 
   /** Ends a connection that is too old, or has been idle for too long, and sets the alarm for the next check. */
   #checkLifetime(now: number): void {
-    if (this.#lifetime === undefined || !this.lifecycle.open) return;
+    const { lifetime } = this.options;
+    if (lifetime === undefined || !this.lifecycle.open) return;
     const busy = this.callee.runner.inFlight.size > 0 || (this.caller?.pending ?? 0) > 0;
-    const due = this.#lifetime.check(now, this.callee.lastSeq, busy);
+    const due = lifetime.check(now, this.callee.lastSeq, busy);
     if (due === -Infinity) this.lifecycle.drain();
     else this.alarm.by(due);
   }

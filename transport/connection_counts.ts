@@ -1,6 +1,6 @@
 // Counts connections by origin, for the limit `maxConnectionsPerPeer`. Owned by the acceptor.
 
-import { parseAddress } from "../discovery/endpoint.ts";
+import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 
 /**
  * The origin of a peer: its IPv4 address, or the 64-bit network of its IPv6 address, which is the least that one customer is
@@ -16,7 +16,7 @@ export function networkOf(peer: string): string | undefined {
     if (address.transport === "unix") return undefined;
     const { hostname } = address;
     // The URL parser returns the canonical form.
-    host = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}`).hostname;
+    host = new URL(`http://${urlHost(hostname)}`).hostname;
   } catch {
     return undefined;
   }

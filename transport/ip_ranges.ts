@@ -8,7 +8,7 @@ interface Ip {
 
 interface Range {
   readonly bits: 32 | 128;
-  /** The bits of an address after those that it shares with the range. */
+  /** The number of low bits in which addresses of the range differ. */
   readonly shift: bigint;
   readonly prefix: bigint;
 }

@@ -12,7 +12,7 @@ const READ_BYTES = 4_096;
 export class ProxiedConn implements Conn {
   readonly #conn: Conn;
   #peer: string;
-  /** What was read after the header. */
+  /** Bytes that were read after the header. */
   #rest: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(conn: Conn) {

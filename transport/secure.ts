@@ -1,7 +1,7 @@
 // Decides which addresses a client may send its secrets to, so that an untrusted source of addresses, such as a registry, cannot
 // make a client dial without TLS. Called by dial.ts before it dials.
 
-import type { Address } from "../discovery/endpoint.ts";
+import { type Address, urlHost } from "../discovery/endpoint.ts";
 
 /**
  * The addresses that a client may dial: encrypted ones only, also those on this machine, or all. Unix sockets are always
@@ -41,10 +41,10 @@ export function isWithin(reach: Reach, address: Address): boolean {
   return reach === "local" && isLoopback(address.hostname);
 }
 
-/** Whether a host is this machine by name or loopback address; IPv6 addresses without brackets. */
+/** Whether a host is this machine by name or loopback address. */
 export function isLoopback(hostname: string): boolean {
   // The URL parser returns the canonical form.
-  const { hostname: host } = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}`);
+  const { hostname: host } = new URL(`http://${urlHost(hostname)}`);
   // The last pattern matches IPv4-mapped addresses, as dual-stack sockets report them.
   return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host) ||
     /^\[::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4}\]$/.test(host);

@@ -4,7 +4,7 @@
 
 import { deferred } from "../call/deferred.ts";
 import { isArrayBuffer } from "../call/realm.ts";
-import type { HttpAddress } from "../discovery/endpoint.ts";
+import { type HttpAddress, urlHost } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { webSocketClass } from "./runtime.ts";
 import { closedWith, CloseStatus, WebSocketFault } from "./websocket_frames.ts";
@@ -225,7 +225,7 @@ export async function dialWebSocket(
   maxHeld: number,
   signal: AbortSignal,
 ): Promise<Conn> {
-  const host = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const host = `${urlHost(hostname)}:${port}`;
   const url = `${transport}://${host}${path}`;
   const Socket = webSocketClass();
   const conn = new PlatformWebSocketConn(new Socket(url), `${transport}@${host}`, maxHeld);

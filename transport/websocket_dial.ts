@@ -1,7 +1,7 @@
 // Dials a WebSocket in Deno: over the same sockets as tcp@ and tls@, with the frames of websocket_conn.ts. Used by
 // sockets.ts; other runtimes use the platform's WebSocket through websocket.ts.
 
-import type { HttpAddress } from "../discovery/endpoint.ts";
+import { type HttpAddress, urlHost } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { requestWebSocket } from "./http.ts";
 import { LineReader } from "./line_reader.ts";
@@ -33,7 +33,7 @@ export async function dialWebSocketConn(
   signal.addEventListener("abort", stop);
   try {
     signal.throwIfAborted();
-    const name = hostname.includes(":") ? `[${hostname}]` : hostname;
+    const name = urlHost(hostname);
     const usual = transport === "ws" ? 80 : 443;
     const reader = new LineReader(conn);
     await requestWebSocket(conn, reader, path, port === usual ? name : `${name}:${port}`);

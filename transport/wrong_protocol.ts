@@ -30,14 +30,19 @@ function textAt(bytes: Uint8Array): string {
 /** Connection errors, and what most likely helps. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/, got TLS$/, "the server uses TLS; use an address with tls@ or wss@"],
-  [/, got HTTP$/, "for RPC on an HTTP port use an address with http@ or ws@"],
+  [
+    /, got HTTP$/,
+    "for RPC on an HTTP port use an address with http@, or ws@ behind Deno.serve or an HTTP proxy",
+  ],
   [/got "\{/, "for RPC without HTTP use an address with tcp@ or tls@"],
   [
     /"101 .* 501 /,
     "in Node and Bun, server.fetch opens no WebSockets: dial a port on which the server listens with http@",
   ],
+  [/got "HTTP\/\d.\d 50[24]/, "an HTTP proxy answers, which cannot reach the server"],
+  [/got "HTTP\/\d.\d 503/, "the server is shutting down, or an HTTP proxy answers, which has no server"],
   [/expected "101 .* got "HTTP\/\d.\d (?!503)/, "pass requests for /_rpc_ on to server.fetch"],
-  [/got "HTTP\/1\.[01] (?!503)\d/, "for a server behind Deno.serve use an address with ws@"],
+  [/got "HTTP\/1\.[01] (?!503)\d/, "for a server behind Deno.serve or an HTTP proxy use an address with ws@"],
   [
     /InvalidContentType|wrong version number|packet length too long/,
     "the server does not use TLS; use an address with tcp@ or ws@",

@@ -85,6 +85,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
       try {
         this.#begin();
       } catch (error) {
+        this.#count(error);
         this.#refuse(toRpcError(error));
       }
     });

@@ -44,7 +44,11 @@ function valueHeaders(from: Source): [string, string][] {
 /** Creates the request handler. */
 export function front(sources: StatsSources): (request: Request) => Response | Promise<Response> {
   return (request) => {
-    const { method, url } = request;
+    const { method, url, headers } = request;
+    // Deno joins Host and path, so a Host with a path, query or fragment would change both.
+    if (/[/?#\\]/.test(headers.get("host") ?? "")) {
+      return refuse(400, "invalid_argument", "Cannot read the header Host: expected HOST or HOST:PORT");
+    }
     const [path, query] = split(url);
     if (path !== "/api" && path !== "/stats" && path !== "/") {
       return refuse(
@@ -138,22 +142,33 @@ const COLUMNS: readonly [name: keyof GroupStats, title: string][] = [
   ["peerFailures", "Unreachable peers"],
   ["served", "Served to peers"],
   ["entries", "Entries"],
-  ["bytes", "Bytes"],
-  ["maxBytes", "Maximum bytes"],
+  ["bytes", "Size"],
+  ["maxBytes", "Maximum size"],
   ["evicted", "Evicted"],
 ];
+
+const counts = new Intl.NumberFormat("en");
+
+/** A size with a binary unit and three digits, such as 1.25 MiB. */
+function bytesText(bytes: number): string {
+  const unit = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), 3);
+  if (unit === 0) return `${bytes} B`;
+  return `${(bytes / 2 ** (10 * unit)).toPrecision(3)} ${["KiB", "MiB", "GiB"][unit - 1]}`;
+}
 
 function answerPage({ self, groups, peers }: StatsSources): Response {
   const rows = [...groups].map(([name, group]) => {
     const stats = group.stats();
-    return row([name, ...COLUMNS.map(([column]) => String(stats[column]))]);
+    const shown = (column: keyof GroupStats) =>
+      column.endsWith("ytes") ? bytesText(stats[column]) : counts.format(stats[column]);
+    return row([name, ...COLUMNS.map(([column]) => shown(column))]);
   });
   const html = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta http-equiv="refresh" content="2">
-<title>Cache</title>
+<title>Cache at ${escape(self)}</title>
 <style>
   :root { color-scheme: light dark }
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
@@ -161,20 +176,22 @@ function answerPage({ self, groups, peers }: StatsSources): Response {
   table { border-collapse: collapse }
   th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid #8884; font-variant-numeric: tabular-nums }
   th:first-child, td:first-child { text-align: left }
+  td { white-space: nowrap }
+  .wide { overflow-x: auto }
 </style>
 <h1>Cache at ${escape(self)}</h1>
 <h2>Groups</h2>
-<table>
+<div class="wide"><table>
 <thead><tr><th>Group</th>${COLUMNS.map(([, title]) => `<th>${escape(title)}</th>`).join("")}</tr></thead>
 <tbody>
 ${rows.join("")}</tbody>
-</table>
+</table></div>
 <h2>Peers</h2>
-<table>
+<div class="wide"><table>
 <thead><tr><th>Address</th><th>Connection</th></tr></thead>
 <tbody>
 ${peers().map(({ address, state }) => row([address, state])).join("")}</tbody>
-</table>
+</table></div>
 <p><a href="/stats">As JSON</a></p>
 </html>
 `;

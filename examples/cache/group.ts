@@ -8,9 +8,9 @@ import { SingleFlight } from "./single_flight.ts";
 
 /**
  * Loads a value from its source; undefined if it does not exist. It may throw an `RpcError` to report the reason
- * to callers.
+ * to callers. `signal` aborts when its time is over.
  */
-export type Getter = (key: string) => Value | undefined | Promise<Value | undefined>;
+export type Getter = (key: string, signal: AbortSignal) => Value | undefined | Promise<Value | undefined>;
 
 /** Options of a {@linkcode Group}. */
 export interface GroupOptions {
@@ -20,6 +20,8 @@ export interface GroupOptions {
   ttl?: number;
   /** Maximum time to live of copies of other peers' keys, in ms. @default {5_000} */
   hotTtl?: number;
+  /** Maximum time of a getter, in ms. @default {5_000} */
+  loadTimeout?: number;
   /** The other peers. Without them this process owns every key. */
   peers?: PeerPicker;
   /** Receives messages about failed loads. */
@@ -77,6 +79,7 @@ export class Group {
   readonly #hot: Lru;
   readonly #ttl: number;
   readonly #hotTtl: number;
+  readonly #loadTimeout: number;
   readonly #peers: PeerPicker | undefined;
   readonly #log: (message: string) => void;
   readonly #now: () => number;
@@ -105,14 +108,15 @@ export class Group {
         `Cannot name a group ${JSON.stringify(name)}: expected 1 to 64 letters, digits, _, . or -`,
       );
     }
-    const { maxBytes = 64 * 1024 * 1024, ttl = Infinity, hotTtl = 5_000 } = options;
-    for (const [option, value] of Object.entries({ ttl, hotTtl })) {
+    const { maxBytes = 64 * 1024 * 1024, ttl = Infinity, hotTtl = 5_000, loadTimeout = 5_000 } = options;
+    for (const [option, value] of Object.entries({ ttl, hotTtl, loadTimeout })) {
       if (!(value > 0)) throw new RangeError(`Cannot use ${option} ${value}: expected more than 0 ms`);
     }
     this.name = name;
     this.#getter = getter;
     this.#ttl = ttl;
     this.#hotTtl = hotTtl;
+    this.#loadTimeout = loadTimeout;
     this.#peers = options.peers;
     this.#log = options.log ?? (() => {});
     this.#now = options.now ?? (() => performance.now());
@@ -197,11 +201,30 @@ export class Group {
     return this.#loads.run(key, () => detach(() => this.#runGetter(key, cache, ttl)));
   }
 
+  /** Calls the getter. A getter that hangs must not keep its key forever. */
+  async #callGetter(key: string): Promise<Value | undefined> {
+    const stop = new AbortController();
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const error = new RpcError(
+        "unavailable",
+        `Cannot load ${JSON.stringify(key)} of ${this.name}: its getter took over ${this.#loadTimeout} ms`,
+      );
+      stop.abort(error);
+      late.reject(error);
+    }, this.#loadTimeout);
+    try {
+      return await Promise.race([this.#getter(key, stop.signal), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async #runGetter(key: string, cache: Lru, ttl: number): Promise<Value> {
     this.#count.loads++;
     let value: Value | undefined;
     try {
-      value = await this.#getter(key);
+      value = await this.#callGetter(key);
       if (value !== undefined) checkSize(value);
     } catch (error) {
       this.#count.loadErrors++;

@@ -73,7 +73,7 @@ export class Lru {
   set(key: string, value: Value, ttl: number = Infinity): boolean {
     this.delete(key);
     const cost = costOf(key, value);
-    if (cost > this.maxBytes || ttl <= 0) return false;
+    if (cost > this.maxBytes || !(ttl > 0)) return false;
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes + cost <= this.maxBytes) break;
       this.delete(oldest);

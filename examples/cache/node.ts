@@ -2,6 +2,7 @@
 // main.ts.
 
 import { announce, type Registration, RegistryDiscovery, RpcError, serveHttp, Server } from "@troodon/rpc";
+import { urlHost } from "@troodon/rpc/discovery";
 import { Cache, checkRequest } from "./contract.ts";
 import { front } from "./front.ts";
 import type { Group, GroupOptions } from "./group.ts";
@@ -73,7 +74,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   started.defer(() => registration.end(server));
   const running = started.move();
   return {
-    url: `http://${hostOf(web.addr)}:${web.addr.port}/`,
+    url: `http://${urlHost(web.addr.hostname)}:${web.addr.port}/`,
     address,
     failed: registration.failed,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
@@ -102,8 +103,4 @@ function register(registry: string, address: string, log?: (message: string) => 
       await registration?.shutdown(server, { grace: GRACE });
     },
   };
-}
-
-function hostOf({ hostname }: Deno.NetAddr): string {
-  return hostname.includes(":") ? `[${hostname}]` : hostname;
 }

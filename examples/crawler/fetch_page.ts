@@ -1,8 +1,9 @@
 // Fetches a page, with limits on everything a site controls: time, bytes, type, encoding. Used by workers.
 
 import { MAX_RETRY_AFTER, type PageJob, type PageResult, type RobotsResult } from "./contract.ts";
+import { decodePage } from "./encoding.ts";
 import { parsePage } from "./parse.ts";
-import { PRODUCT } from "./robots.ts";
+import { directivesFor, PRODUCT } from "./robots.ts";
 import { normalizeUrl } from "./url.ts";
 
 const USER_AGENT = `${PRODUCT}/1.0 (+https://jsr.io/@troodon/rpc)`;
@@ -46,7 +47,7 @@ export async function fetchPage(
   }
   const { status, headers, body, truncated } = answer;
   if (status >= 300 && status < 400) {
-    const to = normalizeUrl(headers.get("location") ?? "", url);
+    const to = normalizeUrl(locationOf(headers), url);
     if (headers.has("location") && to !== undefined) return { kind: "redirect", to };
     return { kind: "failed", why: `HTTP ${status} without a valid Location`, retryable: false };
   }
@@ -56,7 +57,8 @@ export async function fetchPage(
   }
   if (!isHtml(headers)) return { kind: "skipped", why: `not HTML: ${typeOf(headers) || "unknown type"}` };
   if (truncated) return { kind: "skipped", why: `longer than ${maxBytes} bytes` };
-  return { kind: "page", ...parsePage(decodePage(body, headers), url) };
+  const directives = directivesFor(headers.get("x-robots-tag") ?? "");
+  return { kind: "page", ...parsePage(decodePage(body, headers.get("content-type")), url, directives) };
 }
 
 /** Fetches the robots.txt of an origin. Rejects only if `signal` aborts. */
@@ -78,7 +80,7 @@ export async function fetchRobots(
       });
       const { status, headers, body } = answer;
       if (status >= 500 || status === 429) return { why: `robots.txt: HTTP ${status}` };
-      const next = status >= 300 && status < 400 && normalizeUrl(headers.get("location") ?? "", url);
+      const next = status >= 300 && status < 400 && normalizeUrl(locationOf(headers), url);
       if (!next) return { text: status < 300 ? new TextDecoder().decode(body) : "" };
       url = next;
     }
@@ -145,25 +147,16 @@ function isHtml(headers: Headers): boolean {
   return ["text/html", "application/xhtml+xml"].includes(typeOf(headers));
 }
 
-/** Decodes a page: in the encoding of its header, otherwise of a <meta> at its beginning, otherwise UTF-8. */
-export function decodePage(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
-  const begin = new TextDecoder("latin1").decode(body.subarray(0, 1_024));
-  const metas = begin.split(/<meta/i).slice(1).map((rest) => rest.split(">", 1)[0]!);
-  const label = [headers.get("content-type") ?? "", ...metas].map(charsetIn).find((each) =>
-    each !== undefined
-  );
-  let decoder: TextDecoder;
+/** The Location of a redirect. Header values arrive as bytes; raw UTF-8 is common, though not allowed. */
+function locationOf(headers: Headers): string {
+  const value = headers.get("location") ?? "";
   try {
-    decoder = new TextDecoder(label);
+    const bytes = Uint8Array.from(value, (char) => char.charCodeAt(0));
+    const isBytes = bytes.every((byte, i) => byte === value.charCodeAt(i));
+    return isBytes ? new TextDecoder("utf-8", { fatal: true }).decode(bytes) : value;
   } catch {
-    decoder = new TextDecoder(); // an unknown encoding
+    return value;
   }
-  return decoder.decode(body);
-}
-
-/** The encoding given by `charset=` in a text. */
-function charsetIn(text: string): string | undefined {
-  return /charset\s*=\s*["']?([\w-]+)/i.exec(text)?.[1];
 }
 
 /** Retry-After in ms: seconds, or a date (RFC 9110 section 10.2.3). */

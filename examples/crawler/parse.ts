@@ -2,6 +2,7 @@
 // keeps a stack of open elements and takes a minute for a page of 2 MiB that consists of opening <div> tags.
 
 import { Tokenizer } from "npm:htmlparser2@12.0.0";
+import { PRODUCT } from "./robots.ts";
 import { normalizeUrl } from "./url.ts";
 
 /** Maximum length of the title and text, in characters. */
@@ -39,9 +40,11 @@ const LINKS: ReadonlyMap<string, string> = new Map([
  *
  * @param html The page
  * @param url Its URL, to resolve its links
+ * @param directives The directives of its X-Robots-Tag
  */
-export function parsePage(html: string, url: string): ParsedPage {
+export function parsePage(html: string, url: string, directives: readonly string[] = []): ParsedPage {
   const reader = new Reader(html, url);
+  reader.obey(directives);
   const tokenizer = new Tokenizer({ xmlMode: false, decodeEntities: true }, reader);
   tokenizer.write(html);
   tokenizer.end();
@@ -71,6 +74,12 @@ class Reader {
   constructor(html: string, url: string) {
     this.#html = html;
     this.#base = url;
+  }
+
+  /** Applies directives for crawlers, such as `noindex`, in lower case. */
+  obey(directives: readonly string[]): void {
+    if (directives.includes("none") || directives.includes("noindex")) this.#noindex = true;
+    if (directives.includes("none") || directives.includes("nofollow")) this.#nofollow = true;
   }
 
   page(): ParsedPage {
@@ -159,10 +168,9 @@ class Reader {
     const link = this.#attributes.get(LINKS.get(this.#tag) ?? "");
     if (link !== undefined) this.#addLink(link);
     if (this.#tag === "base") this.#setBase(this.#attributes.get("href"));
-    if (this.#tag === "meta" && this.#attributes.get("name")?.toLowerCase() === "robots") {
-      const directives = (this.#attributes.get("content") ?? "").toLowerCase();
-      if (/\b(noindex|none)\b/.test(directives)) this.#noindex = true;
-      if (/\b(nofollow|none)\b/.test(directives)) this.#nofollow = true;
+    const name = this.#attributes.get("name")?.toLowerCase();
+    if (this.#tag === "meta" && (name === "robots" || name === PRODUCT.toLowerCase())) {
+      this.obey((this.#attributes.get("content") ?? "").toLowerCase().split(/[\s,]+/));
     }
   }
 

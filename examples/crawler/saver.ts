@@ -1,6 +1,7 @@
 // The item saver as a program: serves ItemSaver over RPC and the search page over HTTP.
 
 import { RpcError, serveHttp, Server } from "@troodon/rpc";
+import { urlHost } from "@troodon/rpc/discovery";
 import { isWhole, type Item, ItemSaver } from "./contract.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
 import { searchPage } from "./search_page.ts";
@@ -63,7 +64,7 @@ function read(args: readonly string[]): Settings | "help" {
   return {
     file: flags.text("file") ?? "crawler.db",
     port: flags.number("port", 0, 0, 65_535),
-    host: flags.text("host") ?? "127.0.0.1",
+    host: urlHost(flags.text("host") ?? "127.0.0.1"),
     http: flags.number("http", 0, 0, 65_535),
     registry: flags.text("registry"),
   };
@@ -78,8 +79,7 @@ async function run({ file, port, host, http, registry }: Settings): Promise<void
   );
   const server = saverServer(store);
   const { address } = await server.listen(`tcp@${host}:${port}`);
-  const name = host.includes(":") ? `[${host}]` : host;
-  print(`saver: listening on ${address}, search at http://${name}:${web.addr.port}/`);
+  print(`saver: listening on ${address}, search at http://${host}:${web.addr.port}/`);
   await serveUntil(stop, server, address, ItemSaver.name, registry);
   // A browser may keep its connection open; its requests have been answered by then.
   await Promise.race([web.shutdown(), new Promise((resolve) => setTimeout(resolve, 500))]);

@@ -1,6 +1,7 @@
 // A worker as a program: serves PageWorker, and announces itself if there is a registry.
 
 import { RpcError, Server } from "@troodon/rpc";
+import { urlHost } from "@troodon/rpc/discovery";
 import { isWhole, MAX_SLOTS, PageWorker } from "./contract.ts";
 import { fetchPage, fetchRobots } from "./fetch_page.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
@@ -58,7 +59,7 @@ function read(args: readonly string[]): Settings | "help" {
   if (flags.rest.length > 0) throw new Error(`unknown argument ${flags.rest[0]}`);
   return {
     port: flags.number("port", 0, 0, 65_535),
-    host: flags.text("host") ?? "127.0.0.1",
+    host: urlHost(flags.text("host") ?? "127.0.0.1"),
     slots: flags.number("slots", 4, 1, MAX_SLOTS),
     registry: flags.text("registry"),
   };

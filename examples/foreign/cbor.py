@@ -93,7 +93,7 @@ class Reader:
         if major < 4:
             return self.string(major, n)
         if major == 6:
-            self.charge(1)
+            self.charge(64)
             return self.tagged(n, self.item(depth + 1))
         return self.collection(major, n, depth + 1)
 
@@ -103,9 +103,10 @@ class Reader:
         self.at += count
         return self.data[self.at - count:self.at]
 
-    def charge(self, items):
-        self.items += items
-        if self.items > ITEMS:
+    def charge(self, cost):
+        """Charge 64ths of an item."""
+        self.items += cost
+        if self.items >= 64 * (ITEMS + 1):
             raise ValueError(f"Cannot decode CBOR: more than {ITEMS} items")
 
     def number(self, info, indefinite=False):
@@ -134,15 +135,16 @@ class Reader:
                 first = self.take(1)[0]
                 if first >> 5 != major:
                     raise ValueError("Cannot decode CBOR: a chunk of another type")
-                self.charge(1)
+                self.charge(64)
                 chunks.append(self.take(self.number(first & 31)))
+        self.charge(127 if major == 2 else 15)
         if major == 2:
-            self.charge(1)
             return b"".join(chunks)
         return "".join(chunk.decode() for chunk in chunks)  # each chunk must be valid UTF-8
 
     def collection(self, major, n, depth):
         each = major - 3
+        self.charge(15)
         if n is not None:
             if n * each > len(self.data) - self.at:
                 raise ValueError("Cannot decode CBOR: the data ends too early")
@@ -184,7 +186,7 @@ class Reader:
         if number in (2, 3):
             if kind is not bytes or len(value) > BIGNUM:
                 raise ValueError("Cannot decode CBOR: an invalid bignum")
-            self.charge(len(value) // 16)
+            self.charge(len(value) // 16 * 64)
             n = int.from_bytes(value, "big")
             return n if number == 2 else -1 - n
         if number == 258 and kind is list:

@@ -1,6 +1,7 @@
 // Starts a master and two replicas as processes, to try them out and kill them one by one. Used by main.ts.
 
 import { dirname } from "node:path";
+import { urlHost } from "@troodon/rpc/discovery";
 import type { AllFlags, Place } from "./flags.ts";
 
 const MAIN = new URL("main.ts", import.meta.url).href;
@@ -39,7 +40,7 @@ export async function runAll({ http, file }: AllFlags, log: Log, stopped: Promis
 }
 
 function place({ hostname, port }: Place, n: number): string {
-  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port === 0 ? 0 : port + n}`;
+  return `${urlHost(hostname)}:${port === 0 ? 0 : port + n}`;
 }
 
 /** Starts a process with minimal permissions, and waits until it listens. */

@@ -2,7 +2,7 @@
 
 import { parseArgs } from "@std/cli";
 import { RegistryDiscovery } from "@troodon/rpc";
-import { parseAddress } from "@troodon/rpc/discovery";
+import { parseAddress, urlHost } from "@troodon/rpc/discovery";
 
 /** The output of `--help`. */
 export const USAGE = `Shorten URLs: a master that stores them in a file, and replicas that query it by RPC
@@ -15,7 +15,7 @@ All at once: none of these; a master and two replicas, each a process
 
   --http [HOST:]PORT   Where to listen for browsers, 0 for any free port (8080; all at once, the replicas
                        take the next two)
-  --host HOST[:PORT]   Host of short URLs, or their whole origin: https://sho.rt (that of the request)
+  --host HOST[:PORT]   Host of short URLs, or their whole origin: https://sho.rt (that of --http)
   --rpc [HOST:]PORT    Where the master listens for replicas, 0 for any free port
   --file FILE          File in which the master stores the URLs (data/shortener.db)
   --master HOST:PORT   Address of the master, also in the form it prints: tcp@127.0.0.1:9000
@@ -89,6 +89,11 @@ export function readFlags(args: readonly string[]): Flags {
   const origin = flags.host === undefined ? undefined : readOrigin(flags.host);
   const registry = flags.registry === undefined ? undefined : readRegistry(flags.registry);
   const { file = FILE } = flags;
+  if (origin === undefined && /^(?:[0.]+|[:0]+)$/.test(http.hostname)) {
+    throw new Error(
+      `--http ${flags.http}: a node that listens on all addresses needs --host, the host of short URLs`,
+    );
+  }
   if (flags.rpc !== undefined) {
     if (flags.master !== undefined) {
       throw new Error("--rpc starts a master, --master a replica: use one of them");
@@ -135,7 +140,8 @@ function read(address: string, options?: { listen: boolean }): ReturnType<typeof
 }
 
 function readOrigin(text: string): string {
-  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
+  const host = URL.canParse(`http://[${text}]`) ? urlHost(text) : text;
+  const url = URL.parse(text.includes("://") ? text : `http://${host}`);
   // An origin equals its URL except for the final slash; anything more is rejected.
   if (url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`) return url.origin;
   throw new Error(

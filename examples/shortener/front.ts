@@ -9,8 +9,8 @@ const MAX_BODY = 32 * 1_024;
 
 /** Options of {@linkcode front}. */
 export interface FrontOptions {
-  /** The origin of short URLs, such as `https://sho.rt`. Omitted: that of the request. */
-  origin?: string;
+  /** Returns the origin of short URLs, such as `https://sho.rt`. Never the `Host` of a request: the client chooses that. */
+  origin: () => string;
   /** Receives messages about internal errors. */
   log?: (line: string) => void;
 }
@@ -37,12 +37,12 @@ interface Answer {
 }
 
 /** Creates the handler for `Deno.serve`. */
-export function front(store: Store, options: FrontOptions = {}): (request: Request) => Promise<Response> {
-  const { log = () => {} } = options;
+export function front(store: Store, options: FrontOptions): (request: Request) => Promise<Response> {
+  const { origin, log = () => {} } = options;
   return async (request) => {
     try {
-      const path = pathOf(request.url);
-      if (path === "/" || path === "/add") return await add(store, request, options.origin);
+      const path = pathOf(request);
+      if (path === "/" || path === "/add") return await add(store, request, origin());
       return await redirect(store, request, path.slice(1));
     } catch (error) {
       return respond(request, asAnswer(toHttpError(error, log)));
@@ -51,9 +51,11 @@ export function front(store: Store, options: FrontOptions = {}): (request: Reque
 }
 
 /**
- * The path as sent, without the query. Creating a URL object would cost as much as the rest of a redirect.
+ * The path as sent, without the query. Creating a URL object would cost as much as the rest of a redirect. Deno joins
+ * `Host` and path, so a `Host` with a path, query or fragment would change both.
  */
-function pathOf(url: string): string {
+function pathOf({ url, headers }: Request): string {
+  if (/[/?#\\]/.test(headers.get("host") ?? "")) throw new HttpError(400, "The header Host is invalid");
   const start = url.indexOf("/", url.indexOf("//") + 2);
   if (start < 0) return "/";
   const end = url.indexOf("?", start);
@@ -67,13 +69,11 @@ async function redirect(store: Store, request: Request, key: string): Promise<Re
   return new Response(null, { status: 302, headers: { location } });
 }
 
-async function add(store: Store, request: Request, origin: string | undefined): Promise<Response> {
+async function add(store: Store, request: Request, origin: string): Promise<Response> {
   allow(request, "GET, HEAD, POST");
   if (request.method !== "POST") return new Response(page(), { headers: PAGE_HEADERS });
-  const begin = origin ?? URL.parse(request.url)?.origin;
-  if (begin === undefined) throw new HttpError(400, "The header Host is invalid");
   const url = await readUrl(request);
-  const short = `${begin}/${await store.put(url)}`;
+  const short = `${origin}/${await store.put(url)}`;
   const shown = escapeHtml(short);
   return respond(request, {
     status: 201,

@@ -10,10 +10,11 @@ import {
   serveHttp,
   Server,
 } from "@troodon/rpc";
-import type { MasterFlags, Place, ReplicaFlags } from "./flags.ts";
+import { urlHost } from "@troodon/rpc/discovery";
+import type { MasterFlags, ReplicaFlags } from "./flags.ts";
 import { front } from "./front.ts";
 import { ProxyStore } from "./proxy_store.ts";
-import { serve, Shortener } from "./store.ts";
+import { serve, Shortener, type Store } from "./store.ts";
 import { UrlStore } from "./url_store.ts";
 
 /** Timeout of calls from a replica to the master, in ms. */
@@ -36,9 +37,8 @@ export async function startMaster(flags: MasterFlags, log: Log): Promise<Node> {
   const { rpc, file, registry } = flags;
   const store = UrlStore.open(file, log);
   const server = new Server({ log: (message) => log(message) }).register(Shortener, serve(store));
-  const host = rpc.hostname.includes(":") ? `[${rpc.hostname}]` : rpc.hostname;
-  const { address } = await server.listen(`tcp@${host}:${rpc.port}`);
-  const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
+  const { address } = await server.listen(`tcp@${urlHost(rpc.hostname)}:${rpc.port}`);
+  const web = listen(flags, store, log);
   const stopping = new AbortController();
   // If the registry is unreachable, the registration retries while the master already works.
   const registration = registry === undefined
@@ -61,7 +61,7 @@ export async function startReplica(flags: ReplicaFlags, log: Log, signal: AbortS
   const { master, registry } = flags;
   const client = await connectMaster(flags, log, signal);
   const store = new ProxyStore(client.service(Shortener));
-  const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
+  const web = listen(flags, store, log);
   return {
     line: `replica at ${web.url}, master at ${master ?? `the address from ${registry}`}`,
     failed: new Promise(() => {}),
@@ -99,15 +99,14 @@ interface Web {
   shutdown(): Promise<void>;
 }
 
-function listen(
-  { hostname, port }: Place,
-  handler: (request: Request) => Promise<Response>,
-  log: Log,
-): Web {
-  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+function listen({ http, origin }: MasterFlags | ReplicaFlags, store: Store, log: Log): Web {
+  const { hostname, port } = http;
+  const host = urlHost(hostname);
+  let own = "";
   try {
-    const web = serveHttp({ hostname, port, log }, handler);
-    return { url: `http://${host}:${web.addr.port}/`, shutdown: () => web.shutdown() };
+    const web = serveHttp({ hostname, port, log }, front(store, { origin: () => origin ?? own, log }));
+    own = `http://${host}:${web.addr.port}`;
+    return { url: `${own}/`, shutdown: () => web.shutdown() };
   } catch (error) {
     const why = error instanceof Deno.errors.AddrInUse ? "the port is in use" : (error as Error).message;
     throw new Error(`cannot listen on ${host}:${port}: ${why}`);

@@ -20,7 +20,7 @@ export function page(paragraph = ""): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Shortener</title>
-<style>body { font: 1.1rem system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem }</style>
+<style>:root { color-scheme: light dark } body { font: 1.1rem system-ui; max-width: 40rem; margin: 4rem auto; padding: 0 1rem }</style>
 <h1>Shortener</h1>
 ${paragraph === "" ? "" : `<p>${paragraph}</p>\n`}<form method="post" action="/add">
 <label>Long URL <input type="url" name="url" size="40" required autofocus></label>

@@ -93,6 +93,19 @@ Deno.test("contract: an invalid result is an internal error for the caller, and 
   }
 });
 
+Deno.test("contract: issues that are null, false or empty text mean that the value fits", async () => {
+  for (const issues of [null, false, "", 0]) {
+    const S = defineService("S", {
+      get: method({
+        args: schema<number>((value) => ({ value, issues }) as never),
+        result: unchecked<number>(),
+      }),
+    });
+    await using served = await Served.open(S, { get: (n) => n });
+    assertEquals(await served.remote.get(5), 5);
+  }
+});
+
 Deno.test("contract: a schema that fails itself is internal, whatever it throws", async () => {
   const broken = {
     throws: schema<number>(() => {

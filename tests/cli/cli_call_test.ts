@@ -25,6 +25,15 @@ Deno.test("cli call: sends one value and prints the reply in one line", async ()
   assertEquals((await call(["--codec", "json", "Echo.echo", '{"a": 1}'])).out, '{"a":1}\n');
 });
 
+Deno.test("cli call: dns@name:port calls a server that the name has", async () => {
+  await using server = await CliServer.open();
+  const port = server.hostAndPort.split(":").at(-1);
+  assertEquals((await cli(["call", `dns@localhost:${port}`, "Numbers.root", "16"])).out, "4\n");
+  const wrong = await cli(["call", "dns@localhost", "Numbers.root", "16"]);
+  assertEquals(wrong.code, 2);
+  assertStringIncludes(wrong.err, "expected dns@name:port");
+});
+
 Deno.test("cli call: streams of answers, of arguments and both are lines", async () => {
   await using server = await CliServer.open();
   const call = callOf(server);

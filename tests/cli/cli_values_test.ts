@@ -19,6 +19,10 @@ const VALUES: [unknown, string][] = [
   [new Date(0), '{"$date":"1970-01-01T00:00:00.000Z"}'],
   [12345678901234567890n, '{"$bigint":"12345678901234567890"}'],
   [-1n, '{"$bigint":"-1"}'],
+  [2 ** 53, "9.007199254740992e+15"],
+  [2 ** 60, "1.152921504606847e+18"],
+  [-1e300, "-1e+300"],
+  [Float64Array.of(2 ** 60), '{"$Float64Array":[1.152921504606847e+18]}'],
   [NaN, '{"$number":"NaN"}'],
   [-Infinity, '{"$number":"-Infinity"}'],
   [-0, '{"$number":"-0"}'],
@@ -107,6 +111,36 @@ Deno.test("cli values: an element that a typed array cannot hold is refused, and
     ['{"$Float16Array":[0.1,65504]}', Float16Array.of(0.1, 65504)],
   ];
   for (const [text, value] of taken) assertEquals(parseValue(text, "It"), value);
+});
+
+Deno.test("cli values: no number of 2^53 or more is rounded silently", () => {
+  const read: [string, unknown][] = [
+    ["9007199254740991", 9007199254740991],
+    ["9007199254740992", 9007199254740992n],
+    ["-9007199254740993", -9007199254740993n],
+    ['{"id": [12345678901234567890, "12345678901234567890"]}', {
+      id: [12345678901234567890n, "12345678901234567890"],
+    }],
+    ["1e20", 1e20],
+    ["1E+23", 1e23],
+    ["123456789012345678e-2", 1234567890123456.78],
+    ["0.12345678901234567890", 0.12345678901234568],
+    ['{"$BigUint64Array":[18446744073709551615]}', BigUint64Array.of(2n ** 64n - 1n)],
+    ['{"$tag":[18446744073709551615, 1]}', new Tagged(2n ** 64n - 1n, 1)],
+  ];
+  for (const [text, value] of read) assertEquals(parseValue(text, "It"), value, text);
+  const refused: [string, string][] = [
+    ["9007199254740993.0", "the number 9007199254740993.0 would become 9007199254740992"],
+    ["[123456789012345678e3]", "the number 123456789012345678e3 would become 123456789012345680000"],
+    ["-1e400", "the number -1e400 would become -Infinity"],
+    ['{"$number":9007199254740993}', "write 9007199254740993 with an exponent"],
+    ['{"$date":9007199254740993}', '$date: expected a time such as "2026-01-31T12:00:00Z", got {"$bigint"'],
+    ['{"$simple":9007199254740993}', "the number must be 0-19 or 32-255"],
+    [`${"[".repeat(100_000)}1e20${"]".repeat(100_000)}`, "at most 1000 deep"],
+  ];
+  for (const [text, message] of refused) {
+    assertStringIncludes(assertThrows(() => parseValue(text, "It"), UsageError).message, message);
+  }
 });
 
 Deno.test("cli values: other forms that are read", () => {

@@ -2,7 +2,8 @@
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { toEndpoint, toEndpoints } from "../../discovery/check_endpoint.ts";
-import { type Address, formatAddress, parseAddress } from "../../discovery/endpoint.ts";
+import { type Address, formatAddress, parseAddress, urlHost } from "../../discovery/endpoint.ts";
+import { isLoopback } from "../../transport/secure.ts";
 
 const GOOD: [string, Address][] = [
   ["tcp@127.0.0.1:9999", { transport: "tcp", hostname: "127.0.0.1", port: 9999 }],
@@ -27,6 +28,15 @@ Deno.test("parseAddress parses addresses, formatAddress formats them", () => {
   assertEquals(formatAddress(parseAddress("http@a:80/_rpc_")), "http@a:80");
 });
 
+Deno.test("an IPv6 address has one pair of brackets in addresses and URLs, given with or without", () => {
+  for (const hostname of ["::1", "[::1]"]) {
+    assertEquals(urlHost(hostname), "[::1]");
+    assertEquals(formatAddress({ transport: "tcp", hostname, port: 1 }), "tcp@[::1]:1");
+    assertEquals(isLoopback(hostname), true);
+  }
+  assertEquals(["localhost", "10.0.0.7"].map(urlHost), ["localhost", "10.0.0.7"]);
+});
+
 Deno.test("parseAddress says what is wrong with an invalid address", () => {
   const example = "expected protocol@host:port, such as tcp@127.0.0.1:9999";
   const bad: [string, string][] = [
@@ -37,7 +47,8 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
     ["tcp@", example],
     ["tcp@:9999", example],
     ["tcp@127.0.0.1", example],
-    ["tcp@::1:9999", example],
+    ["tcp@::1:9999", "an IPv6 address needs brackets: [::1]:9999"],
+    ["tcp@2001:db8::7:9999", "an IPv6 address needs brackets: [::1]:9999"],
     ["tcp@[::1]", example],
     ["tcp@[fe80::1%eth0]:1", example],
     ["tcp@a b:1", example],

@@ -71,6 +71,15 @@ Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
   }
 });
 
+Deno.test("cache: the path of a request is not taken from its Host header", async () => {
+  const get = serve();
+  for (const host of ["a/api?group=words&key=a&", "a?", "a#", "a\\api"]) {
+    const response = await get("/none", { headers: { host } });
+    assertEquals(response.status, 400, host);
+    assertStringIncludes((await response.json()).error.message, "Cannot read the header Host");
+  }
+});
+
 Deno.test("cache: the page shows figures, and escapes the names of peers", async () => {
   const get = serve("tcp@<script>alert('1')</script>&\"");
   await get("/api?group=words&key=a");
@@ -80,6 +89,8 @@ Deno.test("cache: the page shows figures, and escapes the names of peers", async
   assertEquals(html.includes("<script"), false);
   assertStringIncludes(html, "tcp@&#60;script&#62;alert(&#39;1&#39;)&#60;/script&#62;&#38;&#34;");
   assertStringIncludes(html, "<tr><td>words</td><td>1</td><td>0</td><td>0</td><td>1</td><td>1</td>");
+  assertStringIncludes(html, "<title>Cache at tcp@");
+  assertStringIncludes(html, "<td>69 B</td><td>64.0 MiB</td>");
   const { self, groups } = await (await get("/stats")).json();
   assertEquals([self.startsWith("tcp@<script>"), groups.words.loads, groups.words.bytes], [
     true,

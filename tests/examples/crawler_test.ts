@@ -206,6 +206,15 @@ Deno.test("crawler: a page that kills every worker is given up, and the others a
   for (const { server } of listening) await server.close();
 });
 
+Deno.test("crawler: --host takes an IPv6 address with and without brackets", async () => {
+  for (const host of ["::1", "[::1]"]) {
+    await using worker = startChild("worker.ts", ["--host", host]);
+    await using saver = startChild("saver.ts", ["--host", host, "--file", ":memory:"]);
+    assertMatch(await worker.started, /@\[::1\]:\d+$/);
+    assertMatch(await saver.started, /@\[::1\]:\d+, search at http:\/\/\[::1\]:\d+\/$/);
+  }
+});
+
 Deno.test("crawler: an invalid seed is refused", async () => {
   await using saver = await connect(new MultiServers(["tcp@127.0.0.1:1"]));
   for (const seed of ["javascript:alert(1)", "example.com", `http://x/${"y".repeat(2 ** 20)}`]) {

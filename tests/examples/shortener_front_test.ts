@@ -26,9 +26,9 @@ class Memory implements Store {
 const ORIGIN = "http://127.0.0.1:8080";
 const FORM = "application/x-www-form-urlencoded";
 
-function open(options?: FrontOptions) {
+function open(origin = ORIGIN, options: Partial<FrontOptions> = {}) {
   const store = new Memory();
-  const handler = front(store, options);
+  const handler = front(store, { origin: () => origin, ...options });
   const get = (path: string, init?: RequestInit) => handler(new Request(ORIGIN + path, init));
   const post = (path: string, body: BodyInit, type: string, accept = "*/*") =>
     get(path, { method: "POST", body, headers: { "content-type": type, accept } });
@@ -56,8 +56,22 @@ Deno.test("shortener front: a URL is taken from a form and from JSON, and answer
 });
 
 Deno.test("shortener front: short URLs begin with the configured base", async () => {
-  const { post } = open({ origin: "https://sho.rt" });
+  const { post } = open("https://sho.rt");
   assertEquals(await (await post("/", "url=https://example.com/", FORM)).text(), "https://sho.rt/0\n");
+});
+
+Deno.test("shortener front: neither the path nor the host of a short URL is taken from the Host header", async () => {
+  const store = new Memory();
+  const handler = front(store, { origin: () => ORIGIN });
+  store.urls.push("https://example.com/");
+  const post = { method: "POST", body: "url=https://example.com/", headers: { "content-type": FORM } };
+  const short = await handler(new Request("http://attacker.test/add", post));
+  assertEquals(short.headers.get("location"), `${ORIGIN}/1`);
+  // Deno joins Host and path to a URL.
+  for (const host of ["a/0?", "a?", "a#", "a\\0"]) {
+    const answer = await handler(new Request(`http://${host}/x`, { headers: { host } }));
+    assertEquals([answer.status, await answer.text()], [400, "The header Host is invalid\n"], host);
+  }
 });
 
 Deno.test("shortener front: a key redirects, and an unknown one is not found", async () => {
@@ -134,7 +148,7 @@ Deno.test("shortener front: a body without end is not read to its end", async ()
 
 Deno.test("shortener front: an unreachable store is 503 with Retry-After, one that fails is 500", async () => {
   const lines: string[] = [];
-  const { store, get, post } = open({ log: (line) => lines.push(line) });
+  const { store, get, post } = open(ORIGIN, { log: (line) => lines.push(line) });
   for (const code of ["unavailable", "deadline_exceeded", "resource_exhausted"] as const) {
     store.error = new RpcError(code, "tcp@10.0.0.7:9000 is away");
     for (const answer of [get("/0"), post("/add", "url=https://example.com/", FORM)]) {

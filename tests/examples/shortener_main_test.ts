@@ -22,6 +22,9 @@ Deno.test("shortener flags: say what kind of node is asked for", () => {
       registry: undefined,
     },
   );
+  for (const host of ["::1", "[::1]", "http://[::1]"]) {
+    assertEquals((readFlags(["--rpc=1", "--host", host]) as { origin: string }).origin, "http://[::1]");
+  }
   const replica = { kind: "replica" as const, http, origin };
   assertEquals(readFlags(["--http=8080", "--master", "localhost:9000"]), {
     ...replica,
@@ -55,6 +58,14 @@ Deno.test("shortener flags: the error for an invalid flag says which ones are va
       "--master and --registry both locate the master: use one of them",
     ],
     [["--registry=a:1"], '--registry: expected a URL, such as http://127.0.0.1:9999, got "a:1"'],
+    [
+      ["--rpc=1", "--http=0.0.0.0:80"],
+      "--http 0.0.0.0:80: a node that listens on all addresses needs --host, the host of short URLs",
+    ],
+    [
+      ["--http=[::]:80"],
+      "--http [::]:80: a node that listens on all addresses needs --host, the host of short URLs",
+    ],
     [["--host=a"], "--host is for one node: use it with --rpc, --master or --registry"],
     [
       ["--rpc=1", "--host=a/b"],

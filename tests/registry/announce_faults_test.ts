@@ -3,6 +3,7 @@
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
+import type { Endpoint } from "../../discovery/endpoint.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { connect } from "../../client/connect.ts";
@@ -357,4 +358,11 @@ Deno.test("announce: a full registry is reported at once, one that fills up late
   assertEquals(registration.failure, undefined);
   await registration.close();
   await settle();
+});
+
+Deno.test("announce: an address instead of an object is refused with an example", async () => {
+  for (const instance of ["tcp@127.0.0.1:9000", undefined] as unknown as Endpoint[]) {
+    const example = 'expected an object such as { address: "tcp@10.0.0.7:9000", services: ["Arith"] }';
+    await assertRejects(() => announce("http://127.0.0.1:1", instance), TypeError, example);
+  }
 });

@@ -63,6 +63,20 @@ testOnPosix("registry program: takes its token from the environment, and require
   await stderr;
 });
 
+for (const host of ["::1", "[::1]"]) {
+  testOnPosix(
+    `registry program: --host ${host} listens, and is printed with one pair of brackets`,
+    async () => {
+      await using process = command(["--port", "0", "--host", host]).spawn();
+      const stderr = process.stderr.cancel();
+      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      assertMatch(await readLine(reader), /^registry: listening on http:\/\/\[::1\]:\d+\//);
+      process.kill("SIGTERM");
+      await Promise.all([process.status, reader.cancel(), stderr]);
+    },
+  );
+}
+
 Deno.test("registry program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "registry: unknown argument --prot; see --help"],

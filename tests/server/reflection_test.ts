@@ -163,6 +163,24 @@ Deno.test("reflection: schemas are described as far as their libraries support i
   }
 });
 
+Deno.test("reflection: a schema is converted once, also if its library creates its converters at each access", async () => {
+  let conversions = 0;
+  const standard = schema<string>((value) => ({ value: value as string }))["~standard"];
+  const fresh = {
+    get "~standard"() {
+      return {
+        ...standard,
+        jsonSchema: { input: () => ({ conversions: ++conversions }), output: () => ({}) },
+      };
+    },
+  };
+  const S = defineService("S", { get: method({ args: fresh, result: unchecked<number>() }) });
+  await using served = await open();
+  served.server.register(S, { get: () => 1 });
+  for (let i = 0; i < 5; i++) await served.client.call("rpc.Reflection.describe", { name: "S" });
+  assertEquals(conversions, 1);
+});
+
 Deno.test("reflection: stats() yields at once, then at the interval, and does not count reflection", () =>
   simulate(async ({ network, time }) => {
     await using server = new Server({ network: network.host("b") }).register("S", { ok: () => "ok" });

@@ -227,6 +227,17 @@ Deno.test("http: a client calls over http@, by default and on a path of its own"
   }
 });
 
+Deno.test("http: the Host header has brackets around an IPv6 address", async () => {
+  using listener = Deno.listen({ hostname: "::1", port: 0 });
+  const dialing = connect(`http@[::1]:${listener.addr.port}`).catch((error) => error);
+  using conn = await listener.accept();
+  const head = new Uint8Array(1_024);
+  const text = new TextDecoder().decode(head.subarray(0, await conn.read(head) ?? 0));
+  assertStringIncludes(text, `Host: [::1]:${listener.addr.port}\r\n`);
+  conn.close();
+  await dialing;
+});
+
 Deno.test("http: a client that finds no RPC at the path says what it found", async () => {
   await using at = await open();
   const error = await assertRejects(() => connect(`http@127.0.0.1:${at.port}/other`), RpcError);

@@ -158,6 +158,24 @@ Deno.test("web streams: a server that shuts down tells EventSource to come back"
   assertStringIncludes(await response.text(), 'retry: 1000\nevent: error\ndata: {"code":"unavailable"');
 });
 
+Deno.test("web streams: a feed that watches context.draining ends when the server shuts down", async () => {
+  await using served = new Served();
+  served.server.register("Feed", {
+    async *news(_: unknown, { draining }: CallContext) {
+      yield "first";
+      await new Promise((resolve) => draining.addEventListener("abort", resolve));
+      yield "last";
+    },
+  });
+  const response = await served.post("/Feed/news", "{}", AS_LINES);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  assertEquals((await reader.read()).value, '"first"\n');
+  const end = served.server.shutdown();
+  assertEquals((await reader.read()).value, '"last"\n');
+  assertEquals((await reader.read()).done, true);
+  await end;
+});
+
 Deno.test("web streams: lines of JSON are the items, and a failure is the last line", async () => {
   await using served = new Served();
   assertEquals(await (await served.post("/S/count", '{"n":3}', AS_LINES)).text(), "1\n2\n3\n");
