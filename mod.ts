@@ -49,11 +49,11 @@ export {
   type TelemetryOptions,
   unchecked,
 } from "./server/mod.ts";
+export { connect } from "./client/connect_dns.ts";
 export {
   type CallOptions,
   Client,
   type ClientStats,
-  connect,
   type ConnectOptions,
   type ConnectTlsOptions,
   type ContractClient,

@@ -1,4 +1,4 @@
-// Summaries as a picture: an SVG that needs nothing else, readable on light and dark pages. Pure.
+// Draws summaries as a self-contained SVG, readable on light and dark pages. Pure.
 
 import { format, type Result, type Summary } from "./report.ts";
 
@@ -29,9 +29,9 @@ const STYLE = `
 `;
 
 /**
- * Draws one panel a workload.
+ * Draws one panel per workload.
  *
- * @param caption What it was measured with, in a line below
+ * @param caption The measurement conditions, in a line below the panels
  */
 export function drawChart(summaries: readonly Summary[], caption: string): string {
   const heights = summaries.map((summary) => HEAD_HEIGHT + bars(summary).length * ROW_HEIGHT);
@@ -45,7 +45,9 @@ export function drawChart(summaries: readonly Summary[], caption: string): strin
   }
   const width = COLUMNS * PANEL_WIDTH + GAP;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + GAP}" role="img">
-<title>${escape(`This library beside others: ${summaries.map(({ title }) => title).join("; ")}`)}</title>
+<title>${
+    escape(`This library compared with others: ${summaries.map(({ title }) => title).join("; ")}`)
+  }</title>
 <style>${STYLE}</style>
 <rect class="page" width="100%" height="100%" rx="6"/>
 ${panels.join("\n")}
@@ -60,14 +62,14 @@ function bars({ results }: Summary): (Result & Required<Pick<Result, "rate">>)[]
 
 function panel(summary: Summary): string {
   const rows = bars(summary);
-  // Limits may be ten times as far away as all others: a bar that is cut says so.
+  // A limit may be ten times the others: its bar is cut off and marked.
   const others = rows.filter(({ role }) => role !== "limit");
-  const longest = Math.max(...(others.length > 0 ? others : rows).map(({ rate }) => rate.median));
+  const maxRate = Math.max(...(others.length > 0 ? others : rows).map(({ rate }) => rate.median));
   const { workload, title, unit, apart, lowerIsBetter } = summary;
-  const how = `${unit}${lowerIsBetter ? ", less is better" : ""}; ${
+  const how = `${unit}${lowerIsBetter ? ", lower is better" : ""}; ${
     apart ? "a core each" : "both sides on one core"
   }`;
-  const drawn = rows.map((row, i) => bar(row, longest, HEAD_HEIGHT + i * ROW_HEIGHT));
+  const drawn = rows.map((row, i) => bar(row, maxRate, HEAD_HEIGHT + i * ROW_HEIGHT));
   return [
     `<text class="title" y="12">${escape(`${workload}  ${title}`)}</text>`,
     `<text class="quiet" y="29">${escape(how)}</text>`,
@@ -75,9 +77,9 @@ function panel(summary: Summary): string {
   ].join("\n");
 }
 
-function bar({ title, role, rate }: ReturnType<typeof bars>[number], longest: number, y: number): string {
-  const cut = rate.median > longest * 1.02;
-  const width = Math.max(1, Math.min(1, rate.median / longest) * BAR_WIDTH);
+function bar({ title, role, rate }: ReturnType<typeof bars>[number], maxRate: number, y: number): string {
+  const cut = rate.median > maxRate * 1.02;
+  const width = Math.max(1, Math.min(1, rate.median / maxRate) * BAR_WIDTH);
   const value = `${cut ? "▸ " : ""}${format(rate.median)}`;
   return [
     `<text x="${LABEL_WIDTH - 8}" y="${y + 12}" text-anchor="end">${escape(title)}</text>`,

@@ -1,8 +1,9 @@
-// The codecs beside cbor-x, the fastest CBOR library known, and JSON with the platform's TextEncoder and
-// TextDecoder. Run by `deno bench -A bench/codec_bench.ts`; only ratios within one run mean something.
+// Benchmarks the codecs against cbor-x, the fastest CBOR library known, and JSON with the platform's
+// TextEncoder and TextDecoder. Run by `deno bench -A bench/codec_bench.ts`; only ratios within one run are
+// meaningful.
 //
-// Ours encodes into a buffer that is used again, as connections do; cbor-x has no way to (it writes into a buffer
-// of its own and gives out parts of it). It is told to copy byte strings, as ours does: without, it would give out
+// Our codec encodes into a reused buffer, as connections do; cbor-x cannot (it writes into its own buffer and
+// returns parts of it). cbor-x is set to copy byte strings, as our codec does: otherwise it would return
 // views of the message, which is the buffer of a connection.
 
 import { Encoder } from "npm:cbor-x@1.6.8";

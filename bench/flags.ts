@@ -1,31 +1,31 @@
-// The command line of the bench, checked. Pure.
+// Parses the command line of the benchmark. Pure.
 
 import { parseArgs } from "@std/cli";
 import { type Contestant, CONTESTANTS } from "./peers.ts";
 import { type Workload, WORKLOADS } from "./workloads.ts";
 
-export const USAGE = `Measure this library beside the raw socket and beside others
+export const USAGE = `Compare the performance of this library, the raw socket and other libraries
 
 Usage: deno task bench [options]
 
-  --workloads LIST  Which ones (all): ${WORKLOADS.map(({ name }) => name).join(",")}
-  --peers LIST      Whom to measure beside this library and the raw socket: all, none, or some of
+  --workloads LIST  Workloads to run (all): ${WORKLOADS.map(({ name }) => name).join(",")}
+  --peers LIST      Peers to measure besides this library and the raw socket: all, none, or some of
                     ${CONTESTANTS.filter(({ role }) => role === "peer").map(({ name }) => name).join(",")}
                     (all but ${
   CONTESTANTS.filter(({ onRequest }) => onRequest).map(({ name }) => name).join(",")
 })
-  --rounds N        How often each is measured, in turn (3)
-  --seconds S       How long each is measured (0.4), behind as long to warm up, or 0.8 if that is more
-  --json FILE       Write all figures, those of every round too
-  --chart FILE      Draw the medians, as an SVG
-  --tables FILE     Put the tables between <!-- bench --> and <!-- /bench --> of a Markdown file
-  --help            Print this
+  --rounds N        Measurements of each, interleaved (3)
+  --seconds S       Duration of each (0.4), after a warm-up of the same duration, but at least 0.8
+  --json FILE       Write all figures, including every round, as JSON
+  --chart FILE      Draw the medians as an SVG
+  --tables FILE     Insert the tables between <!-- bench --> and <!-- /bench --> of a Markdown file
+  --help            Print this help
 
-Files are written in docs/ or /tmp. Ratios within one run are what counts: absolute figures belong to one machine
-and one hour.
+Files must be in docs/ or /tmp. Only ratios within one run are meaningful: absolute figures depend on the machine
+and the time.
 `;
 
-/** What was asked for. */
+/** The parsed command line. */
 export interface Flags {
   readonly workloads: readonly Workload[];
   readonly contestants: readonly Contestant[];
@@ -37,26 +37,26 @@ export interface Flags {
   readonly help: boolean;
 }
 
-const TEXTS = ["workloads", "peers", "rounds", "seconds", "json", "chart", "tables"];
+const VALUE_FLAGS = ["workloads", "peers", "rounds", "seconds", "json", "chart", "tables"];
 
 /**
- * Reads the command line.
+ * Parses the command line.
  *
- * @throws {Error} With a message for the one who typed it
+ * @throws {Error} If it is invalid; the message is for the user
  */
 export function readFlags(args: readonly string[]): Flags {
   const unknown: string[] = [];
   const flags = parseArgs(args, {
-    string: TEXTS,
+    string: VALUE_FLAGS,
     boolean: ["help"],
     unknown: (arg) => void unknown.push(arg),
   });
   const [first] = [...unknown, ...flags._.map(String)];
   if (first !== undefined) throw new Error(`unknown argument ${first}`);
-  const empty = TEXTS.find((name) => flags[name] === "");
-  if (empty !== undefined) throw new Error(`--${empty} needs a value`);
+  const empty = VALUE_FLAGS.find((name) => flags[name] === "");
+  if (empty !== undefined) throw new Error(`--${empty}: expected a value`);
   const rounds = readNumber("rounds", flags.rounds ?? "3", 1, 1_000);
-  if (!Number.isInteger(rounds)) throw new Error("--rounds needs a whole number");
+  if (!Number.isInteger(rounds)) throw new Error("--rounds: expected a whole number");
   return {
     workloads: choose("workloads", flags.workloads, WORKLOADS),
     contestants: [...CONTESTANTS.filter(({ role }) => role !== "peer"), ...choosePeers(flags.peers)],
@@ -69,10 +69,10 @@ export function readFlags(args: readonly string[]): Flags {
   };
 }
 
-function readNumber(name: string, text: string, least: number, most: number): number {
+function readNumber(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
-  if (/^\d+(\.\d+)?$/.test(text) && value >= least && value <= most) return value;
-  throw new Error(`--${name} needs a number from ${least} to ${most}, not ${JSON.stringify(text)}`);
+  if (/^\d+(\.\d+)?$/.test(text) && value >= min && value <= max) return value;
+  throw new Error(`--${name}: expected a number from ${min} to ${max}, got ${JSON.stringify(text)}`);
 }
 
 function choosePeers(list: string | undefined): readonly Contestant[] {
@@ -82,7 +82,7 @@ function choosePeers(list: string | undefined): readonly Contestant[] {
   return list === "all" ? peers : choose("peers", list, peers);
 }
 
-/** Those of `all` whose names are in a list; all of them if there is no list. */
+/** Selects the entries of `all` named in a list; all of them without a list. */
 function choose<T extends { readonly name: string }>(
   flag: string,
   list: string | undefined,
@@ -93,7 +93,7 @@ function choose<T extends { readonly name: string }>(
   const known = new Set(all.map(({ name }) => name));
   const wrong = names.find((name) => !known.has(name));
   if (wrong !== undefined) {
-    throw new Error(`--${flag}: there is no ${wrong}; there are ${[...known].join(", ")}`);
+    throw new Error(`--${flag}: unknown ${wrong}, expected some of ${[...known].join(", ")}`);
   }
   return all.filter(({ name }) => names.includes(name));
 }

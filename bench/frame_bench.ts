@@ -1,5 +1,6 @@
-// Frames written and cut, without any connection: `deno bench bench/frame_bench.ts`. A turn of a busy connection holds
-// a hundred frames or so, which arrive in one read; the same bytes in small pieces are the worst case.
+// Benchmarks encoding and decoding of frames without a connection: `deno bench bench/frame_bench.ts`. A busy
+// connection handles about a hundred frames per event loop turn, which arrive in one read; the same bytes in
+// small pieces are the worst case.
 
 import { ByteBuffer } from "../codec/bytes.ts";
 import { beginCall, beginReply, endFrame } from "../codec/frame.ts";
@@ -29,18 +30,18 @@ function writeReplies(out: ByteBuffer, body: Uint8Array): void {
   }
 }
 
-/** Feeds bytes to a decoder as a connection would, in reads of at most `most` bytes; checks how many frames came. */
-function cut(decoder: FrameDecoder, bytes: Uint8Array, most: number): void {
+/** Decodes bytes as a connection would, in reads of at most `maxRead` bytes, and checks the number of frames. */
+function decodeFrames(decoder: FrameDecoder, bytes: Uint8Array, maxRead: number): void {
   let frames = 0;
   for (let at = 0; at < bytes.length;) {
     const space = decoder.space();
-    const count = Math.min(space.length, most, bytes.length - at);
+    const count = Math.min(space.length, maxRead, bytes.length - at);
     space.set(bytes.subarray(at, at + count));
     decoder.filled(count);
     at += count;
     while (decoder.next()) frames++;
   }
-  if (frames !== FRAMES) throw new Error(`${frames} frames came of ${FRAMES}`);
+  if (frames !== FRAMES) throw new Error(`Decoded ${frames} frames of ${FRAMES}`);
 }
 
 const out = new ByteBuffer(65_536);
@@ -64,7 +65,11 @@ const large = written((out) => writeReplies(out, LARGE));
 const decoder = () => new FrameDecoder(MAX_FRAME, new KeyCache());
 const [forCalls, forReplies, forPieces, forLarge] = [decoder(), decoder(), decoder(), decoder()];
 
-Deno.bench("100 calls in one read", { group: "cut", baseline: true }, () => cut(forCalls, calls, Infinity));
-Deno.bench("100 replies in one read", { group: "cut" }, () => cut(forReplies, replies, Infinity));
-Deno.bench("100 calls, 16 bytes a read", { group: "cut" }, () => cut(forPieces, calls, 16));
-Deno.bench("100 replies of 64 KiB", { group: "cut" }, () => cut(forLarge, large, Infinity));
+Deno.bench(
+  "100 calls in one read",
+  { group: "decode", baseline: true },
+  () => decodeFrames(forCalls, calls, Infinity),
+);
+Deno.bench("100 replies in one read", { group: "decode" }, () => decodeFrames(forReplies, replies, Infinity));
+Deno.bench("100 calls, 16 bytes per read", { group: "decode" }, () => decodeFrames(forPieces, calls, 16));
+Deno.bench("100 replies of 64 KiB", { group: "decode" }, () => decodeFrames(forLarge, large, Infinity));

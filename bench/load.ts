@@ -1,5 +1,5 @@
-// A load as a client process runs it: a closed loop, in which every answer is checked and the next call begins when
-// one has ended, warmed up first, then measured. side.ts runs it.
+// Runs a load in a client process: a closed loop in which every response is checked and the next call starts
+// when one has ended; warm-up first, then the measurement. Used by side.ts.
 
 import process from "node:process";
 import { Histogram } from "./histogram.ts";
@@ -7,72 +7,76 @@ import type { Peer, PeerClient } from "./peer.ts";
 import { firstByte } from "./peers/items.mjs";
 import type { Load } from "./workloads.ts";
 
-/** What a load came to. */
+/** The result of a load. */
 export interface Outcome {
-  /** Calls, or items of streams, that ended in the measured time. */
+  /** Calls, or items of streams, that ended during the measurement. */
   readonly calls: number;
-  /** The measured time, in s. */
+  /** Duration of the measurement, in s. */
   readonly seconds: number;
-  /** Times of single calls. */
+  /** Times of single calls, in µs. */
   readonly times: Histogram;
 }
 
-/** Beyond that many calls in flight only every eighth is timed: asking for the time costs a tenth of a small call. */
+/**
+ * With more calls in flight than this only every eighth is timed: reading the clock costs a tenth of a small
+ * call.
+ */
 const ALL_TIMED = 8;
 /**
- * A load is warm when it has run for its time, and this share of it on a core: on a busy machine the compiler is not
- * done before. After three times its time it is taken for warm: some peers mostly wait.
+ * A load is warm when it has run for its warm-up time, and has used this share of it as CPU time: on a busy
+ * machine the compiler needs longer. After three times the warm-up time it always counts as warm, because
+ * some peers mostly wait.
  */
 const WARM_SHARE = 0.3;
-const WARM_LONGEST = 3;
-/** How often that is looked at, in ms. */
-const WARM_LOOK = 20;
-/** Connections that are opened at once. */
-const OPENING = 16;
+const WARM_MAX_FACTOR = 3;
+/** Interval between checks for warmth, in ms. */
+const WARM_CHECK_INTERVAL = 20;
+/** Number of connections opened concurrently. */
+const CONCURRENT_OPENS = 16;
 const ADDEND = 7;
 
-/** The time while a load runs, and what was counted in it. */
+/** Tracks the phases of a load and counts calls in the measured one. */
 class Meter {
   readonly times = new Histogram();
   readonly #warm: number;
   readonly #length: number;
-  readonly #began: () => void;
+  readonly #onStart: () => void;
   readonly #start = performance.now();
   readonly #cpuAtStart = process.cpuUsage();
-  #lookAt: number;
+  #nextCheck: number;
   #begin = 0;
   #end = 0;
   #calls = 0;
 
-  constructor({ warm, seconds }: Load, began: () => void) {
+  constructor({ warm, seconds }: Load, onStart: () => void) {
     this.#warm = warm * 1_000;
     this.#length = seconds * 1_000;
-    this.#began = began;
-    this.#lookAt = this.#start + this.#warm;
+    this.#onStart = onStart;
+    this.#nextCheck = this.#start + this.#warm;
   }
 
-  get over(): boolean {
+  get ended(): boolean {
     return this.#end > 0;
   }
 
-  /** Counts calls that have ended. */
+  /** Counts completed calls. */
   count(calls: number): void {
     if (this.#begin > 0 && this.#end === 0) this.#calls += calls;
   }
 
-  /** Takes the time of a call that began at `since`; returns what time it is. */
-  timed(since: number): number {
-    const now = this.look();
+  /** Records the time of a call started at `since`. Returns the current time. */
+  recordTime(since: number): number {
+    const now = this.checkClock();
     if (this.#begin > 0 && since >= this.#begin && this.#end === 0) this.times.add((now - since) * 1_000);
     return now;
   }
 
-  /** Looks at the time, for whether to begin or to end; returns it. */
-  look(): number {
+  /** Checks whether to start or end the measurement. Returns the current time. */
+  checkClock(): number {
     const now = performance.now();
     if (this.#begin === 0) {
-      if (now >= this.#lookAt && this.#isWarm(now)) {
-        this.#began();
+      if (now >= this.#nextCheck && this.#isWarm(now)) {
+        this.#onStart();
         this.#begin = performance.now();
       }
     } else if (this.#end === 0 && now - this.#begin >= this.#length) {
@@ -82,10 +86,10 @@ class Meter {
   }
 
   #isWarm(now: number): boolean {
-    this.#lookAt = now + WARM_LOOK;
+    this.#nextCheck = now + WARM_CHECK_INTERVAL;
     const { user, system } = process.cpuUsage(this.#cpuAtStart);
     return (user + system) / 1_000 >= this.#warm * WARM_SHARE ||
-      now - this.#start >= this.#warm * WARM_LONGEST;
+      now - this.#start >= this.#warm * WARM_MAX_FACTOR;
   }
 
   outcome(): Outcome {
@@ -93,18 +97,18 @@ class Meter {
   }
 }
 
-/** One call of the load, with its answer checked. */
+/** One call of the load, with its response checked. */
 type Call = (client: PeerClient, i: number) => Promise<void>;
 
 /**
  * Opens the connections of a load.
  *
- * @returns The clients that call; those that stay idle are held by their connections
+ * @returns The clients; idle ones stay open through their connections
  */
 export async function openAll(peer: Peer, port: number, load: Load, count: number): Promise<PeerClient[]> {
   const clients: PeerClient[] = [];
   while (clients.length < count) {
-    const some = Math.min(OPENING, count - clients.length);
+    const some = Math.min(CONCURRENT_OPENS, count - clients.length);
     clients.push(...await Promise.all(Array.from({ length: some }, () => peer.connect(port, load))));
   }
   return clients;
@@ -113,16 +117,16 @@ export async function openAll(peer: Peer, port: number, load: Load, count: numbe
 /**
  * Runs a load to its end.
  *
- * @param began Called when it has warmed up and is measured from now on
- * @returns undefined if the peer cannot do that
- * @throws {Error} If any answer is wrong
+ * @param onStart Called when the warm-up is over and the measurement starts
+ * @returns undefined if the peer does not support the load
+ * @throws {Error} If a response is wrong
  */
 export async function runLoad(
   clients: readonly PeerClient[],
   load: Load,
-  began: () => void,
+  onStart: () => void,
 ): Promise<Outcome | undefined> {
-  const meter = new Meter(load, began);
+  const meter = new Meter(load, onStart);
   if (load.kind === "stream") {
     if (clients[0]?.stream === undefined) return undefined;
     await takeStreams(clients[0], load, meter);
@@ -130,7 +134,7 @@ export async function runLoad(
   }
   if (load.kind === "echo") {
     if (clients[0]?.echo === undefined) return undefined;
-    await checkWholeEcho(clients[0], load.bytes);
+    await checkFullEcho(clients[0], load.bytes);
   } else {
     await checkSum(clients[0]!, 1);
   }
@@ -144,53 +148,53 @@ export async function runLoad(
   return meter.outcome();
 }
 
-function timesEvery({ connections, outstanding }: Load): number {
+function timingInterval({ connections, outstanding }: Load): number {
   return connections * outstanding > ALL_TIMED ? 8 : 1;
 }
 
 async function keepCalling(client: PeerClient, call: Call, first: number, load: Load, meter: Meter) {
-  const every = timesEvery(load);
+  const every = timingInterval(load);
   let since = performance.now();
-  for (let i = first; !meter.over; i++) {
+  for (let i = first; !meter.ended; i++) {
     const timed = i % every === 0;
     if (timed && every > 1) since = performance.now();
     await call(client, i);
     meter.count(1);
-    if (timed) since = meter.timed(since);
+    if (timed) since = meter.recordTime(since);
   }
 }
 
 async function drive(client: PeerClient, load: Load, meter: Meter): Promise<void> {
-  const every = timesEvery(load);
+  const every = timingInterval(load);
   const calls = Array.from({ length: load.outstanding }, (_, slot) => slot);
   const since = calls.map(() => performance.now());
   await client.drive!(load, (slot) => {
     meter.count(1);
     const call = calls[slot]!++;
-    if (call % every === 0) since[slot] = meter.timed(since[slot]!);
+    if (call % every === 0) since[slot] = meter.recordTime(since[slot]!);
     if (every > 1 && (call + 1) % every === 0) since[slot] = performance.now();
-    return !meter.over;
+    return !meter.ended;
   });
 }
 
 async function checkSum(client: PeerClient, i: number): Promise<void> {
   const sum = await client.sum(i, ADDEND);
-  if (sum !== i + ADDEND) throw new Error(`Wrong answer: ${i} + ${ADDEND} came out as ${sum}`);
+  if (sum !== i + ADDEND) throw new Error(`Wrong response: ${i} + ${ADDEND} = ${sum}`);
 }
 
 function echoBytes(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => i * 31 & 255);
 }
 
-async function checkWholeEcho(client: PeerClient, length: number): Promise<void> {
+async function checkFullEcho(client: PeerClient, length: number): Promise<void> {
   const sent = echoBytes(length);
   const got = await client.echo!(sent);
   if (got.length !== length || got.some((byte, i) => byte !== sent[i])) {
-    throw new Error("Wrong answer: an echo is not what was sent");
+    throw new Error("Wrong response: an echo differs from the request");
   }
 }
 
-/** Echoes with the number of the call at both ends, so that each answer is seen to be its own. */
+/** Echoes with the number of the call at both ends, which identifies its response. */
 function stampedEcho(length: number): Call {
   const body = echoBytes(length);
   const stamp = new DataView(body.buffer);
@@ -203,13 +207,13 @@ function stampedEcho(length: number): Call {
     if (
       got.length !== length || view.getUint32(0) !== i || view.getUint32(length - 4) !== i ||
       got[at] !== body[at]
-    ) throw new Error("Wrong answer: an echo is not what was sent");
+    ) throw new Error("Wrong response: an echo differs from the request");
   };
 }
 
-/** One stream after the other. What is counted are items, and the time is looked at every thousand of them. */
+/** Runs sequential streams. Counts items, and checks the clock every thousand items. */
 async function takeStreams(client: PeerClient, { items, bytes }: Load, meter: Meter): Promise<void> {
-  while (!meter.over) {
+  while (!meter.ended) {
     let taken = 0;
     await client.stream!(items, bytes, (first, length) => {
       if (first !== firstByte(taken) || length !== bytes) {
@@ -217,9 +221,9 @@ async function takeStreams(client: PeerClient, { items, bytes }: Load, meter: Me
       }
       taken++;
       meter.count(1);
-      if (taken % 1_000 === 0) meter.look();
+      if (taken % 1_000 === 0) meter.checkClock();
     });
-    meter.look();
-    if (taken !== items) throw new Error(`Wrong stream: ${taken} items came of ${items}`);
+    meter.checkClock();
+    if (taken !== items) throw new Error(`Wrong stream: ${taken} items instead of ${items}`);
   }
 }

@@ -1,64 +1,66 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task bench`: this library beside the raw socket and beside other RPC systems. docs/PERFORMANCE.md says how it
-// measures and how its figures are to be read.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task bench`: compares this library with the raw socket and with other RPC systems.
+// docs/PERFORMANCE.md describes the method and how to read the figures.
 
 import { drawChart } from "./chart.ts";
 import { type Flags, readFlags, USAGE } from "./flags.ts";
 import { measure } from "./measure.ts";
-import { type Contestant, prepare, Ready } from "./peers.ts";
+import { type Contestant, prepare, ReadyContestant } from "./peers.ts";
 import { type Cores, findCores } from "./process.ts";
 import { render, replaceBetween, type Row, summarize, type Summary } from "./report.ts";
 import { loadOf, type Workload } from "./workloads.ts";
 
-/** How long a load runs at least before it is measured, in s: until then the compiler is at work. */
-const LEAST_WARM = 0.8;
-/** What the chart does not say by itself. */
+/** Minimum warm-up, in s: the compiler is busy until then. */
+const MIN_WARM = 0.8;
+/** Explains what the chart does not show. */
 const LEGEND = "Dashed: the limits, cut off at ▸";
-/** Memory is measured in every third round: it does not vary as times do, and takes longer. */
+/** Memory is measured in every third round only: it varies less than times, and takes longer. */
 const IDLE_SHARE = 3;
 
-/** Prints why the bench cannot go on, and ends it. */
+/** Prints why the benchmark cannot continue, and exits. */
 function exit(code: number, message: string): never {
   console.error(`bench: ${message}`);
   Deno.exit(code);
 }
 
-/** A line that the next one takes the place of, where somebody watches. */
+/** Shows progress on a terminal, in a line that the next one overwrites. */
 function progress(text: string): void {
   if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
 }
 
-/** Finds out who can be measured; the others are named at once. */
+/** Determines which contestants can be measured, and prints the others. */
 async function prepareAll(
   contestants: readonly Contestant[],
   folder: string,
-): Promise<Map<Contestant, Ready>> {
-  const ready = new Map<Contestant, Ready>();
+): Promise<Map<Contestant, ReadyContestant>> {
+  const ready = new Map<Contestant, ReadyContestant>();
   for (const contestant of contestants) {
-    progress(`getting ready: ${contestant.title}`);
+    progress(`preparing: ${contestant.title}`);
     const outcome = await prepare(contestant, folder);
-    if (outcome instanceof Ready) {
+    if (outcome instanceof ReadyContestant) {
       ready.set(contestant, outcome);
     } else {
       progress("");
-      console.log(`left out: ${contestant.title}, ${outcome}`);
+      console.log(`skipped: ${contestant.title}: ${outcome}`);
     }
   }
   return ready;
 }
 
-/** Measures a workload: everyone in turn, so that what disturbs a round disturbs all of them. */
+/** Measures a workload: all contestants in each round, so that a disturbance affects all of them. */
 async function run(
   workload: Workload,
-  ready: ReadonlyMap<Contestant, Ready>,
+  ready: ReadonlyMap<Contestant, ReadyContestant>,
   flags: Flags,
   cores: Cores,
 ): Promise<Row[]> {
   const { seconds } = flags;
-  const load = loadOf({ ...workload.load, seconds, warm: Math.max(seconds, LEAST_WARM) });
+  const load = loadOf({ ...workload.load, seconds, warm: Math.max(seconds, MIN_WARM) });
   const rounds = load.kind === "idle" ? Math.ceil(flags.rounds / IDLE_SHARE) : flags.rounds;
-  const taking = [...ready].filter(([{ name, role }]) => role !== "limit" || workload.limits.includes(name));
-  const rows = taking.map(([contestant, ready]) => {
+  const participants = [...ready].filter(([{ name, role }]) =>
+    role !== "limit" || workload.limits.includes(name)
+  );
+  const rows = participants.map(([contestant, ready]) => {
     return {
       contestant,
       ready,
@@ -72,10 +74,10 @@ async function run(
       progress(`${workload.name}, round ${round + 1} of ${rounds}: ${row.contestant.title}`);
       try {
         const sample = await measure(row.ready, workload, load, cores);
-        if (sample === undefined) row.missing = "it has no such thing";
+        if (sample === undefined) row.missing = "not supported";
         else row.samples.push(sample);
       } catch (error) {
-        row.missing = `it failed: ${(error as Error).message}`;
+        row.missing = `failed: ${(error as Error).message}`;
         row.samples.length = 0;
       }
     }
@@ -84,11 +86,11 @@ async function run(
   return rows;
 }
 
-/** Asks before anything is measured, not after minutes. */
+/** Checks the permission before the measurement rather than after minutes. */
 function checkWritable(file: string | undefined): void {
   if (file === undefined) return;
   if (Deno.permissions.querySync({ name: "write", path: file }).state !== "granted") {
-    exit(2, `cannot write ${file}: files are written in docs/ or /tmp; see --help`);
+    exit(2, `cannot write ${file}: files must be in docs/ or /tmp; see --help`);
   }
 }
 

@@ -1,18 +1,18 @@
-// One measurement: a fresh server, a fresh client, a load, what it came to.
+// One measurement: starts a server and a client process, runs a load, collects the result.
 
-import type { Ready } from "./peers.ts";
+import type { ReadyContestant } from "./peers.ts";
 import { type Cores, Process } from "./process.ts";
 import type { Load, Workload } from "./workloads.ts";
 
-/** What one run came to. */
+/** The result of one run. */
 export interface Sample {
   /** In the unit of the workload. */
   readonly rate: number;
-  /** CPU time of both sides for each call or item, in µs; absent where nothing is called. */
+  /** CPU time of both sides per call or item, in µs; absent if nothing is called. */
   readonly cpu?: number;
-  /** CPU time of both sides for each second that was measured: 1 is a core of their own. */
+  /** CPU time of both sides per second of the measurement: 1 is a full core. */
   readonly share?: number;
-  /** Time of a call in µs that half of all did not exceed, and that 99 % did not; absent where it is not one call's. */
+  /** Median and 99th percentile of the time of a call, in µs; absent if single calls are not timed. */
   readonly p50?: number;
   readonly p99?: number;
 }
@@ -31,20 +31,20 @@ interface ClientResult {
   readonly p99: number | null;
 }
 
-/** How long memory is left to settle before it is looked at, in ms. */
+/** How long memory is left to settle before it is measured, in ms. */
 const SETTLE = 1_000;
 /** How much longer than its measured time a run may take, in ms. */
-const PATIENCE = 60_000;
+const EXTRA_TIME = 60_000;
 
 /**
  * Runs a workload once.
  *
- * @param load The workload's, completed
- * @returns undefined if the peer cannot do that
- * @throws {Error} If a side fails, or an answer is wrong
+ * @param load The complete load of the workload
+ * @returns undefined if the peer does not support it
+ * @throws {Error} If a process fails, or a response is wrong
  */
 export async function measure(
-  ready: Ready,
+  ready: ReadyContestant,
   workload: Pick<Workload, "factor" | "apart">,
   load: Load,
   cores: Cores,
@@ -55,18 +55,18 @@ export async function measure(
   await using server = new Process(ready.server(load), serverCores);
   const { port } = await server.next<{ port: number }>();
   await using client = new Process(ready.client(load, port), clientCores);
-  return await inTime(load, [server, client], () => {
+  return await runWithTimeout(load, [server, client], () => {
     return load.kind === "idle" ? idle(server, client, load) : calls([server], client, workload.factor);
   });
 }
 
 /**
- * Runs a load once against several servers that share a port, all of them and the client wherever the system puts them.
+ * Runs a load once against several servers that share a port. Processes are not pinned to cores.
  *
- * @throws {Error} If a side fails, or an answer is wrong
+ * @throws {Error} If a process fails, or a response is wrong
  */
 export async function measureShared(
-  ready: Ready,
+  ready: ReadyContestant,
   load: Load,
   processes: number,
 ): Promise<Sample | undefined> {
@@ -76,7 +76,7 @@ export async function measureShared(
   const servers = Array.from({ length: processes }, start);
   for (const server of servers) await server.next();
   const client = stack.use(new Process(ready.client(load, sharedPort), []));
-  return await inTime(load, [...servers, client], () => calls(servers, client, 1));
+  return await runWithTimeout(load, [...servers, client], () => calls(servers, client, 1));
 }
 
 function freePort(): number {
@@ -85,17 +85,21 @@ function freePort(): number {
   return listener.addr.port;
 }
 
-/** Ends processes that take too long. */
-async function inTime<T>(load: Load, processes: readonly Process[], run: () => Promise<T>): Promise<T> {
-  let late = false;
+/** Kills the processes if the run takes too long. */
+async function runWithTimeout<T>(
+  load: Load,
+  processes: readonly Process[],
+  run: () => Promise<T>,
+): Promise<T> {
+  let timedOut = false;
   const timer = setTimeout(() => {
-    late = true;
+    timedOut = true;
     for (const process of processes) process.kill();
-  }, (load.warm + load.seconds) * 1_000 + PATIENCE);
+  }, (load.warm + load.seconds) * 1_000 + EXTRA_TIME);
   try {
     return await run();
   } catch (error) {
-    throw late ? new Error("it took too long") : error;
+    throw timedOut ? new Error("timed out") : error;
   } finally {
     clearTimeout(timer);
   }
@@ -107,7 +111,7 @@ async function calls(
   factor: number,
 ): Promise<Sample | undefined> {
   const used = async () => {
-    const usages = await Promise.all(servers.map((server) => server.ask<ServerUsage>()));
+    const usages = await Promise.all(servers.map((server) => server.request<ServerUsage>()));
     return usages.reduce((sum, { cpu }) => sum + cpu, 0);
   };
   const { unsupported } = await client.next<ClientResult>();
@@ -124,14 +128,14 @@ async function calls(
   };
 }
 
-/** KiB of the server for each connection beyond the first ones. */
+/** Memory of the server per idle connection, in KiB, beyond the first ones. */
 async function idle(server: Process, client: Process, { connections }: Load): Promise<Sample> {
   await client.next();
   await settle();
-  const before = await server.ask<ServerUsage>();
-  await client.ask<ClientResult>();
+  const before = await server.request<ServerUsage>();
+  await client.request<ClientResult>();
   await settle();
-  const after = await server.ask<ServerUsage>();
+  const after = await server.request<ServerUsage>();
   return { rate: (after.rss - before.rss) / connections / 1_024 };
 }
 

@@ -1,4 +1,5 @@
-// Go's net/rpc for the bench, with gob as it comes: the same two sides as side.ts, which says how they talk.
+// Go's net/rpc for the benchmark, with its default codec, gob: the same two sides as side.ts, which describes
+// the protocol.
 //
 //	netrpc server LOAD
 //	netrpc client LOAD PORT
@@ -96,7 +97,7 @@ func sum(client *rpc.Client, i int) {
 	var reply Sum
 	check(client.Call("Arith.Sum", Addends{i, 7}, &reply))
 	if reply.Sum != i+7 {
-		check(fmt.Errorf("wrong answer: %d + 7 came out as %d", i, reply.Sum))
+		check(fmt.Errorf("wrong response: %d + 7 = %d", i, reply.Sum))
 	}
 }
 
@@ -109,7 +110,7 @@ func echo(client *rpc.Client, i int, body []byte, whole bool) {
 	ends := len(reply) == len(body) && bytes.Equal(reply[:4], body[:4]) &&
 		bytes.Equal(reply[len(reply)-4:], body[len(body)-4:])
 	if !ends || whole && !bytes.Equal(reply, body) {
-		check(fmt.Errorf("wrong answer: an echo is not what was sent"))
+		check(fmt.Errorf("wrong response: an echo differs from the request"))
 	}
 }
 
@@ -130,7 +131,7 @@ func beIdle(load Load, port string) {
 	stdin.Scan()
 }
 
-// One slot of the closed loop; every eighth call is timed where many are in flight, as on the other side.
+// One slot of the closed loop; with many calls in flight only every eighth is timed, as in load.ts.
 func keepCalling(client *rpc.Client, first int, load Load, begin, end time.Time, calls *int64) (times []float64) {
 	every := 1
 	if load.Connections*load.Outstanding > 8 {

@@ -1,31 +1,32 @@
-// The seam between the bench and whoever is measured. Every file in peers/ exports `serve` and `connect` of these types.
+// The interface between the benchmark and a peer. Every file in peers/ exports `serve` and `connect` of these
+// types.
 
 import type { Load } from "./workloads.ts";
 
 /** Called for each item of a stream, in order. */
 export type TakeItem = (firstByte: number, length: number) => void;
 
-/** A client with a connection of its own. */
+/** A client with its own connection. */
 export interface PeerClient {
   /** Adds two numbers on the server. */
   sum(a: number, b: number): Promise<number>;
-  /** Sends bytes there and back; absent if the peer has no way to. */
+  /** Echoes bytes; absent if the peer does not support it. */
   echo?(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
   /**
-   * Takes a stream of `count` items of `size` bytes from the server, in the peer's own idiom; absent if it has none.
-   * Items are made by peers/items.mjs.
+   * Receives a stream of `count` items of `size` bytes from the server, by the peer's usual means; absent if
+   * it has none. Items are made by peers/items.mjs.
    */
   stream?(count: number, size: number, take: TakeItem): Promise<void>;
   /**
-   * Keeps calls in flight without a promise for each: what only the raw socket does. Every answer is checked here;
-   * `next` is told whose call has ended and says whether that one goes on.
+   * Keeps calls in flight without a promise for each; only the raw socket has it. It checks every response;
+   * `next` is called with the slot whose call has ended and returns whether to continue it.
    */
   drive?(load: Load, next: (slot: number) => boolean): Promise<void>;
 }
 
-/** What a file in peers/ exports. */
+/** The exports of a file in peers/. */
 export interface Peer {
-  /** Serves on a free port of 127.0.0.1 until the process ends; returns the port. */
+  /** Serves on a free port of 127.0.0.1 until the process ends. Returns the port. */
   serve(load: Load): Promise<number>;
   connect(port: number, load: Load): Promise<PeerClient>;
 }

@@ -1,27 +1,34 @@
-// Who is measured, how their processes are started, and whether they can be.
+// The contestants, how their processes are started, and whether they can be measured here.
 
 import { succeeds } from "./process.ts";
 import type { Load } from "./workloads.ts";
 
-/** Someone who is measured. */
+/** A library or program that is measured. */
 export interface Contestant {
-  /** As in `--peers`. */
+  /** Its name in `--peers`. */
   readonly name: string;
-  /** As in tables. */
+  /** Its name in tables. */
   readonly title: string;
-  /** `limit`: what the others are held against; `ours`: this library. */
+  /** `limit`: the reference for the others; `ours`: this library. */
   readonly role: "limit" | "ours" | "peer";
-  /** Left out unless asked for: there is another one much like it. */
+  /** Measured only on request, because another one is very similar. */
   readonly onRequest?: boolean;
-  /** A file of peers/; absent for a program of another language. */
+  /** A file of peers/; absent for a program in another language. */
   readonly file?: string;
 }
 
-/** Everyone there is, in the order of the tables. */
+/** All contestants, in the order of the tables. */
 export const CONTESTANTS: readonly Contestant[] = [
   { name: "socket", title: "raw socket", role: "limit", file: "socket.ts" },
   { name: "socket-promise", title: "raw socket, a promise a call", role: "limit", file: "socket_promise.ts" },
   { name: "troodon", title: "this library", role: "ours", file: "troodon.ts" },
+  {
+    name: "troodon-ws",
+    title: "this library, ws@",
+    role: "peer",
+    file: "troodon_ws.ts",
+    onRequest: true,
+  },
   { name: "go", title: "Go net/rpc", role: "peer" },
   { name: "birpc", title: "birpc, WebSocket", role: "peer", file: "birpc.mjs" },
   {
@@ -39,22 +46,25 @@ export const CONTESTANTS: readonly Contestant[] = [
 ];
 
 const HERE = new URL(".", import.meta.url).pathname;
-/** What a side may do: use the network of this machine, and read the code. No environment either. */
+/**
+ * Permissions of a process: the network of this machine, and reading the code. It gets no environment
+ * variables.
+ */
 const DENO = [
   "deno",
   "run",
   "--no-prompt",
   "--no-check",
   "--ignore-env",
-  // For ports that several processes share, which the bench of several cores measures.
+  // For ports shared by several processes, which the benchmark of several cores uses.
   "--unstable-net",
   "--allow-net=127.0.0.1",
   `--allow-read=${new URL("..", import.meta.url).pathname}`,
   `${HERE}side.ts`,
 ];
 
-/** Whoever can be measured here, with the commands of both sides. */
-export class Ready {
+/** A contestant that can be measured here, with the commands of both sides. */
+export class ReadyContestant {
   readonly contestant: Contestant;
   readonly #command: readonly string[];
 
@@ -78,21 +88,21 @@ export class Ready {
 }
 
 /**
- * Gets someone ready: fetches what is needed from npm, or builds it.
+ * Prepares a contestant: fetches its packages from npm, or builds it.
  *
  * @param folder Where programs are built
- * @returns Why it cannot be measured here, if so
+ * @returns The contestant with its commands, or the reason why it cannot be measured here
  */
-export async function prepare(contestant: Contestant, folder: string): Promise<Ready | string> {
+export async function prepare(contestant: Contestant, folder: string): Promise<ReadyContestant | string> {
   const { file } = contestant;
   if (file !== undefined) {
     if (!await succeeds("deno", ["cache", "--no-check", `${HERE}peers/${file}`])) {
       return "its packages cannot be fetched from npm";
     }
-    return new Ready(contestant, DENO);
+    return new ReadyContestant(contestant, DENO);
   }
   if (!await succeeds("go", ["version"])) return "`go` is not installed";
   const program = `${folder}/netrpc`;
   if (!await succeeds("go", ["build", "-o", program, `${HERE}netrpc.go`])) return "`go build` fails";
-  return new Ready(contestant, [program]);
+  return new ReadyContestant(contestant, [program]);
 }

@@ -1,16 +1,16 @@
-// Child processes that talk in lines, each pinned to a core where the system has `taskset`.
+// Child processes controlled by lines of JSON, pinned to cores where `taskset` is available.
 
-/** The cores that processes are pinned to: one for both sides, or one each. Empty = not pinned. */
+/** The cores that processes are pinned to: a shared one, or one for each side. Empty = not pinned. */
 export interface Cores {
   readonly shared: readonly number[];
   readonly server: readonly number[];
   readonly client: readonly number[];
 }
 
-/** How much of what a process said on stderr is kept. */
+/** How many characters of a process's stderr are kept. */
 const KEPT_ERRORS = 4_000;
 
-/** Whether a command runs and succeeds. Never rejects. */
+/** Whether a command runs successfully. Never rejects. */
 export async function succeeds(command: string, args: readonly string[]): Promise<boolean> {
   try {
     const { success } = await new Deno.Command(command, { args: [...args], stdout: "null", stderr: "null" })
@@ -21,21 +21,21 @@ export async function succeeds(command: string, args: readonly string[]): Promis
   }
 }
 
-/** The cores that this process may use, last ones first, split up for both sides. */
+/** The cores that this process may use, last ones first, assigned to the two sides. */
 export async function findCores(): Promise<Cores> {
   let allowed: number[] = [];
   try {
     const { stdout } = await new Deno.Command("taskset", { args: ["-cp", String(Deno.pid)] }).output();
     allowed = parseCores(new TextDecoder().decode(stdout).split(":").at(-1)!.trim());
   } catch {
-    // There is none, for one outside Linux.
+    // `taskset` is missing, for example outside Linux.
   }
   const [client, server] = allowed.toReversed();
   if (client === undefined) return { shared: [], server: [], client: [] };
   return { shared: [client], server: [server ?? client], client: [client] };
 }
 
-/** Reads a list such as `0,2-5`; empty if it is none. */
+/** Parses a list such as `0,2-5`; empty if it is malformed. */
 export function parseCores(list: string): number[] {
   if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(list)) return [];
   return list.split(",").flatMap((part) => {
@@ -44,18 +44,18 @@ export function parseCores(list: string): number[] {
   });
 }
 
-/** A process that says and is told things, a line of JSON each. */
+/** A process that exchanges lines of JSON. */
 export class Process implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #out: ReadableStreamDefaultReader<string>;
   readonly #in: WritableStreamDefaultWriter<Uint8Array>;
   readonly #errors: Promise<string>;
-  #rest = "";
+  #buffer = "";
 
   /**
    * @param command A program and its arguments
-   * @param cores Where it may run; empty = anywhere
-   * @param env Variables that it gets beside those of this process
+   * @param cores The cores it may use; empty = all
+   * @param env Environment variables in addition to those of this process
    */
   constructor(
     command: readonly string[],
@@ -77,39 +77,39 @@ export class Process implements AsyncDisposable {
   }
 
   /**
-   * The next thing that it says.
+   * The next line that it prints, parsed.
    *
-   * @throws {Error} If it ends instead, with what it said on stderr
+   * @throws {Error} If it ends instead, with its output on stderr
    */
   async next<T>(): Promise<T> {
-    while (!this.#rest.includes("\n")) {
+    while (!this.#buffer.includes("\n")) {
       const { value, done } = await this.#out.read();
-      if (done) throw new Error(firstLines(await this.#errors) || "it ended without a word");
-      this.#rest += value;
+      if (done) throw new Error(firstLines(await this.#errors) || "it ended without output");
+      this.#buffer += value;
     }
-    const end = this.#rest.indexOf("\n");
-    const line = this.#rest.slice(0, end);
-    this.#rest = this.#rest.slice(end + 1);
+    const end = this.#buffer.indexOf("\n");
+    const line = this.#buffer.slice(0, end);
+    this.#buffer = this.#buffer.slice(end + 1);
     return JSON.parse(line);
   }
 
-  /** Sends it an empty line. */
-  async nudge(): Promise<void> {
+  /** Sends an empty line. */
+  async sendLine(): Promise<void> {
     await this.#in.write(new Uint8Array([10]));
   }
 
-  /** Nudges it, and waits for its answer. */
-  async ask<T>(): Promise<T> {
-    await this.nudge();
+  /** Sends an empty line, and returns the response. */
+  async request<T>(): Promise<T> {
+    await this.sendLine();
     return await this.next();
   }
 
-  /** Ends it at once. */
+  /** Kills the process. */
   kill(): void {
     try {
       this.#child.kill("SIGKILL");
     } catch {
-      // It has ended already.
+      // It has already ended.
     }
   }
 

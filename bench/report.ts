@@ -1,10 +1,12 @@
-// From samples to figures to tables. Pure.
+// Turns samples into figures and tables. Pure.
 
 import type { Sample } from "./measure.ts";
 import type { Contestant } from "./peers.ts";
 import type { Workload } from "./workloads.ts";
 
-/** What was measured of one contestant in one workload: a sample for each round, or why there is none. */
+/**
+ * The measurements of one contestant in one workload: a sample per round, or the reason why it has no samples.
+ */
 export interface Row {
   readonly contestant: Contestant;
   readonly samples: readonly Sample[];
@@ -12,14 +14,14 @@ export interface Row {
   readonly missing?: string;
 }
 
-/** A median and what it is the median of. */
+/** A median with its range. */
 export interface Figure {
   readonly median: number;
   readonly least: number;
   readonly most: number;
 }
 
-/** What a row comes to. */
+/** The figures of a row. */
 export interface Result {
   readonly peer: string;
   readonly title: string;
@@ -27,53 +29,56 @@ export interface Result {
   readonly missing?: string;
   /** In the unit of the workload. */
   readonly rate?: Figure;
-  /** This library's rate divided by this one's, round by round: both were measured in the same minute. */
+  /**
+   * This library's rate divided by this contestant's, round by round, because both were measured in the same
+   * minute.
+   */
   readonly ratio?: Figure;
-  /** µs of CPU time of both sides for each call. */
+  /** CPU time of both sides per call, in µs. */
   readonly cpu?: Figure;
-  /** The same, of this library's, round by round. */
+  /** The CPU time as a multiple of this library's, round by round. */
   readonly cost?: Figure;
-  /** µs. */
+  /** In µs. */
   readonly p50?: Figure;
-  /** µs. */
+  /** In µs. */
   readonly p99?: Figure;
 }
 
-/** What a workload comes to. */
+/** The figures of a workload. */
 export interface Summary {
   readonly workload: string;
   readonly title: string;
   readonly unit: string;
   readonly apart: boolean;
   readonly lowerIsBetter: boolean;
-  /** How much of their core this library's processes got, where they shared one. */
+  /** The share of their core that this library's processes got, where they shared one. */
   readonly share?: number;
   readonly results: readonly Result[];
 }
 
-/** With less of a core than this a measurement was disturbed. */
-const LEAST_SHARE = 0.9;
+/** A measurement with a smaller share of a core was disturbed. */
+const MIN_SHARE = 0.9;
 
-/** The middle one; the mean of the two in the middle if there is none. NaN of nothing. */
+/** The median; the mean of the two middle values of an even number. NaN without values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** Summarizes values; undefined of none. */
+/** Summarizes values; undefined without values. */
 export function figure(values: readonly (number | undefined)[]): Figure | undefined {
   const known = values.filter((value) => value !== undefined);
   if (known.length === 0) return undefined;
   return { median: median(known), least: Math.min(...known), most: Math.max(...known) };
 }
 
-/** Half of what lies between the extremes, in percent of the median. */
+/** Half of the range, in percent of the median. */
 export function spread({ median, least, most }: Figure): number {
   return (most - least) / 2 / median * 100;
 }
 
-/** Summarizes a workload: this library first, then the limits, then the others, the best one first. */
+/** Summarizes a workload: this library first, then the limits, then the others, best first. */
 export function summarize(workload: Workload, rows: readonly Row[]): Summary {
   const ours = rows.find(({ contestant }) => contestant.role === "ours")?.samples ?? [];
   const results = rows.map(({ contestant: { name, title, role }, samples, missing }): Result => {
@@ -105,13 +110,13 @@ export function summarize(workload: Workload, rows: readonly Row[]): Summary {
   return { workload: name, title, unit, apart, lowerIsBetter, share, results };
 }
 
-/** A number with three digits that count, and thousands set apart. */
+/** Formats a number with three significant digits and thousands separators. */
 export function format(value: number): string {
   const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** A Markdown table as `deno fmt` would leave it; columns but the first one are numbers. */
+/** A Markdown table as formatted by `deno fmt`; all columns but the first are numbers. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((cell, i) => Math.max(3, cell.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) =>
@@ -122,17 +127,17 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [header, rule, ...rows].map(line).join("\n") + "\n";
 }
 
-/** A workload as a heading and a table. */
+/** Renders a workload as a heading and a table. */
 export function render({ workload, title, unit, apart, lowerIsBetter, share, results }: Summary): string {
   const measured = results.filter(({ rate }) => rate !== undefined);
   const calls = measured.some(({ p50 }) => p50 !== undefined);
   const cpu = measured.some(({ cpu }) => cpu !== undefined);
-  const beside = lowerIsBetter ? "this library takes" : "this library makes";
+  const ratioTitle = lowerIsBetter ? "this library takes" : "this library makes";
   const header = [
     "",
     unit,
     "±",
-    beside,
+    ratioTitle,
     ...calls ? ["p50 µs", "p99 µs"] : [],
     ...cpu ? ["CPU µs", "of ours"] : [],
   ];
@@ -150,32 +155,32 @@ export function render({ workload, title, unit, apart, lowerIsBetter, share, res
   return [
     `### ${workload}: ${title} (${apart ? "a core each" : "both sides on one core"})\n`,
     table(header, rows),
-    ...share !== undefined && share < LEAST_SHARE ? [disturbed(share)] : [],
+    ...share !== undefined && share < MIN_SHARE ? [disturbed(share)] : [],
     ...notes.length > 0 ? [`Not measured: ${notes.join("; ")}.\n`] : [],
   ].join("\n");
 }
 
 function disturbed(share: number): string {
-  return `Something else was running: this library's processes had ${
+  return `Other processes were running: this library's processes had ${
     (share * 100).toFixed(0)
   } % of their core. ` +
-    "Believe the CPU time.\n";
+    "Only the CPU time is reliable.\n";
 }
 
-/** Such as `12.3 × (11.9–12.8)`. */
+/** Formats a figure such as `12.3 × (11.9–12.8)`. */
 function times({ median, least, most }: Figure): string {
   return `${format(median)} × (${format(least)}–${format(most)})`;
 }
 
 /**
- * Puts text between two marks of a Markdown file: `<!-- name -->` and `<!-- /name -->`.
+ * Replaces the text between two marks of a Markdown file: `<!-- name -->` and `<!-- /name -->`.
  *
- * @throws {Error} If they are not there
+ * @throws {Error} If the marks are missing
  */
 export function replaceBetween(markdown: string, name: string, text: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const begin = markdown.indexOf(open);
   const end = markdown.indexOf(close);
-  if (begin < 0 || end < begin) throw new Error(`Cannot write tables: there is no ${open} … ${close}`);
+  if (begin < 0 || end < begin) throw new Error(`Cannot write tables: the file has no ${open} … ${close}`);
   return `${markdown.slice(0, begin + open.length)}\n\n${text.trim()}\n\n${markdown.slice(end)}`;
 }

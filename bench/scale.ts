@@ -1,10 +1,10 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task bench:scale`: what a call costs as there are more connections, more calls in flight, longer messages, more
-// methods, and more cores. Where the raw socket can do the same it stands beside, measured in turn: what grows there
-// grows with the system. Its tables are those of docs/PERFORMANCE.md, where it puts them if told to (--write).
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task bench:scale`: how the cost of a call scales with connections, calls in flight, message size,
+// methods, and cores. Where the raw socket supports a load, it is measured in turn for comparison: a cost
+// that grows there, too, is the system's. With --write it inserts its tables into docs/PERFORMANCE.md.
 
 import { measure, measureShared, type Sample } from "./measure.ts";
-import { CONTESTANTS, prepare, Ready } from "./peers.ts";
+import { CONTESTANTS, prepare, ReadyContestant } from "./peers.ts";
 import { type Cores, findCores } from "./process.ts";
 import { figure, format, replaceBetween, spread, table } from "./report.ts";
 import { type Load, loadOf } from "./workloads.ts";
@@ -14,12 +14,12 @@ const ROUNDS = 3;
 const TIMES = { warm: 1, seconds: 0.5 } as const;
 const MIB = 1_048_576;
 
-/** A line of a table: a load, and what is said of it. */
+/** A row of a table: a load and its label. */
 interface Point {
   readonly label: string;
   readonly load: Load;
-  /** Whether the raw socket is measured as well. */
-  readonly beside: boolean;
+  /** Whether the raw socket is measured, too. */
+  readonly withRaw: boolean;
 }
 
 interface Series {
@@ -28,8 +28,8 @@ interface Series {
   readonly points: readonly Point[];
 }
 
-function point(label: string, load: Partial<Load>, beside = true): Point {
-  return { label, load: loadOf({ kind: "sum", ...TIMES, ...load }), beside };
+function point(label: string, load: Partial<Load>, withRaw = true): Point {
+  return { label, load: loadOf({ kind: "sum", ...TIMES, ...load }), withRaw };
 }
 
 /** `16 B`, `4 KiB`, `1 MiB`. */
@@ -82,7 +82,7 @@ const SERIES: readonly Series[] = [
   },
 ];
 
-/** Measures once; undefined, with the reason printed, if that fails. */
+/** Measures once; if that fails, prints the reason and returns undefined. */
 async function attempt(what: string, run: () => Promise<Sample | undefined>): Promise<Sample | undefined> {
   try {
     return await run();
@@ -93,7 +93,7 @@ async function attempt(what: string, run: () => Promise<Sample | undefined>): Pr
   }
 }
 
-/** A row: what was measured of this library, and of the raw socket beside it. */
+/** A row: the measurements of this library, and of the raw socket. */
 function row(label: string, ours: readonly Sample[], raw: readonly Sample[]): string[] {
   const of = (samples: readonly Sample[], key: keyof Sample) => figure(samples.map((sample) => sample[key]));
   const cell = (samples: readonly Sample[], key: keyof Sample) => {
@@ -114,41 +114,50 @@ function row(label: string, ours: readonly Sample[], raw: readonly Sample[]): st
   ];
 }
 
-/** Measures a series, all of its points in turn in each round. */
-async function runSeries(series: Series, ours: Ready, raw: Ready, cores: Cores): Promise<string> {
-  const taken = series.points.map(() => ({ ours: [] as Sample[], raw: [] as Sample[] }));
+/** Measures a series: all of its points in each round. */
+async function runSeries(
+  series: Series,
+  ours: ReadyContestant,
+  raw: ReadyContestant,
+  cores: Cores,
+): Promise<string> {
+  const samples = series.points.map(() => ({ ours: [] as Sample[], raw: [] as Sample[] }));
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [i, { label, load, beside }] of series.points.entries()) {
-      const both = beside ? [["ours", ours], ["raw", raw]] as const : [["ours", ours]] as const;
-      for (const [who, ready] of both) {
+    for (const [i, { label, load, withRaw }] of series.points.entries()) {
+      const both = withRaw ? [["ours", ours], ["raw", raw]] as const : [["ours", ours]] as const;
+      for (const [side, ready] of both) {
         const run = () => measure(ready, { factor: 1, apart: false }, load, cores);
         const sample = await attempt(`${series.label} ${label}`, run);
-        if (sample !== undefined) taken[i]![who].push(sample);
+        if (sample !== undefined) samples[i]![side].push(sample);
       }
     }
   }
   const header = [series.label, "calls/s", "±", "p50 µs", "p99 µs", "CPU µs", "raw CPU µs", "ratio"];
-  const rows = series.points.map(({ label }, i) => row(label, taken[i]!.ours, taken[i]!.raw));
+  const rows = series.points.map(({ label }, i) => row(label, samples[i]!.ours, samples[i]!.raw));
   return `### ${series.title} (both sides on one core)\n\n${table(header, rows)}`;
 }
 
-/** What one process, and several that share a port, do of small and of laborious calls. */
-async function runCores(ours: Ready): Promise<string> {
-  const most = Math.max(2, navigator.hardwareConcurrency);
+/** Measures one process, and several that share a port, with small and with CPU-bound calls. */
+async function runCores(ours: ReadyContestant): Promise<string> {
+  const maxProcesses = Math.max(2, navigator.hardwareConcurrency);
   const works = [[0, "small calls"], [30_000, "laborious calls"]] as const;
-  const cases = works.flatMap(([work, label]) => [1, most].map((processes) => ({ work, label, processes })));
-  const taken = cases.map(() => [] as Sample[]);
+  const cases = works.flatMap(([work, label]) =>
+    [1, maxProcesses].map((processes) => ({ work, label, processes }))
+  );
+  const samples = cases.map(() => [] as Sample[]);
   for (let round = 0; round < ROUNDS; round++) {
     for (const [i, { work, label, processes }] of cases.entries()) {
       const load = loadOf({ kind: "sum", ...TIMES, connections: 64, outstanding: 4, work });
       const sample = await attempt(`${label}, ${processes}`, () => measureShared(ours, load, processes));
-      if (sample !== undefined) taken[i]!.push(sample);
+      if (sample !== undefined) samples[i]!.push(sample);
     }
   }
   const rows = cases.map(({ label, processes, work }, i) => {
-    const alone = taken[cases.findIndex((other) => other.work === work)]!;
-    const gain = figure(taken[i]!.map(({ rate }, round) => alone[round] && rate / alone[round].rate));
-    return [...row(`${label}, ${processes}`, taken[i]!, []).slice(0, 6), gain ? format(gain.median) : ""];
+    const oneProcess = samples[cases.findIndex((other) => other.work === work)]!;
+    const gain = figure(
+      samples[i]!.map(({ rate }, round) => oneProcess[round] && rate / oneProcess[round].rate),
+    );
+    return [...row(`${label}, ${processes}`, samples[i]!, []).slice(0, 6), gain ? format(gain.median) : ""];
   });
   const header = ["server processes", "calls/s", "±", "p50 µs", "p99 µs", "CPU µs", "times one"];
   return `### Server processes that share a port, ${navigator.hardwareConcurrency} cores, not pinned\n\n${
@@ -158,7 +167,7 @@ async function runCores(ours: Ready): Promise<string> {
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.some((arg) => arg !== "--write")) {
-    console.error("Usage: deno task bench:scale [--write]\n\n  --write  Put the tables into " + PAGE);
+    console.error("Usage: deno task bench:scale [--write]\n\n  --write  Insert the tables into " + PAGE);
     Deno.exit(args.includes("--help") ? 0 : 2);
   }
   const find = (name: string) => CONTESTANTS.find((contestant) => contestant.name === name)!;
@@ -166,8 +175,8 @@ async function main(args: readonly string[]): Promise<void> {
     prepare(find("troodon"), ""),
     prepare(find("socket-promise"), ""),
   ]);
-  if (!(ours instanceof Ready) || !(raw instanceof Ready)) {
-    throw new Error("The bench itself cannot be loaded");
+  if (!(ours instanceof ReadyContestant) || !(raw instanceof ReadyContestant)) {
+    throw new Error("Cannot load the benchmark's peers");
   }
   const cores = await findCores();
   const parts: string[] = [];

@@ -1,4 +1,5 @@
-// Two sessions over memory: all that a call costs but sockets and clients. `deno bench bench/session_bench.ts`.
+// Benchmarks two sessions connected in memory: the full cost of a call except sockets and clients. `deno
+// bench bench/session_bench.ts`.
 
 import { AlarmClock } from "../session/alarm_clock.ts";
 import { ServiceTable } from "../call/service.ts";
@@ -96,25 +97,25 @@ function stream(method: string): CallStream<Uint8Array> {
 
 async function sum(method: string, i: number): Promise<void> {
   const { sum } = await call(method, { a: i, b: 2 }) as { sum: number };
-  if (sum !== i + 2) throw new Error(`Wrong answer: ${i} + 2 came out as ${sum}`);
+  if (sum !== i + 2) throw new Error(`Wrong response: ${i} + 2 = ${sum}`);
 }
 
 const many = Array.from({ length: 128 }, (_, i) => i);
-Deno.bench("128 calls, one after the other", async () => {
+Deno.bench("128 sequential calls", async () => {
   for (const i of many) await sum("S.sum", i);
 });
-Deno.bench("128 calls at once", async () => {
+Deno.bench("128 concurrent calls", async () => {
   await Promise.all(many.map((i) => sum("S.sum", i)));
 });
-Deno.bench("128 calls at once, of a handler that returns a promise", async () => {
+Deno.bench("128 concurrent calls of a handler that returns a promise", async () => {
   await Promise.all(many.map((i) => sum("S.later", i)));
 });
-Deno.bench("64 KiB there and back", async () => {
+Deno.bench("64 KiB echo", async () => {
   const { length } = await call("S.echo", LARGE) as Uint8Array;
-  if (length !== LARGE.length) throw new Error(`Wrong answer: ${length} bytes came back`);
+  if (length !== LARGE.length) throw new Error(`Wrong response: ${length} bytes`);
 });
 Deno.bench("a stream of 1,000 items", async () => {
   let count = 0;
   for await (const _ of stream("S.items")) count++;
-  if (count !== ITEMS) throw new Error(`Wrong stream: ${count} items came of ${ITEMS}`);
+  if (count !== ITEMS) throw new Error(`Wrong stream: ${count} items instead of ${ITEMS}`);
 });

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task bench:startup`: what it costs a program to import the library, as CPU time and resident memory above those of
-// a program that imports nothing. Each figure is of a fresh process; all programs are started in turn, round by round.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task bench:startup`: the cost of importing the library, as CPU time and resident memory in addition to those of a
+// program without imports. Each figure is from a new process; all programs are started in each round.
 
 import { parseArgs } from "@std/cli";
 import { format, median, replaceBetween, table } from "./report.ts";
@@ -9,12 +9,12 @@ const PAGE = "docs/PERFORMANCE.md";
 const ENTRIES = ["client/mod.ts", "server/mod.ts", "mod.ts"] as const;
 const USAGE = `Usage: deno task bench:startup [options]
 
-  --rounds N     How often each program is started (30)
-  --against DIR  Start those of another checkout in the same rounds, and print the ratios
-  --write        Put the table into ${PAGE}
+  --rounds N     Starts of each program (30)
+  --against DIR  Compare with another checkout, started in the same rounds
+  --write        Insert the table into ${PAGE}
 `;
 
-/** What one program took, or one import. */
+/** The cost of a program, or of an import. */
 interface Cost {
   /** User and system time of the process, in ms. */
   readonly cpu: number;
@@ -22,7 +22,7 @@ interface Cost {
   readonly memory: number;
 }
 
-/** What imports in one checkout cost, a figure for each round. */
+/** The costs of the imports in one checkout, a figure per round. */
 class Checkout {
   readonly #directory: string;
   readonly #costs = new Map<string, Cost[]>(ENTRIES.map((entry) => [entry, []]));
@@ -31,7 +31,7 @@ class Checkout {
     this.#directory = directory;
   }
 
-  /** Starts every program and measures nothing: it takes a few starts until Deno has cached what it compiles. */
+  /** Starts every program without measuring: Deno caches compiled code after a few starts. */
   async warmUp(): Promise<void> {
     for (const entry of [...ENTRIES, ...ENTRIES, ...ENTRIES]) {
       await start(this.#directory, `import "./${entry}";`);
@@ -54,22 +54,22 @@ class Checkout {
 }
 
 /**
- * Starts a program without permissions in `directory`, and waits until it has ended.
+ * Runs a program without permissions in `directory`.
  *
- * @throws {Error} If it fails, with what it said
+ * @throws {Error} If it fails, with its output on stderr
  */
 async function start(directory: string, program: string): Promise<Cost> {
-  // Bash measures its children; Deno cannot.
+  // Deno cannot measure the CPU time of a child process; Bash can.
   const timed = 'TIMEFORMAT="%U %S"; time deno run --no-prompt --ext=ts - <<< "$1"';
   const { success, stdout, stderr } = await new Deno.Command("bash", {
     args: ["-c", timed, "bash", `${program} console.log(Deno.memoryUsage().rss);`],
     cwd: directory,
     env: { NO_COLOR: "1" },
   }).output();
-  const [said, times] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim());
+  const [rss, times] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim());
   if (!success) throw new Error(`Cannot start ${JSON.stringify(program)} in ${directory}: ${times}`);
   const [user, system] = times!.split("\n").at(-1)!.split(" ").map(Number);
-  return { cpu: (user! + system!) * 1_000, memory: Number(said) / 2 ** 20 };
+  return { cpu: (user! + system!) * 1_000, memory: Number(rss) / 2 ** 20 };
 }
 
 async function main(args: readonly string[]): Promise<void> {

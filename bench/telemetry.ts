@@ -1,7 +1,7 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task bench:telemetry`: what a small call costs with OpenTelemetry on, in the ways that docs/TELEMETRY.md tells of,
-// beside what it costs off: CPU time of both sides, both measured in turn in one process for each way. A collector that
-// reads and forgets runs in this process, whose time is not counted.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task bench:telemetry`: the cost of a small call with OpenTelemetry on, in the configurations of
+// docs/TELEMETRY.md, compared with off: CPU time of both sides, both measured in turn in one process per
+// configuration. A collector that discards everything runs in this process, whose time is not counted.
 
 import { parseArgs } from "@std/cli";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
@@ -11,14 +11,14 @@ import { format, median, replaceBetween, table } from "./report.ts";
 const PAGE = "docs/TELEMETRY.md";
 const USAGE = `Usage: deno task bench:telemetry [options]
 
-  --rounds N  How often each way is measured, in turn with off (60)
-  --write     Put the table into ${PAGE}
+  --rounds N  Measurements of each configuration, in turn with off (60)
+  --write     Insert the table into ${PAGE}
 `;
 
-/** One way to have telemetry. */
-interface Way {
+/** A telemetry configuration. */
+interface Configuration {
   readonly title: string;
-  /** What Deno's OpenTelemetry is told beside that it is on. */
+  /** Environment variables of Deno's OpenTelemetry, in addition to switching it on. */
   readonly env?: Readonly<Record<string, string>>;
   readonly server?: boolean | TelemetryOptions;
   readonly client?: boolean | TelemetryOptions;
@@ -27,16 +27,16 @@ interface Way {
 const SAMPLER = "OTEL_TRACES_SAMPLER";
 const NO_TRACES = { OTEL_DENO_TRACING: "false" };
 
-function both(telemetry: boolean | TelemetryOptions): Pick<Way, "server" | "client"> {
+function both(telemetry: boolean | TelemetryOptions): Pick<Configuration, "server" | "client"> {
   return { server: telemetry, client: telemetry };
 }
 
-/** Traces that the client begins for a share of its calls, and the server for none. */
-function share(traces: number, metrics: false | "totals"): Pick<Way, "server" | "client"> {
+/** The client starts traces for a share of its calls, the server never. */
+function share(traces: number, metrics: false | "totals"): Pick<Configuration, "server" | "client"> {
   return { server: { traces: 0, metrics }, client: { traces, metrics } };
 }
 
-const WAYS: readonly Way[] = [
+const CONFIGURATIONS: readonly Configuration[] = [
   { title: "`telemetry: false`", ...both(false) },
   { title: "every call traced, durations" },
   { title: "every call traced", ...both({ metrics: false }) },
@@ -54,7 +54,10 @@ const WAYS: readonly Way[] = [
   { title: "1 in 1,000 traced, totals", ...share(0.001, "totals") },
 ];
 
-/** A side may use the network of this machine and read the code, no environment either. */
+/**
+ * Permissions of a process: the network of this machine, and reading the code. It gets no environment
+ * variables.
+ */
 const COMMAND = [
   "deno",
   "run",
@@ -85,16 +88,16 @@ async function main(args: readonly string[]): Promise<void> {
   };
   const { shared } = await findCores();
   const rows: string[][] = [];
-  for (const { title, env, server, client } of WAYS) {
+  for (const { title, env, server, client } of CONFIGURATIONS) {
     const command = [...COMMAND, JSON.stringify({ server, client }), rounds];
     await using side = new Process(command, shared, { ...on, ...env });
-    const taken = await side.next<{ off: number[]; on: number[] }>();
-    const more = median(taken.on.map((cpu, round) => cpu / taken.off[round]!)) - 1;
+    const measured = await side.next<{ off: number[]; on: number[] }>();
+    const increase = median(measured.on.map((cpu, round) => cpu / measured.off[round]!)) - 1;
     rows.push([
       title,
-      format(Math.min(...taken.off)),
-      format(Math.min(...taken.on)),
-      `${(more * 100).toFixed(0)} %`,
+      format(Math.min(...measured.off)),
+      format(Math.min(...measured.on)),
+      `${(increase * 100).toFixed(0)} %`,
     ]);
   }
   const text = table(["", "off, least µs", "on, least µs", "more"], rows);

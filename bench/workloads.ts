@@ -1,46 +1,48 @@
-// What is measured: the six workloads, and the form in which a client process is told its load.
+// The six workloads, and the load description passed to client processes.
 
-/** What a client process does, and what its server has to offer for it; travels as JSON. */
+/** The load of a client process, and what its server must offer; passed as JSON. */
 export interface Load {
-  /** `sum`: small calls. `echo`: byte strings there and back. `stream`: items from the server. `idle`: nothing. */
+  /** `sum`: small calls. `echo`: byte strings sent back. `stream`: items from the server. `idle`: nothing. */
   readonly kind: "sum" | "echo" | "stream" | "idle";
-  /** Connections, each with a client of its own. */
+  /** Number of connections, each with its own client. */
   readonly connections: number;
-  /** Calls in flight on each connection, all the time. */
+  /** Calls kept in flight on each connection. */
   readonly outstanding: number;
-  /** Bytes of an echo or of an item. */
+  /** Size of an echo or an item, in bytes. */
   readonly bytes: number;
-  /** Items of one stream. */
+  /** Number of items in a stream. */
   readonly items: number;
-  /** Connections that stay open beside those and do nothing. */
+  /** Number of additional idle connections. */
   readonly idle: number;
-  /** Methods that the server has; the calls go to all of them in turn. */
+  /** Number of methods of the server; calls use all of them in turn. */
   readonly methods: number;
-  /** How many numbers the server adds up in each call, the slow way, for it to have something to do. */
+  /** How many numbers the server adds up in each call, as simulated work. */
   readonly work: number;
-  /** The port that servers share; 0 = one takes any, and does not share it. */
+  /** The port that several servers share; 0 = a free port, not shared. */
   readonly sharedPort: number;
-  /** What this library's server and client are given as options: none, except where scale is measured. */
+  /** Options of this library's server and client; empty except in bench:scale. */
   readonly limits: Readonly<Record<string, number>>;
-  /** How long the load runs before it is measured, in s. */
+  /** Duration of the warm-up, in s. */
   readonly warm: number;
-  /** How long it is measured, in s. */
+  /** Duration of the measurement, in s. */
   readonly seconds: number;
 }
 
-/** One of the six. */
+/** One of the six workloads. */
 export interface Workload {
   readonly name: string;
   readonly title: string;
-  /** What one figure counts. */
+  /** Unit of the figures. */
   readonly unit: string;
-  /** What `calls` of the load are multiplied by to get the unit. */
+  /** Factor from calls of the load to the unit. */
   readonly factor: number;
-  /** Whether server and client get a core each; else both are on one, and what is measured is the cost of a call. */
+  /**
+   * Whether server and client have a core each; otherwise they share one, and the cost of a call is measured.
+   */
   readonly apart: boolean;
-  /** Whether a smaller figure is the better one. */
+  /** Whether a smaller figure is better. */
   readonly lowerIsBetter: boolean;
-  /** The peers that are the measure of all others here, by name. */
+  /** Names of the contestants that are the reference here. */
   readonly limits: readonly string[];
   readonly load: Pick<Load, "kind"> & Partial<Load>;
 }
@@ -48,7 +50,7 @@ export interface Workload {
 const ECHO_BYTES = 65_536;
 const MIB = 1_048_576;
 
-/** Fills in what a load leaves open. */
+/** Completes a load with defaults. */
 export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
   return {
     connections: 1,
@@ -69,7 +71,7 @@ export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
 const CALLS = { unit: "calls/s", factor: 1, apart: false, lowerIsBetter: false } as const;
 const BOTH_LIMITS = ["socket", "socket-promise"] as const;
 
-/** The workloads by name. */
+/** The workloads, by name. */
 export const WORKLOADS: readonly Workload[] = [
   {
     ...CALLS,

@@ -1,5 +1,5 @@
-// The call that is being answered, for whatever its handler does: a call made inside a handler inherits its signal, its
-// deadline and its trace without being told. Set by sessions around handlers, asked by clients.
+// The incoming call whose handler is running in the current asynchronous context. Calls that the handler makes inherit its
+// signal, deadline and trace. Sessions set it around handlers; clients read it.
 
 import type { CallContext } from "./handler.ts";
 
@@ -12,14 +12,14 @@ interface Storage {
   getStore(): CallContext | undefined;
 }
 
-/** Node's AsyncLocalStorage, which Deno has too; where there is none, such as in a browser, nothing is inherited. */
+/** Node's AsyncLocalStorage, which Deno also has. Undefined elsewhere, such as in a browser: nothing is inherited there. */
 function loadHooks(): Hooks | undefined | Promise<Hooks> {
   return typeof Deno === "undefined" ? findHooks() : load("node:async_hooks");
 }
 
 /**
- * Loads a module of Node's by `import`, which in Deno takes a third of what `process` does: that loads most of Node's
- * compatibility layer. The name is a variable, since bundlers for browsers look for names that they see, and fail.
+ * Imports a module of Node. In Deno this takes a third of the time of `process`, which loads most of Node's compatibility
+ * layer. The name is a variable, since bundlers for browsers would try to resolve a literal name.
  */
 function load<T>(name: string): Promise<T> {
   return import(/* webpackIgnore: true */ /* @vite-ignore */ name);
@@ -31,23 +31,23 @@ function findHooks(): Hooks | undefined {
 }
 
 /**
- * Runs a function that may leave its caller in another asynchronous context than it found, and goes back to that one. With
- * OTEL_DENO=true Deno's `fetch` does so (2.9.6): whatever comes behind it would be part of the request's span.
+ * Runs a function that may replace the current asynchronous context, and restores the context afterwards. Deno's `fetch`
+ * replaces it with OTEL_DENO=true (2.9.6): without this, everything that follows would be part of the request's span.
  */
-export function contained<R>(fn: () => R): R {
+export function inOwnContext<R>(fn: () => R): R {
   const hooks = ambient.hooks ?? findHooks();
   return hooks === undefined ? fn() : hooks.AsyncLocalStorage.snapshot()(fn);
 }
 
-/** Where the storage is kept for all copies of the library in a process; the number changes with what it holds. */
+/** Key of the storage that all copies of the library in a process share. The number changes with the type of its content. */
 const KEY = Symbol.for("@troodon/rpc ambient 1");
 
 interface Shared {
-  /** Holds a {@linkcode CallContext}, of which other copies use the public members. */
+  /** Holds a {@linkcode CallContext}. Other copies of the library use only its public members. */
   storage: Storage | undefined;
 }
 
-/** What all copies share; in a realm whose global object takes no properties each has its own. */
+/** State that all copies share. If the global object is not extensible, each copy has its own. */
 function shared(): Shared {
   const found = (globalThis as { [KEY]?: Shared })[KEY];
   if (found !== undefined) return found;
@@ -57,47 +57,47 @@ function shared(): Shared {
 }
 
 /**
- * What is inherited in one process. There is only one of it, because an asynchronous context is the process's too, and
- * copies of the library share it. It costs nothing until the first client is made, since only clients ask.
+ * The current incoming call of this process. There is a single instance, because an asynchronous context belongs to the
+ * process; copies of the library share it. It costs nothing until the first client is created, since only clients read it.
  */
 class Ambient {
   readonly #shared = shared();
   #hooks: Hooks | undefined;
 
-  /** What {@linkcode want} has loaded. */
+  /** The module that {@linkcode enable} has loaded. */
   get hooks(): Hooks | undefined {
     return this.#hooks;
   }
 
-  /** A client will ask as soon as this has resolved. */
-  async want(): Promise<void> {
+  /** Starts tracking the current call. Called by clients, which read it after this has resolved. */
+  async enable(): Promise<void> {
     this.#hooks ??= await loadHooks();
     if (this.#hooks !== undefined) this.#shared.storage ??= new this.#hooks.AsyncLocalStorage();
   }
 
-  /** The call that is being answered here, if any. */
+  /** The call whose handler is running in this context, if any. */
   current(): CallContext | undefined {
     return this.#shared.storage?.getStore();
   }
 
-  /** Runs `fn` as part of answering `call`, or of no call at all. */
+  /** Runs `fn` in the context of `call`; undefined = outside of any call. */
   run<R>(call: CallContext | undefined, fn: () => R): R {
     const { storage } = this.#shared;
     return storage === undefined ? fn() : storage.run(call, fn);
   }
 
-  /** Whether anybody asks. */
-  get wanted(): boolean {
+  /** Whether the current call is tracked. */
+  get enabled(): boolean {
     return this.#shared.storage !== undefined;
   }
 }
 
-/** What is inherited in this process. */
+/** The current incoming call of this process. */
 export const ambient: Ambient = new Ambient();
 
 /**
- * Runs a function outside of the call that is being answered: calls that it makes inherit nothing, and go on when the
- * caller gives up. For work that a handler starts and does not wait for.
+ * Runs a function outside of the current incoming call. Calls that it makes inherit nothing, and continue when the caller
+ * cancels. For work that a handler starts and does not wait for.
  *
  * @example
  * ```ts
@@ -109,16 +109,16 @@ export const ambient: Ambient = new Ambient();
  *
  * await using server = new Server().register("Shop", {
  *   buy: () => {
- *     // The line is written even if the buyer hangs up now.
+ *     // The line is written even if the buyer disconnects now.
  *     void detach(() => client.call("Log.write", "sold"));
  *     return "thank you";
  *   },
  * });
  * ```
  *
- * @typeParam R What the function returns
- * @param fn What to run, at once
- * @returns What it returned
+ * @typeParam R The return type of the function
+ * @param fn The function to run, synchronously
+ * @returns The return value of `fn`
  */
 export function detach<R>(fn: () => R): R {
   return ambient.run(undefined, fn);

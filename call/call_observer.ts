@@ -1,49 +1,49 @@
-// The seam between calls and whoever watches each of them, such as telemetry. Sessions and clients tell; where nobody
-// watches, which is the rule, all of it is one look at a property that is not there.
+// Interfaces between calls and their observers, such as telemetry. Sessions and clients notify them. Without an observer,
+// which is the usual case, a call pays for one read of an absent property.
 
 import type { RpcError } from "./error.ts";
 import type { Metadata } from "./metadata.ts";
 
-/** One call that is being answered, as it is watched. */
+/** Observer of one incoming call. */
 export interface ServerCallObserver {
-  /** Runs the handler, in the context of which it is part. */
+  /** Runs the handler inside the observer's context, such as a span. */
   run<R>(answer: () => R): R;
-  /** The caller has had its answer, or is owed none any more. */
+  /** Called when the caller has received its answer, or no longer expects one. */
   end(error?: RpcError): void;
 }
 
-/** A call that is made here, as much of it as a watcher needs. */
+/** An outgoing call, as far as an observer needs it. */
 export interface ObservedCall {
   readonly method: string;
-  /** What is sent along: a watcher may put others in their place until the call is sent. */
+  /** Metadata to send. An observer may replace it until the call is sent. */
   metadata: Metadata | undefined;
 }
 
-/** One call that is made here, as it is watched. */
+/** Observer of one outgoing call. */
 export interface ClientCallObserver {
   /**
-   * It is about to be sent for the first time.
+   * Called right before the call is sent for the first time.
    *
-   * @param now On the clock of `performance.now()`
-   * @param address Where to, as far as that is known
+   * @param now In ms, on the clock of `performance.now()`
+   * @param address The address of the server, if known
    */
   begin(now: number, address: string | undefined): void;
-  /** An attempt of it was answered. */
+  /** Called when an attempt was answered. */
   answeredAt(address: string): void;
-  /** An attempt of it failed, or could not be made. There may be others. */
+  /** Called when an attempt failed or could not be made. More attempts may follow. */
   failedAt(address: string, error: unknown): void;
-  /** It has its result. */
+  /** Called when the call has its result. */
   end(): void;
-  /** It has failed for good, or could not even begin. */
+  /** Called when the call has failed for good, or could not be started. */
   failed(error: unknown): void;
 }
 
-/** Watches the calls that are made by one client, or back to one caller. */
+/** Observer of the calls of one client, or of calls back to one caller. */
 export interface ClientObserver {
   /**
-   * Begins to watch a call that has just been made and not yet been sent; undefined = nobody needs to.
+   * Creates the observer of a call that was just made and is not sent yet; undefined = this call is not observed.
    *
-   * @param outer The context of the call whose answering it is part of
+   * @param outer The context of the incoming call whose handler makes this call
    */
   observe(call: ObservedCall, outer: object | undefined): ClientCallObserver | undefined;
 }

@@ -1,19 +1,19 @@
-// Options as they are handed in: an object with names that are known. What is misspelt would otherwise be left out in
-// silence. Used wherever options are taken once; those of single calls have a faster look first (call_options.ts).
+// Checks of option objects: unknown names throw, since a misspelled option would otherwise be ignored silently. Used
+// wherever options are read once; call_options.ts has a faster check for single calls.
 
 import { nearest } from "./nearest.ts";
 
-/** The names of an `XOptions` interface: the compiler sees to it that none is missing. */
+/** The names of an `XOptions` interface. The compiler checks that the list is complete. */
 export type Names<Options> = Readonly<Record<keyof Options, true>>;
 
-/** How many names a message lists at most, where none is near. */
-const MOST_LISTED = 12;
+/** Maximum number of names that a message lists if no name is similar. */
+const MAX_LISTED = 12;
 
 /**
  * Checks that options are an object and that every name in it is known.
  *
- * @param doing What they are for, such as "connect"
- * @throws {TypeError} Naming the option that is unknown, and the nearest that is not
+ * @param doing What the options are for, such as "connect"
+ * @throws {TypeError} If an option is unknown; the message names the most similar one
  */
 export function checkOptions<Options extends object>(
   doing: string,
@@ -31,7 +31,7 @@ export function checkOptions<Options extends object>(
   }
 }
 
-/** What was given for an option, for a message: text in quotes, so that "5" is not taken for 5. */
+/** The value of an option for a message. Text is quoted, so that "5" is not mistaken for 5. */
 export function shownOption(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);
   return typeof value === "number" ? String(value) : `of type ${value === null ? "null" : typeof value}`;
@@ -40,7 +40,7 @@ export function shownOption(value: unknown): string {
 /**
  * The items of an option that is a list.
  *
- * @throws {TypeError} If it is none
+ * @throws {TypeError} If the value is not a list
  */
 export function listed<T>(name: string, items: Iterable<T> | undefined): T[] {
   if (items === undefined) return [];
@@ -53,6 +53,6 @@ export function listed<T>(name: string, items: Iterable<T> | undefined): T[] {
 function suggestion(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   if (near !== undefined) return `did you mean "${near}"?`;
-  const more = known.length > MOST_LISTED ? ", …" : "";
-  return `known are ${known.slice(0, MOST_LISTED).join(", ")}${more}`;
+  const more = known.length > MAX_LISTED ? ", …" : "";
+  return `known options: ${known.slice(0, MAX_LISTED).join(", ")}${more}`;
 }

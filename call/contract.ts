@@ -1,53 +1,66 @@
-// Contracts: a service described once, for the server that answers it and the clients that call it. Here is what a
-// contract is; what a server makes of one is in server/contract_methods.ts, what a client does in client/typed.ts.
+// Contracts: a service described once, for the server that implements it and the clients that call it. Servers use them
+// through contract_methods.ts, clients through typed.ts.
 
+import { checkTimeout } from "./call_options.ts";
 import { checkOptions } from "./check_options.ts";
 import type { StandardSchema } from "./standard_schema.ts";
 
 /**
- * What a method takes and gives: a `call` one value for one value, a `serverStream` a stream for one value, a
- * `clientStream` one value for a stream, a `conversation` a stream for a stream.
+ * Which side of a method streams: `call` takes one value and returns one, `serverStream` returns a stream for one value,
+ * `clientStream` returns one value for a stream, `conversation` returns a stream for a stream.
  */
 export type MethodKind = "call" | "serverStream" | "clientStream" | "conversation";
 
 const KINDS: readonly MethodKind[] = ["call", "serverStream", "clientStream", "conversation"];
 
-/** The kinds whose arguments are a stream. */
+/** The kinds with a stream of arguments. */
 export type StreamsArgs = "clientStream" | "conversation";
 
-/** The kinds whose result is a stream. */
+/** The kinds with a stream of results. */
 export type StreamsResult = "serverStream" | "conversation";
 
-/** Schemas of a method; what has none is not checked. Of a stream, it is each item that is checked. */
+/** Schemas and timeout of a method. Values without a schema are not checked. For a stream, the schema applies to each item. */
 export interface StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   /**
-   * What the server checks arguments with: callers pass what it takes, the handler gets what it makes of that. An
-   * argument that is left out is undefined, as is one that is null.
+   * Schema that the server checks arguments with: callers pass its input type, the handler receives its output type. An
+   * argument that is omitted or null is undefined.
    */
   args?: StandardSchema<ArgsIn, ArgsOut>;
-  /** What the server checks results with: the handler returns what it takes, callers get what it makes of that. */
+  /** Schema that the server checks results with: the handler returns its input type, callers receive its output type. */
   result?: StandardSchema<ResultIn, ResultOut>;
+  /**
+   * Default of `CallOptions.timeout` for this method, in ms; Infinity for streams without an end.
+   *
+   * @default {that of `client.service`, otherwise that of the client}
+   */
+  timeout?: number;
 }
 
-/** Schemas of a method, and how it may be called. */
+/** Schemas and timeout of a method, and whether it is idempotent. */
 export interface MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>
   extends StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> {
   /**
-   * Whether calls may be executed more than once: the default of `CallOptions.idempotent` for this method.
+   * Whether calls may be executed more than once. Default of `CallOptions.idempotent` for this method.
+   *
+   * @default {readOnly}
+   */
+  idempotent?: boolean;
+  /**
+   * Whether calls change nothing, so that they may be made by HTTP GET, cached and made again: see `web`.
    *
    * @default {false}
    */
-  idempotent?: boolean;
+  readOnly?: boolean;
 }
 
 /**
- * One method of a {@linkcode Contract}. Made by {@linkcode method}.
+ * One method of a {@linkcode Contract}, created by {@linkcode method}.
  *
- * @typeParam Kind What is a stream
- * @typeParam ArgsIn What callers pass; of a stream, each item
- * @typeParam ResultOut What callers get; of a stream, each item
- * @typeParam ArgsOut What the handler gets
- * @typeParam ResultIn What the handler returns
+ * @typeParam Kind Which side streams
+ * @typeParam ArgsIn The argument that callers pass; for a stream, each item
+ * @typeParam ResultOut The result that callers receive; for a stream, each item
+ * @typeParam ArgsOut The argument that the handler receives
+ * @typeParam ResultIn The result that the handler returns
  */
 export interface ContractMethod<
   Kind extends MethodKind = MethodKind,
@@ -56,64 +69,72 @@ export interface ContractMethod<
   ArgsOut = unknown,
   ResultIn = unknown,
 > {
-  /** What is a stream. */
+  /** Which side streams. */
   readonly kind: Kind;
-  /** What arguments are checked with, if they are. */
+  /** Schema of the arguments, if any. */
   readonly args: StandardSchema<ArgsIn, ArgsOut> | undefined;
-  /** What results are checked with, if they are. */
+  /** Schema of the results, if any. */
   readonly result: StandardSchema<ResultIn, ResultOut> | undefined;
   /** Whether calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** Timeout of calls that set none, in ms, if the contract has one. */
+  readonly timeout: number | undefined;
+  /** Whether calls change nothing. */
+  readonly readOnly: boolean;
 }
 
 /** The methods of a contract by name. */
 export type ContractMethods = Readonly<Record<string, AnyMethod>>;
 
-/** Any {@linkcode ContractMethod}. It says nothing of types, so that the compiler takes none from it. */
+/** Any {@linkcode ContractMethod}. Declared without type parameters, so that the compiler infers nothing from it. */
 export interface AnyMethod {
-  /** What is a stream. */
+  /** Which side streams. */
   readonly kind: MethodKind;
-  /** What arguments are checked with, if they are. */
+  /** Schema of the arguments, if any. */
   readonly args: { readonly "~standard": object } | undefined;
-  /** What results are checked with, if they are. */
+  /** Schema of the results, if any. */
   readonly result: { readonly "~standard": object } | undefined;
   /** Whether calls may be executed more than once. */
   readonly idempotent: boolean;
+  /** Timeout of calls that set none, in ms, if the contract has one. */
+  readonly timeout: number | undefined;
+  /** Whether calls change nothing. */
+  readonly readOnly: boolean;
 }
 
 /**
- * A service as server and clients agree on it. Made by {@linkcode defineService}.
+ * A service that a server and its clients agree on, created by {@linkcode defineService}.
  *
- * @typeParam Methods Its methods
+ * @typeParam Methods The methods by name
  */
 export interface Contract<Methods extends ContractMethods = Readonly<Record<string, ContractMethod>>> {
   /** The service's name, such as `Arith`. */
   readonly name: string;
-  /** What it offers. */
+  /** The methods by name. */
   readonly methods: Readonly<Methods>;
 }
 
 /**
  * Describes the methods of a contract, by types alone or by schemas.
  *
- * The first two type parameters are the argument and the result, `void` where there is none. They need not be written
- * where schemas say the same; with both, the schemas must fit the types. Two more are what the handler sees, where a
- * schema changes what it checks.
+ * The first two type parameters are the argument and the result, `void` if absent. They can be omitted if schemas define
+ * them; with both, the schemas must fit the types. The other two are the types that the handler sees, for schemas that
+ * transform values.
  */
 export interface DefineMethod {
-  /** One value for one value. */
+  /** Takes one value, returns one value. */
   <ArgsIn = void, ResultOut = void, ArgsOut = ArgsIn, ResultIn = ResultOut>(
     options?: MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>,
   ): ContractMethod<"call", ArgsIn, ResultOut, ArgsOut, ResultIn>;
-  /** A stream for one value; `ResultOut` and `result` are of each item. */
+  /** Takes one value, returns a stream; `ResultOut` and `result` apply to each item. */
   readonly serverStream: <ArgsIn = void, ResultOut = void, ArgsOut = ArgsIn, ResultIn = ResultOut>(
     options?: MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>,
   ) => ContractMethod<"serverStream", ArgsIn, ResultOut, ArgsOut, ResultIn>;
-  /** One value for a stream; `ArgsIn` and `args` are of each item. */
+  /** Takes a stream, returns one value; `ArgsIn` and `args` apply to each item. */
   readonly clientStream: <ArgsIn = void, ResultOut = void, ArgsOut = ArgsIn, ResultIn = ResultOut>(
     options?: StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>,
   ) => ContractMethod<"clientStream", ArgsIn, ResultOut, ArgsOut, ResultIn>;
-  /** A stream for a stream; types and schemas are of each item. */
+  /** Takes a stream, returns a stream; types and schemas apply to each item. */
   readonly conversation: <ArgsIn = void, ResultOut = void, ArgsOut = ArgsIn, ResultIn = ResultOut>(
     options?: StreamMethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn>,
   ) => ContractMethod<"conversation", ArgsIn, ResultOut, ArgsOut, ResultIn>;
@@ -131,7 +152,7 @@ export interface DefineMethod {
  *   count: method<void, number>({ idempotent: true }),
  *   rename: method({ args: z.object({ id: z.int(), name: z.string().min(1) }) }),
  *   find: method({ args: z.object({ id: z.int() }), result: unchecked<{ name: string }>() }),
- *   follow: method.serverStream<{ id: number }, { event: string }>(),
+ *   follow: method.serverStream<{ id: number }, { event: string }>({ timeout: Infinity }),
  *   upload: method.clientStream<Uint8Array, { bytes: number }>(),
  *   chat: method.conversation<string, string>(),
  * });
@@ -147,14 +168,21 @@ function describe<Kind extends MethodKind>(kind: Kind) {
   return <ArgsIn, ResultOut, ArgsOut, ResultIn>(
     options: MethodOptions<ArgsIn, ResultOut, ArgsOut, ResultIn> = {},
   ): ContractMethod<Kind, ArgsIn, ResultOut, ArgsOut, ResultIn> => {
-    checkOptions<typeof options>("define method", options, { args: true, result: true, idempotent: true });
-    const { args, result, idempotent = false } = options;
+    checkOptions<typeof options>("define method", options, {
+      args: true,
+      result: true,
+      idempotent: true,
+      readOnly: true,
+      timeout: true,
+    });
+    const { args, result, readOnly = false, idempotent = readOnly, timeout } = options;
+    if (timeout !== undefined) checkTimeout(timeout);
     for (const [name, schema] of Object.entries({ args, result })) {
       if (schema !== undefined && typeof schema?.["~standard"]?.validate !== "function") {
         throw new TypeError(`Cannot use ${name}: expected a Standard Schema`);
       }
     }
-    return Object.freeze({ kind, args, result, idempotent });
+    return Object.freeze({ kind, args, result, idempotent, readOnly, timeout });
   };
 }
 
@@ -167,27 +195,27 @@ const UNCHECKED: StandardSchema<never> = Object.freeze({
 });
 
 /**
- * A schema that is a type and nothing else: it lets everything through. For methods of which only the argument, or only
- * the result, is to be checked.
+ * Creates a schema that declares a type and accepts every value. For methods that check only the argument or only the
+ * result.
  *
- * @typeParam T What callers and handlers take it for
+ * @typeParam T The declared type
  */
 export function unchecked<T>(): StandardSchema<T> {
   return UNCHECKED;
 }
 
-/** Whether a schema is one of those that let everything through. */
+/** Whether a schema was created by {@linkcode unchecked}. */
 export function isUnchecked(schema: StandardSchema): boolean {
   return schema === UNCHECKED;
 }
 
 /**
- * Describes a service once, for both sides: `server.register(contract, handlers)` checks that every method has its
- * handler, and what has a schema at every call; `client.service(contract)` makes the calls.
+ * Defines a service once, for both sides. `server.register(contract, handlers)` checks that every method has a handler, and
+ * validates arguments and results that have a schema at every call. `client.service(contract)` makes the calls.
  *
- * Arguments that do not fit their schema are refused with `invalid_argument`, whose details are
- * `{ issues: [{ message, path }] }`; the handler does not see them. A result that does not fit fails with `internal`,
- * and the server's log is told why.
+ * Arguments that do not fit their schema are rejected with `invalid_argument`, whose details are
+ * `{ issues: [{ message, path }] }`; the handler is not called. A result that does not fit fails the call with `internal`,
+ * and the server logs the reason.
  *
  * @example
  * ```ts
@@ -212,9 +240,9 @@ export function isUnchecked(schema: StandardSchema): boolean {
  * await assertRejects(() => arith.divide({ a: 1, b: 0 }), RpcError, "at b: ");
  * ```
  *
- * @param name The service's name, such as `Arith`; may have dots
- * @param methods Its methods, each made by {@linkcode method}
- * @throws {TypeError} If the name is none, or a method cannot be offered
+ * @param name The service's name, such as `Arith`; may contain dots
+ * @param methods The methods by name, each created by {@linkcode method}
+ * @throws {TypeError} If the name is invalid, or a method's name or value is invalid
  */
 export function defineService<Methods extends ContractMethods>(
   name: string,
@@ -228,25 +256,25 @@ export function defineService<Methods extends ContractMethods>(
   for (const [key, value] of entries) {
     if (/^$|^[_#]|\./.test(key) || isImplicit(key)) {
       throw new TypeError(
-        `Cannot define method ${JSON.stringify(key)} of "${name}": it cannot have that name`,
+        `Cannot define method ${JSON.stringify(key)} of "${name}": the name is reserved or invalid`,
       );
     }
     if (!KINDS.includes(value?.kind)) {
-      throw new TypeError(`Cannot define method "${key}" of "${name}": expected what method() returns`);
+      throw new TypeError(`Cannot define method "${key}" of "${name}": expected the result of method()`);
     }
   }
   return Object.freeze({ name, methods: Object.freeze({ ...methods }) });
 }
 
 /**
- * Whether JavaScript itself calls a method of this name, of any object: to await it, or to turn it into JSON or text. A
- * client's object has none of these, or logging it would make calls.
+ * Whether JavaScript itself calls a method of this name on any object, to await it or to convert it to JSON or text. A
+ * client's typed service has none of these; otherwise logging it would make calls.
  */
 export function isImplicit(name: string): boolean {
   return name === "then" || name === "toJSON" || name in Object.prototype;
 }
 
-/** Whether `value` is a contract; what has a class of its own is none. */
+/** Whether `value` is a contract. Instances of classes are not. */
 export function isContract(value: unknown): value is Contract {
   if (typeof value !== "object" || value === null) return false;
   const { name, methods } = value as Partial<Contract>;
@@ -254,12 +282,12 @@ export function isContract(value: unknown): value is Contract {
     typeof methods === "object" && methods !== null;
 }
 
-/** Whether the arguments of a kind are a stream. */
+/** Whether a kind has a stream of arguments. */
 export function streamsArgs(kind: MethodKind): kind is StreamsArgs {
   return kind === "clientStream" || kind === "conversation";
 }
 
-/** Whether the result of a kind is a stream. */
+/** Whether a kind has a stream of results. */
 export function streamsResult(kind: MethodKind): kind is StreamsResult {
   return kind === "serverStream" || kind === "conversation";
 }

@@ -1,5 +1,5 @@
-// What a server makes of a contract and its handlers: each handler between the checks that its method asks for. Called
-// by the service table; nothing is wrapped that is not checked.
+// Wraps the handlers of a contract in the schema checks of its methods. Called by the service table; handlers of methods
+// without a schema are not wrapped in checks.
 
 import {
   type Contract,
@@ -16,14 +16,14 @@ import { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Items } from "./source.ts";
 import type { StandardResult, StandardSchema } from "./standard_schema.ts";
-import { isPlainObject } from "./realm.ts";
+import { isPlainObject } from "./cross_realm.ts";
 import { isAsyncIterable, isStreamable, type Streamable } from "./streamable.ts";
 import { isThenable } from "./thenable.ts";
-import { type Issue, issuesOf, textOfIssues } from "./issues.ts";
+import { type Issue, issuesOf, textOfIssues } from "./schema_issues.ts";
 
 /**
- * The handlers of a contract by name, as `server.register` takes them. The type for a class to implement, or for
- * handlers that are written apart.
+ * The handlers of a contract by name, as `server.register` takes them. For a class to implement, or for handlers that are
+ * declared separately.
  *
  * @typeParam C The contract's type, such as `typeof Arith`
  */
@@ -32,19 +32,20 @@ export type ContractHandlers<C extends Contract> = {
 };
 
 /**
- * What `server.register` takes for a service: the handlers of a contract; for a name, an object with methods.
+ * The handlers that `server.register` takes for a service: for a contract, one for each method; for a name, an object with
+ * methods.
  *
- * @typeParam S A contract's type, or text
- * @typeParam M The type of an object with methods
+ * @typeParam S A contract's type, or `string`
+ * @typeParam M The type of the object with methods
  */
 export type ServiceHandlers<S extends string | Contract, M extends object = object> = S extends Contract
   ? ContractHandlers<S>
   : M & CheckedMethods<M>;
 
 /**
- * What the methods of an object must be to be handlers: those that are not have a text as their type, which the compiler
- * then shows. Objects that inherit from classes of the platform are not checked, since the compiler does not know which of
- * their methods are not offered.
+ * Constraint on the methods of an object, which must be usable as handlers. A method that is not has a text as its type,
+ * which the compiler shows. Objects that inherit from classes of the platform are not checked, since the compiler does not
+ * know which of their methods are excluded.
  *
  * @typeParam M The type of the object
  */
@@ -52,18 +53,18 @@ export type CheckedMethods<M> = M extends PlatformObject ? unknown
   : { readonly [N in keyof M]: N extends `_${string}` ? unknown : CheckedMethod<M[N]> };
 
 /**
- * A method if it can be a handler, and otherwise why not.
+ * A method if it can be a handler, otherwise a text with the reason.
  *
  * @typeParam F The type of a property
  */
 export type CheckedMethod<F> = F extends (...args: infer P) => unknown
-  ? AcceptsNull<P[0]> extends true ? "A handler's argument is never null: one that is left out is undefined"
-    // deno-lint-ignore no-explicit-any -- a handler vouches for the type of its argument
+  ? AcceptsNull<P[0]> extends true ? "A handler's argument is never null: an omitted argument is undefined"
+    // deno-lint-ignore no-explicit-any -- the handler declares the type of its argument
   : F extends (args: any, context: CallContext) => unknown ? unknown
   : "A handler takes one argument and the context: put more values into an object, ({ a, b }, context) => …"
   : unknown;
 
-/** Whether null is one of the values that `T` names. Without `strictNullChecks` it is one of every type's. */
+/** Whether `T` includes null. Without `strictNullChecks` every type does. */
 export type AcceptsNull<T> = unknown extends T ? false
   : null extends string ? false
   : null extends T ? true
@@ -83,18 +84,18 @@ export type ContractHandler<M> = M extends
   ? (args: HandlerArgs<Kind, ArgsOut>, context: CallContext) => HandlerResult<Kind, ResultIn>
   : never;
 
-/** What the handler of a kind of method gets. */
+/** The argument of a handler, by kind of method. */
 export type HandlerArgs<Kind extends MethodKind, T> = Kind extends StreamsArgs ? AsyncIterable<T> : T;
 
-/** What the handler of a kind of method may return. */
+/** The return type of a handler, by kind of method. */
 export type HandlerResult<Kind extends MethodKind, T> = Kind extends StreamsResult
   ? AsyncIterable<T> | Iterable<T> | Promise<AsyncIterable<T> | Iterable<T>>
   : T | Promise<T>;
 
-/** Makes of a value what its schema makes of it, or a promise of that; throws or rejects if it does not fit. */
+/** Returns the output of a schema for a value, or a promise of it. Throws or rejects if the value does not fit. */
 type Check = (value: unknown) => unknown;
 
-/** Puts the handlers of an object between the checks of a contract, when a service table has found them. */
+/** Wraps the handlers that a service table found on an object in the checks of a contract. */
 export function contractCheck(
   contract: Contract,
   target: object,
@@ -104,12 +105,12 @@ export function contractCheck(
 }
 
 /**
- * The handlers of a contract's methods, with their checks.
+ * Matches handlers with the methods of a contract and wraps them in checks.
  *
- * @param offered What the user's object has
- * @param exact Whether it must have nothing else
- * @param log Told of what callers are not: results that do not fit, and schemas that fail
- * @throws {TypeError} If a method has no handler, or a handler no method
+ * @param offered The handlers of the user's object
+ * @param exact Whether handlers without a method are an error
+ * @param log Receives details that callers do not: results that do not fit, and schemas that throw
+ * @throws {TypeError} If a method has no handler, or a handler has no method
  */
 function contractHandlers(
   { name, methods }: Contract,
@@ -121,7 +122,7 @@ function contractHandlers(
   for (const [key, method] of Object.entries(methods)) {
     const handler = offered.get(key);
     if (handler === undefined) {
-      throw new TypeError(`Cannot register service "${name}": there is no handler for its method "${key}"`);
+      throw new TypeError(`Cannot register service "${name}": method "${key}" has no handler`);
     }
     handlers.set(key, checked(`${name}.${key}`, method, handler, log));
   }
@@ -133,25 +134,25 @@ function contractHandlers(
   return handlers;
 }
 
-function checked(whole: string, method: ContractMethod, handler: Handler, log?: Log): Handler {
-  const args = argsCheck(whole, method, log);
-  const result = resultCheck(whole, method, log);
-  return (given, context) => {
-    const taken = args(given);
-    const answer = isThenable(taken)
-      ? Promise.resolve(taken).then((value) => {
-        // Who called may have left meanwhile.
+function checked(fullName: string, method: ContractMethod, handler: Handler, log?: Log): Handler {
+  const args = argsCheck(fullName, method, log);
+  const result = resultCheck(fullName, method, log);
+  return (input, context) => {
+    const checkedArgs = args(input);
+    const answer = isThenable(checkedArgs)
+      ? Promise.resolve(checkedArgs).then((value) => {
+        // The caller may have canceled meanwhile.
         context.signal.throwIfAborted();
         return handler(value, context);
       })
-      : handler(taken, context);
+      : handler(checkedArgs, context);
     return result === undefined ? answer : andThen(answer, result);
   };
 }
 
-function argsCheck(whole: string, { kind, args: schema }: ContractMethod, log?: Log): Check {
+function argsCheck(fullName: string, { kind, args: schema }: ContractMethod, log?: Log): Check {
   const streams = streamsArgs(kind);
-  const what = `${streams ? "an item of the arguments" : "the arguments"} of ${whole}`;
+  const what = `${streams ? "an item of the arguments" : "the arguments"} of ${fullName}`;
   const check = schemaCheck(schema, what, log, (issues) => {
     const message = `Cannot accept ${what}: ${textOfIssues(issues)}`;
     return new RpcError("invalid_argument", message, { details: { issues } });
@@ -159,20 +160,24 @@ function argsCheck(whole: string, { kind, args: schema }: ContractMethod, log?: 
   return (args) => {
     if (isAsyncIterable(args) !== streams) {
       const takes = streams ? "a stream, not one value" : "one value, not a stream";
-      throw new RpcError("invalid_argument", `${whole} takes ${takes}`);
+      throw new RpcError("invalid_argument", `${fullName} takes ${takes}`);
     }
     if (check === undefined) return args;
     return isAsyncIterable(args) ? new Items(args, { check }) : check(args);
   };
 }
 
-function resultCheck(whole: string, { kind, result: schema }: ContractMethod, log?: Log): Check | undefined {
+function resultCheck(
+  fullName: string,
+  { kind, result: schema }: ContractMethod,
+  log?: Log,
+): Check | undefined {
   const streams = streamsResult(kind);
-  const what = `${streams ? "an item of the result" : "the result"} of ${whole}`;
-  // What the handler returned may be private: only who runs the server is told.
+  const what = `${streams ? "an item of the result" : "the result"} of ${fullName}`;
+  // A handler's result may be private, so the details go to the log and not to the caller.
   const refuse = (why: string, details?: unknown) => {
     log?.(`Cannot send ${what}: ${why}`, details);
-    return new RpcError("internal", `Cannot send ${what}: it is not what its contract says`);
+    return new RpcError("internal", `Cannot send ${what}: it does not match the service's contract`);
   };
   const check = schemaCheck(schema, what, log, (issues) => refuse(textOfIssues(issues), issues));
   if (!streams) return check;
@@ -184,11 +189,11 @@ function resultCheck(whole: string, { kind, result: schema }: ContractMethod, lo
 }
 
 /**
- * A check by a schema, if there is anything to check. What the schema itself throws is the server's fault, whatever it
- * is.
+ * Creates the check of a schema; undefined if there is nothing to check. An exception in the schema itself is always the
+ * server's fault (`internal`).
  *
- * @param what Names the value
- * @param refusal Makes the error for a value that does not fit
+ * @param what The value's description for messages
+ * @param refusal Creates the error for a value that does not fit
  */
 function schemaCheck(
   schema: StandardSchema | undefined,
@@ -205,7 +210,8 @@ function schemaCheck(
   const settle = (outcome: StandardResult<unknown>) => {
     let issues: Issue[] | undefined;
     try {
-      if (outcome.issues === undefined) return outcome.value;
+      // Some libraries return null or false, although the standard has only undefined.
+      if (!outcome.issues) return outcome.value;
       issues = issuesOf(outcome.issues);
     } catch (error) {
       throw broken(error);
@@ -226,17 +232,17 @@ function schemaCheck(
   };
 }
 
-/** Goes on at once with a value, later with a promise: what is synchronous stays so. */
+/** Applies `next` to a value or to the value of a promise. Synchronous stays synchronous. */
 function andThen<T, R>(value: T | PromiseLike<T>, next: (value: T) => R): R | Promise<R> {
   return isThenable(value) ? Promise.resolve(value as PromiseLike<T>).then(next) : next(value as T);
 }
 
-/** An iterable's items as a generator, which a session takes for a stream. */
+/** Wraps an iterable in a generator, which sessions treat as a stream. */
 function* itemsOf(items: Iterable<unknown>): Generator<unknown, void, undefined> {
   yield* items;
 }
 
-/** What a handler returned for a stream, as a session takes it: an array is data there. */
+/** Converts a handler's result to what sessions treat as a stream. They treat arrays as data. */
 function streamOf(value: unknown): Streamable | undefined {
   if (isAsyncIterable(value)) return value;
   if (typeof value !== "object" || value === null || !(Symbol.iterator in value)) return undefined;

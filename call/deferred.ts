@@ -1,14 +1,14 @@
-// A promise and what settles it. Promise.withResolvers would do, but Node has it since version 22 only, and what the
-// client is made of runs in Node 20. Used where a promise is settled from elsewhere.
+// A promise with its resolve and reject functions. Replaces Promise.withResolvers, which Node has since version 22 only,
+// because the client also runs in Node 20. Used wherever a promise is settled from elsewhere.
 
-/** A promise that is settled from outside. */
+/** A promise with the functions that settle it. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   readonly resolve: (value: T | PromiseLike<T>) => void;
   readonly reject: (reason: unknown) => void;
 }
 
-/** Makes a promise, to be settled later. */
+/** Creates a pending promise. */
 export function deferred<T>(): Deferred<T> {
   let resolve!: Deferred<T>["resolve"];
   let reject!: Deferred<T>["reject"];

@@ -1,8 +1,8 @@
-// What a failed call rejects with, on both sides of the wire. Used by every other folder.
+// RpcError, the error of failed calls on both sides of the wire. Used by every other folder.
 
 import { type Metadata, type MetadataInit, NO_METADATA, toMetadata } from "./metadata.ts";
 
-/** The sixteen codes of a failed call, in the order and with the meaning that gRPC gave them. */
+/** The sixteen codes of failed calls, in gRPC's order and with gRPC's meaning. */
 export const CODES = [
   "canceled",
   "unknown",
@@ -23,16 +23,16 @@ export const CODES = [
 ] as const;
 
 /**
- * Why a call failed.
+ * The reason why a call failed.
  *
- * The names and their meaning are those of gRPC's status codes
- * (https://grpc.io/docs/guides/status-codes/), written as Connect writes them.
+ * Names and meanings are those of gRPC's status codes
+ * (https://grpc.io/docs/guides/status-codes/), in the spelling of Connect.
  */
 export type Code = typeof CODES[number];
 
 const KNOWN: ReadonlySet<string> = new Set(CODES);
 
-/** Marks RpcErrors for every copy of the library in the process. What a peer sends has no symbols, so never this mark. */
+/** Marks RpcErrors for all copies of the library in the process. Peers cannot forge it: symbols are not sent on the wire. */
 const BRAND = Symbol.for("@troodon/rpc RpcError 1");
 
 /** Whether `text` is one of the sixteen {@linkcode Code}s. */
@@ -40,30 +40,30 @@ export function isCode(text: unknown): text is Code {
   return typeof text === "string" && KNOWN.has(text);
 }
 
-/** What an {@linkcode RpcError} carries besides code and message. */
+/** Options of an {@linkcode RpcError}. */
 export interface RpcErrorOptions extends ErrorOptions {
-  /** Structured data for the caller: anything that the connection's codec can carry. */
+  /** Structured data for the caller: any value that the connection's codec can encode. */
   details?: unknown;
   /**
-   * Whether the error came from the other side of the connection.
+   * Whether the peer sent the error.
    *
    * @default {false}
    */
   remote?: boolean;
   /**
-   * Whether it is certain that no handler was started for the call, so that it may be sent again.
+   * Whether it is certain that no handler was started for the call, so that retrying is safe.
    *
    * @default {false}
    */
   notStarted?: boolean;
   /**
-   * After how long another attempt makes sense, in ms; travels with the error.
+   * Delay in ms after which a retry is worthwhile, finite and from 0. Sent with the error.
    *
-   * @default {undefined, which says nothing about that}
+   * @default {undefined, no advice}
    */
   retryAfter?: number;
   /**
-   * Text and bytes by name that travel with the error.
+   * Metadata sent with the error: text or bytes by name.
    *
    * @default {no entries}
    */
@@ -71,14 +71,14 @@ export interface RpcErrorOptions extends ErrorOptions {
 }
 
 /**
- * The error of every failed call, and the one a handler throws to choose what its caller sees.
+ * The error of every failed call. Handlers throw it to control the error that their callers see.
  *
- * Anything else that a handler throws reaches the caller as `internal` with a fixed text, so that
- * nothing private crosses the wire by accident.
+ * Any other exception of a handler reaches the caller as `internal` with a fixed text, so that private details are not
+ * sent by accident.
  *
- * `instanceof RpcError` is also true for errors that another copy of this library in the same process has made.
+ * `instanceof RpcError` is also true for errors created by another copy of this library in the same process.
  *
- * @example A handler that refuses an argument
+ * @example A handler that rejects an argument
  * ```ts
  * import { RpcError } from "@troodon/rpc";
  *
@@ -91,17 +91,17 @@ export interface RpcErrorOptions extends ErrorOptions {
 export class RpcError extends Error {
   /** Always `"RpcError"`. */
   override readonly name = "RpcError";
-  /** One of sixteen reasons, for programs. */
+  /** The reason, for programs. */
   readonly code: Code;
-  /** Structured data that came with the error, if any. */
+  /** Structured data sent with the error, if any. */
   readonly details: unknown;
-  /** Whether the other side sent this error, rather than this one finding it out. */
+  /** Whether the peer sent this error; false if it was raised locally. */
   readonly remote: boolean;
   /** Whether it is certain that no handler was started for the call. */
   readonly notStarted: boolean;
-  /** After how long another attempt makes sense, in ms, if whoever made the error says so. */
+  /** Delay in ms after which a retry is worthwhile, if the sender of the error gave one. */
   readonly retryAfter: number | undefined;
-  /** What came beside the error, from the other side's handler or interceptors. */
+  /** Metadata sent with the error by the peer's handler or interceptors. */
   readonly metadata: Metadata;
   /** The method whose call failed, such as `Arith.sum`. Set by the client that made the call, else undefined. */
   readonly method: string | undefined;
@@ -112,13 +112,13 @@ export class RpcError extends Error {
   readonly address: string | undefined;
 
   /**
-   * Makes an error that says why a call failed.
+   * Creates the error of a failed call.
    *
-   * @param code One of the sixteen codes
-   * @param message For people: what was wrong, and what to do
-   * @param options Details, cause, and where the error comes from
-   * @throws {TypeError} If the code is not one of the sixteen, or the metadata cannot be sent
-   * @throws {RangeError} If `retryAfter` is negative or not a finite number
+   * @param code The reason, one of the sixteen codes
+   * @param message Text for people: what is wrong, and what to do
+   * @param options Details, cause, metadata, and where the error comes from
+   * @throws {TypeError} If the code is not one of the sixteen, or the metadata is invalid
+   * @throws {RangeError} If `retryAfter` is negative or not finite
    */
   constructor(code: Code, message: string, options: RpcErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -136,7 +136,7 @@ export class RpcError extends Error {
     Object.defineProperty(this.prototype, BRAND, { value: true });
   }
 
-  /** Whether a value is an `RpcError`, of whichever copy of the library. */
+  /** Whether a value is an `RpcError`, created by any copy of the library. */
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (this === RpcError) return isRpcError(value);
     return Function.prototype[Symbol.hasInstance].call(this, value);
@@ -146,13 +146,13 @@ export class RpcError extends Error {
 function checkRetryAfter(retryAfter: number | undefined): number | undefined {
   if (retryAfter === undefined || Number.isFinite(retryAfter) && retryAfter >= 0) return retryAfter;
   throw new RangeError(
-    `Cannot create an RpcError: expected retryAfter in ms of at least 0, got ${retryAfter}`,
+    `Cannot create an RpcError: expected retryAfter to be a finite number of ms from 0, got ${retryAfter}`,
   );
 }
 
-/** Notes which call an error is of, unless that is known. */
-export function ofCall(error: RpcError, method: string, address: string | undefined): void {
-  // One that a user has frozen stays as it is.
+/** Sets the method and address of an error, unless they are set already. */
+export function ofCall(error: RpcError, method: string | undefined, address: string | undefined): void {
+  // The user may have frozen the error.
   if (Object.isFrozen(error)) return;
   const known = error as { method: string | undefined; address: string | undefined };
   known.method ??= method;
@@ -160,12 +160,12 @@ export function ofCall(error: RpcError, method: string, address: string | undefi
 }
 
 /**
- * A promise that rejects with an error, whose stack then names the functions that await the promise: the error itself was
- * made where an answer was read or a timer rang, which says nothing about the call.
+ * Returns a promise that rejects with an error whose stack names the functions that await the promise. The error itself was
+ * created where a reply was read or a timer fired, a stack that says nothing about the call.
  */
 export function rejection(error: unknown): Promise<never> {
-  // V8 finds awaiting functions by way of the promise whose reaction is running, so the stack is captured in one. It takes
-  // one more turn of the microtask queue until those who are given this promise wait for it.
+  // V8 finds the awaiting functions through the promise whose reaction is running, so the stack is captured in a reaction.
+  // Callers have awaited the returned promise one microtask turn later, hence the first then().
   return Promise.resolve().then(nothing).then(function rejected() {
     if (isRpcError(error) && Object.isExtensible(error)) Error.captureStackTrace?.(error, rejected);
     throw error;
@@ -175,8 +175,8 @@ export function rejection(error: unknown): Promise<never> {
 function nothing(): void {}
 
 /**
- * Whether something that was thrown is an {@linkcode RpcError}, of this copy of the library or another: it has the mark,
- * and the shape that this copy works with. A proxy may throw even when it is only looked at.
+ * Whether a thrown value is an {@linkcode RpcError} of any copy of the library: it has the mark and the shape that this copy
+ * relies on. Reading properties may throw, for instance on a proxy.
  */
 export function isRpcError(error: unknown): error is RpcError {
   if (typeof error !== "object" || error === null) return false;

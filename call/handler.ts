@@ -1,4 +1,4 @@
-// The seam between a session and whoever answers its calls: names to methods, and what a handler is told.
+// The interface between sessions and the services that answer their calls: method look-up and the handler's context.
 
 import type { CallOptions } from "./call_options.ts";
 import type { Code } from "./error.ts";
@@ -6,51 +6,71 @@ import type { Metadata } from "./metadata.ts";
 import type { ServiceClient } from "./typed.ts";
 import type { ClientObserver, ServerCallObserver } from "./call_observer.ts";
 
-/** What a handler is told about the call that it answers. */
+/** Information about a call for its handler. */
 export interface CallContext {
-  /** Who is called, such as `Arith.sum`. */
+  /** The full name of the called method, such as `Arith.sum`. */
   readonly method: string;
-  /** Who calls. */
+  /** The caller. */
   readonly peer: Peer;
-  /** What came beside the arguments; empty if nothing did. */
+  /** Metadata sent with the arguments; empty if none. */
   readonly metadata: Metadata;
-  /** When the caller stops waiting, on the clock of `performance.now()`; Infinity = never. */
+  /** The caller's deadline in ms, on the clock of `performance.now()`; Infinity = none. */
   readonly deadline: number;
   /**
-   * Aborts when nobody waits for the answer any more. Its reason is an `RpcError` that says why: `canceled` by the
-   * caller, `deadline_exceeded`, or `unavailable` when the connection is lost.
+   * Aborts when the caller no longer waits for the answer. The reason is an `RpcError`: `canceled` by the caller,
+   * `deadline_exceeded`, or `unavailable` if the connection is lost.
    */
   readonly signal: AbortSignal;
   /**
-   * What is to travel beside the answer, under the rules of metadata: entries set here before the handler returns or
-   * throws are sent with its result or error. A stream's are sent when it ends, so that they may be set until then, in
-   * the generator's last lines or its `finally`; one that is canceled sends none. Callers see them by an interceptor.
+   * Aborts when the server drains the connection, because it shuts down or the connection has reached `maxConnectionAge`. The
+   * caller still waits for the answer. A stream without an end should end then: otherwise it lasts until the grace of the
+   * shutdown has passed. Its reason is an `RpcError` with the code `unavailable`. See `untilDraining`.
+   *
+   * @example A stream that ends in good order
+   * ```ts
+   * import { type CallContext, Server } from "@troodon/rpc";
+   *
+   * new Server().register("Clock", {
+   *   async *ticks(_: undefined, { draining }: CallContext) {
+   *     while (!draining.aborted) {
+   *       yield Date.now();
+   *       await new Promise((done) => setTimeout(done, 100));
+   *     }
+   *   },
+   * });
+   * ```
+   */
+  readonly draining: AbortSignal;
+  /**
+   * Metadata to send with the answer, by the rules of metadata. Entries set before the handler returns or throws are sent
+   * with its result or error. For a stream they are sent when it ends, so they can be set until then, such as in the
+   * generator's last lines or its `finally`; a canceled stream sends none. Callers read them in an interceptor.
    */
   readonly replyMetadata: Map<string, string | Uint8Array>;
 }
 
-/** A context whose caller an interceptor can name. */
+/** A context whose `peer.identity` an interceptor can set. */
 export interface IdentifiedContext extends CallContext {
-  /** Says who calls: `peer.identity` from now on. */
+  /** Sets `peer.identity`. */
   identify?(identity: Identity | undefined): void;
 }
 
-/** What a client has shown of itself in the TLS handshake, signed by an authority that the server trusts. */
+/** The client certificate of a TLS connection, verified against the authorities that the server trusts. */
 export interface PeerCertificate {
   /**
-   * The attributes of its subject in their order, such as `CN=alice` and `O=Example`: short names as in RFC 4514, and
-   * numbers (`2.5.4.97=…`) where there is none.
+   * The attributes of the subject in their order, such as `CN=alice` and `O=Example`. Names are the short ones of RFC 4514,
+   * or numbers (`2.5.4.97=…`) for attributes without a short name.
    */
   readonly subject: readonly string[];
-  /** Its alternative names in their order, such as `URI:spiffe://example.org/alice`, `DNS:…`, `email:…`, `IP:…`. */
+  /** The subject alternative names in their order, such as `URI:spiffe://example.org/alice`, `DNS:…`, `email:…`, `IP:…`. */
   readonly alternativeNames: readonly string[];
-  /** The SHA-256 of the whole certificate, as pairs of hex digits with colons. */
+  /** The SHA-256 of the whole certificate, as pairs of hex digits separated by colons. */
   readonly fingerprint: string;
 }
 
 /**
- * Who a caller is, as `authenticate` or `requireToken` found out: a name, or an object that has one and whatever else
- * handlers need, such as roles. The name is what logs, pages and telemetry show.
+ * The identity of a caller, as returned by `authenticate` or `requireToken`: a name, or an object with a name and any other
+ * details that handlers need, such as roles. Logs, pages and telemetry show the name.
  */
 export type Identity =
   | string
@@ -58,15 +78,15 @@ export type Identity =
   | { readonly name: string; readonly [detail: string]: unknown };
 
 /**
- * The other side of a connection, which can be called back over it if it has registered services (a client by the
- * `services` option of `connect`). A call back made for a call ends with that call.
+ * The other side of a connection. It can be called back over the connection if it has registered services (a client does so
+ * with the `services` option of `connect`). A call back made by a handler ends with the handler's call.
  */
 export interface Peer {
   /** Its address, such as `tcp@127.0.0.1:50312`. */
   readonly address: string;
   /**
-   * The certificate that a client has shown, where the server asks for one (`tls.clientCaCerts`) and the client came over
-   * `tls@`; undefined everywhere else.
+   * The client's verified certificate, if the server requests one (`tls.clientCaCerts`) and the client connected over
+   * `tls@`; otherwise undefined.
    *
    * @example A service for one client
    * ```ts
@@ -85,8 +105,8 @@ export interface Peer {
    */
   readonly certificate?: PeerCertificate;
   /**
-   * Who calls, as `authenticate` found out for the connection, or `requireToken` for this call; undefined where neither
-   * has said.
+   * The caller's identity, as set by `authenticate` for the connection or by `requireToken` for this call; undefined if
+   * neither has set one.
    *
    * @example
    * ```ts
@@ -103,59 +123,59 @@ export interface Peer {
    * ```
    */
   readonly identity?: Identity;
-  /** Calls one of its methods, as `Client.call` does; nothing is sent twice. */
+  /** Calls a method of the peer, as `Client.call` does. The call is never sent twice. */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T>;
-  /** Calls one of its methods that answers with a stream, as `Client.stream` does. */
+  /** Calls a method of the peer that returns a stream, as `Client.stream` does. */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T>;
-  /** One of its services, as `Client.service` makes it. */
+  /** A typed service of the peer, as `Client.service` returns it. */
   service<S>(name: string): ServiceClient<S>;
 }
 
 /**
- * Answers one method: takes the arguments, returns the result or a promise of it.
+ * Answers calls of one method: takes the arguments, returns the result or a promise of it.
  *
- * What it throws reaches the caller: an `RpcError` as it is, anything else as `internal` with a fixed text.
+ * An `RpcError` that it throws reaches the caller unchanged, any other exception as `internal` with a fixed text.
  */
-// Arguments are what the peer sent; a handler that declares their type vouches for it.
+// Arguments are what the peer sent; their declared type is the handler's own claim.
 // deno-lint-ignore no-explicit-any
 export type Handler = (args: any, context: CallContext) => unknown;
 
-/** One method as a session calls it: the handler and its book-keeping. */
+/** One method as sessions use it: the handler and its statistics. */
 export interface Method {
   /**
-   * Whether it stands for unknown names. Interceptors may refuse or answer its calls, but there is no handler: an
-   * `unimplemented` that is marked as not started is sent as such.
+   * Whether this is the placeholder for unknown names. Interceptors may reject or answer its calls, but there is no handler:
+   * an `unimplemented` error marked as not started is sent as such.
    */
   readonly unknown?: boolean;
-  /** Who watches its calls; absent = nobody. */
+  /** Observer of the calls; absent = not observed. */
   readonly observer?: ServerObserver;
   /** Starts the handler. */
   start(args: unknown, context: CallContext): unknown;
   /**
-   * Is told, once for every `start`, that a caller has been answered or is owed no answer any more.
+   * Called once for every `start`, when the caller was answered or no longer expects an answer.
    *
-   * @param code Why it failed; undefined if it did not
-   * @param elapsed ms from the arrival of the call
-   * @param count How many calls this is said of
+   * @param code The error's code; undefined if the call succeeded
+   * @param elapsed Time since the call arrived, in ms
+   * @param count The number of calls that this reports
    */
   answered(code: Code | undefined, elapsed: number, count: number): void;
-  /** Is told that a handler has returned, once for every `start`. */
+  /** Called once for every `start`, when the handler has returned. */
   returned(): void;
 }
 
-/** Watches the calls of one method. */
+/** Observer of the calls of one method. */
 export interface ServerObserver {
-  /** Watches the calls that its handlers make back to their callers. */
+  /** Observer of the calls that handlers make back to their callers. */
   readonly back: ClientObserver;
-  /** Begins to watch one call, before its handler is started; undefined = nobody needs to. */
+  /** Creates the observer of one call, before its handler is started; undefined = this call is not observed. */
   begin(call: CallContext): ServerCallObserver | undefined;
-  /** Is told of answers as {@linkcode Method.answered} is. */
+  /** Called for answers as {@linkcode Method.answered} is. */
   answered(code: Code | undefined, elapsed: number, count: number): void;
 }
 
 /**
- * Finds a method by the name in a Call.
+ * Finds a method by its name in a Call frame.
  *
- * @throws {RpcError} `unimplemented`, saying which part of the name is unknown
+ * @throws {RpcError} `unimplemented` if the service or the method is unknown; the message says which
  */
 export type Lookup = (method: string, peer: { readonly address: string }) => Method;

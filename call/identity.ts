@@ -1,15 +1,15 @@
-// Who a caller is: what `authenticate` and `requireToken` may say of that, checked in one place, and how it is shown.
+// Identities of callers: validates what `authenticate` and `requireToken` return, and formats names for display.
 
 import type { Identity } from "./handler.ts";
 
-/** The longest name that is shown, in UTF-16 units. */
-const LONGEST_SHOWN = 100;
+/** Maximum length of a displayed name, in UTF-16 units. */
+const MAX_SHOWN = 100;
 
 /**
- * What an answer of `authenticate` or `requireToken` means: `false`, the caller is refused; `true`, it is accepted without
- * an identity; else who it is.
+ * Validates the return value of `authenticate` or `requireToken`: `false` rejects the caller, `true` accepts it without an
+ * identity, anything else is its identity.
  *
- * @throws {TypeError} If it is neither a boolean nor an identity
+ * @throws {TypeError} If the value is neither a boolean nor an identity
  */
 export function checkIdentity(answer: unknown): boolean | Identity {
   if (typeof answer === "boolean") return answer;
@@ -19,17 +19,17 @@ export function checkIdentity(answer: unknown): boolean | Identity {
     : undefined;
   if (typeof name === "string" && name !== "") return answer as Identity;
   throw new TypeError(
-    "expected true, false, or an identity: text, or an object with a name, neither of them empty",
+    "expected true, false, or an identity: text, or an object with a name; neither may be empty",
   );
 }
 
-/** The name of an identity, as far as it is shown; undefined without an identity. */
+/** The name of an identity, cut for display; undefined without an identity. */
 export function shownName(identity: Identity | undefined): string | undefined {
   const name = typeof identity === "object" ? identity.name : identity;
-  return name !== undefined && name.length > LONGEST_SHOWN ? `${name.slice(0, LONGEST_SHOWN)}…` : name;
+  return name !== undefined && name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name;
 }
 
-/** An address with the name of who is there, for log lines. */
+/** An address with the name of the peer's identity, for log lines. */
 export function shownPeer(address: string, identity: Identity | undefined): string {
   return identity === undefined ? address : `${address} (${shownName(identity)})`;
 }

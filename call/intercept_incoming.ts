@@ -1,5 +1,5 @@
-// Interceptors around a handler: the call that they see, and what the handler sees of the call that they pass on.
-// Used by the service table for servers that have interceptors.
+// Runs a server's interceptors around a handler: creates the call that they see, and the context that the handler sees after
+// they changed it. Used by the service table.
 
 import type { CallContext, Handler, IdentifiedContext } from "./handler.ts";
 import { type Call, compose, type Interceptor, type Origin, type Reply } from "./interceptor.ts";
@@ -11,15 +11,15 @@ import { isThenable } from "./thenable.ts";
 /** One call on its way to the handler. */
 interface Incoming extends Origin {
   readonly context: CallContext;
-  /** As the first interceptor sees it. */
+  /** The call that the first interceptor receives. */
   readonly call: Call;
-  /** What the handler has returned, unless that was a promise. */
+  /** The handler's reply, if it returned synchronously. */
   reply: Reply | undefined;
-  /** The same, as interceptors get it. */
+  /** The same as a promise, which interceptors receive. */
   answer: Promise<Reply> | undefined;
 }
 
-/** Puts interceptors around a handler. */
+/** Wraps a handler in interceptors. */
 export function intercepted(interceptors: readonly Interceptor[], handler: Handler): Handler {
   const run = compose<Incoming>(interceptors, (call, incoming) => {
     const { context } = incoming;
@@ -37,18 +37,29 @@ export function intercepted(interceptors: readonly Interceptor[], handler: Handl
     const call: Call = { method, args, metadata, signal, deadline, peer: address, identity };
     const incoming: Incoming = { plain: false, context, call, answer: undefined, reply: undefined };
     const answer = run(call, incoming);
-    // Passed on by all, and there already: there is nothing to wait for.
+    // All interceptors returned the reply unchanged, and the handler returned synchronously: nothing to wait for.
     if (answer === incoming.answer) return incoming.reply!.value;
     return answer.then((reply) => valueOf(reply, context));
   };
 }
 
-/** The context that the handler receives for a call that interceptors have changed. */
+/** The handler's context for a call that interceptors have changed. */
 function passedOn(call: Call, context: CallContext): CallContext {
   const { method, metadata, deadline, signal, identity } = call;
   const { peer, replyMetadata } = context;
   if (identity !== peer.identity) (context as IdentifiedContext).identify?.(identity);
-  return { method, metadata, deadline, signal, peer, replyMetadata };
+  return {
+    method,
+    metadata,
+    deadline,
+    signal,
+    peer,
+    replyMetadata,
+    // Created only if it is used.
+    get draining() {
+      return context.draining;
+    },
+  };
 }
 
 function replyOf(value: unknown, incoming: Incoming): Reply {
@@ -58,7 +69,7 @@ function replyOf(value: unknown, incoming: Incoming): Reply {
     return { value, metadata };
   }
   if (!isAsyncIterable(value)) return { value, metadata };
-  // An interceptor may put a generator around it, which cannot be left while it waits for an item: this one can.
+  // An interceptor may wrap it in a generator, which cannot be ended while it waits for an item; Items can.
   const items = new Items(value);
   const stop = () => items.stop(signal.reason);
   if (signal.aborted) stop();

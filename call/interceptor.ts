@@ -1,36 +1,36 @@
-// What stands between a call and its answer, the same on both sides: an interceptor sees a call, may change it, refuse
-// it, or answer it, and sees the reply on its way back. Composed by servers around handlers and by clients around calls.
+// Interceptors, the same on both sides: an interceptor sees a call, may change, reject or answer it, and sees the reply on
+// its way back. Servers compose them around handlers, clients around calls.
 
 import type { Identity } from "./handler.ts";
 import type { Metadata } from "./metadata.ts";
 import { leave, open } from "./source.ts";
 import { isStreamable } from "./streamable.ts";
 
-/** A call on its way, as interceptors see it. To change it, pass a changed copy on. */
+/** A call as interceptors see it. To change it, pass a modified copy to `next`. */
 export interface Call {
-  /** Who is called, such as `Arith.sum`. At a server it may be a name that there is not, as long as a peer likes. */
+  /** The full name of the method, such as `Arith.sum`. At a server it may be unknown and of any length. */
   readonly method: string;
-  /** The argument, or an AsyncIterable of them, which stops when the call has ended. */
+  /** The argument, or an AsyncIterable of arguments, which ends when the call has ended. */
   readonly args: unknown;
-  /** What travels beside the arguments. */
+  /** Metadata sent with the arguments. */
   readonly metadata: Metadata;
-  /** Aborts when nobody waits for the answer any more. */
+  /** Aborts when the caller no longer waits for the answer. */
   readonly signal: AbortSignal;
-  /** When the caller stops waiting, on the clock of `performance.now()`; Infinity = never. */
+  /** The caller's deadline in ms, on the clock of `performance.now()`; Infinity = none. */
   readonly deadline: number;
-  /** Who calls, such as `tcp@127.0.0.1:50312`; on the calling side undefined. */
+  /** The caller's address, such as `tcp@127.0.0.1:50312`; undefined on the calling side. */
   readonly peer: string | undefined;
   /**
-   * Who calls, as `authenticate` or an interceptor before this one found out; on the calling side undefined. What is passed
-   * on is what the handler sees as `context.peer.identity`.
+   * The caller's identity, as set by `authenticate` or an earlier interceptor; undefined on the calling side. The handler
+   * sees the value that was passed on as `context.peer.identity`.
    */
   readonly identity?: Identity;
 }
 
 /**
- * An answer on its way back. To change it, return a changed copy.
+ * The reply to a call. To change it, return a modified copy.
  *
- * @example What comes with the end of a stream
+ * @example Metadata at the end of a stream
  * ```ts
  * import { type CallContext, connect, type Interceptor, type Reply, Server } from "@troodon/rpc";
  * import { assertEquals } from "@std/assert";
@@ -56,30 +56,30 @@ export interface Call {
  * ```
  */
 export interface Reply {
-  /** The result, or an AsyncIterable of items, which stops when the caller has left. */
+  /** The result, or an AsyncIterable of items, which ends when the caller stops reading. */
   readonly value: unknown;
   /**
-   * What travels beside the result. Beside a stream it travels with the end: on the calling side this map is empty until
-   * whoever iterates has come to the end, or to the error that the stream ended with, and then holds what came with it;
-   * on the answering side it holds what the handler has set so far. A copy does not follow: pass the map itself on.
-   * What an interceptor of a server returns in its place is sent together with what the handler sets later.
+   * Metadata sent with the result. For a stream it is sent at the end: on the calling side this map is empty until the
+   * consumer reaches the end of the stream or its error, and then holds the received entries; on the answering side it holds
+   * the entries that the handler has set so far. A copy of the map is not updated: pass the map itself on.
+   * If a server's interceptor returns another map, its entries are sent together with those that the handler sets later.
    */
   readonly metadata: Metadata;
 }
 
 /**
- * What is behind an interceptor: the next one, or in the end the handler or the wire. It can be called once; a second
- * call throws a `TypeError`, which fails the call unless the interceptor catches it.
+ * Runs the rest of the chain: the next interceptor, and finally the handler or the request on the wire. It can be called
+ * once; a second call throws a `TypeError`, which fails the call unless the interceptor catches it.
  */
 export type Next = (call: Call) => Promise<Reply>;
 
 /**
  * Takes part in every call of a server or a client.
  *
- * Throwing an `RpcError` refuses the call, or fails it on its way back. One that returns no reply fails the call: with a
- * `TypeError` at a client, with `internal` and a line in the log at a server.
+ * Throwing an `RpcError` before `next` rejects the call; throwing afterwards fails it. An interceptor that returns no reply
+ * fails the call: with a `TypeError` at a client, with `internal` and a log line at a server.
  *
- * @example An interceptor that says how long calls take, those that stream until they begin to
+ * @example An interceptor that logs how long calls take; for streams, until the stream starts
  * ```ts
  * import { type Interceptor, Server } from "@troodon/rpc";
  *
@@ -96,40 +96,43 @@ export type Next = (call: Call) => Promise<Reply>;
  */
 export type Interceptor = (call: Call, next: Next) => Reply | Promise<Reply>;
 
-/** Passes a call on; `origin` is the same for all steps of one call. */
+/** Runs the rest of a chain; `origin` is the same for all steps of one call. */
 export type Step<O extends Origin> = (call: Call, origin: O) => Promise<Reply>;
 
-/** What the steps of one call share. */
+/** State that the steps of one call share. */
 export interface Origin {
-  /** Whether the last step has answered, with one value rather than a stream. */
+  /** Whether the last step has answered with a single value rather than a stream. */
   plain: boolean;
 }
 
-/** Puts interceptors in front of `last`, the first outermost. Done once; what comes out takes all calls. */
+/** Chains interceptors in front of `last`, the first one outermost. Called once; the result handles all calls. */
 export function compose<O extends Origin>(interceptors: readonly Interceptor[], last: Step<O>): Step<O> {
-  return interceptors.reduceRight<Step<O>>((inner, interceptor) => (call, origin) => {
-    let passed: Promise<Reply> | undefined;
-    const next: Next = (changed) => {
-      if (passed !== undefined) throw calledTwice(interceptor, call);
-      return passed = inner(changed, origin);
+  return interceptors.reduceRight<Step<O>>((inner, interceptor, at) => {
+    const name = named(interceptor, at);
+    return (call, origin) => {
+      let passed: Promise<Reply> | undefined;
+      const next: Next = (changed) => {
+        if (passed !== undefined) throw calledTwice(name, call);
+        return passed = inner(changed, origin);
+      };
+      let answer: Reply | Promise<Reply>;
+      try {
+        answer = interceptor(call, next);
+      } catch (error) {
+        drop(passed);
+        return Promise.reject(error);
+      }
+      // An interceptor that only calls next() costs no additional promise.
+      if (passed !== undefined && answer === passed) return passed;
+      return settled(answer, () => passed, name, call, origin);
     };
-    let answer: Reply | Promise<Reply>;
-    try {
-      answer = interceptor(call, next);
-    } catch (error) {
-      drop(passed);
-      return Promise.reject(error);
-    }
-    // One that only passes calls on costs no promise of its own.
-    if (passed !== undefined && answer === passed) return passed;
-    return settled(answer, () => passed, interceptor, call, origin);
   }, last);
 }
 
 async function settled(
   answer: Reply | Promise<Reply>,
   passed: () => Promise<Reply> | undefined,
-  interceptor: Interceptor,
+  interceptor: string,
   call: Call,
   origin: Origin,
 ): Promise<Reply> {
@@ -143,25 +146,27 @@ async function settled(
   }
 }
 
-/** Leaves the stream of a reply that an interceptor was given and has not passed on: nothing else would end it. */
+/** Ends the stream of a reply that an interceptor received and discarded: nothing else would end it. */
 function drop(passed: Promise<Reply> | undefined): void {
   passed?.then(({ value }) => isStreamable(value) ? leave(open(value)) : undefined).catch(() => {});
 }
 
-function calledTwice({ name }: Interceptor, { method }: Call): TypeError {
-  return new TypeError(
-    `Cannot call next twice for ${method}: interceptor ${name || "without a name"} has already passed it on`,
-  );
+/** An interceptor in messages: its position, and its name if it has one. */
+function named({ name }: Interceptor, at: number): string {
+  return `interceptor ${at + 1}${name && ` (${name})`}`;
 }
 
-/** Catches interceptors that forget to return, which would be a puzzle further on. */
-function checked(reply: Reply | undefined, { name }: Interceptor, { method }: Call): Reply {
+function calledTwice(interceptor: string, { method }: Call): TypeError {
+  return new TypeError(`Cannot call next twice for ${method}: ${interceptor} has already passed it on`);
+}
+
+/** Detects interceptors that forget to return a reply, which would fail later with a confusing error. */
+function checked(reply: Reply | undefined, interceptor: string, { method }: Call): Reply {
   if (typeof reply === "object" && reply !== null && "value" in reply && isIterable(reply.metadata)) {
     return reply;
   }
   throw new TypeError(
-    `Interceptor ${name || "without a name"} returned no reply to ${method}: ` +
-      "return what next(call) resolves with, or { value, metadata }",
+    `Cannot answer ${method}: ${interceptor} returned no reply; return the result of next(call), or { value, metadata }`,
   );
 }
 

@@ -1,15 +1,15 @@
-// How long calls took, in fixed space: counts of spans of time, so many for each doubling. Each method of a server owns
-// one; the command line measures with finer ones.
+// Histogram of call durations in fixed space, with a fixed number of buckets for each doubling. Every method of a server owns
+// one; the command line uses finer ones.
 
 import type { LatencySummary } from "./method_stats.ts";
 
-/** Spans for each doubling in what servers tell: the ends of neighbours differ by about 15 %. */
+/** Buckets for each doubling in the statistics of servers: neighboring bounds differ by about 15 %. */
 export const PER_OCTAVE = 5;
-/** The first span ends at one microsecond, the last holds everything from about four hours up. */
+/** The first bucket ends at 1 µs, the last holds everything from about four hours up. */
 const OCTAVES = 34;
 
-/** Numbers of calls by spans of time: the upper end of each in ms, shortest first. */
-export type Spans = LatencySummary["spans"];
+/** Number of calls by bucket: the upper bound of each in ms, ascending. */
+export type Buckets = LatencySummary["spans"];
 
 /** A histogram of durations. */
 export class Latency {
@@ -19,13 +19,13 @@ export class Latency {
   #sum = 0;
   #max = 0;
 
-  /** @param perOctave Spans for each doubling */
+  /** @param perOctave Buckets for each doubling */
   constructor(perOctave: number = PER_OCTAVE) {
     this.#perOctave = perOctave;
     this.#counts = new Float64Array(OCTAVES * perOctave);
   }
 
-  /** How many there are. */
+  /** The number of recorded durations. */
   get count(): number {
     return this.#count;
   }
@@ -35,12 +35,12 @@ export class Latency {
     return this.#count === 0 ? 0 : this.#sum / this.#count;
   }
 
-  /** The longest, in ms. */
+  /** The maximum, in ms. */
   get max(): number {
     return this.#max;
   }
 
-  /** Adds `count` durations of `ms`. */
+  /** Records `count` durations of `ms` each. */
   record(ms: number, count: number): void {
     const bucket = ms <= 0.001 ? 0 : Math.ceil(Math.log2(ms * 1_000) * this.#perOctave);
     this.#counts[Math.min(bucket, this.#counts.length - 1)]! += count;
@@ -49,14 +49,14 @@ export class Latency {
     if (ms > this.#max) this.#max = ms;
   }
 
-  /** So much of all was as long or shorter, in ms: the upper end of its span; 0 if there is nothing. */
+  /** A percentile in ms, 0 to 100: the upper bound of its bucket; 0 if nothing was recorded. */
   percentile(percent: number): number {
-    return this.#within(this.#spans(), percent / 100);
+    return this.#within(this.#buckets(), percent / 100);
   }
 
-  /** What was recorded, in ms. */
+  /** Summary of the recorded durations, in ms. */
   summary(): LatencySummary {
-    const spans = this.#spans();
+    const spans = this.#buckets();
     return {
       mean: this.mean,
       p50: this.#within(spans, 0.5),
@@ -68,27 +68,27 @@ export class Latency {
     };
   }
 
-  #within(spans: Spans, share: number): number {
+  #within(spans: Buckets, share: number): number {
     return Math.min(quantile(spans, share) ?? 0, this.#max);
   }
 
-  #spans(): Spans {
+  #buckets(): Buckets {
     const spans: [number, number][] = [];
     const last = this.#counts.length - 1;
     for (const [bucket, calls] of this.#counts.entries()) {
       if (calls === 0) continue;
-      // Each octave ends at a power of two in µs.
+      // A bucket's upper bound is a power of 2^(1/perOctave) in µs.
       const end = 2 ** (bucket / this.#perOctave) / 1_000;
-      // The last one has no end of its own.
+      // The last bucket is unbounded: its bound is the maximum.
       spans.push([bucket < last ? end : Math.max(end, this.#max), calls]);
     }
     return spans;
   }
 }
 
-/** Within what time a share of the calls was done: the upper end of a span. Undefined if there was no call. */
-export function quantile(spans: Spans, share: number): number | undefined {
+/** The upper bound of the bucket that a quantile (0 to 1) falls into, in ms; undefined if nothing was recorded. */
+export function quantile(spans: Buckets, share: number): number | undefined {
   const sum = spans.reduce((sum, [, calls]) => sum + calls, 0);
-  let left = sum * share;
-  return sum > 0 ? spans.find(([, calls]) => (left -= calls) <= 0)?.[0] : undefined;
+  let remaining = sum * share;
+  return sum > 0 ? spans.find(([, calls]) => (remaining -= calls) <= 0)?.[0] : undefined;
 }

@@ -1,15 +1,15 @@
-// The `log` option of servers and clients, as the library calls it.
+// The `log` option of servers and clients, and the wrapper that the library calls.
 
-import { oneLine } from "./one_line.ts";
+import { oneLine } from "./safe_text.ts";
 
-/** Told of what an operator may want to know. */
+/** Receives messages for operators, and the error that caused a message, if any. */
 export type Log = (message: string, error?: unknown) => void;
 
 /**
- * The log as the library calls it: each message is one line of bounded length without control characters, whatever a peer
- * has said; the error that comes with it is as it was thrown. What the log itself throws is ignored.
+ * Wraps a user's log: each message becomes one line of bounded length without control characters, whatever a peer sent; the
+ * error is passed on unchanged. Exceptions of the log itself are ignored.
  */
-export function sheltered(log: Log | undefined): Log | undefined {
+export function safeLog(log: Log | undefined): Log | undefined {
   if (log === undefined) return undefined;
   if (typeof log !== "function") throw new TypeError("Cannot use log: expected a function");
   return (message, error) => {
@@ -17,7 +17,7 @@ export function sheltered(log: Log | undefined): Log | undefined {
       if (error === undefined) log(oneLine(message));
       else log(oneLine(message), error);
     } catch {
-      // Who logs the logger?
+      // There is nowhere to report a failing log.
     }
   };
 }

@@ -1,59 +1,75 @@
-// Metadata: small named values that travel beside a call's arguments. Checked here where a user hands it in;
-// the frame decoder applies the same rules to what a peer sends.
+// Metadata: small named values sent with a call's arguments or answer. Checked here when an application passes it in; the
+// frame decoder applies the same rules to what a peer sends.
 
-import { isPlainObject, typedArrayName } from "./realm.ts";
+import { isPlainObject, typedArrayName } from "./cross_realm.ts";
 
-/** Metadata as it arrives: names to text or bytes. */
+/** Received metadata: names with text or bytes. */
 export type Metadata = ReadonlyMap<string, string | Uint8Array>;
 
 /**
- * Metadata as it may be handed in: a plain object, a Map, or pairs of name and value, such as `Headers` and
- * `URLSearchParams`.
+ * Metadata to send: a plain object, a Map, or pairs of name and value, such as `Headers` and `URLSearchParams`.
  */
 export type MetadataInit =
   | Metadata
   | Readonly<Record<string, string | Uint8Array>>
   | Iterable<readonly [name: string, value: string | Uint8Array]>;
 
-/** How many entries one call's metadata may have. */
+/** Maximum number of metadata entries of one call. */
 export const MAX_METADATA_ENTRIES = 64;
 
 const NAME = /^[a-z0-9_.-]{1,64}$/;
 
-/** The name by which an Error frame says that no handler was started. */
+/** Metadata name in an Error frame that marks a call whose handler was not started. */
 export const NOT_STARTED = "not-started";
 
-/** The name by which an Error frame says after how many ms another attempt makes sense: 1 to 9 digits. */
+/** Metadata name in an Error frame with the delay in ms after which a retry is worthwhile: 1 to 9 digits. */
 export const RETRY_AFTER = "rpc-retry-after";
 
-/** The name of what goes along with a trace for the application's own use (W3C Baggage). */
+/** Metadata name of the application's data that accompanies a trace (W3C Baggage). */
 const BAGGAGE = "baggage";
 
-/** Metadata without entries, shared by all calls that carry none. */
+/** Empty metadata, shared by all calls without metadata. */
 export const NO_METADATA: Metadata = new Map();
 
-/** Whether `name` may name a metadata entry: 1 to 64 of `a-z 0-9 - _ .`, and not `__proto__`. */
+/** Property of metadata that several calls share. */
+const SHARED = Symbol("shared");
+
+/** Makes received metadata unchangeable, so that calls can share it: the methods that would change it throw. */
+export function shared(metadata: Map<string, string | Uint8Array>): Metadata {
+  const value = () => {
+    throw new TypeError("Cannot change received metadata: copy it with new Map(metadata)");
+  };
+  const properties = { set: { value }, delete: { value }, clear: { value }, [SHARED]: { value: true } };
+  return Object.freeze(Object.defineProperties(metadata, properties));
+}
+
+/** Whether metadata is shared by calls, and therefore never changes. */
+export function isShared(metadata: Metadata): boolean {
+  return SHARED in metadata;
+}
+
+/** Whether `name` is a valid metadata name: 1 to 64 of `a-z 0-9 - _ .`, and not `__proto__`. */
 export function isMetadataName(name: string): boolean {
   return NAME.test(name) && name !== "__proto__";
 }
 
-/** Whether `name` is the protocol's own, which applications neither set nor see. */
+/** Whether `name` is reserved for the protocol: applications neither set nor see it. */
 function isReserved(name: string): boolean {
   return name === NOT_STARTED || name.startsWith("rpc-");
 }
 
-/** What applications see of metadata that has arrived: all but the protocol's own. */
-export function ofApplication(metadata: Metadata | undefined): Metadata {
+/** Received metadata without the names that are reserved for the protocol. */
+export function applicationMetadata(metadata: Metadata | undefined): Metadata {
   if (metadata === undefined) return NO_METADATA;
   for (const name of metadata.keys()) {
     if (isReserved(name)) return new Map([...metadata].filter(([name]) => !isReserved(name)));
   }
-  // Mostly there is nothing to leave out, and a copy would cost as much as all the rest.
+  // Usually no name is reserved, and a copy would cost more than the check.
   return metadata;
 }
 
 /**
- * Adds entries of the library's own, such as a trace, as far as there is room for them: the last ones are left out first.
+ * Adds entries of the library, such as a trace, up to the maximum number of entries; the last ones are omitted first.
  */
 export function withEntries(
   own: Metadata | undefined,
@@ -67,10 +83,11 @@ export function withEntries(
 }
 
 /**
- * What to send instead of metadata that are too long with what the library has added: without the baggage first, which may
- * be long, then the application's own alone.
+ * Alternatives for metadata that is too long because of the library's entries: first without the baggage, which may be long,
+ * then only the application's own entries.
  *
- * @param all With what was added
+ * @param all The application's entries and those that the library added
+ * @param own The application's entries
  */
 export function* shortened(
   all: Metadata | undefined,
@@ -81,9 +98,9 @@ export function* shortened(
 }
 
 /**
- * Checks what a user handed in and makes it a Map.
+ * Validates an application's metadata and converts it to a Map.
  *
- * @throws {TypeError} If a name or a value is not allowed or there twice, or a name is the protocol's own
+ * @throws {TypeError} If a name or a value is invalid, a name occurs twice, or a name is reserved for the protocol
  * @throws {RangeError} If there are more than 64 entries
  */
 export function toMetadata(init: MetadataInit | undefined): Metadata | undefined {
@@ -91,51 +108,53 @@ export function toMetadata(init: MetadataInit | undefined): Metadata | undefined
   const map = init instanceof Map ? new Map<string, string | Uint8Array>(init) : mapOf(init);
   if (map.size === 0) return undefined;
   if (map.size > MAX_METADATA_ENTRIES) {
-    throw new RangeError(`Cannot use metadata: ${map.size} entries are more than ${MAX_METADATA_ENTRIES}`);
+    throw new RangeError(
+      `Cannot use metadata: expected at most ${MAX_METADATA_ENTRIES} entries, got ${map.size}`,
+    );
   }
   for (const [name, value] of map) {
     if (typeof name !== "string" || !isMetadataName(name)) {
       throw new TypeError(
-        `Cannot use metadata name ${JSON.stringify(name)}: names are 1 to 64 of a-z 0-9 - _ .`,
+        `Cannot use metadata name ${JSON.stringify(name)}: expected 1 to 64 of a-z 0-9 - _ .`,
       );
     }
     if (isReserved(name)) {
-      throw new TypeError(`Cannot use metadata name "${name}": it is the protocol's own`);
+      throw new TypeError(`Cannot use metadata name "${name}": it is reserved for the protocol`);
     }
     if (typeof value === "string") {
       if (value.isWellFormed()) continue;
       throw new TypeError(`Cannot use metadata "${name}": its text has a lone surrogate`);
     }
     if (typedArrayName(value) !== "Uint8Array") {
-      throw new TypeError(`Cannot use metadata "${name}": values are text or a Uint8Array`);
+      throw new TypeError(`Cannot use metadata "${name}": expected text or a Uint8Array`);
     }
-    // A copy: the call may have to wait, and what is sent is what the bytes are now.
+    // Copied, since the call may be queued and the caller may change the bytes meanwhile.
     map.set(name, new Uint8Array(value as Uint8Array));
   }
   return map;
 }
 
-/** The entries of what is no Map of this realm. */
+/** The entries of metadata that is not a Map of this realm. */
 function mapOf(init: Exclude<MetadataInit, Metadata>): Map<string, string | Uint8Array> {
   const map = new Map<string, string | Uint8Array>();
   for (const entry of entriesOf(init)) {
-    if (!Array.isArray(entry) || entry.length !== 2) throw unusable();
+    if (!Array.isArray(entry) || entry.length !== 2) throw invalidMetadata();
     const [name, value] = entry;
-    if (map.has(name)) throw new TypeError(`Cannot use metadata: ${JSON.stringify(name)} is there twice`);
+    if (map.has(name)) throw new TypeError(`Cannot use metadata: duplicate name ${JSON.stringify(name)}`);
     map.set(name, value);
   }
   return map;
 }
 
-/** Refuses instances of classes that are not iterable: nothing of them would be sent. */
+/** The entries of an iterable or plain object. Other class instances throw: none of their content would be sent. */
 function entriesOf(init: unknown): Iterable<unknown> {
-  if (typeof init !== "object" || init === null) throw unusable();
+  if (typeof init !== "object" || init === null) throw invalidMetadata();
   if (typeof (init as Iterable<unknown>)[Symbol.iterator] === "function") return init as Iterable<unknown>;
   if (isPlainObject(init)) return Object.entries(init);
-  throw unusable();
+  throw invalidMetadata();
 }
 
-function unusable(): TypeError {
+function invalidMetadata(): TypeError {
   return new TypeError(
     "Cannot use metadata: expected a plain object, a Map, or pairs of a name and text or bytes",
   );

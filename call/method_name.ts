@@ -1,15 +1,14 @@
-// Names of methods as logs and messages show them. A peer can call whatever it likes, so that a name may be long, or not
-// fit in one line.
+// Method names for logs and messages. Peers may call any name, so a name can be long or contain line breaks.
 
-/** The longest name of a service; longer ones are cut where they are shown. */
-export const LONGEST_NAME = 64;
+/** Maximum length of a service name; longer names are cut for display. */
+export const MAX_NAME_LENGTH = 64;
 
-/** A name in quotes, cut if it is long. */
+/** A name in quotes, cut if it is too long. */
 export function quoted(name: string): string {
-  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name);
+  return JSON.stringify(name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH)}…` : name);
 }
 
-/** The name of a method as it is, unless it is one that could not be registered: that in quotes. */
+/** A method's name for display; quoted if it is too long or unprintable, so that it cannot be a registered name. */
 export function shownMethod(method: string): string {
-  return method.length > 4 * LONGEST_NAME || /[\p{C}\p{Z}]/u.test(method) ? quoted(method) : method;
+  return method.length > 4 * MAX_NAME_LENGTH || /[\p{C}\p{Z}]/u.test(method) ? quoted(method) : method;
 }

@@ -1,40 +1,40 @@
-// What a method tells of itself: kept by the service table, shown by servers.
+// Statistics of one method: collected by the service table, exposed by servers.
 
 import type { Code } from "./error.ts";
 
-/** What one method has done so far. */
+/** Statistics of one method since it was registered. */
 export interface MethodStats {
-  /** Its name, with its service's. */
+  /** The full name, such as `Arith.sum`. */
   readonly method: string;
-  /** Calls whose handler was started. */
+  /** Number of calls whose handler was started. */
   readonly calls: number;
-  /** Of these, those that were answered with an error or ended without an answer. */
+  /** Number of these calls that were answered with an error or ended without an answer. */
   readonly errors: number;
-  /** The same by code: those that there were. Their sum is `errors`. */
+  /** The same by code; codes without errors are absent. The sum is `errors`. */
   readonly errorCodes: Readonly<Partial<Record<Code, number>>>;
-  /** Calls whose handler has not returned. */
+  /** Number of calls whose handler has not returned. */
   readonly inFlight: number;
-  /** How long they took. */
+  /** Durations of the calls. */
   readonly latency: LatencySummary;
 }
 
-/** How long the calls of one method took, in ms, from their arrival to their answer being handed to the system. */
+/** Durations of the calls of one method in ms, from the arrival of a call until its answer was passed to the system. */
 export interface LatencySummary {
   /** The mean. */
   readonly mean: number;
-  /** Half of the calls were as fast or faster, to within 15 %. */
+  /** The median, accurate to 15 %. */
   readonly p50: number;
-  /** 99 of 100 calls were as fast or faster, to within 15 %. */
+  /** The 99th percentile, accurate to 15 %. */
   readonly p99: number;
   /** The slowest call. */
   readonly max: number;
-  /** How many there were: `calls` without those that are not answered yet. */
+  /** Number of calls: `calls` without those that are not answered yet. */
   readonly count: number;
-  /** How long they took together. */
+  /** Sum of all durations. */
   readonly sum: number;
   /**
-   * How many took how long: the upper end of each span of time, which belongs to it, and the number of calls in it,
-   * shortest first. A span begins 13 % below its end, where the one before ends; empty ones are left out.
+   * Histogram of the durations: the inclusive upper bound of each bucket and the number of calls in it, ascending. A bucket
+   * starts 13 % below its upper bound, where the previous one ends; empty buckets are omitted.
    */
   readonly spans: readonly (readonly [upTo: number, calls: number])[];
 }

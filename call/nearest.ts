@@ -1,33 +1,32 @@
-// What somebody may have meant who misspelt a name: an option, or what is typed on the command line.
+// Suggests the name that a user may have meant: for unknown options, and for words on the command line.
 
-/** Letters that are compared with letters, in all: a server may list any number of names. About 0.1 s. */
-const MOST_STEPS = 4_000_000;
-/** Names that are longer, in letters, are not compared. */
-const LONGEST = 200;
+/** Maximum number of letter comparisons, since a server may list any number of names. About 0.1 s. */
+const MAX_STEPS = 4_000_000;
+/** Longer names, in letters, are not compared. */
+const MAX_LENGTH = 200;
 
 /**
- * The one of `names` that is nearest to `text`, if any is near enough to be meant. Of a great many, the first that could
- * be by their length are looked at.
+ * The name that is most similar to `text`, if any is similar enough. In a very long list, only the first names are compared.
  */
 export function nearest(text: string, names: readonly string[]): string | undefined {
   const wanted = text.toLowerCase();
-  if (wanted.length > LONGEST) return undefined;
-  const mostEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
+  if (wanted.length > MAX_LENGTH) return undefined;
+  const maxEdits = Math.min(wanted.length, Math.max(2, Math.floor(wanted.length / 3)));
   let found: string | undefined;
-  let fewest = mostEdits + 1;
+  let fewest = maxEdits + 1;
   let steps = 0;
   for (const name of names) {
-    // Each letter that one is longer is an edit.
-    if (Math.abs(name.length - wanted.length) >= fewest || name.length > LONGEST) continue;
+    // Each letter of difference in length costs an edit.
+    if (Math.abs(name.length - wanted.length) >= fewest || name.length > MAX_LENGTH) continue;
     steps += wanted.length * name.length;
-    if (steps > MOST_STEPS) break;
+    if (steps > MAX_STEPS) break;
     const edits = distance(wanted, name.toLowerCase());
     if (edits < fewest) [found, fewest] = [name, edits];
   }
   return found;
 }
 
-/** How many letters to add, leave out, change or swap with their neighbours (optimal string alignment). */
+/** Number of letters to add, remove, change or swap with their neighbors (optimal string alignment distance). */
 function distance(a: string, b: string): number {
   let above: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);

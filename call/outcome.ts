@@ -1,35 +1,35 @@
-// The errors of calls that end without an answer, made here so that a client, a session and a broadcast say the same.
+// Errors of calls that end without an answer, shared by clients, sessions and broadcasts.
 
 import { type Code, ofCall, RpcError } from "./error.ts";
 
 /**
- * The error of a call that ran out of time.
+ * The error of a call whose deadline has passed.
  *
- * @param why Why it was not even sent, if that is known
+ * @param call Its method, and the time limit in ms that has set its deadline, if one has
+ * @param why Why the call was not even sent, if known
  */
 export function deadlineExceeded(
-  method: string,
+  { method, timeout = Infinity }: { readonly method: string; readonly timeout?: number },
   notStarted = false,
   why?: string,
   code: Code = "deadline_exceeded",
 ): RpcError {
-  const what = why === undefined ? "answered in time" : `sent in time: ${why}`;
-  return new RpcError(code, `Call of ${method} was not ${what}`, { notStarted });
+  return new RpcError(code, `${method} was not ${lateness(timeout, why)}`, { notStarted });
 }
 
 /**
- * The error of a call that its signal ended, with the signal's reason as its cause: `deadline_exceeded` for the signal of
- * `AbortSignal.timeout()`, else `canceled`.
+ * The error of a call that was ended by its signal; the cause is the signal's reason. The code is `deadline_exceeded` for a
+ * signal of `AbortSignal.timeout()`, otherwise `canceled`.
  */
 export function canceled(method: string, cause: unknown, notStarted = false): RpcError {
   if (isTimeout(cause)) {
-    const message = `Call of ${method} was ended by the timeout of its signal`;
+    const message = `${method} was ended by the timeout of its signal`;
     return new RpcError("deadline_exceeded", message, { cause, notStarted });
   }
-  return new RpcError("canceled", `Call of ${method} was canceled by its signal`, { cause, notStarted });
+  return new RpcError("canceled", `${method} was canceled by its signal`, { cause, notStarted });
 }
 
-/** The error of a connection as that of one call on it, with what is known about whether the call was started. */
+/** The error of one call on a connection that has failed, with whether it is certain that its handler was not started. */
 export function endedWith(reason: RpcError, notStarted: boolean): RpcError {
   const { cause, remote, retryAfter, method, address } = reason;
   const error = new RpcError(reason.code, reason.message, { cause, remote, notStarted, retryAfter });
@@ -37,7 +37,13 @@ export function endedWith(reason: RpcError, notStarted: boolean): RpcError {
   return error;
 }
 
-/** Whether a signal's reason is the one that `AbortSignal.timeout()` aborts with (DOM Standard, section 3.2). */
+function lateness(timeout: number, why: string | undefined): string {
+  if (timeout === 0) return "sent: its timeout is 0 ms";
+  const limit = timeout === Infinity ? "before its deadline" : `within ${timeout} ms (timeout)`;
+  return why === undefined ? `answered ${limit}` : `sent ${limit}: ${why}`;
+}
+
+/** Whether a signal was aborted by `AbortSignal.timeout()` (DOM Standard, section 3.2). */
 function isTimeout(reason: unknown): boolean {
   return reason instanceof DOMException && reason.name === "TimeoutError";
 }

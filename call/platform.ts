@@ -1,18 +1,18 @@
-// Which classes are the platform's: those of the language, of the web, of Deno, and of the node: modules. Asked by the
-// service table, since what a service inherits from them is not for callers.
+// Detects classes of the platform: of the language, the web, Deno, and the node: modules. The service table does not offer
+// methods that are inherited from them.
 
-/** Modules that have no classes to extend and warn, or change the process, when they are loaded. */
-const LEFT_ALONE = /^_|^(node:)?(domain|punycode|sys|test|test\/.*|trace_events|wasi)$/;
-/** Where modules that only exist with the prefix are experimental: Node warns when it loads one. */
-const WARNS_OF_NEW = !("Deno" in globalThis);
+/** Modules without extensible classes that print a warning or change the process when they are loaded. */
+const SKIPPED = /^_|^(node:)?(domain|punycode|sys|test|test\/.*|trace_events|wasi)$/;
+/** Whether modules that only exist with the node: prefix are experimental: Node warns when one is loaded. */
+const WARNS_OF_EXPERIMENTAL = !("Deno" in globalThis);
 
 type Exports = Readonly<Record<string, unknown>>;
 
 /**
  * An object and the prototypes of its classes, without the platform's.
  *
- * Whether a class is one of a node: module shows only by a look at all of them, which costs tens of ms the first time: it
- * is taken only for classes that extend another.
+ * Recognizing the classes of node: modules requires loading all modules, which takes tens of ms the first time. It is done
+ * only for classes that extend another class.
  */
 export function ownLevels(target: object): object[] {
   const levels: object[] = [];
@@ -33,18 +33,18 @@ function isBuiltIn(level: object): boolean {
     Function.prototype.toString.call(constructor).endsWith("{ [native code] }");
 }
 
-/** The prototypes of all classes that node: modules export, and of those that they extend. */
+/** The prototypes of all classes that node: modules export, and of the classes that these extend. */
 function modulePrototypes(): Set<object> {
   const found = new Set<object>();
   for (const name of moduleOf("node:module").builtinModules as string[] | undefined ?? []) {
-    if (LEFT_ALONE.test(name) || WARNS_OF_NEW && name.startsWith("node:")) continue;
+    if (SKIPPED.test(name) || WARNS_OF_EXPERIMENTAL && name.startsWith("node:")) continue;
     const module = moduleOf(name.startsWith("node:") ? name : `node:${name}`);
     for (const key of Object.getOwnPropertyNames(module)) addChain(found, classOf(module, key));
   }
   return found;
 }
 
-/** A node: module; empty where it cannot be loaded, since nothing can then extend its classes. */
+/** The exports of a node: module; empty if it cannot be loaded, since no class can then extend one of its classes. */
 function moduleOf(name: string): Exports {
   const { process } = globalThis as { process?: { getBuiltinModule?(name: string): Exports | undefined } };
   try {
@@ -54,7 +54,10 @@ function moduleOf(name: string): Exports {
   }
 }
 
-/** A property that may be a class: some classes are made by getters, when they are first used; other getters may warn. */
+/**
+ * The value of a property that may be a class. Some classes are created by a getter on first use; getters of other names are
+ * not called, since some print warnings.
+ */
 function classOf(holder: object, key: string): unknown {
   const property = Object.getOwnPropertyDescriptor(holder, key);
   if (property?.get === undefined || !/^[A-Z]\w*[a-z]/.test(key)) return property?.value;

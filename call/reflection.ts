@@ -1,81 +1,83 @@
-// The built-in service by which a server tells what it offers, as both sides know it. Servers answer it by
-// server/reflection_handlers.ts; the command line asks it.
+// The contract of the built-in service through which a server describes itself. Servers implement it in
+// server/reflection_handlers.ts; the command line calls it.
 
 import { type Contract, type ContractMethod, defineService, method, type MethodKind } from "./contract.ts";
 import type { MethodStats } from "./method_stats.ts";
 
-/** Names of services that begin with this are the library's own. */
+/** Prefix of service names that are reserved for the library. */
 export const RESERVED = "rpc.";
 
-/** A service as `rpc.Reflection` tells of it. */
+/** A service as described by `rpc.Reflection`. */
 export interface ServiceDescription {
-  /** Its name, such as `Arith`. */
+  /** The name, such as `Arith`. */
   readonly name: string;
-  /** What can be called of it. */
+  /** The methods that can be called. */
   readonly methods: readonly MethodDescription[];
 }
 
-/** A method as `rpc.Reflection` tells of it. */
+/** A method as described by `rpc.Reflection`. */
 export interface MethodDescription {
-  /** Its name with its service's, such as `Arith.sum`. */
+  /** The full name, such as `Arith.sum`. */
   readonly method: string;
-  /** What is a stream; `unknown` where no contract says so. */
+  /** Which side streams; `unknown` without a contract. */
   readonly kind: MethodKind | "unknown";
-  /** Whether a contract says that calls may be executed more than once. */
+  /** Whether the contract declares that calls may be executed more than once. */
   readonly idempotent: boolean;
-  /** What arguments are checked with (of a stream, each item). Left out by `list`, and where nothing is checked. */
+  /** True if the contract declares that calls change nothing; absent otherwise. */
+  readonly readOnly?: true;
+  /** Schema of the arguments (for a stream, of each item). Absent in `list`, and if arguments are not checked. */
   readonly args?: SchemaDescription;
-  /** What results are checked with (of a stream, each item). Left out by `list`, and where nothing is checked. */
+  /** Schema of the results (for a stream, of each item). Absent in `list`, and if results are not checked. */
   readonly result?: SchemaDescription;
 }
 
-/** A schema as `rpc.Reflection` tells of it. */
+/** A schema as described by `rpc.Reflection`. */
 export interface SchemaDescription {
-  /** The library that checks, such as `zod`. */
+  /** The library of the schema, such as `zod`. */
   readonly vendor: string;
   /**
-   * What it takes or gives, as JSON Schema (draft 2020-12), where the library can say so by Standard JSON Schema. What
-   * JSON Schema has no words for, such as dates, is `{}` in it.
+   * The accepted or returned values as JSON Schema (draft 2020-12), if the library supports Standard JSON Schema. Types that
+   * JSON Schema cannot express, such as dates, are `{}`.
    */
   readonly jsonSchema?: object;
 }
 
-/** What is asked of `rpc.Reflection.describe`. */
+/** Argument of `rpc.Reflection.describe`. */
 export interface DescribeRequest {
-  /** The name of a service, or of one method, such as `Arith.sum`. */
+  /** The name of a service or of one method, such as `Arith.sum`. */
   readonly name: string;
 }
 
-/** What is asked of `rpc.Reflection.stats`. */
+/** Argument of `rpc.Reflection.stats`. */
 export interface StatsRequest {
   /**
-   * How long from one item to the next, in ms, 100 to 3 600 000.
+   * Interval between items in ms, 100 to 3 600 000.
    *
    * @default {1_000}
    */
   readonly interval?: number;
 }
 
-/** What a server tells of itself: its whole `stats()`, of which this much is the same for all versions. */
+/** A server's `stats()`, as far as it is the same in all versions. */
 export interface ReportedStats {
-  /** Connections that are open. */
+  /** Number of open connections. */
   readonly connections: number;
-  /** Calls whose handlers have not returned. */
+  /** Number of calls whose handlers have not returned. */
   readonly inFlight: number;
-  /** Every method that was registered. */
+  /** Statistics of every registered method. */
   readonly methods: readonly MethodStats[];
 }
 
 /**
- * The contract of `rpc.Reflection`, which every server answers unless it was made with `reflection: false`: what can be
- * called, what is known of it, and what it has done. Its calls pass the server's interceptors as all others do, and are
- * in none of its counts.
+ * The contract of `rpc.Reflection`, which every server implements unless it was created with `reflection: false`. It
+ * describes the server's services and reports its statistics. Calls to it pass through the server's interceptors like any
+ * other, and are not counted.
  *
- * - `list()`: every service with its methods, in the order in which they were registered, this one last
- * - `describe({ name })`: one service, or the service with that one method, with schemas; `not_found` if there is none
- * - `stats({ interval })`: the server's `stats()` at once, and then at that interval until it shuts down; more than 64
- *   such streams at once, or 4 on one connection, are refused with `resource_exhausted`. All who ask within 90 ms are
- *   told the same
+ * - `list()`: every service with its methods, in the order of registration, this one last
+ * - `describe({ name })`: one service, or the service with only that method, with schemas; `not_found` if it is unknown
+ * - `stats({ interval })`: the server's `stats()`, at once and then at that interval until the server shuts down. More than
+ *   64 such streams, or 4 on one connection, are rejected with `resource_exhausted`. Requests within 90 ms receive the same
+ *   snapshot
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
-// When a call has ended, as an interceptor sees it: with its reply, or if that is a stream with the end of the stream. Used
-// by interceptors that measure or count calls.
+// Reports the end of a call to interceptors that measure or count calls: when the reply arrives, or for a stream when the
+// stream ends.
 
 import { RpcError } from "./error.ts";
 import type { Call, Next, Reply } from "./interceptor.ts";
@@ -7,10 +7,10 @@ import { Items } from "./source.ts";
 import { isStreamable } from "./streamable.ts";
 
 /**
- * Passes a call on, and says when it has ended.
+ * Passes a call on and reports when it has ended.
  *
- * @param ended Called once, with why the call failed if it did; of a stream that was left before its end that is an
- *   `RpcError`, mostly `canceled`
+ * @param ended Called once, with the error if the call failed. A stream that the consumer left before its end reports an
+ *   `RpcError`, usually `canceled`
  */
 export async function passOn(call: Call, next: Next, ended: (error?: unknown) => void): Promise<Reply> {
   let reply: Reply;
@@ -32,9 +32,9 @@ function untilEnd(
 ): Items {
   return new Items(items, {
     ended: (left, error) => {
-      // A source that is told to stop by the signal may just end.
+      // A source that the signal stops may end without an error.
       if (error === undefined && signal.aborted) ended(signal.reason);
-      else if (left) ended(new RpcError("canceled", `The stream of ${method} was left`));
+      else if (left) ended(new RpcError("canceled", `The caller stopped reading the stream of ${method}`));
       else ended(error);
     },
   });

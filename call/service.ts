@@ -1,21 +1,21 @@
-// From what a user registers to methods by name: which functions of an object may be called from outside, and the
-// table that finds them. Owned by a server, or by a client that answers calls.
+// The table of registered services: which functions of an object can be called remotely, and their look-up by name. Owned by
+// a server, or by a client that answers calls.
 
 import type { Contract } from "./contract.ts";
 import type { CallContext, Handler, Method, ServerObserver } from "./handler.ts";
 import { type Code, RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 import { Latency } from "./latency.ts";
-import { LONGEST_NAME, quoted } from "./method_name.ts";
+import { MAX_NAME_LENGTH, quoted } from "./method_name.ts";
 import { ownLevels } from "./platform.ts";
 import { RESERVED } from "./reflection.ts";
 import type { MethodStats } from "./method_stats.ts";
 import { UnknownMethods } from "./unknown_methods.ts";
 
-/** The functions of a plain object, by the names that they are called by. */
+/** The functions of a plain object by method name. */
 export type Methods = Readonly<Record<string, Handler>>;
 
-/** A handler and its book-keeping. */
+/** A handler with its statistics. */
 class RegisteredMethod implements Method {
   readonly name: string;
   readonly observer: ServerObserver | undefined;
@@ -24,7 +24,7 @@ class RegisteredMethod implements Method {
   #run: Handler;
   #calls = 0;
   #errors = 0;
-  /** Made for the first of them. */
+  /** Created at the first error. */
   #codes: Map<Code, number> | undefined;
   #inFlight = 0;
   readonly #latency = new Latency();
@@ -35,7 +35,7 @@ class RegisteredMethod implements Method {
     this.#handler = this.#run = handler;
   }
 
-  /** Puts something around the handler, in place of what was before. */
+  /** Wraps the handler, replacing any previous wrapper. */
   wrap(around: Around): void {
     this.#run = around(this.#handler);
   }
@@ -74,16 +74,16 @@ class RegisteredMethod implements Method {
   }
 }
 
-/** Puts interceptors around a handler. */
+/** Wraps a handler in interceptors. */
 export type Around = (handler: Handler) => Handler;
 
-/** The handlers of an object, by the names that they are called by; those of a contract between its checks. */
+/** The handlers of an object by method name; those of a contract include its checks. */
 export type Handlers = Map<string, Handler>;
 
-/** A service as it was registered. */
+/** A registered service. */
 export interface Service {
   readonly name: string;
-  /** Its methods, by the names that they have in it. */
+  /** The names of its methods, without the service's name. */
   readonly methods: readonly string[];
   readonly contract: Contract | undefined;
 }
@@ -91,39 +91,44 @@ export interface Service {
 /** The services of one server. */
 export class ServiceTable {
   readonly #services = new Map<string, Service>();
-  /** By whole name, such as `Arith.sum`: one look-up a call. */
+  /** By full name, such as `Arith.sum`: one look-up for each call. */
   readonly #methods = new Map<string, RegisteredMethod>();
   readonly #unknown: UnknownMethods;
-  /** Around every handler; undefined while there is nothing. */
+  /** Wrapper of every handler, if any. */
   #around: Around | undefined;
-  readonly #watch: ((method: string) => ServerObserver) | undefined;
+  readonly #observe: ((method: string) => ServerObserver) | undefined;
 
   /**
    * @param log Receives a line about calls of unknown names
-   * @param watch Makes who watches the calls of a method; absent = nobody does
+   * @param observe Creates the observer of a method's calls; undefined = calls are not observed
    */
-  constructor(log?: Log, watch?: (method: string) => ServerObserver) {
+  constructor(log?: Log, observe?: (method: string) => ServerObserver) {
     this.#unknown = new UnknownMethods((name) => this.#refusal(name), log);
-    this.#watch = watch;
+    this.#observe = observe;
   }
 
-  /** Puts something around every handler, in place of what was before. */
+  /** Wraps every handler, replacing any previous wrapper. */
   wrap(around: Around): void {
     this.#around = around;
     for (const method of [...this.#methods.values(), this.#unknown]) method.wrap(around);
   }
 
-  /** The services by name, in the order in which they were registered. */
+  /** The services by name, in the order of registration. */
   get services(): ReadonlyMap<string, Service> {
     return this.#services;
   }
 
+  /** The names of the services, without those of the library. */
+  get names(): string[] {
+    return [...this.#services.keys()].filter((name) => !name.startsWith(RESERVED));
+  }
+
   /**
-   * Registers the methods of an object: all, or those of a contract.
+   * Registers the methods of an object: all of them, or those of a contract.
    *
-   * @param check Puts the handlers of a contract between its checks
-   * @throws {TypeError} If the name is invalid, is taken or reserved, nothing of the object can be called, a method takes
-   *   more than two parameters, or the contract is not kept
+   * @param check Wraps the handlers of a contract in its checks
+   * @throws {TypeError} If the name is invalid, reserved or registered already, the object has no methods that can be
+   *   called, a method takes more than two parameters, or the handlers do not match the contract
    */
   register(name: string, target: object, contract?: Contract, check?: (offered: Handlers) => Handlers): void {
     if (name.startsWith(RESERVED)) {
@@ -133,10 +138,10 @@ export class ServiceTable {
         }: names that begin with "${RESERVED}" are for built-in services`,
       );
     }
-    this.#register(name, target, contract, check, this.#watch);
+    this.#register(name, target, contract, check, this.#observe);
   }
 
-  /** Registers a service of the library's own, which its figures leave out and nobody watches. */
+  /** Registers a built-in service, which is neither counted nor observed. */
   registerBuiltIn(contract: Contract, target: object, check: (offered: Handlers) => Handlers): void {
     this.#register(contract.name, target, contract, check);
   }
@@ -146,13 +151,13 @@ export class ServiceTable {
     target: object,
     contract: Contract | undefined,
     check?: (offered: Handlers) => Handlers,
-    watch?: (method: string) => ServerObserver,
+    observe?: (method: string) => ServerObserver,
   ): void {
-    if (!isServiceName(name) || name.length > LONGEST_NAME) {
+    if (!isServiceName(name) || name.length > MAX_NAME_LENGTH) {
       throw new TypeError(
         `Cannot register service ${
           quoted(name)
-        }: expected a name such as "Arith", of ${LONGEST_NAME} characters at most`,
+        }: expected a name such as "Arith", of ${MAX_NAME_LENGTH} characters at most`,
       );
     }
     if (this.#services.has(name)) {
@@ -162,31 +167,31 @@ export class ServiceTable {
     for (const [method, { length }] of methods) {
       if (length <= 2 || contract !== undefined && !Object.hasOwn(contract.methods, method)) continue;
       throw new TypeError(
-        `Cannot register method "${name}.${method}": it takes ${length} arguments, and a handler one and the context, ` +
-          `such as ({ a, b }, context) => …; a name that begins with _ is not offered`,
+        `Cannot register method "${name}.${method}": it takes ${length} parameters; expected at most two, the argument and ` +
+          `the context, such as ({ a, b }, context) => …. Methods whose names begin with _ are not offered`,
       );
     }
     if (check !== undefined) methods = check(methods);
     if (methods.size === 0) {
       throw new TypeError(
-        `Cannot register service "${name}": it has no methods that can be called from outside`,
+        `Cannot register service "${name}": it has no methods that can be called`,
       );
     }
     this.#services.set(name, { name, methods: [...methods.keys()], contract });
     for (const [method, handler] of methods) {
-      const whole = `${name}.${method}`;
-      const known = new RegisteredMethod(whole, handler, watch?.(whole));
+      const fullName = `${name}.${method}`;
+      const known = new RegisteredMethod(fullName, handler, observe?.(fullName));
       if (this.#around !== undefined) known.wrap(this.#around);
-      this.#methods.set(whole, known);
+      this.#methods.set(fullName, known);
     }
   }
 
   /**
-   * Finds a method. Names that are unknown lead to one whose calls are refused by way of the interceptors.
+   * Finds a method. Unknown names lead to a placeholder whose calls pass through the interceptors before they are rejected.
    *
-   * @param peer Who calls
-   * @throws {RpcError} `unimplemented`, saying which part of the name is unknown, if there are no interceptors, or the
-   *   name is reserved
+   * @param peer The caller
+   * @throws {RpcError} `unimplemented`, saying which part of the name is unknown, if there are no interceptors or the name
+   *   is reserved
    */
   find(name: string, peer?: { readonly address: string }): Method {
     const method = this.#methods.get(name);
@@ -207,29 +212,29 @@ export class ServiceTable {
     const service = name.slice(0, dot);
     return this.#services.has(service)
       ? `Service "${service}" has no method ${quoted(name.slice(dot + 1))}`
-      : `There is no service ${quoted(service)}`;
+      : `Unknown service ${quoted(service)}`;
   }
 
-  /** Calls of unknown names: how many so far, and how many of them are in flight. */
+  /** Calls of unknown names: their number so far, and how many are in flight. */
   get unknown(): Pick<UnknownMethods, "calls" | "inFlight"> {
     return this.#unknown;
   }
 
-  /** What every method has done, in the order in which they were registered; built-in ones are not counted. */
+  /** Statistics of every method, in the order of registration; without built-in services. */
   stats(): MethodStats[] {
     const methods = [...this.#methods.values()].filter(({ name }) => !name.startsWith(RESERVED));
     return methods.map((method) => method.stats());
   }
 }
 
-/** The functions of `target` that may be called from outside: its own, and those of its classes but the platform's. */
+/** The functions of `target` that can be called remotely: its own and those of its classes, without the platform's. */
 function* callable(target: object): Iterable<[string, Handler]> {
   const seen = new Set<string>(["constructor"]);
   for (const level of ownLevels(target)) {
     for (const name of Object.getOwnPropertyNames(level)) {
       if (seen.has(name) || name.startsWith("_") || name.startsWith("#") || name.includes(".")) continue;
       seen.add(name);
-      // Of accessors there is no value, and they are not run.
+      // Accessors have no value and are not called.
       const value: unknown = Object.getOwnPropertyDescriptor(level, name)!.value;
       if (typeof value === "function") yield [name, value.bind(target)];
     }
@@ -238,4 +243,17 @@ function* callable(target: object): Iterable<[string, Handler]> {
 
 function isServiceName(name: string): boolean {
   return /^[\p{ID_Start}$][\p{ID_Continue}$-]*(\.[\p{ID_Start}$][\p{ID_Continue}$-]*)*$/u.test(name);
+}
+
+/**
+ * The name of an instance's class, under which its methods are registered.
+ *
+ * @throws {TypeError} If the object has no class
+ */
+export function className(instance: object): string {
+  const { name } = instance.constructor ?? {};
+  if (typeof name !== "string" || name === "" || name === "Object") {
+    throw new TypeError("Cannot register service: the object has no class, so call register(name, methods)");
+  }
+  return name;
 }

@@ -1,16 +1,16 @@
-// One listener on each AbortSignal of a user, however many calls share it: a listener for each call would make aborting
-// quadratic, and Node warns of a leak from the eleventh on. Used by whatever waits for a user's signal.
+// One listener on each of a user's AbortSignals, however many calls share it: a listener for each call would make aborting
+// quadratic, and Node warns of a leak from the eleventh on. Used by all code that waits for a user's signal.
 
 interface Shared {
   readonly listeners: Set<() => void>;
-  /** The one that the signal has. */
+  /** The listener that is registered on the signal. */
   readonly abort: () => void;
 }
 
-/** What is shared for each signal. The process's, as Ambient is: sessions and clients that know nothing of each other share. */
+/** Shared listeners by signal. Module state, so that independent sessions and clients share them. */
 const shared = new WeakMap<AbortSignal, Shared>();
 
-/** Calls `listener` once when `signal` aborts, unless {@linkcode offAbort} comes before. The signal must not have aborted yet. */
+/** Calls `listener` once when `signal` aborts, unless {@linkcode offAbort} is called first. The signal must not be aborted. */
 export function onAbort(signal: AbortSignal, listener: () => void): void {
   const known = shared.get(signal);
   if (known !== undefined) return void known.listeners.add(listener);
@@ -24,7 +24,7 @@ export function onAbort(signal: AbortSignal, listener: () => void): void {
   signal.addEventListener("abort", abort);
 }
 
-/** Takes a listener back; the one on the signal goes with the last. */
+/** Removes a listener. With the last one, the listener on the signal is removed too. */
 export function offAbort(signal: AbortSignal, listener: () => void): void {
   const known = shared.get(signal);
   if (known === undefined || !known.listeners.delete(listener) || known.listeners.size > 0) return;
@@ -32,17 +32,17 @@ export function offAbort(signal: AbortSignal, listener: () => void): void {
   signal.removeEventListener("abort", known.abort);
 }
 
-/** Tells every item that is registered under an AbortSignal when it aborts. */
+/** Notifies all items that are registered under an AbortSignal when it aborts. */
 export class SignalFanOut<T> {
   readonly #entries = new Map<AbortSignal, { items: Set<T>; listener: () => void }>();
   readonly #aborted: (item: T) => void;
 
-  /** @param aborted Called for each item of a signal that aborts; the item is forgotten before */
+  /** @param aborted Called for each item of an aborted signal, after the item was removed */
   constructor(aborted: (item: T) => void) {
     this.#aborted = aborted;
   }
 
-  /** Watches `signal` for `item`. The signal must not have aborted yet. */
+  /** Registers `item` under `signal`, which must not be aborted. */
   add(signal: AbortSignal, item: T): void {
     const entry = this.#entries.get(signal);
     if (entry !== undefined) {
@@ -58,7 +58,7 @@ export class SignalFanOut<T> {
     onAbort(signal, listener);
   }
 
-  /** Forgets `item`; the listener goes with a signal's last one. */
+  /** Removes `item`. With a signal's last item, the listener on the signal is removed too. */
   remove(signal: AbortSignal, item: T): void {
     const entry = this.#entries.get(signal);
     if (entry === undefined || !entry.items.delete(item) || entry.items.size > 0) return;
@@ -67,7 +67,7 @@ export class SignalFanOut<T> {
   }
 }
 
-/** Whether a value is an AbortSignal: one of this realm, or one that behaves like it, such as jsdom's. */
+/** Whether a value is an AbortSignal, of this realm or an equivalent such as jsdom's. */
 export function isAbortSignal(value: unknown): value is AbortSignal {
   if (value instanceof AbortSignal) return true;
   if (Object.prototype.toString.call(value) !== "[object AbortSignal]") return false;
@@ -76,7 +76,7 @@ export function isAbortSignal(value: unknown): value is AbortSignal {
     typeof removeEventListener === "function";
 }
 
-/** A signal that aborts as soon as one of two does; the first may be of another realm. */
+/** A signal that aborts when either of two signals does. `own` may be of another realm. */
 export function eitherSignal(own: AbortSignal, other: AbortSignal): AbortSignal {
   return AbortSignal.any([own instanceof AbortSignal ? own : follower(own), other]);
 }

@@ -1,24 +1,24 @@
-// Taking the items of a user's iterable, and leaving it. Used by everything that iterates what a handler returned, what a
-// caller passed as arguments, or what an interceptor put around either.
+// Reads a user's iterable and ends it early. Used wherever items are read: of a handler's result, of a caller's arguments,
+// and of an interceptor's wrapper around either.
 //
-// Leaving has to reach a source at once, also while its next item is awaited: a quiet source would otherwise be kept, and
-// with it the call's place. A ReadableStream is cancelled and a stream of Node destroyed, since their own iterators would
-// finish the pending read first. An async generator finishes what it awaits in any case: it is up to its author to end that
-// by the call's signal. An iterator that has returned is at its end, even if it never settles the item that is awaited.
+// Ending has to reach the source at once, even while its next item is pending; otherwise a quiet source would stay open and
+// hold the call's slot. A ReadableStream is canceled and a Node stream destroyed, because their own iterators would wait for
+// the pending read. An async generator always finishes its current await: its author has to end that by the call's signal.
+// An iterator that has returned counts as ended, even if its pending item never settles.
 
 import { isAsyncIterable, type Streamable } from "./streamable.ts";
 
-/** An iterable that was opened: the part of an iterator that is used here. */
+/** An opened iterable: the part of an iterator that is used here. */
 export interface Source {
-  /** Takes the next item; the result of a synchronous iterator is no promise. */
+  /** Reads the next item. A synchronous iterator returns it without a promise. */
   next(): IteratorResult<unknown> | Promise<IteratorResult<unknown>>;
-  /** Says that no more items are wanted; a promise that it returns settles when the source has finished. */
+  /** Ends the source. A returned promise settles when the source has finished. */
   return?(): unknown;
 }
 
 const DONE: IteratorResult<never> = { value: undefined, done: true };
 
-/** Opens an iterable, once: this may lock it. */
+/** Opens an iterable. Call it once, since it may lock the iterable. */
 export function open(items: Streamable): Source {
   if (isWebStream(items)) {
     const reader = items.getReader();
@@ -29,7 +29,7 @@ export function open(items: Streamable): Source {
   return {
     next: () => iterator.next(),
     return: () => {
-      // What fails while it is destroyed concerns no one, and would end the process if nothing listened.
+      // Errors during destruction are irrelevant, but would end the process if there were no listener.
       items.on("error", () => {});
       items.destroy();
       return iterator.return?.();
@@ -37,14 +37,14 @@ export function open(items: Streamable): Source {
   };
 }
 
-/** The part of a `Readable` of Node that is used here. */
+/** The part of Node's `Readable` that is used here. */
 interface NodeStream {
   on(event: "error", listener: () => void): unknown;
   pipe(): unknown;
   destroy(): unknown;
 }
 
-// By their methods: streams may be of another realm, and Node's modules are not loaded for this.
+// Detected by methods: streams may be of another realm, and Node's modules are not loaded for this.
 
 function isWebStream(items: object): items is ReadableStream<unknown> {
   const { getReader, cancel } = items as Partial<ReadableStream>;
@@ -56,39 +56,39 @@ function isNodeStream(items: object): items is NodeStream {
   return typeof on === "function" && typeof pipe === "function" && typeof destroy === "function";
 }
 
-/** Leaves a source. Resolves when it has finished; how it takes that is its own affair. */
+/** Ends a source. Resolves when it has finished; its errors are ignored. */
 export async function leave(source: Source): Promise<void> {
   try {
     await source.return?.();
   } catch {
-    // No more items are wanted, so its failure does not matter.
+    // No more items are needed, so the failure does not matter.
   }
 }
 
-/** What is done with each of the items, and at their end. */
+/** How items are checked, and who is notified of their end. */
 export interface ItemsOptions {
-  /** Returns what is handed on for an item, or a promise of that. If it throws, the stream fails and the source is left. */
+  /** Returns the item to pass on, or a promise of it. If it throws, the stream fails and the source is ended. */
   readonly check?: (item: unknown) => unknown;
   /**
-   * Called once, when it has come to its end, has failed, or was left and the source has finished.
+   * Called once, when the source has ended or failed, or was ended early and has finished.
    *
-   * @param left Whether it was left, or an item did not pass the check
-   * @param error Why it failed, if it did
+   * @param left Whether it was ended early, by the consumer or by a failed check
+   * @param error The error, if it failed
    */
   readonly ended?: (left: boolean, error?: unknown) => void;
 }
 
-/** The items of an iterable, for others to iterate; can be stopped at the same time. */
+/** The items of an iterable, for one consumer. Can be stopped from outside while the consumer waits. */
 export class Items implements AsyncIterableIterator<unknown> {
   readonly #source: Source;
   readonly #check: ItemsOptions["check"];
   readonly #ended: ItemsOptions["ended"];
-  #over = false;
-  /** What ends calls of `next` that wait for the source. */
-  readonly #taking = new Set<(result: IteratorResult<unknown>) => void>();
-  /** Settles when the source was left and has finished. */
-  #left: Promise<void> | undefined;
-  /** Why it was stopped, for the consumer. */
+  #closed = false;
+  /** Resolve functions of calls of `next` that wait for the source. */
+  readonly #pending = new Set<(result: IteratorResult<unknown>) => void>();
+  /** Settles when the source was ended early and has finished. */
+  #leaving: Promise<void> | undefined;
+  /** Why it was stopped; thrown to the consumer. */
   #reason: unknown;
 
   constructor(items: Streamable, { check, ended }: ItemsOptions = {}) {
@@ -98,17 +98,17 @@ export class Items implements AsyncIterableIterator<unknown> {
   }
 
   async next(): Promise<IteratorResult<unknown>> {
-    if (this.#over) return this.#done();
+    if (this.#closed) return this.#done();
     let result: IteratorResult<unknown>;
     try {
       result = await this.#take();
     } catch (error) {
-      if (this.#over) return this.#done();
+      if (this.#closed) return this.#done();
       this.#end(error);
       throw error;
     }
-    // It may have been left meanwhile.
-    if (this.#over) return this.#done();
+    // The consumer may have ended it meanwhile.
+    if (this.#closed) return this.#done();
     if (result.done) {
       this.#end();
       return DONE;
@@ -129,9 +129,9 @@ export class Items implements AsyncIterableIterator<unknown> {
     return DONE;
   }
 
-  /** Leaves the source. A consumer who still asks for an item gets `reason`: it has not seen all of them. */
+  /** Ends the source. A consumer that reads another item gets `reason`, since it has not seen all items. */
   stop(reason: unknown): void {
-    if (this.#over) return;
+    if (this.#closed) return;
     this.#reason = reason;
     this.#leave().catch(() => {});
   }
@@ -140,13 +140,13 @@ export class Items implements AsyncIterableIterator<unknown> {
     return this;
   }
 
-  /** Takes the next item of the source, or the end if the source has returned and leaves the item unsettled. */
+  /** Reads the next item, or the end if the source has returned without settling the pending item. */
   #take(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
     const next = this.#source.next();
     if (!("then" in next)) return next;
     return new Promise<IteratorResult<unknown>>((resolve, reject) => {
-      this.#taking.add(resolve);
-      Promise.resolve(next).then(resolve, reject).finally(() => this.#taking.delete(resolve));
+      this.#pending.add(resolve);
+      Promise.resolve(next).then(resolve, reject).finally(() => this.#pending.delete(resolve));
     });
   }
 
@@ -158,15 +158,15 @@ export class Items implements AsyncIterableIterator<unknown> {
   }
 
   #end(error?: unknown): void {
-    this.#over = true;
+    this.#closed = true;
     this.#ended?.(false, error);
   }
 
   #leave(): Promise<void> {
-    if (this.#over) return this.#left ?? Promise.resolve();
-    this.#over = true;
-    return this.#left = leave(this.#source).then(() => {
-      if (this.#source.return !== undefined) this.#taking.forEach((resolve) => resolve(DONE));
+    if (this.#closed) return this.#leaving ?? Promise.resolve();
+    this.#closed = true;
+    return this.#leaving = leave(this.#source).then(() => {
+      if (this.#source.return !== undefined) this.#pending.forEach((resolve) => resolve(DONE));
       this.#ended?.(true);
     });
   }

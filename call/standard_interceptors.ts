@@ -1,47 +1,47 @@
-// Interceptors that most programs want sooner or later. Each is one function that makes one.
+// Interceptors for common needs, exported to users: logging, tokens, limits. Each function creates an interceptor.
 
 import { shownOption } from "./check_options.ts";
 import type { Identity } from "./handler.ts";
 import { isRpcError, RpcError } from "./error.ts";
-import { checkIdentity, shownName } from "./identity.ts";
-import type { Interceptor } from "./interceptor.ts";
-import type { Log } from "./log.ts";
+import { checkIdentity, shownPeer } from "./identity.ts";
+import type { Call, Interceptor, Next } from "./interceptor.ts";
+import { isShared, type Metadata } from "./metadata.ts";
 import { shownMethod } from "./method_name.ts";
+import { oneLine } from "./safe_text.ts";
 import { passOn } from "./reply_end.ts";
-import { sendingToken } from "./tokens.ts";
+import { neverChanges, sendingToken } from "./tokens.ts";
 
 /**
- * Tells a log of every call when it has ended, in one line: method, outcome, ms. Never of arguments. A call that streams
- * has ended with its last item, with its error, or when it was left, which is `canceled`. Where it is known who calls,
- * the line ends with the name.
+ * Creates an interceptor that logs every call in one line when it has ended: method, code, duration in ms, on a server the
+ * peer with the name of its identity, and the message of an `RpcError`. Arguments and stacks are never logged. The code is `ok`,
+ * that of an `RpcError`, or `failed` for other errors. A stream ends with its last item, with its error, or when the caller
+ * stops reading, which is `canceled`.
  *
  * @example
  * ```ts
  * import { logCalls, Server } from "@troodon/rpc";
  *
- * new Server().use(logCalls((line) => console.log(line))); // Arith.sum ok 0.4 ms
+ * new Server().use(logCalls((line) => console.log(line))); // Arith.sum ok 0.4 ms from tcp@10.0.0.8:40312
  * ```
  *
- * @param log Gets the line, and the error of a call that failed
+ * @param log Receives the line
  * @returns An interceptor for servers or clients
  */
-export function logCalls(log: Log): Interceptor {
+export function logCalls(log: (line: string) => void): Interceptor {
   return (call, next) => {
-    const began = performance.now();
+    const startedAt = performance.now();
     return passOn(call, next, (error) => {
       const outcome = error === undefined ? "ok" : isRpcError(error) ? error.code : "failed";
-      const name = shownName(call.identity);
-      const caller = name === undefined ? "" : ` for ${name}`;
-      const ms = (performance.now() - began).toFixed(1);
-      const line = `${shownMethod(call.method)} ${outcome} ${ms} ms${caller}`;
-      if (error === undefined) log(line);
-      else log(line, error);
+      const caller = call.peer === undefined ? "" : ` from ${shownPeer(call.peer, call.identity)}`;
+      const ms = (performance.now() - startedAt).toFixed(1);
+      const why = isRpcError(error) ? `: ${error.message}` : "";
+      log(oneLine(`${shownMethod(call.method)} ${outcome} ${ms} ms${caller}${why}`));
     });
   };
 }
 
 /**
- * Sends a token along with every call of a client, as metadata `authorization: Bearer TOKEN` (RFC 6750 section 2.1).
+ * Creates an interceptor that sends a token with every call, as metadata `authorization: Bearer TOKEN` (RFC 6750 section 2.1).
  *
  * @example
  * ```ts
@@ -55,57 +55,72 @@ export function logCalls(log: Log): Interceptor {
  * console.log(await client.call("Echo.echo", "hello"));
  * ```
  *
- * A client that is given it treats it as its option `token`: to other machines it calls over TLS alone, unless `secure` is
- * false. Of one inside an interceptor of your own it does not know: set `secure` then.
+ * A client with this interceptor behaves as with its option `token`: it calls other machines over TLS only, unless `secure`
+ * is false. The client does not detect `sendToken` inside an interceptor of your own: set `secure` in that case.
  *
- * @param token Makes the token, for each call anew: it may have to be refreshed
+ * @param token Returns the token. Called for each call, so that it can be refreshed
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
-  return sendingToken(async (call, next) => {
-    const authorization = `Bearer ${await token()}`;
-    return await next({ ...call, metadata: new Map([...call.metadata, ["authorization", authorization]]) });
+  const send = (value: string, call: Call, next: Next) =>
+    next({ ...call, metadata: new Map([...call.metadata, ["authorization", `Bearer ${value}`]]) });
+  return sendingToken((call, next) => {
+    const value = token();
+    // Waiting for a value that is there already would cost more than the rest.
+    return typeof value === "string" ? send(value, call, next) : sendLater(value, call, next);
   });
+  async function sendLater(value: Promise<string>, call: Call, next: Next) {
+    return await send(await value, call, next);
+  }
 }
 
 /**
- * Refuses every call of a server that does not bring a token which holds, with `unauthenticated`. Compare with
- * `oneOfTokens`, or with something else that takes as long for any guess.
+ * Creates an interceptor that rejects every call without a valid token with `unauthenticated`. Compare tokens with
+ * `oneOfTokens`, or with another function whose duration does not depend on the guess.
  *
- * @param holds Whether a token is good for a method, or who calls: an identity, which interceptors behind this one see as
+ * @param holds Returns whether a token is valid for a method, or the caller's identity, which later interceptors see as
  *   `call.identity` and handlers as `context.peer.identity`
- * @returns An interceptor for servers; see `sendToken` for the other side and an example
+ * @returns An interceptor for servers; see `sendToken` for the client side and an example
  */
 export function requireToken(
   holds: (token: string, method: string) => boolean | Identity | Promise<boolean | Identity>,
 ): Interceptor {
-  return async (call, next) => {
+  // Calls of a connection with the same metadata share one object, which cannot be changed.
+  const accepted = neverChanges(holds) ? new WeakSet<Metadata>() : undefined;
+  return (call, next) => accepted?.has(call.metadata) ? next(call) : check(call, next);
+  async function check(call: Call, next: Next) {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
     const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
     if (identity === false) {
-      throw new RpcError("unauthenticated", `${shownMethod(call.method)} needs a token that is valid`);
+      throw new RpcError("unauthenticated", `${shownMethod(call.method)} requires a valid token`);
     }
+    if (identity === true && isShared(call.metadata)) accepted?.add(call.metadata);
     return await next(identity === true ? call : { ...call, identity });
-  };
+  }
 }
 
 /**
- * Lets at most `most` calls run at once: the call too many is refused with `resource_exhausted`. A call that streams
- * runs until its stream has ended or was left.
+ * Creates an interceptor that rejects calls with `resource_exhausted` while `max` calls are running. A streaming call runs
+ * until its stream has ended or the caller stopped reading.
  *
- * @param most From 1
+ * @param max Maximum number of concurrent calls, from 1
  * @returns An interceptor for servers or clients
- * @throws {RangeError} If `most` is not a whole number from 1
+ * @throws {RangeError} If `max` is not an integer from 1
  */
-export function limitConcurrency(most: number): Interceptor {
-  if (!Number.isSafeInteger(most) || most < 1) {
+export function limitConcurrency(max: number): Interceptor {
+  if (!Number.isSafeInteger(max) || max < 1) {
     throw new RangeError(
-      `Cannot limit concurrency to ${shownOption(most)}: expected a whole number of at least 1`,
+      `Cannot limit concurrency to ${shownOption(max)}: expected an integer from 1`,
     );
   }
   let running = 0;
   return async (call, next) => {
-    if (running >= most) throw new RpcError("resource_exhausted", `More than ${most} calls at once`);
+    if (running >= max) {
+      throw new RpcError(
+        "resource_exhausted",
+        `${shownMethod(call.method)}: ${max} calls are running (limitConcurrency)`,
+      );
+    }
     running++;
     return await passOn(call, next, () => running--);
   };

@@ -1,12 +1,12 @@
-// What counts as a stream when it comes from a user: asked of arguments by callers, of results by whoever answers.
+// Decides which values are sent as streams: arguments of callers, results of handlers and interceptors.
 
-/** Anything whose items can be streamed. */
+/** A value whose items can be streamed. */
 export type Streamable = AsyncIterable<unknown> | Iterable<unknown>;
 
-// Asked of every argument and result, so each property is read by its own name: a name in a variable costs several times
-// as much. What a getter throws is told when the value is encoded.
+// On the path of every argument and result, so each property is read by its literal name: a name in a variable costs several
+// times as much. Exceptions of getters surface when the value is encoded.
 
-/** Whether a value is to be streamed: an async iterable, or an iterator such as a generator; not what is data. */
+/** Whether a value is sent as a stream: an async iterable, or an iterator such as a generator. Arrays and the like are data. */
 export function isStreamable(value: unknown): value is Streamable {
   if (typeof value !== "object" || value === null) return false;
   if (isAsyncIterable(value)) return true;

@@ -1,6 +1,6 @@
-// Whether a user's value is a promise, of whatever make. Asked of what handlers and schemas return.
+// Detects promises of any implementation. Used for the return values of handlers and schemas.
 
-/** Whether a value has to be waited for. */
+/** Whether a value is a promise or another object with a `then` method. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return value instanceof Promise ||
     (typeof value === "object" && value !== null &&

@@ -1,15 +1,14 @@
-// Comparing tokens without telling, by the time it takes, how much of a guess was right; and which interceptors send one.
+// Token comparison in constant time, so that its duration reveals nothing about a guess; and a mark for interceptors that send a token.
 
 import type { Interceptor } from "./interceptor.ts";
 
 const encoder = new TextEncoder();
 
 /**
- * Makes a check whether a token is one of those given, for `authenticate` and for `requireToken`. What is compared are
- * the SHA-256 digests of both, all bytes of all of them, so how long it takes says nothing about the tokens. They are not
- * kept, only their digests.
+ * Creates a check of tokens for `authenticate` and `requireToken`. It compares the SHA-256 digests of the token and of every
+ * accepted one in full, so its duration reveals nothing about the tokens. Only the digests are kept.
  *
- * @example A server with two tokens, so that one can be replaced by the other
+ * @example A server with two tokens, so that one can replace the other
  * ```ts
  * import { connect, oneOfTokens, Server } from "@troodon/rpc";
  *
@@ -21,19 +20,20 @@ const encoder = new TextEncoder();
  * console.log(await client.call("Echo.echo", "hello"));
  * ```
  *
- * @param tokens At least one, none of them empty. Take long random ones, such as 32 bytes from `crypto.getRandomValues`
- * @returns Resolves to whether a token is one of them
- * @throws {TypeError} If there is none, or one is empty or no text
+ * @param tokens The accepted tokens: at least one, none empty. Use long random ones, such as 32 bytes from
+ *   `crypto.getRandomValues`
+ * @returns A function that resolves to whether a token is accepted
+ * @throws {TypeError} If the list is empty, or a token is empty or not text
  */
 export function oneOfTokens(tokens: Iterable<string>): (token: string | undefined) => Promise<boolean> {
-  // A lone text is iterable too, letter by letter.
-  if (typeof tokens === "string") throw new TypeError("Cannot use tokens: put the one into an array");
+  // A string is iterable too, letter by letter.
+  if (typeof tokens === "string") throw new TypeError("Cannot use tokens: expected an array, got one string");
   const all = [...tokens];
   if (all.length === 0 || !all.every((token) => typeof token === "string" && token !== "")) {
-    throw new TypeError("Cannot use tokens: expected one at least, each of them text and not empty");
+    throw new TypeError("Cannot use tokens: expected at least one, each a non-empty string");
   }
   const known = Promise.all(all.map(digestOf));
-  return async (token) => {
+  const holds = async (token: string | undefined) => {
     if (typeof token !== "string") return false;
     const digest = await digestOf(token);
     let found = 0;
@@ -45,17 +45,26 @@ export function oneOfTokens(tokens: Iterable<string>): (token: string | undefine
     }
     return found === 1;
   };
+  return Object.assign(holds, { [NEVER_CHANGES]: true });
 }
 
-/** On an interceptor that sends a token along with calls. */
+/** Property of a check whose verdict on a token never changes. */
+const NEVER_CHANGES = Symbol("never changes");
+
+/** Whether the check of a token gives the same verdict each time, for any method. */
+export function neverChanges(check: unknown): boolean {
+  return typeof check === "function" && NEVER_CHANGES in check;
+}
+
+/** Property of an interceptor that sends a token with every call. */
 const SENDS_TOKEN = Symbol("sends a token");
 
-/** Marks an interceptor that sends a token along with calls, so that a client knows of it. */
+/** Marks an interceptor that sends a token with every call, so that a client can require TLS. */
 export function sendingToken(interceptor: Interceptor): Interceptor {
   return Object.assign(interceptor, { [SENDS_TOKEN]: true });
 }
 
-/** Whether an interceptor is marked so. */
+/** Whether an interceptor has that mark. */
 export function sendsToken(interceptor: Interceptor): boolean {
   return typeof interceptor === "function" && SENDS_TOKEN in interceptor;
 }

@@ -1,47 +1,47 @@
-// Calls of names that a service table does not have. For a session all of them are one method, whose innermost step refuses
-// the call: that way interceptors see it, and one that asks for a token answers first. Counted together and never by name,
-// since a peer can invent as many as it likes. Owned by a service table.
+// Calls of names that the service table does not have. Sessions treat all of them as one method, whose innermost step rejects
+// the call: interceptors see it, and one that requires a token rejects it first. Counted together and never by name, since a
+// peer can invent any number of names. Owned by a service table.
 
 import type { CallContext, Handler, Method } from "./handler.ts";
 import type { RpcError } from "./error.ts";
 import type { Log } from "./log.ts";
 
-/** The log gets one line in so many ms: a peer that calls such names all the time does not fill it. */
+/** Minimum interval between log lines in ms, so that a peer that calls unknown names constantly does not flood the log. */
 const LOG_INTERVAL = 10_000;
 
-/** The method that such names lead to. */
+/** The method that all unknown names lead to. */
 export class UnknownMethods implements Method {
   readonly unknown = true;
   readonly #refusal: (name: string) => RpcError;
   readonly #log: Log | undefined;
-  /** The interceptors around the refusal; undefined while there are none. */
+  /** The interceptors around the rejection; undefined without interceptors. */
   #run: Handler | undefined;
   #calls = 0;
   #inFlight = 0;
   #loggedAt = -Infinity;
-  /** Calls since the last line in the log. */
+  /** Calls since the last log line. */
   #unlogged = 0;
 
   /**
-   * @param refusal Makes the error for a name
-   * @param log Gets a line about such calls
+   * @param refusal Creates the error for a name
+   * @param log Receives a line about calls of unknown names
    */
   constructor(refusal: (name: string) => RpcError, log: Log | undefined) {
     this.#refusal = refusal;
     this.#log = log;
   }
 
-  /** Calls so far. */
+  /** Number of calls so far. */
   get calls(): number {
     return this.#calls;
   }
 
-  /** Calls that interceptors are handling. */
+  /** Number of calls that interceptors are handling. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** Puts something around the refusal, in place of what was before. */
+  /** Wraps the rejection in interceptors, replacing any previous wrapper. */
   wrap(around: (handler: Handler) => Handler): void {
     this.#run = around((_args, { method }) => {
       throw this.#refusal(method);
@@ -49,10 +49,10 @@ export class UnknownMethods implements Method {
   }
 
   /**
-   * Takes a call up.
+   * Counts and logs a call.
    *
    * @param peer The address of the caller
-   * @throws {RpcError} The refusal, if there are no interceptors
+   * @throws {RpcError} `unimplemented`, if there are no interceptors
    */
   find(name: string, peer: string | undefined): Method {
     this.#calls++;

@@ -1,5 +1,5 @@
-// The command `bench`: how many calls a second, and how long they take. In a closed loop it shows what a server does for
-// so many callers at once; in an open loop, how it takes a rate that never lets up.
+// The command `bench`: calls per second and latencies of a method. A closed loop measures a server under a
+// fixed number of callers; an open loop measures it at a fixed rate.
 
 import { RpcError } from "../call/error.ts";
 import type { Client } from "../client/client.ts";
@@ -18,29 +18,30 @@ const PERCENTILES = [50, 90, 99] as const;
 /** Measures a method under load. */
 export const bench: Command = {
   name: "bench",
-  summary: "Calls a method as often as it can, or at a rate, and says how that went",
+  summary: "Measures a method under load: calls per second and latencies",
   operands: "ADDRESS METHOD [JSON]",
-  about: `So many callers at once each make one call after the other; all pass the same argument. The
-time of a call is from its start to its answer, as its caller sees it. That is a closed loop: while a
-server does not answer, it is not called, and the calls that others would have made meanwhile are in no
-figure. With --rate calls are made at that rate whether earlier ones are answered or not, an open loop,
-and the time of each is from when it was due.
+  about:
+    `Each of the concurrent callers makes one call after the other, all with the same argument. The latency
+of a call is from its start to its response, as its caller sees it. This is a closed loop: while a
+server does not answer, it is not called, and the calls that would have been made meanwhile are not
+counted. With --rate, calls are made at that rate whether or not earlier ones are answered, an open
+loop, and the latency of each is from the time it was due.
 
-Methods that answer with one value only. The first call is made alone: if the server does not know the
-method, nothing more is done. The exit code is 1 if no call went well.
+Supports unary methods only. The first call is made alone: if the server does not know the method,
+bench stops. The exit code is 1 if no call succeeded.
 
-It calls for real: a method that changes something changes it very often.`,
+The calls are real: a method that changes data changes it very often.`,
   flags: [
-    { name: "connections", value: "N", help: "How many connections (1)" },
+    { name: "connections", value: "N", help: "Number of connections (1)" },
     {
       name: "concurrency",
       value: "N",
-      help: "How many callers in all (10); with --rate, the most calls at once (10000)",
+      help: "Number of callers in total (10); with --rate, maximum calls in flight (10000)",
     },
-    { name: "rate", value: "N", help: "How many calls a second, in an open loop" },
-    { name: "duration", value: "TIME", help: "For how long (5s)" },
+    { name: "rate", value: "N", help: "Calls per second, in an open loop" },
+    { name: "duration", value: "TIME", help: "Duration of the measurement (5s)" },
     ...CONNECT_FLAGS,
-    { name: "json", help: "Print JSON, in one line" },
+    { name: "json", help: "Print JSON, on one line" },
   ],
   examples: [
     [
@@ -49,7 +50,7 @@ It calls for real: a method that changes something changes it very often.`,
     ],
     [
       "bench localhost:9000 Echo.echo --connections 8 --concurrency 256 --duration 30s --json",
-      "More of everything, for programs",
+      "More connections, callers and time, with output for programs",
     ],
   ],
   run,
@@ -58,9 +59,9 @@ It calls for real: a method that changes something changes it very often.`,
 /** How calls are made, for the report. */
 interface Loop {
   readonly concurrency: number;
-  /** How many calls a second were due; undefined = the loop is closed. */
+  /** Calls per second that were due; undefined in a closed loop. */
   readonly rate: number | undefined;
-  /** How late a call began at most, in ms; undefined likewise. */
+  /** The longest delay of a call's start, in ms; undefined in a closed loop. */
   readonly latest: number | undefined;
 }
 
@@ -73,7 +74,7 @@ async function run(invocation: Invocation): Promise<number> {
   const perSecond = flags.has("rate") ? flags.count("rate", 0, 1, 1_000_000) : undefined;
   const concurrency = flags.count("concurrency", perSecond === undefined ? 10 : 10_000, 1, 1_000_000);
   const duration = flags.duration("duration", 5_000);
-  // A signal costs each call something, and all of them end with their client.
+  // A signal adds a cost to each call, and closing the client ends all calls anyway.
   const { signal: _, ...options } = callOptions(invocation);
   await using clients = new AsyncDisposableStack();
   const opened: Client[] = [];
@@ -95,11 +96,11 @@ async function run(invocation: Invocation): Promise<number> {
     ? [open.run(() => makes[next++ % connections]!())]
     : Array.from({ length: concurrency }, (_, i) => closedLoop(outcome, makes[i % connections]!));
   const working = Promise.all([...loops, showProgress(outcome, duration, invocation)]);
-  // What goes wrong before the end is thrown at the end.
+  // An early failure is thrown when `working` is awaited below.
   working.catch(() => {});
   await sleep(SYSTEM_CLOCK, duration, signal);
   outcome.end(open?.unmade());
-  // Ends the calls that are still under way, and so their callers.
+  // Ends the calls in flight, and with them their callers.
   await clients.disposeAsync();
   await working;
   const loop: Loop = { concurrency, rate: perSecond, latest: open?.latest };
@@ -110,14 +111,14 @@ async function run(invocation: Invocation): Promise<number> {
   return outcome.latency.count === 0 ? 1 : 0;
 }
 
-/** Tells a terminal how it goes, in one line that is written over. */
+/** Shows progress on a terminal, in one line that is overwritten. */
 async function showProgress(
   outcome: CallOutcome,
   duration: number,
   { shell, signal }: Invocation,
 ): Promise<void> {
   if (!shell.errIsTerminal()) return;
-  while (!outcome.over) {
+  while (!outcome.ended) {
     const { seconds, calls, failed, latency } = outcome;
     const p50 = `p50 ${milliseconds(latency.percentile(50))} ms`;
     const p99 = `p99 ${milliseconds(latency.percentile(99))} ms`;
@@ -166,7 +167,7 @@ function reportAsText(outcome: CallOutcome, loop: Loop): string[] {
     [rate(latency.count / seconds), ...times.map(milliseconds)],
   ], 0);
   const failures = [...errors].map(([code, { count, message }]) =>
-    `${code}: ${count}, such as: ${printable(message)}`
+    `${code}: ${count}, for example: ${printable(message)}`
   );
   const remarks = [unansweredAsText(outcome), loopAsText(loop)];
   return latency.count === 0 ? [head, ...failures, ...remarks] : [head, ...table, ...remarks, ...failures];
@@ -175,13 +176,11 @@ function reportAsText(outcome: CallOutcome, loop: Loop): string[] {
 function unansweredAsText({ unanswered: { count, meanAge, maxAge } }: CallOutcome): string {
   if (count === 0) return "all calls were answered";
   const ages = `for ${milliseconds(meanAge)} ms on average, ${milliseconds(maxAge)} ms at most`;
-  return `${plural(count, "call")} not answered in the end, ${ages}`;
+  return `${plural(count, "call")} unanswered at the end, ${ages}`;
 }
 
 function loopAsText({ concurrency, rate, latest = 0 }: Loop): string {
   return rate === undefined
-    ? `closed loop: ${plural(concurrency, "caller")}; a slow answer holds back the calls after it`
-    : `open loop: ${plural(rate, "call")} due each second; they began ${
-      milliseconds(latest)
-    } ms late at most`;
+    ? `closed loop: ${plural(concurrency, "caller")}; a slow response delays the calls after it`
+    : `open loop: ${plural(rate, "call")} per second; the latest started ${milliseconds(latest)} ms late`;
 }

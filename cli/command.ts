@@ -1,35 +1,35 @@
-// What a command is to the rest of the program: what it takes, what it says of itself, what it does. One table of these
-// (commands.ts) is what run.ts, the help and the completions are made of.
+// The interface of a command: its arguments, its help, its implementation. run.ts, the help and the
+// completions are driven by one table of commands (commands.ts).
 
 import type { Flag, Flags } from "./flags.ts";
 import type { Shell } from "./shell.ts";
 
-/** A command line that was read. */
+/** A parsed command line. */
 export interface Invocation {
-  /** What stands beside the flags. */
+  /** The arguments other than flags. */
   readonly operands: readonly string[];
   readonly flags: Flags;
   readonly shell: Shell;
-  /** Aborts when the user interrupts, or the command has what it wanted. */
+  /** Aborts when the user interrupts the command or the command is done. */
   readonly signal: AbortSignal;
 }
 
 /** A command of the program. */
 export interface Command {
   readonly name: string;
-  /** What it does, in a line. */
+  /** Summary in one line. */
   readonly summary: string;
-  /** What stands beside its flags, such as `ADDRESS METHOD [JSON]`; what may be left out is in brackets. */
+  /** Names of its operands, such as `ADDRESS METHOD [JSON]`; optional ones are in brackets. */
   readonly operands: string;
-  /** What the first operands may be, for the completions. */
+  /** Possible values of the first operand, for the completions. */
   readonly choices?: readonly string[];
-  /** More about it, for its help. */
+  /** Details for its help. */
   readonly about: string;
   readonly flags: readonly Flag[];
-  /** Command lines, without the program's name, and what they do. */
+  /** Example command lines, without the program's name, and what they do. */
   readonly examples: readonly (readonly [string, string])[];
   /**
-   * Does it.
+   * Runs the command.
    *
    * @returns The exit code, if it is not 0
    */

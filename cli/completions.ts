@@ -1,4 +1,4 @@
-// The command `completions`: what shells need to complete command lines, made of the table of commands.
+// The command `completions`: generates shell completion scripts from the table of commands.
 
 import type { Command } from "./command.ts";
 import type { Flag } from "./flags.ts";
@@ -7,17 +7,17 @@ import { UsageError } from "./usage_error.ts";
 const SHELLS = ["bash", "zsh", "fish"];
 
 /**
- * The command that prints completions.
+ * Creates the command that prints completion scripts.
  *
- * @param commands All commands, itself included, once they are all there
+ * @param commands Returns all commands, this one included; called when the command runs
  */
 export function completions(commands: () => readonly Command[]): Command {
   return {
     name: "completions",
-    summary: "Prints the completions for a shell",
+    summary: "Prints the completion script for a shell",
     operands: "bash|zsh|fish",
     choices: SHELLS,
-    about: `For a program of the name rpc, as this makes one:
+    about: `The scripts complete a program named rpc, installed for example by:
 
   deno install --global -N --name rpc jsr:@troodon/rpc/cli`,
     flags: [],
@@ -29,7 +29,7 @@ export function completions(commands: () => readonly Command[]): Command {
     async run({ operands: [name = ""], shell }) {
       const print = SCRIPTS.get(name);
       if (print === undefined) {
-        throw new UsageError(`there are completions for bash, zsh and fish, not for ${JSON.stringify(name)}`);
+        throw new UsageError(`unknown shell ${JSON.stringify(name)}: expected bash, zsh or fish`);
       }
       await shell.out(print(commands()));
     },
@@ -50,8 +50,8 @@ function bash(commands: readonly Command[]): string {
     return `    ${name}) words="${all.join(" ")}" ;;\n`;
   });
   const all = commands.flatMap(({ flags }) => flags);
-  const files = named(all.filter(({ value }) => value === "FILE"));
-  const others = named(
+  const files = flagNames(all.filter(({ value }) => value === "FILE"));
+  const others = flagNames(
     all.filter(({ value, choices }) => value !== undefined && value !== "FILE" && !choices),
   );
   const chosen = [...new Map(all.filter(({ choices }) => choices).map((flag) => [flag.name, flag])).values()];
@@ -77,18 +77,18 @@ complete -F _rpc rpc
 `;
 }
 
-function named(flags: readonly Flag[]): string[] {
+function flagNames(flags: readonly Flag[]): string[] {
   return [...new Set(flags.map(({ name }) => `--${name}`))];
 }
 
 function zsh(commands: readonly Command[]): string {
   const list = commands.map(({ name, summary }) =>
-    `    ${quoted(`${name}:${summary.replaceAll(":", "\\:")}`)}\n`
+    `    ${singleQuoted(`${name}:${summary.replaceAll(":", "\\:")}`)}\n`
   );
   const cases = commands.map(({ name, flags, choices }) => {
-    const shown = [...flags, HELP].map((flag) => `        ${quoted(zshFlag(flag))} \\\n`);
+    const shown = [...flags, HELP].map((flag) => `        ${singleQuoted(zshFlag(flag))} \\\n`);
     const operand = choices === undefined ? "*:operand: " : `1:choice:(${choices.join(" ")})`;
-    return `    ${name})\n      _arguments \\\n${shown.join("")}        ${quoted(operand)} ;;\n`;
+    return `    ${name})\n      _arguments \\\n${shown.join("")}        ${singleQuoted(operand)} ;;\n`;
   });
   return `#compdef rpc
 # Completions of rpc for zsh
@@ -112,7 +112,8 @@ function zshFlag({ name, value, help, choices }: Flag): string {
   const about = help.replace(/[[\]:]/g, "\\$&");
   if (value === undefined) return `--${name}[${about}]`;
   const how = choices !== undefined ? `(${choices.join(" ")})` : value === "FILE" ? "_files" : " ";
-  // Some may be given several times; that is for the program to say.
+  // zsh offers a flag again after its first use, because some may be given several times; the program checks
+  // which.
   return `*--${name}=[${about}]:${value}:${how}`;
 }
 
@@ -120,26 +121,26 @@ function fish(commands: readonly Command[]): string {
   const names = commands.map(({ name }) => name).join(" ");
   const none = `complete -c rpc -n "not __fish_seen_subcommand_from ${names}"`;
   const lines = commands.flatMap(({ name, summary, flags, choices }) => [
-    `${none} -a ${name} -d ${quoted(summary)}\n`,
-    ...choices === undefined ? [] : [`${seen(name)} -a ${quoted(choices.join(" "))}\n`],
+    `${none} -a ${name} -d ${singleQuoted(summary)}\n`,
+    ...choices === undefined ? [] : [`${subcommandSeen(name)} -a ${singleQuoted(choices.join(" "))}\n`],
     ...[...flags, HELP].map((flag) =>
-      `${seen(name)} -l ${flag.name}${fishValue(flag)} -d ${quoted(flag.help)}\n`
+      `${subcommandSeen(name)} -l ${flag.name}${fishValue(flag)} -d ${singleQuoted(flag.help)}\n`
     ),
   ]);
   return `# Completions of rpc for fish\ncomplete -c rpc -f\n${lines.join("")}`;
 }
 
-function seen(command: string): string {
+function subcommandSeen(command: string): string {
   return `complete -c rpc -n "__fish_seen_subcommand_from ${command}"`;
 }
 
 function fishValue({ value, choices }: Flag): string {
   if (value === undefined) return "";
-  if (choices !== undefined) return ` -x -a ${quoted(choices.join(" "))}`;
+  if (choices !== undefined) return ` -x -a ${singleQuoted(choices.join(" "))}`;
   return value === "FILE" ? " -r -F" : " -x";
 }
 
-/** A word in single quotes, as all three shells read them. */
-function quoted(word: string): string {
+/** Quotes a word in single quotes, in the syntax common to all three shells. */
+function singleQuoted(word: string): string {
   return `'${word.replaceAll("'", `'"'"'`)}'`;
 }

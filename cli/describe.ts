@@ -1,9 +1,9 @@
-// The command `describe`: one service or method, with what its arguments and results are checked with.
+// The command `describe`: one service or method, with the schemas of its arguments and results.
 
 import { RpcError } from "../call/error.ts";
 import type { MethodDescription, SchemaDescription, ServiceDescription } from "../call/reflection.ts";
 import type { Command, Invocation } from "./command.ts";
-import { kindOf, repeats } from "./kinds.ts";
+import { idempotence, kindOf } from "./kinds.ts";
 import { readServices, reflected } from "./reflected.ts";
 import { printValue } from "./print_value.ts";
 import { callOptions, CONNECT_FLAGS, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
@@ -15,10 +15,10 @@ export const describe: Command = {
   summary: "Describes a service or a method, with schemas",
   operands: "ADDRESS NAME",
   about:
-    `NAME is that of a service, such as Arith, or of a method, such as Arith.sum. What a contract checks is
-shown as JSON Schema, where the schema's library can say so by Standard JSON Schema (zod, arktype);
-else the library is named. Of a registry, the first server is asked that knows the name.`,
-  flags: [...CONNECT_FLAGS, SERVICE_FLAG, { name: "json", help: "Print JSON, in one line" }],
+    `NAME is a service, such as Arith, or a method, such as Arith.sum. Schemas are shown as JSON Schema if
+the schema's library supports Standard JSON Schema (zod, arktype); otherwise only the name of the
+library is shown. With a registry, the first server that knows the name is described.`,
+  flags: [...CONNECT_FLAGS, SERVICE_FLAG, { name: "json", help: "Print JSON, on one line" }],
   examples: [
     ["describe localhost:9000 Arith", "A service with all its methods"],
     ["describe localhost:9000 Arith.root --json", "A method, for programs"],
@@ -33,13 +33,13 @@ async function run(invocation: Invocation): Promise<void> {
     return services === undefined ||
       services.some((service) => name === service || name.startsWith(`${service}.`));
   });
-  const service = await first(offering.length > 0 ? offering : servers, name, invocation);
+  const service = await firstDescription(offering.length > 0 ? offering : servers, name, invocation);
   if (flags.has("json")) await shell.out(`${printValue(service)}\n`);
   else await shell.out(`${service.methods.map(methodText).join("\n")}\n`);
 }
 
-/** What the first server says that knows the name. */
-async function first(
+/** Returns the description from the first server that knows the name. */
+async function firstDescription(
   servers: readonly { readonly address: string }[],
   name: string,
   invocation: Invocation,
@@ -48,15 +48,15 @@ async function first(
   let failure: unknown;
   for (const { address } of servers) {
     try {
-      const told = await reflected(
+      const description = await reflected(
         address,
         invocation,
         (reflection) => reflection.describe({ name }, options),
       );
-      return readServices([told])[0]!;
+      return readServices([description])[0]!;
     } catch (error) {
       invocation.signal.throwIfAborted();
-      // What one server does not know, another may, and that is a better answer than that one is away.
+      // Report not_found rather than the error of an unreachable server.
       if (!(failure instanceof RpcError && failure.code === "not_found")) failure = error;
     }
   }
@@ -64,7 +64,9 @@ async function first(
 }
 
 function methodText(method: MethodDescription): string {
-  const head = [method.method, kindOf(method), repeats(method)].filter((word) => word !== "").map(printable);
+  const head = [method.method, kindOf(method), idempotence(method)].filter((word) => word !== "").map(
+    printable,
+  );
   return [head.join("  "), ...schemaText("arguments", method.args), ...schemaText("result", method.result)]
     .join("\n");
 }

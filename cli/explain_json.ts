@@ -1,14 +1,14 @@
-// Where a text stops being JSON. V8 does not say it of every mistake, but whether it complains of the end of a text can
-// be told: so the place is found by asking about its beginnings.
+// Locates the error in invalid JSON. V8 does not report the position of every error, but its message shows
+// whether the text merely ended too early, so the position is found by a binary search over the prefixes.
 
-/** How much of a line is shown around the place. */
+/** How many characters of the line are shown before the position, and in total. */
 const BEFORE = 50;
 const SHOWN = 70;
 
-/** What is wrong with a text that JSON.parse refused, and where, with the line and a mark below it. */
+/** Describes the error that JSON.parse threw and its position, with the line and a mark below it. */
 export function explainJson(text: string, { message }: Error): string {
   const [reason] = message.split(/ (?:in|after) JSON at position |, "|, \.\.\."/);
-  const at = firstWrong(text);
+  const at = errorPosition(text);
   const before = text.slice(0, at).split("\n");
   const column = before.at(-1)!.length;
   const line = text.split("\n")[before.length - 1]!;
@@ -18,19 +18,19 @@ export function explainJson(text: string, { message }: Error): string {
   return `${reason} (${where})\n  ${shown}\n  ${" ".repeat(column - from)}^`;
 }
 
-/** The length of the longest beginning that could still become JSON: where the first wrong character is. */
-function firstWrong(text: string): number {
+/** The length of the longest prefix of valid JSON: the position of the first wrong character. */
+function errorPosition(text: string): number {
   let good = 0;
   for (let bad = text.length + 1; bad - good > 1;) {
     const middle = (good + bad) >> 1;
-    if (couldGoOn(text.slice(0, middle))) good = middle;
+    if (isPrefix(text.slice(0, middle))) good = middle;
     else bad = middle;
   }
   return good;
 }
 
-/** Whether there is nothing wrong with a text but that it ends. */
-function couldGoOn(text: string): boolean {
+/** Whether the text is a prefix of valid JSON. */
+function isPrefix(text: string): boolean {
   try {
     JSON.parse(text);
     return true;

@@ -1,5 +1,5 @@
-// The command line, taken apart: flags and operands of one command. Not by @std/cli, whose parseArgs takes a negative
-// number for a flag, and an empty value for a missing one.
+// Parses the flags and operands of a command. Not based on @std/cli, whose parseArgs takes a negative number
+// for a flag, and an empty value for a missing one.
 
 import { nearest } from "../call/nearest.ts";
 import { UsageError } from "./usage_error.ts";
@@ -8,11 +8,14 @@ import { UsageError } from "./usage_error.ts";
 export interface Flag {
   /** Its name, without the dashes. */
   readonly name: string;
-  /** What stands for its value in the help, such as `MS`; `FILE` is completed as one. Left out: it takes none. */
+  /**
+   * Placeholder of its value in the help, such as `MS`; `FILE` is completed as a path. Omitted: the flag
+   * takes no value.
+   */
   readonly value?: string;
   /** One line of help. */
   readonly help: string;
-  /** What its value may be, for the completions. */
+  /** Possible values, for the completions. */
   readonly choices?: readonly string[];
 }
 
@@ -20,7 +23,7 @@ const UNITS: ReadonlyMap<string, number> = new Map(
   Object.entries({ "": 1, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }),
 );
 
-/** What was given by flags. */
+/** The parsed flags. */
 export class Flags {
   readonly #values: ReadonlyMap<string, readonly string[]>;
 
@@ -28,12 +31,12 @@ export class Flags {
     this.#values = values;
   }
 
-  /** Whether a flag was given. */
+  /** Whether the flag was given. */
   has(name: string): boolean {
     return this.#values.has(name);
   }
 
-  /** The value of a flag, the last one if it was given several times; undefined if it was not. */
+  /** The value of a flag, the last one if it was given several times; undefined if it was not longName. */
   text(name: string): string | undefined {
     return this.all(name).at(-1);
   }
@@ -44,54 +47,56 @@ export class Flags {
   }
 
   /**
-   * A flag that is a whole number.
+   * Reads a flag as a whole number.
    *
-   * @param or What else it may be, for the message
-   * @throws {UsageError} If it is none, or out of its range
+   * @param or Another accepted value, for the message
+   * @throws {UsageError} If it is not a whole number, or out of its range
    */
-  count(name: string, fallback: number, least: number, most: number, or = ""): number {
+  count(name: string, fallback: number, min: number, max: number, or = ""): number {
     const text = this.text(name);
     if (text === undefined) return fallback;
     const value = Number(text);
-    if (/^[0-9]{1,9}$/.test(text) && value >= least && value <= most) return value;
+    if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value;
     throw new UsageError(
-      `--${name} needs a whole number from ${least} to ${most}${or}, not ${JSON.stringify(text)}`,
+      `--${name}: expected a whole number from ${min} to ${max}${or}, got ${JSON.stringify(text)}`,
     );
   }
 
   /**
-   * A flag that is a whole number, or `none` for no limit.
+   * Reads a flag as a whole number, or `none` for no limit.
    *
    * @throws {UsageError} If it is neither
    */
-  countOrNone(name: string, fallback: number, most: number): number {
+  countOrNone(name: string, fallback: number, max: number): number {
     if (this.text(name) === "none") return Infinity;
-    return this.count(name, fallback, 1, most, ", or none");
+    return this.count(name, fallback, 1, max, ", or none");
   }
 
   /**
-   * A flag that is a duration, in ms: `500`, `500ms`, `2s`, `1m`, `1h`.
+   * Reads a flag as a duration, in ms: `500`, `500ms`, `2s`, `1m`, `1h`.
    *
-   * @param least The shortest that makes sense, in ms
-   * @throws {UsageError} If it is none, or too short
+   * @param min The minimum, in ms
+   * @throws {UsageError} If it is not a duration, or too short
    */
-  duration(name: string, fallback: number, least = 1): number {
+  duration(name: string, fallback: number, min = 1): number {
     const text = this.text(name);
     if (text === undefined) return fallback;
     const [, number, unit = ""] = /^([0-9]{1,9}(?:\.[0-9]+)?)(ms|s|m|h)?$/.exec(text) ?? [];
     const value = Number(number) * UNITS.get(unit)!;
-    if (number !== undefined && value >= least && value < 2 ** 31) return value;
-    const atLeast = least > 1 ? ` and at least ${least} ms` : "";
+    if (number !== undefined && value >= min && value < 2 ** 31) return value;
+    const atLeast = min > 0 ? `, of at least ${min} ms` : "";
     throw new UsageError(
-      `--${name} needs a duration such as 500 (ms), 500ms, 2s or 1m${atLeast}, not ${JSON.stringify(text)}`,
+      `--${name}: expected a duration such as 500 (ms), 500ms, 2s or 1m${atLeast}, got ${
+        JSON.stringify(text)
+      }`,
     );
   }
 }
 
 /**
- * Takes the arguments of a command apart. `--` ends the flags; `-` and numbers below 0 are operands.
+ * Parses the arguments of a command. `--` ends the flags; `-` and negative numbers are operands.
  *
- * @throws {UsageError} If a flag is unknown, has no value, or has one that it does not take
+ * @throws {UsageError} If a flag is unknown, lacks its value, or has a value but takes none
  */
 export function readArgs(
   args: readonly string[],
@@ -109,8 +114,8 @@ export function readArgs(
       operands.push(arg);
       continue;
     }
-    const [, given = "", attached] = /^-(?:-([^=]*)(?:=([^]*))?)?/.exec(arg)!;
-    const name = arg === "-h" ? "help" : given;
+    const [, longName = "", attached] = /^-(?:-([^=]*)(?:=([^]*))?)?/.exec(arg)!;
+    const name = arg === "-h" ? "help" : longName;
     const flag = known.find((flag) => flag.name === name);
     if (flag === undefined) throw unknownFlag(arg, known);
     if (flag.value === undefined && attached !== undefined) throw new UsageError(`--${name} takes no value`);

@@ -1,5 +1,5 @@
-// One server that `top` looks at: its reports as they come, and why none comes. Goes on when the server is away for a
-// while.
+// Follows the reports of one server for `top`: keeps the last two, and the reason while no report arrives.
+// Reconnects when the server was unreachable.
 
 import { RpcError } from "../call/error.ts";
 import { Advised } from "./advice.ts";
@@ -9,41 +9,41 @@ import { reflected } from "./reflected.ts";
 import { readStats, type Sample } from "./samples.ts";
 import { callOptions } from "./target.ts";
 
-/** A server that is followed. */
-export class Followed {
+/** A server whose reports are followed. */
+export class FollowedServer {
   readonly address: string;
   /** The last report, and the one before it. */
   now: Sample | undefined;
   before: Sample | undefined;
-  /** Why there is no newer one; undefined if nothing is wrong. */
+  /** Why there is no newer report; undefined if the reports arrive. */
   trouble: string | undefined;
-  /** How many reports have come. */
+  /** How many reports have arrived. */
   reports = 0;
-  readonly #stop = new AbortController();
+  readonly #stopping = new AbortController();
 
   constructor(address: string) {
     this.address = address;
   }
 
   /**
-   * Follows it until it is left, or the user interrupts.
+   * Follows the server until `stop` is called or the user interrupts.
    *
-   * @param interval From one report to the next, in ms
-   * @param changed Told of each report and each trouble
-   * @throws {RpcError | Advised} Why its first report does not come, if `strict`
+   * @param interval Time between reports, in ms
+   * @param changed Called after each report and each failure
+   * @throws {RpcError | Advised} If `strict` and the first report does not arrive
    */
   async follow(
     invocation: Invocation,
     { interval, strict, changed }: {
       interval: number;
       strict: boolean;
-      changed: (server: Followed) => Promise<void>;
+      changed: (server: FollowedServer) => Promise<void>;
     },
   ): Promise<void> {
-    const signal = AbortSignal.any([invocation.signal, this.#stop.signal]);
+    const signal = AbortSignal.any([invocation.signal, this.#stopping.signal]);
     while (!signal.aborted) {
       try {
-        await this.#take({ ...invocation, signal }, interval, changed);
+        await this.#readReports({ ...invocation, signal }, interval, changed);
         if (!signal.aborted) this.trouble = "The server is shutting down";
       } catch (error) {
         if (signal.aborted) return;
@@ -58,21 +58,21 @@ export class Followed {
     }
   }
 
-  /** Follows it no more. */
-  leave(): void {
-    this.#stop.abort();
+  /** Stops following. */
+  stop(): void {
+    this.#stopping.abort();
   }
 
-  async #take(
+  async #readReports(
     invocation: Invocation,
     interval: number,
-    changed: (server: Followed) => Promise<void>,
+    changed: (server: FollowedServer) => Promise<void>,
   ): Promise<void> {
     const options = { ...callOptions(invocation), timeout: Infinity };
     await reflected(this.address, invocation, async (client) => {
       for await (const report of client.stats({ interval }, options)) {
         const stats = readStats(report);
-        if (stats === undefined) throw new RpcError("data_loss", "The server's report cannot be read");
+        if (stats === undefined) throw new RpcError("data_loss", "Cannot read the server's report");
         this.before = this.now;
         this.now = { at: performance.now(), stats };
         this.trouble = undefined;

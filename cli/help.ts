@@ -1,18 +1,19 @@
-// What the program says of itself, made of the table of commands.
+// The program's help, generated from the table of commands.
 
 import type { Command } from "./command.ts";
 import type { Flag } from "./flags.ts";
 
-const ABOUT = `Speaks to RPC servers from the command line
+const ABOUT = `Calls and inspects RPC servers from the command line
 
 Usage: rpc COMMAND …
 `;
 
 const TARGETS = `
-An ADDRESS is tcp@host:port, tls@…, unix@/path, http@…, ws@… or wss@…; host:port alone is tcp@.
-Where http:// or https:// is given, that is a registry, and the servers that it lists are spoken to.
+An ADDRESS is tcp@host:port, tls@…, unix@/path, http@…, ws@…, wss@… or dns@name:port;
+host:port means tcp@host:port.
+A URL with http:// or https:// is that of a registry: the command uses the servers it lists.
 
-Exit codes: 0, 1 if what was asked for failed, 2 if the command line is wrong, 130 after Ctrl-C.
+Exit codes: 0, 1 if the command failed, 2 if the command line is invalid, 130 after Ctrl-C.
 `;
 
 /** The help of the program. */
@@ -22,12 +23,12 @@ export function usage(commands: readonly Command[]): string {
   const rows = commands.map(({ summary }, i) => `  ${heads[i]!.padEnd(width)}  ${summary}\n`);
   return `${ABOUT}\n${
     rows.join("")
-  }\n  rpc COMMAND --help  Tells more of it, with examples\n  rpc --version       Prints the version\n${TARGETS}`;
+  }\n  rpc COMMAND --help  Prints the help of a command, with examples\n  rpc --version       Prints the version\n${TARGETS}`;
 }
 
 /** The help of one command. */
 export function commandHelp({ name, operands, summary, about, flags, examples }: Command): string {
-  const shown = [...flags, { name: "help", help: "Print this" }];
+  const shown = [...flags, { name: "help", help: "Print this help" }];
   const heads = shown.map(flagHead);
   const width = Math.max(...heads.map((head) => head.length));
   const rows = shown.map(({ help }, i) => `  ${heads[i]!.padEnd(width)}  ${help}\n`);

@@ -1,5 +1,5 @@
-// The lines of the standard input as a stream of arguments. Read only as fast as the call takes them; left when the call
-// is over, or the user interrupts, even while it waits for a line.
+// Standard input as a stream of arguments, one JSON value per line. Read only as fast as the call sends;
+// reading stops when the call has ended or the user interrupts, even while waiting for a line.
 
 import { parseValue } from "./parse_value.ts";
 import type { Shell } from "./shell.ts";
@@ -8,13 +8,13 @@ import { fromUtf8 } from "./utf8.ts";
 
 const NEWLINE = 0x0a;
 
-/** One JSON value in each line; empty lines are skipped. */
+/** The JSON values of the input, one per line; empty lines are skipped. */
 export class InputItems implements AsyncIterable<unknown> {
   readonly #shell: Pick<Shell, "stdin" | "signal">;
-  /** What was wrong with a line, if it was. */
+  /** The error of an invalid line, if there was one. */
   failure: UsageError | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  /** The number of the line that is read, from 1, and the offset at which it begins. */
+  /** The number of the current line, from 1, and its byte offset. */
   #number = 1;
   #offset = 0;
 
@@ -26,7 +26,8 @@ export class InputItems implements AsyncIterable<unknown> {
     const { stdin, signal } = this.#shell;
     const reader = this.#reader = stdin.getReader();
     signal.addEventListener("abort", () => this.close());
-    // What has come of a line. Its end is looked for in bytes: in UTF-8 a newline is part of no other character.
+    // The parts of an incomplete line. The newline is searched in bytes: in UTF-8 no other character contains
+    // it.
     let parts: Uint8Array[] = [];
     for (;;) {
       const { done, value: chunk = new Uint8Array() } = await reader.read();
@@ -41,12 +42,12 @@ export class InputItems implements AsyncIterable<unknown> {
     }
   }
 
-  /** Reads no more. What waits for a line is done. */
+  /** Stops reading, and ends a pending read. */
   async close(): Promise<void> {
     await this.#reader?.cancel().catch(() => {});
   }
 
-  /** The value of a line, if it is not empty. */
+  /** The value of a line, unless it is empty. */
   *#values(line: Uint8Array): Generator<unknown> {
     try {
       const text = this.#decode(line);
@@ -62,21 +63,21 @@ export class InputItems implements AsyncIterable<unknown> {
   #decode(line: Uint8Array): string {
     try {
       const text = fromUtf8(line, this.#offset);
-      // Some programs begin their output with a byte order mark.
+      // Some programs start their output with a byte order mark.
       return this.#number === 1 && text.startsWith("\ufeff") ? text.slice(1) : text;
     } catch (error) {
-      throw new UsageError(`Line ${this.#number} of the input cannot be read: ${(error as Error).message}`);
+      throw new UsageError(`Cannot read line ${this.#number} of the input: ${(error as Error).message}`);
     }
   }
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   if (parts.length === 1) return parts[0]!;
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
-    whole.set(part, at);
+    bytes.set(part, at);
     at += part.length;
   }
-  return whole;
+  return bytes;
 }

@@ -1,4 +1,4 @@
-// Methods as `list` and `describe` show them.
+// The words for method kinds in `list` and `describe`.
 
 import type { MethodDescription } from "../call/reflection.ts";
 
@@ -9,12 +9,12 @@ const WORDS: ReadonlyMap<string, string> = new Map([
   ["conversation", "conversation"],
 ]);
 
-/** What a method takes and gives, in words. */
+/** The kind of a method: which side streams. */
 export function kindOf({ kind }: MethodDescription): string {
   return WORDS.get(kind) ?? "unknown";
 }
 
-/** Whether it may be called again, in a word. */
-export function repeats({ idempotent }: MethodDescription): string {
-  return idempotent ? "idempotent" : "";
+/** The word for an idempotent or read-only method, or "". */
+export function idempotence({ idempotent, readOnly }: MethodDescription): string {
+  return readOnly ? "read-only" : idempotent ? "idempotent" : "";
 }

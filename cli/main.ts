@@ -1,11 +1,11 @@
 /**
- * The command line: calls methods, lists and describes services, pings, benches and watches servers.
+ * The command-line program: calls methods, lists and describes services, pings, benchmarks and watches servers.
  *
  * ```sh
  * deno run -N jsr:@troodon/rpc/cli call localhost:9000 Arith.sum '{"a": 1, "b": 2}'
  * ```
  *
- * @example The commands, in a program of one's own
+ * @example Running a command from another program
  * ```ts
  * import { run, type Shell } from "@troodon/rpc/cli";
  * import { assertStringIncludes } from "@std/assert";
@@ -36,7 +36,7 @@ export { run };
 export { Interrupted, OutputClosed, type Shell, type TerminalSize } from "./shell.ts";
 
 if (import.meta.main) {
-  // What is left under way, such as a read of the input, is not waited for.
+  // Pending operations, such as a read of the input, must not keep the process alive.
   Deno.exit(
     await run(Deno.args, processShell()).catch((error) => {
       if (error instanceof OutputClosed) return 141;

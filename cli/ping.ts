@@ -1,6 +1,6 @@
-// The command `ping`: whether servers answer, and how soon. Each ping is a connection of its own: what is measured is
-// connecting with the handshake, then one round trip of the protocol. The latter is a call of a method that no server
-// has: whatever a server allows, it answers that, without starting anything.
+// The command `ping`: whether servers answer, and how fast. Each ping opens a connection and measures
+// connecting, including the handshake, then one protocol round trip: a call of a method that does not exist,
+// which every server answers without running a handler.
 
 import { RpcError } from "../call/error.ts";
 import { RESERVED } from "../call/reflection.ts";
@@ -15,23 +15,23 @@ const NO_METHOD = `${RESERVED}Ping.ping`;
 /** Pings servers. */
 export const ping: Command = {
   name: "ping",
-  summary: "Measures how soon a server answers",
+  summary: "Measures the response time of a server",
   operands: "ADDRESS",
   about:
-    `Each ping makes a connection and measures two times in ms: connecting with the handshake (and TLS), and
-one round trip of the protocol after that. Every server answers, whatever it offers, unless it does not
-let this client in. Of a registry, every server that it lists is pinged. The exit code is 1 if a ping
-was not answered.`,
+    `Each ping opens a connection and measures two times in ms: connecting with the handshake (and TLS), and
+one protocol round trip after that. Every server answers, whatever services it has, unless it rejects
+this client. With a registry, every server on its list is pinged. The exit code is 1 if any ping was
+not answered.`,
   flags: [
-    { name: "count", value: "N", help: "How many pings, or none: until Ctrl-C (4)" },
-    { name: "interval", value: "TIME", help: "How long from one to the next (1s)" },
+    { name: "count", value: "N", help: "Number of pings, or none: until Ctrl-C (4)" },
+    { name: "interval", value: "TIME", help: "Time between pings (1s)" },
     ...CONNECT_FLAGS,
     SERVICE_FLAG,
     { name: "json", help: "Print JSON, one line for each ping" },
   ],
   examples: [
     ["ping localhost:9000", "Four pings, a second apart"],
-    ["ping tls@api.example.com:9000 --count 1 --timeout 2s", "Whether it is there, for a health check"],
+    ["ping tls@api.example.com:9000 --count 1 --timeout 2s", "A health check"],
     ["ping http://127.0.0.1:9999 --service Echo", "All servers that offer Echo"],
   ],
   run,
@@ -48,12 +48,12 @@ async function run(invocation: Invocation): Promise<number> {
   const count = flags.countOrNone("count", 4, 999_999_999);
   const interval = flags.duration("interval", 1_000, 10);
   const servers = await listServers(readTarget(address), invocation);
-  const pings = new Pings();
+  const pings = new PingStats();
   for (let round = 0; round < count && !signal.aborted; round++) {
     if (round > 0) await sleep(SYSTEM_CLOCK, interval, signal);
     for (const { address } of servers) {
       const times = await pingOnce(address, invocation);
-      // One that the user interrupted says nothing of the server.
+      // An interrupted ping says nothing about the server.
       if (signal.aborted) break;
       pings.add(times);
     }
@@ -62,7 +62,7 @@ async function run(invocation: Invocation): Promise<number> {
   return pings.answered === pings.sent ? 0 : 1;
 }
 
-/** Pings a server, and prints what comes of it. */
+/** Pings a server and prints the result. */
 async function pingOnce(address: string, invocation: Invocation): Promise<Times | undefined> {
   const { flags, shell, signal } = invocation;
   try {
@@ -90,7 +90,7 @@ async function pingOnce(address: string, invocation: Invocation): Promise<Times 
 }
 
 async function measure(address: string, invocation: Invocation): Promise<Times> {
-  const began = performance.now();
+  const startedAt = performance.now();
   await using client = await openServer(address, invocation);
   const connected = performance.now();
   try {
@@ -98,11 +98,11 @@ async function measure(address: string, invocation: Invocation): Promise<Times> 
   } catch (error) {
     if (!(error instanceof RpcError && error.code === "unimplemented" && error.remote)) throw error;
   }
-  return { handshake: connected - began, roundTrip: performance.now() - connected };
+  return { handshake: connected - startedAt, roundTrip: performance.now() - connected };
 }
 
-/** One of the times over all pings so far, in ms. */
-class Figures {
+/** Aggregate of one of the two times, in ms. */
+class TimeStats {
   #count = 0;
   #min = Infinity;
   #sum = 0;
@@ -120,14 +120,14 @@ class Figures {
   }
 }
 
-/** All pings so far. */
-class Pings {
+/** Statistics of all pings so far. */
+class PingStats {
   sent = 0;
   answered = 0;
-  readonly #handshake = new Figures();
-  readonly #roundTrip = new Figures();
+  readonly #handshake = new TimeStats();
+  readonly #roundTrip = new TimeStats();
 
-  /** Counts one, with its times if it was answered. */
+  /** Records a ping, with its times if it was answered. */
   add(times: Times | undefined): void {
     this.sent++;
     if (times === undefined) return;

@@ -1,10 +1,10 @@
-// Values as JSON text. What JSON has not is written as an object with one name that begins with `$`; docs/CLI.md has
-// the table. Whatever is printed can be typed in again (parse_value.ts) and is then the same value.
+// Prints values as JSON text. Values that JSON does not have are written as an object with one name that
+// begins with `$`; docs/CLI.md has the table. parse_value.ts reads the output back into an equal value.
 
 import { Simple, Tagged } from "../codec/tagged.ts";
 import { escaped } from "./format.ts";
 
-/** The typed arrays that are written with their elements, by name. Bytes have a form of their own. */
+/** Typed arrays written as lists of elements, by name. Uint8Array has its own form, `$bytes`. */
 export const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayClass> = new Map<string, TypedArrayClass>([
   ["$Int8Array", Int8Array],
   ["$Int16Array", Int16Array],
@@ -19,7 +19,7 @@ export const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayClass> = new Map<string
   ["$Float64Array", Float64Array],
 ]);
 
-/** As much of a typed array's class as is used here. */
+/** The part of a typed array's constructor used here. */
 export interface TypedArrayClass {
   new (length: number): ArrayLike<number | bigint> & { set(elements: never): void };
 }
@@ -27,27 +27,27 @@ export interface TypedArrayClass {
 /**
  * Prints a value as JSON text.
  *
- * @param indent Whether over several lines, rather than in one
+ * @param indent Whether to use several lines rather than one
  */
 export function printValue(value: unknown, indent = false): string {
   const text = JSON.stringify(toJson(value), null, indent ? 2 : 0);
-  // JSON itself escapes the controls below space, so these are the ends of its lines.
+  // JSON escapes the control characters inside strings, so the remaining newlines separate lines.
   return escaped(text, (character) => character === "\n" ? character : jsonEscape(character));
 }
 
-/** A character as JSON escapes it: one outside the first plane is a pair. */
+/** Escapes a character as in JSON: a surrogate pair outside the basic plane. */
 function jsonEscape(character: string): string {
   const units = Array.from({ length: character.length }, (_, i) => character.charCodeAt(i));
   return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }
 
-/** Whether an object of JSON stands for something else. */
+/** Whether an object of JSON has the form of an extension. */
 export function isSpecial(object: object): boolean {
   const keys = Object.keys(object);
   return keys.length === 1 && keys[0]!.startsWith("$");
 }
 
-/** What JSON.stringify is to be given for a value. */
+/** Converts a value to the input of JSON.stringify. */
 function toJson(value: unknown): unknown {
   switch (typeof value) {
     case "undefined":
@@ -55,7 +55,7 @@ function toJson(value: unknown): unknown {
     case "bigint":
       return { $bigint: String(value) };
     case "number":
-      return isPlainNumber(value) ? value : { $number: numberText(value) };
+      return isPlainNumber(value) ? plainNumber(value) : { $number: numberText(value) };
     case "object":
       return value === null ? null : objectToJson(value);
     default:
@@ -74,7 +74,7 @@ function objectToJson(value: object): unknown {
   for (const [name, array] of TYPED_ARRAYS) {
     if (value instanceof array) return { [name]: Array.from(value, elementToJson) };
   }
-  // Of what is left out JSON says nothing either.
+  // JSON.stringify also omits undefined properties.
   const entries = Object.entries(value).filter(([, each]) => each !== undefined);
   const object = Object.fromEntries(entries.map(([key, each]) => [key, toJson(each)]));
   return isSpecial(object) ? { $object: object } : object;
@@ -82,7 +82,13 @@ function objectToJson(value: object): unknown {
 
 function elementToJson(element: number | bigint): unknown {
   if (typeof element === "bigint") return String(element);
-  return isPlainNumber(element) ? element : numberText(element);
+  return isPlainNumber(element) ? plainNumber(element) : numberText(element);
+}
+
+/** Adds an exponent to a large number, since parse_value.ts reads digits alone as a bigint. */
+function plainNumber(value: number): unknown {
+  if (!Number.isInteger(value) || Number.isSafeInteger(value)) return value;
+  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(value.toExponential());
 }
 
 function isPlainNumber(value: number): boolean {

@@ -1,4 +1,5 @@
-// Asking a server what it offers, for the commands that live on that, with an error that says why it may not tell.
+// Queries a server's reflection service, and explains why a server may not have it. Used by commands that
+// need it.
 
 import { RpcError } from "../call/error.ts";
 import {
@@ -12,39 +13,39 @@ import { Advised } from "./advice.ts";
 import type { Invocation } from "./command.ts";
 import { openServer } from "./target.ts";
 
-/** The service that tells of a server. */
-export type Reflecting = ContractClient<typeof Reflection>;
+/** Client of the reflection service. */
+export type ReflectionClient = ContractClient<typeof Reflection>;
 
 /**
- * Asks one server.
+ * Queries one server.
  *
- * @param ask Asks it
- * @throws {RpcError | Advised} Why it cannot be asked
+ * @param query The query
+ * @throws {RpcError | Advised} If the query fails
  */
 export async function reflected<T>(
   address: string,
   invocation: Invocation,
-  ask: (reflection: Reflecting) => Promise<T>,
+  query: (reflection: ReflectionClient) => Promise<T>,
 ): Promise<T> {
   await using client = await openServer(address, invocation);
   try {
-    return await ask(client.service(Reflection));
+    return await query(client.service(Reflection));
   } catch (error) {
     if (!(error instanceof RpcError && error.code === "unimplemented" && error.remote)) throw error;
     throw new Advised(error, [
-      `${address} does not tell what it offers: its option reflection is off, or it is older`,
+      `${address} does not support reflection: its option reflection is off, or its version is too old`,
     ]);
   }
 }
 
 /**
- * What a server lists or describes, if it is that.
+ * Checks the response of a `list` or `describe`.
  *
- * @throws {RpcError} `data_loss` if it is something else
+ * @throws {RpcError} `data_loss` if it is malformed
  */
 export function readServices(services: unknown): readonly ServiceDescription[] {
   if (Array.isArray(services) && services.every(isService)) return services;
-  throw new RpcError("data_loss", "What the server says of its services cannot be read");
+  throw new RpcError("data_loss", "Cannot read the server's description of its services");
 }
 
 function isService(service: Partial<ServiceDescription> | null | undefined): boolean {

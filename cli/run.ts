@@ -1,4 +1,4 @@
-// A command line, from its words to the exit code. Called by main.ts, and by tests with a shell of their own.
+// Runs a command line and returns the exit code. Called by main.ts, and by tests with their own shell.
 
 import { RpcError } from "../call/error.ts";
 import { adviceOn, Advised } from "./advice.ts";
@@ -7,31 +7,31 @@ import { COMMANDS } from "./commands.ts";
 import { type Flag, readArgs } from "./flags.ts";
 import { commandHelp, usage } from "./help.ts";
 import { nearest } from "../call/nearest.ts";
-import { oneLine } from "../call/one_line.ts";
+import { oneLine } from "../call/safe_text.ts";
 import { printValue } from "./print_value.ts";
 import { Interrupted, OutputClosed, type Shell } from "./shell.ts";
 import { printable } from "./format.ts";
 import { UsageError } from "./usage_error.ts";
 import { VERSION } from "./version.ts";
 
-/** Codes that the program ends with, besides 0 and those of signals. */
+/** Exit codes besides 0 and those of signals. */
 const FAILED = 1;
-const WRONG_USAGE = 2;
-/** As of a program that SIGPIPE ends. */
+const USAGE_ERROR = 2;
+/** The same as after SIGPIPE. */
 const OUTPUT_CLOSED = 141;
 
 const GLOBAL_FLAGS: readonly Flag[] = [
-  { name: "help", help: "Print this" },
+  { name: "help", help: "Print this help" },
   { name: "version", help: "Print the version" },
 ];
 
 /**
  * Runs a command line.
  *
- * @param args The words behind the program's name
- * @param shell What it reads from and writes to
- * @returns The exit code: 0, 1 if what was asked for failed, 2 if the command line is wrong, 128 and the signal's number
- * if the user interrupted, 141 if nobody reads the output any more
+ * @param args The arguments after the program's name
+ * @param shell Input and output
+ * @returns The exit code: 0, 1 if the command failed, 2 if the command line is invalid, 128 plus the signal's
+ * number if the user interrupted, 141 if the output was closed by its reader
  */
 export async function run(args: readonly string[], shell: Shell): Promise<number> {
   const [name, ...rest] = args;
@@ -45,13 +45,13 @@ export async function run(args: readonly string[], shell: Shell): Promise<number
   }
 }
 
-/** Refuses an argument in which Deno has replaced what was not UTF-8: what it was cannot be known any more. */
+/** Rejects an argument in which Deno has replaced invalid UTF-8: the original bytes are lost. */
 function checkUtf8(arg: string, number: number): void {
   const at = arg.indexOf("\ufffd");
   if (at < 0) return;
   const offset = new TextEncoder().encode(arg.slice(0, at)).length;
   throw new UsageError(
-    `argument ${number} is not UTF-8 at its byte ${offset}; for the character U+FFFD itself write \\ufffd in JSON`,
+    `argument ${number} is not valid UTF-8 at byte ${offset}; to pass the character U+FFFD itself, write \\ufffd in JSON`,
   );
 }
 
@@ -65,26 +65,23 @@ async function runCommand(command: Command, args: readonly string[], shell: Shel
   const expected = command.operands.split(" ").filter((operand) => operand !== "");
   const missing = expected.find((operand, i) => i >= operands.length && !operand.startsWith("["));
   if (missing !== undefined) {
-    throw new UsageError(`${missing} is missing: rpc ${command.name} ${command.operands}`);
+    throw new UsageError(`missing ${missing}: rpc ${command.name} ${command.operands}`);
   }
   if (operands.length > expected.length) {
-    throw new UsageError(
-      `${
-        JSON.stringify(operands[expected.length])
-      } is one word too many: rpc ${command.name} ${command.operands}`,
-    );
+    const extra = JSON.stringify(operands[expected.length]);
+    throw new UsageError(`unexpected argument ${extra}: rpc ${command.name} ${command.operands}`);
   }
   const code = await command.run({ operands, flags, shell, signal: shell.signal }) ?? 0;
   shell.signal.throwIfAborted();
   return code;
 }
 
-/** Runs a command line that begins with no command. */
+/** Runs a command line that does not begin with a command. */
 async function runWithout(args: readonly string[], shell: Shell): Promise<number> {
   const [name, topic] = args;
   if (name === undefined) {
     await shell.err(usage(COMMANDS));
-    return WRONG_USAGE;
+    return USAGE_ERROR;
   }
   if (name === "--version") return await printVersion(shell);
   if (name === "help" || name === "--help" || name === "-h") {
@@ -93,7 +90,7 @@ async function runWithout(args: readonly string[], shell: Shell): Promise<number
     await shell.out(about === undefined ? usage(COMMANDS) : commandHelp(about));
     return 0;
   }
-  if (name.startsWith("-")) throw new UsageError(`a command comes first, then ${name}`);
+  if (name.startsWith("-")) throw new UsageError(`expected a command before ${name}`);
   throw unknownCommand(name);
 }
 
@@ -105,18 +102,18 @@ async function printVersion(shell: Shell): Promise<number> {
 function unknownCommand(name: string): UsageError {
   const names = COMMANDS.map((command) => command.name);
   const close = nearest(name, names);
-  const hint = close === undefined ? `there is ${names.join(", ")}` : `did you mean ${close}?`;
+  const hint = close === undefined ? `the commands are ${names.join(", ")}` : `did you mean ${close}?`;
   return new UsageError(`unknown command ${JSON.stringify(name)}; ${hint}`);
 }
 
-/** Says why it failed, and returns the exit code. */
+/** Prints why the command failed, and returns the exit code. */
 async function explain(
   error: unknown,
   command: Command | undefined,
   args: readonly string[],
   shell: Shell,
 ): Promise<number> {
-  // Whatever fails because the user interrupted is no failure.
+  // An error after an interruption is a consequence of it.
   if (shell.signal.aborted) {
     const { reason } = shell.signal;
     return reason instanceof Interrupted ? reason.code : FAILED;
@@ -124,8 +121,8 @@ async function explain(
   if (error instanceof OutputClosed) return OUTPUT_CLOSED;
   const help = command === undefined ? "rpc --help" : `rpc ${command.name} --help`;
   if (error instanceof UsageError) {
-    await shell.err(`rpc: ${lines(error.message)}\nSee ${help}\n`);
-    return WRONG_USAGE;
+    await shell.err(`rpc: ${printableLines(error.message)}\nSee ${help}\n`);
+    return USAGE_ERROR;
   }
   const failure = error instanceof Advised ? error.error : error;
   if (failure instanceof RpcError) {
@@ -133,7 +130,9 @@ async function explain(
     await shell.err(args.includes("--json") ? errorAsJson(failure) : errorAsText(failure, advice));
     return FAILED;
   }
-  await shell.err(`rpc: ${lines(error instanceof Error ? error.stack ?? error.message : String(error))}\n`);
+  await shell.err(
+    `rpc: ${printableLines(error instanceof Error ? error.stack ?? error.message : String(error))}\n`,
+  );
   return FAILED;
 }
 
@@ -150,7 +149,7 @@ function errorAsText({ code, message, details }: RpcError, advice: readonly stri
   return `${about.join("\n")}\n`;
 }
 
-/** Text in lines that are each printable. */
-function lines(text: string): string {
+/** Escapes each line for the terminal. */
+function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");
 }

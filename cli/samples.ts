@@ -1,18 +1,21 @@
-// What a server reports of itself, as figures to show: two reports and the time between them give rates. What a server
-// sends is not taken for what it should be.
+// Computes the figures that `top` shows from two reports of a server and the time between them. Validates the
+// reports, which may be malformed.
 
-import { quantile, type Spans } from "../call/latency.ts";
+import { type Buckets, quantile } from "../call/latency.ts";
 import type { MethodStats } from "../call/method_stats.ts";
 import type { ReportedStats } from "../call/reflection.ts";
 
-/** What one server has last reported. */
+/** The last report of a server. */
 export interface Sample {
   /** When it arrived, on the clock of `performance.now()`. */
   readonly at: number;
   readonly stats: ReportedStats;
 }
 
-/** One method between two reports. Times in ms, of the calls answered between the two but for `max`. */
+/**
+ * Figures of one method between two reports. Times in ms, of the calls answered between the two, except for
+ * `max`.
+ */
 export interface Row {
   readonly method: string;
   readonly calls: number;
@@ -20,16 +23,16 @@ export interface Row {
   readonly inFlight: number;
   readonly callsPerSecond: number;
   readonly errorsPerSecond: number;
-  /** Undefined if none was answered. */
+  /** Undefined if no call was answered. */
   readonly mean: number | undefined;
-  /** Half of these calls took no longer; undefined if there was none, or the server tells no spans of time. */
+  /** Median; undefined if no call was answered, or the server reports no histogram. */
   readonly p50: number | undefined;
   readonly p99: number | undefined;
-  /** Since the server's start. */
-  readonly max: number;
+  /** Maximum since the server's start; undefined if no call was ever answered. */
+  readonly max: number | undefined;
 }
 
-/** A report that is one; undefined if it is not. */
+/** Returns a report if it is well-formed, otherwise undefined. */
 export function readStats(stats: unknown): ReportedStats | undefined {
   if (typeof stats !== "object" || stats === null) return undefined;
   const { connections, inFlight, methods } = stats as Partial<Record<keyof ReportedStats, unknown>>;
@@ -54,7 +57,7 @@ function areNumbers(...values: unknown[]): boolean {
   return values.every(Number.isFinite);
 }
 
-/** Every method, those that are called most first; of those that are not called now, those that were. */
+/** All methods, by calls per second, then by total calls. */
 export function rowsOf(now: Sample, before: Sample | undefined): Row[] {
   const seconds = before === undefined ? NaN : (now.at - before.at) / 1_000;
   const known = new Map(before?.stats.methods.map((stats) => [stats.method, stats]));
@@ -69,31 +72,33 @@ function rowOf(
   before: MethodStats | undefined,
   seconds: number,
 ): Row {
-  // A server that has started anew counts from zero; a method that is new has had all its calls since.
-  const anew = before !== undefined && (before.calls > calls || before.latency.count > latency.count);
-  const old = anew ? undefined : before;
-  // Calls that are not answered yet have no time: they are in `calls`, and in no figure of `latency`.
-  const answered = latency.count - (old?.latency.count ?? 0);
-  const spent = latency.sum - (old?.latency.sum ?? 0);
+  // A restarted server counts from zero; all calls of a method without an earlier report are new.
+  const restarted = before !== undefined && (before.calls > calls || before.latency.count > latency.count);
+  const previous = restarted ? undefined : before;
+  // Unanswered calls have no latency: they count in `calls` only.
+  const answered = latency.count - (previous?.latency.count ?? 0);
+  const totalTime = latency.sum - (previous?.latency.sum ?? 0);
   const perSecond = (count: number) => Number.isNaN(seconds) ? 0 : count / seconds;
-  // Of what was counted before the first report nobody knows when it was.
-  const spans = Number.isNaN(seconds) ? [] : spansSince(latency.spans ?? [], old?.latency.spans ?? []);
+  // Without an earlier report, it is unknown when these calls were made.
+  const spans = Number.isNaN(seconds)
+    ? []
+    : histogramSince(latency.spans ?? [], previous?.latency.spans ?? []);
   return {
     method,
     calls,
     errors,
     inFlight,
-    callsPerSecond: perSecond(calls - (old?.calls ?? 0)),
-    errorsPerSecond: perSecond(errors - (old?.errors ?? 0)),
-    mean: answered > 0 && !Number.isNaN(seconds) ? Math.max(0, spent / answered) : undefined,
+    callsPerSecond: perSecond(calls - (previous?.calls ?? 0)),
+    errorsPerSecond: perSecond(errors - (previous?.errors ?? 0)),
+    mean: answered > 0 && !Number.isNaN(seconds) ? Math.max(0, totalTime / answered) : undefined,
     p50: quantile(spans, 0.5),
     p99: quantile(spans, 0.99),
-    max: latency.max,
+    max: latency.count > 0 ? latency.max : undefined,
   };
 }
 
-/** What was counted between two reports. */
-function spansSince(now: Spans, before: Spans): Spans {
+/** The difference of two histograms. */
+function histogramSince(now: Buckets, before: Buckets): Buckets {
   const counted = new Map(before);
   return now.map(([upTo, calls]) => [upTo, calls - (counted.get(upTo) ?? 0)]);
 }

@@ -1,26 +1,29 @@
-// What the program has around it: input, output, a terminal perhaps, the user's Ctrl-C. main.ts makes it of the process;
-// tests make their own.
+// The environment of the program: input, output, terminal size, Ctrl-C. main.ts creates it from the process;
+// tests create their own.
 
 import { UsageError } from "./usage_error.ts";
 import { fromUtf8 } from "./utf8.ts";
 
-/** What {@linkcode run} reads from and writes to. */
+/** Input and output of {@linkcode run}. */
 export interface Shell {
   /** The standard input. */
   readonly stdin: ReadableStream<Uint8Array>;
-  /** Aborts when the user wants to stop; the reason is an {@linkcode Interrupted}. */
+  /** Aborts when the user interrupts; the reason is an {@linkcode Interrupted}. */
   readonly signal: AbortSignal;
-  /** Writes to the standard output. Resolves when it has been taken; rejects with an {@linkcode OutputClosed}. */
+  /**
+   * Writes to the standard output. Resolves when the text has been written; rejects with {@linkcode
+   * OutputClosed}.
+   */
   out(text: string): Promise<void>;
   /** Writes to the standard error output. */
   err(text: string): Promise<void>;
-  /** How large the terminal is that the standard output goes to; undefined if it goes elsewhere. */
+  /** The size of the terminal that standard output is connected to; undefined if it is not a terminal. */
   size(): TerminalSize | undefined;
-  /** Whether the standard error output goes to a terminal. */
+  /** Whether the standard error output is a terminal. */
   errIsTerminal(): boolean;
   /** Reads a text file; rejects if it is not UTF-8. */
   readTextFile(path: string): Promise<string>;
-  /** A variable of the environment, where the program may read it. */
+  /** Reads an environment variable; undefined if it is not set or the program lacks the permission. */
   env(name: string): string | undefined;
 }
 
@@ -32,17 +35,17 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
-/** The user wants to stop. */
+/** Reason of the signal when the user interrupts the program. */
 export class Interrupted extends Error {
   /** Its name. */
   override readonly name = "Interrupted";
-  /** What the program ends with: 128 and the number of the signal. */
+  /** The exit code: 128 plus the number of the signal. */
   readonly code: number;
 
   /**
-   * Says that the user wants to stop.
+   * Creates the reason.
    *
-   * @param code What the program is to end with, such as 130 for SIGINT
+   * @param code The exit code, such as 130 for SIGINT
    */
   constructor(code: number) {
     super("Interrupted");
@@ -50,18 +53,18 @@ export class Interrupted extends Error {
   }
 }
 
-/** Nobody reads the output any more, as behind `| head`. */
+/** Thrown when the reader of the output has closed it, as `head` does. */
 export class OutputClosed extends Error {
   /** Its name. */
   override readonly name = "OutputClosed";
 }
 
-/** The signals that end the program, with what it then ends with. Windows knows no SIGTERM. */
+/** Signals that end the program, with their exit codes. Windows has no SIGTERM. */
 const SIGNALS: readonly (readonly [Deno.Signal, number])[] = Deno.build.os === "windows"
   ? [["SIGINT", 130]]
   : [["SIGINT", 130], ["SIGTERM", 143]];
 
-/** The shell of this process. From now on its signals abort; the second of a kind ends it at once. */
+/** The shell of this process. Installs signal handlers: the first signal aborts, the second exits at once. */
 export function processShell(): Shell {
   const stop = new AbortController();
   for (const [signal, code] of SIGNALS) {
@@ -86,8 +89,8 @@ export function processShell(): Shell {
       try {
         return Deno.env.get(name);
       } catch {
-        // Deno's error would show what the variable holds, which may be a secret.
-        throw new UsageError(`The variable ${name} is not UTF-8`);
+        // Deno's error message would contain the value, which may be a secret.
+        throw new UsageError(`The environment variable ${name} is not valid UTF-8`);
       }
     },
   };
@@ -98,7 +101,9 @@ async function write(to: { write(bytes: Uint8Array): Promise<number> }, text: st
   try {
     while (bytes.length > 0) bytes = bytes.subarray(await to.write(bytes));
   } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed("Nobody reads the output any more");
+    if (error instanceof Deno.errors.BrokenPipe) {
+      throw new OutputClosed("The reader of the output has closed it");
+    }
     throw error;
   }
 }

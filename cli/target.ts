@@ -1,11 +1,11 @@
-// Whom a command speaks to: an address, or the servers that a registry lists; and how, by the flags that all commands
-// have which connect. Used by every command that makes calls.
+// Resolves the target of a command, a server address or a registry, and connects to it with the options given
+// by flags. Used by every command that makes calls.
 
 import { sendToken } from "../call/standard_interceptors.ts";
 import { RpcError } from "../call/error.ts";
 import type { CallOptions } from "../call/call_options.ts";
 import type { Client } from "../client/client.ts";
-import { connect } from "../client/connect.ts";
+import { connect } from "../client/connect_dns.ts";
 import { CborCodec } from "../codec/cbor.ts";
 import { JsonCodec } from "../codec/json.ts";
 import type { ConnectOptions } from "../client/connect_options.ts";
@@ -18,47 +18,56 @@ import type { Flag, Flags } from "./flags.ts";
 import type { Shell } from "./shell.ts";
 import { UsageError } from "./usage_error.ts";
 
-/** Values in one answer. A program takes what it expects; here anything may come, such as the figures of 5 000 methods. */
+/**
+ * Maximum number of values in one response. Higher than the codecs' default, because responses of any size
+ * must be shown, such as the statistics of 5 000 methods.
+ */
 const MAX_ITEMS = 1_000_000;
 
-/** The flags of every command that connects. */
+/** Flags of every command that connects. */
 export const CONNECT_FLAGS: readonly Flag[] = [
-  { name: "timeout", value: "TIME", help: "How long a call may take, such as 500, 2s or none (30s)" },
-  { name: "token", value: "TOKEN", help: "Shown to the server: in the handshake and with each call" },
-  { name: "metadata", value: "NAME=VALUE", help: "Sent beside the arguments; may be given several times" },
+  { name: "timeout", value: "TIME", help: "Timeout of a call, such as 500, 2s or none (30s)" },
+  { name: "token", value: "TOKEN", help: "Token for the server, sent in the handshake and with each call" },
+  { name: "metadata", value: "NAME=VALUE", help: "Metadata of the call; may be given several times" },
   {
     name: "codec",
     value: "CODEC",
-    help: "How values travel: cbor or json (cbor)",
+    help: "Encoding of values: cbor or json (cbor)",
     choices: ["cbor", "json"],
   },
-  { name: "ca", value: "FILE", help: "Certificates in PEM to trust, besides those that Deno trusts" },
-  { name: "cert", value: "FILE", help: "Certificate in PEM to show to servers that ask for one" },
-  { name: "key", value: "FILE", help: "The private key that belongs to --cert" },
-  { name: "server-name", value: "NAME", help: "What the certificate is for, if not the host of the address" },
-  { name: "insecure", help: "Show the token also to servers that are reached without TLS" },
-  { name: "registry-token", value: "TOKEN", help: "Shown to a registry that asks for one to read its list" },
+  { name: "ca", value: "FILE", help: "CA certificates to trust, in addition to Deno's (PEM)" },
+  { name: "cert", value: "FILE", help: "Client certificate for servers that require one (PEM)" },
+  { name: "key", value: "FILE", help: "Private key of --cert (PEM)" },
+  {
+    name: "server-name",
+    value: "NAME",
+    help: "Name in the server's certificate, if not the host of the address",
+  },
+  { name: "insecure", help: "Send the token even without TLS" },
+  { name: "registry-token", value: "TOKEN", help: "Token for a registry that requires one for reading" },
 ];
 
-/** The flag of commands that speak to all servers of a registry. */
+/** Flag of commands that use all servers of a registry. */
 export const SERVICE_FLAG: Flag = {
   name: "service",
   value: "NAME",
-  help: "Of a registry, only the servers that offer this",
+  help: "With a registry: only servers that offer this service",
 };
 
-/** Whom the first operand names. */
+/** The target given by the first operand. */
 export type Target =
   | { readonly kind: "server"; readonly address: string }
   | { readonly kind: "registry"; readonly url: string };
 
 /**
- * Reads an address, with or without `tcp@`, or the URL of a registry.
+ * Parses an address, with or without `tcp@`, or the URL of a registry.
  *
  * @throws {UsageError} If it is neither
  */
 export function readTarget(text: string): Target {
   if (/^https?:\/\//.test(text)) return { kind: "registry", url: text };
+  // Checked by connect.
+  if (text.startsWith("dns@")) return { kind: "server", address: text };
   const address = /^[^@/]+:[0-9]+$/.test(text) ? `tcp@${text}` : text;
   try {
     parseAddress(address);
@@ -69,51 +78,49 @@ export function readTarget(text: string): Target {
 }
 
 /**
- * Reads the name of a method.
+ * Parses the name of a method.
  *
- * @returns It, and its service
+ * @returns The method, and its service
  * @throws {UsageError} If it has no dot
  */
 export function readMethod(method: string): { method: string; service: string } {
   const dot = method.lastIndexOf(".");
   if (dot > 0 && dot < method.length - 1) return { method, service: method.slice(0, dot) };
   throw new UsageError(
-    `METHOD needs the name of a service and of a method with a dot between, such as Arith.sum, not ${
-      JSON.stringify(method)
-    }`,
+    `METHOD: expected the names of a service and a method, such as Arith.sum, got ${JSON.stringify(method)}`,
   );
 }
 
-/** How calls are made. */
+/** Options of each call. */
 export function callOptions({ flags, signal }: Invocation): CallOptions & { metadata: Map<string, string> } {
   return { timeout: readTimeout(flags), metadata: readMetadata(flags), signal };
 }
 
-/** How long one call may take, in ms. */
+/** Timeout of one call, in ms. */
 function readTimeout(flags: Flags): number {
   return flags.text("timeout") === "none" ? Infinity : flags.duration("timeout", 30_000);
 }
 
-/** What is sent beside the arguments. */
+/** Metadata of each call. */
 function readMetadata(flags: Flags): Map<string, string> {
   const metadata = new Map<string, string>();
   for (const text of flags.all("metadata")) {
     const [, name, value] = /^([^=]+)=([^]*)$/.exec(text) ?? [];
     if (name === undefined) {
-      throw new UsageError(`--metadata needs NAME=VALUE, not ${JSON.stringify(text)}`);
+      throw new UsageError(`--metadata: expected NAME=VALUE, got ${JSON.stringify(text)}`);
     }
     metadata.set(name, value!);
   }
   return metadata;
 }
 
-/** A client of one server. */
+/** Connects to one server. */
 export async function openServer(address: string, { flags, shell, signal }: Invocation): Promise<Client> {
   return await open(address, await connectOptions(flags, shell), signal);
 }
 
 /**
- * A client of whoever offers a service: of the server at an address, or of those that a registry lists.
+ * Connects to servers that offer a service: the server at an address, or those listed by a registry.
  *
  * @throws {RpcError} If there is no such server
  */
@@ -125,12 +132,12 @@ export async function openService(target: Target, service: string, invocation: I
   if ((await interruptible(offering.endpoints(), signal)).length > 0) {
     return await open(offering, options, signal);
   }
-  // Who registers by hand often leaves out what is offered.
+  // Servers registered manually often omit their services.
   const all = await interruptible(discoverAt(target.url, flags).endpoints(), signal);
   const silent = all.filter(({ services }) => services === undefined);
   if (silent.length > 0) return await open(new MultiServers(silent), options, signal);
   const services = [...new Set(all.flatMap(({ services }) => services ?? []))].sort();
-  const known = services.length === 0 ? "" : `; those that are listed offer ${services.join(", ")}`;
+  const known = services.length === 0 ? "" : `; the listed servers offer ${services.join(", ")}`;
   throw new RpcError(
     "unavailable",
     `The registry at ${target.url} lists no server that offers ${service}${known}`,
@@ -138,9 +145,10 @@ export async function openService(target: Target, service: string, invocation: I
 }
 
 /**
- * Every server that is meant: the one at an address, or those that a registry lists, of `--service` if that is given.
+ * Lists the servers of a target: the one at an address, or those listed by a registry, filtered by
+ * `--service`.
  *
- * @throws {RpcError} If the registry does not answer, or lists none
+ * @throws {RpcError} If the registry does not answer or lists no such server
  */
 export async function listServers(
   target: Target,
@@ -148,7 +156,7 @@ export async function listServers(
 ): Promise<readonly Endpoint[]> {
   const service = flags.text("service");
   if (target.kind === "server") {
-    if (service !== undefined) throw new UsageError("--service is for the URL of a registry");
+    if (service !== undefined) throw new UsageError("--service needs the URL of a registry as ADDRESS");
     return [{ address: target.address }];
   }
   const servers = await interruptible(discoverAt(target.url, flags, service).endpoints(), signal);
@@ -157,7 +165,7 @@ export async function listServers(
   throw new RpcError("unavailable", `The registry at ${target.url} lists ${which}`);
 }
 
-/** What a registry lists, as it is: nothing is held on to that it does not list any more. */
+/** Discovery without hold time: a server that leaves the registry's list is dropped at once. */
 export function discoverAt(url: string, flags: Flags, service = flags.text("service")): RegistryDiscovery {
   try {
     return new RegistryDiscovery(url, { service, token: flags.text("registry-token"), holdTime: 0 });
@@ -166,7 +174,7 @@ export function discoverAt(url: string, flags: Flags, service = flags.text("serv
   }
 }
 
-/** Waits for something, until the user interrupts. */
+/** Waits for a promise, until the user interrupts. */
 export function interruptible<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = () => reject(signal.reason);
@@ -181,7 +189,7 @@ async function open(to: string | Discovery, options: ConnectOptions, signal: Abo
   try {
     return await interruptible(connecting, signal);
   } catch (error) {
-    // Nobody waits for one that is late.
+    // Close a client that connects after the interruption.
     connecting.then((client) => client.close(), () => {});
     if (error instanceof TypeError || error instanceof RangeError) throw new UsageError(error.message);
     throw error;
@@ -208,7 +216,7 @@ async function connectOptions(flags: Flags, shell: Shell): Promise<ConnectOption
 
 function readCodec(codec: string): string {
   if (codec === "cbor" || codec === "json") return `application/${codec}`;
-  throw new UsageError(`--codec needs cbor or json, not ${JSON.stringify(codec)}`);
+  throw new UsageError(`--codec: expected cbor or json, got ${JSON.stringify(codec)}`);
 }
 
 async function readPem(name: string, flags: Flags, shell: Shell): Promise<string | undefined> {

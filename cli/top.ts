@@ -1,44 +1,46 @@
-// The command `top`: what servers are doing, as they report it. On a terminal one screen that is drawn over; elsewhere a
-// table, or JSON, for each report.
+// The command `top`: a live view of what servers report. On a terminal it redraws the screen; otherwise it
+// prints a table, or JSON, per report.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { Command, Invocation } from "./command.ts";
 import type { Shell } from "./shell.ts";
-import { Followed } from "./followed.ts";
+import { FollowedServer } from "./followed.ts";
 import { printValue } from "./print_value.ts";
 import { type Row, rowsOf } from "./samples.ts";
 import { CONNECT_FLAGS, discoverAt, listServers, readTarget, SERVICE_FLAG } from "./target.ts";
 import { columns, milliseconds, plural, printable, rate } from "./format.ts";
 
-/** What the screen is drawn with: another page without a cursor, from its corner, and back. */
+/**
+ * Escape sequences: enter the alternate screen and hide the cursor, leave it, move to the top left, clear.
+ */
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
 const HOME = "\x1b[H";
 const CLEAR_LINE = "\x1b[K";
 const CLEAR_REST = "\x1b[J";
-/** Reports that come within so many ms are drawn together. */
+/** Reports within this many ms are drawn together. */
 const DRAW_TOGETHER = 50;
 
-/** Looks at servers. */
+/** Shows live statistics of servers. */
 export const top: Command = {
   name: "top",
-  summary: "Shows what servers are doing: calls, errors, latencies by method",
+  summary: "Shows live statistics of servers: calls, errors, latencies by method",
   operands: "ADDRESS",
   about:
-    `Rates and times are those since the last report, but for the maximum, which is since the server's start.
-On a terminal the table is drawn anew with each report; elsewhere it is printed for each, from the second
-on, and --count ends it. Of a registry, every server that it lists is shown, as they come and go. Ends by
-Ctrl-C.`,
+    `Rates and latencies cover the time since the last report, except the maximum, which covers the time since
+the server's start. On a terminal the table is redrawn with each report; otherwise it is printed for each
+report from the second on, and --count ends the command. With a registry, every server on its list is
+shown, and servers that join or leave are added or removed. Runs until Ctrl-C.`,
   flags: [
-    { name: "interval", value: "TIME", help: "How long from one report to the next (1s)" },
-    { name: "count", value: "N", help: "End after so many tables of each server (none)" },
+    { name: "interval", value: "TIME", help: "Time between reports (1s)" },
+    { name: "count", value: "N", help: "Stop after this many tables per server (none)" },
     ...CONNECT_FLAGS,
     SERVICE_FLAG,
-    { name: "json", help: "Print JSON, one line for each report, with all that the server told" },
+    { name: "json", help: "Print JSON, one line for each report, with the full report" },
   ],
   examples: [
-    ["top localhost:9000", "A server"],
+    ["top localhost:9000", "One server"],
     ["top http://127.0.0.1:9999 --interval 5s", "All servers of a registry"],
     ["top localhost:9000 --count 1 --json", "One report with rates, for programs"],
   ],
@@ -50,32 +52,32 @@ async function run(invocation: Invocation): Promise<void> {
   const target = readTarget(address);
   const interval = flags.duration("interval", 1_000, 100);
   const count = flags.countOrNone("count", Infinity, 999_999_999);
-  // A registry that does not answer is an error here, not something to wait for.
+  // Fail if the registry does not answer at the start, rather than wait for it.
   await listServers(target, invocation);
   const stop = new AbortController();
   const signal = AbortSignal.any([invocation.signal, stop.signal]);
   const screen = shell.size() === undefined || flags.has("json") ? undefined : new Screen(shell, signal);
-  const all = new Map<string, Followed>();
+  const all = new Map<string, FollowedServer>();
   let failure: unknown;
   const fail = (error: unknown) => {
     failure ??= error;
     stop.abort();
   };
-  const changed = async (server: Followed) => {
+  const changed = async (server: FollowedServer) => {
     if (screen === undefined) await print(server, invocation);
     else await screen.draw(all);
     // The first report has no rates yet.
     if (server.reports <= count) return;
     if ([...all.values()].every(({ reports, trouble }) => reports > count || trouble)) stop.abort();
   };
-  const follow = (server: Followed) => {
+  const follow = (server: FollowedServer) => {
     all.set(server.address, server);
     return server.follow({ ...invocation, signal }, { interval, strict: target.kind === "server", changed })
       .catch(fail);
   };
   try {
     await screen?.enter();
-    if (target.kind === "server") await follow(new Followed(target.address));
+    if (target.kind === "server") await follow(new FollowedServer(target.address));
     else await followListed(discoverAt(target.url, flags), all, follow, signal);
     if (failure !== undefined) throw failure;
   } finally {
@@ -84,11 +86,11 @@ async function run(invocation: Invocation): Promise<void> {
   }
 }
 
-/** Follows the servers that a registry lists, as they come and go. */
+/** Follows the servers listed by a registry, as they join and leave. */
 async function followListed(
   discovery: Discovery,
-  all: Map<string, Followed>,
-  follow: (server: Followed) => Promise<void>,
+  all: Map<string, FollowedServer>,
+  follow: (server: FollowedServer) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const following: Promise<void>[] = [];
@@ -96,18 +98,18 @@ async function followListed(
     const listed = new Set(endpoints.map(({ address }) => address));
     for (const [address, server] of all) {
       if (listed.has(address)) continue;
-      server.leave();
+      server.stop();
       all.delete(address);
     }
     for (const address of listed) {
-      if (!all.has(address)) following.push(follow(new Followed(address)));
+      if (!all.has(address)) following.push(follow(new FollowedServer(address)));
     }
   }
   await Promise.all(following);
 }
 
-/** Prints what a server has reported, where there is no screen. */
-async function print(server: Followed, { flags, shell }: Invocation): Promise<void> {
+/** Prints the state of a server, where there is no screen. */
+async function print(server: FollowedServer, { flags, shell }: Invocation): Promise<void> {
   const { address, now, before, trouble } = server;
   if (flags.has("json")) {
     if (trouble !== undefined) await shell.out(`${printValue({ address, trouble })}\n`);
@@ -119,8 +121,8 @@ async function print(server: Followed, { flags, shell }: Invocation): Promise<vo
   }
 }
 
-/** A server and its methods, in lines. */
-function tableOf({ address, now, before, trouble }: Followed): string[] {
+/** A server and its methods, as lines. */
+function tableOf({ address, now, before, trouble }: FollowedServer): string[] {
   if (trouble !== undefined) return [`${printable(address)}  ${printable(trouble)}`];
   if (now === undefined) return [`${printable(address)}  connecting`];
   const rows = rowsOf(now, before);
@@ -164,7 +166,7 @@ function cellsOf(row: Row): string[] {
   ];
 }
 
-/** Tables in as many lines as there is room for, the last of which says what there is no room for. */
+/** Fits tables into the given number of lines; the last line counts what was left out. */
 function fitted(tables: readonly string[][], room: number): string[] {
   const all = tables.flatMap((table, i) => i === 0 ? table : ["", ...table]);
   if (all.length <= room) return all;
@@ -178,10 +180,10 @@ function fitted(tables: readonly string[][], room: number): string[] {
   }
   const more = [[left.methods, "more method"], [left.servers, "more server"]] as const;
   const what = more.filter(([count]) => count > 0).map(([count, one]) => plural(count, one)).join(" and ");
-  return [...all.slice(0, room - 1), `and ${what}: a larger terminal, or --json`];
+  return [...all.slice(0, room - 1), `and ${what}: use a larger terminal, or --json`];
 }
 
-/** A terminal's screen, drawn over. */
+/** The terminal screen. */
 class Screen {
   readonly #shell: Shell;
   readonly #signal: AbortSignal;
@@ -196,8 +198,8 @@ class Screen {
     await this.#shell.out(ENTER);
   }
 
-  /** Draws servers soon. */
-  draw(servers: ReadonlyMap<string, Followed>): Promise<void> {
+  /** Schedules a redraw. */
+  draw(servers: ReadonlyMap<string, FollowedServer>): Promise<void> {
     return this.#drawing ??= this.#draw(servers).finally(() => this.#drawing = undefined);
   }
 
@@ -206,12 +208,12 @@ class Screen {
     await this.#shell.out(LEAVE);
   }
 
-  async #draw(servers: ReadonlyMap<string, Followed>): Promise<void> {
+  async #draw(servers: ReadonlyMap<string, FollowedServer>): Promise<void> {
     await sleep(SYSTEM_CLOCK, DRAW_TOGETHER, this.#signal);
     const size = this.#shell.size();
     if (this.#signal.aborted || size === undefined) return;
-    const title = `rpc top  ${new Date().toTimeString().slice(0, 8)}  (Ctrl-C ends)`;
-    // The cursor stands in the last line.
+    const title = `rpc top  ${new Date().toTimeString().slice(0, 8)}  (Ctrl-C to quit)`;
+    // The cursor occupies the last line.
     const lines = [title, "", ...fitted([...servers.values()].map(tableOf), size.rows - 3)];
     const shown = lines.slice(0, size.rows - 1).map((line) => line.slice(0, size.columns));
     await this.#shell.out(`${HOME}${shown.map((line) => `${line}${CLEAR_LINE}\n`).join("")}${CLEAR_REST}`);

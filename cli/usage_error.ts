@@ -1,6 +1,6 @@
-// The error of whoever typed the command line. Ends the program with code 2.
+// The error for invalid command lines. Ends the program with code 2.
 
-/** The command line, or what was typed into the input, is not what a command takes. */
+/** Thrown if the command line or the input is invalid. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }

@@ -1,4 +1,5 @@
-// Which version this is. A test holds it against deno.json, which the program could only read with a permission.
+// The version of the package. A test compares it with deno.json, which the program could read only with a
+// permission.
 
 /** The version of the package. */
 export const VERSION = "0.1.0";

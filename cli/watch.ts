@@ -1,4 +1,4 @@
-// The command `watch`: what changes in the list of a registry, as it happens.
+// The command `watch`: prints the changes of a registry's list as they happen.
 
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { RegistryDiscovery } from "../discovery/registry_discovery.ts";
@@ -10,30 +10,30 @@ import { discoverAt, interruptible, readTarget, SERVICE_FLAG } from "./target.ts
 import { printable } from "./format.ts";
 import { UsageError } from "./usage_error.ts";
 
-/** How often it is looked whether the registry is away, in ms. */
-const LOOK_INTERVAL = 500;
+/** Interval of checks whether the registry is reachable, in ms. */
+const CHECK_INTERVAL = 500;
 
 /** Follows a registry. */
 export const watch: Command = {
   name: "watch",
-  summary: "Prints what changes in the list of a registry, as it happens",
+  summary: "Prints changes of a registry's list as they happen",
   operands: "REGISTRY-URL",
   about:
-    `First comes what is listed now, then each change: + a server that has come, - one that has gone, ~ one
-that says something else of itself. It goes on when the registry is away for a while, which is said on
-the standard error output. Ends by Ctrl-C.`,
+    `Prints the current list, then each change: + for a server that joined, - for one that left, ~ for one
+whose description changed. If the registry is unreachable for a while, watch keeps running and says so
+on the standard error output. Runs until Ctrl-C.`,
   flags: [
     SERVICE_FLAG,
     {
       name: "registry-token",
       value: "TOKEN",
-      help: "Shown to a registry that asks for one to read its list",
+      help: "Token for a registry that requires one for reading",
     },
     { name: "json", help: "Print JSON, one line for each change" },
   ],
   examples: [
     ["watch http://127.0.0.1:9999", "All servers"],
-    ["watch http://127.0.0.1:9999 --service Echo --json", "Those that offer Echo, for programs"],
+    ["watch http://127.0.0.1:9999 --service Echo --json", "Servers that offer Echo, for programs"],
   ],
   run,
 };
@@ -49,13 +49,15 @@ const SIGNS: Readonly<Record<Change["change"], string>> = { added: "+", removed:
 async function run({ operands: [url = ""], flags, shell, signal }: Invocation): Promise<void> {
   const target = readTarget(url);
   if (target.kind !== "registry") {
-    throw new UsageError(`REGISTRY-URL needs one such as http://127.0.0.1:9999, not ${JSON.stringify(url)}`);
+    throw new UsageError(
+      `REGISTRY-URL: expected a URL such as http://127.0.0.1:9999, got ${JSON.stringify(url)}`,
+    );
   }
   const discovery = discoverAt(target.url, flags);
-  // One that cannot be asked at all is an error, not something to wait for.
+  // Fail if the registry does not answer at the start, rather than wait for it.
   await interruptible(discovery.endpoints(), signal);
   const stop = new AbortController();
-  const looking = tellOutages(discovery, shell, AbortSignal.any([signal, stop.signal]));
+  const reporting = reportOutages(discovery, shell, AbortSignal.any([signal, stop.signal]));
   try {
     let before: readonly Endpoint[] = [];
     for await (const now of discovery.watch({ signal: signal })) {
@@ -71,7 +73,7 @@ async function run({ operands: [url = ""], flags, shell, signal }: Invocation): 
     }
   } finally {
     stop.abort();
-    await looking;
+    await reporting;
   }
 }
 
@@ -87,7 +89,7 @@ function changes(before: readonly Endpoint[], now: readonly Endpoint[]): Change[
   return [...[...known.values()].map((server): Change => ({ change: "removed", server })), ...found];
 }
 
-/** A server in one line. */
+/** Formats a server as one line. */
 export function serverText({ address, services, weight, version, metadata = {} }: Endpoint): string {
   const about = [
     address,
@@ -99,14 +101,14 @@ export function serverText({ address, services, weight, version, metadata = {} }
   return about.filter((text) => text !== "").map(printable).join("  ");
 }
 
-/** Says when the registry is away, and when it is back. */
-async function tellOutages(discovery: RegistryDiscovery, shell: Shell, signal: AbortSignal): Promise<void> {
-  let away = false;
+/** Reports when the registry becomes unreachable, and when it is back. */
+async function reportOutages(discovery: RegistryDiscovery, shell: Shell, signal: AbortSignal): Promise<void> {
+  let unreachable = false;
   while (!signal.aborted) {
-    await sleep(SYSTEM_CLOCK, LOOK_INTERVAL, signal);
+    await sleep(SYSTEM_CLOCK, CHECK_INTERVAL, signal);
     const { failure } = discovery;
-    if (away === (failure !== undefined)) continue;
-    away = !away;
-    await shell.err(away ? `rpc: ${printable(failure!.message)}\n` : "rpc: the registry is back\n");
+    if (unreachable === (failure !== undefined)) continue;
+    unreachable = !unreachable;
+    await shell.err(unreachable ? `rpc: ${printable(failure!.message)}\n` : "rpc: the registry is back\n");
   }
 }

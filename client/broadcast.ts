@@ -6,7 +6,7 @@ import type { Answer } from "./send_attempt.ts";
 import type { Channel } from "./channel.ts";
 import { Attempt } from "./attempt.ts";
 import { callServer } from "./single_server.ts";
-import { noServer, type RetryContext } from "./retry_loop.ts";
+import type { RetryContext } from "./retry_loop.ts";
 import { withStop } from "./waiting.ts";
 
 /**
@@ -23,11 +23,11 @@ export async function broadcast(
 ): Promise<Answer> {
   const { changes } = context;
   while (call.waitForReady && changes !== undefined && channels().length === 0) {
-    await changes.changed(changes.version, call, call.signal, noServer().message);
+    await changes.changed(changes.version, call, call.signal, context.noServer(call.method).message);
   }
   const servers = channels();
-  if (servers.length === 0) throw noServer();
-  if (call.deadline <= performance.now()) throw deadlineExceeded(call.method, true);
+  if (servers.length === 0) throw context.noServer(call.method);
+  if (call.deadline <= performance.now()) throw deadlineExceeded(call, true);
   return await withStop(call.signal, async (signal) => {
     const answers = await Promise.all(servers.map((channel) => {
       // The balancer did not pick this server, so it gets no report.

@@ -4,7 +4,7 @@
 import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { endedWith } from "../call/outcome.ts";
 import { Backoff } from "../discovery/backoff.ts";
-import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { MAX_DELAY, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { EndpointHealth } from "../discovery/ejection.ts";
 import { dial, type DialOptions } from "../session/dial.ts";
 import type { Session } from "../session/session.ts";
@@ -17,11 +17,24 @@ const LONGEST_WAIT = 10_000;
 const FIRST_WAIT = 100;
 /** After this many ms of dialing, calls look for another server. */
 const SOON = 250;
+/** Connections that the server ends sooner than this, in ms, are not replaced before that. */
+const LEAST_AGE = 1_000;
+/** A connection is replaced in the last part of its age, at most this many ms before its end. */
+const LAST_PART = 0.1;
+const LONGEST_LEAD = 5_000;
 /** A connection that lasted this many ms counts as a success; a shorter one counts as a failure of the server. */
 const STEADY = 1_000;
 
 /** The state of a channel. */
 export type ChannelState = "idle" | "connecting" | "ready" | "failing" | "closed";
+
+/** What a channel reports to its client. */
+export interface ChannelEvents {
+  /** The channel can take calls again: it has a new connection, or room in the one it has. */
+  readonly room: () => void;
+  /** A connection was lost, drained or could not be made: the list of servers may be out of date. */
+  readonly lost: () => void;
+}
 
 /** The connection to one endpoint. */
 export class Channel implements AttemptListener {
@@ -38,17 +51,19 @@ export class Channel implements AttemptListener {
   /** All open sessions, including those that only finish their calls. */
   readonly #sessions = new Set<Session>();
   #attempt: Promise<Session> | undefined;
+  /** Replaces the session before the server ends it. */
+  #replaceTimer: ReturnType<typeof setTimeout> | undefined;
+  #replacing: Promise<void> | undefined;
   /** When that attempt began. */
   #began = 0;
   /** Calls that wait for a session. */
   #waiting = 0;
   /** Why the last attempt failed; undefined after a success. */
   #failure: RpcError | undefined;
-  readonly #room: () => void;
+  readonly #events: ChannelEvents;
 
-  /** @param room Called when the channel can take calls again: it has a new connection, or room in the one it has */
-  constructor(address: string, health: EndpointHealth, options: DialOptions, room: () => void) {
-    this.#room = room;
+  constructor(address: string, health: EndpointHealth, options: DialOptions, events: ChannelEvents) {
+    this.#events = events;
     this.address = address;
     this.health = health;
     this.#options = options;
@@ -113,19 +128,19 @@ export class Channel implements AttemptListener {
    * @throws {RpcError} Why there is no session
    */
   async connectedFor(
-    { deadline, method }: OutgoingCall,
+    call: OutgoingCall,
     signal: AbortSignal | undefined,
     until = Infinity,
   ): Promise<Session> {
     this.#waiting++;
     try {
       const why = `still connecting to ${this.address}`;
-      return await within(this.connected(), Math.min(deadline, until), signal, method, why);
+      return await within(this.connected(), Math.min(call.deadline, until), signal, call, why);
     } catch (error) {
       if (!isRpcError(error)) throw error;
       // Calls that wait for the same dial share its failure; each gets its own error.
       const own = endedWith(error, error.notStarted);
-      ofCall(own, method, this.address);
+      ofCall(own, call.method, this.address);
       throw own;
     } finally {
       this.#waiting--;
@@ -156,17 +171,27 @@ export class Channel implements AttemptListener {
   /** Takes no more calls, lets pending ones finish, then closes. */
   async retire(): Promise<void> {
     this.#stop.abort();
+    clearTimeout(this.#replaceTimer);
     const sessions = [...this.#sessions];
     for (const session of sessions) session.retire();
-    await Promise.all([this.#attempt?.catch(() => {}), ...sessions.map((session) => session.closed)]);
+    await Promise.all([
+      this.#attempt?.catch(() => {}),
+      this.#replacing,
+      ...sessions.map((session) => session.closed),
+    ]);
   }
 
   /** Closes now: calls over it end with `reason`. Resolves when every session has ended. */
   async close(reason: RpcError): Promise<void> {
     this.#stop.abort();
+    clearTimeout(this.#replaceTimer);
     const attempt = this.#attempt;
     for (const session of this.#sessions) session.close(reason);
-    await Promise.all([attempt?.catch(() => {}), ...[...this.#sessions].map((session) => session.closed)]);
+    await Promise.all([
+      attempt?.catch(() => {}),
+      this.#replacing,
+      ...[...this.#sessions].map((session) => session.closed),
+    ]);
   }
 
   /** Starts an attempt in `wait` ms. */
@@ -184,46 +209,85 @@ export class Channel implements AttemptListener {
     if (wait > 0) await sleep(SYSTEM_CLOCK, wait, signal);
     try {
       if (signal.aborted) throw new RpcError("unavailable", "The client was closed", { notStarted: true });
-      const began = performance.now();
-      let dialed: Session | undefined;
-      const session = dialed = await dial(this.address, this.#options, {
-        room: this.#room,
-        draining: () => this.#lost(dialed, began),
-        ended: () => {
-          if (dialed !== undefined) this.#sessions.delete(dialed);
-          this.#lost(dialed, began);
-        },
-      }, signal);
-      if (!session.open) {
-        // The connection ended before the handshake returned.
-        await session.closed;
-        throw new RpcError("unavailable", `${this.address} ended the connection at once`, {
-          notStarted: true,
-        });
-      }
-      this.#sessions.add(session);
-      if (signal.aborted) session.retire();
+      const session = await this.#open();
       this.#attempt = undefined;
       this.#failure = undefined;
-      this.ready = session;
-      this.health.connected();
-      this.#room();
+      this.#use(session);
       return session;
     } catch (error) {
       this.#attempt = undefined;
       this.#failure = error as RpcError;
       this.health.disconnected();
-      if (!signal.aborted) this.#dial(this.#backoff.next(LONGEST_WAIT));
+      if (!signal.aborted) {
+        this.#dial(this.#backoff.next(LONGEST_WAIT));
+        this.#events.lost();
+      }
       throw error;
+    }
+  }
+
+  /**
+   * Dials once.
+   *
+   * @throws {RpcError} Why there is no session
+   */
+  async #open(): Promise<Session> {
+    const { signal } = this.#stop;
+    const began = performance.now();
+    let dialed: Session | undefined;
+    const session = dialed = await dial(this.address, this.#options, {
+      room: this.#events.room,
+      draining: () => this.#lost(dialed, began),
+      ended: () => {
+        if (dialed !== undefined) this.#sessions.delete(dialed);
+        this.#lost(dialed, began);
+      },
+    }, signal);
+    if (!session.open) {
+      // The connection ended before the handshake returned.
+      await session.closed;
+      throw new RpcError("unavailable", `${this.address} ended the connection at once`, { notStarted: true });
+    }
+    this.#sessions.add(session);
+    if (signal.aborted) session.retire();
+    return session;
+  }
+
+  /** Sends calls over a session from now on. */
+  #use(session: Session): void {
+    this.ready = session;
+    this.health.connected();
+    this.#events.room();
+    const { maxAge } = session.lifetime;
+    if (maxAge < LEAST_AGE || maxAge > MAX_DELAY) return;
+    const lead = Math.min(maxAge * LAST_PART, LONGEST_LEAD);
+    this.#replaceTimer = setTimeout(() => this.#replacing = this.#replace(session), maxAge - lead);
+  }
+
+  /** Opens the next connection while the server still accepts calls over this one, so that no call waits for it. */
+  async #replace(session: Session): Promise<void> {
+    try {
+      const next = await this.#open();
+      // If the old one was lost meanwhile, another is being dialed.
+      if (this.#stop.signal.aborted || this.ready !== session) return next.retire();
+      this.#use(next);
+      session.offerWaiting(() => next.takesCalls());
+      session.retire();
+    } catch {
+      // The server ends the old one soon: from then on failures are handled as after any loss.
     }
   }
 
   #lost(session: Session | undefined, began: number): void {
     if (session === undefined || this.ready !== session) return;
     this.ready = undefined;
+    clearTimeout(this.#replaceTimer);
     if (this.#stop.signal.aborted) return;
     const steady = performance.now() - began >= STEADY;
     if (steady) this.#backoff.reset();
+    // The server closed it because it was idle: the next call dials.
+    if (steady && session.lifetime.maxIdle < Infinity && session.idle) return;
     this.#dial(steady ? Math.random() * FIRST_WAIT : this.#backoff.next(LONGEST_WAIT));
+    this.#events.lost();
   }
 }

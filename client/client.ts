@@ -4,7 +4,7 @@
 import type { Contract } from "../call/contract.ts";
 import { rejection } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
-import { type Metadata, NO_METADATA, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata, NO_METADATA } from "../call/metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
@@ -21,7 +21,13 @@ import { type EndpointStats, Servers } from "./servers.ts";
 import { closed, SlowPath } from "./slow_path.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import { Chain, type Make } from "./intercept_outgoing.ts";
-import { type ContractClient, contractClient, type ServiceClient, serviceClient } from "../call/typed.ts";
+import {
+  type ContractClient,
+  contractClient,
+  type ServiceClient,
+  serviceClient,
+  type ServiceClientOptions,
+} from "../call/typed.ts";
 
 /** The state of a client. */
 export interface ClientStats {
@@ -49,6 +55,7 @@ export class Client implements AsyncDisposable {
   readonly #slowPath: SlowPath;
   readonly #bodies: CallBodies;
   readonly #stop = new AbortController();
+  #discovery: Discovery | undefined;
   #watching: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -60,7 +67,7 @@ export class Client implements AsyncDisposable {
       (args) => this.#slowPath.keepEarly(args),
     );
     this.#settings = settings;
-    this.#servers = new Servers(settings.dial, balancer, settings.ejection);
+    this.#servers = new Servers(settings.dial, balancer, settings.ejection, () => this.#refresh());
     this.#budget = settings.budget;
     this.#bodies = settings.dial.bodies;
     this.#slowPath = new SlowPath(settings, this.#servers);
@@ -81,8 +88,8 @@ export class Client implements AsyncDisposable {
    * @param options Timeout, signal, metadata, key, and what to do about a server that fails
    * @returns What the method returned
    * @throws {RpcError} Why the call failed, as a rejection
-   * @throws {TypeError} If the method, the signal, the metadata or the fail mode is invalid, or the fail mode cannot be
-   * used for this call; as a rejection
+   * @throws {TypeError} If the method or an option is invalid, or the fail mode cannot be used for this call; as a
+   * rejection
    * @throws {RangeError} If the timeout or a number of the fail mode is out of range; as a rejection
    */
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
@@ -119,7 +126,7 @@ export class Client implements AsyncDisposable {
    * @param args The one argument, or an AsyncIterable of them
    * @param options Timeout (of the whole stream), signal, metadata
    * @returns The items, which can be iterated once; iterating throws an `RpcError` if the call fails
-   * @throws {TypeError} If the method, the signal or the metadata is invalid
+   * @throws {TypeError} If the method or an option is invalid
    * @throws {RangeError} If the timeout is negative or NaN
    */
   stream<T = unknown>(method: string, args?: unknown, options?: CallOptions): AsyncIterableIterator<T> {
@@ -169,17 +176,23 @@ export class Client implements AsyncDisposable {
    *
    * @typeParam S The type of what was registered: a class or an object of functions
    * @param name The service's name
+   * @param options Timeout and metadata of its calls
+   * @throws {TypeError} If an option is unknown, or the metadata is invalid
+   * @throws {RangeError} If the timeout is negative or NaN
    */
-  service<S>(name: string): ServiceClient<S>;
+  service<S>(name: string, options?: ServiceClientOptions): ServiceClient<S>;
   /**
    * Returns an object with the methods of a service that has a contract.
    *
    * @typeParam C The contract's type
    * @param contract What {@linkcode defineService} returned
+   * @param options Timeout and metadata of its calls; the timeout of a method in the contract takes precedence
    */
-  service<C extends Contract>(contract: C): ContractClient<C>;
-  service(service: string | Contract): unknown {
-    return typeof service === "string" ? serviceClient(this, service) : contractClient(this, service);
+  service<C extends Contract>(contract: C, options?: ServiceClientOptions): ContractClient<C>;
+  service(service: string | Contract, options?: ServiceClientOptions): unknown {
+    return typeof service === "string"
+      ? serviceClient(this, service, options)
+      : contractClient(this, service, options);
   }
 
   /** Returns the state of the client. */
@@ -207,6 +220,8 @@ export class Client implements AsyncDisposable {
    * @ignore Use {@linkcode connect}.
    */
   follow(discovery: Discovery): Promise<readonly Endpoint[]> {
+    this.#servers.discovery = discovery;
+    this.#discovery = discovery;
     return new Promise((resolve, reject) => {
       this.#watching = (async () => {
         for await (const endpoints of discovery.watch({ signal: this.#stop.signal })) {
@@ -234,7 +249,7 @@ export class Client implements AsyncDisposable {
   #reply(...[method, args, options, kept]: Parameters<Make>): Promise<Reply> {
     return new Promise((resolve) => {
       const done = (value: unknown, metadata?: Metadata) =>
-        resolve({ value, metadata: ofApplication(metadata) });
+        resolve({ value, metadata: applicationMetadata(metadata) });
       const fail = (error: unknown) => resolve(rejection(error));
       const call = new OutgoingCall(method, args, options, this.#defaults, done, fail);
       call.body = kept();
@@ -309,6 +324,16 @@ export class Client implements AsyncDisposable {
     } catch (error) {
       call.fail(error);
       return undefined;
+    }
+  }
+
+  /** Looks for a newer list of servers, where the discovery has to be asked for it. */
+  #refresh(): void {
+    if (this.#closing !== undefined) return;
+    try {
+      this.#discovery?.refresh?.();
+    } catch (error) {
+      this.#settings.dial.log?.("Refreshing the servers failed", error);
     }
   }
 

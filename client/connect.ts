@@ -1,19 +1,19 @@
-// `connect`: makes a client from a target and options, and waits until it can call.
+// `connect` outside of browsers: over the sockets of Deno, Node or Bun. Exported by @troodon/rpc/client; the root entry point
+// exports that of connect_dns.ts.
 
-import { ambient } from "../call/ambient.ts";
-import { isRpcError, RpcError } from "../call/error.ts";
-import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import { parseAddress } from "../discovery/endpoint.ts";
-import { MultiServers } from "../discovery/multi_servers.ts";
-import { Client } from "./client.ts";
-import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect_options.ts";
+import { dialSockets } from "../transport/sockets.ts";
+import type { Client } from "./client.ts";
+import type { ConnectOptions } from "./connect_options.ts";
+import { connectWith } from "./connect_with.ts";
 
 /**
  * Connects to one server, or to the servers that a discovery knows.
  *
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a discovery are
  * dialed when the first call goes to them. The client reconnects lost connections by itself.
+ *
+ * `dns@` names are for `connect` of `@troodon/rpc`; here, pass a `DnsDiscovery`, in runtimes that have DNS.
  *
  * @example A client over two servers
  * ```ts
@@ -35,40 +35,6 @@ import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect
  * @throws {TypeError} If the address or an option is invalid
  * @throws {RangeError} If a number is out of range
  */
-export async function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
-  const settings = clientSettings(options);
-  const client = new Client(settings, createBalancer(options.balancer ?? DEFAULT_BALANCER));
-  if (typeof target === "string") parseAddress(target);
-  const discovery = typeof target === "string" ? new MultiServers([target]) : target;
-  if (typeof discovery?.watch !== "function") {
-    throw new TypeError(
-      "Cannot connect: expected an address or a Discovery, such as new MultiServers([address, …]) or " +
-        "new RegistryDiscovery(url)",
-    );
-  }
-  try {
-    await ambient.want();
-    const endpoints = await firstList(client.follow(discovery), discovery, settings.connectTimeout);
-    if (typeof target === "string") await client.ready(endpoints);
-    return client;
-  } catch (error) {
-    await client.close();
-    throw error;
-  }
-}
-
-/** Waits up to `timeout` ms for the first list of a discovery. */
-function firstList<T>(list: Promise<T>, discovery: Discovery, timeout: number): Promise<T> {
-  if (timeout === Infinity) return list;
-  return new Promise((resolve, reject) => {
-    const late = () => {
-      const { failure } = discovery;
-      const why = failure === undefined ? "" : `: ${failure.message}`;
-      const message = `No list of servers within ${timeout} ms${why}`;
-      const code = isRpcError(failure) ? failure.code : "unavailable";
-      reject(new RpcError(code, message, { cause: failure, notStarted: true }));
-    };
-    const timer = setTimeout(late, timeout);
-    list.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+export function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
+  return connectWith(dialSockets, target, options);
 }

@@ -4,11 +4,11 @@ import { AlarmClock } from "../session/alarm_clock.ts";
 import { checkOptions, listed, type Names } from "../call/check_options.ts";
 import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
 import { ServiceTable } from "../call/service.ts";
 import { KeyCache } from "../codec/key_cache.ts";
-import { DEFAULT_CODEC } from "../codec/option.ts";
+import { DEFAULT_CODEC } from "../codec/handshake_line.ts";
 import { CodecTable } from "../codec/table.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/create_balancer.ts";
@@ -16,6 +16,7 @@ import type { EjectionOptions } from "../discovery/ejection.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
+import type { Dialer } from "../transport/dialer.ts";
 import type { DialOptions } from "../session/dial.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
@@ -193,10 +194,11 @@ export interface ClientSettings {
 /**
  * Checks and completes the options.
  *
+ * @param sockets Opens connections if there is no option `network`
  * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
-export function clientSettings(options: ConnectOptions): ClientSettings {
+export function clientSettings(options: ConnectOptions, sockets: Dialer): ClientSettings {
   checkOptions("connect", options, NAMES);
   const codecs = CodecTable.standard(listed("codecs", options.codecs));
   const codecType = options.codecType ?? DEFAULT_CODEC;
@@ -211,10 +213,11 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
     throw new TypeError("Cannot use token: expected text, or a function that returns it");
   }
   const interceptors = listed("interceptors", options.interceptors);
-  const log = sheltered(options.log);
-  const watch = observersOf(options.telemetry);
-  const table = new ServiceTable(log, watch?.answered);
+  const log = safeLog(options.log);
+  const observers = observersOf(options.telemetry);
+  const table = new ServiceTable(log, observers?.incoming);
   for (const [name, methods] of servicesOf(options)) table.register(name, methods);
+  const network = checkNetwork(options.network);
   const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
     dial: {
@@ -230,12 +233,12 @@ export function clientSettings(options: ConnectOptions): ClientSettings {
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
-      network: checkNetwork(options.network),
+      dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
       lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
-    observer: watch?.made,
+    observer: observers?.outgoing,
     connectTimeout,
     interceptors,
     failMode: options.failMode === undefined ? "failover" : checkFailMode(options.failMode),

@@ -1,6 +1,7 @@
 // The option `failMode`: checks it, and decides what it means for one call.
 
 import type { FailMode } from "../call/call_options.ts";
+import { nearest } from "../call/nearest.ts";
 import { checkDuration } from "../discovery/clock.ts";
 import { whole } from "../session/limits.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
@@ -24,10 +25,12 @@ export function checkFailMode(mode: FailMode): FailMode {
       return { fork: whole("failMode.fork", mode.fork, 2, MAX_FORK) };
     }
   }
+  const near = typeof mode === "string" ? nearest(mode, ["failover", "failfast", "retry"]) : undefined;
+  const hint = near === undefined ? "" : `; did you mean "${near}"?`;
   throw new TypeError(
     `Cannot use failMode ${
       textOf(mode)
-    }: expected "failover", "failfast", "retry", { backup: ms } or { fork: servers }`,
+    }: expected "failover", "failfast", "retry", { backup: ms } or { fork: servers }${hint}`,
   );
 }
 
@@ -50,7 +53,9 @@ export function failModeOf(call: OutgoingCall, usual: FailMode): FailMode {
 
 /** Why a call cannot be sent to several servers. */
 function whyOnce({ idempotent, streams }: OutgoingCall): string | undefined {
-  if (!idempotent) return "it may be executed once only, since it is not marked idempotent";
+  if (!idempotent) {
+    return "it may execute the call more than once; mark the call idempotent: true if that is safe";
+  }
   if (streams) return "it is a stream, which cannot be sent twice";
   return undefined;
 }

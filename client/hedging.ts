@@ -97,7 +97,7 @@ class Race {
     this.#signal = signal;
     this.#isFinal = isFinal;
     const pick = (request: PickRequest, soon?: boolean) => this.#pickOther(request, this.#running - 1, soon);
-    this.#context = { budget: context.budget, pick };
+    this.#context = { budget: context.budget, pick, noServer: context.noServer };
     this.#given = context;
     const { promise, resolve, reject } = deferred<Answer>();
     this.answer = promise;

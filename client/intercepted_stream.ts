@@ -53,7 +53,7 @@ export class InterceptedStream implements AsyncIterableIterator<unknown>, AsyncD
     for (const resolve of this.#waiting) resolve(DONE);
     this.#waiting.clear();
     const left = this.#source && leave(this.#source);
-    this.#stop.abort(new RpcError("canceled", `The stream of ${this.#method} was left`));
+    this.#stop.abort(new RpcError("canceled", `The caller closed the stream of ${this.#method}`));
     // Between two items the interceptors' generators are at a `yield`, so their `finally` blocks can be awaited.
     if (between) await left;
     return DONE;

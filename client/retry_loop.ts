@@ -28,6 +28,8 @@ export interface RetryContext {
    * @param soon Whether the call must be able to go there soon
    */
   pick(context: PickRequest, soon?: boolean): Attempt | undefined;
+  /** The error of a call for which there is no server. */
+  noServer(method: string): RpcError;
   /** For calls that wait for a server; without it, they do not wait. */
   readonly changes?: ServerChanges;
 }
@@ -214,7 +216,8 @@ class RetryLoop {
   }
 
   #summary(): RpcError {
-    return summary(this.errors, this.#unreached.size + this.#refused.size);
+    return summary(this.errors, this.#unreached.size + this.#refused.size) ??
+      this.#context.noServer(this.#call.method);
   }
 
   /** Waits for a new list or a new connection. */
@@ -225,7 +228,13 @@ class RetryLoop {
     // If all servers refuse the token, the caller should learn that, not that the deadline passed.
     const refused = this.errors.length > 0 && this.errors.every(({ code }) => code === "unauthenticated");
     const code = refused ? "unauthenticated" : undefined;
-    await changes!.changed(this.#version!, this.#call, this.#signal, why || noServer().message, code);
+    await changes!.changed(
+      this.#version!,
+      this.#call,
+      this.#signal,
+      why || this.#context.noServer(this.#call.method).message,
+      code,
+    );
     this.#version = changes!.version;
     this.#unreached.clear();
     this.#slow = [];
@@ -287,17 +296,11 @@ async function firstOf(
   }
 }
 
-function summary(errors: RpcError[], servers: number): RpcError {
+function summary(errors: RpcError[], servers: number): RpcError | undefined {
   const last = errors.at(-1);
-  if (last === undefined) return noServer();
-  if (servers < 2) return last;
+  if (last === undefined || servers < 2) return last;
   const notStarted = errors.every((error) => error.notStarted);
   const reasons = errors.map((error) => error.message).join("; ");
   const message = `None of ${servers} servers took the call: ${reasons}`;
   return new RpcError("unavailable", message, { cause: last, notStarted });
-}
-
-/** The error of a call for which there is no server. */
-export function noServer(): RpcError {
-  return new RpcError("unavailable", "No server is known to call", { notStarted: true });
 }

@@ -56,13 +56,13 @@ export function withAllErrors(
  * @throws {RpcError} If the call has ended
  */
 export function checkLive(
-  { method, deadline }: OutgoingCall,
+  call: OutgoingCall,
   signal: AbortSignal | undefined,
   attempt: Attempt | undefined,
 ): void {
-  if (!signal?.aborted && deadline > performance.now()) return;
+  if (!signal?.aborted && call.deadline > performance.now()) return;
   attempt?.release();
-  throw signal?.aborted ? canceled(method, signal.reason, true) : deadlineExceeded(method, true);
+  throw signal?.aborted ? canceled(call.method, signal.reason, true) : deadlineExceeded(call, true);
 }
 
 /**
@@ -81,7 +81,7 @@ export function sendAttempt(
   signal: AbortSignal | undefined,
   leaves?: (reason: RpcError | undefined) => boolean,
 ): Promise<Answer | undefined> {
-  const { method, args, body, deadline, metadata, ownMetadata, recvStream } = call;
+  const { method, args, body, deadline, timeout, metadata, ownMetadata, recvStream } = call;
   return new Promise((resolve, fail) => {
     const attempt: SessionCall = {
       seq: 0,
@@ -90,6 +90,7 @@ export function sendAttempt(
       body,
       repeatable: false,
       deadline,
+      timeout,
       signal,
       metadata,
       ownMetadata,

@@ -1,9 +1,10 @@
 // The servers of one client: a channel to each server on the list, the health of each, and the balancer that picks
 // among them. Owned by a Client.
 
-import type { Code, RpcError } from "../call/error.ts";
+import { type Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
+import type { Discovery } from "../discovery/discovery.ts";
 import { Ejection, type EjectionOptions, type EndpointHealth } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../session/dial.ts";
@@ -44,13 +45,22 @@ export class Servers implements ServerChanges {
   readonly #channels = new Map<string, Channel>();
   /** Channels of endpoints that have left the list and are finishing their calls. */
   readonly #retired = new Set<Channel>();
+  /** Where the list is from, for errors. */
+  discovery: Discovery | undefined;
   #version = 0;
   /** Calls that wait for the next change. */
   readonly #waiting = new Set<() => void>();
 
-  /** @throws {TypeError | RangeError} If the options of ejection are invalid */
-  constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false) {
+  /** Called when a server was lost or cannot be reached. */
+  readonly #lost: () => void;
+
+  /**
+   * @param lost Called when a server was lost or cannot be reached: the list may be out of date
+   * @throws {TypeError | RangeError} If the options of ejection are invalid
+   */
+  constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false, lost: () => void) {
     this.#dial = dial;
+    this.#lost = lost;
     this.#balancer = balancer;
     // Both run where calls end: an error of the balancer must not end the connection.
     const guarded = guard(dial.log);
@@ -71,6 +81,17 @@ export class Servers implements ServerChanges {
     for (const channel of this.#channels.values()) pending += channel.pending;
     for (const channel of this.#retired) pending += channel.pending;
     return pending;
+  }
+
+  /** The error of a call for which there is no server. */
+  noServer(method: string): RpcError {
+    const { size } = this.#channels;
+    const { source, failure } = this.discovery ?? {};
+    const empty = source === undefined ? "the list of servers is empty" : `${source} lists none`;
+    const why = size > 0 ? `the balancer picked none of ${size}` : empty;
+    const more = failure === undefined ? "" : `; ${failure.message}`;
+    const message = `No server is known to call ${method}: ${why}${more}`;
+    return new RpcError("unavailable", message, { cause: failure, notStarted: true });
   }
 
   /** The channel of a server of the list. */
@@ -131,7 +152,7 @@ export class Servers implements ServerChanges {
    */
   async changed(
     since: number,
-    { deadline, method }: OutgoingCall,
+    call: OutgoingCall,
     signal: AbortSignal | undefined,
     why: string,
     code?: Code,
@@ -140,7 +161,7 @@ export class Servers implements ServerChanges {
     let go = () => {};
     const change = new Promise<void>((resolve) => this.#waiting.add(go = resolve));
     try {
-      await within(change, deadline, signal, method, why, code);
+      await within(change, call.deadline, signal, call, why, code);
     } finally {
       this.#waiting.delete(go);
     }
@@ -160,7 +181,10 @@ export class Servers implements ServerChanges {
     for (const address of addresses) {
       if (this.#channels.has(address)) continue;
       const health = this.#ejection.health(address)!;
-      const channel = new Channel(address, health, this.#dial, () => this.#onRoom(channel));
+      const channel: Channel = new Channel(address, health, this.#dial, {
+        room: () => this.#onRoom(channel),
+        lost: this.#lost,
+      });
       this.#channels.set(address, channel);
       added.push(channel);
     }

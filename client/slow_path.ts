@@ -12,7 +12,7 @@ import type { ClientSettings } from "./connect_options.ts";
 import { failModeOf } from "./fail_mode.ts";
 import { fanOut, hedge } from "./hedging.ts";
 import type { RetryBudget } from "./retry_budget.ts";
-import { noServer, reach, retry, type RetryContext } from "./retry_loop.ts";
+import { reach, retry, type RetryContext } from "./retry_loop.ts";
 import { type Answer, mayRetry, sendsAgain } from "./send_attempt.ts";
 import type { Servers } from "./servers.ts";
 import { callServer } from "./single_server.ts";
@@ -41,6 +41,7 @@ export class SlowPath {
         return servers.pickAttempt(...pick);
       },
       changes: servers,
+      noServer: (method) => servers.noServer(method),
     };
   }
 
@@ -153,7 +154,9 @@ export class SlowPath {
     if (call.waitForReady) {
       return reach(call, context, attempt).then((attempt) => callServer(call, attempt, context, options));
     }
-    return attempt === undefined ? Promise.reject(noServer()) : callServer(call, attempt, context, options);
+    return attempt === undefined
+      ? Promise.reject(context.noServer(call.method))
+      : callServer(call, attempt, context, options);
   }
 
   #settle(call: OutgoingCall, answer: Promise<Answer>): void {

@@ -4,12 +4,13 @@ import type { Code, RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded } from "../call/outcome.ts";
 import { offAbort, onAbort } from "../call/signals.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
+import type { SessionCall } from "../session/session_call.ts";
 
 /**
  * Waits for `promise`, or until `deadline` or `signal`.
  *
  * @param deadline On the clock of `performance.now()`; Infinity = none
- * @param method The method of the call that waits, for the error
+ * @param call The call that waits, for the error
  * @param why What the call waits for, for the error
  * @param code The code of the error when the deadline passes; `deadline_exceeded` by default
  * @throws {RpcError} `code` or `canceled`, of a call that was not started
@@ -18,15 +19,15 @@ export function within<T>(
   promise: Promise<T>,
   deadline: number,
   signal: AbortSignal | undefined,
-  method: string,
+  call: Pick<SessionCall, "method" | "timeout">,
   why?: string,
   code?: Code,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const left = deadline - performance.now();
-    const late = () => end<RpcError>(reject, deadlineExceeded(method, true, why, code));
+    const late = () => end<RpcError>(reject, deadlineExceeded(call, true, why, code));
     const timer = left <= MAX_DELAY ? setTimeout(late, Math.max(0, left)) : undefined;
-    const aborted = () => end<RpcError>(reject, canceled(method, signal?.reason, true));
+    const aborted = () => end<RpcError>(reject, canceled(call.method, signal?.reason, true));
     promise.then((value) => end(resolve, value), (error) => end(reject, error));
     if (signal?.aborted) aborted();
     else if (signal !== undefined) onAbort(signal, aborted);
@@ -46,7 +47,7 @@ export function within<T>(
  */
 export async function pause(ms: number, deadline: number, signal: AbortSignal | undefined): Promise<void> {
   const until = Math.min(performance.now() + ms, deadline);
-  await within(new Promise<never>(() => {}), until, signal, "").catch(() => {});
+  await within(new Promise<never>(() => {}), until, signal, { method: "" }).catch(() => {});
 }
 
 /**

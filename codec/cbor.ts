@@ -1,47 +1,48 @@
-// The codec of application/cbor, the one that connections use unless told otherwise: joins encoder and decoder
-// and checks their options.
+// The codec for application/cbor, the default of connections: combines encoder and decoder and checks their options.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { CborDecoder } from "./cbor_decode.ts";
 import { CborEncoder } from "./cbor_encode.ts";
 import type { Codec } from "./codec.ts";
-import { DEEPEST, limit } from "./limit.ts";
-import { Refusal } from "./refusal.ts";
+import { limit, MAX_DEPTH } from "./limit.ts";
+import { EncodeError } from "./encode_error.ts";
 
-/** Limits of a {@linkcode CborCodec}. All but the depth are for decoding only. */
+/** Limits of a {@linkcode CborCodec}. All except `maxDepth` apply to decoding only. */
 export interface CborOptions {
   /**
-   * How many arrays, maps and unknown tags may lie within each other, 1 to 1000; encoding has the same limit.
+   * Maximum nesting of arrays, maps and unknown tags, 1 to 1000. Also applies to encoding.
    *
    * @default {64}
    */
   maxDepth?: number;
   /**
-   * How many items a message may hold: elements, keys, values, contents of tags and chunks of strings. A byte string
-   * and an element of a `Set` count as two; 16 bytes of a bignum, or of a key that is an object, as one more. An item
-   * takes at most about 300 bytes of memory, besides its text or bytes.
+   * Maximum number of items in a message, from 1. Each is about 300 bytes of memory, in addition to its text or bytes, or 0.5
+   * µs of work, of which most values take less: a number counts as 1/64, a text, an array or a map as 1/4, and a key
+   * as 3/64 if the map begins with the same keys as an earlier one. Any other key counts as two, as do a byte string and an
+   * element of a `Set` or a `Map`; a tag and 16 bytes of a bignum, or of a key that is an object, count as one. The default
+   * accepts all rows and numbers that fit into a frame of 4 MiB, if a row takes at least 30 bytes.
    *
    * @default {100_000}
    */
   maxItems?: number;
   /**
-   * How many bytes an integer beyond 64 bits may have.
+   * Maximum length of an integer beyond 64 bits, in bytes, from 1.
    *
    * @default {1024}
    */
   maxBignumBytes?: number;
   /**
-   * How many bytes a key of a map may have.
+   * Maximum length of a map key, in bytes, from 1.
    *
    * @default {1024}
    */
   maxKeyBytes?: number;
   /**
-   * How many keys of a `Map` and elements of a `Set` may be numbers, in one message. A bigint counts as two, one
-   * beyond 64 bits as eight; texts do not count. JavaScript hashes numbers in a way that anyone can foresee: a peer that
-   * sends thousands which collide would keep the process busy for seconds. The same holds for texts that are whole
-   * numbers: whatever this limit is, they are refused when thousands of them collide.
+   * Maximum number of numeric keys of a `Map` and numeric elements of a `Set` in a message, from 1. A bigint counts as two,
+   * a bigint beyond 64 bits as eight; texts do not count. JavaScript's hashes of numbers are predictable: a peer that sends
+   * thousands of colliding numbers could keep the process busy for seconds. The same holds for texts that are integers:
+   * messages with thousands of colliding ones are rejected regardless of this limit.
    *
    * @default {4096}
    */
@@ -57,11 +58,11 @@ const NAMES: Names<CborOptions> = {
 };
 
 /**
- * CBOR (RFC 8949) for values from and to anyone.
+ * CBOR (RFC 8949), with limits that make it safe to decode messages of untrusted peers.
  *
- * What is carried, and arrives as what it was:
+ * These values are encoded and decoded without loss:
  *
- * | value | as |
+ * | value | encoding |
  * |---|---|
  * | safe integers; other numbers and -0 | integer; float64 |
  * | bigint of up to 64 bits beyond the safe integers; any other | integer; tag 2 or 3 (RFC 8949 §3.4.3) |
@@ -71,17 +72,16 @@ const NAMES: Names<CborOptions> = {
  * | `ArrayBuffer` | byte string, which arrives as a `Uint8Array` |
  * | `Date` | tag 1 (RFC 8949 §3.4.2) |
  * | `Map`, `Set` | tags 259 and 258 |
- * | {@linkcode Tagged}, {@linkcode Simple} | what they stand for |
+ * | {@linkcode Tagged}, {@linkcode Simple} | the tag or simple value that they represent |
  *
- * Values of another realm, such as a `node:vm` context, are carried as those of this one.
+ * Values of another realm, such as a `node:vm` context, are encoded like those of this one.
  *
- * A property that is `undefined` is kept; `toJSON` is never called. Functions, symbols, invalid dates, text with a
- * lone surrogate, a property named `__proto__`, instances of other classes and cycles are refused.
+ * Properties with the value `undefined` are encoded; `toJSON` is never called. Encoding rejects functions, symbols, invalid
+ * dates, text with a lone surrogate, a property named `__proto__`, instances of other classes, and cycles.
  *
- * What foreign encoders write is taken as well: floats of all widths, strings, arrays and maps of indefinite
- * length, dates as text (tag 0), and maps with other keys than text, which become a `Map`. Refused is what is not
- * well-formed, and duplicate keys, the key `__proto__`, invalid UTF-8 and bytes behind the value. Nothing that is
- * decoded shares memory with the message.
+ * The decoder also accepts the output of other encoders: floats of all widths, strings, arrays and maps of indefinite length,
+ * dates as text (tag 0), and maps with keys other than text, which become a `Map`. It rejects malformed input, duplicate
+ * keys, the key `__proto__`, invalid UTF-8, and bytes after the value. Decoded values share no memory with the message.
  *
  * @example
  * ```ts
@@ -100,16 +100,16 @@ export class CborCodec implements Codec {
   readonly #decoder: CborDecoder;
 
   /**
-   * Makes a codec with these limits.
+   * Creates a codec.
    *
-   * @param options Limits
+   * @param options Limits of the codec
    * @throws {TypeError} If an option is unknown
-   * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
+   * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is greater than 1000
    */
   constructor(options: CborOptions = {}) {
     checkOptions("create codec", options, NAMES);
     const limits = {
-      maxDepth: limit("maxDepth", options.maxDepth ?? 64, DEEPEST),
+      maxDepth: limit("maxDepth", options.maxDepth ?? 64, MAX_DEPTH),
       maxItems: limit("maxItems", options.maxItems ?? 100_000),
       maxBignumBytes: limit("maxBignumBytes", options.maxBignumBytes ?? 1024),
       maxKeyBytes: limit("maxKeyBytes", options.maxKeyBytes ?? 1024),
@@ -122,20 +122,20 @@ export class CborCodec implements Codec {
   /**
    * Appends the encoding of `value` to `out`.
    *
-   * @throws {TypeError} If the value holds what cannot be carried; the message names where
+   * @throws {TypeError} If the value contains something that cannot be encoded; the message names its path
    */
   encode(value: unknown, out: ByteBuffer): void {
     try {
       this.#encoder.encode(value, out);
     } catch (error) {
-      throw error instanceof Refusal ? error.explain("CBOR") : error;
+      throw error instanceof EncodeError ? error.explain("CBOR") : error;
     }
   }
 
   /**
-   * Decodes the one value in `bytes[start]` up to `bytes[end - 1]`.
+   * Decodes the single value in `bytes[start]` up to `bytes[end - 1]`.
    *
-   * @throws {CborError} If that is not one value within the limits
+   * @throws {CborError} If the bytes are not exactly one value within the limits
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     return this.#decoder.decode(bytes, start, end);

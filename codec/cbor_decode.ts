@@ -3,12 +3,13 @@
 // allocated for it.
 
 import type { CborError } from "./cbor_error.ts";
-import { ARRAY, BYTES, CborReader, INDEFINITE, MAP, TAG, TEXT } from "./cbor_reader.ts";
+import { ARRAY, BYTES, CborReader, Cost, INDEFINITE, MAP, TAG, TEXT } from "./cbor_reader.ts";
 import { dateOfSeconds, parseDateTime } from "./date_time.ts";
 import { half } from "./half.ts";
 import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
 import { NumericKeys } from "./numeric_keys.ts";
+import { propertyCount, type Shape, Shapes } from "./shapes.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { isTypedArrayTag, typedArray } from "./typed_array.ts";
 
@@ -21,7 +22,7 @@ export interface CborLimits {
   readonly maxNumericKeys: number;
 }
 
-// Up to this many properties, counting is faster than making an array of them.
+// Up to this many properties, counting is faster than an array of them.
 const COUNTED_SOONER = 64;
 
 /** Decodes one message after the other; what it keeps between them are bounded caches of short texts. */
@@ -29,6 +30,7 @@ export class CborDecoder {
   readonly #limits: CborLimits;
   readonly #reader: CborReader;
   readonly #keys = new KeyCache();
+  readonly #shapes = new Shapes();
   /** Of the current message; undefined until it has a Map or a Set. */
   #numericKeys: NumericKeys | undefined;
 
@@ -70,8 +72,10 @@ export class CborDecoder {
       case 1:
         return info < 24 ? -1 - info : reader.negative(info);
       case BYTES:
+        reader.charge(Cost.bytes);
         return reader.byteString(info);
       case TEXT:
+        reader.charge(Cost.text);
         return info === INDEFINITE
           ? reader.chunkedText()
           : reader.text(info < 24 ? info : reader.argument(info));
@@ -102,17 +106,19 @@ export class CborDecoder {
   #array(info: number, depth: number): unknown[] {
     const reader = this.#reader;
     this.#enter(depth);
+    reader.charge(Cost.array);
     if (info === INDEFINITE) return this.#arrayToBreak(depth);
     const count = reader.argument(info);
-    reader.charge(count);
+    reader.declare(count, 1);
     const array = new Array<unknown>(count);
-    for (let i = 0; i < count; i++) array[i] = this.#item(depth + 1);
+    for (let i = reader.numbers(array, count); i < count; i++) array[i] = this.#item(depth + 1);
     return array;
   }
 
   #arrayToBreak(depth: number): unknown[] {
+    this.#reader.charge(Cost.growing);
     const array: unknown[] = [];
-    while (!this.#reader.breaks()) array.push(this.#item(depth + 1));
+    while (!this.#reader.breaks(1)) array.push(this.#item(depth + 1));
     return array;
   }
 
@@ -121,27 +127,45 @@ export class CborDecoder {
     const reader = this.#reader;
     this.#enter(depth);
     const head = reader.at - 1;
-    const count = this.#entries(info);
+    reader.charge(Cost.map);
+    const count = this.#entries(info, 1 + Cost.key);
     const object: Record<string, unknown> = {};
+    // Undefined from the first key on that is not remembered.
+    let shape = count > COUNTED_SOONER ? undefined : this.#shapes.root as Shape | undefined;
     let read = 0;
-    for (; count < 0 ? !reader.breaks() : read < count; read++) {
-      if (reader.bytes[reader.at]! >> 5 !== TEXT) return this.#mixedMap(object, head, count, read, depth);
-      const at = reader.at;
-      const key = this.#textKey();
-      if (key === "__proto__") throw reader.error("invalid", at, "the key __proto__ is refused");
-      if (count < 0) reader.charge(1);
+    let predicted = true;
+    for (; count < 0 ? !reader.breaks(1 + Cost.key) : read < count; read++) {
+      const next = shape?.follow(reader.bytes, reader.at, reader.end);
+      let key: string;
+      if (next !== undefined) {
+        key = next.key;
+        reader.at += next.size;
+        shape = next;
+      } else {
+        if (reader.bytes[reader.at]! >> 5 !== TEXT) return this.#mixedMap(object, head, count, read, depth);
+        reader.charge(predicted ? Cost.newKey + Cost.newMap : Cost.newKey);
+        predicted = false;
+        const at = reader.at;
+        key = this.#textKey();
+        if (key === "__proto__") throw reader.error("invalid", at, "the key __proto__ is refused");
+        if (shape !== undefined) shape = this.#shapes.learn(shape, key, reader.bytes, at, reader.at);
+      }
       const value = this.#item(depth + 1);
-      // V8 remembers, for each place in the code, which name was stored there; messages on a connection are much alike,
-      // so the first names are often the same ones. Where they are not, this is as slow as a single place would be.
+      // V8 caches, for each place in the code, which name was stored there; the first names of messages are often the same.
       if (read === 0) object[key] = value;
       else if (read === 1) object[key] = value;
       else if (read === 2) object[key] = value;
       else object[key] = value;
     }
+    if (shape === undefined || !shape.distinct) this.#checkDistinct(object, read, head);
+    shape?.complete(object, read);
+    return object;
+  }
+
+  #checkDistinct(object: object, read: number, head: number): void {
     if (read > 1 && (read > COUNTED_SOONER || propertyCount(object) !== read)) {
       if (Object.keys(object).length !== read) throw this.#duplicate(head);
     }
-    return object;
   }
 
   /** Continues a map as a Map after `read` entries, since the next key is not a text. */
@@ -158,15 +182,16 @@ export class CborDecoder {
       map.set(key, object[key]);
     }
     if (map.size !== read) throw this.#duplicate(head);
+    this.#reader.charge(Cost.object + Math.max(read, count) * Cost.entry);
     return this.#fill(map, count, read, depth);
   }
 
-  /** Reads a map's number of entries and charges them; -1 if it ends by a break. */
-  #entries(info: number): number {
+  /** Reads a map's number of entries and charges `each` for them; -1 if it ends by a break. */
+  #entries(info: number, each: number): number {
     const reader = this.#reader;
     if (info === INDEFINITE) return -1;
     const count = reader.argument(info);
-    reader.charge(2 * count);
+    reader.declare(2 * count, each / 2);
     return count;
   }
 
@@ -206,18 +231,17 @@ export class CborDecoder {
     const reader = this.#reader;
     // Keys that are objects are compared by their encoding.
     const encodings = new Set<string>();
-    for (; count < 0 ? !reader.breaks() : read < count; read++) {
+    for (; count < 0 ? !reader.breaks(Cost.entry) : read < count; read++) {
       const start = reader.at;
       const key = this.#key(depth);
       if (typeof key === "object" && key !== null) {
-        reader.chargeTime(reader.at - start >> 4); // as a bignum's, since keys within keys are looked at again
+        reader.charge((reader.at - start >> 4) * Cost.item); // as a bignum's, since keys within keys are looked at again
         const encoding = toHex(reader.bytes.subarray(start, reader.at));
         if (encodings.has(encoding)) throw this.#duplicate(start);
         encodings.add(encoding);
       } else {
         this.#chargeKey(key);
       }
-      if (count < 0) reader.charge(1);
       map.set(key, this.#item(depth + 1));
       if (map.size === read) throw this.#duplicate(start);
     }
@@ -237,7 +261,7 @@ export class CborDecoder {
     const reader = this.#reader;
     const head = reader.at - 1;
     const tag = reader.unsigned(info);
-    reader.charge(1);
+    reader.declare(1, Cost.item);
     switch (tag) {
       case 0:
         return this.#date(head, parseDateTime(this.#content(head, TEXT, depth) as string));
@@ -251,6 +275,9 @@ export class CborDecoder {
         return this.#set(head, this.#content(head, ARRAY, depth) as unknown[]);
       case 259:
         return this.#realMap(head, depth);
+      case 55_799: // marks data as CBOR (RFC 8949 §3.4.6)
+        this.#enter(depth);
+        return this.#item(depth + 1);
     }
     if (typeof tag === "number" && isTypedArrayTag(tag)) {
       const array = typedArray(tag, this.#content(head, BYTES, depth) as Uint8Array<ArrayBuffer>);
@@ -281,6 +308,7 @@ export class CborDecoder {
     if (date === undefined) {
       throw this.#reader.error("invalid", head, "a date is not as in RFC 3339, or out of range");
     }
+    this.#reader.charge(Cost.object);
     return date;
   }
 
@@ -310,14 +338,14 @@ export class CborDecoder {
       throw reader.error("limit", head, `an integer is longer than ${maxBignumBytes} bytes (maxBignumBytes)`);
     }
     // As many bytes as a small item takes time.
-    reader.chargeTime(bytes.length >> 4);
+    reader.charge((bytes.length >> 4) * Cost.item);
     // By way of hex, since shifting in byte by byte takes quadratic time.
     return bytes.length === 0 ? 0n : BigInt(`0x${toHex(bytes)}`);
   }
 
   #set(head: number, values: unknown[]): Set<unknown> {
     const reader = this.#reader;
-    reader.chargeTime(values.length); // on top of their own: each is put into a table, as a key of a map is
+    reader.charge(Math.max(Cost.object, values.length * Cost.entry));
     for (const value of values) this.#chargeKey(value);
     const set = new Set(values);
     if (set.size !== values.length) throw reader.error("invalid", head, "a set holds a value twice");
@@ -329,7 +357,8 @@ export class CborDecoder {
     this.#expect(head, MAP);
     const info = reader.bytes[reader.at++]! & 31;
     this.#enter(depth);
-    return this.#fill(new Map(), this.#entries(info), 0, depth);
+    reader.charge(Cost.object);
+    return this.#fill(new Map(), this.#entries(info, Cost.entry), 0, depth);
   }
 
   #simple(info: number): unknown {
@@ -357,17 +386,11 @@ export class CborDecoder {
     if (info === 24 && number < 32) {
       throw reader.error("malformed", head, "a simple value of two bytes below 32");
     }
+    reader.charge(Cost.object);
     return new Simple(number);
   }
 
   #duplicate(at: number): CborError {
     return this.#reader.error("invalid", at, "a map has a key twice");
   }
-}
-
-/** Counts properties, inherited ones too, but without making an array of them: duplicates are looked for cheaply. */
-function propertyCount(object: object): number {
-  let count = 0;
-  for (const _ in object) count++;
-  return count;
 }

@@ -1,10 +1,10 @@
-// Values to CBOR (RFC 8949), appended where the caller wants them. Called by CborCodec. It keeps no state of a
-// call, so that a getter or proxy in the value may encode with the same codec.
+// Encodes values as CBOR (RFC 8949) into a caller's buffer. Called by CborCodec. It keeps no state of a call, so a getter or
+// proxy in the value may encode with the same codec.
 
-import { isArrayBuffer, ofThisRealm } from "../call/realm.ts";
+import { isArrayBuffer, toThisRealm } from "../call/cross_realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import { fromHex } from "./hex.ts";
-import { Refusal, unknownClass } from "./refusal.ts";
+import { EncodeError, unknownClass } from "./encode_error.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { encodeText } from "./text.ts";
 import { typedArrayTag } from "./typed_array.ts";
@@ -19,11 +19,11 @@ const TAG = 0xc0;
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 const MAX_64_BIT = 2n ** 64n - 1n;
 
-/** Encodes values, of which it takes in at most `maxDepth` levels. */
+/** Encodes values of at most `maxDepth` levels. */
 export class CborEncoder {
   readonly #maxDepth: number;
   readonly #scratch = new DataView(new ArrayBuffer(8));
-  #mixed = false;
+  #checkOwn = false;
 
   constructor(maxDepth: number) {
     this.#maxDepth = maxDepth;
@@ -32,11 +32,11 @@ export class CborEncoder {
   /**
    * Appends `value`.
    *
-   * @throws {Refusal} If it cannot be carried
+   * @throws {EncodeError} If it cannot be encoded
    */
   encode(value: unknown, out: ByteBuffer): void {
-    // Own properties are found by `for in`, the fastest way, unless someone made Object.prototype show in it.
-    this.#mixed = hasEnumerable(Object.prototype);
+    // `for in` is the fastest way to list own properties, unless the program added enumerable ones to Object.prototype.
+    this.#checkOwn = hasEnumerable(Object.prototype);
     this.#write(out, value, 0);
   }
 
@@ -47,7 +47,7 @@ export class CborEncoder {
     if (typeof value === "boolean") return byte(out, value ? 0xf5 : 0xf4);
     if (value === undefined) return byte(out, 0xf7);
     if (typeof value === "bigint") return this.#bigint(out, value);
-    throw new Refusal(`${typeof value}s cannot be carried`);
+    throw new EncodeError(`${typeof value}s are not supported`);
   }
 
   #number(out: ByteBuffer, value: number): void {
@@ -62,26 +62,26 @@ export class CborEncoder {
     const negative = value < 0n;
     const argument = negative ? -1n - value : value;
     if (argument > MAX_64_BIT) return bignum(out, negative, argument);
-    // Within the safe range the receiver would take an integer for a number; beyond it will not.
+    // A receiver decodes integers in the safe range as numbers, and others as bigints.
     if (value > MAX_SAFE || value < -MAX_SAFE) {
       return this.#wideHead(out, negative ? NEGATIVE : UNSIGNED, argument);
     }
     byte(out, negative ? TAG | 3 : TAG | 2);
     this.#scratch.setBigUint64(0, argument);
     let size = 8;
-    while (size > 0 && this.#scratch.getUint8(8 - size) === 0) size--;
+    while (size > 1 && this.#scratch.getUint8(8 - size) === 0) size--;
     byte(out, BYTES | size);
     for (; size > 0; size--) byte(out, this.#scratch.getUint8(8 - size));
   }
 
-  /** Appends a head with an integer of 64 bits. */
+  /** Appends a head with a 64-bit integer. */
   #wideHead(out: ByteBuffer, major: number, argument: bigint): void {
     if (argument <= MAX_SAFE) return head(out, major, Number(argument));
     this.#scratch.setBigUint64(0, argument);
     this.#eightBytes(out, major | 27);
   }
 
-  /** Appends `first` and the eight bytes of the scratch. */
+  /** Appends `first` and the eight bytes of the scratch buffer. */
   #eightBytes(out: ByteBuffer, first: number): void {
     const high = this.#scratch.getUint32(0);
     const low = this.#scratch.getUint32(4);
@@ -112,20 +112,20 @@ export class CborEncoder {
     if (value instanceof Tagged) return this.#tagged(out, value, depth);
     if (value instanceof Simple) return simple(out, value.number);
     if (isArrayBuffer(value)) return byteString(out, new Uint8Array(value));
-    const own = ofThisRealm(value);
+    const own = toThisRealm(value);
     if (own === undefined) throw unknownClass(value);
     return this.#object(out, own, depth);
   }
 
   #array(out: ByteBuffer, array: readonly unknown[], depth: number): void {
     this.#enter(depth);
-    const length = array.length >>> 0; // what a proxy says may be anything
+    const length = array.length >>> 0; // a proxy may return any value
     head(out, ARRAY, length);
     let i = 0;
     try {
       for (; i < length; i++) this.#write(out, array[i], depth + 1);
     } catch (error) {
-      throw Refusal.under(i, error);
+      throw EncodeError.under(i, error);
     }
   }
 
@@ -137,14 +137,14 @@ export class CborEncoder {
     let key = "";
     try {
       for (key in object) {
-        if (this.#mixed && !Object.hasOwn(object, key)) continue;
-        if (key === "__proto__") throw new Refusal("a property of this name cannot be carried");
+        if (this.#checkOwn && !Object.hasOwn(object, key)) continue;
+        if (key === "__proto__") throw new EncodeError("a property of this name is not allowed");
         encodeText(out, key);
         this.#write(out, (object as Record<string, unknown>)[key], depth + 1);
         count++;
       }
     } catch (error) {
-      throw Refusal.under(key, error);
+      throw EncodeError.under(key, error);
     }
     finish(out, start, MAP, count);
   }
@@ -164,7 +164,7 @@ export class CborEncoder {
         count++;
       }
     } catch (error) {
-      throw Refusal.under(step, error);
+      throw EncodeError.under(step, error);
     }
     finish(out, start, MAP, count);
   }
@@ -181,7 +181,7 @@ export class CborEncoder {
         count++;
       }
     } catch (error) {
-      throw Refusal.under(count, error);
+      throw EncodeError.under(count, error);
     }
     finish(out, start, ARRAY, count);
   }
@@ -193,21 +193,25 @@ export class CborEncoder {
     try {
       this.#write(out, tagged.value, depth + 1);
     } catch (error) {
-      throw Refusal.under("value", error);
+      throw EncodeError.under("value", error);
     }
   }
 
   #date(out: ByteBuffer, date: Date): void {
     const time = date.getTime();
-    if (Number.isNaN(time)) throw new Refusal("invalid dates cannot be carried");
+    if (Number.isNaN(time)) throw new EncodeError("invalid dates are not supported");
+    const seconds = time / 1000;
+    if (Math.round(seconds * 1000) !== time) {
+      throw new EncodeError("this date is too far from 1970 to be encoded to the millisecond");
+    }
     byte(out, TAG | 1);
-    this.#number(out, time / 1000);
+    this.#number(out, seconds);
   }
 
   #enter(depth: number): void {
     if (depth >= this.#maxDepth) {
-      throw new Refusal(
-        `more than ${this.#maxDepth} values within each other cannot be carried; is it a cycle?`,
+      throw new EncodeError(
+        `more than ${this.#maxDepth} levels of nesting (maxDepth); is the value cyclic?`,
       );
     }
   }
@@ -257,7 +261,7 @@ function head(out: ByteBuffer, major: number, argument: number): void {
   out.length = at;
 }
 
-/** Completes an array or map whose size was not known when a byte was left for its head at `start`. */
+/** Writes the head of an array or map whose size was unknown when a byte was reserved for it at `start`. */
 function finish(out: ByteBuffer, start: number, major: number, count: number): void {
   if (count < 24) {
     out.bytes[start] = major | count;
@@ -272,7 +276,7 @@ function finish(out: ByteBuffer, start: number, major: number, count: number): v
   out.length = end + more;
 }
 
-/** Appends an integer beyond 64 bits, by way of hex, since shifting out byte by byte takes quadratic time. */
+/** Appends an integer beyond 64 bits. Converts through hex, since shifting out single bytes takes quadratic time. */
 function bignum(out: ByteBuffer, negative: boolean, argument: bigint): void {
   byte(out, negative ? TAG | 3 : TAG | 2);
   const hex = argument.toString(16);
@@ -287,7 +291,7 @@ function byteString(out: ByteBuffer, value: Uint8Array): void {
 function typedArray(out: ByteBuffer, view: ArrayBufferView): void {
   const tag = typedArrayTag(view);
   if (tag === undefined) throw unknownClass(view);
-  // A Uint8Array of another realm is a byte string like those of this one.
+  // A Uint8Array of another realm is a byte string like those of this realm.
   if (tag !== 64) head(out, TAG, tag);
   byteString(out, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
 }

@@ -1,19 +1,19 @@
-// Why bytes are not the one CBOR value they should be. Thrown by the decoder only.
+// CborError, thrown by the CBOR decoder.
 
 /**
- * What is wrong with a CBOR message:
+ * The reason why a CBOR message was rejected:
  *
  * - `truncated`: it ends inside a value
  * - `trailing`: bytes follow the value
- * - `malformed`: not well-formed (RFC 8949 §3, appendix F)
- * - `invalid`: well-formed, but refused: invalid UTF-8, a duplicate key, the key `__proto__`, the wrong content of
- *   a tag (RFC 8949 §5.3)
- * - `limit`: beyond one of the decoder's limits
+ * - `malformed`: it is not well-formed (RFC 8949 §3, appendix F)
+ * - `invalid`: it is well-formed, but has invalid UTF-8, a duplicate key, the key `__proto__`, or invalid content of a tag
+ *   (RFC 8949 §5.3)
+ * - `limit`: it exceeds one of the decoder's limits
  */
 export type CborErrorCode = "truncated" | "trailing" | "malformed" | "invalid" | "limit";
 
 /**
- * The only error that decoding CBOR throws.
+ * The error of decoding CBOR; no other is thrown.
  *
  * @example
  * ```ts
@@ -28,17 +28,17 @@ export type CborErrorCode = "truncated" | "trailing" | "malformed" | "invalid" |
 export class CborError extends Error {
   /** Always `"CborError"`. */
   override readonly name = "CborError";
-  /** What is wrong, for programs. */
+  /** The reason, for programs. */
   readonly code: CborErrorCode;
-  /** Where, in bytes from the beginning of the message. */
+  /** Position of the error, in bytes from the start of the message. */
   readonly offset: number;
 
   /**
-   * Makes the error of a decoder.
+   * Creates the error of a decoder.
    *
-   * @param code What is wrong
-   * @param offset Where, in bytes from the beginning of the message
-   * @param reason For people
+   * @param code The reason
+   * @param offset Position of the error, in bytes from the start of the message
+   * @param reason The reason as text for people
    */
   constructor(code: CborErrorCode, offset: number, reason: string) {
     super(`Cannot decode CBOR at byte ${offset}: ${reason}`);

@@ -1,12 +1,12 @@
-// The seam between calls and bytes: how the values of one connection are written. Sessions own one codec
-// each, picked from a table by the media type that the handshake names.
+// The interface of codecs, which encode the values of a connection. A session owns the codec that the handshake's media type
+// selects from a table.
 
 import type { ByteBuffer } from "./bytes.ts";
 
 /**
- * How a connection's arguments, results and error details become bytes.
+ * Encodes a connection's arguments, results and error details.
  *
- * @example A codec of one's own: text only
+ * @example A custom codec for text
  * ```ts
  * import type { ByteBuffer, Codec } from "@troodon/rpc/codec";
  *
@@ -18,17 +18,17 @@ import type { ByteBuffer } from "./bytes.ts";
  * ```
  */
 export interface Codec {
-  /** The media type that the handshake's `codecType` names, such as `application/cbor`. */
+  /** The media type, such as `application/cbor`, which the handshake's `codecType` selects. */
   readonly name: string;
   /**
-   * Appends the encoding of `value` to `out`. What was appended before a throw is taken back by the caller.
+   * Appends the encoding of `value` to `out`. If it throws, the caller discards what was appended.
    *
-   * @throws {Error} If the value cannot be carried; the message names where in the value and why
+   * @throws {Error} If the value cannot be encoded; the message names the path in the value and the reason
    */
   encode(value: unknown, out: ByteBuffer): void;
   /**
-   * Decodes the one value in `bytes[start]` up to `bytes[end - 1]`, reading nothing outside. What it returns
-   * must not refer to `bytes`, which is overwritten afterwards.
+   * Decodes the single value in `bytes[start]` up to `bytes[end - 1]`, reading no other bytes. The returned value must not
+   * refer to `bytes`, which are overwritten afterwards.
    *
    * @throws {Error} If the bytes are not exactly one value
    */
@@ -36,13 +36,13 @@ export interface Codec {
 }
 
 /**
- * Appends the encoding of a value, which is at least one byte: a frame without a body means that there is no value, or
+ * Appends the encoding of a value, which must be at least one byte: a frame without a body means that there is no value, or
  * that items follow.
  *
- * @throws {Error} If the value cannot be carried, or the codec wrote nothing for it
+ * @throws {Error} If the value cannot be encoded, or the codec wrote no bytes
  */
 export function encodeValue(codec: Codec, value: unknown, out: ByteBuffer): void {
   const start = out.length;
   codec.encode(value, out);
-  if (out.length === start) throw new TypeError(`Cannot encode value: ${codec.name} wrote nothing for it`);
+  if (out.length === start) throw new TypeError(`Cannot encode value: codec ${codec.name} wrote no bytes`);
 }

@@ -1,15 +1,15 @@
-// CBOR's dates: the text of tag 0 (RFC 3339) and the seconds of tag 1. Called by the CBOR decoder.
+// Dates in CBOR: the text of tag 0 (RFC 3339) and the seconds of tag 1. Called by the CBOR decoder.
 
 const DATE_TIME =
   /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
 
 const ZERO = 0x30;
 const MS_A_DAY = 86_400_000;
-/** After so many years the calendar repeats. Years are moved by them to where Date.UTC does not add 1900. */
+/** Period of the calendar. Years are shifted by it to a range where Date.UTC does not add 1900. */
 const CYCLE_YEARS = 400;
 const CYCLE_MS = 146_097 * MS_A_DAY;
 
-/** The instant that `text` names to the millisecond, or undefined if it names none. Leap seconds have none. */
+/** The instant of a date text, with ms precision; undefined if it is invalid. Leap seconds are not supported. */
 export function parseDateTime(text: string): Date | undefined {
   if (!DATE_TIME.test(text)) return undefined;
   const year = CYCLE_YEARS + digits(text, 0, 4);
@@ -28,14 +28,14 @@ export function parseDateTime(text: string): Date | undefined {
   return new Date(ms - CYCLE_MS - offset(text));
 }
 
-/** The number that `count` digits stand for. */
+/** The value of `count` digits. */
 function digits(text: string, at: number, count: number): number {
   let number = 0;
   for (let i = at; i < at + count; i++) number = number * 10 + text.charCodeAt(i) - ZERO;
   return number;
 }
 
-/** The milliseconds of a checked text; what follows the third digit is dropped. */
+/** The milliseconds of a valid text; digits after the third are dropped. */
 function milliseconds(text: string): number {
   let ms = 0;
   if (text[19] !== ".") return ms;
@@ -47,7 +47,7 @@ function milliseconds(text: string): number {
   return ms;
 }
 
-/** How far a checked text's clock is ahead of UTC, in ms. */
+/** The UTC offset of a valid text, in ms. */
 function offset(text: string): number {
   const at = text.length - 6;
   const sign = text[at];
@@ -56,7 +56,7 @@ function offset(text: string): number {
   return sign === "+" ? ms : -ms;
 }
 
-/** The instant that many seconds after 1970, to the millisecond, or undefined if a `Date` cannot be as far off. */
+/** The instant that many seconds after 1970, with ms precision; undefined if it is outside the range of a `Date`. */
 export function dateOfSeconds(seconds: number): Date | undefined {
   const date = new Date(Math.round(seconds * 1000));
   return Number.isNaN(date.getTime()) ? undefined : date;

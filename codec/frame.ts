@@ -23,11 +23,11 @@ export type Kind = typeof Kind[keyof typeof Kind];
 
 /** The first byte of every frame: a CBOR byte string whose length is a 32-bit number. */
 export const FRAME_MARK = 0x5a;
-/** The bytes before a frame's header: the mark and the length. */
+/** Number of bytes before a frame's header: the mark and the length. */
 export const FRAME_HEAD_BYTES = 5;
-/** The longest header, encoded. */
+/** Maximum length of an encoded header, in bytes. */
 export const MAX_HEADER_BYTES = 16_384;
-/** The longest message of an Error or a GoAway, in bytes of UTF-8. */
+/** Maximum length of the message of an Error or a GoAway, in bytes of UTF-8. */
 export const MAX_MESSAGE_BYTES = 8_192;
 
 const encoder = new TextEncoder();
@@ -109,7 +109,7 @@ export function writeShort(out: ByteBuffer, kind: Kind, n: number): void {
   endFrame(out, start);
 }
 
-/** Writes a whole Credit frame: `[7, seq, items, bytes]`. */
+/** Writes a complete Credit frame: `[7, seq, items, bytes]`. */
 export function writeCredit(out: ByteBuffer, seq: number, items: number, bytes: number): void {
   const start = out.length;
   beginFrame(out, 4, Kind.Credit, seq);
@@ -119,7 +119,7 @@ export function writeCredit(out: ByteBuffer, seq: number, items: number, bytes: 
   endFrame(out, start);
 }
 
-/** Writes a whole GoAway frame: `[10, lastSeq, code, message]`. The message is cut to 8 KiB. */
+/** Writes a complete GoAway frame: `[10, lastSeq, code, message]`. The message is cut to 8 KiB. */
 export function writeGoAway(out: ByteBuffer, lastSeq: number, code: string, message: string): void {
   const start = out.length;
   beginFrame(out, 4, Kind.GoAway, lastSeq);
@@ -128,7 +128,7 @@ export function writeGoAway(out: ByteBuffer, lastSeq: number, code: string, mess
   endFrame(out, start);
 }
 
-/** Writes a CBOR head: a major type in its upper bits and a number up to 2^53-1. Nine bytes are reserved. */
+/** Writes a CBOR head: a major type in the upper bits and a number up to 2^53-1. The caller has reserved nine bytes. */
 function writeUint(out: ByteBuffer, major: number, n: number): void {
   const bytes = out.bytes;
   let at = out.length;
@@ -160,7 +160,7 @@ function writeUint(out: ByteBuffer, major: number, n: number): void {
   out.length = at;
 }
 
-/** Writes a text, cut at a character to `limit` bytes of UTF-8. */
+/** Writes a text, cut to at most `limit` bytes of UTF-8 without splitting a character. */
 function writeText(out: ByteBuffer, text: string, limit = Infinity): void {
   const length = text.length;
   if (length < 24) {

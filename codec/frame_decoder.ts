@@ -8,11 +8,11 @@ import { FRAME_HEAD_BYTES, FRAME_MARK, Kind, MAX_HEADER_BYTES } from "./frame.ts
 import { HeaderReader, malformed } from "./header_reader.ts";
 import type { KeyCache } from "./key_cache.ts";
 
-/** The receive buffer of a quiet connection. */
+/** Size of the receive buffer of an idle connection. */
 const SMALL = 512;
-/** The receive buffer of a busy one, unless a single frame needs more. */
+/** Size of the receive buffer of a busy connection, unless a single frame needs more. */
 const LARGE = 262_144;
-/** Growth factor when one read fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */
+/** Growth factor when one read nearly fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */
 const GROWTH = 8;
 
 /**
@@ -26,11 +26,11 @@ export class FrameDecoder {
   seq = 0;
   /** Call: the method's name. */
   method = "";
-  /** Call: ms that remain, 0 = no limit. */
+  /** Call: remaining time in ms, 0 = no limit. */
   timeout = 0;
-  /** Call, Reply, Error, End: metadata, if the frame carries some. */
+  /** Call, Reply, Error, End: the metadata, if any. */
   metadata: Metadata | undefined = undefined;
-  /** Error, GoAway: why. */
+  /** Error, GoAway: the reason. */
   code: Code = "unknown";
   /** Error, GoAway: why, as text. */
   message = "";
@@ -38,23 +38,23 @@ export class FrameDecoder {
   items = 0;
   /** Credit: how many more bytes may be sent. */
   creditBytes = 0;
-  /** The buffer that holds the body, until the next `space()`. */
+  /** The buffer with the body, valid until the next `space()`. */
   bytes: Uint8Array<ArrayBuffer>;
-  /** Where the body begins in `bytes`; equal to `bodyEnd` if there is none. */
+  /** Start of the body in `bytes`; equal to `bodyEnd` if there is no body. */
   bodyStart = 0;
-  /** Where the body ends in `bytes`. */
+  /** End of the body in `bytes`. */
   bodyEnd = 0;
 
   readonly #maxFrameBytes: number;
   readonly #header: HeaderReader;
-  /** What has arrived and is not yet cut lies from `#begin` to `#end`. */
+  /** Received bytes that are not decoded yet are from `#begin` to `#end`. */
   #begin = 0;
   #end = 0;
   #wanted = SMALL;
 
   /**
    * @param maxFrameBytes The longest frame taken, without its five-byte head
-   * @param names The names seen lately, which may be shared with other decoders
+   * @param names The names seen recently, which may be shared with other decoders
    * @param prefix Bytes that arrived after the handshake
    */
   constructor(maxFrameBytes: number, names: KeyCache, prefix: Uint8Array = new Uint8Array(0)) {
@@ -65,28 +65,28 @@ export class FrameDecoder {
     this.#end = prefix.length;
   }
 
-  /** How many bytes of an unfinished frame have arrived, its head included. */
+  /** Number of received bytes of an incomplete frame, its head included. */
   get partial(): number {
     return this.#end - this.#begin;
   }
 
   /** The part of the buffer to read into. Invalidates the last frame's body. */
   space(): Uint8Array<ArrayBuffer> {
-    const held = this.#end - this.#begin;
+    const pending = this.#end - this.#begin;
     let capacity = this.bytes.length;
-    if (held === 0) {
+    if (pending === 0) {
       this.#begin = this.#end = 0;
       if (this.#wanted !== capacity) this.bytes = new Uint8Array(this.#wanted);
     } else if (this.#wanted > capacity || capacity - this.#end < capacity >> 1) {
-      // Moves the bytes to the front when half of the room is used up, or into a larger buffer when reads or held bytes fill
+      // Moves the bytes to the front when half of the room is used up, or into a larger buffer when reads or pending bytes fill
       // this one. A long frame gets room as it arrives, not as it is declared.
-      if (held > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
+      if (pending > capacity >> 1) capacity = Math.min(capacity * 2, this.#frameEnd() + SMALL);
       capacity = Math.max(this.bytes.length, this.#wanted, capacity);
       const target = capacity === this.bytes.length ? this.bytes : new Uint8Array(capacity);
       target.set(this.bytes.subarray(this.#begin, this.#end));
       this.bytes = target;
       this.#begin = 0;
-      this.#end = held;
+      this.#end = pending;
     }
     return this.#end === 0 ? this.bytes : this.bytes.subarray(this.#end);
   }
@@ -103,10 +103,12 @@ export class FrameDecoder {
   /** Reports that `count` bytes were read into what `space()` returned. */
   filled(count: number): void {
     this.#end += count;
-    if (this.#end === this.bytes.length) this.#wanted = Math.min(this.bytes.length * GROWTH, LARGE);
+    // Of what a read takes in, a WebSocket keeps the heads of its frames.
+    const { length } = this.bytes;
+    if (length - this.#end <= length >> 3) this.#wanted = Math.min(length * GROWTH, LARGE);
   }
 
-  /** Returns to a small buffer as soon as no bytes are held. Called when the connection has become idle. */
+  /** Returns to a small buffer as soon as no bytes are pending. Called when the connection has become idle. */
   trim(): void {
     this.#wanted = SMALL;
   }
@@ -119,15 +121,15 @@ export class FrameDecoder {
    */
   next(): boolean {
     const begin = this.#begin;
-    const held = this.#end - begin;
-    if (held === 0) return false;
+    const pending = this.#end - begin;
+    if (pending === 0) return false;
     const bytes = this.bytes;
     if (bytes[begin] !== FRAME_MARK) {
       throw malformed(
         `expected byte 0x5a at its start, got 0x${bytes[begin]!.toString(16).padStart(2, "0")}`,
       );
     }
-    if (held < FRAME_HEAD_BYTES) return false;
+    if (pending < FRAME_HEAD_BYTES) return false;
     const length = this.#frameEnd() - FRAME_HEAD_BYTES;
     if (length > this.#maxFrameBytes) {
       throw new RpcError(
@@ -209,6 +211,6 @@ export class FrameDecoder {
   }
 }
 
-function expectElements(elements: number, least: number, most: number): void {
-  if (elements < least || elements > most) throw malformed(`its header has ${elements} elements`);
+function expectElements(elements: number, min: number, max: number): void {
+  if (elements < min || elements > max) throw malformed(`its header has ${elements} elements`);
 }

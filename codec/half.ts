@@ -1,6 +1,6 @@
-// Floats of 16 bits (RFC 8949, appendix D). Called by the CBOR decoder, since a DataView has them only of late.
+// Half-precision floats (RFC 8949, appendix D). Called by the CBOR decoder, since DataView supports them only in recent engines.
 
-/** The number that the 16 bits of a half-precision float stand for. */
+/** The number represented by the 16 bits of a half-precision float. */
 export function half(bits: number): number {
   const exponent = bits >> 10 & 31;
   const mantissa = bits & 1023;

@@ -1,29 +1,36 @@
-// The strict CBOR of frame headers: unsigned integers, text, bytes and one flat map, all of definite length.
-// Bodies are the codec's; a header is read in place, field by field, so that nothing is built but its values.
+// Reads the CBOR of frame headers: unsigned integers, text, bytes and one flat map, all of definite length. Fields are read in
+// place one by one, so that nothing but their values is allocated. Bodies are decoded by the codec.
 
-import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
+import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata, shared } from "../call/metadata.ts";
 import { RpcError } from "../call/error.ts";
+import { MAX_HEADER_BYTES } from "./frame.ts";
 import type { KeyCache } from "./key_cache.ts";
 
-/** Reads header fields one after the other from `at` up to `limit`. Owned by one frame decoder. */
+/** Maximum length of metadata that is kept for the next frame of the connection, in bytes. */
+const MAX_SHARED_BYTES = 1_024;
+
+/** Reads header fields in order, from `at` up to `limit`. Owned by one frame decoder. */
 export class HeaderReader {
-  /** Where the next field begins. */
+  /** Position of the next field. */
   at = 0;
   #bytes: Uint8Array = new Uint8Array(0);
   #limit = 0;
   #limited = false;
   readonly #names: KeyCache;
+  /** The last metadata that may be shared by calls, and its encoding. */
+  #lastMetadata: Metadata | undefined = undefined;
+  #lastBytes: Uint8Array = new Uint8Array(0);
 
-  /** @param names The names seen lately; shared between connections, since it is larger than all else of one */
+  /** @param names Cache of recent names; shared between connections, since it is larger than the rest of one connection */
   constructor(names: KeyCache) {
     this.#names = names;
   }
 
   /**
-   * Turns to another header.
+   * Starts reading another header.
    *
-   * @param limited Whether `limit` is the header's limit rather than the end of its frame: decides which
-   * error tells that the header goes beyond it
+   * @param limited Whether `limit` is the maximum header length rather than the end of the frame: selects the error for a
+   *   header that exceeds it
    */
   start(bytes: Uint8Array, at: number, limit: number, limited: boolean): void {
     this.#bytes = bytes;
@@ -41,7 +48,7 @@ export class HeaderReader {
   uint(what: string): number {
     const at = this.at;
     const bytes = this.#bytes;
-    // Every frame has one or two of these: the usual sizes are read without a loop.
+    // Every frame has one or two of these: the common sizes are read without a loop.
     if (at + 5 <= this.#limit) {
       const byte = bytes[at]!;
       if (byte < 24) {
@@ -60,7 +67,7 @@ export class HeaderReader {
     return this.#head(0, what);
   }
 
-  /** Reads a text; short ones that come again cost no more than a look-up. */
+  /** Reads a text; repeated short ones cost only a look-up. */
   text(what: string): string {
     const length = this.#head(3, what);
     const start = this.#take(length);
@@ -69,8 +76,30 @@ export class HeaderReader {
     return text;
   }
 
-  /** Reads a map of metadata. */
+  /** Reads a metadata map. The same bytes as last time give the same map, which cannot be changed then. */
   metadata(): Metadata {
+    const start = this.at;
+    const { length } = this.#lastBytes;
+    if (this.#lastMetadata !== undefined && length <= this.#limit - start && this.#repeats(start)) {
+      this.at = start + length;
+      return this.#lastMetadata;
+    }
+    const metadata = this.#newMetadata();
+    // Bytes are given to the application, which may change them.
+    if (this.at - start > MAX_SHARED_BYTES || metadata.values().some((value) => typeof value !== "string")) {
+      return metadata;
+    }
+    this.#lastBytes = this.#bytes.slice(start, this.at);
+    return this.#lastMetadata = shared(metadata);
+  }
+
+  #repeats(start: number): boolean {
+    const last = this.#lastBytes;
+    for (let i = 0; i < last.length; i++) if (last[i] !== this.#bytes[start + i]) return false;
+    return true;
+  }
+
+  #newMetadata(): Map<string, string | Uint8Array> {
     const count = this.#head(5, "metadata");
     if (count > MAX_METADATA_ENTRIES) {
       throw new RpcError(
@@ -82,7 +111,7 @@ export class HeaderReader {
     for (let i = 0; i < count; i++) {
       const name = this.text("a metadata name");
       if (!isMetadataName(name)) throw malformed("a metadata name is not 1 to 64 of a-z 0-9 - _ .");
-      if (metadata.has(name)) throw malformed(`metadata "${name}" comes twice`);
+      if (metadata.has(name)) throw malformed(`duplicate metadata name "${name}"`);
       metadata.set(name, this.#value(name));
     }
     return metadata;
@@ -95,7 +124,7 @@ export class HeaderReader {
     return this.#bytes.slice(start, this.at);
   }
 
-  /** Reads the head of an item that must be of `major` type, and returns its number. */
+  /** Reads the head of an item of the `major` type, and returns its argument. */
   #head(major: number, what: string): number {
     const byte = this.#peek();
     if (byte >> 5 !== major) throw malformed(`${what} is of the wrong type`);
@@ -116,7 +145,7 @@ export class HeaderReader {
     return this.#bytes[this.at]!;
   }
 
-  /** Goes `length` bytes on and returns where they begin. */
+  /** Advances by `length` bytes and returns the previous position. */
   #take(length: number): number {
     const start = this.at;
     if (length > this.#limit - start) throw this.#short();
@@ -126,12 +155,15 @@ export class HeaderReader {
 
   #short(): RpcError {
     return this.#limited
-      ? new RpcError("resource_exhausted", "Cannot decode frame: its header is over 16384 bytes")
+      ? new RpcError(
+        "resource_exhausted",
+        `Cannot decode frame: its header is longer than ${MAX_HEADER_BYTES} bytes`,
+      )
       : malformed("its header ends too early");
   }
 }
 
-/** The error for a header that does not follow the protocol. */
+/** The error of a header that violates the protocol. */
 export function malformed(what: string): RpcError {
   return new RpcError("invalid_argument", `Cannot decode frame: ${what}`);
 }

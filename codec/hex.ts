@@ -1,10 +1,10 @@
-// Bytes as hexadecimal text and back, for integers beyond 64 bits and for keys of maps. Called by the CBOR encoder and
-// decoder. Engines have both of their own of late (Deno, Chrome 140, Node 25), and these are faster.
+// Converts bytes to hexadecimal text and back, for integers beyond 64 bits and for map keys. Called by the CBOR encoder and
+// decoder. Recent engines have native methods (Deno, Chrome 140, Node 25), which are faster.
 
 type WithHex = Uint8Array & { toHex?(): string };
 const native: typeof Uint8Array & { fromHex?(text: string): Uint8Array<ArrayBuffer> } = Uint8Array;
 
-/** The bytes as text, two digits each. */
+/** The bytes as hexadecimal text, two digits each. */
 export function toHex(bytes: Uint8Array): string {
   const own = (bytes as WithHex).toHex?.();
   if (own !== undefined) return own;
@@ -13,7 +13,7 @@ export function toHex(bytes: Uint8Array): string {
   return text;
 }
 
-/** The bytes of a text that is an even number of digits. */
+/** The bytes of a hexadecimal text with an even number of digits. */
 export function fromHex(text: string): Uint8Array<ArrayBuffer> {
   const own = native.fromHex?.(text);
   if (own !== undefined) return own;

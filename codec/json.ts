@@ -1,27 +1,27 @@
-// The codec of application/json, for clients that have no CBOR. JSON.stringify and JSON.parse do the work; what
-// they would change silently is refused, and what a peer may nest and repeat is bounded.
+// The codec for application/json, for clients without CBOR. Uses JSON.stringify and JSON.parse, rejects what they would change
+// silently, and limits the nesting and size of received texts.
 
 import { checkOptions } from "../call/check_options.ts";
-import { isPlainObject } from "../call/realm.ts";
+import { isPlainObject } from "../call/cross_realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { scanJson } from "./json_scan.ts";
-import { DEEPEST, limit } from "./limit.ts";
-import { Refusal, unknownClass } from "./refusal.ts";
+import { limit, MAX_DEPTH } from "./limit.ts";
+import { EncodeError, unknownClass } from "./encode_error.ts";
+import { decodeUtf8 } from "./text.ts";
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Limits of a {@linkcode JsonCodec}. */
 export interface JsonOptions {
   /**
-   * How many arrays and objects may lie within each other, 1 to 1000; encoding has the same limit.
+   * Maximum nesting of arrays and objects, 1 to 1000. Also applies to encoding.
    *
    * @default {64}
    */
   maxDepth?: number;
   /**
-   * How many items a text to decode may hold: arrays and objects, their elements, names and values.
+   * Maximum number of items in a text to decode, from 1: arrays and objects, their elements, names and values.
    *
    * @default {100_000}
    */
@@ -29,16 +29,17 @@ export interface JsonOptions {
 }
 
 /**
- * JSON (RFC 8259) that carries a value as it is or refuses it.
+ * JSON (RFC 8259). Encodes values without loss, or rejects them.
  *
- * Carried are null, booleans, text, finite numbers, arrays, and plain objects with their own enumerable properties
- * of text keys, those of another realm included, of which those that are `undefined` are left out, as JSON does. -0 arrives as 0.
+ * Supported are null, booleans, text, finite numbers, arrays, and plain objects with their own enumerable properties of text
+ * keys, including those of another realm. As in JSON.stringify, properties with the value `undefined` are omitted. -0 becomes
+ * 0.
  *
- * Refused are `undefined` elsewhere, NaN and the infinities, bigint, functions, symbols, a property named
- * `__proto__`, cycles, and all instances of classes: a `Date` too, since it would arrive as text.
+ * Rejected are `undefined` elsewhere, NaN and the infinities, bigint, functions, symbols, a property named `__proto__`, cycles,
+ * and all instances of classes, including `Date`, which would arrive as text.
  *
- * Decoding takes strict UTF-8 without a byte order mark and refuses the name `__proto__`. Of members with the same
- * name the last one counts, as with `JSON.parse`.
+ * Decoding requires valid UTF-8 without a byte order mark and rejects the name `__proto__`. If a name occurs several times in
+ * an object the last one counts, as with `JSON.parse`.
  *
  * @example
  * ```ts
@@ -57,28 +58,28 @@ export class JsonCodec implements Codec {
   readonly #maxItems: number;
 
   /**
-   * Makes a codec with these limits.
+   * Creates a codec.
    *
-   * @param options Limits
+   * @param options Limits of the codec
    * @throws {TypeError} If an option is unknown
-   * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is over 1000
+   * @throws {RangeError} If an option is not a positive safe integer, or `maxDepth` is greater than 1000
    */
   constructor(options: JsonOptions = {}) {
     checkOptions<JsonOptions>("create codec", options, { maxDepth: true, maxItems: true });
-    this.#maxDepth = limit("maxDepth", options.maxDepth ?? 64, DEEPEST);
+    this.#maxDepth = limit("maxDepth", options.maxDepth ?? 64, MAX_DEPTH);
     this.#maxItems = limit("maxItems", options.maxItems ?? 100_000);
   }
 
   /**
    * Appends `value` as JSON text.
    *
-   * @throws {TypeError} If the value holds what JSON cannot carry; the message names where
+   * @throws {TypeError} If the value contains something that JSON cannot represent; the message names its path
    */
   encode(value: unknown, out: ByteBuffer): void {
     try {
       check(value, this.#maxDepth);
     } catch (error) {
-      throw error instanceof Refusal ? error.explain("JSON") : error;
+      throw error instanceof EncodeError ? error.explain("JSON") : error;
     }
     const text = JSON.stringify(value);
     out.reserve(text.length);
@@ -90,29 +91,30 @@ export class JsonCodec implements Codec {
   /**
    * Decodes the JSON text in `bytes[start]` up to `bytes[end - 1]`.
    *
-   * @throws {SyntaxError} If that is not one JSON text within the limits
+   * @throws {SyntaxError} If the bytes are not exactly one JSON text within the limits
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     scanJson(bytes, start, end, this.#maxDepth, this.#maxItems);
+    const text = decodeUtf8(bytes, start, end);
+    if (text === undefined) throw new SyntaxError("Cannot decode JSON: it is not valid UTF-8");
     try {
-      return JSON.parse(decoder.decode(bytes.subarray(start, end)));
+      return JSON.parse(text);
     } catch (error) {
-      const reason = error instanceof SyntaxError ? error.message : "it is not UTF-8";
-      throw new SyntaxError(`Cannot decode JSON: ${reason}`);
+      throw new SyntaxError(`Cannot decode JSON: ${(error as SyntaxError).message}`);
     }
   }
 }
 
-/** Throws a refusal if JSON.stringify would leave out or change something in `value`. */
+/** Throws an EncodeError if JSON.stringify would omit or change something in `value`. */
 function check(value: unknown, depthLeft: number): void {
   if (value === null || typeof value === "string" || typeof value === "boolean") return;
   if (typeof value === "number") {
     if (Number.isFinite(value)) return;
-    throw new Refusal(`${value} cannot be carried`);
+    throw new EncodeError(`${value} is not supported`);
   }
-  if (value === undefined) throw new Refusal("undefined cannot be carried");
-  if (typeof value !== "object") throw new Refusal(`${typeof value}s cannot be carried`);
-  if (depthLeft === 0) throw new Refusal("values nested this deeply cannot be carried; is it a cycle?");
+  if (value === undefined) throw new EncodeError("undefined is not supported");
+  if (typeof value !== "object") throw new EncodeError(`${typeof value}s are not supported`);
+  if (depthLeft === 0) throw new EncodeError("too many levels of nesting (maxDepth); is the value cyclic?");
   if (Array.isArray(value)) return checkElements(value, depthLeft - 1);
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null && !isPlainObject(value)) {
@@ -126,7 +128,7 @@ function checkElements(array: readonly unknown[], depthLeft: number): void {
   try {
     for (; i < array.length; i++) check(array[i], depthLeft);
   } catch (error) {
-    throw Refusal.under(i, error);
+    throw EncodeError.under(i, error);
   }
 }
 
@@ -134,11 +136,11 @@ function checkProperties(object: object, depthLeft: number): void {
   let key = "";
   try {
     for (key of Object.keys(object)) {
-      if (key === "__proto__") throw new Refusal("a property of this name cannot be carried");
+      if (key === "__proto__") throw new EncodeError("a property of this name is not allowed");
       const value = (object as Record<string, unknown>)[key];
       if (value !== undefined) check(value, depthLeft);
     }
   } catch (error) {
-    throw Refusal.under(key, error);
+    throw EncodeError.under(key, error);
   }
 }

@@ -1,5 +1,5 @@
-// Holds a JSON text against limits before JSON.parse builds anything of it. Called by the JSON codec with the bytes of
-// one message, which come from a peer.
+// Checks a JSON text against limits before JSON.parse allocates anything for it. Called by the JSON codec with the bytes of
+// one message from a peer.
 
 import { LONGEST_NUMERAL, Numerals } from "./numerals.ts";
 
@@ -19,17 +19,17 @@ const PROTO = Array.from("__proto__", (character) => character.charCodeAt(0));
 const ESCAPE_BYTES = 6;
 
 /**
- * For {@linkcode Numerals}. JSON.parse keeps each short text once, in a table of the whole process, in which also texts
- * with places next to each other get into each other's way: no more than about 65 000 may come at all.
+ * Width for {@linkcode Numerals}. JSON.parse interns short texts in one table of the whole process, in which texts in adjacent
+ * buckets collide too: this width allows at most about 65 000 integers in a message.
  */
-const NUMERAL_PLACES = 2_048;
+const NUMERALS_WIDTH = 2_048;
 
 /**
- * Reads a text once, in linear time. What is not refused is not yet known to be JSON.
+ * Reads a text once, in linear time. A text that passes need not be valid JSON.
  *
- * @param maxDepth How many arrays and objects may lie within each other
- * @param maxItems How many arrays and objects, elements, names and values there may be
- * @throws {SyntaxError} If it goes beyond a limit, or has the name `__proto__`
+ * @param maxDepth Maximum nesting of arrays and objects
+ * @param maxItems Maximum number of arrays and objects, elements, names and values
+ * @throws {SyntaxError} If the text exceeds a limit, or has the name `__proto__`
  */
 export function scanJson(
   bytes: Uint8Array,
@@ -60,23 +60,23 @@ export function scanJson(
       const last = escaped ? units.length : at;
       proto = isProto(units, first, last);
       const number = numeral(units, first, last);
-      if (number >= 0 && !(numerals ??= new Numerals(NUMERAL_PLACES)).add(number)) {
-        throw refused("too many texts are whole numbers");
+      if (number >= 0 && !(numerals ??= new Numerals(NUMERALS_WIDTH)).add(number)) {
+        throw rejected("too many texts are integers");
       }
     } else if (byte === COMMA || byte === COLON) {
       items++;
-      if (proto && byte === COLON) throw refused("the name __proto__ is refused");
+      if (proto && byte === COLON) throw rejected("the name __proto__ is not allowed");
     } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
       items++;
-      if (++depth > maxDepth) throw refused(`more than ${maxDepth} values within each other (maxDepth)`);
+      if (++depth > maxDepth) throw rejected(`more than ${maxDepth} levels of nesting (maxDepth)`);
     } else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) {
       depth--;
     }
   }
-  if (items > maxItems) throw refused(`more than ${maxItems} items (maxItems)`);
+  if (items > maxItems) throw rejected(`more than ${maxItems} items (maxItems)`);
 }
 
-/** The characters of a short text that has escapes; 0 stands for those of which none is looked for. */
+/** The characters of a short text with escapes; 0 for escapes of irrelevant characters. */
 function unescaped(bytes: Uint8Array, start: number, end: number): number[] {
   const units: number[] = [];
   for (let at = start; at < end; at++) {
@@ -93,7 +93,7 @@ function unescaped(bytes: Uint8Array, start: number, end: number): number[] {
   return units;
 }
 
-/** The worth of a hexadecimal digit; JSON.parse refuses all else. */
+/** The value of a hexadecimal digit. Other bytes do not matter, since JSON.parse rejects them. */
 function hexDigit(byte: number): number {
   return byte < 0x40 ? byte & 15 : (byte & 15) + 9;
 }
@@ -104,7 +104,7 @@ function isProto(units: ArrayLike<number>, start: number, end: number): boolean 
   return true;
 }
 
-/** The whole number that a text is, or -1. */
+/** The integer that a text represents, or -1. */
 function numeral(units: ArrayLike<number>, start: number, end: number): number {
   if (end === start || end - start > LONGEST_NUMERAL) return -1;
   let number = 0;
@@ -116,6 +116,6 @@ function numeral(units: ArrayLike<number>, start: number, end: number): number {
   return number;
 }
 
-function refused(reason: string): SyntaxError {
+function rejected(reason: string): SyntaxError {
   return new SyntaxError(`Cannot decode JSON: ${reason}`);
 }

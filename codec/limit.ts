@@ -1,12 +1,12 @@
-// Checks the limits that codecs take as options. Called by their constructors.
+// Checks the limits in the options of codecs. Called by their constructors.
 
 import { shownOption } from "../call/check_options.ts";
 
-/** The most levels a codec may be allowed: each takes a few frames of the stack, of which there are thousands. */
-export const DEEPEST = 1000;
+/** Maximum of `maxDepth`: each level takes a few stack frames, of which there are thousands. */
+export const MAX_DEPTH = 1000;
 
 /**
- * Returns `value` if it can be a limit.
+ * Returns `value` if it is a valid limit.
  *
  * @throws {RangeError} If it is not an integer from 1 to `most`; the message names the option
  */

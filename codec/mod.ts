@@ -1,8 +1,8 @@
 /**
- * Values to bytes and back: the codecs that a connection's arguments, results and error details are written with.
+ * Codecs, which encode a connection's arguments, results and error details.
  *
- * A connection uses CBOR unless it is told otherwise by its `codecType`; JSON is there for clients that have
- * nothing else. A codec of one's own implements {@linkcode Codec}.
+ * Connections use CBOR unless their `codecType` selects another; JSON is for clients without CBOR. Custom codecs implement
+ * {@linkcode Codec}.
  *
  * @example
  * ```ts
@@ -30,7 +30,7 @@ export { CodecTable } from "./table.ts";
 export { Simple, Tagged } from "./tagged.ts";
 
 /**
- * Encodes one value to bytes of its own.
+ * Encodes one value to a new array of bytes.
  *
  * @example
  * ```ts
@@ -40,10 +40,10 @@ export { Simple, Tagged } from "./tagged.ts";
  * assertEquals(new TextDecoder().decode(encode(new JsonCodec(), [1, 2])), "[1,2]");
  * ```
  *
- * @param codec How to encode
- * @param value What to encode
+ * @param codec The codec to use
+ * @param value The value to encode
  * @returns The encoding
- * @throws {Error} If the codec cannot carry the value
+ * @throws {Error} If the codec cannot encode the value
  */
 export function encode(codec: Codec, value: unknown): Uint8Array<ArrayBuffer> {
   const out = new ByteBuffer();
@@ -52,7 +52,7 @@ export function encode(codec: Codec, value: unknown): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Decodes bytes that are one value.
+ * Decodes the bytes of one value.
  *
  * @example
  * ```ts
@@ -62,7 +62,7 @@ export function encode(codec: Codec, value: unknown): Uint8Array<ArrayBuffer> {
  * assertEquals(decode(new CborCodec(), Uint8Array.of(0x82, 0x01, 0x02)), [1, 2]);
  * ```
  *
- * @param codec How to decode
+ * @param codec The codec to use
  * @param bytes The encoding of one value
  * @returns The value
  * @throws {Error} If the bytes are not exactly one value

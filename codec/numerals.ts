@@ -1,42 +1,41 @@
-// Counts the texts of one message that are whole numbers, where V8 would look for them in a table. Used by the decoders
-// of CBOR and JSON.
+// Detects integers as texts in one message that would collide in V8's hash tables. Used by the decoders of CBOR and JSON.
 
-/** The longest text of digits that could be an array's index. */
+/** Maximum length of digits that V8 hashes as an array index. */
 export const LONGEST_NUMERAL = 10;
 
-/** So many are not counted: small messages pay next to nothing. */
+/** Texts that are not counted, so that small messages cost next to nothing. */
 const UNCOUNTED = 1_024;
-/** How often one may find another one in its place. */
-const MOST_COLLISIONS = 1_048_576;
+/** Maximum number of collisions in a message. */
+const MAX_COLLISIONS = 1_048_576;
 
 /**
- * The texts of one message that are whole numbers. V8 hashes texts with a secret, but not those that could be an
- * array's index: a peer can choose them so that all have one place in a table, which would take quadratic time. Those
- * of an honest peer have many.
+ * Counts the texts of one message that are integers. V8's hashes of texts are seeded with a secret, except those of array
+ * indexes: a peer can choose indexes that all hash to the same bucket, which would take quadratic time. The integers of a
+ * well-behaved peer are spread over many buckets.
  */
 export class Numerals {
   #count = 0;
   #collisions = 0;
-  #places: Uint32Array | undefined;
+  #buckets: Uint32Array | undefined;
   readonly #width: number;
 
-  /** @param width How many places are told apart, a power of two; the more, the more texts may come */
+  /** @param width Number of buckets, a power of two; more buckets allow more texts */
   constructor(width: number) {
     this.#width = width;
   }
 
   /**
-   * Counts one, and returns whether there may be more.
+   * Counts one text, and returns whether the message is still acceptable.
    *
-   * @param number What the text stands for
+   * @param number The integer that the text represents
    */
   add(number: number): boolean {
     if (++this.#count <= UNCOUNTED) return true;
-    const places = this.#places ??= new Uint32Array(this.#width);
-    // The hash is the number, but for its highest bits.
-    const place = number & this.#width - 1;
-    this.#collisions += places[place]!;
-    places[place]!++;
-    return this.#collisions <= MOST_COLLISIONS;
+    const buckets = this.#buckets ??= new Uint32Array(this.#width);
+    // V8's hash of an array index is the number without its highest bits.
+    const bucket = number & this.#width - 1;
+    this.#collisions += buckets[bucket]!;
+    buckets[bucket]!++;
+    return this.#collisions <= MAX_COLLISIONS;
   }
 }

@@ -1,5 +1,4 @@
-// The codecs that a side of a connection offers, by media type. A server looks up what the handshake's codecType
-// names, a client what it was told to speak.
+// The codecs of one side of a connection by media type. A server looks up the handshake's codecType, a client its own option.
 
 import { CborCodec } from "./cbor.ts";
 import type { Codec } from "./codec.ts";
@@ -9,7 +8,7 @@ import { JsonCodec } from "./json.ts";
 const MEDIA_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/;
 
 /**
- * Codecs by name.
+ * Codecs by media type.
  *
  * @example
  * ```ts
@@ -31,20 +30,20 @@ export class CodecTable {
   readonly #codecs = new Map<string, Codec>();
 
   /**
-   * Makes a table of these codecs.
+   * Creates a table.
    *
-   * @param codecs The codecs to begin with; none by default
-   * @throws {TypeError} If one could not be registered
+   * @param codecs The initial codecs; none by default
+   * @throws {TypeError} If a codec is invalid or its name is registered already
    */
   constructor(codecs: Iterable<Codec> = []) {
     for (const codec of codecs) this.register(codec);
   }
 
   /**
-   * A table of its own with the two standard codecs, `application/cbor` and `application/json`.
+   * Creates a table with the standard codecs, `application/cbor` and `application/json`.
    *
-   * @param codecs Further ones; one of a standard name takes that one's place
-   * @throws {TypeError} If one of them could not be registered
+   * @param codecs Additional codecs; one with a standard name replaces the standard codec
+   * @throws {TypeError} If a codec is invalid, or a name occurs twice
    */
   static standard(codecs: Iterable<Codec> = []): CodecTable {
     const table = new CodecTable([new CborCodec(), new JsonCodec()]);
@@ -52,7 +51,7 @@ export class CodecTable {
     return table;
   }
 
-  /** The names of all codecs, in the order in which they were registered. */
+  /** The names of all codecs, in the order of registration. */
   get names(): string[] {
     return [...this.#codecs.keys()];
   }
@@ -60,8 +59,8 @@ export class CodecTable {
   /**
    * Adds a codec.
    *
-   * @param codec Its name is a media type in lower case without parameters (RFC 6838 §4.2)
-   * @throws {TypeError} If it is no codec, its name is none, or is taken
+   * @param codec The codec; its name is a media type in lower case without parameters (RFC 6838 §4.2)
+   * @throws {TypeError} If it is not a codec, its name is invalid, or the name is registered already
    */
   register(codec: Codec): void {
     const { name, encode, decode } = Object(codec) as Codec;
@@ -75,7 +74,7 @@ export class CodecTable {
     this.#codecs.set(name, codec);
   }
 
-  /** The codec of that name, or undefined if there is none. */
+  /** The codec with that name, or undefined. */
   get(name: string): Codec | undefined {
     return this.#codecs.get(name);
   }

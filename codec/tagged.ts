@@ -1,10 +1,10 @@
-// What CBOR can say and JavaScript has no value for, kept so that it can be looked at and encoded back.
+// CBOR values without a JavaScript equivalent, kept so that they can be inspected and encoded again.
 
 const MAX_TAG = 2n ** 64n - 1n;
 
 /**
- * A tagged value of a tag that the codec does not know (RFC 8949 §3.4). Nothing is done with it; it encodes back to
- * what it was.
+ * A value with a tag that the codec does not know (RFC 8949 §3.4). The codec does not interpret it; it encodes to the same
+ * bytes again.
  *
  * @example
  * ```ts
@@ -17,17 +17,17 @@ const MAX_TAG = 2n ** 64n - 1n;
  * ```
  */
 export class Tagged {
-  /** The tag's number: a bigint beyond `Number.MAX_SAFE_INTEGER`. */
+  /** The tag's number; a bigint if it is greater than `Number.MAX_SAFE_INTEGER`. */
   readonly tag: number | bigint;
   /** The tag's content. */
   readonly value: unknown;
 
   /**
-   * Puts a tag on a value.
+   * Creates a tagged value.
    *
    * @param tag The tag's number, 0 to 2⁶⁴ - 1
    * @param value The tag's content
-   * @throws {RangeError} If the number is none that a tag can have
+   * @throws {RangeError} If the number is not an integer in this range
    */
   constructor(tag: number | bigint, value: unknown) {
     const fits = typeof tag === "bigint"
@@ -42,7 +42,7 @@ export class Tagged {
 }
 
 /**
- * A simple value that has no meaning yet (RFC 8949 §3.3); it encodes back to what it was.
+ * A simple value without an assigned meaning (RFC 8949 §3.3). It encodes to the same bytes again.
  *
  * @example
  * ```ts
@@ -57,10 +57,10 @@ export class Simple {
   readonly number: number;
 
   /**
-   * Makes the simple value of that number.
+   * Creates a simple value.
    *
-   * @param number 0 to 19 or 32 to 255: what lies between has a meaning or is reserved
-   * @throws {RangeError} If the number is none of these
+   * @param number 0 to 19 or 32 to 255; the numbers in between have a meaning or are reserved
+   * @throws {RangeError} If the number is not an integer in these ranges
    */
   constructor(number: number) {
     if (!Number.isInteger(number) || number < 0 || number > 255 || (number > 19 && number < 32)) {

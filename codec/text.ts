@@ -1,39 +1,44 @@
-// Text to UTF-8 and back, strictly: what is not well-formed is refused, never replaced. Called by the codecs and
-// by the frame header. Short text goes through loops here, since a call into the platform's TextEncoder or
-// TextDecoder costs as much as some hundred characters.
+// Encodes and decodes UTF-8 strictly: malformed text is rejected, never replaced. Called by the codecs and by the frame header.
+// Short text is handled in loops here, since a call of the platform's TextEncoder or TextDecoder costs as much as some hundred
+// characters.
 
 import type { ByteBuffer } from "./bytes.ts";
-import { Refusal } from "./refusal.ts";
+import { EncodeError } from "./encode_error.ts";
+import { SHORT_TEXT_BYTES, shortText } from "./short_text.ts";
 
 const LOOPED_CHARS = 64;
 
 /** Decodes bytes from `start` to `end`; invalid ones become U+FFFD. */
 type Utf8Slice = (this: Uint8Array, start: number, end: number) => string;
 
-// Where there is node:buffer, as in Deno, its decoder costs a fifth of a TextDecoder, and less than a loop from a
-// few bytes on. Elsewhere (browsers) this file works without. Only the first text that is longer than LOOPED_BYTES
-// looks it up, since Deno then loads node:buffer, which takes 5 ms.
-const LOOPED_BYTES = "Buffer" in globalThis ? 24 : 160;
+// With node:buffer, as in Deno, its decoder is faster than a loop from a few bytes on, and twice as fast as a TextDecoder up to
+// some 250 bytes. Without it, as in browsers, TextDecoder is used. It is looked up at the first text longer than LOOPED_BYTES,
+// since Deno then loads node:buffer, which takes 5 ms.
+const LOOPED_BYTES = "Buffer" in globalThis ? 18 : 160;
+const SLICED_BYTES = 250;
 const node: { utf8Slice?: Utf8Slice | null } = {};
 
 const encoder = new TextEncoder();
-// Without ignoreBOM a text's first U+FEFF would vanish.
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-// Called through `call`, the method is not looked up on strings of ever new internal representations, which
-// V8 does slowly.
+// A strict decoder takes three to eight times as long as one that replaces invalid bytes, so it is used only for text that has
+// the replacement. Without ignoreBOM an initial U+FEFF of a text would be removed.
+const replacing = new TextDecoder("utf-8", { ignoreBOM: true });
+const strict = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+const REPLACEMENT = "\ufffd";
+// Called through `call`, so that the method is not looked up on strings of varying internal representations, which is slow in
+// V8.
 const { charCodeAt } = String.prototype;
 const { fromCharCode } = String;
 
 /**
- * Appends `text` as a CBOR text string, its head included.
+ * Appends `text` as a CBOR text string with its head.
  *
- * @throws {TypeError} If the text holds a lone surrogate; nothing has been appended then
+ * @throws {TypeError} If the text has a lone surrogate; nothing is appended then
  */
 export function encodeText(out: ByteBuffer, text: string): void {
   const flat = `${text}`;
   const { length } = flat;
   if (length > LOOPED_CHARS) return encodeLongText(out, flat);
-  // The head is written for ASCII; a text that turns out to be longer in bytes is moved up.
+  // The head is written for ASCII; if the text turns out to need a longer head, its bytes are moved up.
   out.reserve(3 * length + 3);
   const { bytes } = out;
   const start = out.length + (length < 24 ? 1 : 2);
@@ -51,7 +56,7 @@ export function encodeText(out: ByteBuffer, text: string): void {
   out.length = start + length;
 }
 
-/** Goes on behind the ASCII beginning of a text, of which `from` units have been written up to `at`. */
+/** Continues after the ASCII start of a text, of which `from` units have been written up to `at`. */
 function encodeShortText(out: ByteBuffer, text: string, at: number, from: number): void {
   const { bytes } = out;
   const { length } = text;
@@ -93,12 +98,12 @@ function encodeShortText(out: ByteBuffer, text: string, at: number, from: number
 function encodeLongText(out: ByteBuffer, text: string): void {
   if (!text.isWellFormed()) throw loneSurrogate();
   const begin = out.length;
-  // Room for the longest head; the head goes where the text shows it has to.
+  // Reserve the longest head; move the text up to the actual head afterwards.
   out.reserve(5 + text.length);
   const start = begin + 5;
   let { read, written } = encoder.encodeInto(text, out.bytes.subarray(start));
   if (read < text.length) {
-    // Not ASCII: what is left takes three bytes a unit at most.
+    // Not ASCII: the rest takes at most three bytes for each unit.
     out.length = start + written;
     out.reserve(3 * (text.length - read));
     out.length = begin;
@@ -123,8 +128,8 @@ function encodeLongText(out: ByteBuffer, text: string): void {
   out.length = begin + head + written;
 }
 
-function loneSurrogate(): Refusal {
-  return new Refusal("a text with a lone surrogate cannot be carried");
+function loneSurrogate(): EncodeError {
+  return new EncodeError("text with a lone surrogate is not supported");
 }
 
 function findUtf8Slice(): Utf8Slice | null {
@@ -132,12 +137,12 @@ function findUtf8Slice(): Utf8Slice | null {
   return Buffer?.prototype?.utf8Slice ?? null;
 }
 
-/** The text that `bytes[start]` to `bytes[end - 1]` are in UTF-8, or undefined if they are none. */
+/** The text in `bytes[start]` to `bytes[end - 1]`, or undefined if it is not valid UTF-8. */
 export function decodeText(bytes: Uint8Array, start: number, end: number): string | undefined {
   const length = end - start;
   if (length > LOOPED_BYTES) return decodeLongText(bytes, start, end);
-  if (length < 9) {
-    const text = tinyText(bytes, start, length);
+  if (length <= SHORT_TEXT_BYTES) {
+    const text = shortText(bytes, start, length);
     if (text !== undefined) return text;
   }
   const units = new Array<number>(length);
@@ -149,42 +154,30 @@ export function decodeText(bytes: Uint8Array, start: number, end: number): strin
   return fromCharCode.apply(null, units);
 }
 
-/** The text of up to eight bytes if they are ASCII. Spelt out, since it is most of the text of small messages. */
-function tinyText(bytes: Uint8Array, at: number, length: number): string | undefined {
-  if (length === 0) return "";
-  const a = bytes[at]!;
-  if (length === 1) return a < 0x80 ? fromCharCode(a) : undefined;
-  const b = bytes[at + 1]!;
-  if (length === 2) return (a | b) < 0x80 ? fromCharCode(a, b) : undefined;
-  const c = bytes[at + 2]!;
-  if (length === 3) return (a | b | c) < 0x80 ? fromCharCode(a, b, c) : undefined;
-  const d = bytes[at + 3]!;
-  if ((a | b | c | d) > 0x7f) return undefined;
-  if (length === 4) return fromCharCode(a, b, c, d);
-  const e = bytes[at + 4]!;
-  if (length === 5) return e < 0x80 ? fromCharCode(a, b, c, d, e) : undefined;
-  const f = bytes[at + 5]!;
-  if (length === 6) return (e | f) < 0x80 ? fromCharCode(a, b, c, d, e, f) : undefined;
-  const g = bytes[at + 6]!;
-  if (length === 7) return (e | f | g) < 0x80 ? fromCharCode(a, b, c, d, e, f, g) : undefined;
-  const h = bytes[at + 7]!;
-  return (e | f | g | h) < 0x80 ? fromCharCode(a, b, c, d, e, f, g, h) : undefined;
+function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
+  if (end - start <= SLICED_BYTES) {
+    const utf8Slice = node.utf8Slice ??= findUtf8Slice();
+    if (utf8Slice !== null) {
+      const text = utf8Slice.call(bytes, start, end);
+      return !text.includes(REPLACEMENT) || replacesNothing(text, bytes, start, end) ? text : undefined;
+    }
+  }
+  return decodeUtf8(bytes, start, end);
 }
 
-function decodeLongText(bytes: Uint8Array, start: number, end: number): string | undefined {
-  const utf8Slice = node.utf8Slice ??= findUtf8Slice();
-  if (utf8Slice !== null) {
-    const text = utf8Slice.call(bytes, start, end);
-    return !text.includes("\ufffd") || replacesNothing(text, bytes, start, end) ? text : undefined;
-  }
+/** As {@linkcode decodeText}, without the loops for short text. */
+export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string | undefined {
+  const part = bytes.subarray(start, end);
+  const text = replacing.decode(part);
+  if (!text.includes(REPLACEMENT)) return text;
   try {
-    return decoder.decode(bytes.subarray(start, end));
+    return strict.decode(part);
   } catch {
     return undefined;
   }
 }
 
-/** Whether each U+FFFD in `text` is there in `bytes` as well: a decoder that is not strict puts one for what is invalid. */
+/** Whether every U+FFFD in `text` is also in `bytes`: a decoder that is not strict inserts it for invalid input. */
 function replacesNothing(text: string, bytes: Uint8Array, start: number, end: number): boolean {
   let surplus = 0;
   for (let i = 0; i < text.length; i++) if (charCodeAt.call(text, i) === 0xfffd) surplus++;
@@ -196,7 +189,7 @@ function replacesNothing(text: string, bytes: Uint8Array, start: number, end: nu
   return surplus === 0;
 }
 
-/** Goes on behind the ASCII beginning of a text, of which `length` units have been read. */
+/** Continues after the ASCII start of a text, of which `length` units have been read. */
 function decodeShortText(
   bytes: Uint8Array,
   at: number,
@@ -210,8 +203,8 @@ function decodeShortText(
       units[length++] = byte;
       continue;
     }
-    // Table 3-7 of the Unicode standard: the second byte's range keeps out overlong forms, surrogates and
-    // everything beyond U+10FFFF. A byte beyond `end` is never looked at.
+    // Table 3-7 of the Unicode standard: the range of the second byte excludes overlong forms, surrogates and code points
+    // above U+10FFFF. Bytes after `end` are never read.
     const more = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
     if (byte < 0xc2 || byte > 0xf4 || at + more > end) return undefined;
     const second = bytes[at++]!;

@@ -1,5 +1,5 @@
-// All cases, as conversations: those that are written as such in docs/vectors, and one for each line, frame and body of
-// the other vectors.
+// All test cases as conversations: the conversations in docs/vectors, and one generated for each line, frame
+// and body of the other vectors.
 
 import client from "../docs/vectors/client.json" with { type: "json" };
 import cbor from "../docs/vectors/cbor.json" with { type: "json" };
@@ -10,7 +10,7 @@ import answers from "../docs/vectors/answers.json" with { type: "json" };
 import type { Json } from "./cbor.ts";
 import type { Conversation, Outgoing, Repeat, Role, Step } from "./script.ts";
 
-/** A vector's bytes, in one of their forms. */
+/** The bytes of a vector, in one of its forms. */
 interface Bytes {
   readonly hex?: string;
   readonly line?: string;
@@ -32,7 +32,7 @@ function idOf(group: string, name: string): string {
   return `${group}/${name.toLowerCase().replaceAll(/[^a-z0-9^]+/g, "-").replaceAll(/^-|-$/g, "")}`;
 }
 
-/** A line with its LF. Texts of a repetition are text, not hex. */
+/** The bytes of a line, with its LF. The strings of a repetition are text, not hex. */
 function lineOf({ hex, line, repeat, lf }: Bytes): Outgoing {
   if (hex !== undefined) return { hex };
   if (line !== undefined) return { text: `${line}\n` };
@@ -44,7 +44,7 @@ function handshakes(): Conversation[] {
   const accepted = handshake.accepted.map((vector): Conversation => ({
     id: idOf("option", vector.name),
     section: "How a line is judged",
-    about: `an option to be accepted: ${vector.name}`,
+    about: `an option that must be accepted: ${vector.name}`,
     ...vector.option.codecType === "application/json" && { needs: ["json"] },
     raw: true,
     steps: [{ send: lineOf(vector) }, { answers: {} }],
@@ -52,7 +52,7 @@ function handshakes(): Conversation[] {
   const refused = handshake.refused.map((vector): Conversation => ({
     id: idOf("option", vector.name),
     section: "How a line is judged",
-    about: `an option to be refused: ${vector.name}`,
+    about: `an option that must be rejected: ${vector.name}`,
     raw: true,
     steps: [{ send: lineOf(vector) }, { refuses: vector.code }],
   }));
@@ -63,18 +63,19 @@ function serverLines(): Conversation[] {
   const accepted = answers.accepted.map((vector): Conversation => ({
     id: idOf("answer", vector.name),
     section: "How a line is judged",
-    about: `an answer to be accepted: ${vector.name}`,
+    about: `a response that must be accepted: ${vector.name}`,
     raw: true,
     steps: [{ asks: {} }, { send: lineOf(vector) }, { settles: "connect", result: null }],
   }));
   const refusals = answers.refusals.map((vector): Conversation => ({
     id: idOf("answer", vector.name),
     section: "Handshake",
-    about: `a refusal: ${vector.name}`,
+    about: `a rejection: ${vector.name}`,
     raw: true,
     steps: [{ asks: {} }, { send: lineOf(vector) }, {
       settles: "connect",
-      // That a handshake took too long says nothing of the time of a call: a client may say so by another code.
+      // Clients may report a handshake timeout by another code, because it says nothing about the timeout of
+      // a call.
       error: {
         code: vector.code === "deadline_exceeded" ? ["deadline_exceeded", "unavailable"] : vector.code,
         notStarted: true,
@@ -86,14 +87,14 @@ function serverLines(): Conversation[] {
   const wrong = answers.wrong.map((vector): Conversation => ({
     id: idOf("answer", vector.name),
     section: "How a line is judged",
-    about: `an answer that no client may accept: ${vector.name}`,
+    about: `a response that must be rejected: ${vector.name}`,
     raw: true,
     steps: [{ asks: {} }, { send: lineOf(vector) }, { settles: "connect", error: {} }, { ends: true }],
   }));
   return [...accepted, ...refusals, ...wrong];
 }
 
-/** Frames that break the protocol. A client is sent them while it waits for an answer. */
+/** Frames that violate the protocol. A client receives them while a call is in flight. */
 function badFrames(role: Role): Conversation[] {
   const generated = frames.generated.filter(({ code }) => code !== null);
   return [...frames.malformed, ...generated].map((vector): Conversation => {
@@ -106,7 +107,7 @@ function badFrames(role: Role): Conversation[] {
     return {
       id: idOf("frame", vector.name),
       section: "Protocol errors",
-      about: `a frame to be answered with GoAway: ${vector.name}`,
+      about: `a frame that must be answered with GoAway: ${vector.name}`,
       steps: [
         ...role === "client" ? before : [],
         { send: sent },
@@ -117,7 +118,7 @@ function badFrames(role: Role): Conversation[] {
   });
 }
 
-/** Bodies that every decoder takes. What JSON could say too, but for its form, comes back from echo as it was. */
+/** Bodies that every decoder accepts. Values that JSON can represent are echoed back unchanged. */
 function goodBodies(): Conversation[] {
   return cbor.values.map(({ hex, value }): Conversation => {
     const notation = value as Json;
@@ -125,7 +126,7 @@ function goodBodies(): Conversation[] {
     return {
       id: `cbor/${hex}`,
       section: "CBOR",
-      about: "a body that every decoder takes",
+      about: "a body that every decoder accepts",
       needs: common ? [] : ["values"],
       steps: [
         { send: { header: [1, "$next", "Conformance.echo", 0], body: hex } },
@@ -135,12 +136,12 @@ function goodBodies(): Conversation[] {
   });
 }
 
-/** Long bodies, within a limit and beyond it. */
+/** Long bodies, within a limit and above it. */
 function longBodies(): Conversation[] {
   return cbor.limits.map(({ name, refused, repeat }): Conversation => ({
     id: idOf("cbor", `limit ${name}`),
     section: "CBOR",
-    about: `a body ${refused ? "beyond" : "within"} the limits: ${name}`,
+    about: `a body ${refused ? "above" : "within"} the limits: ${name}`,
     needs: ["limits"],
     steps: [
       { send: { header: [1, "$next", "Conformance.length", 0], repeat } },
@@ -153,7 +154,7 @@ function longBodies(): Conversation[] {
   }));
 }
 
-/** Bodies that no decoder takes: each fails its call alone. */
+/** Bodies that no decoder accepts: each fails only its own call. */
 function badBodies(role: Role): Conversation[] {
   const bodies: { id: string; why: string; sent: Outgoing }[] = [
     ...cbor.malformed.map((hex) => ({ id: hex, why: "not well-formed", hex })),
@@ -162,7 +163,7 @@ function badBodies(role: Role): Conversation[] {
   return bodies.map(({ id, why, sent }): Conversation => ({
     id,
     section: "Bad bodies",
-    about: `a body that no decoder takes: ${why}`,
+    about: `a body that no decoder accepts: ${why}`,
     steps: role === "server"
       ? [
         { send: { header: [1, "$next", "Conformance.echo", 0], ...sent } },

@@ -1,17 +1,17 @@
-// CBOR for the runner, written from docs/PROTOCOL.md and RFC 8949 and from nothing of the library, so that the two can
-// be held against each other. Reads everything that is well-formed, writes what JSON can say.
+// CBOR for the runner, written from docs/PROTOCOL.md and RFC 8949 without any code of the library, so that
+// the two implementations check each other. Decodes every well-formed item, encodes JSON values.
 
-/** A tag and what it is put on. */
+/** A tag and its content. */
 export class Tag {
   constructor(readonly number: number, readonly value: Item) {}
 }
 
-/** A simple value that JavaScript has no word for; 23 is undefined. */
+/** A simple value without a JavaScript equivalent; 23 is undefined. */
 export class Simple {
   constructor(readonly number: number) {}
 }
 
-/** What an item reads as. Integers beyond ±(2^53-1) are bigints. */
+/** A decoded item. Integers beyond ±(2^53-1) are bigints. */
 export type Item =
   | null
   | boolean
@@ -24,14 +24,14 @@ export type Item =
   | Item[]
   | Map<Item, Item>;
 
-/** What vectors and conversations say of values. */
+/** Values as written in vectors and conversations. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
 const utf8 = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const DEPTH = 64;
 
-/** The head of an item: its major type and its number, in the shortest form. */
+/** The head of an item: its major type and argument, in the shortest form. */
 export function head(major: number, n: number): number[] {
   const size = n < 24 ? 0 : n < 0x100 ? 1 : n < 0x10000 ? 2 : n < 0x100000000 ? 4 : 8;
   const bytes = [major << 5 | (size === 0 ? n : 24 + Math.log2(size))];
@@ -39,7 +39,9 @@ export function head(major: number, n: number): number[] {
   return bytes;
 }
 
-/** One item in its usual form: integers and lengths as short as can be, other numbers as float64. */
+/**
+ * Encodes a value in its preferred form: integers and lengths as short as possible, other numbers as float64.
+ */
 export function encode(value: Json): number[] {
   if (value === null) return [0xf6];
   if (typeof value === "boolean") return [value ? 0xf5 : 0xf4];
@@ -63,21 +65,21 @@ export function encode(value: Json): number[] {
 }
 
 /**
- * The one item that `data` is.
+ * Decodes data that consists of exactly one item.
  *
- * @throws {SyntaxError} If it is none, or more than one
+ * @throws {SyntaxError} If the data is malformed, or has trailing bytes
  */
 export function decode(data: Uint8Array): Item {
   const [item, end] = decodeFirst(data);
-  if (end !== data.length) throw new SyntaxError(`${data.length - end} bytes behind the item`);
+  if (end !== data.length) throw new SyntaxError(`${data.length - end} bytes after the item`);
   return item;
 }
 
 /**
- * The item with which `data` begins, and where it ends.
+ * Decodes the first item of the data, and returns the offset of its end.
  *
- * @param float What floats become, for who tells them from integers
- * @throws {SyntaxError} If it begins with none
+ * @param float Converts floats, for callers that distinguish them from integers
+ * @throws {SyntaxError} If the item is malformed
  */
 export function decodeFirst(data: Uint8Array, float: (n: number) => Item = (n) => n): [Item, number] {
   const reader = new Reader(data, float);
@@ -103,22 +105,22 @@ class Reader {
     const n = this.#number(info, major > 1 && major < 6);
     if (major === 0) return small(n!);
     if (major === 1) return small(-1n - n!);
-    if (major === 2) return joined(this.#chunks(n, major) as Uint8Array[]);
+    if (major === 2) return concat(this.#chunks(n, major) as Uint8Array[]);
     if (major === 3) return this.#chunks(n, major).map((chunk) => strict.decode(chunk)).join("");
     if (major === 6) return new Tag(Number(n), this.item(depth + 1));
     const items: Item[] = [];
-    while (n === undefined ? !this.#broken() : items.length < Number(n) * (major - 3)) {
+    while (n === undefined ? !this.#atBreak() : items.length < Number(n) * (major - 3)) {
       items.push(this.item(depth + 1));
     }
-    return major === 4 ? items : mapped(items);
+    return major === 4 ? items : toMap(items);
   }
 
   #take(count: number): Uint8Array {
-    if (count > this.#data.length - this.at) throw new SyntaxError("it ends too early");
+    if (count > this.#data.length - this.at) throw new SyntaxError("the data ends too early");
     return this.#data.subarray(this.at, this.at += count);
   }
 
-  /** What the head says; undefined = indefinite. */
+  /** The argument of a head; undefined = indefinite length. */
   #number(info: number, mayBeIndefinite: boolean): bigint | undefined {
     if (info < 24) return BigInt(info);
     if (info === 31 && mayBeIndefinite) return undefined;
@@ -129,7 +131,7 @@ class Reader {
   #chunks(n: bigint | undefined, major: number): Uint8Array[] {
     if (n !== undefined) return [this.#take(Number(n))];
     const chunks: Uint8Array[] = [];
-    while (!this.#broken()) {
+    while (!this.#atBreak()) {
       const [first] = this.#take(1);
       if (first! >> 5 !== major) throw new SyntaxError("a chunk of another type");
       const length = this.#number(first! & 31, false)!;
@@ -138,7 +140,7 @@ class Reader {
     return chunks;
   }
 
-  #broken(): boolean {
+  #atBreak(): boolean {
     if (this.#data[this.at] !== 0xff) return false;
     this.at++;
     return true;
@@ -153,7 +155,7 @@ class Reader {
     if (info === 25) return this.#float(half(view.getUint16(0)));
     if (info === 26) return this.#float(view.getFloat32(0));
     if (info === 27) return this.#float(view.getFloat64(0));
-    if (bytes[0]! < 32) throw new SyntaxError(`a simple value in a form of its own, ${bytes[0]}`);
+    if (bytes[0]! < 32) throw new SyntaxError(`a simple value in an invalid form, ${bytes[0]}`);
     return new Simple(bytes[0]!);
   }
 }
@@ -170,17 +172,17 @@ function half(bits: number): number {
   return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
-function joined(chunks: Uint8Array[]): Uint8Array {
+function concat(chunks: Uint8Array[]): Uint8Array {
   return new Uint8Array(chunks.flatMap((chunk) => [...chunk]));
 }
 
-function mapped(items: Item[]): Map<Item, Item> {
+function toMap(items: Item[]): Map<Item, Item> {
   const map = new Map<Item, Item>();
   const seen = new Set<string>();
   if (items.length % 2 > 0) throw new SyntaxError("a key without a value");
   for (let i = 0; i < items.length; i += 2) {
     const key = JSON.stringify(notation(items[i]!));
-    if (seen.has(key)) throw new SyntaxError(`the key ${key} comes twice`);
+    if (seen.has(key)) throw new SyntaxError(`the key ${key} occurs twice`);
     seen.add(key);
     map.set(items[i]!, items[i + 1]!);
   }
@@ -203,14 +205,14 @@ export function notation(item: Item): Json {
 }
 
 /**
- * A value as JSON says it.
+ * Converts an item to a JSON value.
  *
- * @throws {TypeError} If JSON cannot
+ * @throws {TypeError} If JSON cannot represent it
  */
 export function plain(item: Item): Json {
   if (item instanceof Map) {
     return Object.fromEntries([...item].map(([key, value]) => {
-      if (typeof key !== "string") throw new TypeError("a key that is not text");
+      if (typeof key !== "string") throw new TypeError("a key that is not a string");
       return [key, plain(value)];
     }));
   }

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// A client under test, made of this library's own: does what the control protocol of docs/CONFORMANCE.md tells it.
-// `deno run -P=conformance-peer conformance/client.ts` reads it from its standard input.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// The client under test built on this library. Executes the commands of the control protocol in
+// docs/CONFORMANCE.md, which `deno run -P=conformance-peer conformance/client.ts` reads from standard input.
 
 import { type Client, connect, RpcError } from "../mod.ts";
 import type { Json } from "./cbor.ts";
@@ -9,7 +9,7 @@ import type { ClientControl } from "./run.ts";
 
 type Fields = Readonly<Record<string, Json>>;
 
-/** One client, driven by commands. */
+/** A client controlled by commands. */
 export class OwnClient implements ClientControl {
   readonly features: ReadonlySet<string> = new Set([
     "streams",
@@ -22,20 +22,25 @@ export class OwnClient implements ClientControl {
   #client: Client | undefined;
   readonly #running = new Map<Json, AbortController>();
 
-  /** Does what `command` says, and returns what comes of it. Never rejects. */
-  async tell(command: Fields): Promise<Record<string, Json>> {
-    const ending = new AbortController();
-    if (command.id !== undefined) this.#running.set(command.id, ending);
+  /** Executes a command and returns its outcome. Never rejects. */
+  async execute(command: Fields): Promise<Record<string, Json>> {
+    const abort = new AbortController();
+    if (command.id !== undefined) this.#running.set(command.id, abort);
     const items: Json[] = [];
     try {
-      const result = await this.#run(command, ending.signal, items);
+      const result = await this.#run(command, abort.signal, items);
       return command.do === "stream" ? { items } : { result: result ?? null };
     } catch (error) {
       const { code, message, details, notStarted } = error instanceof RpcError
         ? error
         : new RpcError("unknown", String(error));
-      const told = { code, message, notStarted, ...details !== undefined && { details: details as Json } };
-      return command.do === "stream" ? { items, error: told } : { error: told };
+      const reported = {
+        code,
+        message,
+        notStarted,
+        ...details !== undefined && { details: details as Json },
+      };
+      return command.do === "stream" ? { items, error: reported } : { error: reported };
     } finally {
       if (command.id !== undefined) this.#running.delete(command.id);
     }
@@ -80,7 +85,7 @@ export class OwnClient implements ClientControl {
     const { method, take = Infinity, hold } = command;
     const stream = this.#client!.stream<Json>(String(method), argsOf(command), optionsOf(command, signal));
     if (hold) {
-      // The first item is asked for, which makes the call, and no other.
+      // Request the first item, which starts the call, and no more.
       await stream.next();
       await new Promise((resolve) => signal.addEventListener("abort", resolve));
     }
@@ -90,7 +95,7 @@ export class OwnClient implements ClientControl {
   }
 }
 
-/** The arguments of a call: a value, or items one after the other. */
+/** The arguments of a call: a value, or a stream of items. */
 function argsOf({ args, items }: Fields): unknown {
   return Array.isArray(items) ? ReadableStream.from(items) : args;
 }
@@ -108,6 +113,6 @@ if (import.meta.main) {
   console.log(JSON.stringify({ features: [...client.features] }));
   for await (const line of linesOf(Deno.stdin.readable)) {
     const command = JSON.parse(line);
-    client.tell(command).then((settled) => console.log(JSON.stringify({ id: command.id, ...settled })));
+    client.execute(command).then((settled) => console.log(JSON.stringify({ id: command.id, ...settled })));
   }
 }

@@ -1,12 +1,12 @@
-// Frames as the runner sees them: written by the table of docs/PROTOCOL.md, and read so strictly that whatever an
-// implementation sends is held against it.
+// Frames of the runner: encoded by the table of docs/PROTOCOL.md, and decoded strictly, so that every
+// violation by an implementation is detected.
 
 import { encode, head, type Json } from "./cbor.ts";
 
-/** A field of a header: a number, a text, or metadata, whose values may be bytes. */
+/** A field of a header: a number, a string, or metadata, whose values may be bytes. */
 export type Field = number | string | Map<string, string | Uint8Array>;
 
-/** A frame as it came. */
+/** A received frame. */
 export interface Frame {
   readonly header: Field[];
   readonly body: Uint8Array;
@@ -17,7 +17,10 @@ const NAME = /^[a-z0-9._-]{1,64}$/;
 const utf8 = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The fields behind the kind: n = number, s = seq, t = text, m = metadata, which may be missing; then whether a body may follow. */
+/**
+ * The fields after the kind: n = number, s = seq, t = text, m = metadata, which is optional; then whether a
+ * body is allowed.
+ */
 const FORMS: readonly (readonly [string, boolean])[] = [
   ["", false],
   ["stnm", true],
@@ -32,7 +35,7 @@ const FORMS: readonly (readonly [string, boolean])[] = [
   ["ntt", false],
 ];
 
-/** A whole frame around `content`. */
+/** Encodes a complete frame. */
 export function framed(content: ArrayLike<number>): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(5 + content.length);
   frame[0] = 0x5a;
@@ -41,7 +44,10 @@ export function framed(content: ArrayLike<number>): Uint8Array<ArrayBuffer> {
   return frame;
 }
 
-/** A header from its fields, which are JSON: numbers, texts, and metadata of texts or `{"bytes": hex}`. */
+/**
+ * Encodes a header. Its fields are JSON: numbers, strings, and metadata with values that are strings or
+ * `{"bytes": hex}`.
+ */
 export function writeHeader(fields: readonly Json[]): number[] {
   return [...head(4, fields.length), ...fields.flatMap(writeField)];
 }
@@ -62,9 +68,9 @@ function writeMetadataValue(value: Json): number[] {
 }
 
 /**
- * Reads what is in a frame.
+ * Decodes the content of a frame.
  *
- * @throws {SyntaxError} If it breaks a rule
+ * @throws {SyntaxError} If it violates a rule
  */
 export function readFrame(content: Uint8Array): Frame {
   const reader = new HeaderReader(content.subarray(0, MAX_HEADER));
@@ -73,14 +79,14 @@ export function readFrame(content: Uint8Array): Frame {
   const form = kind > 0 ? FORMS[kind] : undefined;
   if (form === undefined) throw new SyntaxError(`a frame of the unknown kind ${kind}`);
   const [fields, mayHaveBody] = form;
-  const most = fields.length + 1;
-  if (count !== most && !(fields.endsWith("m") && count === most - 1)) {
+  const max = fields.length + 1;
+  if (count !== max && !(fields.endsWith("m") && count === max - 1)) {
     throw new SyntaxError(`a header of kind ${kind} with ${count} elements`);
   }
   const header: Field[] = [kind];
   for (const field of fields.slice(0, count - 1)) header.push(reader.field(field));
   const body = content.subarray(reader.at);
-  if (!mayHaveBody && body.length > 0) throw new SyntaxError(`a body behind a header of kind ${kind}`);
+  if (!mayHaveBody && body.length > 0) throw new SyntaxError(`a body after a header of kind ${kind}`);
   return { header, body };
 }
 
@@ -96,19 +102,19 @@ class HeaderReader {
     if (form === "t") return this.text("a text");
     if (form === "m") return this.#metadata();
     const n = this.number(0, "a number");
-    if (form === "s" && n === 0) throw new SyntaxError("a seq that is 0");
+    if (form === "s" && n === 0) throw new SyntaxError("a seq of 0");
     return n;
   }
 
-  /** The number in the head of an item of type `major`. */
+  /** The argument in the head of an item of type `major`. */
   number(major: number, what: string): number {
     const [first] = this.#take(1);
     if (first! >> 5 !== major) {
-      throw new SyntaxError(`${what} of major type ${first! >> 5} in place of ${major}`);
+      throw new SyntaxError(`${what} of major type ${first! >> 5} instead of ${major}`);
     }
     const info = first! & 31;
     if (info < 24) return info;
-    if (info > 27) throw new SyntaxError(`${what} that is not of definite length`);
+    if (info > 27) throw new SyntaxError(`${what} of indefinite or reserved length`);
     const n = this.#take(1 << info - 24).reduce((n, byte) => n * 256 + byte, 0);
     if (!Number.isSafeInteger(n)) throw new SyntaxError(`${what} above 2^53-1`);
     return n;
@@ -121,10 +127,12 @@ class HeaderReader {
   #metadata(): Map<string, string | Uint8Array> {
     const metadata = new Map<string, string | Uint8Array>();
     const count = this.number(5, "metadata");
-    if (count > 64) throw new SyntaxError(`${count} entries of metadata`);
+    if (count > 64) throw new SyntaxError(`${count} metadata entries, more than 64`);
     for (let i = 0; i < count; i++) {
       const name = this.text("a name of metadata");
-      if (!NAME.test(name) || name === "__proto__") throw new SyntaxError(`metadata of the name "${name}"`);
+      if (!NAME.test(name) || name === "__proto__") {
+        throw new SyntaxError(`the invalid metadata name "${name}"`);
+      }
       if (metadata.has(name)) throw new SyntaxError(`metadata "${name}" twice`);
       const isBytes = this.#data[this.at]! >> 5 === 2;
       metadata.set(name, isBytes ? this.#take(this.number(2, "bytes")) : this.text("metadata"));
@@ -140,8 +148,8 @@ class HeaderReader {
   }
 }
 
-/** A frame in words, for reports. */
-export function shown({ header, body }: Frame): string {
+/** Formats a frame for reports. */
+export function formatFrame({ header, body }: Frame): string {
   const fields = header.map((field) =>
     field instanceof Map
       ? JSON.stringify(
@@ -153,7 +161,7 @@ export function shown({ header, body }: Frame): string {
   return `[${fields.join(", ")}]${hex && ` ${hex}`}`;
 }
 
-/** How many bytes of UTF-8 a text takes. */
+/** The length of a string in UTF-8 bytes. */
 export function sizeOf(text: string): number {
   return utf8.encode(text).length;
 }

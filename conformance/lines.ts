@@ -1,10 +1,10 @@
-// The two lines of the handshake, held against the tables of docs/PROTOCOL.md.
+// Checks the two lines of the handshake against the tables of docs/PROTOCOL.md.
 
 import type { Json } from "./cbor.ts";
 import { same } from "./script.ts";
 import { Failure } from "./wire.ts";
 
-/** A line, parsed. */
+/** A parsed line. */
 export type Line = Readonly<Record<string, Json>>;
 
 const CODES: ReadonlySet<Json | undefined> = new Set([
@@ -26,7 +26,7 @@ const CODES: ReadonlySet<Json | undefined> = new Set([
   "unauthenticated",
 ]);
 
-/** A line that must be an object of JSON. */
+/** Parses a line that must be a JSON object. */
 export function parseLine(line: string): Line {
   let value: unknown;
   try {
@@ -40,71 +40,75 @@ export function parseLine(line: string): Line {
   return value as Line;
 }
 
-/** A server's line that accepts the option `sent`. */
+/** Checks a server's line that accepts the option in `sent`. */
 export function checkAnswer(answer: Line, sent: string, fields: Line): void {
-  if (Object.hasOwn(answer, "error")) throw new Failure(`a refusal, ${JSON.stringify(answer.error)}`);
+  if (Object.hasOwn(answer, "error")) throw new Failure(`a rejection, ${JSON.stringify(answer.error)}`);
   const option = parseLine(sent.slice(0, sent.indexOf("\n")));
-  const asked = typeof option.handleTimeout === "number" ? option.handleTimeout : 0;
-  exactly(answer, "magicNumber", 3927900);
-  exactly(answer, "version", 1);
-  exactly(answer, "codecType", option.codecType ?? "application/cbor");
-  atLeast(answer, "maxFrameBytes", 65_536);
-  atLeast(answer, "maxInFlight", 16);
-  atLeast(answer, "heartbeatInterval", 0);
-  atLeast(answer, "handleTimeout", asked > 0 ? 1 : 0);
-  if (asked > 0 && Number(answer.handleTimeout) > asked) throw new Failure(`a handleTimeout above ${asked}`);
-  for (const [name, value] of Object.entries(fields)) exactly(answer, name, value);
+  const requested = typeof option.handleTimeout === "number" ? option.handleTimeout : 0;
+  checkEqual(answer, "magicNumber", 3927900);
+  checkEqual(answer, "version", 1);
+  checkEqual(answer, "codecType", option.codecType ?? "application/cbor");
+  checkMin(answer, "maxFrameBytes", 65_536);
+  checkMin(answer, "maxInFlight", 16);
+  checkMin(answer, "heartbeatInterval", 0);
+  checkMin(answer, "handleTimeout", requested > 0 ? 1 : 0);
+  if (requested > 0 && Number(answer.handleTimeout) > requested) {
+    throw new Failure(`a handleTimeout above ${requested}`);
+  }
+  for (const [name, value] of Object.entries(fields)) checkEqual(answer, name, value);
   const { token } = option;
   if (typeof token === "string" && token.length > 5 && JSON.stringify(answer).includes(token)) {
-    throw new Failure("the token in the answer");
+    throw new Failure("the token repeated in the response");
   }
 }
 
-/** A server's line that refuses. */
+/** Checks a server's line that rejects the option. */
 export function checkRefusal(line: string, sent: string, code: string): void {
   const { error } = parseLine(line);
   const { code: got, message } = Object(error) as Line;
-  if (got !== code) throw new Failure(`${line}, expected a refusal with ${code}`);
-  if (typeof message !== "string") throw new Failure("a refusal without a message");
+  if (got !== code) throw new Failure(`${line}, expected a rejection with ${code}`);
+  if (typeof message !== "string") throw new Failure("a rejection without a message");
   checkEcho(line, sent);
 }
 
-/** A client's line that asks for what it was told to ask for. */
-export function checkOption(option: Line, told: Line): void {
-  exactly(option, "magicNumber", 3927900);
-  if (Object.hasOwn(option, "version")) exactly(option, "version", 1);
+/** Checks that a client's line requests what the client was configured with. */
+export function checkOption(option: Line, expected: Line): void {
+  checkEqual(option, "magicNumber", 3927900);
+  if (Object.hasOwn(option, "version")) checkEqual(option, "version", 1);
   if (Object.hasOwn(option, "codecType") && typeof option.codecType !== "string") {
-    throw new Failure("a codecType that is not text");
+    throw new Failure("a codecType that is not a string");
   }
   for (const name of ["connectTimeout", "handleTimeout"]) {
-    if (Object.hasOwn(option, name)) atLeast(option, name, 0);
+    if (Object.hasOwn(option, name)) checkMin(option, name, 0);
   }
-  if (Object.hasOwn(option, "maxFrameBytes")) atLeast(option, "maxFrameBytes", 256);
-  for (const [name, value] of Object.entries(told)) exactly(option, name, value);
+  if (Object.hasOwn(option, "maxFrameBytes")) checkMin(option, "maxFrameBytes", 256);
+  for (const [name, value] of Object.entries(expected)) checkEqual(option, name, value);
 }
 
-/** Whether a code is one of the sixteen. */
+/** Whether a code is one of the sixteen standard codes. */
 export function isCode(code: Json | undefined): boolean {
   return CODES.has(code);
 }
 
-function exactly(line: Line, name: string, value: Json): void {
+function checkEqual(line: Line, name: string, value: Json): void {
   if (!same(line[name], value)) {
     throw new Failure(`${name} is ${JSON.stringify(line[name])}, expected ${JSON.stringify(value)}`);
   }
 }
 
-function atLeast(line: Line, name: string, least: number): void {
+function checkMin(line: Line, name: string, min: number): void {
   const value = line[name];
-  if (!Number.isSafeInteger(value) || Number(value) < least) {
-    throw new Failure(`${name} is ${JSON.stringify(value)}, expected a whole number from ${least}`);
+  if (!Number.isSafeInteger(value) || Number(value) < min) {
+    throw new Failure(`${name} is ${JSON.stringify(value)}, expected a whole number from ${min}`);
   }
 }
 
-/** Nothing of more than 64 bytes that came may be repeated. Names of fields are everybody's. */
+/** A rejection must not repeat more than 64 bytes of the input. */
 function checkEcho(line: string, sent: string): void {
   for (let at = 0; at + 65 <= sent.length; at++) {
     const part = sent.slice(at, at + 65);
-    if (line.includes(part)) throw new Failure(`more than 64 bytes of what was sent: ${part}`);
+    if (line.includes(part)) {
+      throw new Failure(`a rejection that repeats more than 64 bytes of the input: ${part}`);
+    }
   }
 }

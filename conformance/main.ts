@@ -1,27 +1,27 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task conformance`: holds servers and clients against the protocol, by all that docs/vectors has. See
-// docs/CONFORMANCE.md.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task conformance`: tests servers and clients against the protocol, using all cases of docs/vectors.
+// See docs/CONFORMANCE.md.
 
 import { parseArgs } from "@std/cli";
 import { casesOf } from "./cases.ts";
 import { conformanceServer } from "./service.ts";
 import { OwnClient } from "./client.ts";
 import { ClientProcess } from "./process.ts";
-import { checkClient, checkServer, isAskedFor, type Outcome, PATIENCE, type RunOptions } from "./run.ts";
+import { checkClient, checkServer, isSelected, type Outcome, PATIENCE, type RunOptions } from "./run.ts";
 
-const HELP = `Holds an implementation against the protocol (docs/CONFORMANCE.md).
+const HELP = `Tests an implementation for conformance with the protocol (docs/CONFORMANCE.md).
 
   deno task conformance                        this library's own server and client
-  deno task conformance 127.0.0.1:9000         the server there, which offers the service Conformance
-  deno task conformance --client 'COMMAND'     the client that COMMAND starts, told by lines of JSON
+  deno task conformance 127.0.0.1:9000         a server with the service Conformance
+  deno task conformance --client 'COMMAND'     a client started by COMMAND, controlled by lines of JSON
 
-  --filter TEXT      only cases whose id contains TEXT
-  --list             names the cases and runs none
-  --json             prints one JSON array of outcomes
-  --patience MS      how long anything is waited for (${PATIENCE})
-  --verbose          prints every case, not only those that fail
+  --filter TEXT      run only cases whose id contains TEXT
+  --list             list the cases without running them
+  --json             print one JSON array of outcomes
+  --patience MS      timeout of each wait (${PATIENCE})
+  --verbose          print every case, not only those that failed
 
-The exit code is 0 if no case failed, 1 if one did, 2 if none could be run.`;
+The exit code is 0 if no case failed, 1 if one did, 2 if none could run.`;
 
 const args = parseArgs(Deno.args, {
   boolean: ["help", "list", "json", "verbose"],
@@ -33,7 +33,7 @@ const args = parseArgs(Deno.args, {
   },
 });
 
-/** The runs that the arguments ask for. */
+/** The runs selected by the arguments. */
 function runs(options: RunOptions): (() => Promise<Outcome[]>)[] {
   const [address] = args._.map(String);
   if (args.client !== undefined) {
@@ -74,13 +74,13 @@ async function main(): Promise<number> {
   if (args.list) {
     for (const role of ["server", "client"] as const) {
       for (const { id, about } of casesOf(role)) {
-        if (isAskedFor(id, args.filter)) console.log(`${role} ${id}: ${about}`);
+        if (isSelected(id, args.filter)) console.log(`${role} ${id}: ${about}`);
       }
     }
     return 0;
   }
   const patience = args.patience === undefined ? PATIENCE : Number(args.patience);
-  if (!(patience > 0)) throw new RangeError(`Cannot wait for ${args.patience} ms: expected a number above 0`);
+  if (!(patience > 0)) throw new RangeError(`--patience: expected a number above 0, got ${args.patience}`);
   const all: Outcome[] = [];
   for (const run of runs({ filter: args.filter, patience, onOutcome: args.json ? undefined : print })) {
     all.push(...await run());

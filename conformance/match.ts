@@ -1,10 +1,10 @@
-// Whether a frame, or the outcome of a call, is what a conversation expects, and what its variables then stand for.
+// Matches a received frame, or the outcome of a call, with the expected one, and binds the variables of the conversation.
 
 import { decode, type Json, notation, plain } from "./cbor.ts";
 import { type Field, type Frame, sizeOf } from "./header.ts";
-import { filled, type Pattern, same, type Settlement, type Variables } from "./script.ts";
+import { type Pattern, same, type Settlement, substituted, type Variables } from "./script.ts";
 
-/** Variables with those that `frame` has settled, or why it is not what was expected. */
+/** Returns the variables including those bound by `frame`, or the reason why it does not match. */
 export function match(
   frame: Frame,
   pattern: Pattern,
@@ -18,23 +18,27 @@ export function match(
     ? fields.pop() as Map<string, string | Uint8Array>
     : new Map();
   const last = expected.at(-1);
-  const wanted = isMetadata(last) ? last : {};
+  const expectedMetadata = isMetadata(last) ? last : {};
   const plainFields = isMetadata(last) ? expected.slice(0, -1) : expected;
-  if (fields.length !== plainFields.length) return "another header";
-  for (const [i, want] of plainFields.entries()) {
-    if (!fits(fields[i]!, want, bound)) {
-      return `${JSON.stringify(fields[i])} in place of ${JSON.stringify(want)}`;
+  if (fields.length !== plainFields.length) return "a header with another number of fields";
+  for (const [i, expectedField] of plainFields.entries()) {
+    if (!fieldMatches(fields[i]!, expectedField, bound)) {
+      return `${JSON.stringify(fields[i])} instead of ${JSON.stringify(expectedField)}`;
     }
   }
-  for (const [name, want] of Object.entries(filled(wanted, bound) as Record<string, Json>)) {
-    if (want !== null && !same(shown(metadata.get(name)), want)) {
-      return `without metadata "${name}": ${JSON.stringify(want)}`;
+  for (
+    const [name, expectedField] of Object.entries(
+      substituted(expectedMetadata, bound) as Record<string, Json>,
+    )
+  ) {
+    if (expectedField !== null && !same(metadataToJson(metadata.get(name)), expectedField)) {
+      return `missing metadata "${name}": ${JSON.stringify(expectedField)}`;
     }
   }
-  if (metadata.has("not-started") && !Object.hasOwn(wanted, "not-started")) {
-    return "with metadata not-started";
+  if (metadata.has("not-started") && !Object.hasOwn(expectedMetadata, "not-started")) {
+    return "unexpected metadata not-started";
   }
-  return wrongBody(frame, pattern, bound, codec) ?? bound;
+  return bodyMismatch(frame, pattern, bound, codec) ?? bound;
 }
 
 function isMetadata(field: Json | undefined): field is Record<string, Json> {
@@ -42,52 +46,57 @@ function isMetadata(field: Json | undefined): field is Record<string, Json> {
     !("maxBytes" in field) && !("without" in field);
 }
 
-function shown(value: string | Uint8Array | undefined): Json | undefined {
+function metadataToJson(value: string | Uint8Array | undefined): Json | undefined {
   return value instanceof Uint8Array ? { bytes: value.toHex() } : value;
 }
 
-function fits(field: Field, want: Json, bound: Map<string, Json>): boolean {
-  if (want === null) return true;
-  if (typeof want === "string" && want.startsWith("$") && !bound.has(want)) {
-    bound.set(want, field as Json);
+function fieldMatches(field: Field, expectedField: Json, bound: Map<string, Json>): boolean {
+  if (expectedField === null) return true;
+  if (typeof expectedField === "string" && expectedField.startsWith("$") && !bound.has(expectedField)) {
+    bound.set(expectedField, field as Json);
     return true;
   }
-  const exact = filled(want, bound);
+  const exact = substituted(expectedField, bound);
   if (typeof exact !== "object" || exact === null || Array.isArray(exact)) return field === exact;
   if (typeof exact.without === "string") return typeof field === "string" && !field.includes(exact.without);
   if (typeof field === "string") return sizeOf(field) <= Number(exact.maxBytes);
   return typeof field === "number" && field >= Number(exact.from) && field <= Number(exact.to);
 }
 
-/** What is wrong with a frame's body. Details of an Error are looked at only where something is said of them. */
-function wrongBody(
+/**
+ * Compares the body, and returns the mismatch. Details of an Error are compared only if the pattern gives
+ * them.
+ */
+function bodyMismatch(
   { header, body }: Frame,
   pattern: Pattern,
   bound: Variables,
   codec: string,
 ): string | undefined {
-  const { value, notation: wanted, anyBody } = pattern;
+  const { value, notation: expected, anyBody } = pattern;
   if (anyBody) return undefined;
-  if (value === undefined && wanted === undefined) {
-    return body.length > 0 && header[0] !== 3 ? "a body where none belongs" : undefined;
+  if (value === undefined && expected === undefined) {
+    return body.length > 0 && header[0] !== 3 ? "an unexpected body" : undefined;
   }
   if (body.length === 0) return "no body";
   try {
-    if (wanted !== undefined) {
+    if (expected !== undefined) {
       const got = notation(decode(body));
-      return same(got, wanted) ? undefined : `${JSON.stringify(got)} in place of ${JSON.stringify(wanted)}`;
+      return same(got, expected)
+        ? undefined
+        : `${JSON.stringify(got)} instead of ${JSON.stringify(expected)}`;
     }
     const got = codec === "application/json" ? parsed(body) : plain(decode(body));
-    const want = filled(value!, bound);
-    if (typeof want === "string" && want.startsWith("$")) {
-      (bound as Map<string, Json>).set(want, got);
+    const expectedValue = substituted(value!, bound);
+    if (typeof expectedValue === "string" && expectedValue.startsWith("$")) {
+      (bound as Map<string, Json>).set(expectedValue, got);
       return undefined;
     }
-    return same(got, want)
+    return same(got, expectedValue)
       ? undefined
-      : `the value ${JSON.stringify(got)} in place of ${JSON.stringify(want)}`;
+      : `the value ${JSON.stringify(got)} instead of ${JSON.stringify(expectedValue)}`;
   } catch (error) {
-    return `a body that is no value: ${(error as Error).message}`;
+    return `an invalid body: ${(error as Error).message}`;
   }
 }
 
@@ -95,8 +104,11 @@ function parsed(body: Uint8Array): Json {
   return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));
 }
 
-/** What a settlement lacks of the one that is wanted; undefined if it is as wanted. */
-export function wrongSettlement(got: Settlement, { result, items, error }: Settlement): string | undefined {
+/** Compares the outcome of a call, and returns the mismatch; undefined if it is as expected. */
+export function settlementMismatch(
+  got: Settlement,
+  { result, items, error }: Settlement,
+): string | undefined {
   if (items !== undefined && !same(got.items as Json, items as Json)) {
     return `the items ${JSON.stringify(items)}`;
   }

@@ -1,37 +1,37 @@
-// Plays one conversation with an implementation under test, as the server or the client that it talks to. Owns the
-// connection while it lasts. Pings are answered, and Credit is taken, without being mentioned in a conversation.
+// Plays one conversation with an implementation under test, taking the role of its peer. Owns the connection
+// meanwhile. Pings are answered and Credit is accepted without being part of a conversation.
 
 import { encode, type Json } from "./cbor.ts";
-import { type Frame, framed, shown, writeHeader } from "./header.ts";
+import { formatFrame, type Frame, framed, writeHeader } from "./header.ts";
 import { checkAnswer, checkOption, checkRefusal, isCode, type Line, parseLine } from "./lines.ts";
-import { match, wrongSettlement } from "./match.ts";
+import { match, settlementMismatch } from "./match.ts";
 import {
   type Conversation,
-  filled,
   type Outgoing,
   type Pattern,
   repeated,
   type Role,
   type Settlement,
   type Step,
+  substituted,
 } from "./script.ts";
 import { type End, Failure, type Wire } from "./wire.ts";
 
-/** What the implementation under test is reached by. */
-export interface Bench {
+/** Access to the implementation under test. */
+export interface Subject {
   readonly role: Role;
   /**
-   * A new connection: one that is made, or one that the client makes when it is told so.
+   * Opens a connection: to the server under test, or by accepting one that the client is commanded to make.
    *
-   * @param option What the client is told to ask for
-   * @returns The connection, and how the client says it has come out
+   * @param option The options that the client must request
+   * @returns The connection, and the client's outcome of `connect`
    */
   open(option: Readonly<Record<string, Json>>): Promise<{ wire: Wire; connected?: Promise<Settlement> }>;
-  /** Client: tells it to do something. */
-  tell?(command: Readonly<Record<string, Json>>): Promise<Settlement>;
+  /** Client only: sends a command. */
+  execute?(command: Readonly<Record<string, Json>>): Promise<Settlement>;
 }
 
-/** What a server answers when a conversation says nothing else. */
+/** The default response of the runner as a server. */
 const ANSWER: Line = {
   magicNumber: 3927900,
   version: 1,
@@ -41,12 +41,12 @@ const ANSWER: Line = {
   maxInFlight: 1024,
   heartbeatInterval: 0,
 };
-/** What is sent at most where a refusal is expected, well within what a side that refuses must read. */
-const MOST_SENT = 524_288;
-/** The numbers of the runner's own Pings. */
+/** Maximum bytes sent where a rejection is expected, well below what the rejecting side must read. */
+const MAX_SENT = 524_288;
+/** The first number of the runner's own Pings. */
 const FIRST_PING = 4_000_000;
 
-/** What a conversation has brought to light. */
+/** What a conversation has found out about the implementation. */
 export interface Findings {
   readonly variables: ReadonlyMap<string, Json>;
   readonly maxInFlight: number;
@@ -54,24 +54,24 @@ export interface Findings {
 }
 
 /**
- * Plays it to its end.
+ * Plays a conversation to its end.
  *
- * @param trace Gets what was sent and came
- * @param found Is told what was found, if all was as it must be
- * @throws {Failure} If something is not
+ * @param trace Receives what was sent and received
+ * @param found Called with the findings, if the conversation succeeded
+ * @throws {Failure} If the implementation violates an expectation
  */
 export async function play(
   conversation: Conversation,
-  bench: Bench,
+  subject: Subject,
   trace: string[],
   found?: (findings: Findings) => void,
 ): Promise<void> {
-  const player = new Player(conversation, bench, trace);
+  const player = new Player(conversation, subject, trace);
   try {
     await player.play();
     found?.(player);
   } finally {
-    await player.leave();
+    await player.cleanUp();
   }
 }
 
@@ -80,26 +80,26 @@ class Player implements Findings {
   maxInFlight = 1024;
   heartbeatInterval = 0;
   readonly #conversation: Conversation;
-  readonly #bench: Bench;
+  readonly #subject: Subject;
   readonly #trace: string[];
   #wire!: Wire;
   #codec = "application/cbor";
-  /** The last number given out for `$next`. */
+  /** The last number assigned for `$next`. */
   #next: number;
   #pings = FIRST_PING;
-  /** The number of the last call that the implementation has made. */
-  #called = 0;
-  /** How many items came in Credit. */
+  /** The number of the last call made by the implementation. */
+  #lastCall = 0;
+  /** How many items were granted by Credit. */
   #granted = 0;
-  /** The text that was sent, of which a server may repeat little. */
+  /** The text sent so far, which a server must not repeat. */
   #sent = "";
-  readonly #told = new Map<string, Promise<Settlement>>();
+  readonly #pending = new Map<string, Promise<Settlement>>();
 
-  constructor(conversation: Conversation, bench: Bench, trace: string[]) {
+  constructor(conversation: Conversation, subject: Subject, trace: string[]) {
     this.#conversation = conversation;
-    this.#bench = bench;
+    this.#subject = subject;
     this.#trace = trace;
-    this.#next = bench.role === "server" ? -1 : 0;
+    this.#next = subject.role === "server" ? -1 : 0;
   }
 
   async play(): Promise<void> {
@@ -108,34 +108,34 @@ class Player implements Findings {
     if (!raw) await this.#handshake();
     for (const step of steps) await this.#step(step);
     if (tail === false || steps.some(({ ends, goaway, refuses }) => ends || goaway || refuses)) return;
-    if (this.#bench.role === "server") {
-      await this.#quiet([]);
+    if (this.#subject.role === "server") {
+      await this.#expectQuiet([]);
       await this.#wire.end();
-      await this.#ends([]);
+      await this.#expectEnd([]);
     } else {
-      const closed = this.#tell({ do: "close" });
-      await this.#ends([{ header: [6, null] }, { header: [10, null, null, null] }], true);
+      const closed = this.#execute({ do: "close" });
+      await this.#expectEnd([{ header: [6, null] }, { header: [10, null, null, null] }], true);
       await closed;
     }
   }
 
-  /** Leaves nothing behind, whatever has happened. */
-  async leave(): Promise<void> {
+  /** Releases the connection and pending commands, whatever the outcome. */
+  async cleanUp(): Promise<void> {
     this.#wire?.[Symbol.dispose]();
-    if (this.#bench.role === "client") {
-      await this.#tell({ do: "close" }).catch(() => {});
-      await Promise.allSettled(this.#told.values());
+    if (this.#subject.role === "client") {
+      await this.#execute({ do: "close" }).catch(() => {});
+      await Promise.allSettled(this.#pending.values());
     }
   }
 
   async #open(): Promise<void> {
     const { option = {} } = this.#conversation;
-    const { wire, connected } = await this.#bench.open(option);
+    const { wire, connected } = await this.#subject.open(option);
     this.#wire = wire;
     connected?.catch(() => {});
-    if (connected !== undefined) this.#told.set("connect", connected);
+    if (connected !== undefined) this.#pending.set("connect", connected);
     this.#wire.maxFrameBytes = Number(
-      (this.#bench.role === "server" ? this.#conversation.option : this.#conversation.answer)
+      (this.#subject.role === "server" ? this.#conversation.option : this.#conversation.answer)
         ?.maxFrameBytes ??
         4_194_304,
     );
@@ -143,13 +143,13 @@ class Player implements Findings {
 
   async #handshake(): Promise<void> {
     const { option, answer } = this.#conversation;
-    if (this.#bench.role === "server") {
+    if (this.#subject.role === "server") {
       await this.#sendText(`${JSON.stringify({ magicNumber: 3927900, ...option })}\n`);
-      return this.#answered({});
+      return this.#expectAcceptance({});
     }
-    await this.#asked(option ?? {});
+    await this.#expectOption(option ?? {});
     await this.#sendText(`${JSON.stringify({ ...ANSWER, codecType: this.#codec, ...answer })}\n`);
-    await this.#settles("connect", { result: null });
+    await this.#expectOutcome("connect", { result: null });
   }
 
   async #step(step: Step): Promise<void> {
@@ -162,30 +162,30 @@ class Player implements Findings {
       }
       return;
     }
-    if (step.answers) return await this.#answered(step.answers);
-    if (step.asks) return await this.#asked(step.asks);
-    if (step.refuses) return await this.#refused(step.refuses);
-    if (step.quiet) return await this.#quiet([...step.allow ?? []]);
+    if (step.answers) return await this.#expectAcceptance(step.answers);
+    if (step.asks) return await this.#expectOption(step.asks);
+    if (step.refuses) return await this.#expectRejection(step.refuses);
+    if (step.quiet) return await this.#expectQuiet([...step.allow ?? []]);
     if (step.goaway) {
       await this.#expect([{ header: [10, step.lastSeq ?? null, step.goaway, null] }], [...step.allow ?? []]);
-      return await this.#ends([]);
+      return await this.#expectEnd([]);
     }
-    if (step.ends) return await this.#ends([...step.allow ?? []]);
+    if (step.ends) return await this.#expectEnd([...step.allow ?? []]);
     if (step.end) return await this.#wire.end();
     if (step.reconnect) {
       this.#wire[Symbol.dispose]();
       this.#next = -1;
-      this.#called = this.#granted = 0;
+      this.#lastCall = this.#granted = 0;
       await this.#open();
       return await this.#handshake();
     }
     if (step.do) {
-      const told = this.#tell({ id: step.as!, ...step.do });
-      told.catch(() => {});
-      this.#told.set(step.as!, told);
+      const outcome = this.#execute({ id: step.as!, ...step.do });
+      outcome.catch(() => {});
+      this.#pending.set(step.as!, outcome);
       return;
     }
-    if (step.settles) return await this.#settles(step.settles, step);
+    if (step.settles) return await this.#expectOutcome(step.settles, step);
     throw new TypeError(`Cannot play step ${JSON.stringify(step)}`);
   }
 
@@ -193,25 +193,26 @@ class Player implements Findings {
     return times === "maxInFlight" ? this.maxInFlight : times === "granted" ? this.#granted : times;
   }
 
-  /** All of a step leaves in one write, unless it says otherwise. */
+  /** Sends all parts of a step in one write, unless it has `cut`. */
   async #send(step: Step): Promise<void> {
     const parts: Uint8Array[] = [];
     for (let i = 1; i <= this.#times(step); i++) {
       this.variables.set("$i", i);
       for (const part of [step.send!].flat() as Outgoing[]) parts.push(this.#bytesOf(part));
     }
-    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
     let at = 0;
     for (const part of parts) {
-      whole.set(part, at);
+      bytes.set(part, at);
       at += part.length;
     }
-    // Who refuses a long frame at its head reads no more than 1 MiB of it. Who does not refuse would wait for the rest.
-    await this.#wire.send(this.#refusedSoon() ? whole.subarray(0, MOST_SENT) : whole, step.cut);
+    // A side that rejects a long frame by its head reads at most 1 MiB of it; one that does not would wait
+    // for the rest.
+    await this.#wire.send(this.#expectsRejection() ? bytes.subarray(0, MAX_SENT) : bytes, step.cut);
   }
 
   /** Whether this conversation ends with GoAway. */
-  #refusedSoon(): boolean {
+  #expectsRejection(): boolean {
     return this.#conversation.steps.some(({ goaway }) => goaway === "resource_exhausted");
   }
 
@@ -224,12 +225,12 @@ class Player implements Findings {
     }
     const { header = [], value, body, repeat } = part;
     if (JSON.stringify(header).includes('"$next"')) this.variables.set("$next", this.#next += 2);
-    const fields = writeHeader(filled([...header], this.variables) as Json[]);
+    const fields = writeHeader(substituted([...header], this.variables) as Json[]);
     const bytes = repeat !== undefined
       ? repeated(repeat)
       : value === undefined
       ? Uint8Array.fromHex(body ?? "")
-      : this.#encoded(filled(value, this.variables));
+      : this.#encoded(substituted(value, this.variables));
     return this.#note(framed([...fields, ...bytes]));
   }
 
@@ -252,11 +253,11 @@ class Player implements Findings {
 
   async #line(): Promise<Line> {
     const line = await this.#wire.line();
-    this.#trace.push(`came ${line}`);
+    this.#trace.push(`received ${line}`);
     return parseLine(line);
   }
 
-  async #answered(fields: Line): Promise<void> {
+  async #expectAcceptance(fields: Line): Promise<void> {
     const answer = await this.#line();
     checkAnswer(answer, this.#sent, fields);
     this.#codec = String(answer.codecType);
@@ -264,39 +265,40 @@ class Player implements Findings {
     this.heartbeatInterval = Number(answer.heartbeatInterval);
   }
 
-  async #asked(fields: Line): Promise<void> {
-    const asked = await this.#line();
-    checkOption(asked, fields);
-    this.#codec = String(asked.codecType ?? "application/cbor");
+  async #expectOption(fields: Line): Promise<void> {
+    const option = await this.#line();
+    checkOption(option, fields);
+    this.#codec = String(option.codecType ?? "application/cbor");
   }
 
-  async #refused(code: string): Promise<void> {
+  async #expectRejection(code: string): Promise<void> {
     const line = await this.#wire.line();
-    this.#trace.push(`came ${line}`);
+    this.#trace.push(`received ${line}`);
     checkRefusal(line, this.#sent, code);
-    await this.#ends([]);
+    await this.#expectEnd([]);
   }
 
-  /** Waits until one frame for each of `patterns` has come; `allow` may come too. */
+  /** Waits until one frame for each of `patterns` has arrived; frames of `allow` may arrive, too. */
   async #expect(patterns: readonly Pattern[], allow: Pattern[]): Promise<void> {
     const missing = [...patterns];
-    const late = performance.now() + this.#wire.patience;
+    const deadline = performance.now() + this.#wire.patience;
     while (missing.length > 0) {
-      await this.#take(missing, allow);
-      // Pings and Credit without end are no reason to wait for ever.
-      if (missing.length > 0 && performance.now() > late) {
+      await this.#receive(missing, allow);
+      // An endless stream of Pings and Credit must not extend the timeout.
+      if (missing.length > 0 && performance.now() > deadline) {
         throw new Failure(`not within ${this.#wire.patience} ms: ${JSON.stringify(missing[0]!.header)}`);
       }
     }
   }
 
-  /** Takes one frame that is one of `missing`, which then is not missing any more, or one of `allow`. */
-  async #take(missing: Pattern[], allow: Pattern[]): Promise<void> {
-    const expected = missing.map(({ header }) => JSON.stringify(filled([...header], this.variables))).join(
-      " or ",
-    );
+  /** Receives one frame: it must match one of `missing`, which is removed from it, or one of `allow`. */
+  async #receive(missing: Pattern[], allow: Pattern[]): Promise<void> {
+    const expected = missing.map(({ header }) => JSON.stringify(substituted([...header], this.variables)))
+      .join(
+        " or ",
+      );
     const frame = await this.#wire.frame(expected);
-    this.#trace.push(`came ${typeof frame === "string" ? frame : shown(frame)}`);
+    this.#trace.push(`received ${typeof frame === "string" ? frame : formatFrame(frame)}`);
     if (typeof frame === "string") throw new Failure(`${frame}, expected ${expected}`);
     this.#check(frame);
     if (frame.header[0] === 7) this.#granted += frame.header[2] as number;
@@ -318,62 +320,62 @@ class Player implements Findings {
       return await this.#wire.send(framed(writeHeader([9, frame.header[1] as number])));
     }
     throw new Failure(
-      `${shown(frame)}, expected ${expected}${reasons[0] === undefined ? "" : `: ${reasons[0]}`}`,
+      `${formatFrame(frame)}, expected ${expected}${reasons[0] === undefined ? "" : `: ${reasons[0]}`}`,
     );
   }
 
-  /** What holds for every frame: codes are of the sixteen, and the numbers of an implementation's calls rise. */
+  /** Checks what holds for every frame: standard codes, and rising numbers of the implementation's calls. */
   #check({ header: [kind, seq, code] }: Frame): void {
     if ((kind === 3 || kind === 10) && !isCode(code as string)) throw new Failure(`the unknown code ${code}`);
     if (kind !== 1) return;
-    const parity = this.#bench.role === "server" ? 0 : 1;
-    if (Number(seq) % 2 !== parity || Number(seq) <= this.#called) {
+    const parity = this.#subject.role === "server" ? 0 : 1;
+    if (Number(seq) % 2 !== parity || Number(seq) <= this.#lastCall) {
       throw new Failure(
-        `call ${seq} behind call ${this.#called}, whose numbers must be ${parity ? "odd" : "even"}`,
+        `call ${seq} after call ${this.#lastCall}, whose numbers must be ${parity ? "odd" : "even"}`,
       );
     }
-    this.#called = Number(seq);
+    this.#lastCall = Number(seq);
   }
 
-  async #quiet(allow: Pattern[]): Promise<void> {
+  async #expectQuiet(allow: Pattern[]): Promise<void> {
     const n = ++this.#pings;
     await this.#wire.send(this.#note(framed(writeHeader([8, n]))));
     await this.#expect([{ header: [9, n] }], allow);
   }
 
-  /** Waits for the other side's end. */
-  async #ends(allow: readonly Pattern[], often = false): Promise<void> {
-    let left = [...allow];
-    const late = performance.now() + this.#wire.patience;
+  /** Waits for the end of the other side's stream. */
+  async #expectEnd(allow: readonly Pattern[], repeatedly = false): Promise<void> {
+    let allowed = [...allow];
+    const deadline = performance.now() + this.#wire.patience;
     for (;;) {
-      if (performance.now() > late) {
+      if (performance.now() > deadline) {
         throw new Failure(`no end of the stream within ${this.#wire.patience} ms`);
       }
       const frame = await this.#wire.frame("the end of the stream");
-      this.#trace.push(`came ${typeof frame === "string" ? frame : shown(frame)}`);
+      this.#trace.push(`received ${typeof frame === "string" ? frame : formatFrame(frame)}`);
       if (frame === "a reset" satisfies End) throw new Failure("a reset, expected the end of the stream");
-      // It waits for this side's end now, to close without a reset.
+      // The peer now waits for this side's end, to close without a reset.
       if (typeof frame === "string") return await this.#wire.end();
       if (frame.header[0] === 8 || frame.header[0] === 7) continue;
-      const i = left.findIndex((pattern) =>
+      const i = allowed.findIndex((pattern) =>
         typeof match(frame, pattern, this.variables, this.#codec) !== "string"
       );
-      if (i < 0) throw new Failure(`${shown(frame)}, expected the end of the stream`);
-      left = often ? left : left.toSpliced(i, 1);
+      if (i < 0) throw new Failure(`${formatFrame(frame)}, expected the end of the stream`);
+      allowed = repeatedly ? allowed : allowed.toSpliced(i, 1);
     }
   }
 
-  #tell(command: Readonly<Record<string, Json>>): Promise<Settlement> {
-    this.#trace.push(`told ${JSON.stringify(command)}`);
-    return this.#bench.tell!(command);
+  #execute(command: Readonly<Record<string, Json>>): Promise<Settlement> {
+    this.#trace.push(`command ${JSON.stringify(command)}`);
+    return this.#subject.execute!(command);
   }
 
-  async #settles(name: string, wanted: Settlement): Promise<void> {
-    const got = await this.#told.get(name);
+  async #expectOutcome(name: string, expected: Settlement): Promise<void> {
+    const got = await this.#pending.get(name);
     this.#trace.push(`settled ${name}: ${JSON.stringify(got)}`);
-    const wrong = wrongSettlement(got!, wanted);
+    const wrong = settlementMismatch(got!, expected);
     if (wrong !== undefined) {
-      throw new Failure(`${name} was settled with ${JSON.stringify(got)}, expected ${wrong}`);
+      throw new Failure(`${name} ended with ${JSON.stringify(got)}, expected ${wrong}`);
     }
   }
 }

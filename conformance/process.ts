@@ -1,21 +1,21 @@
-// A client under test that is a process of its own, told what to do in lines of JSON. The protocol is described in
-// docs/CONFORMANCE.md.
+// Runs a client under test as a process, controlled by lines of JSON. docs/CONFORMANCE.md describes the
+// protocol.
 
 import type { Json } from "./cbor.ts";
 import { linesOf } from "./line_stream.ts";
 import type { ClientControl } from "./run.ts";
 
-/** How long a process may take to say what it has, in ms. */
-const START = 20_000;
+/** How long a process may take to print its features, in ms. */
+const START_TIMEOUT = 20_000;
 const encoder = new TextEncoder();
 
-/** A process that does what it is told. */
+/** A client process. */
 export class ClientProcess implements ClientControl {
   readonly features: ReadonlySet<string>;
   readonly #process: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #lines: AsyncGenerator<string>;
-  readonly #waiting = new Map<Json, PromiseWithResolvers<Record<string, Json>>>();
+  readonly #pending = new Map<Json, PromiseWithResolvers<Record<string, Json>>>();
   readonly #reading: Promise<void>;
 
   private constructor(
@@ -33,7 +33,7 @@ export class ClientProcess implements ClientControl {
   /**
    * Starts `command` by `sh -c`, and waits for its first line.
    *
-   * @throws {Error} If it says nothing in time, or something else
+   * @throws {Error} If the process prints nothing in time, or an invalid line
    */
   static async start(command: string): Promise<ClientProcess> {
     const process = new Deno.Command("sh", {
@@ -42,7 +42,7 @@ export class ClientProcess implements ClientControl {
       stdout: "piped",
       stderr: "inherit",
     }).spawn();
-    const late = setTimeout(() => process.kill(), START);
+    const timer = setTimeout(() => process.kill(), START_TIMEOUT);
     const lines = linesOf(process.stdout);
     try {
       const { value = "nothing" } = await lines.next();
@@ -53,33 +53,33 @@ export class ClientProcess implements ClientControl {
       await process.status;
       throw error;
     } finally {
-      clearTimeout(late);
+      clearTimeout(timer);
     }
   }
 
-  async tell(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>> {
+  async execute(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>> {
     const settled = Promise.withResolvers<Record<string, Json>>();
-    this.#waiting.set(command.id!, settled);
+    this.#pending.set(command.id!, settled);
     await this.#writer.write(encoder.encode(`${JSON.stringify(command)}\n`));
     return await settled.promise;
   }
 
-  /** Ends its input, and waits for its end; who does not end is killed. */
+  /** Closes the input and waits for the process to exit; kills it after 2 s. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writer.close().catch(() => {});
-    const late = setTimeout(() => this.#process.kill("SIGKILL"), 2_000);
+    const timer = setTimeout(() => this.#process.kill("SIGKILL"), 2_000);
     await this.#process.status;
-    clearTimeout(late);
+    clearTimeout(timer);
     await this.#reading;
   }
 
   async #read(): Promise<void> {
     for await (const line of this.#lines) {
       const { id, ...settled } = JSON.parse(line) as Record<string, Json>;
-      this.#waiting.get(id!)?.resolve(settled);
-      this.#waiting.delete(id!);
+      this.#pending.get(id!)?.resolve(settled);
+      this.#pending.delete(id!);
     }
-    for (const { resolve } of this.#waiting.values()) resolve({ error: { code: "the process has ended" } });
+    for (const { resolve } of this.#pending.values()) resolve({ error: { code: "the process has ended" } });
   }
 }
 
@@ -88,7 +88,9 @@ function featuresIn(line: string): string[] {
     const { features } = JSON.parse(line);
     if (Array.isArray(features)) return features.map(String);
   } catch {
-    // Said below.
+    // The error below covers invalid JSON, too.
   }
-  throw new TypeError(`Cannot test client: expected {"features": […]} as its first line, got ${line}`);
+  throw new TypeError(
+    `Cannot test client: expected {"features": […]} as the first line of its output, got ${line}`,
+  );
 }

@@ -1,58 +1,58 @@
-// Runs cases against one implementation and collects what came of each. Called by main.ts and by tests.
+// Runs the cases against one implementation and collects the outcomes. Called by main.ts and by tests.
 
 import { casesOf } from "./cases.ts";
 import type { Json } from "./cbor.ts";
-import { type Bench, play } from "./play.ts";
+import { play, type Subject } from "./play.ts";
 import type { Conversation, Role, Settlement } from "./script.ts";
 import { Failure, Wire } from "./wire.ts";
 
-/** What came of a case. */
+/** The outcome of a case. */
 export interface Outcome {
   readonly id: string;
   readonly role: Role;
-  /** The heading of docs/PROTOCOL.md that the case is about. */
+  /** The heading of docs/PROTOCOL.md that the case tests. */
   readonly section: string;
   readonly about: string;
   readonly outcome: "passed" | "failed" | "skipped";
-  /** Why it was skipped, or what was wrong. */
+  /** Why it was skipped or failed. */
   readonly reason?: string;
-  /** What was sent and came, for one that failed. */
+  /** What was sent and received, for a failed case. */
   readonly trace?: readonly string[];
 }
 
-/** What to run and how. */
+/** Selects the cases and how they run. */
 export interface RunOptions {
-  /** Only cases whose id contains this, or matches it. */
+  /** Run only cases whose id contains or matches this. */
   readonly filter?: string | RegExp;
-  /** What the implementation has; left out = what it says itself. */
+  /** Features of the implementation. Omitted: those it reports itself. */
   readonly features?: Iterable<string>;
-  /** How long anything is waited for, in ms. */
+  /** Timeout of each wait, in ms. */
   readonly patience?: number;
-  /** Told of each case as it ends. */
+  /** Called after each case. */
   readonly onOutcome?: (outcome: Outcome) => void;
 }
 
-/** The client under test, as the runner sees it. */
+/** The client under test, as the runner uses it. */
 export interface ClientControl extends AsyncDisposable {
-  /** What it says it has. */
+  /** The features it reports. */
   readonly features: ReadonlySet<string>;
-  /** Tells it to do something, and returns what comes of it. */
-  tell(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>>;
+  /** Executes a command and returns its outcome. */
+  execute(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>>;
 }
 
-/** How long anything is waited for that the caller does not say, in ms. */
+/** Default timeout of each wait, in ms. */
 export const PATIENCE = 5_000;
-/** More calls than this are not made to find out what happens beyond maxInFlight. */
-const MOST_IN_FLIGHT = 20_000;
-/** Who pings after a longer silence is not waited for, in ms. */
-const LONGEST_SILENCE = 1_000;
+/** The test of maxInFlight is skipped for a higher limit. */
+const MAX_IN_FLIGHT = 20_000;
+/** The test of heartbeats is skipped for a longer interval, in ms. */
+const MAX_HEARTBEAT_INTERVAL = 1_000;
 
-/** Whether a case is one that was asked for. */
-export function isAskedFor(id: string, filter: string | RegExp | undefined): boolean {
+/** Whether a case is selected by the filter. */
+export function isSelected(id: string, filter: string | RegExp | undefined): boolean {
   return filter === undefined || (typeof filter === "string" ? id.includes(filter) : filter.test(id));
 }
 
-/** Runs the cases for servers against the one at `hostname` and `port`. */
+/** Runs the server cases against the server at `hostname` and `port`. */
 export async function checkServer(
   hostname: string,
   port: number,
@@ -68,41 +68,41 @@ export async function checkServer(
   return await runAll("server", features, options, { role: "server", open });
 }
 
-/** Runs the cases for clients against one that does what it is told. Each case listens on a port of its own. */
+/** Runs the client cases against a client. Each case listens on its own port. */
 export async function checkClient(client: ClientControl, options: RunOptions = {}): Promise<Outcome[]> {
   const { patience = PATIENCE } = options;
   const hostname = "127.0.0.1";
-  const tell = async (command: Readonly<Record<string, Json>>) => {
-    return await soon(
-      client.tell({ id: command.do!, ...command }),
+  const execute = async (command: Readonly<Record<string, Json>>) => {
+    return await withTimeout(
+      client.execute({ id: command.do!, ...command }),
       patience,
-      `what comes of ${JSON.stringify(command)}`,
+      `the outcome of ${JSON.stringify(command)}`,
     ) as Settlement;
   };
   const open = async (option: Readonly<Record<string, Json>>) => {
     using listener = Deno.listen({ hostname, port: 0 });
-    const connected = tell({ do: "connect", host: hostname, port: listener.addr.port, ...option });
-    const socket = await soon(listener.accept(), patience, "a connection of the client");
+    const connected = execute({ do: "connect", host: hostname, port: listener.addr.port, ...option });
+    const socket = await withTimeout(listener.accept(), patience, "a connection from the client");
     socket.setNoDelay(true);
     return { wire: new Wire(socket, patience), connected };
   };
-  return await runAll("client", client.features, options, { role: "client", open, tell });
+  return await runAll("client", client.features, options, { role: "client", open, execute });
 }
 
 async function runAll(
   role: Role,
   features: ReadonlySet<string>,
   { filter, onOutcome }: RunOptions,
-  bench: Bench,
+  subject: Subject,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const conversation of casesOf(role)) {
-    if (!isAskedFor(conversation.id, filter)) continue;
+    if (!isSelected(conversation.id, filter)) continue;
     const { id, section, about, needs = [] } = conversation;
     const missing = needs.filter((need) => !features.has(need));
     const outcome: Outcome = missing.length > 0
-      ? { id, role, section, about, outcome: "skipped", reason: `it has no ${missing.join(", ")}` }
-      : { id, role, section, about, ...await outcomeOf(conversation, bench) };
+      ? { id, role, section, about, outcome: "skipped", reason: `not supported: ${missing.join(", ")}` }
+      : { id, role, section, about, ...await outcomeOf(conversation, subject) };
     outcomes.push(outcome);
     onOutcome?.(outcome);
   }
@@ -111,11 +111,11 @@ async function runAll(
 
 async function outcomeOf(
   conversation: Conversation,
-  bench: Bench,
+  subject: Subject,
 ): Promise<Pick<Outcome, "outcome" | "reason" | "trace">> {
   const trace: string[] = [];
   try {
-    await play(conversation, bench, trace);
+    await play(conversation, subject, trace);
     return { outcome: "passed" };
   } catch (error) {
     const reason = error instanceof Failure ? error.message : `the runner failed: ${(error as Error).stack}`;
@@ -124,14 +124,14 @@ async function outcomeOf(
 }
 
 /**
- * Asks a server what it has; a part of that can be seen from its answer alone.
+ * Queries the features of a server; some are derived from its handshake.
  *
- * @throws {Failure} If it does not say: then nothing else could be asked
+ * @throws {Failure} If it does not report them: then no other case can run
  */
-async function featuresOf(open: Bench["open"]): Promise<ReadonlySet<string>> {
+async function featuresOf(open: Subject["open"]): Promise<ReadonlySet<string>> {
   const features = new Set<string>();
   const trace: string[] = [];
-  const asked = play(
+  const query = play(
     {
       id: "features",
       section: "",
@@ -144,18 +144,18 @@ async function featuresOf(open: Bench["open"]): Promise<ReadonlySet<string>> {
     { role: "server", open },
     trace,
     ({ variables, maxInFlight, heartbeatInterval }) => {
-      const said = variables.get("$features");
-      for (const feature of Array.isArray(said) ? said : []) features.add(String(feature));
-      if (maxInFlight <= MOST_IN_FLIGHT) features.add("in-flight");
-      if (heartbeatInterval > 0 && heartbeatInterval <= LONGEST_SILENCE) features.add("heartbeat");
+      const reported = variables.get("$features");
+      for (const feature of Array.isArray(reported) ? reported : []) features.add(String(feature));
+      if (maxInFlight <= MAX_IN_FLIGHT) features.add("in-flight");
+      if (heartbeatInterval > 0 && heartbeatInterval <= MAX_HEARTBEAT_INTERVAL) features.add("heartbeat");
     },
   );
   try {
-    await asked;
+    await query;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     throw new Failure(
-      `Cannot test server: expected an answer to Conformance.features, got ${error.message}\n${
+      `Cannot test server: expected a response to Conformance.features, got ${error.message}\n${
         trace.join("\n")
       }`,
     );
@@ -163,11 +163,11 @@ async function featuresOf(open: Bench["open"]): Promise<ReadonlySet<string>> {
   return features;
 }
 
-async function soon<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Failure(`waited ${ms} ms in vain for ${what}`)), ms);
+async function withTimeout<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
+  const timeout = Promise.withResolvers<never>();
+  const timer = setTimeout(() => timeout.reject(new Failure(`${what} did not arrive within ${ms} ms`)), ms);
   try {
-    return await Promise.race([promise, late.promise]);
+    return await Promise.race([promise, timeout.promise]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,28 +1,28 @@
-// The form of conversations: what docs/vectors/server.json and client.json hold, and what frames, lines and values are
-// turned into. docs/vectors/README.md describes it for those who write a runner of their own.
+// The format of conversations, as in docs/vectors/server.json and client.json, to which frames, lines and
+// values are converted. docs/vectors/README.md describes it for authors of other runners.
 
 import type { Json } from "./cbor.ts";
 
-/** Which side the implementation under test is. */
+/** The role of the implementation under test. */
 export type Role = "server" | "client";
 
-/** What is sent: a frame, or bytes of any kind. */
+/** Bytes to send: a frame, or arbitrary bytes. */
 export interface Outgoing {
-  /** A frame's header; texts that begin with `$` are names of variables. */
+  /** The header of a frame; strings that begin with `$` are names of variables. */
   readonly header?: readonly Json[];
-  /** Its body: a value, in the connection's codec. */
+  /** The body: a value, in the connection's codec. */
   readonly value?: Json;
-  /** Its body: bytes, in hex. */
+  /** The body: bytes, in hex. */
   readonly body?: string;
-  /** Bytes as they are. */
+  /** Raw bytes, in hex. */
   readonly hex?: string;
-  /** Text as it is. */
+  /** Raw text. */
   readonly text?: string;
-  /** Long bytes, in hex: the body where there is a header, else bytes as they are. */
+  /** Long bytes: the body if there is a header, otherwise raw bytes. */
   readonly repeat?: Repeat;
 }
 
-/** Long bytes. */
+/** Repeated bytes, in hex. */
 export interface Repeat {
   readonly before: string;
   readonly unit: string;
@@ -30,19 +30,22 @@ export interface Repeat {
   readonly after: string;
 }
 
-/** What a frame has to be like. */
+/** The expected form of a frame. */
 export interface Pattern {
-  /** Its header: null is anything, `{from, to}` a number between, `{maxBytes}` and `{without}` texts; metadata name what must be there. */
+  /**
+   * The header: null matches anything, `{from, to}` a number in that range, `{maxBytes}` and `{without}`
+   * strings; metadata lists required entries.
+   */
   readonly header: readonly Json[];
-  /** Its body is this value. */
+  /** The body is this value. */
   readonly value?: Json;
-  /** Its body is this value, in the notation of values. */
+  /** The body is this value, in the notation for values. */
   readonly notation?: Json;
-  /** It has a body, or none, as it likes. */
+  /** The body may be anything or missing. */
   readonly anyBody?: true;
 }
 
-/** How a call of the client under test must be settled. */
+/** The expected outcome of a call by the client under test. */
 export interface Settlement {
   readonly result?: Json;
   readonly items?: readonly Json[];
@@ -54,39 +57,39 @@ export interface Settlement {
   };
 }
 
-/** One step of a conversation: one of its fields says which. */
+/** One step of a conversation; the fields determine its type. */
 export interface Step {
   readonly send?: Outgoing | readonly Outgoing[];
-  /** How often to send, or to expect: `$i` counts from 1. `granted` is as many items as came in Credit. */
+  /** How often to send or expect; `$i` counts from 1. `granted` is the number of items granted by Credit. */
   readonly times?: number | "maxInFlight" | "granted";
-  /** Sends in writes of so many bytes. */
+  /** Send in writes of this many bytes. */
   readonly cut?: number;
   /** One frame, or several in any order. */
   readonly expect?: Pattern | readonly Pattern[];
-  /** What may come before, each at most once. */
+  /** Frames that may arrive before, each at most once. */
   readonly allow?: readonly Pattern[];
-  /** Server: an answer that accepts, with these fields. */
+  /** Server: it accepts the handshake, with these fields. */
   readonly answers?: Readonly<Record<string, Json>>;
-  /** Server: an answer that refuses, with this code, and then the end. */
+  /** Server: it rejects the handshake with this code, then ends the stream. */
   readonly refuses?: string;
-  /** Client: its option has come, with these fields. */
+  /** Client: it sends its option, with these fields. */
   readonly asks?: Readonly<Record<string, Json>>;
-  /** Nothing is under way: a Ping is answered, and nothing comes before. */
+  /** Nothing is in flight: a Ping is answered, and no other frame arrives before. */
   readonly quiet?: true;
-  /** GoAway with this code, and then the end. */
+  /** GoAway with this code, then the end of the stream. */
   readonly goaway?: string;
   readonly lastSeq?: Json;
-  /** The other side ends. */
+  /** The other side ends its stream. */
   readonly ends?: true;
-  /** The runner ends its side. */
+  /** The runner ends its stream. */
   readonly end?: true;
-  /** The runner leaves this connection and makes another. */
+  /** The runner closes this connection and opens another. */
   readonly reconnect?: true;
-  /** Client: is told to do this. */
+  /** Client: execute this command, */
   readonly do?: Readonly<Record<string, Json>>;
-  /** Client: under this name. */
+  /** under this name. */
   readonly as?: string;
-  /** Client: what was told under this name comes out so. */
+  /** Client: the expected outcome of the command with this name. */
   readonly settles?: string;
   readonly result?: Json;
   readonly items?: readonly Json[];
@@ -96,34 +99,36 @@ export interface Step {
 /** One case. */
 export interface Conversation {
   readonly id: string;
-  /** The heading of docs/PROTOCOL.md that it is about. */
+  /** The heading of docs/PROTOCOL.md that it tests. */
   readonly section: string;
   readonly about: string;
-  /** Features without which it is skipped. */
+  /** Required features; the case is skipped without them. */
   readonly needs?: readonly string[];
   /** Fields of the client's option. */
   readonly option?: Readonly<Record<string, Json>>;
-  /** Fields of the server's answer. */
+  /** Fields of the server's response. */
   readonly answer?: Readonly<Record<string, Json>>;
-  /** The handshake is among the steps. */
+  /** The handshake is part of the steps. */
   readonly raw?: true;
-  /** Whether the connection must be fit for use at the end, and then end in good order; left out = yes. */
+  /** Whether the connection must be usable at the end, and then be closed gracefully. Omitted: yes. */
   readonly tail?: false;
   readonly steps: readonly Step[];
 }
 
-/** What variables stand for. */
+/** Values of the variables. */
 export type Variables = ReadonlyMap<string, Json>;
 
-/** `json` with variables in place of their names. */
-export function filled(json: Json, variables: Variables): Json {
+/** Replaces the names of variables in `json` by their values. */
+export function substituted(json: Json, variables: Variables): Json {
   if (typeof json === "string") return json.startsWith("$") ? variables.get(json) ?? json : json;
-  if (Array.isArray(json)) return json.map((each) => filled(each, variables));
+  if (Array.isArray(json)) return json.map((each) => substituted(each, variables));
   if (typeof json !== "object" || json === null) return json;
-  return Object.fromEntries(Object.entries(json).map(([name, value]) => [name, filled(value, variables)]));
+  return Object.fromEntries(
+    Object.entries(json).map(([name, value]) => [name, substituted(value, variables)]),
+  );
 }
 
-/** Whether two values are the same; the order of names has no meaning. */
+/** Whether two values are equal; the order of names does not matter. */
 export function same(a: Json | undefined, b: Json | undefined): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
@@ -135,12 +140,12 @@ export function same(a: Json | undefined, b: Json | undefined): boolean {
   });
 }
 
-/** The bytes that a repetition is. */
+/** The bytes of a repetition. */
 export function repeated({ before, unit, times, after }: Repeat): Uint8Array<ArrayBuffer> {
   const [first, middle, last] = [before, unit, after].map((hex) => Uint8Array.fromHex(hex));
-  const whole = new Uint8Array(first!.length + middle!.length * times + last!.length);
-  whole.set(first!);
-  for (let i = 0; i < times; i++) whole.set(middle!, first!.length + i * middle!.length);
-  whole.set(last!, whole.length - last!.length);
-  return whole;
+  const bytes = new Uint8Array(first!.length + middle!.length * times + last!.length);
+  bytes.set(first!);
+  for (let i = 0; i < times; i++) bytes.set(middle!, first!.length + i * middle!.length);
+  bytes.set(last!, bytes.length - last!.length);
+  return bytes;
 }

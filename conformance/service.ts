@@ -1,10 +1,10 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// The service that a server under test offers, as docs/CONFORMANCE.md describes it, for this library's own server:
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// The service of a server under test, as docs/CONFORMANCE.md describes it, implemented with this library:
 // `deno run -P=conformance-peer conformance/service.ts tcp@127.0.0.1:9000`.
 
 import { type CallContext, type ContractHandlers, defineService, method, RpcError, Server } from "../mod.ts";
 
-/** A contract, so that calls of the wrong shape are refused. */
+/** A contract, so that calls of the wrong kind are rejected. */
 const Conformance = defineService("Conformance", {
   features: method<void, string[]>(),
   echo: method<unknown, unknown>(),
@@ -25,7 +25,7 @@ const Conformance = defineService("Conformance", {
 });
 
 class Handlers implements ContractHandlers<typeof Conformance> {
-  /** By the key of a call: resolves when it has been told to stop. */
+  /** By the key of a call: resolves when its signal has aborted. */
   readonly #stops = new Map<string, PromiseWithResolvers<null>>();
   readonly #drain: () => void;
 
@@ -37,7 +37,7 @@ class Handlers implements ContractHandlers<typeof Conformance> {
     return ["streams", "callbacks", "json", "values", "limits", "drain"];
   }
   echo(value: unknown) {
-    // On the wire an argument that is left out is null.
+    // On the wire, an omitted argument is null.
     return value ?? null;
   }
   length(value: unknown) {
@@ -86,7 +86,7 @@ class Handlers implements ContractHandlers<typeof Conformance> {
   async sum(numbers: AsyncIterable<unknown>) {
     let sum = 0;
     for await (const n of numbers) {
-      if (typeof n !== "number") throw new RpcError("invalid_argument", "Cannot sum what is no number");
+      if (typeof n !== "number") throw new RpcError("invalid_argument", "Cannot sum: expected numbers");
       sum += n;
     }
     return sum;
@@ -112,7 +112,7 @@ class Handlers implements ContractHandlers<typeof Conformance> {
   }
 }
 
-/** A server that offers the service. */
+/** Creates a server with the service. */
 export function conformanceServer(): Server {
   const server: Server = new Server({ heartbeatInterval: 500 });
   return server.register(Conformance, new Handlers(() => void server.shutdown()));

@@ -1,10 +1,10 @@
-// How long to wait before something that failed is tried again, and how to keep many who wait out of step.
+// Exponential backoff between retries, and jitter that keeps many waiting clients out of step.
 
 const FIRST = 100;
 const FACTOR = 1.6;
 const JITTER = 0.2;
 
-/** The waits between tries that fail: 100 ms, then 1.6 times as long each time, all ±20 %. */
+/** Exponential backoff: 100 ms, then 1.6 times as long after each failure, all ±20 %. */
 export class Backoff {
   readonly #random: () => number;
   #next = FIRST;
@@ -13,20 +13,20 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** The wait until the next try, in ms: before jitter, `max` is the longest. */
+  /** The delay until the next attempt, in ms; `max` is its maximum before jitter. */
   next(max: number): number {
     const wait = Math.min(this.#next, max);
     this.#next = wait * FACTOR;
     return jitter(wait, JITTER, this.#random);
   }
 
-  /** For a try that went well: the next wait is a short one again. */
+  /** Starts again at the shortest delay. Called after a successful attempt. */
   reset(): void {
     this.#next = FIRST;
   }
 }
 
-/** A duration made longer or shorter by up to `share` of it. */
+/** Changes a duration randomly by up to ± `share` of it. */
 export function jitter(duration: number, share: number, random: () => number): number {
   return duration * (1 + share * (2 * random() - 1));
 }

@@ -1,31 +1,31 @@
-// The seam between a client and the choice of a server for each call. Each balancer is one file beside this
-// one; balancers.ts makes one by its name.
+// The interface between a client and its load balancer, which chooses a server for each call. Each balancer has a file in this
+// folder; create_balancer.ts creates one by its name.
 
 import type { Code } from "../call/error.ts";
 import type { Endpoint } from "./endpoint.ts";
 
-/** What a {@linkcode Balancer} is told of the call that needs a server. */
+/** The call that a {@linkcode Balancer} picks a server for. */
 export interface PickContext {
-  /** The method called, as `Service.method`. */
+  /** The full name of the method, such as `Service.method`. */
   readonly method: string;
-  /** What calls that belong together have in common, for balancers that hash. */
+  /** The call's key, for balancers that hash: calls with the same key prefer the same server. */
   readonly key?: string;
-  /** The addresses that will not do, such as those that this call has tried already. */
+  /** Addresses that must not be picked, such as those that this call has already tried. */
   readonly exclude?: ReadonlySet<string>;
 }
 
-/** How a call went, for {@linkcode Balancer.done}. */
+/** The outcome of an attempt, for {@linkcode Balancer.done}. */
 export interface Outcome {
   /**
-   * Why the call failed; left out if it did not. `canceled` if its caller gave it up, or another server was faster: it
-   * would have taken longer than `duration`.
+   * The error's code; undefined if the attempt succeeded. `canceled` if the caller gave up, or another server was faster: the
+   * attempt would have taken longer than `duration`.
    */
   readonly code?: Code;
-  /** How long it took, in ms. A server that fails at once is not a fast one: look at `code` first. */
+  /** The duration of the attempt, in ms. A server that fails quickly is not a fast server: check `code` first. */
   readonly duration: number;
   /**
-   * Whether its arguments or its answer were a stream. Streams last for as long as they have items: their `duration` says
-   * nothing about how fast the server is.
+   * Whether the arguments or the answer were a stream. The `duration` of a stream depends on its items and does not measure
+   * the speed of the server.
    *
    * @default {false}
    */
@@ -35,9 +35,9 @@ export interface Outcome {
 /**
  * Chooses the server of each call.
  *
- * A balancer belongs to one client. Its methods are synchronous and do no I/O: `pick` is run for every call.
+ * A balancer belongs to one client. Its methods are synchronous and do no I/O, since `pick` runs for every call.
  *
- * @example A balancer of one's own, which prefers the first server of the list
+ * @example A custom balancer that prefers the first server of the list
  * ```ts
  * import { type Balancer, createBalancer, type Endpoint } from "@troodon/rpc/discovery";
  *
@@ -51,24 +51,24 @@ export interface Outcome {
  */
 export interface Balancer {
   /**
-   * Takes the servers that there are from now on: those of the discovery, without those that are set aside because they
-   * fail. It is run each time that one comes or goes.
+   * Replaces the list of servers: those of the discovery, without the ejected ones. Called each time that the list changes.
    *
-   * @param endpoints The whole list, each address once; it will not change afterwards
+   * @param endpoints The complete list, each address once; it does not change afterwards
    */
   update(endpoints: readonly Endpoint[]): void;
   /**
    * Chooses a server.
    *
-   * @param call What is known of the call
-   * @returns One of the servers of the last update, or `undefined` if none will do
+   * @param call The call that needs a server
+   * @returns One of the servers of the last update, or `undefined` if none is acceptable
    */
   pick(call: PickContext): Endpoint | undefined;
   /**
-   * Hears how a call went: once for each server that `pick` returned, be it gone from the list by then.
+   * Receives the outcome of an attempt. Called once for each server that `pick` returned, even if it has left the list
+   * since.
    *
    * @param endpoint The server that was picked
-   * @param outcome How it went
+   * @param outcome The outcome of the attempt
    */
   done?(endpoint: Endpoint, outcome: Outcome): void;
 }

@@ -1,24 +1,24 @@
-// Turns what someone claims to be an endpoint (an argument, an entry of a registry's answer, a registration)
-// into one: checked, within bounds, copied and frozen. The same bounds hold wherever endpoints come in.
+// Validates endpoints from outside: arguments, entries of a registry's answer, registrations. The result is within limits,
+// copied and frozen. The same limits apply wherever endpoints are accepted.
 
-import { misleads } from "../call/one_line.ts";
+import { misleads } from "../call/safe_text.ts";
 import { type Endpoint, parseAddress } from "./endpoint.ts";
 
 const MAX_ADDRESS_CHARS = 256;
 const MAX_METADATA_ENTRIES = 32;
 const MAX_WEIGHT = 1_000_000;
 
-/** What an endpoint may say of itself at most. */
+/** Limits of an endpoint's fields. */
 export interface EndpointLimits {
-  /** How many services one endpoint may have. */
+  /** Maximum number of services. */
   readonly maxServices: number;
-  /** How many characters (UTF-16 code units) the name of a service or a version may have. */
+  /** Maximum length of a version or of a service's name, in characters (UTF-16 code units). */
   readonly maxNameLength: number;
-  /** How many bytes the names and values of its metadata may have together. */
+  /** Maximum length of all metadata names and values together, in bytes. */
   readonly maxMetadataBytes: number;
 }
 
-/** What holds for everybody; a registry may be stricter. */
+/** The general limits. A registry may be stricter. */
 export const ENDPOINT_LIMITS: EndpointLimits = Object.freeze({
   maxServices: 64,
   maxNameLength: 128,
@@ -26,18 +26,18 @@ export const ENDPOINT_LIMITS: EndpointLimits = Object.freeze({
 });
 
 /**
- * Checks an endpoint.
+ * Validates an endpoint.
  *
  * @param value An address, or an object with the fields of an {@linkcode Endpoint}; other fields are ignored
- * @param limits Stricter bounds than those that hold for everybody
+ * @param limits The limits, if stricter than the general ones
  * @returns A frozen copy
- * @throws {TypeError} If it is none; the message names the field
- * @throws {RangeError} If something in it is over its bound
+ * @throws {TypeError} If the endpoint is invalid; the message names the field
+ * @throws {RangeError} If a field exceeds its limit
  */
 export function toEndpoint(value: unknown, limits: EndpointLimits = ENDPOINT_LIMITS): Endpoint {
   if (typeof value === "string") return Object.freeze({ address: checkAddress(value) });
   if (typeof value !== "object" || value === null) {
-    throw new TypeError("Cannot take an endpoint: expected an address or an object with an address");
+    throw new TypeError("Cannot use endpoint: expected an address or an object with an address");
   }
   const { address, services, weight, version, metadata } = value as Record<string, unknown>;
   return Object.freeze({
@@ -50,13 +50,13 @@ export function toEndpoint(value: unknown, limits: EndpointLimits = ENDPOINT_LIM
 }
 
 /**
- * Checks a list of endpoints. An address that stands in it more than once is folded into one: it keeps its
- * first place, and what the last of them says counts.
+ * Validates a list of endpoints. Duplicate addresses are merged: the address keeps its first position, and the fields of its
+ * last entry count.
  *
  * @param values Addresses or endpoints
  * @returns A frozen list of frozen endpoints
- * @throws {TypeError} If one of them is no endpoint
- * @throws {RangeError} If one of them is over a bound
+ * @throws {TypeError} If an endpoint is invalid
+ * @throws {RangeError} If an endpoint exceeds a limit
  */
 export function toEndpoints(values: Iterable<unknown>): readonly Endpoint[] {
   const byAddress = new Map<string, Endpoint>();
@@ -69,11 +69,11 @@ export function toEndpoints(values: Iterable<unknown>): readonly Endpoint[] {
 
 function checkAddress(address: unknown): string {
   if (typeof address !== "string") {
-    throw new TypeError("Cannot take an endpoint: its address must be a string");
+    throw new TypeError("Cannot use endpoint: its address must be a string");
   }
   if (address.length > MAX_ADDRESS_CHARS) {
     throw new RangeError(
-      `Cannot take an endpoint: its address is longer than ${MAX_ADDRESS_CHARS} characters`,
+      `Cannot use endpoint: its address is longer than ${MAX_ADDRESS_CHARS} characters`,
     );
   }
   parseAddress(address);
@@ -82,51 +82,51 @@ function checkAddress(address: unknown): string {
 
 function checkServices(services: unknown, limits: EndpointLimits): readonly string[] {
   if (!Array.isArray(services)) {
-    throw new TypeError("Cannot take an endpoint: its services must be an array of names");
+    throw new TypeError("Cannot use endpoint: its services must be an array of names");
   }
   if (services.length > limits.maxServices) {
-    throw new RangeError(`Cannot take an endpoint: it has more than ${limits.maxServices} services`);
+    throw new RangeError(`Cannot use endpoint: it has more than ${limits.maxServices} services`);
   }
   const names = services.map((name) =>
-    checkText("services must be names that are not empty", "a service's name", name, limits)
+    checkText("services must be non-empty names", "a service's name", name, limits)
   );
   return Object.freeze([...new Set(names)]);
 }
 
 function checkVersion(version: unknown, limits: EndpointLimits): string {
-  return checkText("version must be a text that is not empty", "its version", version, limits);
+  return checkText("version must be non-empty text", "its version", version, limits);
 }
 
 function checkText(must: string, what: string, text: unknown, { maxNameLength }: EndpointLimits): string {
   if (typeof text !== "string" || text === "") {
-    throw new TypeError(`Cannot take an endpoint: its ${must}`);
+    throw new TypeError(`Cannot use endpoint: its ${must}`);
   }
   if (text.length > maxNameLength) {
-    throw new RangeError(`Cannot take an endpoint: ${what} is longer than ${maxNameLength} characters`);
+    throw new RangeError(`Cannot use endpoint: ${what} is longer than ${maxNameLength} characters`);
   }
-  // Names end up in headers, logs and pages: nothing in them may pretend to be something else.
+  // Names appear in headers, logs and pages, so characters that could disguise them are rejected.
   if (misleads(text)) {
-    throw new TypeError(`Cannot take an endpoint: ${what} contains control or invisible characters`);
+    throw new TypeError(`Cannot use endpoint: ${what} contains control or invisible characters`);
   }
   return text;
 }
 
 function checkWeight(weight: unknown): number {
-  if (typeof weight !== "number") throw new TypeError("Cannot take an endpoint: its weight must be a number");
+  if (typeof weight !== "number") throw new TypeError("Cannot use endpoint: its weight must be a number");
   if (!(weight >= 0 && weight <= MAX_WEIGHT)) {
-    throw new RangeError(`Cannot take an endpoint: its weight must be from 0 to ${MAX_WEIGHT}`);
+    throw new RangeError(`Cannot use endpoint: its weight must be from 0 to ${MAX_WEIGHT}`);
   }
   return weight;
 }
 
 function checkMetadata(metadata: unknown, limits: EndpointLimits): Readonly<Record<string, string>> {
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
-    throw new TypeError("Cannot take an endpoint: its metadata must be an object");
+    throw new TypeError("Cannot use endpoint: its metadata must be an object");
   }
   const entries = Object.entries(metadata);
   if (entries.length > MAX_METADATA_ENTRIES) {
     throw new RangeError(
-      `Cannot take an endpoint: its metadata has more than ${MAX_METADATA_ENTRIES} entries`,
+      `Cannot use endpoint: its metadata has more than ${MAX_METADATA_ENTRIES} entries`,
     );
   }
   const { maxMetadataBytes } = limits;
@@ -134,18 +134,18 @@ function checkMetadata(metadata: unknown, limits: EndpointLimits): Readonly<Reco
   const encoder = new TextEncoder();
   for (const [name, text] of entries) {
     if (typeof text !== "string") {
-      throw new TypeError("Cannot take an endpoint: the values of its metadata must be strings");
+      throw new TypeError("Cannot use endpoint: the values of its metadata must be strings");
     }
-    // Lengths first: a megabyte of metadata is refused without encoding it.
+    // Lengths first, so that a megabyte of metadata is rejected without encoding it.
     bytes += name.length + text.length > maxMetadataBytes
       ? maxMetadataBytes + 1
       : encoder.encode(name + text).length;
     if (bytes > maxMetadataBytes) {
       throw new RangeError(
-        `Cannot take an endpoint: its metadata is longer than ${maxMetadataBytes} bytes`,
+        `Cannot use endpoint: its metadata is longer than ${maxMetadataBytes} bytes`,
       );
     }
   }
-  // fromEntries makes own properties, so that a name like __proto__ is a name like any other.
+  // fromEntries defines own properties, so a name like __proto__ has no special meaning.
   return Object.freeze(Object.fromEntries(entries as [string, string][]));
 }

@@ -1,26 +1,25 @@
-// Time as this package uses it: monotonic, and replaceable by a fake one in tests. Used by whatever waits in
-// discovery/ and registry/.
+// The monotonic clock and timers of discovery/ and registry/, replaceable in tests.
 
 import { shownOption } from "../call/check_options.ts";
 
-/** A source of time that never goes back, and timers on it. */
+/** A monotonic clock and its timers. */
 export interface Clock {
-  /** The time since some fixed instant, in ms. */
+  /** The time since a fixed instant, in ms. */
   now(): number;
   /**
-   * Runs something once, later.
+   * Starts a timer.
    *
-   * @param callback What to run
-   * @param delay After how many ms
-   * @returns What takes the timer back; without effect once it has run
+   * @param callback Called once, when the timer fires
+   * @param delay The delay in ms
+   * @returns A function that cancels the timer; without effect after it has fired
    */
   setTimer(callback: () => void, delay: number): () => void;
 }
 
-/** The longest delay that timers take, in ms: beyond it, the platform's fire at once. */
+/** Maximum delay of a timer in ms. The platform's timers fire at once beyond it. */
 export const MAX_DELAY = 2 ** 31 - 1;
 
-/** The real {@linkcode Clock}, which jumps of the wall clock do not touch. */
+/** The real {@linkcode Clock}, unaffected by changes of the wall clock. */
 export const SYSTEM_CLOCK: Clock = Object.freeze({
   now: (): number => performance.now(),
   setTimer(callback: () => void, delay: number): () => void {
@@ -29,7 +28,7 @@ export const SYSTEM_CLOCK: Clock = Object.freeze({
   },
 });
 
-/** Waits for some ms, or until the signal aborts: either way without an error. */
+/** Resolves after `delay` ms, or earlier when the signal aborts; never rejects. */
 export function sleep(clock: Clock, delay: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -44,33 +43,22 @@ export function sleep(clock: Clock, delay: number, signal: AbortSignal): Promise
 }
 
 /**
- * Checks an option that is a duration.
+ * Validates an option that is a duration.
  *
- * @param name What the option is called, for the message
- * @param value What was given
- * @param min The least that makes sense, in ms
- * @param or What else it may be, for the message
+ * @param name The name of the option, for the message
+ * @param value The value of the option
+ * @param min The minimum, in ms
+ * @param or An alternative to a duration, for the message
  * @returns The value
- * @throws {TypeError} If it is no number
- * @throws {RangeError} If it is below `min`, or longer than a timer can wait
+ * @throws {TypeError} If it is not a number
+ * @throws {RangeError} If it is below `min`, or exceeds the maximum delay of a timer
  */
 export function checkDuration(name: string, value: unknown, min = 1, or = ""): number {
   if (typeof value !== "number") {
     throw new TypeError(`Cannot use ${name} ${shownOption(value)}: expected a number of ms`);
   }
   if (!(value >= min && value <= MAX_DELAY)) {
-    throw new RangeError(`Cannot use ${name} of ${value}: expected ${min} to ${MAX_DELAY} ms${or}`);
+    throw new RangeError(`Cannot use ${name} ${value}: expected ${min} to ${MAX_DELAY} ms${or}`);
   }
   return value;
-}
-
-/**
- * Checks the option `ttl`, which may be Infinity.
- *
- * @returns How registries are told: 0 stands for Infinity
- * @throws {TypeError} If it is no number
- * @throws {RangeError} If it is out of its range
- */
-export function checkTtl(ttl: unknown): number {
-  return ttl === Infinity ? 0 : checkDuration("ttl", ttl, 1, ", or Infinity for no limit");
 }

@@ -1,20 +1,20 @@
-// The seam between a client and where its servers are: the latest list, and a watch on it. MultiServers and
+// The interface between a client and its list of servers: the latest list, and a stream of changes. MultiServers and
 // RegistryDiscovery implement it; clients use it.
 
 import type { Endpoint } from "./endpoint.ts";
 
 /** Options of {@linkcode Discovery.watch}. */
 export interface WatchOptions {
-  /** Ends the watch, without an error. */
+  /** Ends watching, without an error. */
   signal?: AbortSignal;
 }
 
 /**
- * Knows which servers there are.
+ * Provides the list of servers.
  *
- * Lists are whole snapshots, frozen, each address in them once.
+ * Lists are complete, frozen snapshots with each address once.
  *
- * @example A discovery of one's own, which never changes
+ * @example A custom discovery whose list never changes
  * ```ts
  * import type { Discovery, Endpoint } from "@troodon/rpc/discovery";
  *
@@ -28,23 +28,33 @@ export interface WatchOptions {
  * ```
  */
 export interface Discovery {
-  /** Why there is no list yet, or no newer one; undefined if nothing is wrong. For the error of whoever waits for one. */
-  readonly failure?: Error;
+  /** Why there is no list yet, or no newer one; undefined if there is no problem. For errors of calls that wait for a list. */
+  readonly failure?: Error | undefined;
   /**
-   * The servers as far as known now.
+   * What provides the list, and of what, for errors of calls that find it empty. Such as
+   * `the registry at http://10.0.0.1:9999 for service "Arith"`.
+   */
+  readonly source?: string;
+  /**
+   * The latest known list of servers.
    *
    * @returns The list, which may be empty
-   * @throws {RpcError} `unavailable` if there has never been a list to know
+   * @throws {RpcError} `unavailable` if no list has been received yet
    */
   endpoints(): Promise<readonly Endpoint[]>;
   /**
-   * Follows the list: the current one first, then one at each change, never one that is as the one before.
+   * Watches the list: yields the current one first, then one at each change, and never the same list twice in a row.
    *
-   * Who is slow to ask gets the latest list, not those that it missed. A watch costs nothing until its first
-   * list is asked for, and it must then be ended: by leaving the loop, by `return()`, or by the signal.
+   * A slow consumer receives the latest list and skips the ones in between. Watching costs nothing until the first list is
+   * requested; from then on it has to be ended: by leaving the loop, by `return()`, or by the signal.
    *
-   * @param options What ends it
-   * @returns Whole lists
+   * @param options The signal that ends watching
+   * @returns Complete lists
    */
   watch(options?: WatchOptions): AsyncIterable<readonly Endpoint[]>;
+  /**
+   * Looks for changes soon. A client calls it when it has lost a connection or cannot make one; a discovery that is notified
+   * of changes needs none.
+   */
+  refresh?(): void;
 }

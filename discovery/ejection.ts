@@ -1,79 +1,79 @@
-// Sets servers aside that fail again and again, and tries them again gently. Stands between a client's list of servers
-// and its balancer, whichever that is: the balancer is given the list without those that are set aside. Does no I/O.
+// Outlier ejection: removes servers that fail repeatedly from the balancer's list, and probes them before they return. Sits
+// between a client's list of servers and any balancer. Does no I/O.
 
 import { checkOptions } from "../call/check_options.ts";
 import { jitter } from "./backoff.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
 
-/** When servers that fail are set aside, and for how long. Times in ms. */
+/** When failing servers are ejected, and for how long. Times in ms. */
 export interface EjectionOptions {
   /**
-   * How many failures without a success between them it takes, from 1. Failures are: no connection, `unavailable`,
-   * `deadline_exceeded`. Other errors say that the server works.
+   * Number of consecutive failures that eject a server, from 1. Failures are: no connection, `unavailable`,
+   * `deadline_exceeded`. Other errors show that the server works.
    *
    * @default {5}
    */
   consecutiveFailures?: number;
   /**
-   * For how long a server is set aside at first; twice as long each further time, ±20 %.
+   * Duration of the first ejection; it doubles each further time, ±20 %.
    *
    * @default {1_000}
    */
   baseTime?: number;
   /**
-   * For how long it is set aside at most, before jitter.
+   * Maximum duration of an ejection before jitter.
    *
    * @default {60_000}
    */
   maxTime?: number;
   /**
-   * Which part of the list may be set aside at once, 0 to 1. The last server never is.
+   * Maximum share of the list that may be ejected at once, 0 to 1. The last server is never ejected.
    *
    * @default {0.5}
    */
   maxShare?: number;
 }
 
-/** Where a server stands. */
+/** The health of a server. */
 const State = {
-  /** It gets calls. */
+  /** It receives calls. */
   Healthy: 0,
-  /** It is set aside. */
+  /** It is ejected and receives no calls. */
   Ejected: 1,
-  /** The next call that the balancer has for it is its trial. */
+  /** The next call that the balancer picks it for is its probe. */
   HalfOpen: 2,
-  /** One call is its trial; until that is over it gets no other. */
+  /** A probe is in flight; the server receives no other calls. */
   Probing: 3,
   /** It has left the list. */
   Removed: 4,
 } as const;
 
-/** What these are called where they are shown. */
-const WORDS = ["healthy", "ejected", "half_open", "probing", "removed"] as const;
+/** The names of the states, for display. */
+const STATE_NAMES = ["healthy", "ejected", "half_open", "probing", "removed"] as const;
 
-/** How a server stands with its ejection, in a word. */
-export type EndpointHealthState = typeof WORDS[number];
+/** The name of a server's state. */
+export type EndpointHealthState = typeof STATE_NAMES[number];
 
 const FACTOR = 2;
 const JITTER = 0.2;
 
-/** How one server stands. Told of every attempt there, and of its connection. */
+/** The health of one server. Notified of every attempt and of the server's connection. */
 export class EndpointHealth {
-  /** What is known of the server. */
+  /** The server as last listed. */
   endpoint: Endpoint;
   readonly #ejection: Ejection;
   #state: number = State.Healthy;
   /** Failures since the last success. */
   #failures = 0;
-  /** How often it has been set aside without having stood well for as long again. */
+  /** Number of ejections, reset after the server has been healthy for longer than its last ejection. */
   #times = 0;
-  /** For how long it was set aside last. */
+  /** Duration of the last ejection, in ms. */
   #time = 0;
-  /** When it was let in. */
+  /** When it became healthy again. */
   #since = 0;
   #connected = true;
-  /** When the time is over for which it was set aside last. */
+  /** When the last ejection ends. */
   #until = 0;
   #cancelTimer: (() => void) | undefined;
 
@@ -82,22 +82,22 @@ export class EndpointHealth {
     this.#ejection = ejection;
   }
 
-  /** Whether it is set aside. */
+  /** Whether the server is ejected, half-open or being probed. */
   get ejected(): boolean {
     return this.#state !== State.Healthy && this.#state !== State.Removed;
   }
 
-  /** How it stands, in a word. */
+  /** The name of the state. */
   get state(): EndpointHealthState {
-    return WORDS[this.#state]!;
+    return STATE_NAMES[this.#state]!;
   }
 
-  /** Failures since the last success, for which it may yet be set aside. */
+  /** Consecutive failures, which count towards ejection. */
   get failures(): number {
     return this.#failures;
   }
 
-  /** After how many ms it is tried again, if it is set aside for a time: 0 if that is over, and there is no connection. */
+  /** Time until the ejection ends, in ms: 0 if it has ended but there is no connection; undefined if not ejected. */
   get probeIn(): number | undefined {
     return this.#state === State.Ejected ? Math.max(0, this.#until - this.#ejection.clock.now()) : undefined;
   }
@@ -107,26 +107,26 @@ export class EndpointHealth {
     return this.#state === State.Healthy || this.#state === State.HalfOpen;
   }
 
-  /** For every pick: it may be the trial. */
+  /** Called for every pick: the call may be the probe. */
   picked(): void {
     if (this.#state === State.HalfOpen) this.#enter(State.Probing);
   }
 
-  /** An attempt was answered. */
+  /** Called when an attempt was answered. */
   succeeded(): void {
     this.#failures = 0;
-    // What began before it was set aside is no trial: of a server that fails now and then, some calls go well.
+    // A success of an attempt from before the ejection does not count: a flaky server answers some calls.
     if (this.#state === State.Probing) this.uneject();
   }
 
-  /** It has shown that it works, though nobody had to try it yet. */
+  /** Makes the server healthy without a probe, because it has shown that it works. */
   uneject(): void {
     if (!this.ejected) return;
     this.#since = this.#ejection.clock.now();
     this.#enter(State.Healthy);
   }
 
-  /** An attempt found the server not working. */
+  /** Called when an attempt failed because the server does not work. */
   failed(): void {
     if (this.#state === State.Healthy) {
       this.#failures++;
@@ -136,37 +136,37 @@ export class EndpointHealth {
     }
   }
 
-  /** An attempt ended without showing whether the server works: if it was the trial, the next call is. */
+  /** Called when an attempt ended without showing whether the server works. If it was the probe, the next call is. */
   undecided(): void {
     if (this.#state === State.Probing) this.#enter(State.HalfOpen);
   }
 
-  /** There is a new connection, so there is something to try at once. */
+  /** Called when there is a new connection: the server can be probed at once. */
   connected(): void {
     this.#connected = true;
     if (this.#state === State.Ejected) this.#enter(State.HalfOpen);
   }
 
-  /** It cannot be reached, so there is nothing to try until it can. */
+  /** Called when the connection is lost: the server cannot be probed until there is a new one. */
   disconnected(): void {
     this.#connected = false;
     if (this.#state === State.HalfOpen) this.#enter(State.Ejected);
   }
 
-  /** Too many are set aside: lets it in, without telling of it. */
+  /** Makes the server healthy without notifying the balancer; used when more than `maxShare` of the list is ejected. */
   unejectSilently(): void {
     this.#move(State.Healthy);
   }
 
-  /** For a server that has left the list. */
+  /** Called when the server has left the list. */
   forget(): void {
     this.#move(State.Removed);
   }
 
   #eject(): void {
     const { clock, random, baseTime, maxTime } = this.#ejection;
-    const stoodWell = this.#state === State.Healthy && clock.now() - this.#since > this.#time;
-    if (stoodWell) this.#times = 0;
+    const wasStable = this.#state === State.Healthy && clock.now() - this.#since > this.#time;
+    if (wasStable) this.#times = 0;
     this.#time = jitter(Math.min(baseTime * FACTOR ** this.#times, maxTime), JITTER, random);
     this.#times++;
     this.#failures = 0;
@@ -191,20 +191,20 @@ export class EndpointHealth {
 }
 
 /**
- * Outlier ejection, after Envoy's (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier):
- * a server is set aside after some failures in a row. When its time is over, or as soon as there is a new connection to
- * it, the next call that the balancer has for it is its trial: with that one it is back, or set aside for longer.
+ * Outlier ejection, after Envoy's (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier): a server
+ * is ejected after a number of consecutive failures. When its ejection ends, or as soon as there is a new connection to it,
+ * the next call that the balancer picks it for is its probe: the server becomes healthy, or is ejected for longer.
  */
 export class Ejection {
-  /** @ignore For its servers. */
+  /** @ignore For EndpointHealth. */
   readonly consecutiveFailures: number;
-  /** @ignore For its servers. */
+  /** @ignore For EndpointHealth. */
   readonly baseTime: number;
-  /** @ignore For its servers. */
+  /** @ignore For EndpointHealth. */
   readonly maxTime: number;
-  /** @ignore For its servers. */
+  /** @ignore For EndpointHealth. */
   readonly clock: Clock;
-  /** @ignore For its servers. */
+  /** @ignore For EndpointHealth. */
   readonly random: () => number;
   readonly #maxShare: number;
   readonly #changed: (endpoints: readonly Endpoint[]) => void;
@@ -213,10 +213,10 @@ export class Ejection {
   #health = new Map<string, EndpointHealth>();
 
   /**
-   * @param options Left out or false: nobody is ever set aside
-   * @param changed Told which servers calls may go to from now on, when one has been set aside or let in
+   * @param options The thresholds; false = servers are never ejected
+   * @param changed Called with the servers that may be picked when a server's state has changed
    * @throws {RangeError} If a number is out of its range
-   * @throws {TypeError} If an option is no number
+   * @throws {TypeError} If an option is unknown or not a number
    */
   constructor(
     options: EjectionOptions | false,
@@ -229,7 +229,7 @@ export class Ejection {
     const { consecutiveFailures = 5, baseTime = 1_000, maxTime = 60_000, maxShare = 0.5 } = options || {};
     if (!Number.isInteger(consecutiveFailures) || consecutiveFailures < 1) {
       throw new RangeError(
-        `Cannot use ejection.consecutiveFailures ${consecutiveFailures}: expected a whole number from 1`,
+        `Cannot use ejection.consecutiveFailures ${consecutiveFailures}: expected an integer from 1`,
       );
     }
     if (!(maxShare >= 0 && maxShare <= 1)) {
@@ -245,9 +245,9 @@ export class Ejection {
   }
 
   /**
-   * Takes the servers that there are from now on. Those that stay keep their health.
+   * Replaces the list of servers. Servers that stay on the list keep their health.
    *
-   * @returns Those of them that calls may go to
+   * @returns The servers that may be picked
    */
   update(endpoints: readonly Endpoint[]): readonly Endpoint[] {
     const before = this.#health;
@@ -259,8 +259,8 @@ export class Ejection {
       before.delete(endpoint.address);
       this.#health.set(endpoint.address, health);
     }
-    for (const gone of before.values()) gone.forget();
-    let excess = this.#aside() - this.#most();
+    for (const removed of before.values()) removed.forget();
+    let excess = this.#ejectedCount() - this.#maxEjected();
     for (const health of this.#health.values()) {
       if (excess <= 0) break;
       if (!health.ejected) continue;
@@ -270,40 +270,40 @@ export class Ejection {
     return this.pickable;
   }
 
-  /** How a server of the latest list stands. */
+  /** The health of a server of the latest list. */
   health(address: string): EndpointHealth | undefined {
     return this.#health.get(address);
   }
 
-  /** Lets go of its timers. */
+  /** Cancels all timers. */
   close(): void {
     for (const health of this.#health.values()) health.forget();
   }
 
-  /** @ignore For its servers: whether one more may be set aside. */
+  /** @ignore For EndpointHealth: whether another server may be ejected. */
   hasRoom(): boolean {
-    return this.#aside() < this.#most();
+    return this.#ejectedCount() < this.#maxEjected();
   }
 
-  /** @ignore For its servers: one of them has changed. */
+  /** @ignore For EndpointHealth: called when the state of a server has changed. */
   publish(): void {
     this.#changed(this.pickable);
   }
 
-  /** Those that calls may go to. */
+  /** The servers that may be picked. */
   get pickable(): readonly Endpoint[] {
     const some = this.endpoints.filter(({ address }) => this.#health.get(address)!.pickable);
     return some.length === this.endpoints.length ? this.endpoints : Object.freeze(some);
   }
 
-  #most(): number {
+  #maxEjected(): number {
     const count = this.#health.size;
     return Math.min(Math.floor(this.#maxShare * count), count - 1);
   }
 
-  #aside(): number {
-    let aside = 0;
-    for (const { ejected } of this.#health.values()) if (ejected) aside++;
-    return aside;
+  #ejectedCount(): number {
+    let count = 0;
+    for (const { ejected } of this.#health.values()) if (ejected) count++;
+    return count;
   }
 }

@@ -1,63 +1,63 @@
-// What a server is to those who look for one: an address with what it says of itself, and how the text of an
-// address is read and written. Used by discovery, transports, server, client and registry alike.
+// Endpoints, which are servers as clients know them: an address and optional details. Also parses and formats addresses. Used by
+// discovery, transports, server, client and registry.
 
-import { misleads } from "../call/one_line.ts";
+import { misleads } from "../call/safe_text.ts";
 
-/** One server that calls may go to. */
+/** A server that calls can be sent to. */
 export interface Endpoint {
-  /** Where it listens, as `protocol@host:port`, such as `tcp@10.0.0.7:9999`. Also what tells endpoints apart. */
+  /** The address that it listens on, as `protocol@host:port`, such as `tcp@10.0.0.7:9999`. Identifies the endpoint. */
   readonly address: string;
-  /** The services that it says it offers. Left out, it says nothing about them. */
+  /** The services that it offers, if known. */
   readonly services?: readonly string[];
   /**
-   * Its share of the calls beside others', 0 to 1 000 000, for balancers that weigh.
+   * Relative share of calls, 0 to 1 000 000, for balancers that use weights.
    *
    * @default {1}
    */
   readonly weight?: number;
-  /** Which version of its program it runs, as free text of at most 128 characters, such as `1.4.2`. */
+  /** The version of its program, as free text of at most 128 characters, such as `1.4.2`. */
   readonly version?: string;
-  /** Free text by name, such as its zone. */
+  /** Free text by name, such as the zone. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** An {@linkcode Address} that is a host and a port: plain TCP, or TLS over it. */
+/** An {@linkcode Address} with a host and a port: plain TCP, or TLS over TCP. */
 export interface HostAddress {
-  /** How to speak to it. */
+  /** The transport protocol. */
   readonly transport: "tcp" | "tls";
   /** A name or an IP address; an IPv6 address without its brackets. */
   readonly hostname: string;
-  /** 1 to 65535, or 0 where any free port was asked for. */
+  /** 1 to 65535; 0 if any free port was requested. */
   readonly port: number;
 }
 
-/** An {@linkcode Address} that is a path of an HTTP server: CONNECT or a WebSocket, the latter with or without TLS. */
+/** An {@linkcode Address} with a path on an HTTP server: CONNECT, or a WebSocket with or without TLS. */
 export interface HttpAddress {
-  /** How to speak to it. */
+  /** The transport protocol. */
   readonly transport: "http" | "ws" | "wss";
   /** A name or an IP address; an IPv6 address without its brackets. */
   readonly hostname: string;
-  /** 1 to 65535, or 0 where any free port was asked for. */
+  /** 1 to 65535; 0 if any free port was requested. */
   readonly port: number;
-  /** The path of the RPC handler, with its leading slash; `/_rpc_` if the text named none. */
+  /** The path of the RPC handler, with its leading slash; `/_rpc_` by default. */
   readonly path: string;
 }
 
-/** An {@linkcode Address} that is a socket in the file system. */
+/** An {@linkcode Address} of a socket in the file system. */
 export interface UnixAddress {
-  /** How to speak to it. */
+  /** The transport protocol. */
   readonly transport: "unix";
   /** The absolute path of the socket. */
   readonly path: string;
 }
 
-/** An address taken apart by {@linkcode parseAddress}. */
+/** A parsed address, returned by {@linkcode parseAddress}. */
 export type Address = HostAddress | HttpAddress | UnixAddress;
 
 /** Options of {@linkcode parseAddress}. */
 export interface ParseAddressOptions {
   /**
-   * Whether the address is one to listen on, for which port 0 means any free port.
+   * Whether the address is for listening, where port 0 means any free port.
    *
    * @default {false}
    */
@@ -66,22 +66,26 @@ export interface ParseAddressOptions {
 
 const DEFAULT_PATH = "/_rpc_";
 const EXAMPLE = "expected protocol@host:port, such as tcp@127.0.0.1:9999";
-/** What a message quotes of an address at most: it may come from a stranger. */
+/** Maximum number of characters of an address that a message quotes, since it may come from an untrusted peer. */
 const QUOTED_CHARS = 64;
-/** Room for a path in Linux's `sockaddr_un`, less the closing NUL. */
+/** Maximum path length in Linux's `sockaddr_un`, without the terminating NUL. */
 const UNIX_PATH_BYTES = 107;
 
-const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+)):([0-9]+)(\/.*)?$/;
+const HOST_PORT = /^[0-9A-Za-z._-]{1,253}:[0-9]{1,5}$/;
+const HOST_PORT_PATH = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::([0-9]+))?(\/.*)?$/;
+/** The default ports of transports that have one. */
+const USUAL_PORTS: Readonly<Record<string, string>> = { ws: "80", wss: "443" };
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/;
-/** The characters of a URL's path, without query, fragment and comma. */
+/** Characters of a URL's path, without query, fragment and comma. */
 const PATH = /^[0-9A-Za-z\-._~!$&'()*+;=:@%/]*$/;
 
 /**
- * Takes the text of an address apart: `tcp@host:port`, `tls@host:port`, `unix@/path`, and
- * `http@host:port[/path]`, `ws@…`, `wss@…`.
+ * Parses an address: `tcp@host:port`, `tls@host:port`, `unix@/path`, or `http@host:port[/path]`, `ws@…`, `wss@…`.
  *
- * An IPv6 address stands in brackets, without a zone. A path of a URL has neither query nor fragment. No
- * address contains control characters or a comma.
+ * The port of `ws@` may be left out: 80, and 443 of `wss@`.
+ *
+ * IPv6 addresses are in brackets, without a zone. A URL's path has neither query nor fragment. Addresses contain no control
+ * characters and no comma.
  *
  * @example Usage
  * ```ts
@@ -92,17 +96,22 @@ const PATH = /^[0-9A-Za-z\-._~!$&'()*+;=:@%/]*$/;
  * ```
  *
  * @param text The address
- * @param options Whether port 0 will do
- * @returns Its parts
- * @throws {TypeError} If it is no address, or its port is 0 without `listen`; the message says what is wrong
+ * @param options Whether port 0 is allowed
+ * @returns The parts of the address
+ * @throws {TypeError} If the address is invalid, or its port is 0 without `listen`; the message says what is wrong
  */
 export function parseAddress(text: string, options: ParseAddressOptions = {}): Address {
   if (typeof text !== "string") {
     throw new TypeError(`Cannot parse address of type ${typeof text}: ${EXAMPLE}`);
   }
   const at = text.indexOf("@");
-  if (/^https?:\/\//.test(text)) fail(text, `${EXAMPLE}; the URL of a registry is for RegistryDiscovery`);
-  if (at < 1) fail(text, EXAMPLE);
+  if (/^https?:\/\//.test(text)) {
+    fail(
+      text,
+      `${EXAMPLE}; the URL of a registry is for RegistryDiscovery, an RPC server on HTTP is http@host:port`,
+    );
+  }
+  if (at < 1) fail(text, HOST_PORT.test(text) ? `${EXAMPLE}; did you mean tcp@${text}?` : EXAMPLE);
   // The comma is what separates addresses in a list.
   if (text.includes(",") || misleads(text)) {
     fail(text, "it contains a comma, a control or an invisible character");
@@ -113,7 +122,7 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     case "tcp":
     case "tls": {
       const { hostname, port, path } = parseHost(text, rest, options.listen ?? false);
-      if (path !== undefined) fail(text, `${transport} takes no path after the port`);
+      if (path !== undefined) fail(text, `${transport} addresses have no path after the port`);
       return { transport, hostname, port };
     }
     case "http":
@@ -124,13 +133,19 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
     }
     case "unix":
       return { transport, path: parseUnixPath(text, rest) };
+    case "dns":
+      return fail(
+        text,
+        "a dns@ name is a target of connect of @troodon/rpc, not the address of a server; elsewhere use " +
+          "new DnsDiscovery(name, { port })",
+      );
     default:
-      return fail(text, `unknown protocol, use one of tcp, tls, unix, http, ws, wss`);
+      return fail(text, `unknown protocol, expected one of tcp, tls, unix, http, ws, wss`);
   }
 }
 
 /**
- * Writes an address as the text that {@linkcode parseAddress} reads.
+ * Formats an address as the text that {@linkcode parseAddress} parses.
  *
  * @example Usage
  * ```ts
@@ -141,13 +156,30 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
  * ```
  *
  * @param address The parts of the address
- * @returns Its text, without the path of an HTTP address if that is the usual `/_rpc_`
+ * @returns The address as text, without the path of an HTTP address if it is the default `/_rpc_`
  */
 export function formatAddress(address: Address): string {
   if (address.transport === "unix") return `unix@${address.path}`;
-  const host = address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname;
   const path = "path" in address && address.path !== DEFAULT_PATH ? address.path : "";
-  return `${address.transport}@${host}:${address.port}${path}`;
+  return `${address.transport}@${urlHost(address.hostname)}:${address.port}${path}`;
+}
+
+/**
+ * Formats a host as in URLs and in the `Host` header: an IPv6 address in brackets, once, whether it has them or not.
+ *
+ * @example
+ * ```ts
+ * import { urlHost } from "@troodon/rpc/discovery";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(["::1", "[::1]", "localhost"].map(urlHost), ["[::1]", "[::1]", "localhost"]);
+ * ```
+ *
+ * @param hostname A name or an IP address
+ * @returns The host, to which a port may be appended
+ */
+export function urlHost(hostname: string): string {
+  return hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]` : hostname;
 }
 
 function parseHost(
@@ -156,20 +188,29 @@ function parseHost(
   listen: boolean,
 ): { hostname: string; port: number; path: string | undefined } {
   const match = HOST_PORT_PATH.exec(rest);
-  if (match === null) fail(text, EXAMPLE);
-  const [, ipv6, name, portText = "", path] = match;
+  if (match === null) {
+    fail(
+      text,
+      /^[0-9A-Fa-f]*:[0-9A-Fa-f:]*:/.test(rest) ? "an IPv6 address needs brackets: [::1]:9999" : EXAMPLE,
+    );
+  }
+  const usualPort = listen ? undefined : USUAL_PORTS[text.split("@", 1)[0]!];
+  const [, ipv6, name, portText = usualPort, path] = match;
+  if (portText === undefined) fail(text, `the port is missing, ${EXAMPLE}`);
   const hostname = ipv6 ?? name ?? "";
-  // The URL parser knows what an IP address is: it refuses ::1::2 as well as 999.0.0.1.
+  // The URL parser validates IP addresses: it rejects ::1::2 as well as 999.0.0.1.
   if (!URL.canParse(`http://${ipv6 === undefined ? hostname : `[${ipv6}]`}/`)) {
     fail(text, "the host is neither a name nor an IP address");
   }
   const port = Number(portText);
-  if (!PORT.test(portText) || port > 65535) fail(text, "the port must be a whole number from 1 to 65535");
+  if (!PORT.test(portText) || port > 65535) {
+    fail(text, `the port must be an integer from ${listen ? 0 : 1} to 65535`);
+  }
   if (port === 0 && !listen) {
-    fail(text, "port 0 is for listening only, a port from 1 to 65535 is needed here");
+    fail(text, "port 0 is for listening only, expected a port from 1 to 65535");
   }
   if (path !== undefined && !PATH.test(path)) {
-    fail(text, "the path may contain what a URL's path may, without query and fragment");
+    fail(text, "expected the path of a URL, without query and fragment");
   }
   return { hostname, port, path };
 }
@@ -179,7 +220,7 @@ function parseUnixPath(text: string, path: string): string {
     fail(text, "expected the absolute path of a socket, such as unix@/run/app.sock");
   }
   if (new TextEncoder().encode(path).length > UNIX_PATH_BYTES) {
-    fail(text, `the path of a socket may have ${UNIX_PATH_BYTES} bytes at most`);
+    fail(text, `the path of a socket may have at most ${UNIX_PATH_BYTES} bytes`);
   }
   return path;
 }

@@ -1,5 +1,5 @@
-// Cuts the text of a JSON object into the values of its fields, and arrays among them into their elements, so that a long
-// answer is parsed in pieces of bounded size. Used by server_list.ts. What is cut out is not checked: JSON.parse does that.
+// Splits the text of a JSON object into the values of its fields, and arrays among them into their elements, so that a long
+// answer is parsed in pieces of bounded size. Used by registry_list.ts. The pieces are not validated: JSON.parse does that.
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -10,22 +10,22 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** The longest value, in characters, that is not cut. */
+/** Maximum length of a piece, in characters. */
 export const MAX_PIECE = 131_072;
 
-/** A value, or an element of an array. */
+/** A value of a field, or an element of an array. */
 export interface JsonPiece {
   /** The name of the field. */
   readonly field: string;
   readonly text: string;
-  /** Whether it is an element of the array that is the field's value; the array itself comes before, as `[]`. */
+  /** Whether it is an element of the field's array; the array itself comes first, as `[]`. */
   readonly isElement: boolean;
 }
 
 /**
- * Cuts an object, one piece at a time.
+ * Splits an object lazily, one piece at a time.
  *
- * @throws {SyntaxError} If the text is not a JSON object; invalid values are left for JSON.parse to find
+ * @throws {SyntaxError} If the text is not a JSON object; invalid values are only detected by JSON.parse
  * @throws {RangeError} If a value, or an element of an array, is too long
  */
 export function* jsonPieces(text: string): Generator<JsonPiece, void, undefined> {
@@ -34,7 +34,7 @@ export function* jsonPieces(text: string): Generator<JsonPiece, void, undefined>
   for (;;) {
     const nameEnd = endOfValue(text, at);
     const field: unknown = JSON.parse(text.slice(at, nameEnd));
-    if (typeof field !== "string") throw new SyntaxError("Expected the name of a field");
+    if (typeof field !== "string") throw new SyntaxError("Expected a field name");
     at = blanks(text, expect(text, blanks(text, nameEnd), COLON));
     if (text.charCodeAt(at) === OPEN_BRACKET) {
       yield { field, text: "[]", isElement: false };
@@ -59,7 +59,7 @@ export function* jsonPieces(text: string): Generator<JsonPiece, void, undefined>
   }
 }
 
-/** Where a value ends that begins at a place: after its last bracket, its closing quote, or its last character. */
+/** The end of the value that begins at `from`: after its last bracket, its closing quote, or its last character. */
 function endOfValue(text: string, from: number): number {
   const limit = Math.min(text.length, from + MAX_PIECE);
   let depth = 0;
@@ -83,11 +83,11 @@ function endOfValue(text: string, from: number): number {
         if (depth === 0) return at;
     }
   }
-  if (limit < text.length) throw new RangeError(`a value in it has more than ${MAX_PIECE} characters`);
+  if (limit < text.length) throw new RangeError(`a value has more than ${MAX_PIECE} characters`);
   throw new SyntaxError("The text ends in the middle of a value");
 }
 
-/** Where a text ends that began before a place; the limit, if that is before its end. */
+/** The position of a text's closing quote; `limit` if it is not before that. */
 function closingQuote(text: string, from: number, limit: number): number {
   let at = from;
   while (at < limit) {

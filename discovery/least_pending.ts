@@ -1,4 +1,4 @@
-// The balancer that compares two. Made by createBalancer("least_pending").
+// The least-pending balancer, which compares two random servers. Created by createBalancer("least_pending").
 
 import type { Code } from "../call/error.ts";
 import type { Balancer, Outcome, PickContext } from "./balancer.ts";
@@ -9,31 +9,31 @@ import type { RandomOptions } from "./random_balancer.ts";
 /** Options of {@linkcode LeastPendingBalancer}. */
 export interface LeastPendingOptions extends RandomOptions {
   /**
-   * Time.
+   * The clock, for tests.
    *
-   * @default {the system's}
+   * @default {the system's clock}
    */
   clock?: Clock;
 }
 
-/** How far back latency is remembered, in ms: what is this old counts for a third. */
+/** Time constant of the latency average, in ms: a value of this age has decayed to about a third. */
 const MEMORY = 5_000;
-/** The least latency that counts, in ms: that of a server of which nothing is known, while nothing is known of any. */
-const LEAST_LATENCY = 0.01;
-/** How many times the average a call counts at least that the server did not take. */
+/** Minimum latency in ms; also that of a server without data while no server has data. */
+const MIN_LATENCY = 0.01;
+/** Minimum latency, as a multiple of the average, of a call that the server rejected or did not answer. */
 const PENALTY = 10;
-/** How much one call counts in an average at least. */
-const LEAST_SHARE = 0.02;
+/** Minimum weight of a call in an average. */
+const MIN_SHARE = 0.02;
 const PENALIZED: ReadonlySet<Code> = new Set(["unavailable", "resource_exhausted", "deadline_exceeded"]);
 
-/** One server, as far as its load is known. */
+/** The load of one server. */
 class Load {
   endpoint: Endpoint;
-  /** Calls that it was picked for and that are not over, or have failed too soon. */
+  /** Calls in flight, and failed calls that still count as pending. */
   pending = 0;
-  /** The average of how long its calls took, in ms; -1 = none is known. */
+  /** Average duration of its calls, in ms; -1 = no data. */
   latency = -1;
-  /** When the latency was brought up to date. */
+  /** When the latency was last updated. */
   at = 0;
 
   constructor(endpoint: Endpoint) {
@@ -41,66 +41,65 @@ class Load {
   }
 
   /**
-   * About how long a further call would take: those before it and itself, at the latency of late.
+   * Estimated duration of a further call: the pending calls and itself, at the recent latency.
    *
-   * @param usual What a server is taken for of which nothing is known, in ms
+   * @param average The latency of a server without data, in ms
    */
-  cost(now: number, usual: number): number {
-    return (this.pending + 1) * Math.max(this.expected(now, usual), LEAST_LATENCY);
+  cost(now: number, average: number): number {
+    return (this.pending + 1) * Math.max(this.expected(now, average), MIN_LATENCY);
   }
 
-  /** About how long one call would take. */
-  expected(now: number, usual: number): number {
-    // What is not asked is taken for faster as time goes by, so that it is asked again some time.
-    return this.latency < 0 ? usual : this.latency * Math.exp((this.at - now) / MEMORY);
+  /** Estimated duration of one call. */
+  expected(now: number, average: number): number {
+    // The estimate decays with time, so that a slow server without calls is tried again.
+    return this.latency < 0 ? average : this.latency * Math.exp((this.at - now) / MEMORY);
   }
 
-  /** Takes a call into the average that took so long, in ms. */
-  learn(took: number, now: number): void {
-    // The longer ago the last call was, the more this one counts; of many at once, each counts a little.
-    const share = Math.max(1 - Math.exp((this.at - now) / MEMORY), LEAST_SHARE);
-    this.latency = took > this.latency ? took : this.latency + share * (took - this.latency);
+  /** Adds the duration of a call to the average, in ms. */
+  record(elapsed: number, now: number): void {
+    // The weight of a call grows with the time since the last one; each of many calls at once counts little.
+    const share = Math.max(1 - Math.exp((this.at - now) / MEMORY), MIN_SHARE);
+    this.latency = elapsed > this.latency ? elapsed : this.latency + share * (elapsed - this.latency);
     this.at = now;
   }
 
-  /** One call less is pending. */
+  /** Removes a pending call. */
   release(): void {
     if (this.pending > 0) this.pending--;
   }
 }
 
-/** A call that counts as pending for a while although it has failed. */
-interface Early {
+/** A failed call that counts as pending for a while. */
+interface FailedEarly {
   readonly load: Load;
   readonly until: number;
 }
 
 /**
- * Takes two servers at random and picks the one with less to do: its pending calls, times the average of how long its
- * calls took of late. A server that is ten times slower gets next to nothing; one that is new is taken to be as fast as
- * the others are on average.
+ * Takes two random servers and picks the one with less load: its pending calls times the recent average of their duration. A
+ * server that is ten times slower gets hardly any calls; a new server is assumed to be as fast as the others on average.
  *
- * A call that fails counts for no less than one that does not: it is taken to be as long, and to be pending for as long,
- * as the calls that go well, or else a server that fails at once would seem to be the fastest, and would get most calls.
- * Streams count while they are pending; how long they last says nothing about the server.
+ * A failed call counts at least as much as a successful one: as long a duration, and pending for as long. Otherwise a server
+ * that fails immediately would seem to be the fastest, and would get most calls. Streams count while they are pending; their
+ * duration is ignored, since it does not measure the server.
  *
- * Two random choices: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (IEEE TPDS 12, 2001); it
- * spreads nearly as well as looking at all servers, and many clients do not all run to the same one. The average decays
- * by time and takes over a slower call at once, as the "peak EWMA" of Finagle
- * (https://twitter.github.io/finagle/guide/Clients.html#power-of-two-choices-p2c-least-loaded) does.
+ * Two random choices: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (IEEE TPDS 12, 2001). It spreads
+ * nearly as well as a comparison of all servers, and avoids that many clients choose the same one. The average decays by time
+ * and adopts a slower call at once, as the "peak EWMA" of Finagle does
+ * (https://twitter.github.io/finagle/guide/Clients.html#power-of-two-choices-p2c-least-loaded).
  */
 export class LeastPendingBalancer implements Balancer {
   readonly #random: () => number;
   readonly #clock: Clock;
   readonly #byAddress = new Map<string, Load>();
   #loads: readonly Load[] = [];
-  /** The average of the calls that went well, over all servers, in ms; -1 = none is known. */
-  #usual = -1;
-  /** Calls that have failed sooner than calls usually end, and count as pending until then: about in order. */
-  readonly #early = new Set<Early>();
-  /** Streams that have failed, likewise. */
-  readonly #earlyStreams = new Set<Early>();
-  /** The latest time that is known: asking for it at every pick would cost more than the pick. */
+  /** Average duration of successful calls of all servers, in ms; -1 = no data. */
+  #average = -1;
+  /** Calls that failed earlier than calls usually end, and count as pending until then; approximately in order. */
+  readonly #early = new Set<FailedEarly>();
+  /** The same for failed streams. */
+  readonly #earlyStreams = new Set<FailedEarly>();
+  /** The time of the last update: reading the clock at every pick would cost more than the pick. */
   #now: number;
 
   constructor(options: LeastPendingOptions = {}) {
@@ -125,7 +124,7 @@ export class LeastPendingBalancer implements Balancer {
     const exclude = call.exclude;
     const picked = exclude === undefined || exclude.size === 0
       ? this.#better(loads)
-      // A copy, for calls that try again: these are few.
+      // Allocates a copy, for retries only, which are rare.
       : this.#better(loads.filter(({ endpoint }) => !exclude.has(endpoint.address)));
     if (picked === undefined) return undefined;
     picked.pending++;
@@ -141,22 +140,22 @@ export class LeastPendingBalancer implements Balancer {
     load.release();
     if (streams) return;
     if (code === undefined) {
-      load.learn(duration, now);
-      this.#usual += (this.#usual < 0 ? 1 : LEAST_SHARE) * (duration - this.#usual);
-    } else if (this.#usual >= 0 && duration > load.expected(now, this.#usual)) {
-      // It lasted so long, and was not over.
-      load.learn(duration, now);
+      load.record(duration, now);
+      this.#average += (this.#average < 0 ? 1 : MIN_SHARE) * (duration - this.#average);
+    } else if (this.#average >= 0 && duration > load.expected(now, this.#average)) {
+      // It was canceled, so it would have taken even longer.
+      load.record(duration, now);
     }
   }
 
   #failed(load: Load, { code, duration, streams = false }: Outcome, now: number): void {
-    const took = streams ? 0 : duration;
-    if (this.#usual >= 0) {
-      // A stream may come to its deadline on the best of servers.
+    const elapsed = streams ? 0 : duration;
+    if (this.#average >= 0) {
+      // A stream may reach its deadline at a healthy server.
       const penalized = PENALIZED.has(code!) && !(streams && code === "deadline_exceeded");
-      load.learn(Math.max(took, (penalized ? PENALTY : 1) * this.#usual), now);
+      load.record(Math.max(elapsed, (penalized ? PENALTY : 1) * this.#average), now);
     }
-    const until = now + (streams ? MEMORY : Math.min(this.#usual, MEMORY) - took);
+    const until = now + (streams ? MEMORY : Math.min(this.#average, MEMORY) - elapsed);
     if (until > now) (streams ? this.#earlyStreams : this.#early).add({ load, until });
     else load.release();
   }
@@ -172,7 +171,7 @@ export class LeastPendingBalancer implements Balancer {
     }
   }
 
-  /** The better of two. */
+  /** The less loaded of two random servers. */
   #better(loads: readonly Load[]): Load | undefined {
     const count = loads.length;
     if (count < 2) return loads[0];
@@ -180,6 +179,6 @@ export class LeastPendingBalancer implements Balancer {
     const other = Math.floor(this.#random() * (count - 1));
     const a = loads[one]!;
     const b = loads[other < one ? other : other + 1]!;
-    return a.cost(this.#now, this.#usual) <= b.cost(this.#now, this.#usual) ? a : b;
+    return a.cost(this.#now, this.#average) <= b.cost(this.#now, this.#average) ? a : b;
   }
 }

@@ -1,9 +1,9 @@
 /**
- * Where a client's servers are, and which of them gets a call.
+ * Discovery of servers, and load balancing between them.
  *
- * A {@linkcode Discovery} knows the servers: {@linkcode MultiServers} from a list that the program keeps,
- * {@linkcode RegistryDiscovery} by asking a registry. A {@linkcode Balancer} picks one for each call. Both are
- * seams: an object of your own with the same methods does as well.
+ * A {@linkcode Discovery} provides the list of servers: {@linkcode MultiServers} from a list that the program maintains,
+ * {@linkcode RegistryDiscovery} from a registry. A {@linkcode Balancer} picks one for each call. Both are interfaces that you
+ * can implement yourself.
  *
  * @example Follow a list of servers
  * ```ts
@@ -26,8 +26,11 @@ export { type BalancerName, type BalancerOptions, createBalancer } from "./creat
 export type { Clock } from "./clock.ts";
 export type { ConsistentHashOptions } from "./consistent_hash.ts";
 export type { Discovery, WatchOptions } from "./discovery.ts";
+export { DnsDiscovery, type DnsDiscoveryOptions } from "./dns_discovery.ts";
+export type { DnsOptions, DnsTransport } from "./dns_options.ts";
+export type { DnsResolver, NameServer, SrvRecord } from "./dns_resolver.ts";
 export type { EjectionOptions } from "./ejection.ts";
-export { formatAddress, parseAddress } from "./endpoint.ts";
+export { formatAddress, parseAddress, urlHost } from "./endpoint.ts";
 export type {
   Address,
   Endpoint,
@@ -41,3 +44,4 @@ export { MultiServers } from "./multi_servers.ts";
 export type { RandomOptions } from "./random_balancer.ts";
 export { RegistryDiscovery, type RegistryDiscoveryOptions } from "./registry_discovery.ts";
 export type { Fetch, RegistryUrl } from "./registry_request.ts";
+export { SrvDiscovery, type SrvDiscoveryOptions } from "./srv_discovery.ts";

@@ -1,4 +1,4 @@
-// Discovery over a list that the program itself keeps. Given to connect() by users.
+// Discovery over a list that the program maintains itself. Users pass it to connect().
 
 import { toEndpoints } from "./check_endpoint.ts";
 import type { Discovery, WatchOptions } from "./discovery.ts";
@@ -6,10 +6,10 @@ import type { Endpoint } from "./endpoint.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /**
- * A list of servers that is known beforehand, and that the program may change.
+ * A fixed list of servers, which the program can replace.
  *
- * An address that is given more than once is folded into one, in its first place; what the last of them says
- * of weight, services and metadata counts. An empty list is a list.
+ * Duplicate addresses are merged: the address keeps its first position, and weight, services and metadata of its last entry
+ * count. The list may be empty.
  *
  * @example Usage
  * ```ts
@@ -25,45 +25,45 @@ export class MultiServers implements Discovery {
   readonly #snapshots = new Snapshots();
 
   /**
-   * Starts with a list.
+   * Creates a discovery with an initial list.
    *
    * @param addresses Addresses or endpoints
-   * @throws {TypeError} If one of them is no endpoint; the message says why
-   * @throws {RangeError} If something in one of them is over its bound
+   * @throws {TypeError} If an endpoint is invalid; the message says why
+   * @throws {RangeError} If an endpoint exceeds a limit
    */
   constructor(addresses: Iterable<string | Endpoint>) {
     this.update(addresses);
   }
 
   /**
-   * Takes another list in place of the one before. Those who watch are told at once, if it differs.
+   * Replaces the list. Watchers are notified at once if it differs.
    *
-   * @param addresses Addresses or endpoints: the whole list
-   * @throws {TypeError} If one of them is no endpoint; the list before then stays
-   * @throws {RangeError} If something in one of them is over its bound; the list before then stays
+   * @param addresses Addresses or endpoints: the complete list
+   * @throws {TypeError} If an endpoint is invalid; the previous list stays
+   * @throws {RangeError} If an endpoint exceeds a limit; the previous list stays
    */
   update(addresses: Iterable<string | Endpoint>): void {
-    // A lone address is iterable too, letter by letter, and would make for a puzzling message.
+    // A string is iterable too, letter by letter, and would give a confusing message.
     if (typeof addresses === "string") {
-      throw new TypeError("Cannot take servers from a string: put the address into an array");
+      throw new TypeError("Cannot use servers: expected an array of addresses, got one string");
     }
     this.#snapshots.publish(toEndpoints(addresses));
   }
 
   /**
-   * The list as it is now.
+   * The current list.
    *
-   * @returns The servers, in the order given
+   * @returns The servers, in the given order
    */
   endpoints(): Promise<readonly Endpoint[]> {
     return Promise.resolve(this.#snapshots.latest ?? []);
   }
 
   /**
-   * Follows the list: as it is now, then at each `update` that changes it.
+   * Watches the list: yields the current one, then one at each `update` that changes it.
    *
-   * @param options What ends the watch
-   * @returns Whole lists
+   * @param options The signal that ends watching
+   * @returns Complete lists
    */
   watch(options: WatchOptions = {}): AsyncIterable<readonly Endpoint[]> {
     return this.#snapshots.watch(options.signal);

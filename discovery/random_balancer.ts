@@ -1,19 +1,19 @@
-// The balancer that throws dice. Made by createBalancer("random").
+// The random balancer. Created by createBalancer("random").
 
 import type { Balancer, PickContext } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
 
-/** Options of the balancers that need chance. */
+/** Options of the balancers that use randomness. */
 export interface RandomOptions {
   /**
-   * A number from 0 up to but not 1.
+   * Returns a random number from 0 to, but not including, 1.
    *
    * @default {Math.random}
    */
   random?: () => number;
 }
 
-/** Picks any server, each with the same chance. */
+/** Picks any server, with equal probability. */
 export class RandomBalancer implements Balancer {
   readonly #random: () => number;
   #endpoints: readonly Endpoint[] = [];
@@ -34,7 +34,7 @@ export class RandomBalancer implements Balancer {
     return count < 2 ? endpoints[0] : endpoints[Math.floor(this.#random() * count)];
   }
 
-  /** Two passes over the list rather than a filtered copy of it: a retry should not allocate either. */
+  /** Passes over the list twice instead of filtering a copy, so that retries do not allocate either. */
   #pickOther(exclude: ReadonlySet<string>): Endpoint | undefined {
     let count = 0;
     for (const { address } of this.#endpoints) {

@@ -1,4 +1,4 @@
-// Discovery by following a registry over HTTP, or by asking it now and then. Given to connect() by users.
+// Discovery through a registry: follows its stream of events, or polls it over HTTP. Users pass it to connect().
 
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
@@ -14,62 +14,59 @@ import {
   type Fetch,
   firstRevisionOf,
   globalFetch,
-  REFUSALS,
   type RegistryToken,
   type RegistryUrl,
+  STATUS_CODES,
   toRegistryUrls,
 } from "./registry_request.ts";
-import { parseServerList, type ServerList } from "./server_list.ts";
+import { parseServerList, type ServerList } from "./registry_list.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** Options of {@linkcode RegistryDiscovery}. */
 export interface RegistryDiscoveryOptions {
   /**
-   * How old the list may grow before the registry is asked again, in ms, 10 or more. While the list is watched,
-   * the registry tells of changes as they happen, over a stream that is opened anew each time that this has passed,
-   * ±10 %; one that cannot stream is asked for its list at these times.
+   * Maximum age of the list in ms, 10 to 2 147 483 647, before the registry is asked again. While the list is watched, the
+   * registry reports changes at once, over a stream that is reopened after this time, ±10 %; a registry that cannot stream is
+   * polled at this interval.
    *
    * @default {10_000}
    */
   refreshInterval?: number;
   /**
-   * How long servers that have suddenly vanished are kept, in ms, 0 or more: those whose leases have run out within this
-   * time once they are more than are left on the list, and those that are missing when the registry starts over without
-   * knowing what it listed before, as one that has restarted does. Not those that were paused, drained or taken off.
-   * Longer than servers take to announce themselves again, which is a third of their leases.
+   * Time in ms, from 0, for which servers that disappear suddenly are kept: servers whose leases expired within this time,
+   * once they outnumber the servers that are left on the list; and servers that are missing when the registry starts over
+   * without its previous list, such as after a restart. Servers that were paused, drained or removed are not kept. Use a time
+   * longer than servers take to announce themselves again, which is a third of their leases.
    *
    * @default {10_000}
    */
   holdTime?: number;
-  /**
-   * What the registry asks of those who read its list; a function is called for each request. Left out: nothing is
-   * shown.
-   */
+  /** Token that the registry requires of readers; a function is called for each request. Undefined = no token is sent. */
   token?: string | (() => string | Promise<string>);
   /**
-   * How long the registry may take to answer, in ms, 1 or more.
+   * Timeout of a request to the registry, in ms, from 1.
    *
    * @default {2_000}
    */
   timeout?: number;
-  /** Only servers that say they offer this service. Left out: all servers. */
+  /** Lists only servers that announce this service. Undefined = all servers. */
   service?: string;
   /**
-   * The longest answer that is taken, in bytes.
+   * Maximum length of an answer, in bytes, from 1.
    *
    * @default {16_777_216}
    */
   maxListBytes?: number;
   /**
-   * What asks the registry.
+   * The function that makes the requests.
    *
    * @default {fetch}
    */
   fetch?: Fetch;
-  /** The time, for tests. The system's monotonic clock by default. */
+  /** The clock, for tests. The system's monotonic clock by default. */
   clock?: Clock;
   /**
-   * Where jitter comes from: a number from 0 up to but not 1.
+   * Returns a random number from 0 to, but not including, 1; used for jitter.
    *
    * @default {Math.random}
    */
@@ -88,22 +85,22 @@ const NAMES: Names<RegistryDiscoveryOptions> = {
   random: true,
 };
 
-/** Changes that come together are handed out together: a thousand servers that start are not a thousand lists. */
+/** Changes within this time in ms are published together, so that a thousand starting servers do not cause a thousand lists. */
 const COALESCE = 10;
 
 /**
  * The servers that a registry lists.
  *
- * While it is watched, it follows the registry's stream of events and knows of a change within milliseconds. A stream
- * that breaks off is resumed where it was; a registry that cannot stream is polled. Of several URLs one is used at a
- * time, and the next as soon as it fails; they are those of processes that serve one store.
+ * While it is watched, it follows the registry's stream of events and receives changes within milliseconds. A broken stream is
+ * resumed where it ended; a registry that cannot stream is polled. Several URLs are those of processes that serve one store:
+ * one is used at a time, and the next as soon as it fails.
  *
- * The registry's death stops nobody: the last good list is kept for as long as the registry is away, answers nonsense
- * or refuses. A list that is empty all of a sudden is not believed for `holdTime`. Single entries that are no
- * endpoints are left out.
+ * Clients survive an outage of the registry: the last valid list is kept for as long as the registry is unreachable, sends
+ * invalid answers or rejects requests. A list that suddenly becomes empty is only adopted after `holdTime`. Invalid entries
+ * are skipped.
  *
- * Nothing is asked before `endpoints()` or a watch wants a list, and nothing is kept running after the last
- * watch has ended, so there is nothing to close.
+ * Nothing is requested before `endpoints()` is called or a watch starts, and nothing keeps running after the last watch has
+ * ended, so there is nothing to close.
  *
  * @example Usage
  * ```ts
@@ -132,30 +129,30 @@ export class RegistryDiscovery implements Discovery {
     onWatched: () => this.#startFollowing(),
     onUnwatched: () => this.#stopFollowing(),
   });
-  /** Which of the URLs is in use: the first is left to chance, so that many clients spread. */
+  /** Index of the URL in use. The first one is random, so that many clients spread. */
   #at: number | undefined;
-  /** The revision of the list, if the registry counts them. */
+  /** The revision of the list, if the registry has revisions. */
   #revision: number | undefined;
-  /** The request for the list under way, which all who want one share. */
-  #asking: Promise<readonly Endpoint[]> | undefined;
-  /** When the registry was last asked, with or without success. */
-  #askedAt = -Infinity;
-  /** Whether there is a stream that tells of changes. */
+  /** The pending request for the list, shared by all callers. */
+  #request: Promise<readonly Endpoint[]> | undefined;
+  /** When the last request ended, successful or not. */
+  #requestedAt = -Infinity;
+  /** Whether an event stream is open. */
   #live = false;
   #following: AbortController | undefined;
-  /** Whether the list has changed since it was last handed out. */
+  /** Whether the list has changed since it was last published. */
   #changed = false;
-  /** Takes back the timer behind which the next list is handed out. */
+  /** Cancels the timer that publishes the list. */
   #cancelPublish: (() => void) | undefined;
   #failure: RpcError | undefined;
 
   /**
-   * Does not ask yet.
+   * Creates a discovery. Makes no request yet.
    *
-   * @param url Where the registry is, or a list of where the processes are that serve it; of an origin alone, such as
-   * `http://10.0.0.1:9999`, the path is `/_rpc_/registry`
-   * @param options Times and bounds
-   * @throws {TypeError} If a URL is no http or https URL, or an option is unknown or of the wrong type
+   * @param url The URL of the registry, or a list of URLs of the processes that serve it. The path of a URL without one, such
+   *   as `http://10.0.0.1:9999`, is `/_rpc_/registry`
+   * @param options Times and limits
+   * @throws {TypeError} If a URL is not a valid http or https URL, or an option is unknown or has the wrong type
    * @throws {RangeError} If an option is out of its range
    */
   constructor(url: RegistryUrl, options: RegistryDiscoveryOptions = {}) {
@@ -173,7 +170,7 @@ export class RegistryDiscovery implements Discovery {
     this.#maxBytes = options.maxListBytes ?? 16 * 1024 * 1024;
     if (!(Number.isSafeInteger(this.#maxBytes) && this.#maxBytes > 0)) {
       const given = shownOption(this.#maxBytes);
-      throw new RangeError(`Cannot use maxListBytes ${given}: expected a whole number above 0`);
+      throw new RangeError(`Cannot use maxListBytes ${given}: expected an integer above 0`);
     }
     this.#fetch = options.fetch ?? globalFetch;
     this.#clock = options.clock ?? SYSTEM_CLOCK;
@@ -181,26 +178,33 @@ export class RegistryDiscovery implements Discovery {
     this.#list = new StickyEndpoints(this.#clock, checkDuration("holdTime", options.holdTime ?? 10_000, 0));
   }
 
-  /** Why the registry has given no list, or no newer one; undefined if it has. Of several, the last that was tried. */
+  /** The registry with the URL in use, and the option `service`. */
+  get source(): string {
+    const service = this.#url.searchParams.get("service");
+    const of = service === null ? "" : ` for service ${JSON.stringify(service)}`;
+    return `the registry at ${this.#url.origin}${of}`;
+  }
+
+  /** Why there is no list, or no newer one; undefined if there is no problem. Of several URLs, for the last one tried. */
   get failure(): RpcError | undefined {
     if (this.#failure !== undefined || this.#snapshots.latest !== undefined) return this.#failure;
     return new RpcError("unavailable", `The registry at ${this.#url.href} has not answered yet`);
   }
 
   /**
-   * The list, asked for anew if it is older than `refreshInterval`; if that fails, the last good one.
+   * The list, requested again if it is older than `refreshInterval`; if the request fails, the last valid list.
    *
-   * @returns The servers, in the order of their addresses
-   * @throws {RpcError} If there has never been a good list: `unauthenticated` or `permission_denied` if the registry
-   * refuses the token, else `unavailable`; the message names the URL
+   * @returns The servers, ordered by address
+   * @throws {RpcError} If there has never been a valid list: `unauthenticated` or `permission_denied` if the registry rejects
+   *   the token, otherwise `unavailable`; the message names the URL
    */
   async endpoints(): Promise<readonly Endpoint[]> {
     const known = this.#snapshots.latest !== undefined;
-    if (known && (this.#live || this.#clock.now() < this.#askedAt + this.#refreshInterval)) {
+    if (known && (this.#live || this.#clock.now() < this.#requestedAt + this.#refreshInterval)) {
       return this.#publish();
     }
     try {
-      return await (this.#asking ??= this.#askAll());
+      return await (this.#request ??= this.#requestFromAll());
     } catch (error) {
       if (!known) throw error;
       return this.#publish();
@@ -208,10 +212,10 @@ export class RegistryDiscovery implements Discovery {
   }
 
   /**
-   * Follows the list. While there has been none, the registry is tried again and again, at growing intervals.
+   * Watches the list. Until there is a first one, requests are retried at growing intervals.
    *
-   * @param options What ends the watch
-   * @returns Whole lists, each in the order of addresses
+   * @param options The signal that ends watching
+   * @returns Complete lists, each ordered by address
    */
   watch(options: WatchOptions = {}): AsyncIterable<readonly Endpoint[]> {
     return this.#snapshots.watch(options.signal);
@@ -222,13 +226,13 @@ export class RegistryDiscovery implements Discovery {
     return this.#urls[this.#at]!;
   }
 
-  /** Notes why the one in use is not, unless its stream shows that it is alive after all. */
+  /** Records a failure and moves on to the next URL. The failure is ignored if the event stream is still open. */
   #useNext(failure: RpcError): void {
     if (!this.#live) this.#failure = failure;
     this.#at = ((this.#at ?? 0) + 1) % this.#urls.length;
   }
 
-  /** Hands out the list as of now, and again when what is held in it is let go. */
+  /** Publishes the current list, and schedules the next publication for when held servers are released. */
   #publish(): readonly Endpoint[] {
     this.#changed = false;
     this.#cancelPublish?.();
@@ -239,31 +243,31 @@ export class RegistryDiscovery implements Discovery {
     return this.#snapshots.latest!;
   }
 
-  /** Hands out the list later, unless it is handed out before. Without a watch that is when somebody asks. */
+  /** Schedules a publication. Without a watch the list is only published when it is requested. */
   #publishIn(delay: number): void {
     if (this.#following === undefined) return;
     this.#cancelPublish?.();
     this.#cancelPublish = this.#clock.setTimer(() => this.#publish(), delay);
   }
 
-  /** Asks one registry after the other for its list, until one answers. */
-  async #askAll(): Promise<readonly Endpoint[]> {
+  /** Requests the list from one registry after the other, until one answers. */
+  async #requestFromAll(): Promise<readonly Endpoint[]> {
     try {
       for (let tries = 1;; tries++) {
         try {
-          return await this.#ask();
+          return await this.#requestList();
         } catch (error) {
           this.#useNext(error as RpcError);
           if (tries === this.#urls.length) throw error;
         }
       }
     } finally {
-      this.#asking = undefined;
-      this.#askedAt = this.#clock.now();
+      this.#request = undefined;
+      this.#requestedAt = this.#clock.now();
     }
   }
 
-  async #ask(signal?: AbortSignal): Promise<readonly Endpoint[]> {
+  async #requestList(signal?: AbortSignal): Promise<readonly Endpoint[]> {
     const url = this.#url;
     const { status, text, headers, redirectedTo } = await askRegistry({
       fetch: this.#fetch,
@@ -277,26 +281,28 @@ export class RegistryDiscovery implements Discovery {
     });
     let list: ServerList | undefined;
     const from = redirectedTo === undefined ? "" : ` from ${redirectedTo}, to which it redirects,`;
-    let reason = `its answer${from} (status ${status}) is no list`;
+    let cause: unknown;
+    let reason = `its answer${from} (status ${status}) is not a list of servers`;
     try {
       if (status === 200) list = await parseServerList(text);
     } catch (error) {
+      cause = error;
       reason = (error as Error).message;
     }
     if (list === undefined) {
       const message = `Cannot read the list of the registry at ${url.href}: ${reason}`;
-      throw new RpcError(REFUSALS.get(status) ?? "unavailable", message);
+      throw new RpcError(STATUS_CODES.get(status) ?? "unavailable", message, { cause });
     }
-    this.#take({ kind: "list", firstRevision: firstRevisionOf(headers), ...list }, false);
+    this.#apply({ kind: "list", firstRevision: firstRevisionOf(headers), ...list }, false);
     return this.#publish();
   }
 
-  #take(event: Exclude<RegistryEvent, { kind: "open" }>, resuming: boolean): void {
+  #apply(event: Exclude<RegistryEvent, { kind: "open" }>, resuming: boolean): void {
     const known = this.#revision;
     this.#failure = undefined;
     if (event.kind === "list") {
       const { revision, firstRevision = 0, endpoints, withdrawn } = event;
-      // A registry that was asked to go on from a revision, and starts again or further back, has lost its memory.
+      // A registry that resumes at an older or restarted revision has lost its previous list.
       const isLost = known !== undefined &&
         (firstRevision > known || revision !== undefined && revision < known);
       this.#list.replace(endpoints, { withdrawn, startsOver: resuming || isLost });
@@ -325,7 +331,7 @@ export class RegistryDiscovery implements Discovery {
     this.#cancelPublish = undefined;
   }
 
-  /** Follows one registry after the other: the next when one is away, and after a while when all are. */
+  /** Follows one registry after the other: the next one when one fails, with a backoff when all have failed. */
   async #follow(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(this.#random);
     let failures = 0;
@@ -345,7 +351,7 @@ export class RegistryDiscovery implements Discovery {
     }
   }
 
-  /** Follows the stream until it is time for another. Returns whether there is one; takes a list if there is not. */
+  /** Follows the stream until it has to be reopened. Returns whether there was a stream; otherwise adopts a polled list. */
   async #stream(signal: AbortSignal): Promise<boolean> {
     const term = new AbortController();
     const end = () => term.abort();
@@ -371,21 +377,21 @@ export class RegistryDiscovery implements Discovery {
         if (value.kind === "open") {
           this.#live = true;
           this.#failure = undefined;
-          // Not before: it may take longer to come than it is to last.
+          // The timer starts only now, since connecting may take longer than refreshInterval.
           cancelTimer = this.#clock.setTimer(end, jitter(this.#refreshInterval, 0.1, this.#random));
           continue;
         }
-        this.#take(value, after !== undefined && this.#live);
+        this.#apply(value, after !== undefined && this.#live);
         listed = true;
       }
-      if (!listed) await this.#ask(signal);
+      if (!listed) await this.#requestList(signal);
       return false;
     } finally {
       cancelTimer();
       signal.removeEventListener("abort", end);
       await events.return(true);
       if (!signal.aborted) this.#live = false;
-      this.#askedAt = this.#clock.now();
+      this.#requestedAt = this.#clock.now();
     }
   }
 }

@@ -1,51 +1,51 @@
-// A registry's stream of server-sent events, read within bounds. Used by RegistryDiscovery.
+// Reads a registry's stream of server-sent events within limits. Used by RegistryDiscovery.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import { RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 import { type Fetch, firstRevisionOf, type RegistryToken, tokenHeaders } from "./registry_request.ts";
-import { parseChange, parseServerList, type ServerChange, type ServerList } from "./server_list.ts";
+import { parseChange, parseServerList, type ServerChange, type ServerList } from "./registry_list.ts";
 import { TimeSlice } from "./time_slice.ts";
 
-/** A registry shows every 5 s that it is alive: one that does not for this long, in ms, is taken for dead. */
+/** Maximum silence of a stream in ms. A registry sends a sign of life every 5 s. */
 const MAX_SILENCE = 12_000;
-/** The same for a stream of which nothing but the beginning has come: something on the way may hold the rest back. */
+/** The same before a second chunk has arrived: a proxy may be buffering the stream. */
 const FIRST_SILENCE = 7_000;
-/** The most lines of one event: a registry sends three. */
+/** Maximum number of lines of an event. A registry sends three. */
 const MAX_EVENT_LINES = 1_024;
-/** How many bytes are cut into events before others may have their turn. */
-const PART = 16_384;
+/** Number of bytes that are parsed before other tasks may run. */
+const CHUNK = 16_384;
 const LF = 10;
 
-/** What to follow, and within which bounds. */
+/** What to follow, and the limits. */
 export interface EventsRequest {
   fetch: Fetch;
   clock: Clock;
   url: URL;
   token: RegistryToken | undefined;
-  /** The revision that is known already. */
+  /** The revision that is already known. */
   after: number | undefined;
-  /** How long the first byte may take, in ms, and if no revision is known what follows it. */
+  /** Maximum time in ms until the first byte, and also until the first list if no revision is known. */
   timeout: number;
-  /** Of one event. */
+  /** Maximum length of one event. */
   maxBytes: number;
   /** Ends the stream, without an error. */
   signal: AbortSignal;
 }
 
-/** What a registry tells. */
+/** An event of a registry's stream. */
 export type RegistryEvent =
-  /** It streams: what is known of it stays true until it says otherwise. */
+  /** The stream is open: the known list stays valid until an event changes it. */
   | { kind: "open" }
   | { kind: "list"; firstRevision?: number } & ServerList
   | { kind: "change" } & ServerChange;
 
 /**
- * Follows a registry.
+ * Follows a registry's stream of events.
  *
- * @returns Once the signal has aborted, true. Else false: what is there does not stream, or something on the way holds the
- * stream back, but it may answer with a list, and may have done so already
- * @throws {RpcError} `unavailable` if the registry is away or goes away; `unauthenticated` if there is no token
+ * @returns True if the signal has aborted. False if the server does not stream, or a proxy holds the stream back; it may still
+ *   answer with a list, and may have done so already
+ * @throws {RpcError} `unavailable` if the registry is unreachable or the stream breaks; `unauthenticated` if there is no token
  */
 export async function* registryEvents(
   request: EventsRequest,
@@ -58,7 +58,7 @@ export async function* registryEvents(
   let failure: Error | undefined;
   const stop = (error?: Error) => {
     failure ??= error;
-    // The one ends the request, the other a body that has nothing to do with a request.
+    // abort() ends the request; cancel() ends a body that does not depend on a request.
     controller.abort(error);
     reader?.cancel().catch(() => {});
   };
@@ -74,8 +74,8 @@ export async function* registryEvents(
     }, ms);
   };
   wait(timeout, "no answer within");
-  let begun = false;
-  // Whether more than the beginning has come.
+  let started = false;
+  // Whether anything after the first chunk has arrived.
   let flows = false;
   try {
     const token = await tokenHeaders(request.token, controller.signal);
@@ -92,11 +92,11 @@ export async function* registryEvents(
       const { done, value } = await slice.wait(reader.read());
       cancelTimer();
       if (done) break;
-      if (isStream && !begun) yield { kind: "open" };
-      flows = begun;
-      begun = true;
-      for (let at = 0; at < value.length; at += PART) {
-        for (const raw of parser.push(value.subarray(at, at + PART))) {
+      if (isStream && !started) yield { kind: "open" };
+      flows = started;
+      started = true;
+      for (let at = 0; at < value.length; at += CHUNK) {
+        for (const raw of parser.push(value.subarray(at, at + CHUNK))) {
           const event = await toEvent(raw, slice);
           if (event === undefined) continue;
           flows = true;
@@ -104,8 +104,8 @@ export async function* registryEvents(
         }
         await slice.yieldIfDue();
       }
-      const listDue = isStream && request.after === undefined;
-      wait(flows ? MAX_SILENCE : listDue ? timeout : FIRST_SILENCE, "no sign of life for");
+      const listPending = isStream && request.after === undefined;
+      wait(flows ? MAX_SILENCE : listPending ? timeout : FIRST_SILENCE, "no data for");
     }
     if (!isStream && failure === undefined && !signal.aborted) {
       const list = await parseServerList(parser.end(), slice);
@@ -117,7 +117,7 @@ export async function* registryEvents(
     throw failure ?? new Error("its stream has ended");
   } catch (cause) {
     if (signal.aborted) return true;
-    // Something on the way may hold the stream back: the list may come all the same.
+    // A proxy may hold the stream back: a plain request may still return the list.
     if (silent && !flows) return false;
     if (cause instanceof RpcError) throw cause;
     const reason = (failure ?? cause as Error).message;
@@ -132,13 +132,13 @@ export async function* registryEvents(
   }
 }
 
-/** An event as it came. */
+/** An event before its data is parsed. */
 interface RawEvent {
   readonly name: string;
   readonly data: string;
 }
 
-/** Cuts a stream into events; what is no stream it takes for one list. */
+/** Splits a stream into events. A body that is not a stream is collected as one text. */
 class EventParser {
   readonly #maxBytes: number;
   readonly #isStream: boolean;
@@ -146,7 +146,7 @@ class EventParser {
   #line = "";
   #name = "";
   #data = "";
-  /** What the event that is arriving has so far, with what is passed over. */
+  /** Length of the event that is arriving, ignored fields included. */
   #bytes = 0;
   #lines = 0;
 
@@ -168,7 +168,7 @@ class EventParser {
     this.#add(bytes.subarray(from));
   }
 
-  /** What has come of something that is no stream. */
+  /** The collected text of a body that is not a stream. */
   end(): string {
     return this.#line + this.#decoder.decode();
   }
@@ -204,11 +204,11 @@ async function toEvent({ name, data }: RawEvent, slice: TimeSlice): Promise<Regi
   switch (name) {
     case "list": {
       const list = await parseServerList(data, slice);
-      return list === undefined ? refuse(name) : { kind: "list", ...list };
+      return list === undefined ? invalidEvent(name) : { kind: "list", ...list };
     }
     case "change": {
       const change = await parseChange(data, slice);
-      return change === undefined ? refuse(name) : { kind: "change", ...change };
+      return change === undefined ? invalidEvent(name) : { kind: "change", ...change };
     }
     case "unavailable":
       throw new Error("it has lost its store");
@@ -217,6 +217,6 @@ async function toEvent({ name, data }: RawEvent, slice: TimeSlice): Promise<Regi
   }
 }
 
-function refuse(name: string): never {
-  throw new Error(`cannot read its event ${name}`);
+function invalidEvent(name: string): never {
+  throw new Error(`invalid event ${name}`);
 }

@@ -1,36 +1,33 @@
-// One HTTP exchange with a registry, bounded in time and size. Used by RegistryDiscovery and by announce().
+// One HTTP request to a registry, limited in time and size. Used by RegistryDiscovery and by announce().
 
-import { contained } from "../call/ambient.ts";
+import { inOwnContext } from "../call/ambient.ts";
 import { type Code, RpcError } from "../call/error.ts";
 import type { Clock } from "./clock.ts";
 
 const DEFAULT_PATH = "/_rpc_/registry";
 
-/**
- * The part of the global `fetch` that is needed here, so that another may take its place. It must heed the signal.
- */
+/** The part of the global `fetch` that is used here, so that it can be replaced. It must respect the signal. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-/** The global one, whichever that is when it is asked. */
-export const globalFetch: Fetch = (url, init) => contained(() => fetch(url, init));
+/** The global `fetch`, looked up at each call. */
+export const globalFetch: Fetch = (url, init) => inOwnContext(() => fetch(url, init));
 
-/** What a registry, or a proxy in front of it, means by these statuses. */
-export const REFUSALS: ReadonlyMap<number, Code> = new Map<number, Code>([
+/** The codes for these statuses of a registry, or of a proxy in front of it. */
+export const STATUS_CODES: ReadonlyMap<number, Code> = new Map<number, Code>([
   [401, "unauthenticated"],
   [403, "permission_denied"],
 ]);
 
-/** Where a registry is: one URL, or those of several processes that serve the same store. */
+/** The URL of a registry, or the URLs of several processes that serve the same store. */
 export type RegistryUrl = string | URL | readonly (string | URL)[];
 
 /**
- * What a registry asks of those who use it: visible ASCII characters, or a function that returns them. The function is
- * called for each request, so that a token that expires can be replaced. If it fails, so does the request, with
- * `unauthenticated`.
+ * The token that a registry requires: visible ASCII characters, or a function that returns them. The function is called for
+ * each request, so that an expiring token can be replaced. If it fails, the request fails with `unauthenticated`.
  */
 export type RegistryToken = string | (() => string | Promise<string>);
 
-/** What to ask, and within which bounds. */
+/** A request and its limits. */
 export interface RegistryRequest {
   fetch: Fetch;
   clock: Clock;
@@ -40,38 +37,38 @@ export interface RegistryRequest {
   headers?: Record<string, string>;
   /** Sent as JSON. */
   body?: unknown;
-  /** In ms, for all of it. */
+  /** Timeout of the whole exchange, in ms. */
   timeout: number;
-  /** Of the answer. */
+  /** Maximum length of the answer. */
   maxBytes: number;
-  /** Gives up before the timeout. */
+  /** Cancels the request. */
   signal?: AbortSignal;
 }
 
-/** What came back. */
+/** The answer of a registry. */
 export interface RegistryAnswer {
   status: number;
   text: string;
   headers: Headers;
-  /** Where it came from, if the registry's URL redirects. */
+  /** The URL that answered, if the registry's URL redirects. */
   redirectedTo: string | undefined;
 }
 
 /**
- * Takes the URL of a registry, or several.
+ * Validates the URL of a registry, or several.
  *
- * @throws {TypeError} If one is none, or there is none
+ * @throws {TypeError} If a URL is invalid, or the list is empty
  */
 export function toRegistryUrls(urls: RegistryUrl): readonly URL[] {
   const all = typeof urls === "string" || urls instanceof URL ? [urls] : [...urls];
-  if (all.length === 0) throw new TypeError("Cannot use no registry URL: expected at least one");
+  if (all.length === 0) throw new TypeError("Cannot use an empty list of registry URLs");
   return all.map(toRegistryUrl);
 }
 
 /**
- * Checks an option.
+ * Validates the option `token`.
  *
- * @throws {TypeError} If it is a text that no header can carry, or neither a text nor a function
+ * @throws {TypeError} If it is text that is not valid in a header, or neither text nor a function
  */
 export function checkRegistryToken(token: RegistryToken | undefined): RegistryToken | undefined {
   if (typeof token !== "function" && token !== undefined) bearer(token);
@@ -79,10 +76,10 @@ export function checkRegistryToken(token: RegistryToken | undefined): RegistryTo
 }
 
 /**
- * The headers that carry a token, if there is one.
+ * The headers with a token, if there is one.
  *
- * @param signal Ends waiting for a function, with its reason
- * @throws {RpcError} `unauthenticated` if the function fails or returns no token
+ * @param signal Ends waiting for the function, with its reason
+ * @throws {RpcError} `unauthenticated` if the function fails or returns an invalid token
  */
 export async function tokenHeaders(
   token: RegistryToken | undefined,
@@ -94,7 +91,7 @@ export async function tokenHeaders(
       await new Promise<string>((resolve, reject) => {
         if (signal.aborted) reject(signal.reason);
         signal.addEventListener("abort", () => reject(signal.reason));
-        contained(async () => await token()).then(resolve, reject);
+        inOwnContext(async () => await token()).then(resolve, reject);
       }),
     );
   } catch (cause) {
@@ -105,18 +102,18 @@ export async function tokenHeaders(
 
 function bearer(token: unknown): Record<string, string> {
   if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return { authorization: `Bearer ${token}` };
-  throw new TypeError("Cannot use token: expected a text of visible ASCII characters");
+  throw new TypeError("Cannot use token: expected text of visible ASCII characters");
 }
 
 function toRegistryUrl(text: string | URL): URL {
   const url = URL.parse(String(text));
   if (url === null || url.protocol !== "http:" && url.protocol !== "https:") {
     throw new TypeError(
-      `Cannot use registry URL ${JSON.stringify(String(text))}: expected one such as http://127.0.0.1:9999`,
+      `Cannot use registry URL ${JSON.stringify(String(text))}: expected a URL such as http://127.0.0.1:9999`,
     );
   }
   if (url.username !== "" || url.password !== "") {
-    throw new TypeError(`Cannot use registry URL of ${url.host}: it must not contain a user or a password`);
+    throw new TypeError(`Cannot use registry URL of ${url.host}: expected a URL without user and password`);
   }
   url.hash = "";
   if (url.pathname === "/" && url.search === "") url.pathname = DEFAULT_PATH;
@@ -124,11 +121,11 @@ function toRegistryUrl(text: string | URL): URL {
 }
 
 /**
- * Asks a registry.
+ * Sends a request to a registry.
  *
- * @returns Its answer, whatever the status
- * @throws {RpcError} `unavailable` if there is no whole answer within the bounds, `unauthenticated` if there is no token;
- * the message names the URL
+ * @returns The answer, with any status
+ * @throws {RpcError} `unavailable` if there is no complete answer within the limits, `unauthenticated` if there is no token; the
+ *   message names the URL
  */
 export async function askRegistry(request: RegistryRequest): Promise<RegistryAnswer> {
   const { clock, signal, url } = request;
@@ -164,8 +161,8 @@ export async function askRegistry(request: RegistryRequest): Promise<RegistryAns
 }
 
 /**
- * The revision that the list of an answer began with, as when the registry was started: who knows an older one knows a
- * list that the registry has lost. `undefined` if it does not say.
+ * The revision at which the registry's history began, such as when it was started. A client that knows an older revision knows
+ * a list that the registry has lost. `undefined` if the answer has none.
  */
 export function firstRevisionOf(headers: Headers): number | undefined {
   const text = headers.get("x-rpc-first-revision") ?? "";
@@ -183,7 +180,7 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
   let bytes = 0;
   let text = "";
   try {
-    // By a reader: not every browser can iterate over a stream.
+    // With a reader, since not every browser can iterate over a stream.
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return text + decoder.decode();
@@ -192,7 +189,7 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
       text += decoder.decode(value, { stream: true });
     }
   } finally {
-    // Frees the connection if the rest is not wanted.
+    // Releases the connection if the rest is not needed.
     reader.cancel().catch(() => {});
   }
 }

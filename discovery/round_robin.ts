@@ -1,22 +1,22 @@
-// The balancer that goes round. Made by createBalancer("round_robin").
+// The round-robin balancer. Created by createBalancer("round_robin").
 
 import type { Balancer, PickContext } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { RandomOptions } from "./random_balancer.ts";
 
 /**
- * Picks the servers in turn. Over any number of calls, no server gets more than one call more than another.
+ * Picks the servers in turn. Over any number of calls, the numbers of calls of any two servers differ by at most one.
  *
- * Calls that exclude servers, such as those that are tried a second time, are spread evenly over the others: they have
- * slice of their own, in the opposite order, so that a server that got one call more than another gets those last.
+ * Calls that exclude servers, such as retries, are spread evenly over the others: they have turns of their own, in the opposite
+ * order, so that servers that received one call more than others come last.
  *
- * It starts at a random place, so that many clients that start together do not all call the same server, and
- * it keeps its place when the list changes.
+ * The first server is random, so that many clients that start together do not all call the same one. The position is kept when
+ * the list changes.
  */
 export class RoundRobinBalancer implements Balancer {
   readonly #random: () => number;
   #endpoints: readonly Endpoint[] = [];
-  /** Whose turn it is, as an index. */
+  /** Index of the next server. */
   #next = 0;
   /** The same for calls that exclude servers. */
   #nextOther = 0;
@@ -29,10 +29,10 @@ export class RoundRobinBalancer implements Balancer {
     const before = this.#endpoints;
     const count = endpoints.length;
     this.#endpoints = endpoints;
-    const places = new Map(endpoints.map(({ address }, place) => [address, place]));
+    const positions = new Map(endpoints.map(({ address }, position) => [address, position]));
     const start = Math.floor(this.#random() * count);
-    this.#next = placeIn(places, before, this.#next, 1) ?? start;
-    this.#nextOther = placeIn(places, before, this.#nextOther, -1) ?? (start > 0 ? start : count) - 1;
+    this.#next = positionIn(positions, before, this.#next, 1) ?? start;
+    this.#nextOther = positionIn(positions, before, this.#nextOther, -1) ?? (start > 0 ? start : count) - 1;
   }
 
   pick(call: PickContext): Endpoint | undefined {
@@ -46,7 +46,7 @@ export class RoundRobinBalancer implements Balancer {
 
   #pickOther(exclude: ReadonlySet<string>): Endpoint | undefined {
     const endpoints = this.#endpoints;
-    // One round at most: a list that is wholly excluded makes each step once.
+    // At most one round: if all servers are excluded, each is checked once.
     for (let step = 0; step < endpoints.length; step++) {
       const endpoint = endpoints[this.#nextOther]!;
       this.#nextOther = (this.#nextOther > 0 ? this.#nextOther : endpoints.length) - 1;
@@ -57,20 +57,20 @@ export class RoundRobinBalancer implements Balancer {
 }
 
 /**
- * Where the server whose turn it is stands in the new list, or else the first after it that is still there.
+ * The position in the new list of the server whose turn it is, or of the first server after it that is still listed.
  *
- * @param direction In which slice go
+ * @param direction The order of the turns
  */
-function placeIn(
-  places: ReadonlyMap<string, number>,
+function positionIn(
+  positions: ReadonlyMap<string, number>,
   before: readonly Endpoint[],
   next: number,
   direction: 1 | -1,
 ): number | undefined {
   const count = before.length;
   for (let step = 0; step < count; step++) {
-    const place = places.get(before[(next + direction * step + count) % count]!.address);
-    if (place !== undefined) return place;
+    const position = positions.get(before[(next + direction * step + count) % count]!.address);
+    if (position !== undefined) return position;
   }
   return undefined;
 }

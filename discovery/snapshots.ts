@@ -1,65 +1,65 @@
-// Holds the latest list of endpoints and lets any number of watchers follow it. Owned by each Discovery.
+// The latest list of endpoints and its watchers. Owned by each Discovery.
 
 import type { Endpoint } from "./endpoint.ts";
 
-/** What {@linkcode Snapshots} tells its owner. */
+/** Callbacks of {@linkcode Snapshots}. */
 export interface SnapshotsOptions {
-  /** Run when the first watcher comes. */
+  /** Called when the first watcher starts. */
   onWatched?: () => void;
-  /** Run when the last watcher has gone. */
+  /** Called when the last watcher has ended. */
   onUnwatched?: () => void;
 }
 
-/** The latest list of endpoints, and who watches it. */
+/** The latest list of endpoints, and its watchers. */
 export class Snapshots {
   readonly #options: SnapshotsOptions;
-  readonly #watches = new Set<Watch>();
+  readonly #watchers = new Set<Watcher>();
   #latest: readonly Endpoint[] | undefined;
 
   constructor(options: SnapshotsOptions = {}) {
     this.#options = options;
   }
 
-  /** The latest list, if there has been one. */
+  /** The latest list, if any. */
   get latest(): readonly Endpoint[] | undefined {
     return this.#latest;
   }
 
-  /** Takes the list that holds from now on, and hands it to those who wait for one. */
+  /** Replaces the list, and passes it to waiting watchers if it differs. */
   publish(endpoints: readonly Endpoint[]): void {
     if (this.#latest !== undefined && sameEndpoints(this.#latest, endpoints)) return;
     this.#latest = endpoints;
-    for (const watch of this.#watches) watch.offer(endpoints);
+    for (const watcher of this.#watchers) watcher.offer(endpoints);
   }
 
-  /** A watch as `Discovery.watch` promises it. */
+  /** A watch as specified by `Discovery.watch`. */
   watch(signal?: AbortSignal): AsyncIterable<readonly Endpoint[]> {
-    return { [Symbol.asyncIterator]: () => new Watch(this, signal) };
+    return { [Symbol.asyncIterator]: () => new Watcher(this, signal) };
   }
 
-  /** For a watch that begins: counts it. */
-  add(watch: Watch): void {
-    this.#watches.add(watch);
-    if (this.#watches.size === 1) this.#options.onWatched?.();
+  /** Registers a watcher that starts. */
+  add(watcher: Watcher): void {
+    this.#watchers.add(watcher);
+    if (this.#watchers.size === 1) this.#options.onWatched?.();
   }
 
-  /** For a watch that ends: forgets it. */
-  remove(watch: Watch): void {
-    if (this.#watches.delete(watch) && this.#watches.size === 0) this.#options.onUnwatched?.();
+  /** Unregisters a watcher that ends. */
+  remove(watcher: Watcher): void {
+    if (this.#watchers.delete(watcher) && this.#watchers.size === 0) this.#options.onUnwatched?.();
   }
 }
 
 type Result = IteratorResult<readonly Endpoint[], undefined>;
 
 /**
- * One watcher. Not an async generator, because a generator's `return()` waits for the `next()` before it, which
- * here may never come; and because it must not hold lists that nobody has asked for.
+ * One watcher. Not an async generator, since a generator's `return()` waits for a pending `next()`, which may never settle
+ * here, and since a watcher must not retain lists that were not requested.
  */
-class Watch implements AsyncIterator<readonly Endpoint[], undefined> {
+class Watcher implements AsyncIterator<readonly Endpoint[], undefined> {
   readonly #source: Snapshots;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = () => this.#end();
-  readonly #waiting: ((result: Result) => void)[] = [];
+  readonly #pending: ((result: Result) => void)[] = [];
   #seen: readonly Endpoint[] | undefined;
   #state: "idle" | "active" | "ended" = "idle";
 
@@ -69,14 +69,14 @@ class Watch implements AsyncIterator<readonly Endpoint[], undefined> {
   }
 
   next(): Promise<Result> {
-    if (this.#state === "idle") this.#begin();
+    if (this.#state === "idle") this.#start();
     const latest = this.#source.latest;
     if (this.#state === "ended") return Promise.resolve({ done: true, value: undefined });
-    if (this.#waiting.length === 0 && latest !== undefined && this.#isNew(latest)) {
+    if (this.#pending.length === 0 && latest !== undefined && this.#isNew(latest)) {
       this.#seen = latest;
       return Promise.resolve({ done: false, value: latest });
     }
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return new Promise((resolve) => this.#pending.push(resolve));
   }
 
   return(): Promise<Result> {
@@ -84,18 +84,18 @@ class Watch implements AsyncIterator<readonly Endpoint[], undefined> {
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  /** Hands over a list if it is waited for and new to this watcher; else `next` will find it. */
+  /** Passes a list on if `next` is pending and the list is new to this watcher; otherwise `next` will find it. */
   offer(endpoints: readonly Endpoint[]): void {
-    if (this.#waiting.length === 0 || !this.#isNew(endpoints)) return;
+    if (this.#pending.length === 0 || !this.#isNew(endpoints)) return;
     this.#seen = endpoints;
-    this.#waiting.shift()?.({ done: false, value: endpoints });
+    this.#pending.shift()?.({ done: false, value: endpoints });
   }
 
   #isNew(endpoints: readonly Endpoint[]): boolean {
     return this.#seen === undefined || !sameEndpoints(this.#seen, endpoints);
   }
 
-  #begin(): void {
+  #start(): void {
     if (this.#signal?.aborted) {
       this.#state = "ended";
       return;
@@ -111,18 +111,18 @@ class Watch implements AsyncIterator<readonly Endpoint[], undefined> {
     if (!wasActive) return;
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#seen = undefined;
-    for (const resolve of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
+    for (const resolve of this.#pending.splice(0)) resolve({ done: true, value: undefined });
     this.#source.remove(this);
   }
 }
 
-/** Whether two lists say the same in the same order. */
+/** Whether two lists are equal, including their order. */
 export function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
   if (a === b) return true;
   return a.length === b.length && a.every((endpoint, index) => sameEndpoint(endpoint, b[index]!));
 }
 
-/** Whether two endpoints say the same. */
+/** Whether two endpoints are equal. */
 export function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
   return a === b ||
     a.address === b.address && a.weight === b.weight && a.version === b.version &&

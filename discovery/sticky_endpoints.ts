@@ -1,24 +1,24 @@
-// The servers that a registry lists, and those that it has suddenly stopped listing and that are kept for a while
-// all the same. Owned by RegistryDiscovery.
+// The servers that a registry lists, and servers that it has suddenly stopped listing, which are kept for a while. Owned by
+// RegistryDiscovery.
 
 import type { Clock } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
 
-/** What a registry says of its list besides the servers. */
+/** Details of a new list or a change. */
 export interface ListChange {
-  /** The addresses of servers that were paused, drained or taken off. */
+  /** Addresses of servers that were paused, drained or removed. */
   withdrawn: readonly string[];
-  /** Whether the registry cannot say what has changed since the last list. */
+  /** Whether the registry cannot tell what has changed since the last list. */
   startsOver?: boolean;
 }
 
 /**
- * A list that does not believe that most servers vanish at once.
+ * A list that keeps servers when most of them disappear at once.
  *
- * A registry that has lost its memory, or the servers' heartbeats, does not list servers that are well. So a server that
- * is missing when a registry starts over is kept for a while, and so are those whose leases have run out, once they are
- * more than are left. Servers that are dead in truth cost their clients a fail-over each in that time. What was paused,
- * drained or taken off is never kept.
+ * A registry that has lost its state, or the servers' heartbeats, does not list servers that still work. Therefore servers that
+ * are missing when a registry starts over are held for a while, and so are servers whose leases have expired, once they
+ * outnumber the listed ones. During that time each server that is really dead costs its clients a failover. Servers that were
+ * paused, drained or removed are never held.
  */
 export class StickyEndpoints {
   readonly #clock: Clock;
@@ -26,7 +26,7 @@ export class StickyEndpoints {
   #listed = new Map<string, Endpoint>();
   #held = new Map<string, Endpoint>();
   #heldUntil = 0;
-  /** Servers whose leases have run out within the last `holdTime`, and when. */
+  /** Servers whose leases have expired within the last `holdTime`, and when. */
   readonly #lapsed = new Map<string, { endpoint: Endpoint; at: number }>();
 
   constructor(clock: Clock, holdTime: number) {
@@ -34,42 +34,42 @@ export class StickyEndpoints {
     this.#holdTime = holdTime;
   }
 
-  /** When what is held will be let go; `undefined` if nothing is. */
+  /** When held servers are released; `undefined` if none are held. */
   get heldUntil(): number | undefined {
     return this.#held.size > 0 ? this.#heldUntil : undefined;
   }
 
-  /** Takes a whole list. */
+  /** Replaces the list. */
   replace(endpoints: readonly Endpoint[], change: ListChange): void {
     const before = this.#listed;
     this.#listed = new Map(endpoints.map((endpoint) => [endpoint.address, endpoint]));
-    this.#lose([...before.values()].filter(({ address }) => !this.#listed.has(address)), change);
+    this.#dropOrHold([...before.values()].filter(({ address }) => !this.#listed.has(address)), change);
   }
 
-  /** Takes what has changed. */
+  /** Applies a change. */
   change(set: readonly Endpoint[], removed: readonly string[], change: ListChange): void {
-    const gone: Endpoint[] = [];
+    const unlisted: Endpoint[] = [];
     for (const address of [...removed, ...change.withdrawn]) {
       const endpoint = this.#listed.get(address);
-      if (endpoint !== undefined) gone.push(endpoint);
+      if (endpoint !== undefined) unlisted.push(endpoint);
       this.#listed.delete(address);
     }
     for (const endpoint of set) this.#listed.set(endpoint.address, endpoint);
-    this.#lose(gone, change);
+    this.#dropOrHold(unlisted, change);
   }
 
-  /** The servers as of now, in the order of their addresses. */
+  /** The current servers, ordered by address. */
   endpoints(): readonly Endpoint[] {
-    this.#letGo();
+    this.#expire();
     const all = [...this.#held.values(), ...this.#listed.values()];
     return Object.freeze(all.sort((a, b) => a.address < b.address ? -1 : 1));
   }
 
-  /** Takes that servers are not listed any more, and decides which of them are held. */
-  #lose(gone: readonly Endpoint[], { withdrawn, startsOver = false }: ListChange): void {
-    this.#letGo();
+  /** Processes servers that are no longer listed, and decides which of them to hold. */
+  #dropOrHold(unlisted: readonly Endpoint[], { withdrawn, startsOver = false }: ListChange): void {
+    this.#expire();
     const at = this.#clock.now();
-    for (const endpoint of gone) {
+    for (const endpoint of unlisted) {
       if (startsOver) this.#hold(endpoint);
       else this.#lapsed.set(endpoint.address, { endpoint, at });
     }
@@ -87,7 +87,7 @@ export class StickyEndpoints {
     this.#heldUntil = this.#clock.now() + this.#holdTime;
   }
 
-  #letGo(): void {
+  #expire(): void {
     const now = this.#clock.now();
     if (now >= this.#heldUntil) this.#held.clear();
     for (const [address, { at }] of this.#lapsed) {

@@ -1,36 +1,35 @@
-// Gives the event loop to others now and then, during work whose length a peer decides. Used where the answers of a
-// registry are read.
+// Yields to the event loop regularly during work whose amount a peer controls. Used where the answers of a registry are parsed.
 
-/** For how long work may go on before others have their turn, in ms. */
+/** Time in ms that work may take before other tasks may run. */
 const SLICE = 10;
-/** How long something takes, in ms, that is waited for while others have their turn. */
+/** Time in ms from which a wait counts as a turn of the event loop. */
 const WAIT = 1;
 
-/** The slice of one piece of work. */
+/** The time slice of one task. */
 export class TimeSlice {
   #worked = 0;
   #since = performance.now();
 
-  /** Whether it is time to let others have their turn, by {@linkcode TimeSlice.yieldIfDue}. */
+  /** Whether the task should yield, by {@linkcode TimeSlice.yieldIfDue}. */
   get expired(): boolean {
     return this.#worked + performance.now() - this.#since >= SLICE;
   }
 
-  /** Waits for something, which is no work. */
+  /** Waits for a promise. The time does not count as work. */
   async wait<T>(promise: Promise<T>): Promise<T> {
-    const began = performance.now();
-    this.#worked += began - this.#since;
+    const startedAt = performance.now();
+    this.#worked += startedAt - this.#since;
     const value = await promise;
     this.#since = performance.now();
-    // What is there at once comes without a turn of the event loop.
-    if (this.#since - began >= WAIT) this.#worked = 0;
+    // A promise that is already settled resolves without a turn of the event loop.
+    if (this.#since - startedAt >= WAIT) this.#worked = 0;
     return value;
   }
 
-  /** Lets others have their turn, if it is time. */
+  /** Yields to other tasks if the slice has expired. */
   async yieldIfDue(): Promise<void> {
     if (!this.expired) return;
-    // Not by a Clock: this does not wait for a time.
+    // Not with a Clock, since this does not wait for a point in time.
     await new Promise<void>((resolve) => void setTimeout(resolve, 0));
     this.#worked = 0;
     this.#since = performance.now();

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// A collector for OpenTelemetry to look at while developing: takes OTLP over HTTP in JSON on port 4318 and prints traces as
-// trees, and durations. `deno task collector`, beside it any program with OTEL_DENO=true and
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// An OpenTelemetry collector for development: receives OTLP over HTTP in JSON on port 4318 and prints traces
+// as trees, and durations. Run `deno task collector`, then any program with OTEL_DENO=true and
 // OTEL_EXPORTER_OTLP_PROTOCOL=http/json. https://opentelemetry.io/docs/specs/otlp/
 
 interface Value {
@@ -28,7 +28,7 @@ interface Point extends Attributed {
   readonly sum?: number;
 }
 
-interface Told {
+interface ExportRequest {
   readonly resourceSpans?: readonly {
     readonly resource: Attributed;
     readonly scopeSpans: readonly { readonly spans: readonly Span[] }[];
@@ -45,7 +45,7 @@ interface Told {
 }
 
 const KINDS = ["", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"];
-/** How long nothing has to come before traces are taken for complete, in ms. */
+/** Traces are considered complete when no span has arrived for this long, in ms. */
 const QUIET = 500;
 
 function valueOf({ attributes = [] }: Attributed, name: string): string {
@@ -53,7 +53,7 @@ function valueOf({ attributes = [] }: Attributed, name: string): string {
   return String(value?.stringValue ?? value?.doubleValue ?? value?.intValue ?? "");
 }
 
-/** Spans that came from programs, until they are printed. */
+/** Buffers received spans until their traces are printed. */
 class Traces {
   #spans: (Span & { readonly service: string })[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -69,7 +69,7 @@ class Traces {
       Number(a.startTimeUnixNano) - Number(b.startTimeUnixNano)
     );
     const known = new Set(spans.map(({ spanId }) => spanId));
-    const below = (parent: string, indent: string) => {
+    const printChildren = (parent: string, indent: string) => {
       for (const span of spans.filter((each) => each.parentSpanId === parent)) print(span, indent);
     };
     const print = (span: (typeof spans)[number], indent: string) => {
@@ -78,7 +78,7 @@ class Traces {
       console.log(
         `${indent}${KINDS[span.kind]} ${span.name} ${ms.toFixed(1)} ms ${span.service} ${code}`.trimEnd(),
       );
-      below(span.spanId, `${indent}  `);
+      printChildren(span.spanId, `${indent}  `);
     };
     for (const span of spans.filter(({ parentSpanId }) => !known.has(parentSpanId ?? ""))) {
       console.log(`trace ${span.traceId}`);
@@ -105,7 +105,7 @@ await using server = Deno.serve({
   port,
   onListen: ({ port }) => console.log(`Listening on http://127.0.0.1:${port}`),
 }, async (request) => {
-  const { resourceSpans = [], resourceMetrics = [] }: Told = await request.json();
+  const { resourceSpans = [], resourceMetrics = [] }: ExportRequest = await request.json();
   for (const { resource, scopeSpans } of resourceSpans) {
     for (const { spans } of scopeSpans) traces.add(valueOf(resource, "service.name"), spans);
   }

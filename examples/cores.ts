@@ -1,12 +1,12 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// A server on several cores: as many processes as there are cores listen on the same port, and the system gives each
-// connection to one of them. `deno task cores` runs it (--processes, --port) until it is stopped; each process then
-// finishes the calls that it has accepted.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// A server on several cores: one process per core listens on the same port, and the system distributes the
+// connections. `deno task cores` runs it (--processes, --port) until it is stopped; each process then
+// finishes its accepted calls.
 
 import { parseArgs } from "@std/cli";
 import { Server } from "../mod.ts";
 
-/** Ctrl-C, or a supervisor's stop. */
+/** Ctrl-C, or a stop by a supervisor. */
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 function untilStopped(): Promise<void> {
@@ -15,16 +15,16 @@ function untilStopped(): Promise<void> {
   });
 }
 
-/** What every process offers. */
+/** The service of every process. */
 class Worker {
   readonly #name = `process ${Deno.pid}`;
 
-  /** Says which process answers. */
+  /** Returns the name of the process that answers. */
   whoAmI(): string {
     return this.#name;
   }
 
-  /** Adds up 0 to n - 1, the slow way. */
+  /** Adds up 0 to n - 1, as CPU-bound work. */
   work(n: number): number {
     let sum = 0;
     for (let i = 0; i < n; i++) sum += i;
@@ -32,7 +32,7 @@ class Worker {
   }
 }
 
-/** One of the processes: listens, prints where, serves until it is stopped. */
+/** Runs one process: listens, prints its address, serves until it is stopped. */
 async function serve(port: number): Promise<void> {
   const stopped = untilStopped();
   const server = new Server().register(new Worker());
@@ -64,7 +64,7 @@ async function start(port: number): Promise<Child> {
   }).spawn();
   const lines = process.stdout.pipeThrough(new TextDecoderStream());
   const { value } = await lines.getReader().read();
-  if (value === undefined) throw new Error("A process ended before it listened");
+  if (value === undefined) throw new Error("A process exited before it was ready");
   return { process, address: value.trim() };
 }
 
@@ -72,13 +72,13 @@ function stop(process: Deno.ChildProcess): void {
   try {
     process.kill("SIGTERM");
   } catch {
-    // It has ended already: Ctrl-C reaches all of them.
+    // It has already ended: Ctrl-C is sent to all of them.
   }
 }
 
 async function main(processes: number, port: number): Promise<void> {
   const stopped = untilStopped();
-  // The first one takes a port, if any will do; the others take the same.
+  // The first process chooses the port, unless it is given; the others share it.
   const first = await start(port);
   const chosen = Number(first.address.slice(first.address.lastIndexOf(":") + 1));
   const others = await Promise.all(Array.from({ length: processes - 1 }, () => start(chosen)));

@@ -1,18 +1,19 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// The main job in one process: a registry, two servers that announce themselves, and a client that finds them there.
-// `deno task demo` runs it; it prints one line a call and exits with 0 only if every call went as expected.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// The main use case in one process: a registry, two servers that announce themselves, and a client that
+// discovers them. `deno task demo` runs it; it prints one line per call, and the exit code is 0 only if every
+// call had the expected outcome.
 
 import { announce, connect, Registry, RegistryDiscovery, RpcError, Server } from "../mod.ts";
 import type { CallContext, Client, ServerStats } from "../mod.ts";
 
-/** What both servers offer. */
+/** The service of both servers. */
 class Foo {
   /** Adds two numbers. */
   sum([a, b]: [number, number]): number {
     return a + b;
   }
 
-  /** Sleeps `a` times 0.8 s, then adds two numbers. Wakes up when nobody waits any more. */
+  /** Sleeps `a` times 0.8 s, then adds two numbers. Wakes up when the call is canceled. */
   async sleep([a, b]: [number, number], { signal }: CallContext): Promise<number> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, a * 800);
@@ -25,14 +26,14 @@ class Foo {
   }
 }
 
-/** How long a broadcast of `Foo.sleep` may take, in ms: sleeps of 0, 0.8 and 1.6 s are in time. */
+/** Timeout of a broadcast of `Foo.sleep`, in ms: sleeps of 0, 0.8 and 1.6 s finish in time. */
 const SLEEP_TIMEOUT = 2_000;
 
 let calls = 0;
 let timedOut = 0;
 let failures = 0;
 
-/** Waits for one call, prints its line, and holds it against what was expected. */
+/** Waits for a call, prints its line, and compares the outcome with the expected one. */
 async function show(what: string, outcome: Promise<unknown>, expected: unknown): Promise<void> {
   calls++;
   let got: unknown;
@@ -50,7 +51,7 @@ async function show(what: string, outcome: Promise<unknown>, expected: unknown):
   }
 }
 
-/** Runs `each` for 0 to 4 at once. */
+/** Runs `each` concurrently for 0 to 4. */
 function five(each: (i: number) => Promise<void>): Promise<void[]> {
   return Promise.all([0, 1, 2, 3, 4].map(each));
 }
@@ -68,7 +69,7 @@ async function callAll(client: Client): Promise<void> {
   });
 }
 
-/** Asks a server's debug page what it has counted. */
+/** Fetches the call counts from a server's debug page. */
 async function counts(httpAddress: string): Promise<ServerStats> {
   const url = `${httpAddress.replace("@", "://")}/debug/rpc`;
   const response = await fetch(url, { headers: { accept: "application/json" } });
@@ -96,15 +97,15 @@ async function main(): Promise<void> {
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, registry.fetch);
   const registryUrl = `http://127.0.0.1:${web.addr.port}/_rpc_/registry`;
   console.log(`registry: ${registryUrl}`);
-  await using one = await startServer(registryUrl);
-  await using two = await startServer(registryUrl);
+  await using first = await startServer(registryUrl);
+  await using second = await startServer(registryUrl);
   {
     await using client = await connect(new RegistryDiscovery(registryUrl));
     await callAll(client);
-    await using overHttp = await connect(one.http);
-    await show(`call Foo.sum(20, 22) over ${one.http}`, overHttp.call("Foo.sum", [20, 22]), 42);
+    await using overHttp = await connect(first.http);
+    await show(`call Foo.sum(20, 22) over ${first.http}`, overHttp.call("Foo.sum", [20, 22]), 42);
   }
-  const all = await Promise.all([one, two].map(({ http }) => counts(http)));
+  const all = await Promise.all([first, second].map(({ http }) => counts(http)));
   for (const [i, { methods }] of all.entries()) {
     const list = methods.map(({ method, calls, errors }) => `${method} ${calls} calls, ${errors} errors`);
     console.log(`debug page of server ${i + 1}: ${list.join("; ")}`);

@@ -3,7 +3,7 @@
 #
 # RFC 9112, section 9.6: a server that sends the option "close" must close the connection after that response. Seen with
 # Deno 2.9.6: the header is sent, the body is complete, and the connection is still open two seconds later. The same
-# handler behind Node's http server closes it at once. A server that wants to be rid of a client cannot do it this way.
+# handler with Node's http server closes it at once. So a server cannot disconnect a client this way.
 set -eu
 dir=$(mktemp -d)
 trap 'kill $server 2>/dev/null; rm -rf "$dir"' EXIT

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Where V8 finds the functions that await a promise, for the stack of an error that is made elsewhere.
+# When V8 includes the functions that await a promise in the stack of an error created in another promise's reaction.
 #
-# A promise that was resolved with another one, whose reaction captures the stack: in the first reaction of a promise that
-# was resolved already the stack names nothing, in the second it names every awaiting function. The outer promise begins
-# to wait for the inner one a microtask later, and until then nothing leads from the reaction to them. Seen with V8 of
-# Deno 2.9.6 and of Node 20.
+# An outer promise is resolved with an inner promise, whose reaction captures the stack. In the first reaction of an
+# already resolved promise, the stack contains no awaiting function; in the second, it contains all of them. The outer
+# promise subscribes to the inner one a microtask later; until then nothing links the reaction to the awaiting functions.
+# Seen with V8 of Deno 2.9.6 and of Node 20.
 set -eu
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,5 +1,5 @@
-// The codecs, told what no encoder wrote: they throw their own error and nothing else, and what they take they write
-// so that it is taken again for the same.
+// Fuzzes the codecs with malformed input: decoding must throw only the codec's own error, and a decoded value
+// must survive re-encoding.
 
 import { assertEquals } from "@std/assert";
 import { ByteBuffer } from "../codec/bytes.ts";
@@ -11,22 +11,22 @@ import { type Random, randomText, randomValue } from "../tests/support/cbor_rand
 import { Mutator } from "./mutate.ts";
 import { described, Finding, type Target } from "./target.ts";
 
-/** How many valid values are mutated. */
+/** Number of valid values to mutate. */
 const CORPUS = 1_000;
-/** Most of them are no longer than this in bytes: what goes wrong goes wrong in small values too, only sooner. */
+/** Maximum length in bytes of most values: small values reveal the same faults, faster. */
 const SMALL = 80;
 
 /** A codec under test. */
 class CodecTarget implements Target {
   readonly name: string;
-  readonly atOnce = 1;
+  readonly concurrency = 1;
   readonly #codec: Codec;
   readonly #classify: (error: unknown) => string | undefined;
   readonly #mutator: Mutator;
   readonly #first = new ByteBuffer(8_192);
   readonly #second = new ByteBuffer(8_192);
 
-  /** @param classify The class of an error that decoding may throw, undefined for any other */
+  /** @param classify Returns the class of an error that decoding may throw, undefined for any other */
   constructor(
     name: string,
     codec: Codec,
@@ -36,7 +36,7 @@ class CodecTarget implements Target {
     this.name = name;
     this.#codec = codec;
     this.#classify = classify;
-    const corpus = values.map((value) => this.#valid(value));
+    const corpus = values.map((value) => this.#encodeValid(value));
     this.#mutator = new Mutator(corpus.filter(({ length }, i) => length <= SMALL || i % 32 === 0));
   }
 
@@ -54,14 +54,14 @@ class CodecTarget implements Target {
       return outcome;
     }
     try {
-      this.#again(value);
+      this.#checkRoundTrip(value);
     } catch (error) {
       if (error instanceof Finding) throw error;
-      // JSON.parse reads a number beyond all doubles as Infinity.
+      // JSON.parse returns Infinity for a number outside the range of doubles.
       if (this.name === "json" && error instanceof TypeError && error.message.includes("Infinity")) {
-        return "decoded, with a number beyond all";
+        return "decoded, with an infinite number";
       }
-      throw new Finding(`What was decoded cannot be sent on: ${described(error)}`);
+      throw new Finding(`Cannot re-encode the decoded value: ${described(error)}`);
     }
     return "decoded";
   }
@@ -70,22 +70,22 @@ class CodecTarget implements Target {
     return Promise.resolve();
   }
 
-  /** What was decoded is written as the same bytes however often it goes to and fro. */
-  #again(value: unknown): void {
+  /** Checks that re-encoding a decoded value is stable. */
+  #checkRoundTrip(value: unknown): void {
     const [first, second] = [this.#first, this.#second];
     first.length = second.length = 0;
     this.#codec.encode(value, first);
     this.#codec.encode(this.#codec.decode(first.bytes, 0, first.length), second);
     let same = first.length === second.length;
     for (let i = 0; same && i < first.length; i++) same = first.bytes[i] === second.bytes[i];
-    // A NaN may have other bits every time.
+    // The bits of a NaN may change each time.
     if (!same && !equal(value, this.#codec.decode(second.bytes, 0, second.length))) {
-      throw new Finding("What was decoded changes when it is sent on");
+      throw new Finding("The decoded value changes when it is re-encoded");
     }
   }
 
-  /** A value's encoding, which must decode to the value. */
-  #valid(value: unknown): Uint8Array {
+  /** Encodes a value, and checks that the encoding decodes to the value. */
+  #encodeValid(value: unknown): Uint8Array {
     const out = new ByteBuffer();
     this.#codec.encode(value, out);
     assertEquals(this.#codec.decode(out.bytes, 0, out.length), value);
@@ -93,7 +93,7 @@ class CodecTarget implements Target {
   }
 }
 
-/** CBOR. */
+/** The CBOR target. */
 export function cborTarget(random: Random): Target {
   const values = Array.from({ length: CORPUS }, () => randomValue(random, random.below(4)));
   return new CodecTarget(
@@ -104,7 +104,7 @@ export function cborTarget(random: Random): Target {
   );
 }
 
-/** JSON. */
+/** The JSON target. */
 export function jsonTarget(random: Random): Target {
   const values = Array.from({ length: CORPUS }, () => randomJson(random, random.below(4)));
   return new CodecTarget(
@@ -113,7 +113,7 @@ export function jsonTarget(random: Random): Target {
     values,
     (error) =>
       error instanceof SyntaxError && error.message.startsWith("Cannot decode JSON: ")
-        ? "refused"
+        ? "rejected"
         : undefined,
   );
 }

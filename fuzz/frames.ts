@@ -1,4 +1,5 @@
-// The frame cutter: however a stream is split, the same frames come of it, or the same frames and the same error.
+// Fuzzes the frame decoder: however a stream is split into reads, it must yield the same frames and the same
+// error.
 
 import { RpcError } from "../call/error.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
@@ -11,57 +12,63 @@ import { described, Finding, hashOf, type Target } from "./target.ts";
 
 const CORPUS = 500;
 const MAX_FRAME = 65_536;
-/** The receive buffer never holds more than this beside what has arrived. */
+/** Maximum size of the receive buffer beyond the bytes that have arrived. */
 const SPARE = 262_144;
 
-/** What came of a stream: its frames, each as all its fields, and why it ended. */
-interface Cut {
+/** The decoded stream: its frames, each with all its fields, and why it ended. */
+interface Decoded {
   readonly frames: unknown[][];
   readonly end: string;
 }
 
-/** Makes the target. */
+/** Creates the target. */
 export function framesTarget(random: Random): Target {
   const mutator = new Mutator(Array.from({ length: CORPUS }, () => randomStream(random)));
   const names = new KeyCache();
   return {
     name: "frames",
-    atOnce: 1,
+    concurrency: 1,
     next: (random) => mutator.next(random),
     check(bytes) {
-      const whole = cut(bytes, names, () => bytes.length);
+      const inOnePiece = decodeStream(bytes, names, () => bytes.length);
       const pieces = new Random(hashOf(bytes));
-      const most = pieces.pick([1, 3, 40, 700]);
-      compare(whole, cut(bytes, names, () => 1 + pieces.below(most)), `pieces of up to ${most}`);
-      return classOf(whole.end);
+      const maxPiece = pieces.pick([1, 3, 40, 700]);
+      compare(
+        inOnePiece,
+        decodeStream(bytes, names, () => 1 + pieces.below(maxPiece)),
+        `pieces of up to ${maxPiece}`,
+      );
+      return classOf(inOnePiece.end);
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
 
-/** Feeds a stream to a decoder of its own, piece by piece. */
-function cut(bytes: Uint8Array, names: KeyCache, piece: () => number): Cut {
+/** Decodes a stream with a new decoder, piece by piece. */
+function decodeStream(bytes: Uint8Array, names: KeyCache, piece: () => number): Decoded {
   const decoder = new FrameDecoder(MAX_FRAME, names);
   const frames: unknown[][] = [];
   try {
     for (let at = 0; at < bytes.length;) {
       const space = decoder.space();
       const part = bytes.subarray(at, at + Math.min(piece(), space.length));
-      if (part.length === 0) throw new Finding("There is no room to read to");
+      if (part.length === 0) throw new Finding("The receive buffer has no space");
       space.set(part);
       decoder.filled(part.length);
       at += part.length;
       while (decoder.next()) frames.push(fieldsOf(decoder));
-      if (decoder.bytes.length > SPARE + 2 * at) throw new Finding("More room was made than has arrived");
+      if (decoder.bytes.length > SPARE + 2 * at) {
+        throw new Finding("The receive buffer has grown beyond the bytes that have arrived");
+      }
     }
   } catch (error) {
     if (error instanceof RpcError) return { frames, end: `${error.code}: ${error.message}` };
-    throw error instanceof Finding ? error : new Finding(`Cutting threw ${described(error)}`);
+    throw error instanceof Finding ? error : new Finding(`Decoding threw ${described(error)}`);
   }
   return { frames, end: decoder.partial > 0 ? "unfinished" : "whole" };
 }
 
-/** The end without what differs from case to case. */
+/** The end without the parts that differ from case to case. */
 function classOf(end: string): string {
   return end.replace(/Cannot decode frame: |, got .*|"[^"]*"/g, "").replace(/\d+/g, "N");
 }
@@ -83,20 +90,22 @@ function fieldsOf(frame: FrameDecoder): unknown[] {
   return fields;
 }
 
-function compare(whole: Cut, split: Cut, how: string): void {
-  if (whole.end !== split.end) throw new Finding(`Ends "${whole.end}" as a whole, "${split.end}" in ${how}`);
-  let same = whole.frames.length === split.frames.length;
-  for (let i = 0; same && i < whole.frames.length; i++) {
-    const [a, b] = [whole.frames[i]!, split.frames[i]!];
+function compare(inOnePiece: Decoded, split: Decoded, how: string): void {
+  if (inOnePiece.end !== split.end) {
+    throw new Finding(`Ends with "${inOnePiece.end}" in one piece, "${split.end}" in ${how}`);
+  }
+  let same = inOnePiece.frames.length === split.frames.length;
+  for (let i = 0; same && i < inOnePiece.frames.length; i++) {
+    const [a, b] = [inOnePiece.frames[i]!, split.frames[i]!];
     same = a.length === b.length && a.every((field, at) => Object.is(field, b[at]));
   }
-  if (!same) throw new Finding(`In ${how} other frames come of it than as a whole`);
+  if (!same) throw new Finding(`Decodes to other frames in ${how} than in one piece`);
 }
 
-/** Some frames as a peer would send them. */
+/** A few frames as a peer would send them. */
 function randomStream(random: Random): Uint8Array {
   const out = new ByteBuffer();
-  for (let left = 1 + random.below(4); left > 0; left--) randomFrame(random, out);
+  for (let remaining = 1 + random.below(4); remaining > 0; remaining--) randomFrame(random, out);
   return out.written().slice();
 }
 

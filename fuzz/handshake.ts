@@ -1,5 +1,5 @@
-// The handshake's lines: both readers refuse with an RpcError that echoes next to nothing, and a line is the same
-// line however it arrives.
+// Fuzzes the handshake lines: both parsers must reject with an RpcError that echoes little of the input, and
+// a line must be the same however it arrives.
 
 import { RpcError } from "../call/error.ts";
 import {
@@ -9,7 +9,7 @@ import {
   encodeOption,
   encodeRefusal,
   MAX_LINE_BYTES,
-} from "../codec/option.ts";
+} from "../codec/handshake_line.ts";
 import { Random, randomText } from "../tests/support/cbor_random.ts";
 import type { Conn } from "../transport/conn.ts";
 import { LineReader } from "../transport/line_reader.ts";
@@ -18,28 +18,30 @@ import { described, Finding, hashOf, type Target } from "./target.ts";
 
 const CORPUS = 300;
 const CBOR = "application/cbor";
-/** Words of ours, and at most 64 bytes of the peer's. */
-const LONGEST_ERROR = 240;
+/** Maximum length of an error: the fixed text and at most 64 bytes of the peer's. */
+const MAX_ERROR_LENGTH = 240;
 
 const decoder = new TextDecoder();
 
-/** Makes the target. */
+/** Creates the target. */
 export function handshakeTarget(random: Random): Target {
   const mutator = new Mutator(Array.from({ length: CORPUS }, () => randomLine(random)));
   return {
     name: "handshake",
-    atOnce: 1,
+    concurrency: 1,
     next: (random) => mutator.next(random),
     async check(bytes) {
-      const whole = await lineOf(bytes, () => bytes.length);
+      const inOnePiece = await lineOf(bytes, () => bytes.length);
       const pieces = new Random(hashOf(bytes));
       const split = await lineOf(bytes, () => 1 + pieces.below(60));
-      if (whole !== split) throw new Finding(`The line is ${whole} as a whole, ${split} in pieces`);
+      if (inOnePiece !== split) {
+        throw new Finding(`The line is ${inOnePiece} in one piece, ${split} in several`);
+      }
       const end = bytes.indexOf(10);
       const line = end < 0 ? bytes : bytes.subarray(0, end);
       const option = outcomeOf(() => decodeOption(line), false);
       const answer = outcomeOf(() => decodeAnswer(line, CBOR), true);
-      return `${whole.split(" ", 1)[0]}, as option ${option}, as answer ${answer}`;
+      return `${inOnePiece.split(" ", 1)[0]}, as option ${option}, as answer ${answer}`;
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
@@ -48,17 +50,17 @@ export function handshakeTarget(random: Random): Target {
 function outcomeOf(read: () => unknown, mayQuote: boolean): string {
   try {
     read();
-    return "taken";
+    return "accepted";
   } catch (error) {
     if (!(error instanceof RpcError)) throw new Finding(`Reading a line threw ${described(error)}`);
-    if (error.message.length > LONGEST_ERROR && !(mayQuote && error.remote)) {
+    if (error.message.length > MAX_ERROR_LENGTH && !(mayQuote && error.remote)) {
       throw new Finding(`The error echoes too much: ${error.message}`);
     }
     return error.code;
   }
 }
 
-/** What a line reader makes of bytes that arrive piece by piece, and then end. */
+/** The result of reading a line from bytes that arrive piece by piece, then end. */
 async function lineOf(bytes: Uint8Array, piece: () => number): Promise<string> {
   let at = 0;
   const conn: Conn = {
@@ -102,6 +104,8 @@ function randomLine(random: Random): Uint8Array {
         maxFrameBytes: 65_536 + random.below(2 ** 31),
         maxInFlight: 16 + random.below(5_000),
         heartbeatInterval: random.below(60_000),
+        maxConnectionAge: random.below(2) * random.below(60_000),
+        maxConnectionIdle: random.below(2) * random.below(60_000),
       });
     default:
       return encodeRefusal(new RpcError(random.pick(["unavailable", "internal"]), randomText(random)));

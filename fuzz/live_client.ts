@@ -1,5 +1,5 @@
-// A real client against a server that says mutated recordings of what good servers say. Whatever comes, each call
-// settles within its time, with a value or an RpcError, and nothing is left when the client is closed.
+// Fuzzes a real client with a server that sends mutated recordings of a correct server. Each call must settle
+// in time, with a value or an RpcError, and nothing may be left when the client is closed.
 
 import { type Client, connect, RpcError } from "../mod.ts";
 import { Random } from "../tests/support/cbor_random.ts";
@@ -7,30 +7,30 @@ import { Mutator } from "./mutate.ts";
 import { lineEnd, recordings } from "./recording.ts";
 import { described, Finding, hashOf, type Target } from "./target.ts";
 
-/** How long a call may take, in ms. */
+/** Timeout of a call, in ms. */
 const TIMEOUT = 60;
-/** How much longer it may take until its caller is told, in ms: 96 cases share the event loop. */
+/** Additional time until the caller is notified, in ms: 96 cases share the event loop. */
 const SLACK = 1_500;
 
 const decoder = new TextDecoder();
 
-/** Makes the target. */
+/** Creates the target. */
 export async function clientTarget(): Promise<Target> {
   const mutator = new Mutator((await recordings()).map(({ down }) => down), lineEnd);
   const server = new BadServer();
   return {
     name: "client",
-    atOnce: 96,
+    concurrency: 96,
     next: (random) => mutator.next(random),
-    check: (bytes) => server.against(bytes, (token) => callAll(server.address, token)),
+    check: (bytes) => server.serveBytes(bytes, (token) => callAll(server.address, token)),
     finish: () => server.idle(),
     [Symbol.asyncDispose]: () => server.close(),
   };
 }
 
-/** Makes calls of all kinds and returns what came of each. */
+/** Makes calls of all kinds and returns their outcomes. */
 async function callAll(address: string, token: string): Promise<string> {
-  const began = performance.now();
+  const startedAt = performance.now();
   let client: Client;
   try {
     client = await connect(address, {
@@ -40,7 +40,7 @@ async function callAll(address: string, token: string): Promise<string> {
       codecType: codecOf(token),
     });
   } catch (error) {
-    return `not connected: ${codeOf(error, began)}`;
+    return `not connected: ${codeOf(error, startedAt)}`;
   }
   try {
     const outcomes = await Promise.all([
@@ -50,7 +50,7 @@ async function callAll(address: string, token: string): Promise<string> {
       outcome(client.call("Echo.fail", null, { idempotent: true })),
     ]);
     const { pending } = client.stats();
-    if (pending > 0) throw new Finding(`${pending} calls are pending though all have settled`);
+    if (pending > 0) throw new Finding(`${pending} calls are pending although all have settled`);
     return [...new Set(outcomes)].sort().join(", ");
   } finally {
     await client.close();
@@ -62,38 +62,38 @@ async function* numbers() {
 }
 
 async function outcome(call: Promise<unknown>): Promise<string> {
-  const began = performance.now();
+  const startedAt = performance.now();
   try {
     await call;
-    checkTime(began);
+    checkTime(startedAt);
     return "value";
   } catch (error) {
-    return codeOf(error, began);
+    return codeOf(error, startedAt);
   }
 }
 
-function codeOf(error: unknown, began: number): string {
+function codeOf(error: unknown, startedAt: number): string {
   if (error instanceof Finding) throw error;
-  if (!(error instanceof RpcError)) throw new Finding(`A call was told ${described(error)}`);
-  checkTime(began);
+  if (!(error instanceof RpcError)) throw new Finding(`A call failed with ${described(error)}`);
+  checkTime(startedAt);
   return error.code;
 }
 
-function checkTime(began: number): void {
-  const late = performance.now() - began - TIMEOUT;
+function checkTime(startedAt: number): void {
+  const late = performance.now() - startedAt - TIMEOUT;
   if (late > SLACK) throw new Finding(`A call settled ${Math.round(late)} ms after its deadline`);
 }
 
-/** The codec that a case's client asks for. */
+/** The codec that the client of a case requests. */
 function codecOf(token: string): string {
   return `application/${token.split(" ")[1]}`;
 }
 
-/** Says to each client what its token asks for. */
+/** A server that sends each client the bytes selected by its token. */
 class BadServer {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #cases = new Map<string, Uint8Array>();
-  readonly #talks = new Map<Deno.TcpConn, Promise<void>>();
+  readonly #conversations = new Map<Deno.TcpConn, Promise<void>>();
   readonly #accepting: Promise<void>;
   #count = 0;
 
@@ -105,16 +105,19 @@ class BadServer {
     return `tcp@127.0.0.1:${this.#listener.addr.port}`;
   }
 
-  /** Waits for the end of all conversations: every client has closed. */
+  /** Waits until every client has closed its connection. */
   async idle(): Promise<void> {
-    const late = Promise.withResolvers<never>();
-    const left = () => late.reject(new Finding(`${this.#talks.size} connections are left`));
-    const timer = setTimeout(left, 5_000);
-    await Promise.race([Promise.all(this.#talks.values()), late.promise]).finally(() => clearTimeout(timer));
+    const timedOut = Promise.withResolvers<never>();
+    const onTimeout = () =>
+      timedOut.reject(new Finding(`${this.#conversations.size} connections are still open`));
+    const timer = setTimeout(onTimeout, 5_000);
+    await Promise.race([Promise.all(this.#conversations.values()), timedOut.promise]).finally(() =>
+      clearTimeout(timer)
+    );
   }
 
-  /** Runs a client against a server that says `bytes`. */
-  async against(bytes: Uint8Array, client: (token: string) => Promise<string>): Promise<string> {
+  /** Runs a client against a server that sends `bytes`. */
+  async serveBytes(bytes: Uint8Array, client: (token: string) => Promise<string>): Promise<string> {
     const json = decoder.decode(bytes.subarray(0, 100)).includes("json");
     const token = `${this.#count++} ${json ? "json" : "cbor"}`;
     this.#cases.set(token, bytes);
@@ -128,42 +131,42 @@ class BadServer {
   async close(): Promise<void> {
     this.#listener.close();
     await this.#accepting;
-    for (const socket of this.#talks.keys()) socket.close();
-    const talks = [...this.#talks.values()];
-    this.#talks.clear();
-    await Promise.all(talks);
+    for (const socket of this.#conversations.keys()) socket.close();
+    const conversations = [...this.#conversations.values()];
+    this.#conversations.clear();
+    await Promise.all(conversations);
   }
 
   async #accept(): Promise<void> {
     for await (const socket of this.#listener) {
-      const talk = this.#talk(socket).catch(() => {}).finally(() => {
-        if (this.#talks.delete(socket)) socket.close();
+      const conversation = this.#converse(socket).catch(() => {}).finally(() => {
+        if (this.#conversations.delete(socket)) socket.close();
       });
-      this.#talks.set(socket, talk);
+      this.#conversations.set(socket, conversation);
     }
   }
 
-  /** Answers with the case's first line, waits for the first call, says the rest. */
-  async #talk(socket: Deno.TcpConn): Promise<void> {
+  /** Sends the first line of the case, waits for the first call, then sends the rest. */
+  async #converse(socket: Deno.TcpConn): Promise<void> {
     const chunk = new Uint8Array(65_536);
     const count = await socket.read(chunk);
     if (count === null) return;
     const { token } = JSON.parse(decoder.decode(chunk.subarray(0, chunk.indexOf(10))));
     const bytes = this.#cases.get(token);
     if (bytes === undefined) return;
-    const how = new Random(hashOf(bytes));
+    const random = new Random(hashOf(bytes));
     const first = lineEnd(bytes) || bytes.length;
-    await say(socket, bytes.subarray(0, first));
+    await writeAll(socket, bytes.subarray(0, first));
     if (await socket.read(chunk) === null) return;
-    await say(socket, bytes.subarray(first));
-    // Some servers stay silent then, some go away, the others end their side.
-    const end = how.below(16);
+    await writeAll(socket, bytes.subarray(first));
+    // Then stay silent, close the connection, or end this side of it.
+    const end = random.below(16);
     if (end === 1) return;
     if (end > 1) await socket.closeWrite();
     while (await socket.read(chunk) !== null);
   }
 }
 
-async function say(socket: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+async function writeAll(socket: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await socket.write(bytes.subarray(at));
 }

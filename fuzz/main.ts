@@ -1,8 +1,9 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task fuzz`: tells every reader of bytes what nobody would write, for some seconds, and says what came of it.
-//   --seconds=30      for all targets together
-//   --seed=N          the same cases again; chosen and printed otherwise
-//   --target=NAME     cbor, json, frames, handshake, server, client, slow or worst; may be given more than once
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task fuzz`: fuzzes every decoder with malformed input for some seconds, and reports the outcomes.
+//   --seconds=30      total time of all targets
+//   --seed=N          repeats a run; random and printed by default
+//   --target=NAME     cbor, json, frames, websocket, handshake, server, client, slow or worst; may be given several
+//   times
 //   --case=HEX        runs one case of one target again
 
 import { parseArgs } from "@std/cli";
@@ -12,15 +13,17 @@ import { framesTarget } from "./frames.ts";
 import { handshakeTarget } from "./handshake.ts";
 import { clientTarget } from "./live_client.ts";
 import { serverTarget } from "./live_server.ts";
-import { fuzz, inTime, type Report } from "./run.ts";
+import { fuzz, type Report, runWithTimeout } from "./run.ts";
 import { slowTarget } from "./slow.ts";
 import type { Target } from "./target.ts";
+import { webSocketTarget } from "./websocket.ts";
 import { worst } from "./worst.ts";
 
 const TARGETS: Readonly<Record<string, (random: Random) => Target | Promise<Target>>> = {
   cbor: cborTarget,
   json: jsonTarget,
   frames: framesTarget,
+  websocket: webSocketTarget,
   handshake: handshakeTarget,
   server: serverTarget,
   client: clientTarget,
@@ -41,34 +44,34 @@ if (unknown !== undefined || !Number.isSafeInteger(seed) || !(Number(flags.secon
   );
   Deno.exit(2);
 }
-// A stack for each of so many errors would be most of the work.
+// Capturing stack traces of so many errors would dominate the run time.
 Reflect.deleteProperty(Error, "stackTraceLimit");
 
-/** Prints a target's report. */
+/** Prints the report of a target. */
 function print({ target, cases, seconds, memory, outcomes, finding }: Report): void {
   const rate = Math.round(cases / seconds).toLocaleString("en");
   const [warm, last] = memory.map((bytes) => Math.round(bytes / 1_048_576));
   console.log(
     `${target}: ${cases.toLocaleString("en")} cases, ${rate} a second, ${warm} → ${last} MiB resident`,
   );
-  const most = [...outcomes].sort(([, a], [, b]) => b - a);
-  for (const [outcome, count] of most.slice(0, 30)) {
+  const byCount = [...outcomes].sort(([, a], [, b]) => b - a);
+  for (const [outcome, count] of byCount.slice(0, 30)) {
     console.log(`  ${(100 * count / cases).toFixed(2).padStart(6)} %  ${outcome}`);
   }
-  if (most.length > 30) console.log(`  and ${most.length - 30} outcomes more`);
+  if (byCount.length > 30) console.log(`  and ${byCount.length - 30} more outcomes`);
   if (finding === undefined) return;
   const hex = finding.bytes.toHex();
-  console.log(`  FOUND with seed ${seed}: ${finding.message}`);
-  console.log(`  again: deno task fuzz --target=${target} --seed=${seed} --case=${hex}`);
+  console.log(`  FAULT with seed ${seed}: ${finding.message}`);
+  console.log(`  repeat with: deno task fuzz --target=${target} --seed=${seed} --case=${hex}`);
 }
 
-async function again(name: string, hex: string): Promise<boolean> {
+async function runCase(name: string, hex: string): Promise<boolean> {
   await using target = await TARGETS[name]!(new Random(seed));
   try {
-    console.log(await inTime(target, Uint8Array.fromHex(hex)));
+    console.log(await runWithTimeout(target, Uint8Array.fromHex(hex)));
     return true;
   } catch (error) {
-    console.log(`FOUND: ${error instanceof Error ? error.message : error}`);
+    console.log(`FAULT: ${error instanceof Error ? error.message : error}`);
     return false;
   }
 }
@@ -92,9 +95,9 @@ async function runAll(): Promise<boolean> {
 
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  console.log(`FOUND: a rejection that nobody handles: ${event.reason}`);
+  console.log(`FAULT: unhandled rejection: ${event.reason}`);
   Deno.exitCode = 1;
 });
 
-const good = flags.case === undefined ? await runAll() : await again(names[0]!, flags.case);
+const good = flags.case === undefined ? await runAll() : await runCase(names[0]!, flags.case);
 if (!good) Deno.exitCode = 1;

@@ -1,37 +1,45 @@
-// Valid bytes to nearly valid ones: what finds most faults is what passes all checks but one.
+// Turns valid inputs into nearly valid ones: input that passes all checks but one finds the most faults.
 
 import type { Random } from "../tests/support/cbor_random.ts";
 
-/** Bytes that mean something to CBOR, JSON or frames. */
-const TELLING = [
+/** Bytes with a meaning in CBOR, JSON or frames. */
+const SPECIAL_BYTES = [
   ...[0x00, 0x01, 0x17, 0x18, 0x1b, 0x1f, 0x20, 0x3b, 0x40, 0x5a, 0x5b, 0x5f, 0x60, 0x7b, 0x7f],
   ...[0x80, 0x9b, 0x9f, 0xa0, 0xa1, 0xbb, 0xbf, 0xc0, 0xc1, 0xc2, 0xc3, 0xd8, 0xdb, 0xe0, 0xf4, 0xf6, 0xf7],
   ...[0xf8, 0xf9, 0xfa, 0xfb, 0xff, ...new TextEncoder().encode('\n "\\,:[]{}eE+-.059tfnu')],
 ];
-/** Numbers at which lengths and counts go wrong. */
+/** Boundary values of lengths and counts. */
 const LENGTHS = [0, 1, 23, 24, 255, 256, 65_535, 65_536, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1];
 
-/** Makes cases of a corpus. */
+/** Derives cases from a corpus. */
 export class Mutator {
   readonly #corpus: readonly Uint8Array[];
   readonly #keep: (input: Uint8Array) => number;
-  readonly #longest: number;
+  readonly #maxLength: number;
   #scratch: Uint8Array<ArrayBuffer>;
   #length = 0;
 
   /**
    * @param corpus Valid inputs
-   * @param keep How much of an input's beginning is nearly always left as it is, so that what follows is looked at
-   * @param longest The longest case made
+   * @param keep Length of the prefix that nearly always stays unchanged, so that parsers reach the bytes
+   * after it
+   * @param maxLength Maximum length of a case
    */
-  constructor(corpus: readonly Uint8Array[], keep: (input: Uint8Array) => number = () => 0, longest = 4_096) {
+  constructor(
+    corpus: readonly Uint8Array[],
+    keep: (input: Uint8Array) => number = () => 0,
+    maxLength = 4_096,
+  ) {
     this.#corpus = corpus;
     this.#keep = keep;
-    this.#longest = longest;
-    this.#scratch = new Uint8Array(2 * longest);
+    this.#maxLength = maxLength;
+    this.#scratch = new Uint8Array(2 * maxLength);
   }
 
-  /** The next case: of 16 one is a valid input as it is, one is noise, the others are changed in up to 4 places. */
+  /**
+   * The next case: one in 16 is an unchanged valid input, one is random bytes, the others are changed in up
+   * to 4 places.
+   */
   next(random: Random): Uint8Array<ArrayBuffer> {
     const kind = random.below(16);
     if (kind === 0) {
@@ -39,8 +47,8 @@ export class Mutator {
       for (let i = 0; i < this.#length; i++) this.#scratch[i] = random.below(256);
     } else {
       const source = random.pick(this.#corpus);
-      this.#length = Math.min(source.length, this.#longest);
-      this.#scratch.set(source.length > this.#longest ? source.subarray(0, this.#longest) : source);
+      this.#length = Math.min(source.length, this.#maxLength);
+      this.#scratch.set(source.length > this.#maxLength ? source.subarray(0, this.#maxLength) : source);
       const kept = kind === 2 ? 0 : Math.min(this.#keep(source), this.#length);
       let times = kind === 1 ? 0 : 1 + (random.below(16) >> 2);
       while (times-- > 0) this.#mutate(random, kept);
@@ -58,7 +66,7 @@ export class Mutator {
         break;
       case 2:
       case 3:
-        scratch[at] = random.pick(TELLING);
+        scratch[at] = random.pick(SPECIAL_BYTES);
         break;
       case 4:
         scratch[at] = random.below(256);
@@ -69,7 +77,7 @@ export class Mutator {
       case 6:
         return this.#replace(at, Math.min(1 + random.below(8), this.#length - at), scratch.subarray(0, 0));
       case 7:
-        return this.#replace(at, 0, Uint8Array.of(random.pick(TELLING)));
+        return this.#replace(at, 0, Uint8Array.of(random.pick(SPECIAL_BYTES)));
       case 8: {
         const n = random.pick(LENGTHS);
         return this.#replace(
@@ -84,13 +92,13 @@ export class Mutator {
         return this.#replace(at, 0, other.subarray(from, from + random.below(64)));
       }
     }
-    this.#length = Math.max(this.#length, Math.min(at + 1, this.#longest));
+    this.#length = Math.max(this.#length, Math.min(at + 1, this.#maxLength));
   }
 
-  /** Puts `part` in the place of `count` bytes. */
+  /** Replaces `count` bytes by `part`. */
   #replace(at: number, count: number, part: Uint8Array): void {
     const end = this.#length - count + part.length;
-    if (end > this.#longest) return;
+    if (end > this.#maxLength) return;
     this.#scratch.copyWithin(at + part.length, at + count, this.#length);
     this.#scratch.set(part, at);
     this.#length = end;

@@ -1,22 +1,23 @@
-// Good conversations between a real client and a real server, byte for byte, for the live targets to mutate.
+// Records correct conversations between a real client and a real server, byte for byte, as the corpus of the
+// live targets.
 
 import { type CallContext, type Client, connect, RpcError, Server, type ServerOptions } from "../mod.ts";
 
-/** What went each way over one connection. */
+/** The bytes sent in each direction of one connection. */
 export interface Recording {
-  /** What the client sent, its option first. */
+  /** Sent by the client, its option first. */
   readonly up: Uint8Array;
-  /** What the server sent, its answer first. */
+  /** Sent by the server, its response first. */
   readonly down: Uint8Array;
 }
 
-/** A server with something of every kind to call; nothing takes longer than some ms. */
+/** A server with methods of every kind; none takes longer than a few ms. */
 export function fuzzServer(options: ServerOptions): Server {
   return new Server(options)
     .register("Echo", {
       echo: (value: unknown) => value,
       fail: () => {
-        throw new RpcError("not_found", "There is none", {
+        throw new RpcError("not_found", "Not found", {
           details: { id: 1 },
           metadata: new Map([["a", "b"]]),
         });
@@ -45,7 +46,7 @@ export function fuzzServer(options: ServerOptions): Server {
     });
 }
 
-/** How long the handshake's line is, with its LF; 0 = there is none. */
+/** The length of the handshake line including its LF; 0 = there is no complete line. */
 export function lineEnd(bytes: Uint8Array): number {
   return bytes.indexOf(10) + 1;
 }
@@ -101,7 +102,7 @@ async function record(
   const recording = (async () => {
     using near = await listener.accept();
     using far = await Deno.connect({ hostname: "127.0.0.1", port });
-    const [up, down] = await Promise.all([pass(near, far), pass(far, near)]);
+    const [up, down] = await Promise.all([forward(near, far), forward(far, near)]);
     return { up, down };
   })();
   const client = await connect(`tcp@127.0.0.1:${listener.addr.port}`, { codecType });
@@ -110,8 +111,8 @@ async function record(
   return await recording;
 }
 
-/** Passes on what comes one way, and keeps it. */
-async function pass(from: Deno.TcpConn, to: Deno.TcpConn): Promise<Uint8Array> {
+/** Forwards one direction, and returns its bytes. */
+async function forward(from: Deno.TcpConn, to: Deno.TcpConn): Promise<Uint8Array> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   const chunk = new Uint8Array(65_536);
   for (let count; (count = await from.read(chunk)) !== null;) {

@@ -1,41 +1,46 @@
-// Runs cases of one target until its time is over or a promise is broken.
+// Runs cases of one target until its time is over or a case fails.
 
 import { Random } from "../tests/support/cbor_random.ts";
 import { described, Finding, type Target } from "./target.ts";
 
-/** Cases between two looks at the clock. */
+/** Cases between two checks of the clock. */
 const BATCH = 256;
-/** How long a batch of small cases may take at most, in ms: the machine may be busy with other things. */
+/** Maximum duration of a batch of small cases, in ms; generous, because the machine may be busy. */
 const BATCH_TIME = 2_000;
-/** How long one case over a connection may take, in ms. */
+/** Maximum duration of a case over a connection, in ms. */
 const CASE_TIME = 15_000;
 
-/** What came of a target. */
+/** The results of a target. */
 export interface Report {
   readonly target: string;
   readonly cases: number;
   readonly seconds: number;
   /** Resident memory in bytes after a quarter of the time, and in the end. */
   readonly memory: readonly [number, number];
-  /** How often each outcome came. */
+  /** How often each outcome occurred. */
   readonly outcomes: ReadonlyMap<string, number>;
-  /** The case that broke a promise, and how. */
+  /** The case that found a fault, and the fault. */
   readonly finding?: { readonly message: string; readonly bytes: Uint8Array };
 }
 
-/** Runs `target` for so many seconds, or so many cases. */
-export async function fuzz(target: Target, seed: number, seconds: number, most = Infinity): Promise<Report> {
+/** Runs a target for a number of seconds, or of cases. */
+export async function fuzz(
+  target: Target,
+  seed: number,
+  seconds: number,
+  maxCases = Infinity,
+): Promise<Report> {
   const outcomes = new Map<string, number>();
-  const began = performance.now();
-  const end = began + seconds * 1_000;
+  const startedAt = performance.now();
+  const end = startedAt + seconds * 1_000;
   const random = new Random(seed);
   let cases = 0;
-  let warm = 0;
+  let warmedUp = 0;
   let finding: Report["finding"];
   const count = (outcome: string) => {
     outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-    if ((++cases & 1_023) === 0 && warm === 0 && performance.now() - began > seconds * 250) {
-      warm = Deno.memoryUsage().rss;
+    if ((++cases & 1_023) === 0 && warmedUp === 0 && performance.now() - startedAt > seconds * 250) {
+      warmedUp = Deno.memoryUsage().rss;
     }
   };
   const failed = (error: unknown, bytes: Uint8Array) => {
@@ -44,20 +49,20 @@ export async function fuzz(target: Target, seed: number, seconds: number, most =
       bytes: bytes.slice(),
     };
   };
-  const goesOn = () => finding === undefined && cases < most && performance.now() < end;
+  const running = () => finding === undefined && cases < maxCases && performance.now() < end;
 
-  const sideBySide = async () => {
-    while (goesOn()) {
+  const runConcurrently = async () => {
+    while (running()) {
       const bytes = target.next(random).slice();
       try {
-        count(await inTime(target, bytes));
+        count(await runWithTimeout(target, bytes));
       } catch (error) {
         failed(error, bytes);
       }
     }
   };
-  const inTurn = async () => {
-    for (let from = began; goesOn();) {
+  const runSequentially = async () => {
+    for (let from = startedAt; running();) {
       let bytes = new Uint8Array(0);
       try {
         for (let i = 0; i < BATCH; i++) {
@@ -75,20 +80,23 @@ export async function fuzz(target: Target, seed: number, seconds: number, most =
       from = now;
     }
   };
-  if (target.atOnce === 1) await inTurn();
-  else await Promise.all(Array.from({ length: target.atOnce }, sideBySide));
+  if (target.concurrency === 1) await runSequentially();
+  else await Promise.all(Array.from({ length: target.concurrency }, runConcurrently));
   await target.finish?.().catch((error) => failed(error, new Uint8Array(0)));
-  const took = (performance.now() - began) / 1_000;
+  const elapsed = (performance.now() - startedAt) / 1_000;
   const { rss } = Deno.memoryUsage();
-  return { target: target.name, cases, seconds: took, memory: [warm || rss, rss], outcomes, finding };
+  return { target: target.name, cases, seconds: elapsed, memory: [warmedUp || rss, rss], outcomes, finding };
 }
 
-/** The outcome of a case; what takes too long to be waited for is a finding. */
-export async function inTime(target: Target, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Finding(`No end within ${CASE_TIME} ms`)), CASE_TIME);
+/** Runs a case. Exceeding the time limit is a finding. */
+export async function runWithTimeout(target: Target, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const timeout = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => timeout.reject(new Finding(`The case did not end within ${CASE_TIME} ms`)),
+    CASE_TIME,
+  );
   try {
-    return await Promise.race([target.check(bytes), late.promise]);
+    return await Promise.race([target.check(bytes), timeout.promise]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,16 +1,16 @@
-// Texts for which a reader takes longer than their length explains: a beginning, something that is repeated, an end. What
-// takes eight times as long for eight times the text is fine; a regular expression that backtracks takes 64 or 512 times.
+// Finds inputs for which a parser is slower than linear: a prefix, a repeated part, a suffix. Eight times the
+// length may take eight times as long; a backtracking regular expression takes 64 or 512 times as long.
 
 import { cpuUsage } from "node:process";
 import { parseValue } from "../cli/parse_value.ts";
 import { printable } from "../cli/format.ts";
 import { parseDateTime } from "../codec/date_time.ts";
-import { decodeAnswer, decodeOption } from "../codec/option.ts";
+import { decodeAnswer, decodeOption } from "../codec/handshake_line.ts";
 import { SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { registryEvents } from "../discovery/registry_events.ts";
-import { parseServerList } from "../discovery/server_list.ts";
-import { decodePage } from "../examples/crawler/fetch_page.ts";
+import { parseServerList } from "../discovery/registry_list.ts";
+import { decodePage } from "../examples/crawler/encoding.ts";
 import { parsePage } from "../examples/crawler/parse.ts";
 import { parseRobots } from "../examples/crawler/robots.ts";
 import { normalizeUrl } from "../examples/crawler/url.ts";
@@ -23,10 +23,10 @@ import { acceptHttp } from "../transport/http.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { Finding, type Target } from "./target.ts";
 
-/** Something that reads the text of a peer. */
+/** A parser of text from a peer. */
 export type Reader = (text: string) => unknown;
 
-/** What texts are made of: what the readers look for, and what they pass over. */
+/** Building blocks of the inputs: text that parsers look for, and text that they skip. */
 const WORDS = [
   ...[
     " ",
@@ -66,29 +66,29 @@ const WORDS = [
   ],
   ...["x:1\r\n", "GET ", "127.0.0.1", "2000-01-01T00:00:00", '{"servers":[', '{"a":'],
 ];
-/** Between the parts of a case. */
-const BOUND = 0xff;
-/** Characters of the shorter text; the longer one has `TIMES` as many. */
+/** Separates the parts of a case. */
+const SEPARATOR = 0xff;
+/** Length of the short input in characters; the long input has `TIMES` as many. */
 const SHORT = 1_000;
 const TIMES = 8;
-/** How much longer the longer text may take. */
-const ALLOWED = 3 * TIMES;
-/** What a text may take in any case, in ms: shorter times are those of the machine. */
+/** Maximum ratio of the two durations. */
+const MAX_RATIO = 3 * TIMES;
+/** Durations below this, in ms, are dominated by noise and always pass. */
 const FLOOR = 2;
 const ROUNDS = 4;
-/** What the shorter text takes on no machine, in ms. */
-const SLOW = 50;
+/** Maximum duration of the short input on any machine, in ms. */
+const MAX_SHORT_TIME = 50;
 
 /**
- * Makes the target.
+ * Creates the target.
  *
- * @param readers What is searched, by name; the library's and the examples' by default
+ * @param readers The parsers under test, by name; by default those of the library and of the examples
  */
 export function slowTarget(readers: Readonly<Record<string, Reader>> = allReaders()): Target {
   const names = Object.keys(readers);
   return {
     name: "slow",
-    atOnce: 1,
+    concurrency: 1,
     next: (random) => caseOf(random, names.length),
     async check(bytes) {
       const name = names[(bytes[0] ?? 0) % names.length]!;
@@ -97,11 +97,13 @@ export function slowTarget(readers: Readonly<Record<string, Reader>> = allReader
         begin + piece.repeat(Math.ceil(length / Math.max(piece.length, 1))) + end;
       const short = await timeOf(readers[name]!, textOf(SHORT));
       const what = JSON.stringify([begin, piece, end]);
-      // What grows with the cube would take minutes for the longer one.
-      if (short > SLOW) throw new Finding(`${name} takes ${short} ms for ${SHORT} characters: ${what}`);
+      // With cubic growth, the long input would take minutes.
+      if (short > MAX_SHORT_TIME) {
+        throw new Finding(`${name} takes ${short} ms for ${SHORT} characters: ${what}`);
+      }
       const long = await timeOf(readers[name]!, textOf(SHORT * TIMES));
-      if (long > FLOOR && long > ALLOWED * short) {
-        throw new Finding(`${name} takes ${long} ms, and ${short} ms for an eighth of it: ${what}`);
+      if (long > FLOOR && long > MAX_RATIO * short) {
+        throw new Finding(`${name} takes ${long} ms, but ${short} ms for an eighth of the length: ${what}`);
       }
       return name;
     },
@@ -112,19 +114,19 @@ export function slowTarget(readers: Readonly<Record<string, Reader>> = allReader
 /** The bytes of a case. */
 export function slowCase(reader: number, begin: string, piece: string, end: string): Uint8Array<ArrayBuffer> {
   const [first, second, third] = [begin, piece, end].map((text) => new TextEncoder().encode(text));
-  return Uint8Array.from([reader, ...first!, BOUND, ...second!, BOUND, ...third!]);
+  return Uint8Array.from([reader, ...first!, SEPARATOR, ...second!, SEPARATOR, ...third!]);
 }
 
 function caseOf(random: Random, readers: number): Uint8Array<ArrayBuffer> {
-  const words = (most: number) =>
-    Array.from({ length: random.below(most + 1) }, () => random.pick(WORDS)).join("");
+  const words = (maxCount: number) =>
+    Array.from({ length: random.below(maxCount + 1) }, () => random.pick(WORDS)).join("");
   return slowCase(random.below(readers), words(3), words(2) || " ", words(2));
 }
 
 function partsOf(bytes: Uint8Array): string[] {
   const parts: string[] = [];
   for (let from = 0; from <= bytes.length;) {
-    const to = bytes.indexOf(BOUND, from);
+    const to = bytes.indexOf(SEPARATOR, from);
     const end = to < 0 ? bytes.length : to;
     parts.push(new TextDecoder().decode(bytes.subarray(from, end)));
     from = end + 1;
@@ -132,23 +134,23 @@ function partsOf(bytes: Uint8Array): string[] {
   return parts;
 }
 
-/** The fastest of some times, in ms of the processor. */
+/** The fastest of several runs, in ms of processor time. */
 async function timeOf(read: Reader, text: string): Promise<number> {
-  let least = Infinity;
-  for (let round = 0; round < ROUNDS && least > FLOOR / 4; round++) {
-    const [began, used] = [performance.now(), cpuUsage()];
+  let fastest = Infinity;
+  for (let round = 0; round < ROUNDS && fastest > FLOOR / 4; round++) {
+    const [startedAt, used] = [performance.now(), cpuUsage()];
     try {
       await read(text);
     } catch {
-      // Most of these texts are nothing.
+      // Most inputs are invalid.
     }
     const { user, system } = cpuUsage(used);
-    least = Math.min(least, performance.now() - began, (user + system) / 1_000);
+    fastest = Math.min(fastest, performance.now() - startedAt, (user + system) / 1_000);
   }
-  return least;
+  return fastest;
 }
 
-/** What reads the text of a peer, in the library and in the examples. */
+/** Everything that parses text from a peer, in the library and in the examples. */
 export function allReaders(): Record<string, Reader> {
   const attributes = new AttributeSets("server");
   const server = new Server();
@@ -164,9 +166,9 @@ export function allReaders(): Record<string, Reader> {
     answer: (text) => decodeAnswer(new TextEncoder().encode(text), "application/cbor"),
     address: (text) => parseAddress(`tcp@${text}`),
     "date and time": parseDateTime,
-    "attributes of an address": (text) => attributes.place(text),
+    "attributes of an address": (text) => attributes.ofAddress(text),
     "registry's list": (text) => parseServerList(text),
-    "registry's event": (text) => followed(text),
+    "registry's event": (text) => followEvents(text),
     "headers of server.fetch": (text) =>
       server.fetch(
         new Request("http://127.0.0.1/debug/rpc", { headers: fields(text, "accept", "authorization") }),
@@ -184,20 +186,20 @@ export function allReaders(): Record<string, Reader> {
       ),
     "robots.txt": (text) => parseRobots(text).allows(text.slice(0, 2_000)),
     page: (text) => parsePage(text, "http://127.0.0.1/"),
-    "encoding of a page": (text) => decodePage(new TextEncoder().encode(text), fields(text, "content-type")),
+    "encoding of a page": (text) => decodePage(new TextEncoder().encode(text), text),
     URL: (text) => normalizeUrl(text, "http://127.0.0.1/"),
     "value of the command line": (text) => parseValue(text, "ARGS"),
     "text for a terminal": printable,
   };
 }
 
-/** Headers with a text in each, as an HTTP implementation hands them on: without blanks around it. */
+/** Headers with the text as each value, trimmed as an HTTP implementation does. */
 function fields(text: string, ...names: string[]): Headers {
   const value = text.replace(/[\0\r\n\u0100-\uffff]/g, "x").trim();
   return new Headers(names.map((name) => [name, value]));
 }
 
-/** Sends a request to an HTTP port, as bytes. */
+/** Sends a raw request to the HTTP parser. */
 async function ask(request: string): Promise<void> {
   const bytes = new TextEncoder().encode(request);
   let at = 0;
@@ -214,11 +216,14 @@ async function ask(request: string): Promise<void> {
     closeWrite: () => Promise.resolve(),
     close() {},
   };
-  await acceptHttp(conn, new LineReader(conn), "/_rpc_", () => new Response("hello"));
+  await acceptHttp(conn, new LineReader(conn), "/_rpc_", {
+    fetch: () => new Response("hello"),
+    refuseWebSocket: () => undefined,
+  });
 }
 
-/** Follows a registry that answers with a text. */
-async function followed(text: string): Promise<void> {
+/** Follows a registry that responds with the text. */
+async function followEvents(text: string): Promise<void> {
   const events = registryEvents({
     fetch: () => Promise.resolve(new Response(text, { headers: { "content-type": "text/event-stream" } })),
     clock: SYSTEM_CLOCK,

@@ -1,17 +1,17 @@
-// Heads of frames, and lines of the handshake, that are as long as they may be and ask as much work as anyone has
-// thought of. Between two frames others have their turn, so that each counts for itself.
+// Frame headers and handshake lines of maximum length that cause as much decoding work as we could find. The
+// event loop turns between two frames, so each is measured alone.
 
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
 import { beginCall, endFrame, MAX_HEADER_BYTES } from "../codec/frame.ts";
-import { MAX_LINE_BYTES } from "../codec/option.ts";
+import { MAX_LINE_BYTES } from "../codec/handshake_line.ts";
 
 const encoder = new TextEncoder();
-/** What one entry of metadata may take at most, if there are as many as may be. */
+/** Maximum size of one metadata entry if there are as many as allowed. */
 const ENTRY_BYTES = MAX_HEADER_BYTES / MAX_METADATA_ENTRIES - 1;
 const NAME_CHARS = 64;
 
-/** A Call with as much metadata as may be; `value` makes values of up to so many bytes. */
+/** A Call with maximum metadata; `value` creates a value of up to the given number of bytes. */
 function call(value: (bytes: number) => string | Uint8Array): () => Uint8Array {
   return () => {
     const metadata: Metadata = new Map(
@@ -27,7 +27,7 @@ function call(value: (bytes: number) => string | Uint8Array): () => Uint8Array {
   };
 }
 
-/** A Call of a method with so long a name. */
+/** A Call with a long method name. */
 function method(name: string): () => Uint8Array {
   return () => {
     const out = new ByteBuffer();
@@ -37,7 +37,7 @@ function method(name: string): () => Uint8Array {
   };
 }
 
-/** Makes each head of a frame. */
+/** Frame headers, by description. */
 export const FRAME_SHAPES: Record<string, () => Uint8Array> = {
   "metadata of ASCII": call((bytes) => "x".repeat(bytes)),
   "metadata of two-byte characters": call((bytes) => "é".repeat(bytes / 2)),
@@ -51,9 +51,9 @@ function line(text: string): () => Uint8Array {
   return () => encoder.encode(text);
 }
 
-/** Makes each line of the handshake. */
+/** Handshake lines, by description. */
 export const LINE_SHAPES: Record<string, () => Uint8Array> = {
-  "lists within each other": line("[".repeat(MAX_LINE_BYTES - 1)),
+  "nested lists": line("[".repeat(MAX_LINE_BYTES - 1)),
   "many names": line(
     `{${Array.from({ length: MAX_LINE_BYTES / 12 }, (_, i) => `"n${i}":1`).join(",")},"magicNumber":3927900}`,
   ),

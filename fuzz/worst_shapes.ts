@@ -1,13 +1,13 @@
-// Everything that `--target=worst` times: messages and heads that are as long as they may be.
+// All shapes that `--target=worst` measures: messages and headers of maximum length.
 
 import { CBOR_SHAPES } from "./worst_cbor.ts";
 import { FRAME_SHAPES, LINE_SHAPES } from "./worst_heads.ts";
 import { JSON_SHAPES } from "./worst_json.ts";
 
-/** What reads a shape. */
+/** The decoder of a shape. */
 export type Reader = "cbor" | "json" | "frame" | "line";
 
-/** A message or head, and what reads it. */
+/** A message or header, and its decoder. */
 export interface Shape {
   readonly name: string;
   readonly reader: Reader;
@@ -21,7 +21,7 @@ const ALL: Record<Reader, Record<string, () => Uint8Array>> = {
   line: LINE_SHAPES,
 };
 
-/** Everything that is tried. */
+/** All shapes. */
 export const SHAPES: readonly Shape[] = Object.entries(ALL).flatMap(([reader, shapes]) =>
   Object.entries(shapes).map(([name, make]) => ({ name, reader: reader as Reader, make }))
 );

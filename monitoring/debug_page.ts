@@ -44,7 +44,7 @@ export function pageOf(stats: ServerStats | ServerSnapshot): PageElement {
 }
 
 function summary(
-  { uptime, connections, handshakes, inFlight, unsentBytes, methods }: ServerStats,
+  { uptime, draining, connections, handshakes, inFlight, unsentBytes, methods }: ServerStats,
 ): PageElement {
   const calls = methods.reduce((sum, method) => sum + method.calls, 0);
   const errors = methods.reduce((sum, method) => sum + method.errors, 0);
@@ -54,7 +54,7 @@ function summary(
     element(
       "dl",
       {},
-      figure("Up for", duration(uptime)),
+      figure("Up for", duration(uptime), small(draining ? "draining" : "")),
       figure(
         "Connections",
         count(connections),
@@ -80,7 +80,7 @@ function small(content: Content): Content {
 }
 
 function trouble(stats: ServerStats): PageElement {
-  const { accepted, refused, refusals, acceptErrors, unknownMethods, limits } = stats;
+  const { accepted, refused, refusals, probes, acceptErrors, unknownMethods, limits } = stats;
   const ever = Object.values(limits).some((times) => times > 0);
   const state = (bad: boolean) =>
     element("span", { class: bad ? "warn" : undefined, "aria-hidden": "true" }, bad ? "●" : "○");
@@ -94,7 +94,9 @@ function trouble(stats: ServerStats): PageElement {
         "li",
         {},
         state(refused > 0),
-        ` Connections refused by reason: ${listing({ ...refusals })}; ${count(accepted)} were accepted.`,
+        ` Connections refused by reason: ${listing({ ...refusals })}; ${count(accepted)} were accepted, ${
+          count(probes)
+        } ended without a byte.`,
       ),
       element(
         "li",

@@ -162,6 +162,7 @@ byId("pause").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", refresh);
 byId("pause").hidden = false;
+document.title = "RPC server at " + location.host;
 setStatus("live");
 timer = setTimeout(refresh, EVERY);
 `;

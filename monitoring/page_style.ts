@@ -55,14 +55,15 @@ tbody th { font-weight: 600 }
 tbody tr:hover { background: var(--tile) }
 @media (width >= 66rem) {
   .methods { table-layout: fixed }
-  .methods .n { width: 8.4% }
-  .methods .n:nth-child(4) { width: 13% }
-  .methods thead th:last-child { width: 336px }
+  .methods .n { width: 6.6% }
+  .methods .n:nth-child(3) { width: 8.4% }
+  .methods .n:nth-child(4) { width: 9% }
+  .methods thead th:last-child { width: 17rem }
   .calls { max-width: 64rem }
 }
 td:has(> .histogram) { padding-right: 0 }
 tr[data-state="abandoned"] th, tr[data-state="failing"] th, tr[data-state="ejected"] th { color: var(--warn) }
-.histogram { display: block; width: 320px; height: 60px }
+.histogram { display: block; width: 100%; max-width: 320px; height: auto }
 .histogram .bars { fill: var(--bar) }
 .histogram .grid { fill: none; stroke: var(--line); stroke-width: 1 }
 .histogram text { fill: var(--soft); font-size: 10px }
@@ -84,7 +85,7 @@ tr[data-state="abandoned"] th, tr[data-state="failing"] th, tr[data-state="eject
   tbody th, td:has(> bdi, > .histogram) { grid-column: 1 / -1 }
   tbody th, td { border: 0; padding: 0; min-width: 0 }
   td.n { text-align: left; white-space: normal }
-  td::before { content: attr(data-label); display: block; color: var(--soft); font-size: .8rem; line-height: 1.2 }
+  td::before { content: attr(data-label); display: block; color: var(--soft); font-size: .8rem; line-height: 1.2; white-space: nowrap }
   td:has(> small) { grid-column: span 2 }
   td:empty, td:has(> .rate:empty) { display: none }
   .histogram { width: 100%; max-width: 26rem; height: auto }

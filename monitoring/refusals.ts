@@ -18,6 +18,8 @@ export interface Refusals {
   readonly closing: number;
   /** An HTTP request on an `http@` address, or for a WebSocket, was answered with a status of 400 or above. */
   readonly http: number;
+  /** The header of a proxy was missing or invalid, where the option `proxyProtocol` requires one. */
+  readonly proxyHeader: number;
   /** The TLS handshake failed, for example because the client's certificate was invalid. */
   readonly tls: number;
   /** The connection was lost, or ended during its handshake. */
@@ -38,6 +40,7 @@ export class RefusalCounts {
     unauthenticated: 0,
     closing: 0,
     http: 0,
+    proxyHeader: 0,
     tls: 0,
     lost: 0,
   };

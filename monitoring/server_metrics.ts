@@ -67,6 +67,12 @@ export function metricsText(stats: ServerStats, delay: number): string {
       labelled("reason", { ...stats.refusals }),
     ),
     single(
+      "rpc_server_probes_total",
+      "counter",
+      "Connections that ended before a byte arrived",
+      stats.probes,
+    ),
+    single(
       "rpc_server_accept_errors_total",
       "counter",
       "Times when no connection could be accepted for a while",

@@ -10,6 +10,8 @@ import type { NamedStats } from "./stats_sources.ts";
 export interface ServerStats {
   /** How long ago the server was made, in ms. */
   readonly uptime: number;
+  /** Whether the server shuts down: it finishes the calls that it has accepted, and takes no new ones. */
+  readonly draining: boolean;
   /** Open connections. */
   readonly connections: number;
   /** Connections in their handshake; on an `http@` address, also those of other HTTP requests. */
@@ -20,6 +22,11 @@ export interface ServerStats {
   readonly refused: number;
   /** The same by reason; their sum is `refused`. */
   readonly refusals: Refusals;
+  /**
+   * Connections that ended before a byte arrived, as health checks of balancers do; not among those that were refused, and not
+   * logged.
+   */
+  readonly probes: number;
   /** How often accepting connections failed for a while, for example because too many files were open. */
   readonly acceptErrors: number;
   /** Calls with a running handler. */

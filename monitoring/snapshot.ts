@@ -19,20 +19,27 @@ const MOST = 100;
 const MOST_NAMES = 10;
 const MOST_CHARACTERS = 100;
 
-/** The running calls and the connections. */
+/**
+ * The running calls and the connections.
+ *
+ * @param others Running calls that arrived without a session
+ */
 export function activity(
   sessions: ReadonlySet<Session>,
+  others: Iterable<IncomingCall> = [],
 ): Pick<ServerSnapshot, "calls" | "streams" | "peers"> {
   const calls = new First<IncomingCall>((call) => call.arrived);
   const streams = new First<IncomingCall>((call) => call.arrived);
   const peers = new First<Session>((session) => -session.unsent, (session) => -session.running);
+  const add = (call: IncomingCall) => {
+    if (call.recvStream !== undefined || call.sendStream?.started) streams.add(call);
+    else calls.add(call);
+  };
   for (const session of sessions) {
     peers.add(session);
-    for (const call of session.calls) {
-      if (call.recvStream !== undefined || call.sendStream?.started) streams.add(call);
-      else calls.add(call);
-    }
+    for (const call of session.calls) add(call);
   }
+  for (const call of others) add(call);
   const now = performance.now();
   const { list, more } = peers.map(peerSnapshot);
   return {

@@ -63,10 +63,5 @@ function isFromHere({ headers, url }: Request, peer: string): boolean {
  */
 function isForHere(host: string | null, url: URL): boolean {
   const named = host === null && url.protocol === "https:" ? url : new URL(`http://${host ?? ""}`);
-  return isLoopback(bare(named.hostname)) && isLoopback(bare(url.hostname));
-}
-
-/** A URL's host without the brackets of IPv6. */
-function bare(hostname: string): string {
-  return hostname.replace(/^\[|\]$/g, "");
+  return isLoopback(named.hostname) && isLoopback(url.hostname);
 }

@@ -1,60 +1,61 @@
-// etcd v3 through the HTTP/JSON gateway that every etcd serves on its client port: the few requests that a registry
-// needs, with keys and values in base64 and 64-bit numbers as text. Used by EtcdStore.
+// Client for etcd v3 through the HTTP/JSON gateway that every etcd serves on its client port: the few
+// requests that a registry needs, with keys and values in base64 and 64-bit numbers as strings. Used by
+// EtcdStore.
 // https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/
 
 import { RpcError } from "../call/error.ts";
 import { type Clock, MAX_DELAY } from "../discovery/clock.ts";
 import type { Fetch } from "../discovery/registry_request.ts";
 
-/** A key with what etcd knows of it. */
+/** A key with its metadata. */
 export interface EtcdEntry {
   key: string;
   value: string;
   /** The revision that last changed it. */
   modRevision: number;
-  /** "0" if it is bound to none. */
+  /** The id of the lease the key is attached to; "0" without one. */
   lease: string;
 }
 
-/** What a watch tells: what changed at one revision. */
+/** An event of a watch: everything that changed at one revision. */
 export interface EtcdChange {
   revision: number;
   set: readonly EtcdEntry[];
   removed: readonly string[];
 }
 
-/** What a write does to a key, if nobody else has changed it in the meantime. */
+/** A conditional write of one key: applied only if the key has not changed since it was read. */
 export interface EtcdWrite {
   key: string;
-  /** 0 if there must not be one. */
+  /** The revision at which the key was last modified; 0 if it must not exist. */
   ifModRevision: number;
-  /** Left out, the key is deleted. */
+  /** The new value. Omitted: the key is deleted. */
   value?: string;
-  /** Another key, written without a value as this one is deleted. */
+  /** Another key, written with an empty value when this one is deleted. */
   note?: string;
-  /** The lease to bind what is written to; "0" for none. */
+  /** The lease to attach the written key to; "0" for none. */
   lease?: string;
 }
 
-/** What a client needs. */
+/** Dependencies of a client. */
 export interface EtcdClientOptions {
   urls: readonly URL[];
   fetch: Fetch;
   clock: Clock;
-  /** In ms, for one request to one of the URLs. */
+  /** Timeout in ms for one request to one URL. */
   timeout: number;
   signal: AbortSignal;
 }
 
-/** What a watch says when its revisions are not there any more. */
+/** Thrown by a watch whose start revision has been compacted. */
 export class Compacted extends Error {
   override readonly name = "Compacted";
 }
 
-/** One answer is read up to this, in bytes: 10 000 servers with all they may say are less. */
+/** Maximum size of one response, in bytes: 10 000 servers with maximum descriptions are smaller. */
 const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
 
-/** A client of one etcd cluster. */
+/** Client of one etcd cluster. */
 export class EtcdClient {
   readonly #options: EtcdClientOptions;
   #at = 0;
@@ -63,24 +64,27 @@ export class EtcdClient {
     this.#options = options;
   }
 
-  /** All keys that begin with a prefix, and the revision as of which. */
+  /** Reads all keys with a prefix, and the revision of the snapshot. */
   async range(prefix: string): Promise<{ revision: number; entries: EtcdEntry[] }> {
     const answer = await this.#ask("kv/range", { key: encode(prefix), range_end: encode(endOf(prefix)) });
     return { revision: revisionOf(answer), entries: entriesOf(answer.kvs) };
   }
 
-  /** One key, and the revision as of which. */
+  /** Reads one key, and the revision of the snapshot. */
   async get(key: string): Promise<{ revision: number; entry: EtcdEntry | undefined }> {
     const answer = await this.#ask("kv/range", { key: encode(key) });
     return { revision: revisionOf(answer), entry: entriesOf(answer.kvs)[0] };
   }
 
-  /** The revision as of now; also what shows whether etcd is there and has a leader. */
+  /** The current revision. Also serves as the health check: it needs a reachable etcd with a leader. */
   async revision(): Promise<number> {
     return revisionOf(await this.#ask("kv/range", { key: encode("\0"), count_only: true }));
   }
 
-  /** Writes. Returns the revision, or undefined if somebody else was faster or the lease is over. */
+  /**
+   * Writes a key. Returns the new revision, or undefined if the key has changed meanwhile or the lease has
+   * expired.
+   */
   async write({ key, ifModRevision, value, note, lease = "0" }: EtcdWrite): Promise<number | undefined> {
     const put = (key: string, value: string) => ({
       request_put: { key: encode(key), value: encode(value), lease },
@@ -95,32 +99,35 @@ export class EtcdClient {
     return answer.succeeded === true ? revisionOf(answer) : undefined;
   }
 
-  /** Makes a lease of so many seconds. Returns its id and how many they are in truth. */
+  /** Creates a lease. Returns its id and the granted duration in seconds, which etcd may have raised. */
   async grantLease(seconds: number): Promise<{ id: string; seconds: number }> {
     const { ID, TTL } = await this.#ask("lease/grant", { TTL: String(seconds) });
     const granted = Number(TTL);
     if (!(granted >= 1 && granted * 1_000 <= MAX_DELAY)) {
-      throw new RpcError("unavailable", "Cannot use etcd's answer: its lease has no time");
+      throw new RpcError(
+        "unavailable",
+        "Cannot use etcd's response: the granted lease has no valid duration",
+      );
     }
     return { id: String(ID), seconds: granted };
   }
 
-  /** Returns whether the lease is still there. */
+  /** Renews a lease. Returns whether it still exists. */
   async keepAlive(id: string): Promise<boolean> {
     const { result } = await this.#ask("lease/keepalive", { ID: id });
     return Number((result as Answer | undefined)?.TTL ?? 0) > 0;
   }
 
-  /** Ends a lease, with what is bound to it. No error if it is over. */
+  /** Revokes a lease and deletes the keys attached to it. An expired lease is not an error. */
   async revokeLease(id: string): Promise<void> {
     await this.#ask("lease/revoke", { ID: id }, [404]);
   }
 
   /**
-   * Follows the keys that begin with a prefix, until the signal aborts or etcd is away.
+   * Follows the keys with a prefix, until the signal aborts or etcd becomes unreachable.
    *
-   * @throws {Compacted} If the revision is too old
-   * @throws {RpcError} `unavailable` if etcd is away
+   * @throws {Compacted} If the start revision has been compacted
+   * @throws {RpcError} `unavailable` if etcd is unreachable
    */
   async *watch(
     prefix: string,
@@ -154,13 +161,13 @@ export class EtcdClient {
     } catch (cause) {
       if (signal.aborted) return;
       if (cause instanceof Compacted) throw cause;
-      throw away(this.#url, cause);
+      throw unavailable(this.#url, cause);
     } finally {
       request.end();
     }
   }
 
-  /** Has the next request go to the next member of the cluster. */
+  /** Makes the next request use the next member of the cluster. */
   useNext(): void {
     this.#at = (this.#at + 1) % this.#options.urls.length;
   }
@@ -173,7 +180,9 @@ export class EtcdClient {
     return new URL(`/v3/${path}`, this.#url).href;
   }
 
-  /** Asks one member after the other, until one answers. What has no answer may have been done all the same. */
+  /**
+   * Tries the members in turn until one answers. A request without a response may still have been applied.
+   */
   async #ask(path: string, body: unknown, allowed: readonly number[] = []): Promise<Answer> {
     for (let tries = 1;; tries++) {
       try {
@@ -182,7 +191,7 @@ export class EtcdClient {
         const url = this.#url;
         this.useNext();
         if (tries < this.#options.urls.length && !this.#options.signal.aborted) continue;
-        throw away(url, error);
+        throw unavailable(url, error);
       }
     }
   }
@@ -206,7 +215,10 @@ export class EtcdClient {
     }
   }
 
-  /** What ends one request: `outer`, the time for an answer unless it has come, and its end. */
+  /**
+   * Creates the signal of one request: aborted by `outer`, by the timeout unless `answered` is called, and by
+   * `end`.
+   */
   #begin(
     outer: AbortSignal,
     reason: () => unknown,
@@ -216,8 +228,8 @@ export class EtcdClient {
     const onAbort = () => controller.abort(reason());
     outer.addEventListener("abort", onAbort);
     if (outer.aborted) onAbort();
-    const late = () => controller.abort(new Error(`no answer within ${timeout} ms`));
-    const answered = clock.setTimer(late, timeout);
+    const onTimeout = () => controller.abort(new Error(`no answer within ${timeout} ms`));
+    const answered = clock.setTimer(onTimeout, timeout);
     const end = () => {
       answered();
       outer.removeEventListener("abort", onAbort);
@@ -229,7 +241,7 @@ export class EtcdClient {
 
 type Answer = Record<string, unknown>;
 
-/** The lines of an answer, each of which is a JSON object. */
+/** Parses a response as newline-delimited JSON objects. */
 async function* messagesOf(response: Response): AsyncGenerator<Answer, void, undefined> {
   let line = "";
   if (response.body === null) return;
@@ -237,7 +249,7 @@ async function* messagesOf(response: Response): AsyncGenerator<Answer, void, und
     const [first = "", ...more] = chunk.split("\n");
     line += first;
     if (line.length > MAX_ANSWER_BYTES) {
-      throw new Error(`an answer of its is longer than ${MAX_ANSWER_BYTES} bytes`);
+      throw new Error(`a message of the response is longer than ${MAX_ANSWER_BYTES} bytes`);
     }
     for (const next of more) {
       if (line !== "") yield JSON.parse(line);
@@ -247,7 +259,7 @@ async function* messagesOf(response: Response): AsyncGenerator<Answer, void, und
   if (line !== "") yield JSON.parse(line);
 }
 
-/** Events in the order of their revisions: those of one revision belong together. */
+/** Groups events by revision, in order. */
 function* changesOf(
   events: readonly { type?: string; kv: unknown }[],
 ): Generator<EtcdChange, void, undefined> {
@@ -278,7 +290,7 @@ function revisionOf(answer: Answer): number {
   return Number((answer.header as Answer | undefined)?.revision ?? 0);
 }
 
-/** The first key behind all that begin with a prefix. */
+/** The first key after all keys with a prefix. */
 function endOf(prefix: string): string {
   return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }
@@ -291,7 +303,7 @@ function decode(text: string): string {
   return new TextDecoder().decode(Uint8Array.fromBase64(text));
 }
 
-function away(url: URL, cause: unknown): RpcError {
+function unavailable(url: URL, cause: unknown): RpcError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new RpcError("unavailable", `Cannot reach etcd at ${url.origin}: ${reason}`, { cause });
 }

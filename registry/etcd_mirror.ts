@@ -1,4 +1,4 @@
-// What is in etcd under a prefix, kept up to date in a table: read once, then followed by a watch, and read again
+// Keeps a lease table in step with an etcd prefix: reads everything once, follows a watch, and reads again
 // whenever the watch was lost. Owned by EtcdStore.
 
 import { RpcError } from "../call/error.ts";
@@ -9,27 +9,30 @@ import { Compacted, type EtcdClient, type EtcdEntry } from "./etcd_client.ts";
 import type { LeaseRecord, LeaseTable } from "./lease_table.ts";
 import type { InstanceState } from "./store.ts";
 
-/** How often etcd is asked whether it is still there, in ms: a connection that is cut does not say so by itself. */
+/** Interval of health checks, in ms: a cut connection does not report itself. */
 const PING_INTERVAL = 1_000;
 const MAX_BACKOFF = 1_000;
-/** How long a write may take to come back by the watch, in ms. */
+/** How long to wait for the watch to deliver a write of this process, in ms. */
 const ECHO_TIMEOUT = 1_000;
 
-/** Ends the key of a note that a server was taken off, which its lease does not explain. No address has a space. */
-export const TAKEN_OFF = " taken off";
+/**
+ * Suffix of the key that records a deliberate removal, as opposed to an expired lease. No address contains a
+ * space.
+ */
+export const REMOVED_SUFFIX = " taken off";
 
-/** What etcd holds of a server. */
+/** The stored record of a server. */
 export interface EtcdRecord extends LeaseRecord {
-  /** The lease as it was asked for, of which etcd may have granted more. */
+  /** The requested duration of the lease, in ms; etcd may have granted more. */
   readonly asked: number;
-  /** The id of etcd's lease, "0" without one. */
+  /** The id of the etcd lease, "0" without one. */
   readonly lease: string;
   readonly modRevision: number;
   /** When it was registered, in ms since 1970: processes share no other clock. */
   readonly at: number;
 }
 
-/** What a mirror needs. */
+/** Dependencies of a mirror. */
 export interface EtcdMirrorOptions {
   client: EtcdClient;
   table: LeaseTable<EtcdRecord>;
@@ -37,16 +40,19 @@ export interface EtcdMirrorOptions {
   clock: Clock;
   random: () => number;
   log: (message: string) => void;
-  /** Ends it. */
+  /** Stops the mirror when aborted. */
   signal: AbortSignal;
 }
 
-/** A table that follows etcd. */
+/** A lease table that follows etcd. */
 export class EtcdMirror {
   readonly #options: EtcdMirrorOptions;
   readonly #waiting = new Set<() => void>();
   #running: Promise<void> | undefined;
-  /** Whether the table is as etcd is, but for what is on its way; an error if etcd is away. */
+  /**
+   * "up" while the table follows etcd, apart from changes still in transit; an error while etcd is
+   * unreachable.
+   */
   #state: "starting" | "up" | RpcError = "starting";
   #resyncing: Promise<void> | undefined;
 
@@ -54,12 +60,12 @@ export class EtcdMirror {
     this.#options = options;
   }
 
-  /** Resolves when it has ended, after its signal. */
+  /** Resolves when the mirror has stopped, after its signal aborted. */
   get ended(): Promise<void> {
     return this.#running ?? Promise.resolve();
   }
 
-  /** Starts it if need be. Rejects with `unavailable` if etcd is away. */
+  /** Starts the mirror if it is not running. Rejects with `unavailable` if etcd is unreachable. */
   async ready(): Promise<void> {
     if (this.#options.signal.aborted) throw new RpcError("unavailable", "The registry's store is closed");
     this.#running ??= this.#run();
@@ -67,21 +73,21 @@ export class EtcdMirror {
     if (this.#state !== "up") throw this.#state;
   }
 
-  /** Waits for a change that was written here to arrive, so that who wrote it finds it on the list. */
+  /** Waits for a change written by this process to arrive, so that the writer then finds it on the list. */
   async reached(revision: number): Promise<void> {
     const { clock, table } = this.#options;
-    let late = false;
+    let timedOut = false;
     const cancelTimer = clock.setTimer(() => {
-      late = true;
+      timedOut = true;
       this.#wake();
     }, ECHO_TIMEOUT);
-    while (table.revision < revision && !late && this.#state === "up") await this.#untilChanged();
+    while (table.revision < revision && !timedOut && this.#state === "up") await this.#untilChanged();
     cancelTimer();
   }
 
   /**
-   * Reads everything again: for who knows of a revision that has not arrived here. Afterwards the table's revision is
-   * at least that, unless etcd has never had it.
+   * Reads everything again, for a client that knows a revision newer than this table's. Afterwards the
+   * table's revision is at least that one, unless etcd has never had it.
    */
   resync(): Promise<void> {
     return this.#resyncing ??= (async () => {
@@ -108,14 +114,14 @@ export class EtcdMirror {
       } catch (error) {
         if (signal.aborted) break;
         if (error instanceof Compacted) continue;
-        const away = error instanceof RpcError
+        const unavailable = error instanceof RpcError
           ? error
           : new RpcError("unavailable", `Cannot use etcd: ${error}`);
         if (!(this.#state instanceof RpcError)) {
-          log(`registry: ${away.message}; trying again until it is back`);
+          log(`registry: ${unavailable.message}; retrying until it is reachable`);
         }
-        this.#setState(away);
-        table.fail(away);
+        this.#setState(unavailable);
+        table.fail(unavailable);
         client.useNext();
         await sleep(clock, backoff.next(MAX_BACKOFF), signal);
       }
@@ -125,7 +131,7 @@ export class EtcdMirror {
     table.fail(closed);
   }
 
-  /** Follows until something goes wrong, which it throws, or the signal aborts. */
+  /** Follows the watch until the signal aborts. Throws if the watch or a health check fails. */
   async #watch(from: number, onAlive: () => void): Promise<void> {
     const { client, prefix, signal, table } = this.#options;
     const lost = new AbortController();
@@ -138,16 +144,16 @@ export class EtcdMirror {
     });
     try {
       for await (const { revision, set, removed } of client.watch(prefix, from, lost.signal)) {
-        // Read again in the meantime, and more than this.
+        // Already covered by a newer snapshot.
         if (revision <= table.revision) continue;
         const records = set.map((entry) => parseRecord(entry, prefix)).filter((record) =>
           record !== undefined
         );
-        const takenOff = notesIn(set, prefix);
+        const withdrawn = removedIn(set, prefix);
         const lapsed = removed.map((key) => key.slice(prefix.length)).filter((address) =>
-          !takenOff.includes(address)
+          !withdrawn.includes(address)
         );
-        table.apply(revision, records, lapsed, takenOff);
+        table.apply(revision, records, lapsed, withdrawn);
         this.#wake();
       }
     } finally {
@@ -173,7 +179,7 @@ export class EtcdMirror {
     const records = entries.map((entry) => parseRecord(entry, prefix)).filter((record) =>
       record !== undefined
     );
-    table.replace(revision, records, (a, b) => a.modRevision === b.modRevision, notesIn(entries, prefix));
+    table.replace(revision, records, (a, b) => a.modRevision === b.modRevision, removedIn(entries, prefix));
     this.#wake();
   }
 
@@ -193,14 +199,14 @@ export class EtcdMirror {
   }
 }
 
-/** The addresses of servers that were taken off. */
-function notesIn(entries: readonly EtcdEntry[], prefix: string): string[] {
-  return entries.filter(({ key }) => key.endsWith(TAKEN_OFF)).map(({ key }) =>
-    key.slice(prefix.length, -TAKEN_OFF.length)
+/** The addresses of servers that were removed deliberately. */
+function removedIn(entries: readonly EtcdEntry[], prefix: string): string[] {
+  return entries.filter(({ key }) => key.endsWith(REMOVED_SUFFIX)).map(({ key }) =>
+    key.slice(prefix.length, -REMOVED_SUFFIX.length)
   );
 }
 
-/** What a key says, or undefined if something else wrote it. */
+/** Parses a record, or returns undefined if something else wrote the key. */
 export function parseRecord(
   { key, value, lease, modRevision }: EtcdEntry,
   prefix: string,

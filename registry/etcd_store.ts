@@ -1,16 +1,16 @@
-// Keeps the registry's leases in etcd, so that several registries serve one truth and one may die. Given to a
-// Registry by users, and by main.ts with --store etcd@….
+// Keeps the registry's leases in etcd, so that several registry processes share one list and any of them may
+// fail. Passed to a Registry by users, and by main.ts with --store etcd@….
 
 import { checkOptions, type Names } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import { type Fetch, globalFetch } from "../discovery/registry_request.ts";
 import { sameEndpoint } from "../discovery/snapshots.ts";
 import { EtcdClient } from "./etcd_client.ts";
-import { EtcdMirror, type EtcdRecord, parseRecord, TAKEN_OFF } from "./etcd_mirror.ts";
-import { LeaseTable, notThat, notThere, STORE_LIMITS, type StoreLimits } from "./lease_table.ts";
+import { EtcdMirror, type EtcdRecord, parseRecord, REMOVED_SUFFIX } from "./etcd_mirror.ts";
+import { LeaseTable, notCurrent, notListed, STORE_LIMITS, type StoreLimits } from "./lease_table.ts";
 import type {
   Grant,
   InstanceState,
@@ -24,26 +24,26 @@ import type {
 /** Options of {@linkcode EtcdStore}. */
 export interface EtcdStoreOptions extends StoreLimits {
   /**
-   * What all keys begin with: registries that share it share their list.
+   * Prefix of all keys. Registries with the same prefix share one list.
    *
    * @default {"/troodon/registry/"}
    */
   prefix?: string;
   /**
-   * How long a member of etcd may take to answer, in ms, 1 or more.
+   * Timeout of a request to a member of etcd, in ms, 1 or more.
    *
    * @default {2_000}
    */
   timeout?: number;
-  /** Told when etcd goes away and when it is back. Nothing is logged by default. */
+  /** Called when etcd becomes unreachable and when it is back. Nothing is logged by default. */
   log?: (message: string) => void;
   /**
-   * What asks etcd.
+   * Sends the requests to etcd.
    *
    * @default {fetch}
    */
   fetch?: Fetch;
-  /** The time, for tests. The system's monotonic clock by default. */
+  /** The clock, replaceable in tests. The system's monotonic clock by default. */
   clock?: Clock;
 }
 
@@ -56,21 +56,24 @@ const NAMES: Names<EtcdStoreOptions> = {
   clock: true,
 };
 
-/** How long etcd keeps the note that a server was taken off: for registries that hear of it from etcd. */
+/**
+ * How long etcd keeps the marker of a deliberate removal, for other registries that learn of it from etcd.
+ */
 const NOTE_SECONDS = 60;
-/** How often a write is tried again because somebody else was faster. */
+/** Maximum attempts of a write that conflicts with concurrent writes. */
 const MAX_TRIES = 8;
 
 /**
- * Leases in etcd v3, through the HTTP/JSON gateway on its client port.
+ * Stores leases in etcd v3, through the HTTP/JSON gateway on its client port.
  *
- * Each server is a key that is bound to a lease of etcd's, so that etcd itself takes off who is silent, whatever
- * becomes of the registry. Leases are whole seconds, rounded up, and 2 s at least. The list is served from memory,
- * kept up to date by a watch; while etcd cannot be reached, the store says `unavailable` rather than what may be wrong
- * by now. Bounds count what is on the list when a server comes; registries that take servers at the same moment may
- * pass them by as many.
+ * Each server is a key attached to an etcd lease, so etcd itself removes servers without heartbeats, even if
+ * the registry has failed. Leases are whole seconds, rounded up, at least 2 s. The list is served from memory
+ * and kept up to date by a watch; while etcd is unreachable, the store rejects with `unavailable` rather than
+ * return stale data. Limits are checked against the list at the time a server registers; registries that
+ * accept servers concurrently may exceed them by the number of concurrent registrations.
  *
- * It works from the first request until it is closed. Ages are counted by the clocks of the machines; nothing else is.
+ * The store connects at the first request and runs until it is closed. Ages are computed from the wall clocks
+ * of the machines; nothing else is.
  *
  * @example Usage
  * ```ts
@@ -89,11 +92,11 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   readonly #closing = new AbortController();
 
   /**
-   * Does not ask yet.
+   * Creates the store without sending a request.
    *
-   * @param url Where etcd listens for clients, such as `http://127.0.0.1:2379`; several for a cluster
-   * @param options Its bounds
-   * @throws {TypeError} If a URL is no http or https URL, or an option is unknown or of the wrong type
+   * @param url The client URL of etcd, such as `http://127.0.0.1:2379`; several for a cluster
+   * @param options Limits, prefix and timeout
+   * @throws {TypeError} If a URL is not an http or https URL, or an option is unknown or of the wrong type
    * @throws {RangeError} If an option is out of its range
    */
   constructor(url: string | URL | readonly (string | URL)[], options: EtcdStoreOptions = {}) {
@@ -115,32 +118,32 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
       prefix: this.#prefix,
       clock,
       random: Math.random,
-      log: sheltered(options.log) ?? (() => {}),
+      log: safeLog(options.log) ?? (() => {}),
       signal,
     });
   }
 
-  /** Stops following etcd. What is in there stays until its leases run out. */
+  /** Stops following etcd. Entries in etcd stay until their leases expire. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#mirror.ended;
   }
 
-  /** As {@linkcode EtcdStore.close}. */
+  /** The same as {@linkcode EtcdStore.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
   /**
-   * Puts a server on the list, or renews it and takes over what the instance now says.
+   * Registers a server, or renews its lease and updates its description.
    *
    * @param instance The server
-   * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off
-   * @param incarnation Left out: any; 0: a new one; another number: only that one
-   * @param state What a new incarnation was in before, as far as it knows
+   * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is removed
+   * @param incarnation Omitted: any; 0: a new one; another number: only that one
+   * @param state The last state that a new incarnation knows of
    * @returns The lease, and whether it is new
-   * @throws {RpcError} `resource_exhausted` if a bound would be passed; `not_found` or `aborted` if the incarnation is
-   * not on the list; `unavailable` if etcd is away
+   * @throws {RpcError} `resource_exhausted` if a limit would be exceeded; `not_found` or `aborted` if the
+   * incarnation is not on the list; `unavailable` if etcd is unreachable
    */
   async grant(
     instance: Endpoint,
@@ -151,19 +154,19 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
     await this.#mirror.ready();
     const { address } = instance;
     const grant = await this.#write(address, incarnation || undefined, async (before, revision) => {
-      if (incarnation && before === undefined) throw notThere(address);
-      const kept = incarnation === 0 ? undefined : before;
-      const sameLease = kept?.asked === ttl;
-      if (sameLease && ttl > 0 && !await this.#client.keepAlive(kept.lease)) return "again";
-      if (sameLease && sameEndpoint(kept.instance, instance)) return kept;
+      if (incarnation && before === undefined) throw notListed(address);
+      const current = incarnation === 0 ? undefined : before;
+      const sameLease = current?.asked === ttl;
+      if (sameLease && ttl > 0 && !await this.#client.keepAlive(current.lease)) return "again";
+      if (sameLease && sameEndpoint(current.instance, instance)) return current;
       this.#table.checkRoom(instance);
-      const lease = sameLease ? kept : await this.#grantLease(ttl);
+      const lease = sameLease ? current : await this.#grantLease(ttl);
       return {
         instance,
         ttl: lease.ttl,
         asked: ttl,
-        incarnation: kept?.incarnation ?? revision + 1,
-        state: kept?.state ?? this.#table.stateOf(address, state),
+        incarnation: current?.incarnation ?? revision + 1,
+        state: current?.state ?? this.#table.stateOf(address, state),
         at: before?.at ?? Date.now(),
         lease: lease.lease,
       };
@@ -172,12 +175,12 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   }
 
   /**
-   * Renews a lease as it is.
+   * Renews a lease without changes.
    *
-   * @param address Of the server
-   * @param incarnation Left out: any
+   * @param address The address of the server
+   * @param incarnation Omitted: any
    * @returns The lease, or `undefined` if the server is not on the list
-   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if etcd is away
+   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if etcd is unreachable
    */
   async renew(address: string, incarnation?: number): Promise<Lease | undefined> {
     await this.#mirror.ready();
@@ -185,7 +188,7 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
     if (known !== undefined && (incarnation ?? known.incarnation) === known.incarnation) {
       if (known.lease === "0" || await this.#client.keepAlive(known.lease)) return toLease(known);
     }
-    // What is known here may be behind by what another registry has just written.
+    // The table may not yet include what another registry has just written.
     const record = (await this.#read(address)).record;
     if (record === undefined) return undefined;
     checkIncarnation(record, incarnation);
@@ -193,12 +196,12 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   }
 
   /**
-   * Takes a server off the list.
+   * Removes a server from the list.
    *
-   * @param address Of the server
-   * @param incarnation Left out: any
+   * @param address The address of the server
+   * @param incarnation Omitted: any
    * @returns Whether it was on the list
-   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if etcd is away
+   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if etcd is unreachable
    */
   async revoke(address: string, incarnation?: number): Promise<boolean> {
     await this.#mirror.ready();
@@ -208,10 +211,10 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   /**
    * Pauses, drains or resumes a server.
    *
-   * @param address Of the server
-   * @param state What it is to be
+   * @param address The address of the server
+   * @param state The new state
    * @returns The lease, or `undefined` if the server is not on the list
-   * @throws {RpcError} `unavailable` if etcd is away
+   * @throws {RpcError} `unavailable` if etcd is unreachable
    */
   async setState(address: string, state: InstanceState): Promise<Lease | undefined> {
     await this.#mirror.ready();
@@ -223,10 +226,10 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   }
 
   /**
-   * The servers whose leases have not run out.
+   * Lists the servers whose leases have not expired.
    *
-   * @returns Their leases in the order of their addresses, and the revision, which is etcd's
-   * @throws {RpcError} `unavailable` if etcd is away
+   * @returns Their leases, sorted by address, and the revision, which is etcd's
+   * @throws {RpcError} `unavailable` if etcd is unreachable
    */
   async list(): Promise<LeaseList> {
     await this.#mirror.ready();
@@ -236,14 +239,14 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   /**
    * Follows the list.
    *
-   * @param options Where to begin, and what ends it
-   * @returns What happens
-   * @throws {RpcError} `unavailable` if etcd is away or goes away
+   * @param options The revision to resume after, and the signal that ends the watch
+   * @returns The events
+   * @throws {RpcError} `unavailable` if etcd is or becomes unreachable
    */
   async *watch(options: WatchLeasesOptions = {}): AsyncGenerator<LeaseEvent, void, undefined> {
     if (options.signal?.aborted) return;
     await this.#mirror.ready();
-    // From another registry, which is ahead of this one.
+    // The client got this revision from another registry, which is ahead of this one.
     if ((options.after ?? 0) > this.#table.revision) await this.#mirror.resync();
     yield* this.#table.watch(options);
   }
@@ -261,8 +264,8 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
   }
 
   /**
-   * Reads a server, decides what it is to become, and writes that unless somebody else was faster: then all over
-   * again. What is decided may be that it stays as it is, that it goes, or to read again.
+   * Reads a record, calls `decide` for the new one, and writes it. Starts over if the record has changed
+   * meanwhile or `decide` returns "again". Writes nothing if `decide` returns the same record.
    */
   async #write(
     address: string,
@@ -286,12 +289,12 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
         key: this.#prefix + address,
         ifModRevision: modRevision,
         value: draft === undefined ? undefined : JSON.stringify({ ...draft, lease: undefined }),
-        note: this.#prefix + address + TAKEN_OFF,
+        note: this.#prefix + address + REMOVED_SUFFIX,
         lease: draft?.lease ?? note?.id,
       });
       const unused = written === undefined ? draft?.lease : before?.lease;
       const used = written === undefined ? before?.lease : draft?.lease;
-      // If that fails, it runs out by itself.
+      // If revoking fails, the lease expires by itself.
       if (unused !== undefined && unused !== "0" && unused !== used) {
         await this.#client.revokeLease(unused).catch(() => {});
       }
@@ -299,15 +302,18 @@ export class EtcdStore implements RegistryStore, AsyncDisposable {
       await this.#mirror.reached(written);
       return { record: draft === undefined ? undefined : { ...draft, modRevision: written }, created };
     }
-    throw new RpcError("unavailable", `Cannot change ${address}: too many are changing it at the same time`);
+    throw new RpcError(
+      "unavailable",
+      `Cannot change ${address}: gave up after ${MAX_TRIES} conflicting writes`,
+    );
   }
 }
 
-/** A record that is not written yet. */
+/** A record that has not been written yet. */
 type Draft = Omit<EtcdRecord, "modRevision">;
 
 function checkIncarnation({ instance, incarnation }: EtcdRecord, asked: number | undefined): void {
-  if (asked !== undefined && asked !== incarnation) throw notThat(instance.address);
+  if (asked !== undefined && asked !== incarnation) throw notCurrent(instance.address);
 }
 
 function toLease({ instance, ttl, incarnation, state, at }: EtcdRecord): Lease {
@@ -316,17 +322,21 @@ function toLease({ instance, ttl, incarnation, state, at }: EtcdRecord): Lease {
 
 function checkPrefix(prefix: string): string {
   if (typeof prefix === "string" && /^[\x21-\x7d]+$/.test(prefix)) return prefix;
-  throw new TypeError("Cannot use prefix: expected visible ASCII characters, such as /troodon/registry/");
+  throw new TypeError(
+    "Cannot use prefix: expected a string of visible ASCII characters, such as /troodon/registry/",
+  );
 }
 
 function checkUrls(urls: string | URL | readonly (string | URL)[]): readonly URL[] {
   const all = typeof urls === "string" || urls instanceof URL ? [urls] : [...urls];
-  if (all.length === 0) throw new TypeError("Cannot use no etcd URL: expected at least one");
+  if (all.length === 0) throw new TypeError("Cannot use an empty list of etcd URLs: expected at least one");
   return all.map((text) => {
     const url = URL.parse(String(text));
     if (url !== null && (url.protocol === "http:" || url.protocol === "https:") && url.username === "") {
       return url;
     }
-    throw new TypeError("Cannot use etcd URL: expected one such as http://127.0.0.1:2379, without a user");
+    throw new TypeError(
+      "Cannot use etcd URL: expected a URL such as http://127.0.0.1:2379, without a user name",
+    );
   });
 }

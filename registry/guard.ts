@@ -1,14 +1,15 @@
-// Who may do what with a registry: pages of other origins may not change it, and where there is a token, only who
-// has it may. Used by registry.ts.
+// Access control of the registry: rejects changes from web pages of other origins, and requests without the
+// token where one is configured. Used by registry.ts.
 
 import { HttpRefusal } from "./json_response.ts";
 
 /**
- * A page in a browser on the same machine or network can send requests here, without seeing the answers; what
- * it may not do is change the list. Browsers say where such a request comes from, curl and servers do not. What a proxy
- * has made of the Host does not matter to browsers that compare the origins themselves.
+ * Rejects changes requested by web pages of other origins (CSRF protection). A page in a browser on the same
+ * machine or network can send requests here without seeing the responses, but it must not change the list.
+ * Browsers send the origin of the page, curl and servers do not. `Sec-Fetch-Site` keeps same-origin pages
+ * working where a proxy has rewritten the Host.
  *
- * @throws {HttpRefusal} If it comes from a page of another origin
+ * @throws {HttpRefusal} If the request was sent by a page of another origin
  */
 export function refuseForeignPage(request: Request, url: URL): void {
   const origin = request.headers.get("origin");
@@ -17,11 +18,11 @@ export function refuseForeignPage(request: Request, url: URL): void {
   throw new HttpRefusal(
     403,
     "permission_denied",
-    `Cannot change the registry from a page of ${JSON.stringify(origin.slice(0, 64))}`,
+    `Cannot change the registry from a page of another origin, ${JSON.stringify(origin.slice(0, 64))}`,
   );
 }
 
-/** Knows tokens without keeping them. */
+/** Checks tokens. Stores only their digests. */
 export class TokenGuard {
   readonly #digests: Promise<readonly Uint8Array[]>;
 
@@ -30,15 +31,15 @@ export class TokenGuard {
   }
 
   /**
-   * Compares what a request shows as `Authorization: Bearer TOKEN`, in a time that does not depend on how much of it
-   * is right: digests are compared, all of them and always to their ends.
+   * Checks the token of a request, `Authorization: Bearer TOKEN`. All digests are compared to their full
+   * length, so the time does not depend on how much of the token is right.
    *
-   * @throws {HttpRefusal} If there is none, or another
+   * @throws {HttpRefusal} If the token is missing or wrong
    */
   async check(request: Request): Promise<void> {
-    const shown = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    if (shown !== undefined) {
-      const [digests, actual] = await Promise.all([this.#digests, digest(shown)]);
+    const presented = /^Bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+    if (presented !== undefined) {
+      const [digests, actual] = await Promise.all([this.#digests, digest(presented)]);
       let right = false;
       for (const expected of digests) {
         let difference = 0;
@@ -47,8 +48,8 @@ export class TokenGuard {
       }
       if (right) return;
     }
-    const wrong = shown === undefined
-      ? "send its token as Authorization: Bearer TOKEN"
+    const wrong = presented === undefined
+      ? "expected the token in the header Authorization: Bearer TOKEN"
       : "the token is wrong";
     throw new HttpRefusal(401, "unauthenticated", `Cannot use the registry: ${wrong}`, {
       "www-authenticate": 'Bearer realm="registry"',
@@ -57,16 +58,16 @@ export class TokenGuard {
 }
 
 /**
- * Checks a token, or several.
+ * Checks one or more configured tokens.
  *
- * @throws {TypeError} If a header could not carry one, or there is not one
+ * @throws {TypeError} If a token cannot be sent in a header, or the list is empty
  */
 export function checkTokens(token: string | readonly string[]): readonly string[] {
   const tokens: readonly unknown[] = Array.isArray(token) ? [...token] : [token];
   const valid = tokens.every((token) => typeof token === "string" && /^[\x21-\x7e]+$/.test(token));
   if (valid && tokens.length > 0) return tokens as string[];
   throw new TypeError(
-    "Cannot use token: expected a text of visible ASCII characters, or a list of such texts",
+    "Cannot use token: expected a string of visible ASCII characters, or a non-empty list of them",
   );
 }
 

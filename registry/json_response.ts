@@ -1,4 +1,5 @@
-// How the registry speaks HTTP: JSON answers, refusals, and bodies read within bounds. Used by registry.ts.
+// HTTP helpers of the registry: JSON responses, rejections, and bodies read within limits. Used by
+// registry.ts.
 
 import type { Code } from "../call/error.ts";
 import type { Clock } from "../discovery/clock.ts";
@@ -6,16 +7,16 @@ import { type FetchInfo, lastResponse } from "../transport/unread_responses.ts";
 
 const MAX_BODY_BYTES = 64 * 1024;
 const BODY_TIMEOUT = 5_000;
-/** What a message quotes of what a stranger sent at most. */
+/** Maximum characters of untrusted input quoted in a message. */
 const MAX_QUOTED = 64;
 
-/** A request that will not be served, and what to answer it. */
+/** A rejected request, with the response to send. */
 export class HttpRefusal extends Error {
   override readonly name = "Refusal";
   readonly status: number;
   readonly code: Code;
   readonly headers: Record<string, string>;
-  /** Whether the connection is ended, where Deno.serve has it. */
+  /** Whether the connection is closed after the response, where `Deno.serve` allows it. */
   readonly isLast: boolean;
 
   constructor(
@@ -33,13 +34,13 @@ export class HttpRefusal extends Error {
   }
 }
 
-/** What goes along with a JSON body. */
+/** Headers of every JSON response. */
 export const JSON_HEADERS: Readonly<Record<string, string>> = {
   "content-type": "application/json",
   "cache-control": "no-store",
 };
 
-/** An answer with a JSON body, for people with curl as much as for programs: hence the newline. */
+/** A JSON response. Ends with a newline for people who use curl. */
 export function answerJson(status: number, value: unknown, headers: Record<string, string> = {}): Response {
   return new Response(JSON.stringify(value) + "\n", {
     status,
@@ -47,17 +48,17 @@ export function answerJson(status: number, value: unknown, headers: Record<strin
   });
 }
 
-/** A refusal of something that does not make sense. */
+/** A rejection of invalid input. */
 export function invalid(message: string): HttpRefusal {
   return new HttpRefusal(400, "invalid_argument", message);
 }
 
-/** Text of a stranger, for a message. */
+/** Quotes untrusted text for a message. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
 }
 
-/** The answer to a request that is refused. */
+/** The response to a rejected request. */
 export function answerRefusal(refusal: HttpRefusal, info: FetchInfo | undefined): Response {
   const { status, code, message, headers, isLast } = refusal;
   const value = { error: { code, message } };
@@ -66,10 +67,11 @@ export function answerRefusal(refusal: HttpRefusal, info: FetchInfo | undefined)
 }
 
 /**
- * Reads a JSON object from a body of at most 64 KiB, whatever its Content-Type: curl's is that of a form.
+ * Reads a JSON object from a body of at most 64 KiB. Ignores the Content-Type, which is that of a form with
+ * curl.
  *
  * @returns The object, or `undefined` if there is no body
- * @throws {HttpRefusal} If it is longer, slower than 5 s, breaks off, or is no such object
+ * @throws {HttpRefusal} If the body is longer, takes longer than 5 s, is incomplete, or is not a JSON object
  */
 export async function readJson(request: Request, clock: Clock): Promise<Record<string, unknown> | undefined> {
   const text = await readText(request, clock);
@@ -87,14 +89,14 @@ export async function readJson(request: Request, clock: Clock): Promise<Record<s
 }
 
 async function readText(request: Request, clock: Clock): Promise<string> {
-  // What is declared too long need not be read to be refused; what is not declared is counted as it comes.
+  // A declared length is checked before reading; an undeclared one is counted while reading.
   if (Number(request.headers.get("content-length")) > MAX_BODY_BYTES) throw tooLong();
   if (request.body === null) return "";
   const reader = request.body.getReader();
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  let late = false;
+  let timedOut = false;
   const cancelTimer = clock.setTimer(() => {
-    late = true;
+    timedOut = true;
     cancel(reader);
   }, BODY_TIMEOUT);
   let bytes = 0;
@@ -108,11 +110,11 @@ async function readText(request: Request, clock: Clock): Promise<string> {
   } catch (error) {
     cancel(reader);
     if (error instanceof HttpRefusal) throw error;
-    throw invalid("Cannot read the body: it broke off");
+    throw invalid("Cannot read the body: it is incomplete");
   } finally {
     cancelTimer();
   }
-  if (late) {
+  if (timedOut) {
     throw new HttpRefusal(
       408,
       "deadline_exceeded",
@@ -131,7 +133,7 @@ function decode(decoder: TextDecoder, bytes?: Uint8Array): string {
 }
 
 function cancel(reader: ReadableStreamDefaultReader<Uint8Array>): void {
-  // The peer may be gone, in which case there is nothing left to cancel.
+  // If the peer is gone, there is nothing left to cancel.
   reader.cancel().catch(() => {});
 }
 

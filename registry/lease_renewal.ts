@@ -1,4 +1,4 @@
-// Keeps one server registered: the first registration, the heartbeats, taking off. Made by announce().
+// Keeps one server registered: initial registration, heartbeats, removal. Created by announce().
 
 import { type Code, isCode, RpcError } from "../call/error.ts";
 import { Backoff, jitter } from "../discovery/backoff.ts";
@@ -8,23 +8,23 @@ import type { InstanceState } from "./store.ts";
 import {
   askRegistry,
   type Fetch,
-  REFUSALS,
   type RegistryAnswer,
   type RegistryRequest,
   type RegistryToken,
+  STATUS_CODES,
 } from "../discovery/registry_request.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** How long close() may take in all, and how much of that may go to a heartbeat under way, in ms. */
+/** How long close() may take in total, and how much of that it waits for an in-flight heartbeat, in ms. */
 const CLOSE_TIMEOUT = 1_000;
-const CLOSE_BEAT_TIMEOUT = 500;
-/** The heartbeat where neither side says otherwise: a third of the registry's default. */
+const CLOSE_HEARTBEAT_TIMEOUT = 500;
+/** Heartbeat interval in ms if neither side sets one: a third of the registry's default lease. */
 const DEFAULT_INTERVAL = 10_000 / 3;
 const MAX_REASON = 200;
 
-/** What announce() has checked. */
+/** The checked options of announce(). */
 export interface LeaseRenewalOptions {
-  /** Of one registry: the next one is asked when one is away. */
+  /** The processes of one registry: the next is used when one is unreachable. */
   urls: readonly URL[];
   token: RegistryToken | undefined;
   instance: Endpoint;
@@ -38,7 +38,7 @@ export interface LeaseRenewalOptions {
   onDrain: () => void;
 }
 
-/** What the registry says to a heartbeat. */
+/** The registry's response to a heartbeat. */
 interface Answer {
   ttl: number;
   incarnation: number | undefined;
@@ -46,23 +46,26 @@ interface Answer {
   created: boolean;
 }
 
-/** A registration that is kept alive until it is closed. */
+/** A registration that is renewed until it is closed. */
 export class LeaseRenewal {
   readonly #options: LeaseRenewalOptions;
-  /** Up to a third of the heartbeats' interval: a registry that is back before the lease has run out is in time. */
+  /**
+   * Retries grow up to a third of the heartbeat interval: a registry that is back before the lease expires
+   * gets a renewal in time.
+   */
   readonly #backoff: Backoff;
   /** Ends the waits between heartbeats. */
   readonly #stopping = new AbortController();
-  /** Ends the heartbeat under way. */
+  /** Aborts the in-flight heartbeat. */
   readonly #cutting = new AbortController();
   #interval: number;
-  /** The lease that the registry has granted, in ms. */
+  /** The lease granted by the registry, in ms. */
   #ttl = 0;
-  /** Which of the URLs is in use: the first is left to chance, so that many servers spread. */
+  /** Index of the URL in use. Starts at a random one, so that many servers spread. */
   #at: number;
-  /** Which registration of the address this is, once the registry has said. */
+  /** The incarnation of this registration, once the registry has assigned it. */
   #incarnation: number | undefined;
-  /** What the registry has answered last, and receives if it has forgotten the server. */
+  /** The last state the registry reported; sent back if the registry has forgotten the server. */
   #state: InstanceState | undefined;
   #failure: RpcError | undefined;
   #running: Promise<void> = Promise.resolve();
@@ -75,30 +78,30 @@ export class LeaseRenewal {
     this.#backoff = new Backoff(options.random);
   }
 
-  /** Why the last heartbeat failed; undefined if it did not. */
+  /** Why the last heartbeat failed; undefined if it succeeded. */
   get failure(): RpcError | undefined {
     return this.#failure;
   }
 
   /**
-   * Registers, however long it takes, and goes on from there.
+   * Registers, however long it takes, then starts the heartbeats.
    *
-   * @throws {RpcError} If the registry refuses, or is full: it would the next time too
-   * @throws The signal's reason, if it aborts before
+   * @throws {RpcError} If the registry rejects the server or is full: a retry would not help
+   * @throws The signal's reason, if it aborts before the server is registered
    */
   async start(signal: AbortSignal | undefined): Promise<void> {
     const { clock, log } = this.#options;
-    const never = signal ?? new AbortController().signal;
+    const aborted = signal ?? new AbortController().signal;
     for (let tries = 0;; tries++) {
-      never.throwIfAborted();
+      aborted.throwIfAborted();
       try {
-        await this.#beat(never);
+        await this.#sendHeartbeat(aborted);
         break;
       } catch (error) {
-        never.throwIfAborted();
+        aborted.throwIfAborted();
         if (!(error instanceof RpcError) || error.code !== "unavailable") throw error;
-        if (tries === 0) log(`announce: ${error.message}; trying again until it answers`);
-        await sleep(clock, this.#backoff.next(this.#interval / 3), never);
+        if (tries === 0) log(`announce: ${error.message}; retrying until it answers`);
+        await sleep(clock, this.#backoff.next(this.#interval / 3), aborted);
       }
     }
     log(`announce: registered ${this.#options.instance.address} at ${this.#url.href}`);
@@ -106,43 +109,49 @@ export class LeaseRenewal {
     this.#running = this.#run();
   }
 
-  /** Stops the heartbeats and takes the server off the list: best effort, within 1 s, never rejects. */
+  /** Stops the heartbeats and removes the server from the list: best effort, within 1 s, never rejects. */
   close(): Promise<void> {
     return this.#closed ??= this.#close();
   }
 
   async #close(): Promise<void> {
     const { clock, instance, log, random } = this.#options;
-    const begun = clock.now();
+    const started = clock.now();
     this.#stopping.abort();
-    // A heartbeat that arrived behind the DELETE would put the server back: so it is waited for, for a while.
-    const cancelTimer = clock.setTimer(() => this.#cutting.abort(new Error("closed")), CLOSE_BEAT_TIMEOUT);
+    // A heartbeat that arrived after the DELETE would register the server again, so wait for it, for a while.
+    const cancelTimer = clock.setTimer(
+      () => this.#cutting.abort(new Error("closed")),
+      CLOSE_HEARTBEAT_TIMEOUT,
+    );
     await this.#running;
     cancelTimer();
-    const left = () => CLOSE_TIMEOUT - (clock.now() - begun);
+    const remaining = () => CLOSE_TIMEOUT - (clock.now() - started);
     const backoff = new Backoff(random);
     for (;;) {
       try {
-        return await this.#takeOff(() => Math.max(1, left()));
+        return await this.#remove(() => Math.max(1, remaining()));
       } catch (error) {
         const wait = backoff.next(CLOSE_TIMEOUT);
-        if (wait >= left()) {
-          const until = this.#ttl === 0 ? "it is taken off" : "its lease runs out";
+        if (wait >= remaining()) {
+          const until = this.#ttl === 0 ? "it is removed" : "its lease expires";
           const { message } = error as RpcError;
-          return log(`announce: ${message}; ${instance.address} stays listed until ${until}`);
+          return log(`announce: ${message}; ${instance.address} stays on the list until ${until}`);
         }
         await sleep(clock, wait, new AbortController().signal);
       }
     }
   }
 
-  /** Takes the server off the list, unless a newer incarnation has its place. Throws if that is not certain. */
-  async #takeOff(timeout: () => number): Promise<void> {
-    const answer = await this.#ask({ method: "DELETE", headers: this.#names(), timeout });
+  /**
+   * Removes the server from the list, unless a newer incarnation has replaced it. Throws if the outcome is
+   * uncertain.
+   */
+  async #remove(timeout: () => number): Promise<void> {
+    const answer = await this.#ask({ method: "DELETE", headers: this.#identity(), timeout });
     const { code } = readError(answer);
     const isOff = code === "not_found" || code === "aborted";
     if (!isOff && (answer.status >= 300 || rankOfAnswer(answer, this.#options.instance) !== DECIDED)) {
-      throw refusal("take off", answer, this.#url);
+      throw refusal("remove", answer, this.#url);
     }
   }
 
@@ -150,38 +159,38 @@ export class LeaseRenewal {
     const { clock, instance, log, random } = this.#options;
     const signal = this.#stopping.signal;
     let wait = jitter(this.#interval, 0.1, random);
-    let away = false;
+    let failing = false;
     while (true) {
-      // One after the other: the next heartbeat is not thought of before this one has ended.
+      // Heartbeats are sequential: the wait for the next starts when this one has ended.
       await sleep(clock, wait, signal);
       if (signal.aborted) return;
       try {
-        const created = await this.#beat(this.#cutting.signal);
+        const created = await this.#sendHeartbeat(this.#cutting.signal);
         if (created) {
-          log(`announce: registered ${instance.address} again, the registry did not know it any more`);
-        } else if (away) log(`announce: renewed ${instance.address}, the registry is back`);
-        away = false;
+          log(`announce: registered ${instance.address} again: the registry had no entry for it`);
+        } else if (failing) log(`announce: renewed ${instance.address}: the registry is reachable again`);
+        failing = false;
         this.#failure = undefined;
         this.#backoff.reset();
         wait = jitter(this.#interval, 0.1, random);
       } catch (error) {
-        // Whatever it is, refusals included, may pass: it is a registry that has taken this server before.
+        // Any failure may be temporary, rejections included: this registry has accepted the server before.
         if (signal.aborted) return;
         this.#failure = error as RpcError;
-        if (!away) log(`announce: ${this.#failure.message}; trying again until it is back`);
-        away = true;
+        if (!failing) log(`announce: ${this.#failure.message}; retrying until it succeeds`);
+        failing = true;
         wait = this.#backoff.next(this.#interval / 3);
       }
     }
   }
 
-  /** Registers or renews once. Returns whether the registry did not know the server before. */
-  async #beat(signal: AbortSignal): Promise<boolean> {
+  /** Registers or renews once. Returns whether the server was not on the list before. */
+  async #sendHeartbeat(signal: AbortSignal): Promise<boolean> {
     const { interval, onDrain } = this.#options;
     const answer = await this.#renew(signal) ?? await this.#register(signal);
     this.#incarnation = answer.incarnation;
     this.#ttl = answer.ttl;
-    // The registry decides on the lease, and there must be time for a second heartbeat within it if one is lost.
+    // The registry decides the lease. The interval leaves time for a second heartbeat if one is lost.
     if (answer.ttl > 0) this.#interval = Math.min(interval ?? answer.ttl / 3, answer.ttl / 2);
     const drains = answer.state === "draining" && this.#state !== "draining";
     this.#state = answer.state;
@@ -189,19 +198,22 @@ export class LeaseRenewal {
     return answer.created;
   }
 
-  /** A heartbeat proper. Undefined if there is nothing to renew. */
+  /** Renews the lease. Undefined if there is nothing to renew. */
   async #renew(signal: AbortSignal): Promise<Answer | undefined> {
     if (this.#incarnation === undefined) return undefined;
-    const answer = await this.#ask({ method: "POST", headers: this.#names(), signal });
+    const answer = await this.#ask({ method: "POST", headers: this.#identity(), signal });
     if (answer.status !== 404 || readError(answer).code !== "not_found") return this.#read(answer);
     this.#incarnation = undefined;
     return undefined;
   }
 
-  /** Registers as a new incarnation, in the state that it was in: heartbeats of one before count no more. */
+  /**
+   * Registers a new incarnation with its last known state. The registry then rejects heartbeats of earlier
+   * incarnations.
+   */
   async #register(signal: AbortSignal): Promise<Answer> {
     const { instance, ttl } = this.#options;
-    // What is undefined is left out of JSON.
+    // JSON omits undefined values.
     const body = { ...instance, incarnation: 0, ttl, state: this.#state };
     return this.#read(await this.#ask({ method: "POST", body, signal }));
   }
@@ -212,8 +224,8 @@ export class LeaseRenewal {
     return read;
   }
 
-  /** The headers that say which server it is. */
-  #names(): Record<string, string> {
+  /** The headers that identify this server and its incarnation. */
+  #identity(): Record<string, string> {
     const incarnation = this.#incarnation;
     return {
       "x-rpc-server": this.#options.instance.address,
@@ -225,7 +237,10 @@ export class LeaseRenewal {
     return this.#options.urls[this.#at]!;
   }
 
-  /** Asks one registry after the other, until one decides. If none does, what says most about it is what counts. */
+  /**
+   * Asks the registry processes in turn until one gives a definitive response. Otherwise the most informative
+   * outcome counts.
+   */
   async #ask(
     request: Pick<RegistryRequest, "method" | "headers" | "body" | "signal"> & { timeout?: () => number },
   ): Promise<RegistryAnswer> {
@@ -260,8 +275,8 @@ export class LeaseRenewal {
 }
 
 /**
- * How much an answer, or the lack of one, says about what was asked: it is not that of a registry; it may be otherwise the
- * next time; the registry does not find the server or refuses the token, where another one may not; it has decided.
+ * How informative the outcome of a request is: not a registry's response; a temporary failure; a rejection
+ * that another process may not share (unknown server, wrong token); a definitive response.
  */
 const [FOREIGN, TRANSIENT, DOUBTFUL, DECIDED] = [0, 1, 2, 3] as const;
 type Rank = 0 | 1 | 2 | 3;
@@ -277,10 +292,10 @@ function rankOfAnswer(answer: RegistryAnswer, instance: Endpoint): Rank {
   return status === 401 || status === 404 ? DOUBTFUL : DECIDED;
 }
 
-/** What a registry answers to a server that it has registered. `undefined` if it is not such an answer. */
+/** Parses the response to a registration. `undefined` if it is not one. */
 function readAnswer({ status, text }: RegistryAnswer, instance: Endpoint): Answer | undefined {
   const { address, ttl, incarnation, state } = parseObject(text);
-  // A list has a time, too: what names the server was asked with the method that was meant.
+  // A list has a `ttl`, too: the address shows that the request was handled as a registration.
   if (status !== 200 && status !== 201 || address !== instance.address || !isLease(ttl)) return undefined;
   return {
     ttl,
@@ -294,7 +309,7 @@ function refusal(doing: string, answer: RegistryAnswer, url: URL): RpcError {
   const { message } = readError(answer);
   const reason = typeof message === "string"
     ? message.slice(0, MAX_REASON)
-    : "its answer is none of a registry's";
+    : "its response is not that of a registry";
   return new RpcError(
     codeOf(answer),
     `Cannot ${doing} at ${url.href}: ${reason} (status ${answer.status})`,
@@ -306,18 +321,24 @@ function readError({ text }: RegistryAnswer): Record<string, unknown> {
   return (parseObject(text).error ?? {}) as Record<string, unknown>;
 }
 
-/** Whether it is the time of a lease: shorter ones would keep a server busy, longer ones no timer can wait for. */
+/**
+ * Whether it is a valid lease duration: shorter ones would keep a server busy, longer ones exceed the range
+ * of timers.
+ */
 function isLease(ttl: unknown): ttl is number {
   return typeof ttl === "number" && (ttl === 0 || ttl >= 1 && ttl <= MAX_DELAY);
 }
 
-/** `unavailable` for what may be otherwise the next time. That a registry is full is not: its operator has to know. */
+/**
+ * The error code of a response: `unavailable` if it may be temporary. A full registry is not: its operator
+ * has to act.
+ */
 function codeOf(answer: RegistryAnswer): Code {
   const { status } = answer;
   const { code } = readError(answer);
   if (status === 429 && code === "resource_exhausted") return code;
   if (status >= 500 || status === 408 || status === 429) return "unavailable";
-  return isCode(code) && code !== "unavailable" ? code : REFUSALS.get(status) ?? "failed_precondition";
+  return isCode(code) && code !== "unavailable" ? code : STATUS_CODES.get(status) ?? "failed_precondition";
 }
 
 function parseObject(text: string): Record<string, unknown> {

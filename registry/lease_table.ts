@@ -1,5 +1,6 @@
-// The leases that a store knows of at a revision, the changes that led there, and who waits for the next. Owned by
-// each store, which decides what changes; bounds and watches are the same for all of them and live here.
+// The leases known to a store at a revision, the changes that led there, and the pending watches. Owned by
+// each store, which decides what changes; limits and watches are the same for all stores and are implemented
+// here.
 
 import { type Names, shownOption } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
@@ -7,22 +8,22 @@ import type { Clock } from "../discovery/clock.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { InstanceState, Lease, LeaseEvent, LeaseList, WatchLeasesOptions } from "./store.ts";
 
-/** How much a store keeps at most. */
+/** Limits of a store. */
 export interface StoreLimits {
   /**
-   * How many servers there is room for, 1 or more.
+   * Maximum number of servers, 1 or more.
    *
    * @default {10_000}
    */
   maxInstances?: number;
   /**
-   * How many services they may have together, each name counted once, 1 or more.
+   * Maximum number of distinct services of all servers together, 1 or more.
    *
    * @default {1_000}
    */
   maxServices?: number;
   /**
-   * How many bytes their descriptions may have together, as JSON.
+   * Maximum bytes of all descriptions together, as JSON.
    *
    * @default {8_388_608}
    */
@@ -35,7 +36,7 @@ export interface StoreLimits {
   maxHistory?: number;
 }
 
-/** The names of the limits, for those whose options they are among. */
+/** The names of the limits, for options that include them. */
 export const STORE_LIMITS: Names<StoreLimits> = {
   maxInstances: true,
   maxServices: true,
@@ -43,12 +44,12 @@ export const STORE_LIMITS: Names<StoreLimits> = {
   maxHistory: true,
 };
 
-/** How long lists name a server that was taken off, in ms: for clients that poll. */
+/** How long lists include the address of a removed server, in ms, for clients that poll. */
 const WITHDRAWN_FOR = 60_000;
-/** How many of these servers are remembered. */
+/** Maximum number of removed servers remembered. */
 const MAX_WITHDRAWN = 1_000;
 
-/** What every store notes of a server. A change makes a new one. */
+/** The record that every store keeps of a server. Immutable: a change replaces it. */
 export interface LeaseRecord {
   readonly instance: Endpoint;
   readonly ttl: number;
@@ -56,19 +57,17 @@ export interface LeaseRecord {
   readonly state: InstanceState;
 }
 
-/** What a table needs of its store. */
+/** Dependencies of a table. */
 export interface LeaseTableOptions<R extends LeaseRecord> {
   limits: StoreLimits;
   clock: Clock;
-  /**
-   * The revision that an empty table begins with. Left out if it is to be filled by `replace` first.
-   */
+  /** The initial revision of an empty table. Omitted if `replace` fills the table first. */
   revision?: number;
-  /** What of a record others see. */
+  /** Converts a record to its public form. */
   toLease: (record: R) => Lease;
-  /** Run when the first watch begins. */
+  /** Called when the first watch begins. */
   onWatched?: () => void;
-  /** Run when the last watch has ended. */
+  /** Called when the last watch has ended. */
   onUnwatched?: () => void;
 }
 
@@ -79,35 +78,35 @@ interface Change<R> {
   withdrawn: readonly string[];
 }
 
-/** The leases, one for each address. */
+/** The leases, one per address. */
 export class LeaseTable<R extends LeaseRecord> {
   readonly #options: LeaseTableOptions<R>;
   readonly #limits: Required<StoreLimits>;
   readonly #records = new Map<string, R>();
-  /** How many bytes each record counts. */
+  /** Bytes counted for each record. */
   readonly #sizes = new Map<string, number>();
   /** How many servers offer each service. */
   readonly #services = new Map<string, number>();
-  /** The servers that were taken off, or whose leases ran out in the state named, and when: the oldest first. */
+  /** The servers that were removed, or whose leases expired in the given state, and when: oldest first. */
   readonly #withdrawn = new Map<string, { at: number; state?: InstanceState }>();
   readonly #changes: Change<R>[] = [];
   readonly #waiting = new Set<() => void>();
   #sorted: readonly R[] | undefined;
   #bytes = 0;
-  /** What `#changes` lead on from: who knows an older revision starts over. */
-  #from: number;
+  /** The revision before the oldest of `#changes`: a watch that knows an older one gets the whole list. */
+  #oldestRevision: number;
   #revision: number;
   #watches = 0;
-  /** Counts how often revisions have gone back: those of another epoch say nothing. */
+  /** Counts how often revisions have gone backwards. Revisions of an earlier epoch are meaningless. */
   #epoch = 0;
-  /** Counts the failures, so that a watch finds out that it has lived through one. */
+  /** Counts failures, so that a watch notices one that happened during its lifetime. */
   #failures = 0;
   #failure: RpcError | undefined;
 
   constructor(options: LeaseTableOptions<R>) {
     this.#options = options;
     this.#limits = checkLimits(options.limits);
-    this.#from = options.revision ?? Infinity;
+    this.#oldestRevision = options.revision ?? Infinity;
     this.#revision = options.revision ?? 0;
   }
 
@@ -119,7 +118,7 @@ export class LeaseTable<R extends LeaseRecord> {
     return this.#records.size;
   }
 
-  /** Whether anybody watches. */
+  /** Whether there are watches. */
   get watched(): boolean {
     return this.#watches > 0;
   }
@@ -132,15 +131,15 @@ export class LeaseTable<R extends LeaseRecord> {
     return this.#records.values();
   }
 
-  /** Throws `resource_exhausted` if there is no room for what an instance says of itself. */
+  /** Throws `resource_exhausted` if adding or updating an instance would exceed a limit. */
   checkRoom(instance: Endpoint): void {
     const { maxInstances, maxServices, maxBytes } = this.#limits;
     const before = this.#records.get(instance.address);
     if (before === undefined && this.#records.size >= maxInstances) {
-      throw full(instance, `${maxInstances} servers, its maxInstances`);
+      throw full(instance, `${maxInstances} servers (maxInstances)`);
     }
     if (this.#bytes + sizeOf(instance) - (this.#sizes.get(instance.address) ?? 0) > maxBytes) {
-      throw full(instance, `${maxBytes} bytes of descriptions, its maxBytes`);
+      throw full(instance, `${maxBytes} bytes of descriptions (maxBytes)`);
     }
     let services = this.#services.size;
     const names = new Set(instance.services);
@@ -148,26 +147,26 @@ export class LeaseTable<R extends LeaseRecord> {
     for (const name of before?.instance.services ?? []) {
       if (this.#services.get(name) === 1 && !names.has(name)) services--;
     }
-    if (services > maxServices) throw full(instance, `${maxServices} services, its maxServices`);
+    if (services > maxServices) throw full(instance, `${maxServices} services (maxServices)`);
   }
 
   /**
-   * Takes a change, and tells those who watch.
+   * Applies a change and wakes the watches.
    *
-   * @param lapsed The addresses of servers whose leases have run out
-   * @param takenOff The addresses of servers that were taken off
+   * @param expired The addresses of servers whose leases have expired
+   * @param removed The addresses of servers that were removed
    */
   apply(
     revision: number,
     set: readonly R[],
-    lapsed: readonly string[] = [],
-    takenOff: readonly string[] = [],
+    expired: readonly string[] = [],
+    removed: readonly string[] = [],
   ): void {
     const isThere = (address: string) => this.#records.has(address);
-    const withdrawn = takenOff.filter(isThere);
-    const gone = [...lapsed.filter(isThere), ...withdrawn];
+    const withdrawn = removed.filter(isThere);
+    const gone = [...expired.filter(isThere), ...withdrawn];
     for (const address of withdrawn) this.#noteWithdrawn(address);
-    for (const address of lapsed) {
+    for (const address of expired) {
       const state = this.#records.get(address)?.state ?? "active";
       if (state === "active") continue;
       withdrawn.push(address);
@@ -183,37 +182,40 @@ export class LeaseTable<R extends LeaseRecord> {
     if (set.length === 0 && gone.length === 0) return;
     this.#sorted = undefined;
     this.#changes.push({ revision: this.#revision, set, removed: gone, withdrawn });
-    if (this.#changes.length > this.#limits.maxHistory) this.#from = this.#changes.shift()!.revision;
+    if (this.#changes.length > this.#limits.maxHistory) {
+      this.#oldestRevision = this.#changes.shift()!.revision;
+    }
     this.#wake();
   }
 
   /**
-   * Takes a whole list, as the change that leads to it. An older revision makes everybody start over.
+   * Replaces the whole list, recorded as the change that leads to it. After an older revision, all watches
+   * get the whole list.
    *
-   * @param takenOff As for `apply`; they may have come back
+   * @param withdrawn The addresses of servers that were removed; they may have registered again
    */
   replace(
     revision: number,
     records: readonly R[],
     same: (a: R, b: R) => boolean,
-    takenOff: readonly string[] = [],
+    withdrawn: readonly string[] = [],
   ): void {
     const addresses = new Set(records.map(({ instance }) => instance.address));
-    const notes = new Set(takenOff);
-    const removed = [...this.#records.keys()].filter((address) => !addresses.has(address));
-    const withdrawn = removed.filter((address) => notes.has(address));
-    const lapsed = removed.filter((address) => !notes.has(address));
+    const notes = new Set(withdrawn);
+    const missing = [...this.#records.keys()].filter((address) => !addresses.has(address));
+    const removed = missing.filter((address) => notes.has(address));
+    const expired = missing.filter((address) => !notes.has(address));
     const set = records.filter((record) => {
       const before = this.#records.get(record.instance.address);
       return before === undefined || !same(before, record);
     });
-    const goesOn = this.#from <= this.#revision && revision >= this.#revision;
-    if (!goesOn) this.#revision = revision;
-    this.apply(revision, set, lapsed, withdrawn);
-    if (goesOn) return;
-    // How it has come to this is not known: who knew something before starts over.
+    const continues = this.#oldestRevision <= this.#revision && revision >= this.#revision;
+    if (!continues) this.#revision = revision;
+    this.apply(revision, set, expired, removed);
+    if (continues) return;
+    // The changes in between are unknown, so watches that resume get the whole list.
     this.#changes.length = 0;
-    this.#from = revision;
+    this.#oldestRevision = revision;
     this.#epoch++;
     this.#wake();
   }
@@ -230,14 +232,14 @@ export class LeaseTable<R extends LeaseRecord> {
     };
   }
 
-  /** Ends all watches with an error: what they wait for is not known to come. */
+  /** Ends all watches with an error, because later changes may not arrive. */
   fail(error: RpcError): void {
     this.#failures++;
     this.#failure = error;
     this.#wake();
   }
 
-  /** A watch as `RegistryStore.watch` promises it. */
+  /** Implements `RegistryStore.watch`. */
   async *watch({ after, signal }: WatchLeasesOptions): AsyncGenerator<LeaseEvent, void, undefined> {
     const failures = this.#failures;
     let wake: (() => void) | undefined;
@@ -271,14 +273,16 @@ export class LeaseTable<R extends LeaseRecord> {
 
   #next(known: number | undefined): LeaseEvent | undefined {
     if (known === this.#revision) return undefined;
-    if (known === undefined || known < this.#from || known > this.#revision) return { list: this.list() };
+    if (known === undefined || known < this.#oldestRevision || known > this.#revision) {
+      return { list: this.list() };
+    }
     const change = this.#firstAfter(known);
     if (change === undefined) return undefined;
     const { toLease } = this.#options;
     return { change: { ...change, set: change.set.map(toLease) } };
   }
 
-  /** The first change after a revision, by halving. */
+  /** The first change after a revision, by binary search. */
   #firstAfter(revision: number): Change<R> | undefined {
     let low = 0;
     let high = this.#changes.length;
@@ -293,8 +297,8 @@ export class LeaseTable<R extends LeaseRecord> {
   /**
    * The state in which a server that is not on the list registers.
    *
-   * @param known The state that it was in as far as it knows: it may not have heard of the last one. `undefined` if it
-   * has not been registered before
+   * @param known The last state the server knows of, which may be stale; `undefined` if it has not been
+   * registered before
    */
   stateOf(address: string, known: InstanceState | undefined): InstanceState {
     return known === undefined ? "active" : this.#withdrawn.get(address)?.state ?? known;
@@ -346,37 +350,37 @@ export class LeaseTable<R extends LeaseRecord> {
   }
 }
 
-/** The refusal of what is asked for an incarnation that is not the one on the list. */
-export function notThat(address: string): RpcError {
-  return new RpcError("aborted", `Cannot act for ${address}: a newer incarnation has its place on the list`);
+/** The error for a request on behalf of an incarnation that is not the current one. */
+export function notCurrent(address: string): RpcError {
+  return new RpcError("aborted", `Cannot change ${address}: a newer incarnation has replaced it on the list`);
 }
 
-/** The refusal of a heartbeat that comes when its lease is over. */
-export function notThere(address: string): RpcError {
-  return new RpcError("not_found", `Cannot renew ${address}: it is not on the list, register it anew`);
+/** The error for a heartbeat after its lease has expired. */
+export function notListed(address: string): RpcError {
+  return new RpcError("not_found", `Cannot renew ${address}: it is not on the list; register it again`);
 }
 
 function sizeOf(instance: Endpoint): number {
   return new TextEncoder().encode(JSON.stringify(instance)).length;
 }
 
-function full({ address }: Endpoint, bound: string): RpcError {
+function full({ address }: Endpoint, limit: string): RpcError {
   return new RpcError(
     "resource_exhausted",
-    `Cannot register ${address}: the registry is full, with ${bound}`,
+    `Cannot register ${address}: the registry is full: ${limit}`,
   );
 }
 
 function checkLimits(limits: StoreLimits): Required<StoreLimits> {
   return {
-    maxInstances: checkBound("maxInstances", limits.maxInstances ?? 10_000),
-    maxServices: checkBound("maxServices", limits.maxServices ?? 1_000),
-    maxBytes: checkBound("maxBytes", limits.maxBytes ?? 8 * 1024 * 1024),
-    maxHistory: checkBound("maxHistory", limits.maxHistory ?? 10_000),
+    maxInstances: checkLimit("maxInstances", limits.maxInstances ?? 10_000),
+    maxServices: checkLimit("maxServices", limits.maxServices ?? 1_000),
+    maxBytes: checkLimit("maxBytes", limits.maxBytes ?? 8 * 1024 * 1024),
+    maxHistory: checkLimit("maxHistory", limits.maxHistory ?? 10_000),
   };
 }
 
-function checkBound(name: string, value: number): number {
+function checkLimit(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value;
   throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number above 0`);
 }

@@ -1,15 +1,15 @@
-// Which part of the list a request asks for, and how it is written: as JSON, as the header, as server-sent events.
-// Used by registry.ts.
+// Selects the part of the list that a request asks for, and encodes it as JSON, as a header, or as
+// server-sent events. Used by registry.ts.
 
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { Lease, LeaseEvent, LeaseList } from "./store.ts";
 
-/** All headers of an answer together may have 4 KiB with the settings that nginx comes with. */
+/** nginx allows 4 KiB for all response headers together by default. */
 const MAX_LIST_HEADER = 2048;
-/** Addresses are listed in a header too, which can carry no more than this. */
+/** Addresses are also sent in a header, which carries only these characters. */
 export const HEADER_SAFE = /^[\x21-\x7e]*$/;
 
-/** What a GET asks for. */
+/** The selection made by a GET request. */
 export class Listing {
   readonly #service: string | null;
   readonly #all: boolean;
@@ -21,15 +21,15 @@ export class Listing {
     this.#ttl = ttl;
   }
 
-  /** What of the list is asked for: the same text for the same. */
+  /** A cache key: equal for equal selections. */
   get form(): string {
     return `${this.#all} ${this.#service ?? ""}`;
   }
 
-  /** The list as the headers and the value of a JSON answer. */
+  /** Encodes the list as the headers and the value of a JSON response. */
   toAnswer(list: LeaseList): { headers: Record<string, string>; value: Record<string, unknown> } {
     const callable = list.leases.filter((lease) => lease.state === "active" && this.#shows(lease));
-    // A store may hold what has not come by way of a registry.
+    // A store may contain entries that no registry has checked.
     const addresses = callable.map(({ instance }) => instance.address).filter((text) =>
       HEADER_SAFE.test(text)
     )
@@ -46,7 +46,7 @@ export class Listing {
     };
   }
 
-  /** An event of the store as a server-sent event, whose id is the revision: what a resumed watch begins with. */
+  /** Encodes a store event as a server-sent event. Its id is the revision from which a watch resumes. */
   toEvent(event: LeaseEvent): string {
     if ("list" in event) {
       return text("list", event.list.revision, this.#toValue(event.list));
@@ -56,7 +56,7 @@ export class Listing {
       set,
       (lease) => this.#shows(lease) ? "shown" : "hidden",
     );
-    // Whether those that are hidden now were shown before is not known here, and does not matter.
+    // Hidden servers are reported as removed; clients ignore those they never saw.
     const gone = [...removed, ...addressesOf(hidden)];
     const inactive = addressesOf(shown.filter(({ state }) => state !== "active"));
     return text("change", revision, {
@@ -68,17 +68,19 @@ export class Listing {
   }
 
   #shows({ instance, state }: Lease): boolean {
-    return (this.#all || state === "active") && this.#isAsked(instance);
+    return (this.#all || state === "active") && this.#isRequested(instance);
   }
 
-  /** Whether it offers the service that is asked for. */
-  #isAsked({ services }: Endpoint): boolean {
+  /** Whether the server offers the requested service. */
+  #isRequested({ services }: Endpoint): boolean {
     return this.#service === null || (services?.includes(this.#service) ?? false);
   }
 
   #toValue({ revision, leases, withdrawn = [] }: LeaseList): Record<string, unknown> {
     const shown = leases.filter((lease) => this.#shows(lease));
-    const inactive = leases.filter(({ instance, state }) => state !== "active" && this.#isAsked(instance));
+    const inactive = leases.filter(({ instance, state }) =>
+      state !== "active" && this.#isRequested(instance)
+    );
     return {
       revision,
       ttl: this.#ttl,
@@ -102,7 +104,7 @@ function addressesOf(leases: readonly Lease[]): string[] {
   return leases.map(({ instance }) => instance.address);
 }
 
-/** Left out if there is nothing to say. */
+/** Omitted if empty. */
 function toWithdrawn(withdrawn: readonly string[]): Record<string, unknown> {
   return withdrawn.length === 0 ? {} : { withdrawn };
 }

@@ -1,7 +1,8 @@
-// The registry as a program: `deno task registry`. Not part of the package's exports.
+// The registry as a command-line program, run by `deno task registry`. Not part of the package's exports.
 
 import { parseArgs } from "@std/cli";
 import { isLoopback } from "../transport/secure.ts";
+import { urlHost } from "../discovery/endpoint.ts";
 import { EtcdStore } from "./etcd_store.ts";
 import { Registry } from "./registry.ts";
 import { type HttpServer, serveHttp } from "./serve.ts";
@@ -12,16 +13,16 @@ Usage: deno task registry [options]
 
   --port PORT      Port to listen on, 0 for any free one (9999)
   --host HOST      Address to listen on (127.0.0.1: this machine only; 0.0.0.0 for all)
-  --ttl MS         How long a server stays listed after its last heartbeat, or none (10000)
+  --ttl MS         How long a server stays listed after its last heartbeat, 0 without limit (10000)
   --store STORE    Where the list is kept: memory, or etcd@http://127.0.0.1:2379 to share it with
                    other registries; the members of a cluster are separated by commas (memory)
-  --protect-reads  Ask for the token to read the list, too
-  --help           Print this
+  --protect-reads  Require the token for reading the list, too
+  --help           Print this help
 
-If the variable REGISTRY_TOKEN is set, who changes the list must show it: Authorization: Bearer TOKEN
-Of several tokens, separated by spaces, each one is valid
+If REGISTRY_TOKEN is set, changes to the list need that token: Authorization: Bearer TOKEN
+Several tokens, separated by spaces, are all valid
 `;
-/** How long requests under way may take to end when the program is told to stop, in ms. */
+/** How long in-flight requests may take to finish after a stop signal, in ms. */
 const STOP_TIMEOUT = 1_000;
 
 interface Flags {
@@ -33,7 +34,7 @@ interface Flags {
   help: boolean;
 }
 
-/** Reads the command line. Throws an Error with a message for the one who typed it. */
+/** Parses the command line. Throws an Error with a message for the user. */
 function readFlags(args: readonly string[]): Flags {
   const unknown: string[] = [];
   const flags = parseArgs(args, {
@@ -44,34 +45,35 @@ function readFlags(args: readonly string[]): Flags {
   });
   const [first] = [...unknown, ...flags._.map(String)];
   if (first !== undefined) throw new Error(`unknown argument ${first}`);
-  if (flags.host === "") throw new Error("--host needs an address to listen on");
+  if (flags.host === "") throw new Error("--host: expected an address to listen on");
   return {
     port: readNumber("port", flags.port, 65535),
-    host: flags.host,
-    ttl: flags.ttl === "none" ? Infinity : readNumber("ttl", flags.ttl, 3_600_000, 1),
+    host: urlHost(flags.host),
+    ttl: readNumber("ttl", flags.ttl, 3_600_000),
     store: flags.store,
     protectReads: flags["protect-reads"],
     help: flags.help,
   };
 }
 
-function readNumber(name: string, text: string, max: number, min = 0): number {
+function readNumber(name: string, text: string, max: number): number {
   const value = Number(text);
-  if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value;
-  const none = min > 0 ? ", or none" : "";
-  throw new Error(`--${name} needs a whole number from ${min} to ${max}${none}, not ${JSON.stringify(text)}`);
+  if (/^[0-9]{1,9}$/.test(text) && value <= max) return value;
+  throw new Error(`--${name}: expected a whole number from 0 to ${max}, got ${JSON.stringify(text)}`);
 }
 
-/** Opens what --store names. Undefined is the registry's own, in memory. */
+/** Opens the store given by --store. Undefined for the registry's own, in memory. */
 function openStore(store: string): EtcdStore | undefined {
   if (store === "memory") return undefined;
   if (!store.startsWith("etcd@")) {
-    throw new Error(`--store needs memory or etcd@http://HOST:PORT, not ${JSON.stringify(store)}`);
+    throw new Error(`--store: expected memory or etcd@http://HOST:PORT, got ${JSON.stringify(store)}`);
   }
   try {
     return new EtcdStore(store.slice("etcd@".length).split(","), { log: printError });
   } catch {
-    throw new Error(`--store needs URLs such as etcd@http://127.0.0.1:2379, not ${JSON.stringify(store)}`);
+    throw new Error(
+      `--store: expected URLs such as etcd@http://127.0.0.1:2379, got ${JSON.stringify(store)}`,
+    );
   }
 }
 
@@ -80,7 +82,7 @@ function hasToken(): boolean {
   return readTokens() !== undefined;
 }
 
-/** The tokens that are valid, if there are any. */
+/** The valid tokens, or undefined if none is set. */
 function readTokens(): string[] | undefined {
   return Deno.env.get("REGISTRY_TOKEN")?.match(/[^ ]+/g) ?? undefined;
 }
@@ -88,7 +90,7 @@ function readTokens(): string[] | undefined {
 function openRegistry({ ttl, protectReads }: Flags, store: EtcdStore | undefined): Registry {
   const token = readTokens();
   if (protectReads && !hasToken()) {
-    throw new Error("--protect-reads needs the variable REGISTRY_TOKEN");
+    throw new Error("--protect-reads needs the environment variable REGISTRY_TOKEN");
   }
   try {
     return new Registry({ ttl, store, token, protectReads, log: printError });
@@ -107,7 +109,7 @@ function printError(line: string): void {
   console.error(line);
 }
 
-/** Prints why the program cannot go on, and ends it. */
+/** Prints why the program cannot continue, and exits. */
 function exit(code: number, message: string): never {
   printError(`registry: ${message}`);
   Deno.exit(code);
@@ -117,27 +119,26 @@ function listen(registry: Registry, { host, port, ttl }: Flags): HttpServer {
   try {
     const log = (message: string) => printError(`registry: ${message}`);
     const server = serveHttp({ hostname: host, port, log }, registry.fetch);
-    const hostname = host.includes(":") ? `[${host}]` : host;
-    const where = `http://${hostname}:${server.addr.port}/_rpc_/registry`;
+    const where = `http://${host}:${server.addr.port}/_rpc_/registry`;
     print(`registry: listening on ${where} (leases of ${ttl} ms)`);
     if (!hasToken() && !isLoopback(server.addr.hostname)) {
       printError(
-        "registry: anyone who can reach it may change the list; set REGISTRY_TOKEN to ask for a token",
+        "registry: any client that can reach it may change the list; set REGISTRY_TOKEN to require a token",
       );
     }
     return server;
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) {
-      exit(1, `cannot listen on ${host}:${port}, the port is in use; choose another with --port`);
+      exit(1, `cannot listen on ${host}:${port}: the port is in use; choose another with --port`);
     }
     exit(1, `cannot listen on ${host}:${port}: ${(error as Error).message}`);
   }
 }
 
-/** Resolves when the program is told to stop, by Ctrl-C or by a supervisor. */
+/** Resolves on Ctrl-C, or when a supervisor stops the program. */
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
-    // Windows knows no SIGTERM.
+    // Windows has no SIGTERM.
     const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
     const stop = () => {
       for (const signal of signals) Deno.removeSignalListener(signal, stop);
@@ -159,7 +160,8 @@ async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     exit(2, `${(error as Error).message}; see --help`);
   }
-  // Heard from the start: a signal just after the line is printed must not kill.
+  // Listen for signals before printing the address: a signal right after that line must stop the program
+  // gracefully.
   const stopped = untilStopped();
   const server = listen(registry, flags);
   await stopped;

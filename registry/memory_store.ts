@@ -1,4 +1,4 @@
-// Keeps the registry's leases in memory, bounded in number and size. The registry's store unless it gets another.
+// Keeps the registry's leases in memory, bounded in number and size. The default store of a Registry.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
 import { type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
@@ -7,8 +7,8 @@ import { sameEndpoint } from "../discovery/snapshots.ts";
 import {
   type LeaseRecord,
   LeaseTable,
-  notThat,
-  notThere,
+  notCurrent,
+  notListed,
   STORE_LIMITS,
   type StoreLimits,
 } from "./lease_table.ts";
@@ -24,28 +24,31 @@ import type {
 
 /** Options of {@linkcode MemoryStore}. */
 export interface MemoryStoreOptions extends StoreLimits {
-  /** The time, for tests. The system's monotonic clock by default. */
+  /** The clock, replaceable in tests. The system's monotonic clock by default. */
   clock?: Clock;
 }
 
 const NAMES: Names<MemoryStoreOptions> = { ...STORE_LIMITS, clock: true };
 
-/** What the store notes of a server. */
+/** The stored record of a server. */
 interface Entry extends LeaseRecord {
   readonly grantedAt: number;
   renewedAt: number;
 }
 
-/** Watches are told of leases that run out together, so that many short ones do not mean many rounds. */
+/**
+ * Leases that expire within this many ms are reported to watches together, so that many short leases do not
+ * cause many sweeps.
+ */
 const MIN_SWEEP_INTERVAL = 10;
 
 /**
- * Leases in memory. They end with the process.
+ * Stores leases in memory. They end with the process.
  *
- * Time is counted by the monotonic clock, so a jump of the wall clock ends no lease. A lease that has run out
- * is gone for every method from that moment on, and watches hear of it within 10 ms; there is no timer unless
- * somebody watches. Revisions begin with the time at which the store was made, in µs since 1970, so that a
- * registry that restarts does not take revisions of before for its own.
+ * Leases are timed by the monotonic clock, so a jump of the wall clock expires none. An expired lease is gone
+ * for every method at once, and watches are notified within 10 ms; a timer runs only while there are watches.
+ * Revisions start at the creation time of the store, in µs since 1970, so that a restarted registry does not
+ * mistake earlier revisions for its own.
  *
  * @example Usage
  * ```ts
@@ -61,16 +64,16 @@ const MIN_SWEEP_INTERVAL = 10;
 export class MemoryStore implements RegistryStore {
   readonly #clock: Clock;
   readonly #table: LeaseTable<Entry>;
-  /** No lease runs out before this. */
+  /** No lease expires before this time. */
   #nextEnd = Infinity;
   #cancelTimer: (() => void) | undefined;
 
   /**
-   * Starts empty.
+   * Creates an empty store.
    *
-   * @param options Its bounds
+   * @param options Limits of the store
    * @throws {TypeError} If an option is unknown
-   * @throws {RangeError} If a bound is not a whole number above 0
+   * @throws {RangeError} If a limit is not a whole number above 0
    */
   constructor(options: MemoryStoreOptions = {}) {
     checkOptions("create store", options, NAMES);
@@ -89,17 +92,17 @@ export class MemoryStore implements RegistryStore {
   }
 
   /**
-   * Puts a server on the list, or renews it and takes over what the instance now says.
+   * Registers a server, or renews its lease and updates its description.
    *
-   * @param instance The server, which will not change afterwards
-   * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off
-   * @param incarnation Left out: any; 0: a new one; another number: only that one
-   * @param state What a new incarnation was in before, as far as it knows
+   * @param instance The server; must not be modified afterwards
+   * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is removed
+   * @param incarnation Omitted: any; 0: a new one; another number: only that one
+   * @param state The last state that a new incarnation knows of
    * @returns The lease, and whether it is new
-   * @throws {RpcError} `resource_exhausted` if a bound would be passed, in which case nothing changes; `not_found`
-   *   or `aborted` if the incarnation is not on the list
+   * @throws {RpcError} `resource_exhausted` if a limit would be exceeded, in which case nothing changes;
+   * `not_found` or `aborted` if the incarnation is not on the list
    */
-  // deno-lint-ignore require-await -- the seam is asynchronous, a throw must become a rejection
+  // deno-lint-ignore require-await -- the interface is asynchronous: a throw must become a rejection
   async grant(
     instance: Endpoint,
     ttl: number,
@@ -108,19 +111,19 @@ export class MemoryStore implements RegistryStore {
   ): Promise<Grant> {
     const now = this.#sweep();
     const before = this.#find(instance.address, incarnation || undefined);
-    if (incarnation && before === undefined) throw notThere(instance.address);
-    const kept = incarnation === 0 ? undefined : before;
-    if (kept !== undefined && kept.ttl === ttl && sameEndpoint(kept.instance, instance)) {
-      kept.renewedAt = now;
-      return { lease: toLease(kept, now), created: false };
+    if (incarnation && before === undefined) throw notListed(instance.address);
+    const current = incarnation === 0 ? undefined : before;
+    if (current !== undefined && current.ttl === ttl && sameEndpoint(current.instance, instance)) {
+      current.renewedAt = now;
+      return { lease: toLease(current, now), created: false };
     }
     this.#table.checkRoom(instance);
     const revision = this.#table.revision + 1;
     const entry: Entry = {
       instance,
       ttl,
-      incarnation: kept?.incarnation ?? revision,
-      state: kept?.state ?? this.#table.stateOf(instance.address, state),
+      incarnation: current?.incarnation ?? revision,
+      state: current?.state ?? this.#table.stateOf(instance.address, state),
       grantedAt: before?.grantedAt ?? now,
       renewedAt: now,
     };
@@ -130,10 +133,10 @@ export class MemoryStore implements RegistryStore {
   }
 
   /**
-   * Renews a lease as it is.
+   * Renews a lease without changes.
    *
-   * @param address Of the server
-   * @param incarnation Left out: any
+   * @param address The address of the server
+   * @param incarnation Omitted: any
    * @returns The lease, or `undefined` if the server is not on the list
    * @throws {RpcError} `aborted` if another incarnation is on the list
    */
@@ -147,10 +150,10 @@ export class MemoryStore implements RegistryStore {
   }
 
   /**
-   * Takes a server off the list.
+   * Removes a server from the list.
    *
-   * @param address Of the server
-   * @param incarnation Left out: any
+   * @param address The address of the server
+   * @param incarnation Omitted: any
    * @returns Whether it was on the list
    * @throws {RpcError} `aborted` if another incarnation is on the list
    */
@@ -165,8 +168,8 @@ export class MemoryStore implements RegistryStore {
   /**
    * Pauses, drains or resumes a server.
    *
-   * @param address Of the server
-   * @param state What it is to be
+   * @param address The address of the server
+   * @param state The new state
    * @returns The lease, or `undefined` if the server is not on the list
    */
   setState(address: string, state: InstanceState): Promise<Lease | undefined> {
@@ -179,9 +182,9 @@ export class MemoryStore implements RegistryStore {
   }
 
   /**
-   * The servers whose leases have not run out.
+   * Lists the servers whose leases have not expired.
    *
-   * @returns Their leases in the order of their addresses, and the revision
+   * @returns Their leases, sorted by address, and the revision
    */
   list(): Promise<LeaseList> {
     this.#sweep();
@@ -191,8 +194,8 @@ export class MemoryStore implements RegistryStore {
   /**
    * Follows the list.
    *
-   * @param options Where to begin, and what ends it
-   * @returns What happens
+   * @param options The revision to resume after, and the signal that ends the watch
+   * @returns The events
    */
   watch(options: WatchLeasesOptions = {}): AsyncIterable<LeaseEvent> {
     return this.#table.watch(options);
@@ -201,24 +204,24 @@ export class MemoryStore implements RegistryStore {
   #find(address: string, incarnation: number | undefined): Entry | undefined {
     const entry = this.#table.get(address);
     if (entry !== undefined && incarnation !== undefined && entry.incarnation !== incarnation) {
-      throw notThat(address);
+      throw notCurrent(address);
     }
     return entry;
   }
 
-  /** Takes off what has run out by now, and returns what time that is. */
+  /** Removes expired leases, and returns the time used. */
   #sweep(): number {
     const now = this.#clock.now();
     if (now < this.#nextEnd) return now;
-    const ended: string[] = [];
+    const expired: string[] = [];
     let nextEnd = Infinity;
     for (const entry of this.#table.values()) {
       const end = endOf(entry);
-      if (end <= now) ended.push(entry.instance.address);
+      if (end <= now) expired.push(entry.instance.address);
       else if (end < nextEnd) nextEnd = end;
     }
     this.#nextEnd = nextEnd;
-    if (ended.length > 0) this.#table.apply(this.#table.revision + 1, [], ended);
+    if (expired.length > 0) this.#table.apply(this.#table.revision + 1, [], expired);
     return now;
   }
 

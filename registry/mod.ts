@@ -1,12 +1,12 @@
 /**
- * The list of servers that are alive: a registry, and what keeps a server on it.
+ * Service registry: a list of live servers, and the client that keeps a server on it.
  *
- * {@linkcode Registry} answers HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as a
- * program. Its list is in memory, or in etcd, where several registries share it: {@linkcode MemoryStore},
- * {@linkcode EtcdStore}. {@linkcode announce} keeps a server registered. Clients find servers with the `RegistryDiscovery` of
- * `@troodon/rpc/discovery`.
+ * {@linkcode Registry} handles HTTP requests and is served by `Deno.serve`; `deno task registry` runs one as
+ * a program. Its list is in memory ({@linkcode MemoryStore}), or in etcd, shared by several registries
+ * ({@linkcode EtcdStore}). {@linkcode announce} keeps a server registered. Clients find servers with the
+ * `RegistryDiscovery` of `@troodon/rpc/discovery`.
  *
- * @example A registry, a server that announces itself, and who asks for it
+ * @example A registry, a server that announces itself, and a client that lists the servers
  * ```ts
  * import { announce, Registry } from "@troodon/rpc/registry";
  * import { RegistryDiscovery } from "@troodon/rpc/discovery";
@@ -26,12 +26,19 @@ export { type Code, CODES } from "../call/error.ts";
 export type { Clock } from "../discovery/clock.ts";
 export type { Endpoint } from "../discovery/endpoint.ts";
 export type { Fetch, RegistryUrl } from "../discovery/registry_request.ts";
-export { announce, type AnnounceOptions, type Registration, type Shutdownable } from "./announce.ts";
+export {
+  announce,
+  type Announced,
+  type AnnouncedServer,
+  type AnnounceOptions,
+  type Registration,
+  type Shutdownable,
+} from "./announce.ts";
 export { EtcdStore, type EtcdStoreOptions } from "./etcd_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export { Registry } from "./registry.ts";
 export type { RegistryOptions } from "./registry_options.ts";
-export { type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
+export { type HttpHandler, type HttpServer, serveHttp, type ServeHttpOptions } from "./serve.ts";
 export type { StoreLimits } from "./lease_table.ts";
 export type {
   Grant,

@@ -1,4 +1,5 @@
-// What requests to the registry say, read and checked: servers, incarnations, revisions. Used by registry.ts.
+// Parses and validates what requests to the registry contain: servers, incarnations, states, revisions. Used
+// by registry.ts.
 
 import { type EndpointLimits, toEndpoint } from "../discovery/check_endpoint.ts";
 import type { Clock } from "../discovery/clock.ts";
@@ -8,14 +9,14 @@ import { HEADER_SAFE } from "./listing.ts";
 import type { InstanceState } from "./store.ts";
 
 const STATES: readonly unknown[] = ["active", "paused", "draining"] satisfies InstanceState[];
-/** Names are shown in pages, this registry's own and others', which may be less careful. */
+/** Names are shown in web pages, of this registry and of others that may escape less carefully. */
 const MARKUP = /[<>]/;
 
-/** Makes what a stranger says of itself an endpoint that the list can hold. */
+/** Validates a server description from an untrusted client. */
 export function checkInstance(value: Record<string, unknown>, limits: EndpointLimits): Endpoint {
   let instance: Endpoint;
   try {
-    // An address alone would be an endpoint too, but not an object.
+    // `toEndpoint` also accepts a plain address, a request body must be an object.
     instance = toEndpoint({ ...value }, limits);
   } catch (error) {
     throw invalid((error as Error).message);
@@ -33,7 +34,7 @@ export function checkInstance(value: Record<string, unknown>, limits: EndpointLi
   return instance;
 }
 
-/** Which server a request is about, and perhaps which incarnation of it. */
+/** Reads which server a request concerns, and optionally which incarnation. */
 export async function readTarget(
   request: Request,
   url: URL,
@@ -44,21 +45,21 @@ export async function readTarget(
   const address = named ?? body?.address;
   if (typeof address !== "string") {
     throw invalid(
-      "Cannot tell which server: send the header X-Rpc-Server: ADDRESS, ?address=ADDRESS, or a JSON body",
+      "Cannot identify the server: expected the header X-Rpc-Server: ADDRESS, ?address=ADDRESS, or a JSON body",
     );
   }
   const incarnation = readIncarnation(body?.incarnation ?? request.headers.get("x-rpc-incarnation"));
   return { address, incarnation: incarnation === 0 ? undefined : incarnation };
 }
 
-/** What a server is to be, or `undefined` if the request does not say. */
+/** Reads the requested state, or `undefined` if the request has none. */
 export function readState(value: unknown): InstanceState | undefined {
   if (value === undefined || value === null) return undefined;
   if (STATES.includes(value)) return value as InstanceState;
-  throw invalid(`Cannot make a server ${quote(String(value))}: expected active, paused or draining`);
+  throw invalid(`Cannot set the state ${quote(String(value))}: expected active, paused or draining`);
 }
 
-/** Left out, 0 for a new one, or the number of one. */
+/** Reads an incarnation: `undefined` if omitted, 0 for a new one, or its number. */
 export function readIncarnation(value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
   const incarnation = typeof value === "string" && /^[0-9]{1,16}$/.test(value) ? Number(value) : value;
@@ -66,20 +67,24 @@ export function readIncarnation(value: unknown): number | undefined {
     return incarnation;
   }
   throw invalid(
-    "Cannot use the incarnation: expected the number that registering answered, or 0 for a new one",
+    "Cannot use the incarnation: expected the number returned by the registration, or 0 for a new one",
   );
 }
 
-/** The revision from which to watch; null to begin with the list; undefined for who does not want to watch. */
+/**
+ * Reads the revision to watch from: `null` to begin with the list, `undefined` if the request is not a watch.
+ */
 export function readRevision(request: Request, url: URL): number | null | undefined {
   const watch = url.searchParams.get("watch");
   if (watch === null) return undefined;
-  // A browser that resumes asks the same URL again, and says in the header how far it has come.
+  // A browser that reconnects requests the same URL, with its last event in the header.
   const text = request.headers.get("last-event-id") || watch;
   if (text === "" || text === "0") return null;
   const revision = Number(text);
   if (/^[0-9]{1,16}$/.test(text) && Number.isSafeInteger(revision)) return revision;
   throw invalid(
-    `Cannot watch from revision ${quote(text)}: expected the number of one, or none for the list`,
+    `Cannot watch from revision ${
+      quote(text)
+    }: expected a revision number, or nothing to begin with the list`,
   );
 }

@@ -1,4 +1,4 @@
-// Follows redirects of requests that change something. Used by announce().
+// Follows redirects of requests that are not GET. Used by announce().
 
 import { RpcError } from "../call/error.ts";
 import type { Fetch } from "../discovery/registry_request.ts";
@@ -8,10 +8,12 @@ const MAX_REDIRECTS = 5;
 const MAX_LOCATION = 200;
 
 /**
- * A `fetch` that keeps the method and the body when it is redirected within the origin: the global one would turn a POST
- * into a GET after 301, 302 or 303. Elsewhere it does not go, since the token is for this registry.
+ * Wraps `fetch` to keep the method and body across redirects within the origin: the global one turns a POST
+ * into a GET after 301, 302 or 303. Redirects to another origin are rejected, because the token is meant for
+ * this registry.
  *
- * @returns What rejects with `failed_precondition` if the redirect is to another origin, or there are too many
+ * @returns A `fetch` that rejects with `failed_precondition` if a redirect leads to another origin, or there
+ * are more than 5
  */
 export function followingRedirects(fetch: Fetch): Fetch {
   return async (url, init) => {
@@ -26,7 +28,7 @@ export function followingRedirects(fetch: Fetch): Fetch {
         throw new RpcError(
           "failed_precondition",
           `Cannot use registry at ${url}: it redirects to ${where} (status ${response.status}); ` +
-            "use the address of the registry itself",
+            "use the final address of the registry",
         );
       }
       at = to.href;

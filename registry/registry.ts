@@ -1,5 +1,5 @@
-// The registry's HTTP interface: who is on the list, watching it, registering, taking off, and its page. Given to
-// Deno.serve by users and by main.ts.
+// The registry's HTTP interface: listing, watching, registering and removing servers, and the web page.
+// Passed to Deno.serve by users and by main.ts.
 
 import { type Code, RpcError } from "../call/error.ts";
 import type { EndpointLimits } from "../discovery/check_endpoint.ts";
@@ -28,7 +28,7 @@ import { WatchStreams } from "./watch_streams.ts";
 
 const PATH = "/_rpc_/registry";
 const ALLOW = "GET, HEAD, POST, DELETE";
-/** The answers to errors that a store rejects with; others are 500. */
+/** HTTP statuses for errors of the store; other errors are answered with 500. */
 const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["not_found", 404],
   ["aborted", 409],
@@ -37,32 +37,33 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
 ]);
 
 /**
- * Keeps the list of servers that are alive, over HTTP at `/_rpc_/registry`. curl is enough to use it:
+ * Registry of live servers, over HTTP at `/_rpc_/registry`. curl is enough to use it:
  *
  * - `GET` (and `HEAD`): the list, as JSON `{ "revision", "ttl", "servers": [{ "address", "services", "weight",
- *   "version", "metadata", "ttl", "age", "idle" }] }` with times in ms, where what a server did not say is left
- *   out; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 2 KiB is left out whole, and
- *   `X-Rpc-Servers-Omitted` says how many addresses it would have had. `withdrawn`, unless it is empty, has the
- *   addresses of servers that are paused or draining, or were taken off within the last minute.
- *   `X-Rpc-First-Revision` is the revision that the list began with: a client that knows an older one knows a list that
- *   the registry has lost. `?service=NAME` lists those that say they offer the service; `?all` also those that are
- *   paused or draining, with `state` and `incarnation`.
- * - `GET ?watch=REVISION` streams what changes after that revision, as server-sent events that a client may resume
- *   with `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS], "withdrawn": [ADDRESS] }`,
- *   or `list` with a whole list where the changes are not known any more. Without a revision the list comes first.
- * - `POST` registers or renews: with the header `X-Rpc-Server: ADDRESS` and no body, which leaves what the
- *   server said of itself before; or with JSON `{ "address", "services", "weight", "version", "metadata", "ttl",
- *   "incarnation", "state" }`, all but the address optional, which replaces it. Answers 201 if the server was not on
- *   the list, else 200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new one, in the state that
- *   is named or else active, and the answer has `incarnation` and `state`; heartbeats that name it, in JSON or as
- *   `X-Rpc-Incarnation`, are answered 404 once it is off the list and 409 once another has its place.
- * - `POST ?state=paused`, `draining` or `active` pauses, drains or resumes the server named as for `DELETE`.
- * - `DELETE` takes off: by the same header, `?address=ADDRESS`, or JSON `{ "address" }`. Answers 204, or 404.
+ *   "version", "metadata", "ttl", "age", "idle" }] }` with times in ms, without the properties that a server did not
+ *   give; and as the header `X-Rpc-Servers: ADDRESS,ADDRESS`. A header longer than 2 KiB is omitted, and
+ *   `X-Rpc-Servers-Omitted` gives the number of addresses instead. `withdrawn`, unless it is empty, has the addresses of
+ *   servers that are paused or draining, or were removed within the last minute. `X-Rpc-First-Revision` is the revision
+ *   that the list began with: a client with an older revision has seen a list that the registry has lost.
+ *   `?service=NAME` lists the servers that offer the service; `?all` includes servers that are paused or draining, with
+ *   `state` and `incarnation`.
+ * - `GET ?watch=REVISION` streams the changes after that revision, as server-sent events that a client may resume with
+ *   `Last-Event-ID`: `change` with `{ "revision", "set": [SERVER], "removed": [ADDRESS], "withdrawn": [ADDRESS] }`, or
+ *   `list` with the whole list if the changes are no longer known. Without a revision, the first event is the list.
+ * - `POST` registers or renews: with the header `X-Rpc-Server: ADDRESS` and no body, which keeps the previous
+ *   description; or with JSON `{ "address", "services", "weight", "version", "metadata", "ttl", "incarnation", "state"
+ *   }`, all optional but the address, which replaces it. The response is 201 if the server was not on the list, else
+ *   200, with `{ "address", "ttl", "age" }`. With the incarnation 0 it is a new incarnation, in the given state or else
+ *   active, and the response has `incarnation` and `state`; heartbeats with that incarnation, in JSON or as
+ *   `X-Rpc-Incarnation`, get 404 after it was removed and 409 after another one replaced it.
+ * - `POST ?state=paused`, `draining` or `active` pauses, drains or resumes the server, named as for `DELETE`.
+ * - `DELETE` removes a server, named by the same header, `?address=ADDRESS`, or JSON `{ "address" }`. The response is
+ *   204, or 404.
  *
- * `/` is a page that shows the list as it changes, `/metrics` has figures for Prometheus.
+ * `/` is a web page that shows the list live, `/metrics` has metrics for Prometheus.
  *
- * Whatever is refused is answered with JSON `{ "error": { "code", "message" } }`. Changes asked for by web pages
- * of other origins are refused.
+ * Rejected requests are answered with JSON `{ "error": { "code", "message" } }`. Changes requested by web pages of other
+ * origins are rejected.
  *
  * @example Usage
  * ```ts
@@ -82,7 +83,7 @@ const STATUS_OF_STORE: ReadonlyMap<Code, number> = new Map<Code, number>([
  * ```
  */
 export class Registry {
-  /** Answers a request. Bound, so that it can be handed over as it is: `Deno.serve(registry.fetch)`. */
+  /** Handles a request. Bound to the registry, so it can be passed directly: `Deno.serve(registry.fetch)`. */
   readonly fetch: (request: Request, info?: FetchInfo) => Promise<Response> = (request, info) =>
     this.#answer(request, info);
   readonly #ttl: number;
@@ -97,14 +98,16 @@ export class Registry {
   readonly #log: ((message: string) => void) | undefined;
   readonly #clock: Clock;
   readonly #requests = new Map<string, number>();
-  /** The metrics of the list at a revision: with thousands of servers they take milliseconds. */
+  /**
+   * Cached metrics of the list at a revision: with thousands of servers they take milliseconds to compute.
+   */
   #listMetrics: { readonly revision: number; readonly text: string } | undefined;
   #closed = false;
 
   /**
-   * Does not listen: that is for `Deno.serve`.
+   * Creates the registry without listening: pass its `fetch` to `Deno.serve`.
    *
-   * @param options Times, bounds and the store
+   * @param options Leases, limits and the store
    * @throws {TypeError} If an option is unknown or of the wrong type
    * @throws {RangeError} If a number is out of its range
    */
@@ -124,8 +127,8 @@ export class Registry {
   }
 
   /**
-   * Ends all watches and answers every further request with 503. What listens is closed by who made it listen: after
-   * this, since a server that shuts down waits for the watches. A store that was given is closed by who made it.
+   * Ends all watches and answers every further request with 503. Does not close the HTTP server or a store passed as an
+   * option: the caller closes them, after this, because an HTTP server that shuts down waits for the watches.
    */
   close(): Promise<void> {
     this.#closed = true;
@@ -147,7 +150,7 @@ export class Registry {
   async #tryAnswer(request: Request, info: FetchInfo | undefined): Promise<Response> {
     try {
       const url = requestUrl(request.url, request.headers.get("host"));
-      if (url === undefined) throw invalid("Cannot read the target or the Host");
+      if (url === undefined) throw invalid("Cannot parse the request target or the Host header");
       return await this.#route(request, url, info);
     } catch (error) {
       if (error instanceof HttpRefusal) return answerRefusal(error, info);
@@ -182,12 +185,12 @@ export class Registry {
 
   async #routeMethod(request: Request, url: URL, info: FetchInfo | undefined): Promise<Response> {
     refuseMethod(request, ALLOW);
-    // Of an answer to HEAD, Deno.serve sends the head alone, with the length of the body.
+    // `Deno.serve` answers HEAD with the headers alone, including the length of the body.
     const reads = request.method === "GET" || request.method === "HEAD";
     if (!reads) refuseForeignPage(request, url);
     if (!reads || this.#protectReads) await this.#guard?.check(request);
     if (reads) return this.#read(request, url, info);
-    if (request.method === "DELETE") return this.#takeOff(request, url);
+    if (request.method === "DELETE") return this.#remove(request, url);
     return url.searchParams.has("state") ? this.#setState(request, url) : this.#register(request);
   }
 
@@ -202,7 +205,7 @@ export class Registry {
           const write = () => ({ headers: {}, body: encode(listing.toEvent(event)) });
           return this.#lists.get(`event ${listing.form}`, event.list, write).body;
         },
-        asker: askerOf(info),
+        client: askerOf(info),
       });
     }
     const list = await this.#store.list();
@@ -210,7 +213,7 @@ export class Registry {
       const { headers, value } = listing.toAnswer(list);
       return { headers: { ...JSON_HEADERS, ...headers }, body: encode(JSON.stringify(value) + "\n") };
     });
-    return this.#unread.response(body, headers, askerOf(info)) ?? tooMuchUnread();
+    return this.#unread.response(body, headers, askerOf(info)) ?? overloaded();
   }
 
   async #metrics(request: Request, info: FetchInfo | undefined): Promise<Response> {
@@ -225,18 +228,18 @@ export class Registry {
       requests: this.#requests,
     });
     const headers = { ...SHOWN_HEADERS, "content-type": METRICS_TYPE };
-    return this.#unread.response(encode(text), headers, askerOf(info)) ?? tooMuchUnread();
+    return this.#unread.response(encode(text), headers, askerOf(info)) ?? overloaded();
   }
 
   async #register(request: Request): Promise<Response> {
     const address = request.headers.get("x-rpc-server");
     const body = await readJson(request, this.#clock);
     if (address !== null && body !== undefined) {
-      throw invalid("Cannot register by header and body at once: send one of them");
+      throw invalid("Cannot register with both X-Rpc-Server and a body: send one of them");
     }
     if (address === null && body === undefined) {
       throw invalid(
-        "Cannot register nobody: send the header X-Rpc-Server: ADDRESS, or a JSON body with an address",
+        "Cannot register without an address: send the header X-Rpc-Server: ADDRESS, or a JSON body with an address",
       );
     }
     const incarnation = readIncarnation(body?.incarnation ?? request.headers.get("x-rpc-incarnation"));
@@ -251,7 +254,7 @@ export class Registry {
     return answerJson(created ? 201 : 200, toAnswer(lease, incarnation));
   }
 
-  async #takeOff(request: Request, url: URL): Promise<Response> {
+  async #remove(request: Request, url: URL): Promise<Response> {
     const { address, incarnation } = await readTarget(request, url, this.#clock);
     if (!await this.#store.revoke(address, incarnation)) throw notRegistered(address);
     return new Response(null, { status: 204, headers: { "cache-control": "no-store" } });
@@ -268,7 +271,7 @@ export class Registry {
   #checkTtl(ttl: unknown): number {
     if (ttl === undefined) return this.#ttl;
     if (!Number.isFinite(ttl) || !(ttl === 0 || ttl as number >= 1)) {
-      throw invalid("Cannot register: ttl must be a number of ms, 1 or more, or 0");
+      throw invalid("Cannot register: expected ttl to be 0, or 1 or more ms");
     }
     return Math.min(ttl as number, this.#maxTtl);
   }
@@ -276,11 +279,12 @@ export class Registry {
 
 function refuseMethod({ method }: Request, allow: string): void {
   if (allow.split(", ").includes(method)) return;
-  throw new HttpRefusal(405, "unimplemented", `Cannot ${quote(method)} here: use ${allow}`, { allow });
+  const message = `Cannot use method ${quote(method)} here: expected ${allow}`;
+  throw new HttpRefusal(405, "unimplemented", message, { allow });
 }
 
-function tooMuchUnread(): never {
-  const message = "Cannot answer: too much waits to be read by others";
+function overloaded(): never {
+  const message = "Cannot answer: too many response bytes are waiting to be read by other clients";
   throw new HttpRefusal(503, "resource_exhausted", message, { "retry-after": "1" }, true);
 }
 
@@ -289,7 +293,7 @@ function encode(text: string): Uint8Array<ArrayBuffer> {
 }
 
 function notRegistered(address: string): HttpRefusal {
-  return new HttpRefusal(404, "not_found", `Cannot find ${quote(address)}: it is not registered`);
+  return new HttpRefusal(404, "not_found", `Cannot find ${quote(address)}: the server is not registered`);
 }
 
 function toAnswer(

@@ -1,19 +1,19 @@
-// What a registry tells Prometheus at /metrics.
+// Prometheus metrics of a registry, served at /metrics. Used by registry.ts.
 
 import { family, labels, type Sample } from "../monitoring/metrics_text.ts";
 import type { LeaseList } from "./store.ts";
 
-/** What is counted beside the list. */
-export interface RegistryFigures {
+/** Counters besides the list. */
+export interface RegistryCounters {
   /** Open watches. */
   watchers: number;
-  /** Watches that were cut because nobody read them. */
+  /** Watches that were canceled because their clients did not read. */
   stalled: number;
-  /** Requests answered, by method and status. */
+  /** Answered requests, by method and status. */
   requests: ReadonlyMap<string, number>;
 }
 
-/** The metrics of the list. */
+/** Metrics of the list. */
 export function listMetrics({ revision, leases }: LeaseList): string {
   const states = new Map([["active", 0], ["paused", 0], ["draining", 0]]);
   const services = new Map<string, number>();
@@ -33,24 +33,32 @@ export function listMetrics({ revision, leases }: LeaseList): string {
   ].join("");
 }
 
-/** The metrics that do not depend on the list. */
-export function otherMetrics(figures: RegistryFigures): string {
+/** Metrics that do not depend on the list. */
+export function otherMetrics(figures: RegistryCounters): string {
   return [
     family("registry_watchers", "gauge", "Open watches", [["", figures.watchers]]),
-    family("registry_watchers_stalled_total", "counter", "Watches that were cut because nobody read them", [
-      ["", figures.stalled],
-    ]),
+    family(
+      "registry_watchers_stalled_total",
+      "counter",
+      "Watches that were canceled because their clients did not read",
+      [
+        ["", figures.stalled],
+      ],
+    ),
     family("registry_requests_total", "counter", "Requests answered", [...figures.requests]),
   ].join("");
 }
 
-/** The labels of a request in `RegistryFigures.requests`. Bounded: methods come from strangers. */
+/**
+ * The labels of a request in `RegistryCounters.requests`. Bounded, because methods come from untrusted
+ * clients.
+ */
 export function requestLabels(method: string, status: number): string {
   const known = ["GET", "HEAD", "POST", "DELETE"].includes(method) ? method : "other";
   return labels({ method: known, status: String(status) });
 }
 
-/** Adds one to what is counted of a name. */
+/** Increments a counter. */
 export function count(counts: Map<string, number>, name: string): void {
   counts.set(name, (counts.get(name) ?? 0) + 1);
 }

@@ -1,9 +1,9 @@
-// The options of a registry, checked and completed in one place.
+// Checks and completes the options of a registry. Used by registry.ts.
 
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { ENDPOINT_LIMITS, type EndpointLimits } from "../discovery/check_endpoint.ts";
-import { checkDuration, checkTtl, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import { checkDuration, type Clock, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { checkTokens, TokenGuard } from "./guard.ts";
 import { MemoryStore } from "./memory_store.ts";
 import type { RegistryStore } from "./store.ts";
@@ -11,60 +11,60 @@ import type { RegistryStore } from "./store.ts";
 /** Options of `Registry`. */
 export interface RegistryOptions {
   /**
-   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it asks for
-   * another time; Infinity = until it is taken off.
+   * How long a server stays on the list after its last heartbeat, in ms, 1 to `maxTtl`, unless it requests another
+   * duration; 0 = no lease, until it is removed.
    *
    * @default {10_000}
    */
   ttl?: number;
   /**
-   * The longest time that a server may ask for, in ms; one that asks for more gets this. Asking for 0, until it
-   * is taken off, is always possible, for servers that cannot send heartbeats.
+   * The longest lease that a server may request, in ms; longer requests are shortened to this. 0, until it is
+   * removed, is always allowed, for servers that cannot send heartbeats.
    *
    * @default {3_600_000}
    */
   maxTtl?: number;
-  /** Where leases are kept. A {@linkcode MemoryStore} of its own by default. */
+  /** Where leases are stored. A new {@linkcode MemoryStore} by default. */
   store?: RegistryStore;
   /**
-   * The token that a request must send to change the list, as `Authorization: Bearer TOKEN`. Visible ASCII characters.
-   * Of several tokens each is valid, so that a token can be replaced while servers still use the previous one. Without
-   * a token, everyone who can reach the registry may change the list.
+   * The token required for changes to the list, as `Authorization: Bearer TOKEN`. Visible ASCII characters. In a list,
+   * every token is valid, so that a token can be rotated while servers still use the previous one. Omitted: every
+   * client that can reach the registry may change the list.
    */
   token?: string | readonly string[];
   /**
-   * Whether the token is needed to read the list and `/metrics` too.
+   * Whether reading the list and `/metrics` requires the token, too.
    *
    * @default {false}
    */
   protectReads?: boolean;
   /**
-   * How many services one server may have, 0 to 64.
+   * Maximum number of services per server, 0 to 64.
    *
    * @default {64}
    */
   maxServicesPerInstance?: number;
   /**
-   * How many characters the name of a service or a version may have, 1 to 128.
+   * Maximum length of a service name or version, in characters, 1 to 128.
    *
    * @default {128}
    */
   maxNameLength?: number;
   /**
-   * How many bytes the metadata of one server may have, names and values together, 0 to 4096.
+   * Maximum size of a server's metadata, names and values together, in bytes, 0 to 4096.
    *
    * @default {4_096}
    */
   maxMetadataBytes?: number;
   /**
-   * How many clients may watch at the same time, 1 or more.
+   * Maximum number of concurrent watches, 1 or more.
    *
    * @default {10_000}
    */
   maxWatchers?: number;
-  /** Receives errors of the registry. Silent by default. */
+  /** Receives messages about internal errors. Nothing is logged by default. */
   log?: (message: string) => void;
-  /** The time, for tests. The system's monotonic clock by default. */
+  /** The clock, replaceable in tests. The system's monotonic clock by default. */
   clock?: Clock;
 }
 
@@ -82,9 +82,9 @@ const NAMES: Names<RegistryOptions> = {
   clock: true,
 };
 
-/** The options of a registry, complete. */
+/** The complete options of a registry. */
 export interface RegistrySettings {
-  /** 0 = until they are taken off. */
+  /** Default lease in ms; 0 means until the server is removed. */
   readonly ttl: number;
   readonly maxTtl: number;
   readonly limits: EndpointLimits;
@@ -105,21 +105,21 @@ export interface RegistrySettings {
 export function registrySettings(options: RegistryOptions): RegistrySettings {
   checkOptions("create registry", options, NAMES);
   const maxTtl = checkDuration("maxTtl", options.maxTtl ?? 3_600_000);
-  const ttl = checkTtl(options.ttl ?? Math.min(10_000, maxTtl));
+  const ttl = checkDuration("ttl", options.ttl ?? Math.min(10_000, maxTtl), 0);
   if (ttl > maxTtl) throw new RangeError(`Cannot use ttl of ${ttl}: expected at most maxTtl, ${maxTtl} ms`);
   const { protectReads = false, clock = SYSTEM_CLOCK } = options;
   const guard = options.token === undefined ? undefined : new TokenGuard(checkTokens(options.token));
-  if (protectReads && guard === undefined) throw new TypeError("Cannot use protectReads without a token");
+  if (protectReads && guard === undefined) throw new TypeError("Cannot use protectReads without token");
   return {
     ttl,
     maxTtl,
     limits: checkLimits(options),
     guard,
     protectReads,
-    maxWatchers: checkWhole("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER),
+    maxWatchers: checkRange("maxWatchers", options.maxWatchers ?? 10_000, 1, Number.MAX_SAFE_INTEGER),
     clock,
     store: options.store ?? new MemoryStore({ clock }),
-    log: sheltered(options.log),
+    log: safeLog(options.log),
   };
 }
 
@@ -129,13 +129,13 @@ function checkLimits(options: RegistryOptions): EndpointLimits {
   const services = options.maxServicesPerInstance ?? maxServices;
   const metadata = options.maxMetadataBytes ?? maxMetadataBytes;
   return {
-    maxServices: checkWhole("maxServicesPerInstance", services, 0, maxServices),
-    maxNameLength: checkWhole("maxNameLength", names, 1, maxNameLength),
-    maxMetadataBytes: checkWhole("maxMetadataBytes", metadata, 0, maxMetadataBytes),
+    maxServices: checkRange("maxServicesPerInstance", services, 0, maxServices),
+    maxNameLength: checkRange("maxNameLength", names, 1, maxNameLength),
+    maxMetadataBytes: checkRange("maxMetadataBytes", metadata, 0, maxMetadataBytes),
   };
 }
 
-function checkWhole(name: string, value: number, min: number, max: number): number {
+function checkRange(name: string, value: number, min: number, max: number): number {
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
   throw new RangeError(
     `Cannot use ${name} ${shownOption(value)}: expected a whole number from ${min} to ${max}`,

@@ -1,5 +1,5 @@
-// The registry's page: services and instances as they change. One answer that holds everything, under a policy that
-// lets nothing else in.
+// The registry's web page: services and instances, updated live. A self-contained response under a content
+// security policy that allows nothing else.
 
 import { htmlResponse } from "../monitoring/html_page.ts";
 import { PAGE_SCRIPT } from "./registry_page_script.ts";
@@ -27,18 +27,20 @@ const HTML = `<!doctype html>
   <tbody id="services"></tbody>
 </table>
 <h2>Instances <label class="filter">Filter <input id="filter" type="search"></label></h2>
+<div class="wide">
 <table>
   <thead><tr><th>Address</th><th>Services</th><th>Version</th><th class="n">Weight</th><th>State</th>
-  <th class="n">Age</th><th class="n">Lease</th><th>Metadata</th><th></th></tr></thead>
+  <th class="n">Age</th><th class="n">Heartbeat</th><th class="n">Lease</th><th>Metadata</th><th></th></tr></thead>
   <tbody id="instances"></tbody>
 </table>
+</div>
 <p id="rest" hidden></p>
 <noscript>This page needs JavaScript. <a href="/_rpc_/registry?all">The list as JSON</a></noscript>
 <script>${PAGE_SCRIPT}</script>
 </html>
 `;
 
-/** Answers with the page. It holds no data itself: its script asks for that as any client does. */
+/** Responds with the page. It contains no data: its script requests the list as any client does. */
 export function answerPage(): Promise<Response> {
   return htmlResponse(HTML, PAGE_SCRIPT, PAGE_STYLE);
 }

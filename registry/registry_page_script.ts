@@ -1,7 +1,6 @@
-// The script of the registry's page, as it is sent to browsers. Whatever servers say of themselves becomes text in the
-// page, never markup: nothing here makes elements from strings.
+// The script of the registry's web page. Text from servers is inserted as text nodes, never parsed as markup.
 
-/** Follows the list over the stream of events, shows it, and asks for pauses. */
+/** Follows the event stream, renders the list, and changes the state of servers. */
 export const PAGE_SCRIPT = `
 "use strict";
 const URL_OF_LIST = "/_rpc_/registry";
@@ -26,7 +25,7 @@ function setStatus(live, text) {
   byId("status").textContent = text;
 }
 
-/** Keeps following: after each end of the stream it goes on from the revision that is known. */
+/** Follows the list: reconnects after each end of the stream, from the last known revision. */
 async function follow(signal) {
   for (;;) {
     try {
@@ -50,7 +49,7 @@ async function readStream(signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) throw new Error("away, trying again");
+    if (done) throw new Error("disconnected, retrying");
     text += value;
     for (let end = text.indexOf("\\n\\n"); end >= 0; end = text.indexOf("\\n\\n")) {
       take(text.slice(0, end));
@@ -77,9 +76,30 @@ function take(event) {
   const data = JSON.parse(fields.get("data"));
   if (name === "list") servers.clear();
   for (const address of data.removed ?? []) servers.delete(address);
-  for (const server of data.set ?? data.servers) servers.set(server.address, { ...server, at: performance.now() });
+  for (const server of data.set ?? data.servers) servers.set(server.address, timed(server));
   revision = data.revision;
   requestRender();
+}
+
+/** Replaces times that have passed by points in time. */
+function timed(server) {
+  const now = performance.now();
+  return { ...server, born: now - server.age, beat: server.idle === undefined ? undefined : now - server.idle };
+}
+
+/** Heartbeats are not events: asks for them while the list is short and someone looks. */
+async function updateHeartbeats() {
+  if (document.hidden || servers.size > MOST_ROWS || byId("status").dataset.live !== "yes") return;
+  try {
+    const response = await fetch(URL_OF_LIST + "?all", { headers: headers() });
+    if (!response.ok) return;
+    for (const server of (await response.json()).servers) {
+      const known = servers.get(server.address);
+      if (known !== undefined) known.beat = timed(server).beat;
+    }
+  } catch {
+    // The stream of events says that the registry is away.
+  }
 }
 
 let rendering = false;
@@ -120,12 +140,15 @@ function render() {
   byId("instances").replaceChildren(...found.slice(0, MOST_ROWS).map(instanceRow));
   showAges();
   const rest = found.length - MOST_ROWS;
-  show("rest", rest > 0 ? rest + " more: filter them" : found.length === 0 ? "No instances" : "");
+  show("rest", rest > 0 ? rest + " more: use the filter" : found.length === 0 ? "No instances" : "");
 }
 
 function showAges() {
   const now = performance.now();
-  for (const age of document.querySelectorAll(".age")) age.textContent = duration(now - age.born);
+  for (const age of document.querySelectorAll(".age")) {
+    const since = age.since();
+    age.textContent = since === undefined ? "–" : duration(now - since);
+  }
 }
 
 function renderServices() {
@@ -147,21 +170,36 @@ function renderServices() {
   ));
 }
 
+/** A cell with the time since a point in time; both grow without events. */
+function ageCell(label, since) {
+  return Object.assign(cell(label, "", "n age"), { since });
+}
+
+/** The address, as a link to the server's page if it is known: from the metadata, or on the server's own HTTP port. */
+function addressCell({ address, metadata }) {
+  const [, secure, host] = /^(?:http|ws(s)?)@([^/]+)/.exec(address) ?? [];
+  const own = host === undefined ? undefined : (secure ? "https://" : "http://") + host + "/debug/rpc";
+  const page = /^https?:[/][/]/.test(metadata?.page) ? metadata.page : own;
+  const node = cell("Address", page === undefined ? address : "");
+  if (page !== undefined) node.append(element("a", { href: page, rel: "noreferrer" }, address));
+  return node;
+}
+
 function instanceRow(server) {
-  const age = cell("Age", "", "n age");
-  age.born = server.at - server.age;
-  const metadata = Object.entries(server.metadata ?? {}).map(([name, value]) => name + "=" + value).join(", ");
+  const shown = Object.entries(server.metadata ?? {}).filter(([name]) => name !== "page");
+  const metadata = shown.map(([name, value]) => name + "=" + value).join(", ");
   const row = element(
     "tr",
     {},
-    cell("Address", server.address),
+    addressCell(server),
     cell("Services", (server.services ?? []).join(", ")),
     cell("Version", server.version ?? ""),
     cell("Weight", server.weight ?? 1, "n"),
     cell("State", server.state, "state"),
-    age,
+    ageCell("Age", () => server.born),
+    ageCell("Heartbeat", () => servers.size > MOST_ROWS ? undefined : server.beat),
     cell("Lease", server.ttl === 0 ? "none" : duration(server.ttl), "n"),
-    cell("Metadata", metadata),
+    cell("Metadata", metadata, "metadata"),
     actions(server),
   );
   row.dataset.state = server.state;
@@ -206,5 +244,7 @@ byId("token-form").addEventListener("submit", (event) => {
 byId("filter").addEventListener("input", requestRender);
 // Ages grow without events.
 setInterval(showAges, 1000);
+setInterval(updateHeartbeats, 5000);
+document.title = "Registry at " + location.host;
 start();
 `;

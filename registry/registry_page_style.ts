@@ -1,6 +1,6 @@
 // The style sheet of the registry's page.
 
-/** Light or dark as the browser says; one column of cards where the screen is narrow. */
+/** Supports the browser's light and dark color schemes, and narrow screens by a single column of cards. */
 export const PAGE_STYLE = `
 :root {
   color-scheme: light dark;
@@ -24,18 +24,23 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 #status[data-live="yes"] { color: var(--good) }
 #problem { color: var(--bad) }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line) }
-td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
+th, td { text-align: left; vertical-align: top; padding: .35rem .45rem; border-bottom: 1px solid var(--line) }
+td { font-variant-numeric: tabular-nums }
+.metadata { overflow-wrap: anywhere; min-width: 4rem }
+.wide { overflow-x: auto }
+a { color: inherit }
 th { font-weight: 600; color: var(--soft); white-space: nowrap }
 .n { text-align: right; white-space: nowrap }
 tr[data-state="paused"] .state, tr[data-state="draining"] .state { color: var(--warn) }
-.actions { white-space: nowrap }
+.actions { white-space: nowrap; position: sticky; right: 0; background: var(--back) }
 button, input { font: inherit }
 button { padding: 0 .5rem; margin-right: .3rem }
-@media (max-width: 50rem) {
+@media (max-width: 66rem) {
   thead { display: none }
   tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line) }
-  td { display: flex; gap: 1rem; justify-content: space-between; border: 0; padding: .1rem 0 }
-  td::before { content: attr(data-label); color: var(--soft) }
+  td { display: flex; gap: 1rem; justify-content: space-between; border: 0; padding: .1rem 0; overflow-wrap: anywhere }
+  .actions { position: static; justify-content: flex-end }
+  td::before { content: attr(data-label); color: var(--soft); flex: none }
+  td:empty { display: none }
 }
 `;

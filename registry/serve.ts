@@ -1,11 +1,15 @@
-// Deno.serve, but for as long as the program runs: out of file descriptors, Deno (2.9) gives up listening, and this listens
-// again. Used by programs that serve a registry, or a server's fetch, or anything else.
+// `Deno.serve` that survives running out of file descriptors: Deno (2.9) then stops listening; this module
+// listens again. Used by programs that serve a registry or a server's `fetch`. For Node and Bun: serve_node.ts.
 
-import { sheltered } from "../call/log.ts";
+import { safeLog } from "../call/log.ts";
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
+import type { FetchInfo } from "../transport/unread_responses.ts";
 
-/** How long listening rests, in ms, after an error such as "too many open files"; doubles up to the second. */
-const REST = [10, 1_000] as const;
+/**
+ * Delay before listening again after an error such as "too many open files", in ms; doubles up to the second
+ * value.
+ */
+const RETRY_DELAY = [10, 1_000] as const;
 
 /** Options of {@linkcode serveHttp}. */
 export interface ServeHttpOptions {
@@ -17,24 +21,27 @@ export interface ServeHttpOptions {
   hostname?: string;
   /** The port to listen on; 0 takes a free one. */
   port: number;
-  /** Ends it at once, without waiting for the requests under way. */
+  /** Stops the server at once when aborted, without waiting for in-flight requests. */
   signal?: AbortSignal;
-  /** Called when nothing can be accepted for a while. Nothing is logged by default. */
+  /** Called when the server cannot accept connections for a while. Nothing is logged by default. */
   log?: (message: string) => void;
 }
 
+/** Handles HTTP requests, such as `registry.fetch` or `server.fetch`. */
+export type HttpHandler = (request: Request, info: FetchInfo) => Response | Promise<Response>;
+
 /** An HTTP server that listens until it is shut down. */
 export interface HttpServer extends AsyncDisposable {
-  /** Where it listens, with the port that was chosen. */
-  readonly addr: Deno.NetAddr;
-  /** Accepts nothing more, and resolves when the requests under way are answered. */
+  /** The address it listens on, with the chosen port. */
+  readonly addr: { readonly transport: "tcp" | "udp"; readonly hostname: string; readonly port: number };
+  /** Stops accepting, and resolves when the in-flight requests are answered. */
   shutdown(): Promise<void>;
 }
 
 /**
- * Serves HTTP as `Deno.serve` does, but goes on when the process has run out of file descriptors: `Deno.serve` then stops
- * listening and rejects its `finished`, which ends the process. This listens again after 10 ms, then at growing
- * intervals up to a second; connections that are open are served on.
+ * Serves HTTP like `Deno.serve`, but survives running out of file descriptors: `Deno.serve` then stops
+ * listening and rejects its `finished`, which ends the process. This function listens again after 10 ms, then
+ * at growing intervals up to 1 s; open connections are served meanwhile.
  *
  * @example
  * ```ts
@@ -46,47 +53,52 @@ export interface HttpServer extends AsyncDisposable {
  * console.log((await list.json()).servers); // []
  * ```
  *
- * @param options Where to listen
- * @param handler Answers requests, such as `registry.fetch` or `server.fetch`
+ * @param options The address to listen on
+ * @param handler Handles requests, such as `registry.fetch` or `server.fetch`
  * @returns The server
- * @throws {Error} If the address is taken, or not allowed
+ * @throws {Error} If the address is in use or not allowed, or the runtime is not Deno
  */
-export function serveHttp(options: ServeHttpOptions, handler: Deno.ServeHandler<Deno.NetAddr>): HttpServer {
+export function serveHttp(options: ServeHttpOptions, handler: HttpHandler): HttpServer {
+  if (typeof Deno === "undefined") {
+    throw new Error("Cannot serve HTTP: this serveHttp requires Deno; import it from @troodon/rpc/node");
+  }
   const { hostname = "127.0.0.1", port, signal } = options;
-  const log = sheltered(options.log);
+  const log = safeLog(options.log);
   const listen = (port: number) => Deno.serve({ hostname, port, signal, onListen: () => {} }, handler);
   const stop = new AbortController();
   let server = listen(port);
   const { addr } = server;
 
-  /** Listens again, as soon as that is possible. */
-  const again = async (rest: number) => {
-    for (let wait = rest; !stop.signal.aborted; wait = Math.min(wait * 2, REST[1])) {
+  /** Listens again as soon as possible. Returns the last delay. */
+  const listenAgain = async (delay: number) => {
+    for (let wait = delay; !stop.signal.aborted; wait = Math.min(wait * 2, RETRY_DELAY[1])) {
       await sleep(SYSTEM_CLOCK, wait, stop.signal);
       if (stop.signal.aborted) break;
       try {
         server = listen(addr.port);
         return wait;
       } catch {
-        // There are still no descriptors.
+        // Still no file descriptors.
       }
     }
-    return rest;
+    return delay;
   };
   const run = async () => {
-    let rest: number = REST[0];
+    let delay: number = RETRY_DELAY[0];
     let logged = false;
     while (!stop.signal.aborted) {
-      const began = SYSTEM_CLOCK.now();
+      const startedAt = SYSTEM_CLOCK.now();
       try {
         return await server.finished;
       } catch (error) {
-        // One that fails again at once has accepted a few at most.
-        if (SYSTEM_CLOCK.now() - began > REST[1]) logged = false;
-        rest = logged ? Math.min(rest * 2, REST[1]) : REST[0];
-        if (!logged) log?.(`Accepts nothing on port ${addr.port} for now: ${(error as Error).message}`);
+        // A server that fails again at once has accepted few connections, if any: log only the first failure.
+        if (SYSTEM_CLOCK.now() - startedAt > RETRY_DELAY[1]) logged = false;
+        delay = logged ? Math.min(delay * 2, RETRY_DELAY[1]) : RETRY_DELAY[0];
+        if (!logged) {
+          log?.(`Cannot accept connections on port ${addr.port}, retrying: ${(error as Error).message}`);
+        }
         logged = true;
-        rest = await again(rest);
+        delay = await listenAgain(delay);
       }
     }
   };

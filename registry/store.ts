@@ -1,88 +1,95 @@
-// The seam between the registry and where its leases are kept. MemoryStore and EtcdStore implement it; the
-// registry uses it.
+// Interface between the registry and the storage of its leases. Implemented by MemoryStore and EtcdStore,
+// used by the registry.
 
 import type { Endpoint } from "../discovery/endpoint.ts";
 
 /**
- * Whether a server on the list takes calls.
+ * Whether a server on the list receives calls.
  *
- * - `"active"`: clients are told of it
- * - `"paused"`: clients are not told of it until somebody resumes it
- * - `"draining"`: as paused, and the server is told that it should leave
+ * - `"active"`: clients see it
+ * - `"paused"`: clients do not see it until an operator resumes it
+ * - `"draining"`: like paused, and the server is notified that it should shut down
  */
 export type InstanceState = "active" | "paused" | "draining";
 
-/** A server on the list, and how long it stays there. Times are as of when the lease was handed out. */
+/** A server on the list and its lease. Times are as of when the lease was returned. */
 export interface Lease {
   /** The server. */
   readonly instance: Endpoint;
-  /** How long it stays after a heartbeat, in ms; 0 means until it is taken off. */
+  /** How long it stays after a heartbeat, in ms; 0 means until it is removed. */
   readonly ttl: number;
-  /** How long it has been on the list without a gap, in ms. */
+  /** How long it has been on the list without interruption, in ms. */
   readonly age: number;
-  /** How long ago the last heartbeat was, in ms. Left out by a store that does not know. */
+  /** Time since the last heartbeat, in ms. Omitted by stores that do not track it. */
   readonly idle?: number;
-  /** Which registration of this address it is: a later one has a greater number. */
+  /** The incarnation: each registration of an address has a greater number than the one before. */
   readonly incarnation: number;
-  /** Whether it takes calls. */
+  /** Whether it receives calls. */
   readonly state: InstanceState;
 }
 
-/** What {@linkcode RegistryStore.grant} did. */
+/** Result of {@linkcode RegistryStore.grant}. */
 export interface Grant {
-  /** The lease as it is now. */
+  /** The resulting lease. */
   readonly lease: Lease;
   /** Whether the server was not on the list before. */
   readonly created: boolean;
 }
 
-/** The whole list as it was at one revision. */
+/** Snapshot of the list at one revision. */
 export interface LeaseList {
-  /** Grows with every change of the list, by 1 or more. Heartbeats are no changes. */
+  /** Grows by 1 or more with every change of the list. Heartbeats are not changes. */
   readonly revision: number;
   /**
-   * The revision that the list began with, without servers: who knows an older one knows a list that the store has lost.
-   * Left out by a store that outlives its registries.
+   * The revision that the list began with, empty: a client with an older revision has seen a list that the
+   * store has lost. Omitted by stores that outlive their registries.
    */
   readonly firstRevision?: number;
-  /** In the order of addresses. */
+  /** Sorted by address. */
   readonly leases: readonly Lease[];
-  /** The addresses of servers that are gone because they were taken off lately. Left out by a store that does not know. */
+  /** The addresses of recently removed servers. Omitted by stores that do not track them. */
   readonly withdrawn?: readonly string[];
 }
 
-/** What became different at one revision. */
+/** The difference made by one revision. */
 export interface LeaseChange {
-  /** The revision that the change led to. */
+  /** The revision after the change. */
   readonly revision: number;
-  /** Who is on the list from now on, or is different. */
+  /** The servers that were added or changed. */
   readonly set: readonly Lease[];
-  /** The addresses of those who are gone. */
+  /** The addresses of the servers that left the list. */
   readonly removed: readonly string[];
-  /** Those of `removed` that were taken off: the leases of the others have run out. Left out: none. */
+  /**
+   * The addresses among `removed` that were removed deliberately; the leases of the others expired. Omitted:
+   * none.
+   */
   readonly withdrawn?: readonly string[];
 }
 
-/** What {@linkcode RegistryStore.watch} tells: the list from which to start over, or the next change. */
+/**
+ * Event of {@linkcode RegistryStore.watch}: a list that replaces all that came before, or the next change.
+ */
 export type LeaseEvent = { readonly list: LeaseList } | { readonly change: LeaseChange };
 
 /** Options of {@linkcode RegistryStore.watch}. */
 export interface WatchLeasesOptions {
-  /** The revision that is known already: changes after it will be told. Left out, the list comes first. */
+  /**
+   * The revision already known: the watch reports the changes after it. Omitted: the first event is the list.
+   */
   after?: number;
-  /** Ends the watch, without an error. */
+  /** Ends the watch when aborted, without an error. */
   signal?: AbortSignal;
 }
 
 /**
- * Keeps leases, one for each address.
+ * Storage of leases, one per address.
  *
- * A store counts time by a clock that never jumps. It is given instances that have been checked.
+ * A store measures leases by a clock that never jumps. The instances passed to it have been validated.
  *
- * Incarnations keep a server that was replaced from disturbing the one in its place: what a method is asked on
- * behalf of an incarnation is done only while that is the one on the list.
+ * Incarnations keep a replaced server from disturbing its replacement: a request on behalf of an incarnation
+ * takes effect only while that incarnation is on the list.
  *
- * @example The store that a registry has by default, with room for fewer
+ * @example The default store of a registry, with a lower limit
  * ```ts
  * import { MemoryStore, Registry, type RegistryStore } from "@troodon/rpc/registry";
  *
@@ -94,63 +101,67 @@ export interface WatchLeasesOptions {
  */
 export interface RegistryStore {
   /**
-   * Puts a server on the list, or renews it and takes over what the instance now says.
+   * Registers a server, or renews its lease and updates its description.
    *
    * @param instance The server
-   * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is taken off. A store may grant more,
-   *   by up to 2 s
-   * @param incarnation Left out: whichever is on the list, or a new one. 0: a new one, which replaces what is there.
-   *   Another number: only that one
-   * @param state What a new incarnation begins with, of a server that was on the list before: unless its lease ran out in
-   *   another one, as far as the store remembers. Left out: `"active"`. Without effect on an incarnation that stays
+   * @param ttl How long it stays without a heartbeat, in ms; 0 means until it is removed. A store may grant
+   * up to 2 s more
+   * @param incarnation Omitted: the one on the list, or a new one. 0: a new one, which replaces the one on
+   * the list. Another number: only that one
+   * @param state The state in which a new incarnation of a server that was on the list before starts, unless
+   * the store remembers that its lease expired in another state. Omitted: `"active"`. Ignored for an
+   * incarnation that stays
    * @returns The lease, and whether it is new
-   * @throws {RpcError} `resource_exhausted` if there is no room for it, `not_found` if the incarnation is not on the
-   *   list any more, `aborted` if another has its place, `unavailable` if the store is away
+   * @throws {RpcError} `resource_exhausted` if a limit would be exceeded, `not_found` if the incarnation is
+   * no longer on the list, `aborted` if another one has replaced it, `unavailable` if the store is
+   * unreachable
    */
   grant(instance: Endpoint, ttl: number, incarnation?: number, state?: InstanceState): Promise<Grant>;
   /**
-   * Renews a lease as it is.
+   * Renews a lease without changes.
    *
-   * @param address Of the server
-   * @param incarnation Left out: whichever is on the list
+   * @param address The address of the server
+   * @param incarnation Omitted: the one on the list
    * @returns The lease, or `undefined` if the server is not on the list
-   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if the store is away
+   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if the store is
+   * unreachable
    */
   renew(address: string, incarnation?: number): Promise<Lease | undefined>;
   /**
-   * Takes a server off the list.
+   * Removes a server from the list.
    *
-   * @param address Of the server
-   * @param incarnation Left out: whichever is on the list
+   * @param address The address of the server
+   * @param incarnation Omitted: the one on the list
    * @returns Whether it was on the list
-   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if the store is away
+   * @throws {RpcError} `aborted` if another incarnation is on the list, `unavailable` if the store is
+   * unreachable
    */
   revoke(address: string, incarnation?: number): Promise<boolean>;
   /**
    * Pauses, drains or resumes a server. The state stays until it is set again or a new incarnation registers.
    *
-   * @param address Of the server
-   * @param state What it is to be
+   * @param address The address of the server
+   * @param state The new state
    * @returns The lease, or `undefined` if the server is not on the list
-   * @throws {RpcError} `unavailable` if the store is away
+   * @throws {RpcError} `unavailable` if the store is unreachable
    */
   setState(address: string, state: InstanceState): Promise<Lease | undefined>;
   /**
-   * The servers whose leases have not run out.
+   * Lists the servers whose leases have not expired.
    *
    * @returns Their leases, and the revision
-   * @throws {RpcError} `unavailable` if the store is away
+   * @throws {RpcError} `unavailable` if the store is unreachable
    */
   list(): Promise<LeaseList>;
   /**
-   * Follows the list: every change once, in order, one event for each revision. If the changes after the revision
-   * are not known any more, or the revision is not one of this store, the whole list comes first.
+   * Follows the list: every change once, in order, one event per revision. If the changes after the given
+   * revision are no longer known, or it is not a revision of this store, the first event is the whole list.
    *
-   * Ended by its signal, or by leaving the loop.
+   * Ends when the signal aborts or the caller leaves the loop.
    *
-   * @param options Where to begin, and what ends it
-   * @returns What happens
-   * @throws {RpcError} `unavailable` if the store is away or goes away
+   * @param options The revision to resume after, and the signal that ends the watch
+   * @returns The events
+   * @throws {RpcError} `unavailable` if the store is or becomes unreachable
    */
   watch(options?: WatchLeasesOptions): AsyncIterable<LeaseEvent>;
 }

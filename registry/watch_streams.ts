@@ -1,4 +1,4 @@
-// The streams of server-sent events that are open, one for each GET with ?watch. Owned by the Registry.
+// The open streams of server-sent events, one per GET with ?watch. Owned by the Registry.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import type { Clock } from "../discovery/clock.ts";
@@ -6,42 +6,47 @@ import { type Hold, SHORT_ANSWER, type UnreadResponses } from "../transport/unre
 import { HttpRefusal } from "./json_response.ts";
 import type { LeaseEvent } from "./store.ts";
 
-/** How often a stream without events shows that it is alive, in ms. RegistryDiscovery relies on it. */
+/** Interval of keep-alive comments on an idle stream, in ms. RegistryDiscovery relies on it. */
 const KEEPALIVE_INTERVAL = 5_000;
-/** How many of these in a row may find that the last event is not even taken yet. */
+/**
+ * A stream is canceled after this many intervals in a row in which its client has not taken the last event.
+ */
 const MAX_STALLED = 6;
 
-/** What a stream tells, and how. */
+/** The source of a stream. */
 export interface WatchStream {
-  /** What happens, until the signal aborts. */
+  /** The events, until the signal aborts. */
   events: (signal: AbortSignal) => AsyncIterable<LeaseEvent>;
-  /** The text of an event, with the empty line at its end. */
+  /** Encodes an event, including the empty line at its end. */
   render: (event: LeaseEvent) => Uint8Array<ArrayBuffer>;
-  /** Where the request comes from. */
-  asker: string;
+  /** The address of the client. */
+  client: string;
 }
 
 interface Stream {
   controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   abort: AbortController;
-  /** Lets go of the watch. */
+  /** Releases the store's watch. */
   leave: () => void;
   stalled: number;
-  /** A long event that is being handed out. */
+  /** A long event that is being sent in parts. */
   hold: Hold | undefined;
-  asker: string;
+  client: string;
 }
 
-/** All that are open, bounded in number. */
+/** All open streams, bounded in number. */
 export class WatchStreams {
   readonly #max: number;
   readonly #clock: Clock;
   readonly #unread: UnreadResponses;
-  readonly #open = new Set<Stream>();
+  readonly #openStreams = new Set<Stream>();
   #cancelTimer: (() => void) | undefined;
-  /** Streams whose clients do not read: Deno.serve (2.9) does not close their connections while bytes are unsent. */
+  /**
+   * Canceled streams whose clients do not read: Deno.serve (2.9) does not close their connections while bytes
+   * are unsent.
+   */
   readonly #stalled = new Set<Stream>();
-  /** How many were cut because nobody read them. */
+  /** How many streams were canceled because their clients did not read. */
   stalled = 0;
 
   constructor(max: number, clock: Clock, unread: UnreadResponses) {
@@ -50,38 +55,39 @@ export class WatchStreams {
     this.#unread = unread;
   }
 
-  /** How many are open. */
+  /** The number of open streams. */
   get size(): number {
-    return this.#open.size;
+    return this.#openStreams.size;
   }
 
   /**
-   * Opens one.
+   * Opens a stream.
    *
    * @throws {HttpRefusal} If there are too many
    */
-  open({ events, render, asker }: WatchStream): Response {
-    // A stalled stream keeps its place, so that a client that does not read cannot open any number of them.
-    if (this.#open.size + this.#stalled.size >= this.#max) {
+  open({ events, render, client }: WatchStream): Response {
+    // A stalled stream counts against the limit, so that a client that does not read cannot open an unlimited
+    // number.
+    if (this.#openStreams.size + this.#stalled.size >= this.#max) {
       throw new HttpRefusal(
         429,
         "resource_exhausted",
-        `Cannot watch: ${this.#max} watch already, its maxWatchers`,
+        `Cannot watch: the limit of ${this.#max} watches is reached (maxWatchers)`,
         {},
-        // Otherwise a client that does not read could open any number of connections.
+        // A client that does not read could otherwise open an unlimited number of connections.
         this.#stalled.size > 0,
       );
     }
     const abort = new AbortController();
     const iterator = events(abort.signal)[Symbol.asyncIterator]();
-    // Aborting alone reaches a watch that waits for a change, not one whose last event was handed out.
+    // The signal ends a watch that waits for a change, but not one that is suspended at a yield.
     const leave = () => void iterator.return?.().catch(() => {});
     let stream: Stream;
     const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
       start: (controller) => {
-        stream = { controller, abort, leave, stalled: 0, hold: undefined, asker };
+        stream = { controller, abort, leave, stalled: 0, hold: undefined, client };
         this.#add(stream);
-        // Also what makes the head of the answer leave at once.
+        // Also makes `Deno.serve` send the response headers at once.
         controller.enqueue(encode("retry: 1000\n\n"));
       },
       pull: async (controller) => {
@@ -110,7 +116,7 @@ export class WatchStreams {
       },
     });
     return new Response(body, {
-      // Nothing on the way may hold an event back to compress it, or to fill a buffer: the last one is for nginx.
+      // No proxy may delay events to compress or buffer them; the last header is for nginx.
       headers: {
         "content-type": "text/event-stream",
         "cache-control": "no-store, no-transform",
@@ -119,43 +125,45 @@ export class WatchStreams {
     });
   }
 
-  /** Ends all of them. */
+  /** Ends all streams. */
   close(): void {
-    for (const stream of [...this.#open]) this.#end(stream);
+    for (const stream of [...this.#openStreams]) this.#end(stream);
     for (const stream of this.#stalled) {
       this.#forget(stream);
       stream.controller.close();
     }
   }
 
-  /** The beginning of an event. Throws if it is long and there is no room for it. */
+  /** Starts sending an event. Throws if it is long and the limit of unread bytes is reached. */
   #firstPart(stream: Stream, event: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     if (event.length <= SHORT_ANSWER) return event;
-    stream.hold = this.#unread.hold(event, stream.asker);
-    if (stream.hold === undefined) throw new Error("Too much waits to be read by others");
+    stream.hold = this.#unread.hold(event, stream.client);
+    if (stream.hold === undefined) {
+      throw new Error("Too many response bytes are waiting to be read by other clients");
+    }
     return this.#nextPart(stream)!;
   }
 
   #nextPart(stream: Stream): Uint8Array<ArrayBuffer> | undefined {
     const { hold } = stream;
-    if (hold === undefined || hold.left === 0) return stream.hold = undefined;
+    if (hold === undefined || hold.remaining === 0) return stream.hold = undefined;
     return hold.next();
   }
 
   #add(stream: Stream): void {
-    this.#open.add(stream);
-    if (this.#open.size === 1) this.#setTimer();
+    this.#openStreams.add(stream);
+    if (this.#openStreams.size === 1) this.#setTimer();
   }
 
   #remove(stream: Stream): void {
     stream.abort.abort();
     stream.leave();
-    if (this.#open.delete(stream) && this.#open.size === 0) this.#cancelTimer?.();
+    if (this.#openStreams.delete(stream) && this.#openStreams.size === 0) this.#cancelTimer?.();
   }
 
-  /** In good order: what is under way still arrives. */
+  /** Ends a stream gracefully: bytes in transit still arrive. */
   #end(stream: Stream): void {
-    if (!this.#open.has(stream)) return;
+    if (!this.#openStreams.has(stream)) return;
     this.#remove(stream);
     this.#forget(stream);
     stream.controller.close();
@@ -163,8 +171,8 @@ export class WatchStreams {
 
   #setTimer(): void {
     this.#cancelTimer = this.#clock.setTimer(() => {
-      for (const stream of [...this.#open]) this.#keepAlive(stream);
-      if (this.#open.size > 0) this.#setTimer();
+      for (const stream of [...this.#openStreams]) this.#keepAlive(stream);
+      if (this.#openStreams.size > 0) this.#setTimer();
     }, KEEPALIVE_INTERVAL);
   }
 
@@ -181,7 +189,7 @@ export class WatchStreams {
     this.#stalled.add(stream);
   }
 
-  /** Its connection has ended, or will. */
+  /** Releases a stream whose connection has ended or will end. */
   #forget(stream: Stream): void {
     stream.hold?.end();
     this.#stalled.delete(stream);

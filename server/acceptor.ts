@@ -5,21 +5,23 @@ import type { Lookup } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, AlarmClock, type Sleeper } from "../session/alarm_clock.ts";
-import type { Identity } from "../call/handler.ts";
-import { CallSlots, PeerCallSlots } from "../session/call_slots.ts";
+import { CallSlots, PeerCallSlots, sharerOf } from "../session/call_slots.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
-import { type Acceptance, acceptHandshake, type AcceptTerms, refuse } from "../session/handshake.ts";
-import { acceptHttp, type FetchHandler } from "../transport/http.ts";
-import type { SessionLimits } from "../session/limits.ts";
+import { acceptHandshake, type AcceptTerms } from "../session/handshake.ts";
+import { acceptHttp, type HttpHandlers } from "../transport/http.ts";
+import { mostHeld, type SessionLimits } from "../session/limits.ts";
+import { LifetimeCheck } from "../session/lifetime.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../session/frame_writer.ts";
 import { Session } from "../session/session.ts";
 import type { WindowBudget } from "../session/window_budget.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
-import { TlsFailure } from "../transport/tls_conn.ts";
-import { ConnectionCounts, networkOf } from "../transport/connection_counts.ts";
+import { TlsFailure } from "../transport/node_conn.ts";
+import { WebSocketConn } from "../transport/websocket_conn.ts";
+import { ConnectionCounts } from "../transport/connection_counts.ts";
+import { type Arrival, arrivalOf, cut, reasonOf, tell } from "./arrival.ts";
 import { RefusalCounts, type RefusalReason } from "../monitoring/refusals.ts";
 
 /** The most refused connections that may linger; beyond it, refused connections are closed at once. */
@@ -32,7 +34,7 @@ export interface AcceptorOptions {
   readonly counters: LimitCounters;
   readonly lookup: Lookup;
   /** Answers other HTTP requests on an `http@` address. */
-  readonly fetch: FetchHandler;
+  readonly http: HttpHandlers;
   /** Concurrent connections, including those in their handshake. */
   readonly maxConnections: number;
   /** Concurrent connections from one IP address; Infinity = no limit. */
@@ -45,23 +47,10 @@ export interface AcceptorOptions {
   readonly windows: WindowBudget;
   /** How long these may wait for their callers while few slots are left, in ms. */
   readonly stallTimeout: number;
+  /** Ends handlers without a connection that have waited for their callers for `stallTimeout`. */
+  readonly endStalled?: () => void;
   readonly mapError?: (error: unknown) => RpcError | undefined;
   readonly log?: (message: string, error?: unknown) => void;
-}
-
-/** A Conn whose handshake is not done. */
-interface Arrival extends Acceptance {
-  readonly conn: Conn;
-  /** The path of RPC, if the Conn begins with an HTTP head. */
-  readonly httpPath: string | undefined;
-  /** The key of its IP address in the counts per peer, if these are limited. */
-  readonly origin: string | undefined;
-  /** When the handshake must be done, or the refused Conn closed, on the clock of `performance.now()`. */
-  due: number;
-  /** Ends the wait for `authenticate`. */
-  readonly giveUp: () => void;
-  /** Resolves when the Conn has become a session, or is closed. */
-  done: Promise<void>;
 }
 
 /** The connections of a server. */
@@ -69,7 +58,8 @@ export class Acceptor implements Sleeper {
   readonly #options: AcceptorOptions;
   readonly #names = new KeyCache();
   readonly #bodies = new CallBodies(MAX_HELD_BYTES);
-  readonly #slots: CallSlots;
+  /** The slots of all handlers. */
+  readonly slots: CallSlots;
   /** Connections in their handshake, oldest first. */
   readonly #waiting = new Set<Arrival>();
   /** Refused connections that are still open. They do not count against `maxConnections`. */
@@ -78,7 +68,10 @@ export class Acceptor implements Sleeper {
   readonly #origins: ConnectionCounts;
   readonly #clock = new AlarmClock();
   readonly #alarm: Alarm = new Alarm(this, this.#clock);
+  /** Connections that have been ended here and that the runtime has not let go. */
+  #unreleased = 0;
   #accepted = 0;
+  #probes = 0;
   #closed = false;
 
   /** Refused connections, by reason. */
@@ -87,7 +80,8 @@ export class Acceptor implements Sleeper {
   constructor(options: AcceptorOptions) {
     this.#options = options;
     this.#origins = new ConnectionCounts(options.maxConnectionsPerPeer);
-    this.#slots = new CallSlots(options.maxInFlightTotal, () => {
+    this.slots = new CallSlots(options.maxInFlightTotal, () => {
+      options.endStalled?.();
       for (const session of this.#sessions) session.endStalled(options.stallTimeout);
     });
   }
@@ -107,6 +101,23 @@ export class Acceptor implements Sleeper {
     return this.#accepted;
   }
 
+  /** Connections that ended before a byte arrived. */
+  get probes(): number {
+    return this.#probes;
+  }
+
+  /** Counts a connection that ended before it could be taken. */
+  countProbe(): void {
+    this.#probes++;
+  }
+
+  /** Which limit leaves no place for a WebSocket of `Deno.serve`: this has to be known before it is opened. */
+  limitFor(peer: string): "maxConnections" | "maxConnectionsPerPeer" | undefined {
+    if (this.#origins.full(this.#origins.of(peer))) return "maxConnectionsPerPeer";
+    const full = this.#places >= this.#options.maxConnections && this.#oldest() === undefined;
+    return full ? "maxConnections" : undefined;
+  }
+
   /**
    * Takes a Conn; returns at once.
    *
@@ -117,17 +128,17 @@ export class Acceptor implements Sleeper {
       this.refusals.add("closing");
       return conn.close();
     }
-    const { maxConnections, maxConnectionsPerPeer, handshakeTimeout } = this.#options;
-    const origin = this.#origins.of(conn.peer);
+    const { maxConnections, handshakeTimeout } = this.#options;
+    // Behind a proxy the client's address is known later.
+    const origin = conn.readProxyHeader === undefined ? this.#origins.of(conn.peer) : undefined;
     const arrival = arrivalOf(conn, httpPath, origin, performance.now() + handshakeTimeout);
     if (this.#origins.full(origin)) {
-      const most = `More than ${maxConnectionsPerPeer} connections from one address`;
-      return this.#turnAway(arrival, "maxConnectionsPerPeer", new RpcError("resource_exhausted", most));
+      return this.#turnAway(arrival, "maxConnectionsPerPeer", this.#tooMany());
     }
-    if (this.#sessions.size + this.#waiting.size >= maxConnections) {
+    if (this.#places >= maxConnections) {
       const full = new RpcError("resource_exhausted", `More than ${maxConnections} connections`);
       // Silent connections must not block others: the oldest handshake makes room.
-      const longest = this.#waiting.values().find(({ answered }) => !answered);
+      const longest = this.#oldest();
       if (longest === undefined) return this.#turnAway(arrival, "maxConnections", full);
       this.#refuse(longest, "maxConnections", full);
     }
@@ -140,7 +151,7 @@ export class Acceptor implements Sleeper {
   /** Refuses all connections in their handshake; resolves when they are closed. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#slots.close();
+    this.slots.close();
     const reason = new RpcError("unavailable", "The server is shutting down");
     for (const arrival of [...this.#waiting]) {
       const told = this.#refuse(arrival, "closing", reason);
@@ -169,11 +180,53 @@ export class Acceptor implements Sleeper {
     this.#alarm.by(next);
   }
 
+  /** Connections, including those in their handshake. */
+  get #places(): number {
+    return this.#sessions.size + this.#waiting.size + this.#unreleased;
+  }
+
+  /** The oldest handshake that can make room for another. */
+  #oldest(): Arrival | undefined {
+    return this.#waiting.values().find(({ answered, conn }) => !answered && conn.gone === undefined);
+  }
+
+  /** Frees the place of a connection that has ended, once the runtime has released it. */
+  #release({ gone }: Conn, origin: string | undefined): void {
+    if (gone === undefined) return this.#origins.remove(origin);
+    this.#unreleased++;
+    gone.then(() => {
+      this.#unreleased--;
+      this.#origins.remove(origin);
+    });
+  }
+
+  #tooMany(): RpcError {
+    const most = `More than ${this.#options.maxConnectionsPerPeer} connections from one address`;
+    return new RpcError("resource_exhausted", most);
+  }
+
+  /**
+   * Waits for the address of a proxy's client, and counts it.
+   *
+   * @returns Whether there is room for another connection from there
+   */
+  async #identify(arrival: Arrival): Promise<boolean> {
+    await arrival.conn.readProxyHeader?.();
+    if (!this.#waiting.has(arrival)) return false;
+    const origin = this.#origins.of(arrival.conn.peer);
+    if (this.#origins.full(origin)) {
+      this.#refuse(arrival, "maxConnectionsPerPeer", this.#tooMany());
+      return false;
+    }
+    this.#origins.add(arrival.origin = origin);
+    return true;
+  }
+
   /** Refuses a new connection. */
   #turnAway(arrival: Arrival, reason: RefusalReason, error: RpcError): void {
     const { conn } = arrival;
     this.#count(arrival, reason, error);
-    const told = refuse(conn, error);
+    const told = tell(arrival, error);
     if (!this.#leave(arrival)) {
       told.catch(() => {});
       this.#leaving.delete(arrival);
@@ -193,7 +246,7 @@ export class Acceptor implements Sleeper {
     if (arrival.answered) return undefined;
     arrival.answered = true;
     this.#count(arrival, reason, error);
-    const told = refuse(conn, error).then(() => conn.closeWrite());
+    const told = tell(arrival, error).then(() => conn.closeWrite());
     told.catch(() => conn.close());
     if (this.#leave(arrival)) {
       arrival.due = performance.now() + LINGER_MS;
@@ -206,7 +259,7 @@ export class Acceptor implements Sleeper {
 
   /** Moves a connection to the refused ones, which do not count. Returns whether it may linger. */
   #leave(arrival: Arrival): boolean {
-    if (this.#waiting.delete(arrival)) this.#origins.remove(arrival.origin);
+    if (this.#waiting.delete(arrival)) this.#release(arrival.conn, arrival.origin);
     const room = this.#leaving.size < MAX_LEAVING;
     this.#leaving.add(arrival);
     return room;
@@ -216,36 +269,55 @@ export class Acceptor implements Sleeper {
     const { log } = this.#options;
     this.refusals.add(reason);
     if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`, error.cause);
+    else if (error instanceof SyntaxError) log?.(`Refused ${conn.peer}: ${error.message}`);
     else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
   }
 
+  /** Counts a connection that has ended in its handshake. */
+  #countEnd(arrival: Arrival, cause: unknown): void {
+    const silent = cause instanceof TlsFailure ? cause.silent : arrival.silent;
+    if (silent && !(cause instanceof SyntaxError)) this.#probes++;
+    else if (cause !== undefined) this.#count(arrival, reasonOf(cause, arrival), cause);
+  }
+
   async #admit(arrival: Arrival): Promise<void> {
-    const { conn } = arrival;
     let session: Session | undefined;
+    let failure: unknown;
     try {
       session = await this.#enter(arrival);
     } catch (cause) {
-      // A connection that was refused has been counted; its end is not a second reason.
-      if (this.#waiting.has(arrival)) this.#count(arrival, reasonOf(cause, arrival), cause);
+      failure = cause;
     }
     if (session !== undefined) return;
+    // A connection that was refused has been counted; its end is not a second reason.
+    if (this.#waiting.has(arrival)) this.#countEnd(arrival, failure);
     const leaving = this.#leaving.has(arrival) || this.#leave(arrival);
     // Lingering has its own time limit.
     arrival.due = Infinity;
-    if (leaving) await lingerClose(conn);
-    else conn.close();
+    if (leaving) await lingerClose(arrival.conn);
+    else arrival.conn.close();
     this.#leaving.delete(arrival);
   }
 
   /** Makes a session of an arrival; undefined if it ended, was refused, or was another HTTP request. */
   async #enter(arrival: Arrival): Promise<Session | undefined> {
-    const { conn, httpPath, origin } = arrival;
-    const { terms, limits, counters, lookup, mapError, log, fetch, windows } = this.#options;
-    const reader = new LineReader(conn);
+    if (arrival.conn.readProxyHeader !== undefined && !await this.#identify(arrival)) return undefined;
+    const { httpPath, origin } = arrival;
+    const { terms, limits, counters, lookup, mapError, log, http, windows } = this.#options;
+    let { conn } = arrival;
+    let reader = new LineReader(conn, () => arrival.silent = false);
     if (httpPath !== undefined) {
-      const outcome = await acceptHttp(conn, reader, httpPath, fetch);
+      const outcome = await acceptHttp(conn, reader, httpPath, http);
       if (outcome === "refused" && !arrival.answered) this.refusals.add("http");
-      if (outcome !== "rpc") return undefined;
+      if (outcome !== "rpc" && outcome !== "websocket") return undefined;
+      arrival.httpPath = undefined;
+      if (outcome === "websocket") {
+        const peer = conn.peer.replace(/^\w+/, "ws");
+        const maxMessageBytes = mostHeld(limits);
+        conn = new WebSocketConn(conn, { peer, dialled: false, maxMessageBytes, prefix: reader.rest() });
+        arrival.conn = conn;
+        reader = new LineReader(conn);
+      }
     }
     const agreement = await acceptHandshake(conn, reader, terms, arrival);
     if (agreement === null || !this.#waiting.delete(arrival)) return undefined;
@@ -257,7 +329,8 @@ export class Acceptor implements Sleeper {
       limits,
       counters,
       clock: this.#clock,
-      slots: new PeerCallSlots(this.#slots, () => sharerOf(agreement.identity, conn.peer)),
+      lifetime: agreement.lifetime && new LifetimeCheck(agreement.lifetime, performance.now()),
+      slots: new PeerCallSlots(this.slots, () => sharerOf(agreement.identity, conn.peer)),
       bodies: this.#bodies,
       windows,
       names: this.#names,
@@ -266,7 +339,7 @@ export class Acceptor implements Sleeper {
       log,
       ended: () => {
         this.#sessions.delete(session);
-        this.#origins.remove(origin);
+        this.#release(conn, origin);
       },
     });
     this.#sessions.add(session);
@@ -274,35 +347,4 @@ export class Acceptor implements Sleeper {
     if (this.#closed) session.drain();
     return session;
   }
-}
-
-/**
- * Which connections share call slots: those of one identity, else of one IP address or network, else of Unix sockets.
- */
-function sharerOf(identity: Identity | undefined, peer: string): string {
-  const name = typeof identity === "object" ? identity.name : identity;
-  return name === undefined ? `address ${networkOf(peer)}` : `name ${name}`;
-}
-
-function arrivalOf(
-  conn: Conn,
-  httpPath: string | undefined,
-  origin: string | undefined,
-  due: number,
-): Arrival {
-  const { promise: gone, resolve: giveUp } = Promise.withResolvers<void>();
-  const done = Promise.resolve();
-  return { conn, httpPath, origin, due, gone, giveUp, done, answered: false, judging: "option" };
-}
-
-/** Closes a refused Conn. */
-function cut({ conn, giveUp }: Arrival): void {
-  conn.close();
-  giveUp();
-}
-
-/** Why a handshake failed. */
-function reasonOf(cause: unknown, { judging }: Arrival): RefusalReason {
-  if (cause instanceof RpcError) return judging;
-  return cause instanceof TlsFailure ? "tls" : "lost";
 }

@@ -16,8 +16,12 @@ export class AllowedOrigins {
     else this.#allowed = new Set(listed("origins", option).map(checkOrigin));
   }
 
-  /** Whether a request comes from an allowed page, or not from a page. */
-  allows({ headers }: Request, { host }: URL): boolean {
+  /**
+   * Whether a request comes from an allowed page, or not from a page.
+   *
+   * @param host The server's host and port, if the request has no `Host`
+   */
+  allows(headers: Headers, host?: string): boolean {
     const origin = headers.get("origin");
     if (origin === null || this.#allowed === "*") return true;
     if (this.#allowed !== undefined) return this.#allowed.has(origin);

@@ -2,10 +2,13 @@
 // Server, whose acceptor takes the connections.
 
 import type { Log } from "../call/log.ts";
+import { checkOptions } from "../call/check_options.ts";
 import { type Address, formatAddress, parseAddress } from "../discovery/endpoint.ts";
 import { eventLoop } from "../session/event_loop.ts";
 import type { Conn, Listener, ListeningOptions, Network } from "../transport/conn.ts";
-import { adviceForOldDeno } from "../transport/runtime.ts";
+import { IpRanges } from "../transport/ip_ranges.ts";
+import { ProxiedConn } from "../transport/proxied_conn.ts";
+import { adviceForOldDeno, operatingSystem } from "../transport/runtime.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import type { TlsListener } from "../transport/tls_listener.ts";
@@ -39,6 +42,19 @@ export interface ListenOptions {
    * @default {false}
    */
   reusePort?: boolean;
+  /**
+   * Requires the header of the PROXY protocol, version 1 or 2, of all connections from the named addresses, and of no others.
+   * The header names the client for whom the proxy connects: its address is then that of the peer, for limits, logs,
+   * `authenticate`, handlers and the debug page. It has to arrive within `handshakeTimeout`. Name only addresses of proxies
+   * that send it: a peer that may send it can claim any address. For `tcp@`, `tls@` and `http@`.
+   */
+  proxyProtocol?: ProxyProtocolOptions;
+}
+
+/** Which connections come through a proxy that names its client. */
+export interface ProxyProtocolOptions {
+  /** The proxies: IP addresses, and ranges such as `10.0.0.0/8`. */
+  from: readonly string[];
 }
 
 /** Options of {@linkcode Listeners}. */
@@ -48,6 +64,8 @@ export interface ListenersOptions {
   /** Listens instead of sockets. */
   readonly network: Network | undefined;
   readonly log: Log | undefined;
+  /** Called when a connection was reset before it was accepted. */
+  readonly reset: () => void;
   /** Takes a connection; `httpPath` is the path of RPC where the connection begins with an HTTP head. */
   readonly take: (conn: Conn, httpPath: string | undefined) => void;
 }
@@ -55,13 +73,18 @@ export interface ListenersOptions {
 /** All addresses on which one server listens. */
 export class Listeners {
   readonly #options: ListenersOptions;
-  /** Each listener, and the end of its accept loop. */
-  readonly #open = new Map<Listener, Promise<void>>();
+  /** Each listener, with its address and the end of its accept loop. */
+  readonly #open = new Map<Listener, { readonly address: string; readonly accepting: Promise<void> }>();
   #acceptErrors = 0;
   #closed = false;
 
   constructor(options: ListenersOptions) {
     this.#options = options;
+  }
+
+  /** The addresses on which the server listens. */
+  get addresses(): string[] {
+    return [...this.#open.values()].map(({ address }) => address);
   }
 
   /** How often accepting a connection has failed. */
@@ -75,24 +98,32 @@ export class Listeners {
    * @throws {TypeError} If it is no address to listen on, its port cannot be shared, or the server is closed
    * @throws {Error} If the address is taken or not allowed
    */
-  async listen(address: string, reusePort: boolean): Promise<Listening> {
+  async listen(address: string, { reusePort = false, proxyProtocol }: ListenOptions): Promise<Listening> {
     if (this.#closed) throw new TypeError("Cannot listen: the server is closed");
     const parsed = parseAddress(address, { listen: true });
     let where = address;
-    const trouble = (error: Error, first: boolean) => {
+    const onAcceptError = (error: Error, first: boolean) => {
       this.#acceptErrors++;
-      if (first) this.#options.log?.(`Accepts nothing on ${where} for now: ${error.message}`);
+      if (first) this.#options.log?.(`Cannot accept connections on ${where}, retrying: ${error.message}`);
     };
     const advice = adviceForOldDeno();
     if (advice !== undefined) this.#options.log?.(advice);
-    const listener = await this.#bind(parsed, address, { trouble, reusePort });
+    const proxies = proxiesOf(address, parsed, proxyProtocol);
+    const listener = await this.#bind(parsed, address, {
+      onAcceptError,
+      onReset: this.#options.reset,
+      reusePort,
+      proxies,
+    });
     where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
     if (this.#closed) {
       listener.close();
       throw new TypeError("Cannot listen: the server is closed");
     }
-    const accepting = this.#accept(listener, parsed.transport === "http" ? parsed.path : undefined);
-    this.#open.set(listener, accepting);
+    const httpPath = parsed.transport === "http" ? parsed.path : undefined;
+    // Over TLS the listener reads the header, which comes before TLS.
+    const accepting = this.#accept(listener, httpPath, parsed.transport === "tls" ? undefined : proxies);
+    this.#open.set(listener, { address: where, accepting });
     const close = async () => {
       listener.close();
       this.#open.delete(listener);
@@ -123,7 +154,7 @@ export class Listeners {
   async close(): Promise<void> {
     this.#closed = true;
     for (const listener of this.#open.keys()) listener.close();
-    await Promise.all(this.#open.values());
+    await Promise.all([...this.#open.values()].map(({ accepting }) => accepting));
     this.#open.clear();
   }
 
@@ -131,42 +162,83 @@ export class Listeners {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
-        `Cannot listen on ${address}: give server.fetch to Deno.serve, for WebSockets at /_rpc_`,
+        `Cannot listen on ${address}: listen on http@, which accepts WebSockets too, or pass server.fetch to ` +
+          "Deno.serve (with a certificate for wss@)",
       );
     }
     const { tls, network } = this.#options;
     if (transport === "tls" && tls === undefined && network === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
-    if (listening.reusePort && (transport === "unix" || Deno.build.os !== "linux")) {
+    if (listening.reusePort && (transport === "unix" || operatingSystem() !== "linux")) {
       throw new TypeError(
         `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
       );
     }
     try {
+      if (!("withResolvers" in Promise)) throw new Error("servers require Node 22 or later, Bun or Deno");
       if (network !== undefined) return await network.listen(parsed);
-      if (transport === "unix") return await listenUnix(parsed, listening);
-      if (transport !== "tls") return listenTcp(parsed, listening);
-      const { listenTls } = await import("../transport/tls_listener.ts");
-      return await listenTls(parsed, tls!, listening);
+      if (transport === "tls") {
+        const { listenTls } = await import("../transport/tls_listener.ts");
+        return await listenTls(parsed, tls!, listening);
+      }
+      if (typeof Deno === "undefined") {
+        const { listenNodeTcp, listenNodeUnix } = await import("../transport/node_listener.ts");
+        return await (transport === "unix"
+          ? listenNodeUnix(parsed, listening)
+          : listenNodeTcp(parsed, listening));
+      }
+      return transport === "unix" ? await listenUnix(parsed, listening) : listenTcp(parsed, listening);
     } catch (error) {
       throw located(error, `Cannot listen on ${address}`);
     }
   }
 
-  async #accept(listener: Listener, httpPath: string | undefined): Promise<void> {
+  async #accept(
+    listener: Listener,
+    httpPath: string | undefined,
+    proxies: IpRanges | undefined,
+  ): Promise<void> {
     eventLoop.enter();
     try {
       for (;;) {
         const conn = await listener.accept();
         if (conn === null) return;
-        this.#options.take(conn, httpPath);
+        const proxied = proxies?.includes(hostOf(conn.peer)) === true;
+        this.#options.take(proxied ? new ProxiedConn(conn) : conn, httpPath);
         await eventLoop.yieldIfDue();
       }
     } finally {
       eventLoop.leave();
     }
   }
+}
+
+/**
+ * Checks the option `proxyProtocol`.
+ *
+ * @throws {TypeError} If it is invalid, or the address has no place for a header
+ */
+function proxiesOf(
+  address: string,
+  { transport }: Address,
+  options: ProxyProtocolOptions | undefined,
+): IpRanges | undefined {
+  if (options === undefined) return undefined;
+  checkOptions<ProxyProtocolOptions>(`listen on ${address} (proxyProtocol)`, options, { from: true });
+  if (transport === "unix") {
+    throw new TypeError(`Cannot listen on ${address}: proxyProtocol is for tcp@, tls@ and http@`);
+  }
+  try {
+    return new IpRanges(options.from);
+  } catch (error) {
+    throw located(error, `Cannot use proxyProtocol.from`);
+  }
+}
+
+function hostOf(peer: string): string {
+  const address = parseAddress(peer, { listen: true });
+  return address.transport === "unix" ? "" : address.hostname;
 }
 
 /** The same error, of the same class, with what could not be done, such as "Cannot listen on" and an address. */

@@ -22,10 +22,10 @@
 
 export { Server } from "./server.ts";
 export type { ShutdownOptions } from "./server.ts";
-export type { Listening, ListenOptions } from "./listeners.ts";
+export type { Listening, ListenOptions, ProxyProtocolOptions } from "./listeners.ts";
 export type { Authenticate } from "../session/handshake.ts";
 export type { ServerOptions } from "./server_options.ts";
-export type { FetchInfo } from "../transport/unread_responses.ts";
+export type { FetchInfo, RemoteAddress } from "../transport/unread_responses.ts";
 export type { ServerTlsOptions } from "../transport/tls.ts";
 export type {
   AcceptsNull,
@@ -52,6 +52,8 @@ export type {
 export type { FlowStats, SessionState, SessionStats } from "../session/session_stats.ts";
 export type { Visibility, VisibilityRule } from "../monitoring/visibility.ts";
 export type { LimitStats } from "../session/limit_counters.ts";
+export { Health } from "../call/health.ts";
+export type { HealthReport, HealthRequest, HealthStatus } from "../call/health.ts";
 export { Reflection } from "../call/reflection.ts";
 export type {
   DescribeRequest,
@@ -83,6 +85,7 @@ export type {
 export type { CallContext, Handler, Identity, Peer, PeerCertificate } from "../call/handler.ts";
 export type { Call, Interceptor, Next, Reply } from "../call/interceptor.ts";
 export { limitConcurrency, logCalls, requireToken } from "../call/standard_interceptors.ts";
+export { untilDraining } from "../call/until_draining.ts";
 export { oneOfTokens } from "../call/tokens.ts";
 export type { Log } from "../call/log.ts";
 export type { Metadata } from "../call/metadata.ts";

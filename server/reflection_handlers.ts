@@ -38,8 +38,7 @@ export function reflection(
   stats: () => ReportedStats,
   stopping: AbortSignal,
 ): ContractHandlers<typeof Reflection> {
-  /** The descriptions of schemas, each made once. */
-  const schemas = new Map<object, SchemaDescription>();
+  const schemas: Descriptions = { input: new Map(), output: new Map() };
   const streams = new Streams(stopping);
   return {
     list() {
@@ -125,16 +124,23 @@ function tooMany(what: string): RpcError {
 function descriptionOf(
   { name, contract }: Service,
   methods: readonly string[],
-  schemas?: Map<object, SchemaDescription>,
+  schemas?: Descriptions,
 ): ServiceDescription {
   return {
     name,
     methods: methods.map((key): MethodDescription => {
       const method = contract?.methods[key];
-      const { kind = "unknown", idempotent = false } = method ?? {};
+      const { kind = "unknown", idempotent = false, readOnly = false } = method ?? {};
       const args = schemas && schemaOf(method?.args, "input", schemas);
       const result = schemas && schemaOf(method?.result, "output", schemas);
-      return { method: `${name}.${key}`, kind, idempotent, ...args && { args }, ...result && { result } };
+      return {
+        method: `${name}.${key}`,
+        kind,
+        idempotent,
+        ...readOnly && { readOnly },
+        ...args && { args },
+        ...result && { result },
+      };
     }),
   };
 }
@@ -142,20 +148,22 @@ function descriptionOf(
 /** The side of a schema: what callers pass in, or what they get. */
 type Side = "input" | "output";
 
+/** The descriptions of schemas, each made once. By schema, since some libraries create `~standard` at each access. */
+type Descriptions = Readonly<Record<Side, Map<StandardSchema, SchemaDescription>>>;
+
 function schemaOf(
   schema: StandardSchema | undefined,
   side: Side,
-  known: Map<object, SchemaDescription>,
+  known: Descriptions,
 ): SchemaDescription | undefined {
   if (schema === undefined || isUnchecked(schema)) return undefined;
-  // The same schema may check arguments here and results there: the standard's object has a converter for each side.
-  const standard: StandardJson = schema["~standard"];
-  const key = standard.jsonSchema?.[side] ?? schema;
-  let description = known.get(key);
+  // The same schema may check the arguments of one method and the results of another.
+  let description = known[side].get(schema);
   if (description === undefined) {
+    const standard: StandardJson = schema["~standard"];
     const jsonSchema = jsonSchemaOf(standard, side);
     description = { vendor: String(standard.vendor).slice(0, 64), ...jsonSchema && { jsonSchema } };
-    known.set(key, description);
+    known[side].set(schema, description);
   }
   return description;
 }
@@ -170,8 +178,8 @@ interface StandardJson {
 
 function jsonSchemaOf({ jsonSchema }: StandardJson, side: Side): object | undefined {
   const target = "draft-2020-12";
-  // Libraries throw if JSON Schema cannot express a type; zod has an option to leave it out instead.
-  for (const libraryOptions of [undefined, { unrepresentable: "any" }]) {
+  // Libraries throw if JSON Schema cannot express a type; zod and valibot have an option to leave it out instead.
+  for (const libraryOptions of [undefined, { unrepresentable: "any", errorMode: "ignore" }]) {
     try {
       const text = JSON.stringify(jsonSchema?.[side]({ target, libraryOptions }));
       if (text === undefined || text.length > LONGEST_SCHEMA) return undefined;

@@ -4,22 +4,25 @@
 import { type Contract, isContract } from "../call/contract.ts";
 import { checkOptions } from "../call/check_options.ts";
 import { RpcError } from "../call/error.ts";
+import { Health, type HealthStatus } from "../call/health.ts";
 import { Reflection } from "../call/reflection.ts";
 import type { Interceptor } from "../call/interceptor.ts";
-import { type Log, sheltered } from "../call/log.ts";
-import { wireLimit } from "../codec/option.ts";
+import { type Log, safeLog } from "../call/log.ts";
+import { wireLimit } from "../codec/handshake_line.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
 import { mostHeld, whole } from "../session/limits.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
 import { Acceptor } from "./acceptor.ts";
+import { Entrance, type EntranceOptions } from "./entrance.ts";
+import { ServerHealth } from "./server_health.ts";
 import { HttpRequests } from "./http_requests.ts";
 import { Listeners, type Listening, type ListenOptions } from "./listeners.ts";
 import { type CheckedMethods, contractCheck, type ServiceHandlers } from "../call/contract_methods.ts";
 import { intercepted } from "../call/intercept_incoming.ts";
 import { Monitoring } from "../monitoring/monitoring.ts";
-import { type ServerOptions, serverSettings } from "./server_options.ts";
+import { checkHook, type ServerOptions, serverSettings } from "./server_options.ts";
 import { reflection } from "./reflection_handlers.ts";
-import { ServiceTable } from "../call/service.ts";
+import { className, ServiceTable } from "../call/service.ts";
 import { cachedFor, STATS_SHARED_FOR } from "../monitoring/cached_for.ts";
 import { type StatsSource, StatsSources } from "../monitoring/stats_sources.ts";
 import { activity } from "../monitoring/snapshot.ts";
@@ -55,9 +58,10 @@ export interface ShutdownOptions {
 export class Server implements AsyncDisposable {
   /**
    * Answers HTTP requests: `/debug/rpc` with a page about the server (JSON if the request accepts that), `/metrics`
-   * with metrics for Prometheus, `/_rpc_` with a WebSocket for clients at `ws@` and `wss@` addresses, everything else
-   * with an error. Pass it to `Deno.serve`; an `http@` address also serves it. Never rejects. The option `monitoring`
-   * decides what each request may see.
+   * with metrics for Prometheus, `/healthz` with the server's health, `/_rpc_` with a WebSocket for clients at `ws@` and
+   * `wss@` addresses, everything else with an error. Pass it to `Deno.serve` on a shared port; an `http@` address also
+   * serves it, and can cut WebSockets off, which `Deno.serve` cannot. Never rejects. The option `monitoring` decides
+   * what each request may see.
    *
    * Pages of other origins may open a WebSocket only if the option `origins` lists them.
    */
@@ -67,6 +71,10 @@ export class Server implements AsyncDisposable {
   readonly #interceptors: Interceptor[] = [];
   readonly #acceptor: Acceptor;
   readonly #listeners: Listeners;
+  readonly #entranceOptions: Omit<EntranceOptions, "slots">;
+  /** Answers calls that arrive without a connection; created for the first entrance that needs it. */
+  #entrance: Entrance | undefined;
+  readonly #health: ServerHealth;
   readonly #counters: LimitCounters;
   readonly #log: Log | undefined;
   readonly #shown: StatsSources;
@@ -87,20 +95,25 @@ export class Server implements AsyncDisposable {
     const { limits, maxConnections, maxConnectionsPerPeer, handshakeTimeout } = settings;
     const { maxInFlightTotal, stallTimeout, windows } = settings;
     const authenticate = checkHook("authenticate", options.authenticate);
-    const log = sheltered(options.log);
+    const log = safeLog(options.log);
     this.#log = log;
-    this.#services = new ServiceTable(log, settings.watchers?.answered);
+    this.#services = new ServiceTable(log, settings.observers?.incoming);
     const recent = cachedFor(STATS_SHARED_FOR, () => this.stats());
+    this.#health = new ServerHealth(this.#services, this.#stopping.signal);
+    const health = this.#health.handlers();
+    this.#services.registerBuiltIn(Health, health, contractCheck(Health, health, log));
     if (settings.reflection) {
       const handlers = reflection(this.#services, recent, this.#stopping.signal);
       this.#services.registerBuiltIn(Reflection, handlers, contractCheck(Reflection, handlers, log));
     }
     this.#counters = new LimitCounters();
     this.#shown = new StatsSources(log);
+    const mapError = checkHook("mapError", options.mapError);
     this.#acceptor = new Acceptor({
       terms: {
         codecs: settings.codecs,
         authenticate,
+        lifetime: settings.lifetime,
         answer: {
           ...limits,
           handleTimeout: wireLimit(settings.handleTimeout),
@@ -110,33 +123,72 @@ export class Server implements AsyncDisposable {
       limits,
       counters: this.#counters,
       lookup: (name, peer) => this.#services.find(name, peer),
-      fetch: (request, peer) => http.answer(request, peer),
+      http: {
+        fetch: (request, peer) => http.answer(request, peer),
+        refuseWebSocket: (headers, peer) => http.refuseWebSocket(headers, peer),
+        log,
+      },
       maxConnections,
       maxConnectionsPerPeer,
       handshakeTimeout,
       maxInFlightTotal,
       windows,
       stallTimeout,
-      mapError: checkHook("mapError", options.mapError),
+      endStalled: () => this.#entrance?.endStalled(stallTimeout),
+      mapError,
       log,
     });
     this.#listeners = new Listeners({
       tls: settings.tls,
       network: settings.network,
       log,
+      reset: () => this.#acceptor.countProbe(),
       take: (conn, httpPath) => this.#acceptor.take(conn, httpPath),
     });
     const source = { stats: recent, snapshot: () => this.snapshot() };
     const http = new HttpRequests({
       monitoring: new Monitoring(source, this.#shown, settings.monitoring, log),
+      health: this.#health,
       origins: settings.origins,
       maxHeld: mostHeld(limits),
       log,
       closing: () => this.#ending !== undefined,
       take: (conn) => this.#acceptor.take(conn, undefined),
+      limitFor: (peer) => this.#acceptor.limitFor(peer),
       refuse: (reason) => this.#acceptor.refusals.add(reason),
     });
     this.fetch = (request, info) => http.fetch(request, info);
+    this.#entranceOptions = {
+      limits,
+      services: this.#services,
+      counters: this.#counters,
+      json: settings.codecs.get("application/json")!,
+      authenticate,
+      handleTimeout: wireLimit(settings.handleTimeout),
+      mapError,
+      log,
+      fetch: this.fetch,
+    };
+  }
+
+  /** @ignore For entrances such as `web`: answers calls that arrive without a connection. */
+  static entranceOf(server: Server): Entrance {
+    if (!(#acceptor in server)) throw new TypeError("Cannot serve calls: expected a Server");
+    if (server.#entrance !== undefined) return server.#entrance;
+    const entrance = new Entrance({ ...server.#entranceOptions, slots: server.#acceptor.slots });
+    server.#stopping.signal.addEventListener("abort", () => void entrance.drain(shuttingDown()));
+    if (server.#stopping.signal.aborted) void entrance.drain(shuttingDown());
+    return server.#entrance = entrance;
+  }
+
+  /** The names of the services that clients can call, without built-in ones. */
+  get services(): readonly string[] {
+    return this.#services.names;
+  }
+
+  /** The addresses on which the server listens, with their real ports. */
+  get addresses(): readonly string[] {
+    return this.#listeners.addresses;
   }
 
   /**
@@ -201,18 +253,18 @@ export class Server implements AsyncDisposable {
 
   /**
    * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
-   * `http@host:port[/path]` for RPC over HTTP CONNECT on a port that also serves {@linkcode Server.fetch}. Port 0
+   * `http@host:port[/path]` for RPC over HTTP CONNECT and over WebSockets (`ws@host:port[/path]`) on a port that also serves {@linkcode Server.fetch}. Port 0
    * picks a free port.
    *
    * @param address Where to listen; a server may listen on several addresses
-   * @param options Whether the port is shared
+   * @param options Whether the port is shared, and which proxies name their clients
    * @returns The address with the real port, and how to close it
    * @throws {TypeError} If the address is invalid, or its port cannot be shared here
    * @throws {Error} If the address is taken or not allowed
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
-    checkOptions<ListenOptions>("listen", options, { reusePort: true });
-    return await this.#listeners.listen(address, options.reusePort ?? false);
+    checkOptions<ListenOptions>("listen", options, { reusePort: true, proxyProtocol: true });
+    return await this.#listeners.listen(address, options);
   }
 
   /**
@@ -245,6 +297,18 @@ export class Server implements AsyncDisposable {
   }
 
   /**
+   * Sets what `rpc.Health` and `/healthz` report for one service, or for the whole server. Calls are accepted in any case. A
+   * server that shuts down is not serving, whatever is set.
+   *
+   * @param status The status; `serving` is the default
+   * @param service The name of a registered service
+   * @throws {TypeError} If the service is not registered, or the status is invalid
+   */
+  setHealth(status: HealthStatus, service?: string): void {
+    this.#health.set(status, service);
+  }
+
+  /**
    * Shows the stats of another object in this process at `/debug/rpc` and in {@linkcode snapshot}, such as those of a
    * client that handlers use. Metrics of clients are also at `/metrics`.
    *
@@ -271,12 +335,16 @@ export class Server implements AsyncDisposable {
 
   /** Returns {@linkcode stats}, with the oldest calls and streams, the connections, and the stats of shown sources. */
   snapshot(): ServerSnapshot {
-    return { ...this.stats(), ...activity(this.#acceptor.sessions), shown: this.#shown.stats() };
+    return {
+      ...this.stats(),
+      ...activity(this.#acceptor.sessions, this.#entrance?.calls()),
+      shown: this.#shown.stats(),
+    };
   }
 
   /** Returns counters and gauges since the start: plain data, which JSON and CBOR can carry. */
   stats(): ServerStats {
-    const { sessions, handshakes, accepted, refusals } = this.#acceptor;
+    const { sessions, handshakes, accepted, probes, refusals } = this.#acceptor;
     const methods = this.#services.stats();
     const { unknown } = this.#services;
     const inFlight = methods.reduce((sum, method) => sum + method.inFlight, unknown.inFlight);
@@ -284,11 +352,13 @@ export class Server implements AsyncDisposable {
     for (const { unsent } of sessions) unsentBytes += unsent;
     return {
       uptime: performance.now() - this.#began,
+      draining: this.#stopping.signal.aborted,
       connections: sessions.size,
       handshakes,
       accepted,
       refused: refusals.sum,
       refusals: refusals.byReason(),
+      probes,
       acceptErrors: this.#listeners.acceptErrors,
       inFlight,
       unknownMethods: unknown.calls,
@@ -311,27 +381,17 @@ export class Server implements AsyncDisposable {
   async #stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([this.#listeners.close(), this.#acceptor.close()]);
+    await this.#entrance?.drain(shuttingDown());
     await Promise.all([...this.#acceptor.sessions].map(({ closed }) => closed));
   }
 
   #closeSessions(why: string): void {
     const reason = new RpcError("unavailable", why);
     for (const session of [...this.#acceptor.sessions]) session.close(reason);
+    this.#entrance?.close(reason);
   }
 }
 
-function className(instance: object): string {
-  const { name } = instance.constructor ?? {};
-  if (typeof name !== "string" || name === "" || name === "Object") {
-    throw new TypeError("Cannot register service: the object has no class, so call register(name, methods)");
-  }
-  return name;
-}
-
-/** Checks an option that is a function. */
-function checkHook<F>(name: string, hook: F | undefined): F | undefined {
-  if (hook !== undefined && typeof hook !== "function") {
-    throw new TypeError(`Cannot use ${name}: expected a function`);
-  }
-  return hook;
+function shuttingDown(): RpcError {
+  return new RpcError("unavailable", "The server is shutting down", { notStarted: true });
 }

@@ -10,6 +10,7 @@ import { type Observers, observersOf } from "../telemetry/observers.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import type { Authenticate } from "../session/handshake.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
+import type { Lifetime } from "../session/lifetime.ts";
 import { type WindowBudget, windowBudget } from "../session/window_budget.ts";
 import { checkServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import { AllowedOrigins } from "./allowed_origins.ts";
@@ -63,6 +64,21 @@ export interface ServerOptions extends Partial<SessionLimits> {
    * @default {5_000}
    */
   handshakeTimeout?: number;
+  /**
+   * How long a connection may last, from its handshake on, ±10 %. Then the server asks the client to use another one, and
+   * closes it when the calls that it has accepted have ended. Clients open the next connection shortly before, so that no
+   * call waits: behind a balancer of connections, new servers get their share within this time. Infinity = no limit.
+   *
+   * @default {Infinity}
+   */
+  maxConnectionAge?: number;
+  /**
+   * How long a connection may go without a call, ±10 %; it may last a quarter longer. Then the server closes it, and the
+   * client opens another for its next call. Infinity = no limit.
+   *
+   * @default {Infinity}
+   */
+  maxConnectionIdle?: number;
   /**
    * How long a handler may work on one call; Infinity = no limit. A client may ask for less.
    *
@@ -123,7 +139,7 @@ export interface ServerOptions extends Partial<SessionLimits> {
    */
   monitoring?: Visibility | VisibilityRule;
   /**
-   * The origins whose web pages may open a WebSocket to {@linkcode Server.fetch}, such as
+   * The origins whose web pages may open a WebSocket, such as
    * `["https://app.example.com"]`; `"*"` = all origins. Clients outside of browsers send no `Origin`, and need none.
    *
    * By default only the server's own origin: the `Origin` header must have the host and port of the `Host` header.
@@ -141,6 +157,8 @@ const NAMES: Names<ServerOptions> = {
   maxWindowBytesTotal: true,
   stallTimeout: true,
   handshakeTimeout: true,
+  maxConnectionAge: true,
+  maxConnectionIdle: true,
   handleTimeout: true,
   codecs: true,
   authenticate: true,
@@ -164,6 +182,7 @@ export interface ServerSettings {
   readonly windows: WindowBudget;
   readonly stallTimeout: number;
   readonly handshakeTimeout: number;
+  readonly lifetime: Lifetime | undefined;
   readonly handleTimeout: number;
   readonly codecs: CodecTable;
   readonly reflection: boolean;
@@ -171,7 +190,7 @@ export interface ServerSettings {
   readonly network: Network | undefined;
   readonly monitoring: false | VisibilityRule;
   readonly origins: AllowedOrigins;
-  readonly watchers: Observers | undefined;
+  readonly observers: Observers | undefined;
 }
 
 /**
@@ -198,6 +217,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     maxInFlightTotal: whole("maxInFlightTotal", options.maxInFlightTotal ?? 32_768, 1),
     stallTimeout: whole("stallTimeout", options.stallTimeout ?? 10_000, 1, MAX_DELAY),
     handshakeTimeout: whole("handshakeTimeout", options.handshakeTimeout ?? 5_000, 1, MAX_DELAY),
+    lifetime: lifetimeOf(options),
     handleTimeout: wholeOrInfinity("handleTimeout", options.handleTimeout ?? Infinity),
     codecs,
     reflection,
@@ -205,6 +225,21 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     network: checkNetwork(options.network),
     monitoring: checkVisibility(options.monitoring),
     origins: new AllowedOrigins(options.origins),
-    watchers: observersOf(options.telemetry),
+    observers: observersOf(options.telemetry),
   };
+}
+
+/** How long connections last; undefined if there is no limit. */
+function lifetimeOf({ maxConnectionAge = Infinity, maxConnectionIdle = Infinity }: ServerOptions) {
+  const maxAge = wholeOrInfinity("maxConnectionAge", maxConnectionAge);
+  const maxIdle = wholeOrInfinity("maxConnectionIdle", maxConnectionIdle);
+  return maxAge === Infinity && maxIdle === Infinity ? undefined : { maxAge, maxIdle };
+}
+
+/** Checks an option that is a function. */
+export function checkHook<F>(name: string, hook: F | undefined): F | undefined {
+  if (hook !== undefined && typeof hook !== "function") {
+    throw new TypeError(`Cannot use ${name}: expected a function`);
+  }
+  return hook;
 }

@@ -2,13 +2,8 @@
 
 import { formatAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "../transport/conn.ts";
-import { WebSocketConn } from "../transport/websocket.ts";
+import { PlatformWebSocketConn } from "../transport/websocket.ts";
 import type { FetchInfo } from "../transport/unread_responses.ts";
-
-/** Whether a request asks for a WebSocket. */
-export function asksForWebSocket({ method, headers }: Request): boolean {
-  return method === "GET" && headers.get("upgrade")?.toLowerCase() === "websocket";
-}
 
 /**
  * Turns a request into a WebSocket.
@@ -25,17 +20,18 @@ export function upgrade(
   const peer = peerOf(request, info);
   try {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    return { conn: new WebSocketConn(socket, peer, maxHeld), response };
+    return { conn: new PlatformWebSocketConn(socket, peer, maxHeld), response };
   } catch (error) {
     if (error instanceof TypeError) return undefined;
     throw error;
   }
 }
 
-function peerOf({ url }: Request, info: FetchInfo | undefined): string {
+/** Where a request comes from, as the address of a WebSocket. */
+export function peerOf({ url }: Request, info: FetchInfo | undefined): string {
   const transport = url.startsWith("https:") ? "wss" : "ws";
   const address = info?.remoteAddr;
-  if (address === undefined || !("hostname" in address)) return `${transport}@unknown`;
-  const { hostname, port } = address;
+  const { hostname, port } = address ?? {};
+  if (hostname === undefined || port === undefined) return `${transport}@unknown`;
   return formatAddress({ transport, hostname, port, path: "/_rpc_" });
 }

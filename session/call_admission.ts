@@ -51,7 +51,7 @@ export class CallAdmission {
     const now = this.#clock.now();
     if (deadline <= now) {
       counters.expired++;
-      throw deadlineExceeded(method);
+      throw deadlineExceeded({ method });
     }
     if (this.#inFlight.size >= limits.maxInFlight) {
       counters.maxInFlight++;

@@ -1,5 +1,5 @@
 // Answers calls: admits them, starts their handlers, follows what these return, and hands each call's one answer to
-// whoever requested it. Knows no frames and no connection, so that any entrance to a server can use it. Sessions do, by
+// its requester. Knows no frames and no connection, so that any entrance to a server can use it. Sessions do, by
 // their Callee.
 
 import { ambient } from "../call/ambient.ts";
@@ -21,7 +21,7 @@ export interface RunnerOptions extends AdmissionOptions {
   /** Converts what a handler threw to the error that its caller receives; undefined = the default, `internal`. */
   readonly mapError?: (error: unknown) => RpcError | undefined;
   /** Receives failures of handlers, and of answers that cannot be sent. */
-  readonly log?: (message: string, error?: unknown) => void;
+  readonly log?: ((message: string, error?: unknown) => void) | undefined;
 }
 
 /** The owner of a runner. */
@@ -50,6 +50,8 @@ export class CallRunner {
   readonly #admission: CallAdmission;
   /** Why no call is answered any more, once {@linkcode endAll} was called. */
   #ended: RpcError | undefined;
+  /** Why the server drains, once {@linkcode drain} was called. */
+  #draining: RpcError | undefined;
   /** Calls answered in this turn, of one method and with one arrival: counted together when the turn ends. */
   #counted: Method | undefined;
   #countedArrival = 0;
@@ -83,7 +85,7 @@ export class CallRunner {
     this.inFlight.unanswered++;
     let result: unknown;
     try {
-      result = ambient.wanted || call.observer !== undefined
+      result = ambient.enabled || call.observer !== undefined
         ? startWithin(call, args)
         : call.target.start(args, call);
       if (isThenable(result)) {
@@ -127,7 +129,7 @@ export class CallRunner {
    * @param what What cannot be sent, for the log
    */
   failUnsent(call: IncomingCall, error: RpcError, what: "the result" | "an item"): void {
-    this.#options.log?.(`Cannot send ${what} of ${call.method}: ${error.message}`, error);
+    this.#options.log?.(`Cannot send ${what} of ${call.method}`, error);
     this.#fail(call, unsendable(error));
   }
 
@@ -140,7 +142,7 @@ export class CallRunner {
         next = Math.min(next, call.deadline);
         continue;
       }
-      this.giveUp(call, deadlineExceeded(call.method));
+      this.giveUp(call, deadlineExceeded(call));
     }
     return next;
   }
@@ -158,6 +160,13 @@ export class CallRunner {
         `${call.method} has waited ${limit} ms for its caller, and few slots are left (stallTimeout)`;
       this.giveUp(call, new RpcError("resource_exhausted", message));
     }
+  }
+
+  /** Lets the handlers know that the server drains: their calls are still answered. */
+  drain(reason: RpcError): void {
+    if (this.#draining !== undefined) return;
+    this.#draining = reason;
+    for (const call of [...this.inFlight.values()]) within(call, () => call.drain(reason));
   }
 
   /** Abandons every call, and each that is run from now on. */
@@ -178,6 +187,7 @@ export class CallRunner {
   #keep(call: IncomingCall): void {
     this.inFlight.add(call);
     this.#owner.onUnanswered(call);
+    if (this.#draining !== undefined) call.drain(this.#draining);
     // The handler itself may have closed the connection before it returned a promise.
     if (this.#ended !== undefined) this.abandon(call, this.#ended);
   }

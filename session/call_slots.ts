@@ -3,6 +3,8 @@
 // a session asks before it starts a handler, and takes a slot if the handler does not return at once.
 
 import { ambient } from "../call/ambient.ts";
+import type { Identity } from "../call/handler.ts";
+import { networkOf } from "../transport/connection_counts.ts";
 
 /** One slot in this many is reserved for peers that have less than their share. */
 const RESERVE = 8;
@@ -17,7 +19,7 @@ interface Share {
   connections: number;
   /** Slots taken, those of handlers whose connections are gone included. */
   taken: number;
-  /** Whether it has no slot, and was refused one lately. */
+  /** Whether it has no slot, and was refused one recently. */
   requesting: boolean;
 }
 
@@ -173,4 +175,12 @@ export class PeerCallSlots {
   #ownShare(): Share {
     return this.#share ??= this.#slots.share(this.#peer());
   }
+}
+
+/**
+ * Which connections share call slots: those of one identity, else of one IP address or network, else of Unix sockets.
+ */
+export function sharerOf(identity: Identity | undefined, peer: string): string {
+  const name = typeof identity === "object" ? identity.name : identity;
+  return name === undefined ? `address ${networkOf(peer)}` : `name ${name}`;
 }

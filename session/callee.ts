@@ -3,7 +3,7 @@
 
 import { RpcError } from "../call/error.ts";
 import type { Identity, Lookup, PeerCertificate } from "../call/handler.ts";
-import { type Metadata, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata } from "../call/metadata.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -87,7 +87,7 @@ export class Callee implements Requester, RunnerOwner {
    * Handles a Call.
    *
    * @param arrived When its bytes arrived, on the frame writer's clock
-   * @throws {RpcError} If its number breaks the protocol, or too many calls were refused lately
+   * @throws {RpcError} If its number breaks the protocol, or too many calls were refused recently
    */
   onCall(frame: FrameDecoder, arrived: number): void {
     const { seq, method } = frame;
@@ -102,7 +102,7 @@ export class Callee implements Requester, RunnerOwner {
       }
       const target = lookup(method, this);
       args = this.#takeArgs(frame);
-      const metadata = ofApplication(frame.metadata);
+      const metadata = applicationMetadata(frame.metadata);
       call = new IncomingCall(method, this, metadata, deadline, seq, target, arrived);
     } catch (error) {
       return this.#refuse(seq, toRpcError(error));
@@ -134,7 +134,7 @@ export class Callee implements Requester, RunnerOwner {
   /**
    * Handles credit for a stream of answers.
    *
-   * @throws {RpcError} If the sum is above 2^53-1, or too much credit was useless lately
+   * @throws {RpcError} If the sum is above 2^53-1, or too much credit was useless recently
    */
   onCredit(frame: FrameDecoder): void {
     const call = this.runner.inFlight.get(frame.seq);
@@ -147,7 +147,7 @@ export class Callee implements Requester, RunnerOwner {
   /**
    * Handles a Cancel.
    *
-   * @throws {RpcError} If there were too many lately
+   * @throws {RpcError} If there were too many recently
    */
   onCancel(seq: number): void {
     const call = this.runner.inFlight.get(seq);
@@ -287,7 +287,7 @@ export class Callee implements Requester, RunnerOwner {
   /**
    * Answers a call whose handler was not started.
    *
-   * @throws {RpcError} If too many calls were refused lately: then the call is not answered
+   * @throws {RpcError} If too many calls were refused recently: then the call is not answered
    */
   #refuse(seq: number, error: RpcError): void {
     this.#floodLimiter.charge();

@@ -128,7 +128,7 @@ export class Caller {
   onReply(frame: FrameDecoder): void {
     const call = this.#find(frame.seq);
     if (call === undefined) return;
-    if (call.recvStream?.started) throw malformed("a reply comes behind items");
+    if (call.recvStream?.started) throw malformed("a Reply follows Items of the same call");
     this.#floodLimiter.refund();
     this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
@@ -235,10 +235,11 @@ export class Caller {
   expire(now: number): number {
     let next = Infinity;
     this.awaiting = false;
-    for (const calls of [this.#sent.values(), this.#waiting, this.#large]) {
+    // The waiting calls first: their errors give the numbers that have kept them waiting.
+    for (const calls of [this.#waiting, this.#large, this.#sent.values()]) {
       for (const call of calls) {
         if (call.deadline <= now) {
-          this.#abandon(call, deadlineExceeded(call.method, call.seq === 0, this.#whyUnsent(call)));
+          this.#abandon(call, deadlineExceeded(call, call.seq === 0, this.#whyUnsent(call)));
           continue;
         }
         if (call.deadline < next) next = call.deadline;
@@ -266,12 +267,12 @@ export class Caller {
   #hasRoom(): boolean {
     const frameWriter = this.#frameWriter;
     return this.#sent.size < this.#maxInFlight && !this.held && !frameWriter.encoding &&
-      frameWriter.unsent <= this.#maxUnsent;
+      frameWriter.unread <= this.#maxUnsent;
   }
 
   /** Whether a further call has to wait beyond the end of this turn. */
   #full(): boolean {
-    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unsent > this.#maxUnsent;
+    return this.held || this.pending >= this.#maxInFlight || this.#frameWriter.unread > this.#maxUnsent;
   }
 
   /** Calls `onRoom` if there is room, and it was promised. */
@@ -284,13 +285,12 @@ export class Caller {
   /** What a call was waiting for that was not sent in time. */
   #whyUnsent(call: SessionCall): string | undefined {
     if (call.seq > 0) return undefined;
-    if (this.held) return "the other side of the connection is silent";
+    if (this.held) return "the peer is silent";
     if (this.#large.has(call)) return "other large messages were being sent";
-    const inFlight = this.#sent.size;
-    if (inFlight >= this.#maxInFlight) {
-      return `the connection was full: ${inFlight} of ${this.#maxInFlight} calls are in flight (maxInFlight of the other side)`;
-    }
-    return `the connection was full: ${this.#frameWriter.unsent} bytes wait to be written (maxUnsentBytes)`;
+    const full = "the connection was full";
+    const [inFlight, max, { unread }] = [this.#sent.size, this.#maxInFlight, this.#frameWriter];
+    if (inFlight >= max) return `${full}: ${inFlight} of ${max} calls are in flight (the peer's maxInFlight)`;
+    return unread > this.#maxUnsent ? `${full}: ${unread} bytes wait to be written (maxUnsentBytes)` : full;
   }
 
   /** Queues a call until there is room, with its arguments as they are now. Returns whether it is queued. */
@@ -343,7 +343,7 @@ export class Caller {
     const [call] = this.#large;
     if (call === undefined) return;
     this.#large.delete(call);
-    if (this.#sent.size < this.#maxInFlight && !this.held) this.#send(call, true);
+    if (this.#hasRoom()) this.#send(call, true);
     else this.#waiting.add(call);
     if (this.#large.size > 0) this.#frameWriter.addLarge(this.#nextLarge);
   }
@@ -351,7 +351,7 @@ export class Caller {
   /**
    * The call that an answer belongs to; undefined if it has ended.
    *
-   * @throws {RpcError} If no call had that number, or too many answers were useless lately
+   * @throws {RpcError} If no call had that number, or too many answers were useless recently
    */
   #find(seq: number): SessionCall | undefined {
     const call = this.#sent.get(seq);

@@ -45,7 +45,7 @@ export class CallerStreams {
       }),
       consumerLeft: () => {
         if (call.seq === 0 && !isWaiting()) return;
-        abandon(call, new RpcError("canceled", `The stream of ${call.method} was left`));
+        abandon(call, new RpcError("canceled", `The caller closed the stream of ${call.method}`));
       },
     }, windows);
   }

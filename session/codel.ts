@@ -1,5 +1,5 @@
 // Load shedding by CoDel (RFC 8289): refuses calls that have waited too long to be worth starting. A queue left by a burst
-// is harmless; one that stands means more work than the process can do, and grows until every answer is late. CoDel
+// is harmless; one that persists means more work than the process can do, and grows until every answer is late. CoDel
 // tells them apart by how long the wait has been above a target, not by the length of the queue.
 
 /** How long all calls must have waited too long, or none of them, before the state changes, in ms. */

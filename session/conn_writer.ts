@@ -1,6 +1,6 @@
 // The only writer of a connection. Frames appended to `out` in one turn of the event loop leave in one write; frames
 // appended while a write is in progress leave in the next. Two buffers are swapped, without a copy. Large frames wait
-// behind it, each in a buffer of its own, so that small ones pass them.
+// outside of them, each in a buffer of its own, so that small ones pass them.
 
 import { type Deferred, deferred } from "../call/deferred.ts";
 import { ByteBuffer } from "../codec/bytes.ts";
@@ -26,6 +26,8 @@ export class ConnWriter {
   out: ByteBuffer = new ByteBuffer(SMALL);
   /** When the write in progress began or last made progress, on the session's clock. */
   progressAt = 0;
+  /** Bytes that have left since the connection began. */
+  sent = 0;
 
   readonly #conn: Conn;
   readonly #owner: ConnWriterOwner;
@@ -71,7 +73,7 @@ export class ConnWriter {
     return this.#owner.heartbeat.roundTrip.least < Infinity;
   }
 
-  /** Adds a large frame, behind those of other calls. */
+  /** Adds a large frame after those of other calls. */
   addLarge(frame: LargeFrame): void {
     this.#largeFrames().add(frame);
   }
@@ -161,6 +163,7 @@ export class ConnWriter {
     if (this.#stopped) return;
     const batch = this.#batch!;
     this.#sending -= count;
+    this.sent += count;
     if (this.#sending > 0) {
       this.progressAt = performance.now();
       const rest = batch.bytes.subarray(batch.length - this.#sending, batch.length);

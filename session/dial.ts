@@ -4,29 +4,26 @@
 import type { AlarmClock } from "./alarm_clock.ts";
 import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
-import { RpcError } from "../call/error.ts";
+import { ofCall, RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
-import { wireLimit } from "../codec/option.ts";
+import { wireLimit } from "../codec/handshake_line.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
-import { type Address, parseAddress } from "../discovery/endpoint.ts";
+import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
-import type { Conn, Network } from "../transport/conn.ts";
+import type { Conn } from "../transport/conn.ts";
+import type { Dialer } from "../transport/dialer.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { textOf } from "./frame_writer.ts";
-import { checkDialable } from "../transport/runtime.ts";
 import { isWithin, type Reach, type Token } from "../transport/secure.ts";
 import { Session } from "./session.ts";
 import type { SessionOptions } from "./session_options.ts";
 import type { WindowBudget } from "./window_budget.ts";
 import type { LimitCounters } from "./limit_counters.ts";
-import { dialTcp, dialUnix } from "../transport/tcp.ts";
-import { type ConnectTlsOptions, dialTls, dialTrustingWebSocket } from "../transport/tls.ts";
-import { dialShowing } from "../transport/tls_dial.ts";
-import { dialWebSocket } from "../transport/websocket.ts";
+import type { ConnectTlsOptions } from "../transport/tls.ts";
 
 /** How a client dials. Times in ms. */
 export interface DialOptions {
@@ -50,13 +47,12 @@ export interface DialOptions {
   /** Finds the methods that the server calls back; absent = the client answers no calls. */
   readonly lookup?: Lookup;
   readonly tls: ConnectTlsOptions;
-  /** Absent = sockets. */
-  readonly network?: Network;
+  /** Opens connections: over sockets, in a browser over its WebSockets, or over the option `network`. */
+  readonly dialer: Dialer;
   readonly log?: (message: string, error?: unknown) => void;
 }
 
-const NOT_ENCRYPTED =
-  "others could read the connection, which a client with a token or the option tls does not allow; " +
+const NOT_ENCRYPTED = "a client with a token, or with the option tls or secure, connects only over TLS; " +
   "use tls@ or wss@, or pass secure: false";
 
 /** What a session reports to the channel that dialled it. */
@@ -66,8 +62,8 @@ export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
  * Dials an address.
  *
  * @param signal Aborts the attempt
- * @throws {RpcError} The server's refusal, else `unavailable`, also after `connectTimeout`. It names the address, and says
- * that no call was started. Never `deadline_exceeded`, even if the server says so: that code is for calls
+ * @throws {RpcError} The server's refusal; `failed_precondition` if the client's options allow no connection to the
+ * address; else `unavailable`, also after `connectTimeout`. It names the address, and says that no call was started. Never `deadline_exceeded`, even if the server says so: that code is for calls
  */
 export async function dial(
   address: string,
@@ -77,7 +73,9 @@ export async function dial(
 ): Promise<Session> {
   const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
-  if (!isWithin(options.reach, parsed)) throw failure("unavailable", address, NOT_ENCRYPTED, undefined);
+  if (!isWithin(options.reach, parsed)) {
+    throw failure("failed_precondition", address, NOT_ENCRYPTED, undefined);
+  }
   const stop = new AbortController();
   let late = false;
   let conn: Conn | undefined;
@@ -92,11 +90,11 @@ export async function dial(
   signal.addEventListener("abort", giveUp);
   try {
     const token = await currentToken(options.token, stop.signal);
-    conn = await open(parsed, options, stop.signal);
+    conn = await options.dialer(parsed, { tls: options.tls, maxHeld: mostHeld(limits) }, stop.signal);
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
     if (parsed.transport === "http") {
-      await requestHttp(conn, reader, parsed.path, `${parsed.hostname}:${parsed.port}`);
+      await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
     const asked = performance.now();
     const agreement: Agreement = await requestHandshake(conn, reader, {
@@ -124,7 +122,9 @@ export async function dial(
   } catch (error) {
     conn?.close();
     if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);
-    if (late) throw failure("unavailable", address, `no answer within ${connectTimeout} ms`, error);
+    if (late) {
+      throw failure("unavailable", address, `no answer within ${connectTimeout} ms (connectTimeout)`, error);
+    }
     const code = error instanceof RpcError && error.code !== "deadline_exceeded" ? error.code : "unavailable";
     throw failure(code, address, textOf(error), error);
   } finally {
@@ -156,32 +156,13 @@ async function currentToken(token: Token | undefined, signal: AbortSignal): Prom
   }
 }
 
-function open(address: Address, { limits, tls, network }: DialOptions, signal: AbortSignal): Promise<Conn> {
-  if (network !== undefined) return network.dial(address, signal);
-  checkDialable(address.transport, tls);
-  switch (address.transport) {
-    case "tcp":
-    case "http":
-      return dialTcp(address, signal);
-    case "tls":
-      return tls.cert === undefined ? dialTls(address, tls, signal) : dialShowing(address, tls, signal);
-    case "unix":
-      return dialUnix(address, signal);
-    case "ws":
-      return dialWebSocket(address, mostHeld(limits), signal);
-    case "wss":
-      if (tls.caCerts?.length || tls.cert !== undefined) {
-        return dialTrustingWebSocket(address, tls, mostHeld(limits), signal);
-      }
-      return dialWebSocket(address, mostHeld(limits), signal);
-  }
-}
-
 function failure(code: RpcError["code"], address: string, message: string, cause: unknown): RpcError {
   const remote = cause instanceof RpcError && cause.remote;
-  return new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
+  const error = new RpcError(code, `Cannot connect to ${address}: ${advised(message)}`, {
     cause,
     remote,
     notStarted: true,
   });
+  ofCall(error, undefined, address);
+  return error;
 }

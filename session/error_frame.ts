@@ -2,7 +2,13 @@
 // and read by the caller's half. Also the protocol's own metadata of an error.
 
 import { RpcError } from "../call/error.ts";
-import { type Metadata, NOT_STARTED, ofApplication, RETRY_AFTER, withEntries } from "../call/metadata.ts";
+import {
+  applicationMetadata,
+  type Metadata,
+  NOT_STARTED,
+  RETRY_AFTER,
+  withEntries,
+} from "../call/metadata.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginError, endFrame } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
@@ -63,7 +69,7 @@ export function readError(
     remote: true,
     notStarted: metadata?.has(NOT_STARTED) ?? false,
     retryAfter: retryAfterOf(metadata),
-    metadata: ofApplication(metadata),
+    metadata: applicationMetadata(metadata),
   });
 }
 

@@ -8,6 +8,7 @@ import { type Codec, encodeValue } from "../codec/codec.ts";
 import { beginItem, endFrame, FRAME_HEAD_BYTES, MAX_HEADER_BYTES } from "../codec/frame.ts";
 import type { CallBody } from "./call_body.ts";
 import type { SendStream, SendStreamOwner } from "./send_stream.ts";
+import type { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
 
@@ -31,6 +32,9 @@ export interface FrameWriterOwner {
 
 /** Writes the frames of one connection. */
 export class FrameWriter {
+  /** Bounds what is sent ahead of a peer that buffers what it has not read. */
+  unconfirmedBytes: UnconfirmedBytes | undefined;
+
   readonly #writer: ConnWriter;
   readonly #codec: Codec;
   readonly #maxFrameBytes: number;
@@ -71,6 +75,20 @@ export class FrameWriter {
   /** The same without large frames that wait for their turn. */
   get unsentSmall(): number {
     return this.#writer.unsentSmall;
+  }
+
+  /**
+   * What bounds new calls: bytes not yet written, plus those written that the peer may not have read, if that is bounded.
+   * Large frames that wait for their turn do not count: what is sent meanwhile passes them.
+   */
+  get unread(): number {
+    const { unconfirmedBytes } = this;
+    return unconfirmedBytes === undefined ? this.unsentSmall : unconfirmedBytes.unconfirmed(this.#total);
+  }
+
+  /** Pings the peer if it was sent much that it has not confirmed. */
+  confirm(): void {
+    this.unconfirmedBytes?.onSent(this.#total);
   }
 
   /** Whether a turn has begun: then `onTurn` follows. */
@@ -134,7 +152,7 @@ export class FrameWriter {
       if (length <= this.#maxFrameBytes) return undefined;
       throw new RpcError(
         "resource_exhausted",
-        `A message of ${length} bytes is more than the ${this.#maxFrameBytes} that the other side takes`,
+        `A message of ${length} bytes exceeds the peer's maxFrameBytes (${this.#maxFrameBytes})`,
       );
     } catch (error) {
       out.length = start;
@@ -156,7 +174,7 @@ export class FrameWriter {
       (start > 0 || this.#writer.backlogged || !this.#writer.lineKnown);
   }
 
-  /** Adds a large frame, behind those of other calls. */
+  /** Adds a large frame after those of other calls. */
   addLarge(frame: LargeFrame): void {
     this.now();
     this.#writer.addLarge(frame);
@@ -228,13 +246,18 @@ export class FrameWriter {
   }
 
   /**
-   * Whether a stream may send more: not while more than `most` bytes wait to be written, nor more than one batch may hold.
-   * If not, `stream` is resumed when it may.
+   * Whether a stream may send more: not while more than `most` bytes wait to be written or read, nor more than one batch
+   * may hold. If not, `stream` is resumed when it may.
    */
   #hasRoom(stream: SendStream, most: number): boolean {
-    if (this.unsentSmall <= MAX_BATCH && this.unsent <= most) return true;
+    if (this.unsentSmall <= MAX_BATCH && this.unsent <= most && this.unread <= most) return true;
     (this.#stalled ??= new Set()).add(stream);
     return false;
+  }
+
+  /** What a ping that is sent now confirms: large frames that wait for their turn leave after it. */
+  get #total(): number {
+    return this.#writer.sent + this.#writer.unsentSmall;
   }
 
   #appendNested(out: ByteBuffer): void {

@@ -1,5 +1,5 @@
 // The handshake of both sides: one line of JSON in each direction, limited in time and size. The lines are defined in
-// codec/option.ts; what follows them is up to a Session.
+// codec/handshake_line.ts; what follows them is up to a Session.
 
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
@@ -17,10 +17,12 @@ import {
   type Option,
   refusal,
   shown,
-} from "../codec/option.ts";
+  wireLimit,
+} from "../codec/handshake_line.ts";
 import { gotInstead, mayStartAnswer } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
 import { eventLoop } from "./event_loop.ts";
+import { jittered, type Lifetime } from "./lifetime.ts";
 import type { LineReader } from "../transport/line_reader.ts";
 
 /** The accepting side's terms. */
@@ -28,7 +30,9 @@ export interface AcceptTerms {
   /** The codecs that a client may request. */
   readonly codecs: CodecTable;
   /** The answer, except what depends on the client's option. Times in ms, sizes in bytes. */
-  readonly answer: Omit<Answer, "codecType">;
+  readonly answer: Omit<Answer, "codecType" | "maxConnectionAge" | "maxConnectionIdle">;
+  /** How long connections are kept, before jitter; absent = there is no limit. */
+  readonly lifetime?: Lifetime;
   /** Absent = every client is accepted. */
   readonly authenticate?: Authenticate;
 }
@@ -71,6 +75,8 @@ export interface Agreement {
   readonly handleTimeout: number;
   /** The peer's identity, if `authenticate` has returned one. */
   readonly identity?: Identity;
+  /** How long the server keeps the connection; absent = there is no limit. */
+  readonly lifetime?: Lifetime;
 }
 
 /**
@@ -95,6 +101,7 @@ export async function requestHandshake(
     peerMaxInFlight: answer.maxInFlight,
     peerHeartbeatInterval: answer.heartbeatInterval || Infinity,
     handleTimeout: 0,
+    lifetime: { maxAge: answer.maxConnectionAge || Infinity, maxIdle: answer.maxConnectionIdle || Infinity },
   };
 }
 
@@ -117,6 +124,8 @@ export async function acceptHandshake(
     if (line === null) return null;
     await eventLoop.yieldIfDue();
     if (state.answered) return null;
+    // Not an object: probably the header of a proxy, whose version 2 begins with empty lines.
+    if (line.length <= 1) throw notJson(new Uint8Array([...line, 10, ...reader.rest()]));
     const option = decodeOption(line);
     state.judging = "codec";
     const codec = terms.codecs.get(option.codecType);
@@ -134,13 +143,24 @@ export async function acceptHandshake(
     const handleTimeout = shorter(option.handleTimeout, terms.answer.handleTimeout);
     if (state.answered) return null;
     state.answered = true;
-    await writeAll(conn, encodeAnswer({ ...terms.answer, codecType: codec.name, handleTimeout }));
+    const lifetime = terms.lifetime && jittered(terms.lifetime);
+    await writeAll(
+      conn,
+      encodeAnswer({
+        ...terms.answer,
+        codecType: codec.name,
+        handleTimeout,
+        maxConnectionAge: wireLimit(lifetime?.maxAge ?? Infinity),
+        maxConnectionIdle: wireLimit(lifetime?.maxIdle ?? Infinity),
+      }),
+    );
     return {
       codec,
       peerMaxFrameBytes: option.maxFrameBytes,
       peerMaxInFlight: Infinity,
       handleTimeout,
       identity,
+      lifetime,
     };
   } catch (error) {
     if (error instanceof RpcError && !state.answered) {
@@ -170,7 +190,9 @@ async function authenticate(
     if (isRpcError(error)) throw error;
     cause = error;
   }
-  throw refusal("unauthenticated", "the token is not accepted", cause);
+  const missing = token === undefined && certificate === undefined;
+  const why = missing ? "the server requires a token (option token)" : "the server rejected the credentials";
+  throw refusal("unauthenticated", why, cause);
 }
 
 /** Reads a line without its LF; null if the stream ended before anything arrived. */

@@ -1,6 +1,5 @@
 // Detects a peer that is gone: measures its silence, pings it, and gives it up. Also measures the round trip, for the
-// windows of streams. Owned by a session, which records when
-// bytes arrive, and checks here when its alarm rings.
+// windows of streams. Owned by a session, which records when bytes arrive, and checks here when its alarm rings.
 
 import { Kind, writeShort } from "../codec/frame.ts";
 import { type LineProbe, RoundTrip } from "./bandwidth.ts";
@@ -167,12 +166,16 @@ export class Heartbeat implements LineProbe {
   /** A Pong has arrived, for the Ping of that number. */
   onPong(now: number, ping: number): void {
     if (ping === this.#pings) this.#suspended = false;
-    if (ping === this.#measuring) {
-      this.#measuring = 0;
-      this.roundTrip.measured(this.#measuredAt, now);
-    }
-    if (this.#marks[0]?.ping === ping) this.#marks.shift()!.onArrived();
+    if (ping <= this.#pings) this.#answered(now, ping);
     this.onPing(now);
+  }
+
+  /** Pings up to this one were answered: of several, a peer may answer the latest alone. */
+  #answered(now: number, ping: number): void {
+    if (ping === this.#measuring) this.roundTrip.measured(this.#measuredAt, now);
+    if (ping >= this.#measuring) this.#measuring = 0;
+    const marks = this.#marks;
+    while (marks.length > 0 && marks[0]!.ping <= ping) marks.shift()!.onArrived();
   }
 
   /** The time in this turn. */
@@ -184,13 +187,13 @@ export class Heartbeat implements LineProbe {
   measure(): void {
     if (this.#measuring > 0) return;
     this.#measuredAt = this.#frameWriter.now();
-    this.#ping();
+    this.ping();
     this.#measuring = this.#pings;
   }
 
   /** Pings, and calls back when the peer has answered: then everything that was sent before has arrived. */
   mark(onArrived: () => void): void {
-    this.#ping();
+    this.ping();
     this.#marks.push({ ping: this.#pings, onArrived });
   }
 
@@ -200,7 +203,7 @@ export class Heartbeat implements LineProbe {
    * @returns When to probe again
    */
   probe(now: number): number {
-    if (this.probeInterval < Infinity) this.#ping();
+    if (this.probeInterval < Infinity) this.ping();
     return now + this.probeInterval;
   }
 
@@ -209,13 +212,13 @@ export class Heartbeat implements LineProbe {
     this.#pingedAt = now;
     this.#pinged = this.watching = true;
     this.#patience = Math.min(2 * this.#patience, this.interval);
-    this.#ping();
+    this.ping();
     return this.#checkAt = now + Math.min(this.probeInterval, this.#timeout);
   }
 
   /** Checks a peer that has not answered a ping. Returns when to check again. */
   #unanswered(now: number, stalled: boolean): number {
-    // A ping that waits behind unwritten bytes was not received. Whether writes make progress is checked elsewhere.
+    // A ping that waits for unwritten bytes was not received. Whether writes make progress is checked elsewhere.
     const stuck = this.#frameWriter.unsent > PING_STUCK;
     if (stuck || this.#stuck || stalled) this.#pingedAt = now;
     this.#stuck = stuck;
@@ -228,7 +231,9 @@ export class Heartbeat implements LineProbe {
     return Infinity;
   }
 
-  #ping(): void {
+  /** Sends a Ping. Returns its number. */
+  ping(): number {
     writeShort(this.#frameWriter.beginFrame(), Kind.Ping, ++this.#pings);
+    return this.#pings;
   }
 }

@@ -61,6 +61,10 @@ export class IncomingCall implements IdentifiedContext {
   /** The progress of its streams at the first check that found them waiting for the caller, and the time of that check. */
   declare private stall?: { readonly items: number; readonly since: number } | undefined;
 
+  /** Why the server drains, once it does; and the signal that says so, once it was used. */
+  declare private drainReason?: RpcError;
+  declare private drainController?: AbortController;
+
   // `declare`: every call creates this object, and initializers would set fields that the constructor sets again.
   declare readonly method: string;
   declare readonly requester: Requester;
@@ -133,6 +137,18 @@ export class IncomingCall implements IdentifiedContext {
       if (this.#reason !== undefined) this.#abort.abort(this.#reason);
     }
     return this.#abort.signal;
+  }
+
+  get draining(): AbortSignal {
+    const controller = this.drainController ??= new AbortController();
+    if (this.drainReason !== undefined) controller.abort(this.drainReason);
+    return controller.signal;
+  }
+
+  /** The server drains: the handler may finish, and should not take longer than it has to. */
+  drain(reason: RpcError): void {
+    this.drainReason ??= reason;
+    this.drainController?.abort(this.drainReason);
   }
 
   /** How it is logged: only what is part of the handler's context. */

@@ -47,11 +47,11 @@ export class LargeFrames {
     return this.#waiting.size;
   }
 
-  /** Adds a frame, behind those of other calls. */
+  /** Adds a frame after those of other calls. */
   add(frame: LargeFrame): void {
     this.#waiting.add(frame);
     this.#bytes += frame.length;
-    // Before the frame leaves: behind it, the ping would wait for it.
+    // Before the frame leaves: a ping after it would wait for it.
     if (!this.#line.roundTrip.short && this.#answered) this.#line.measure();
   }
 

@@ -6,6 +6,7 @@ import { writeGoAway } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import type { Conn } from "../transport/conn.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "../transport/linger.ts";
+import { WebSocketFault } from "../transport/websocket_frames.ts";
 import type { Alarm } from "./alarm_clock.ts";
 import type { Callee } from "./callee.ts";
 import type { Caller } from "./caller.ts";
@@ -122,8 +123,10 @@ export class Lifecycle {
     if (this.#state >= State.Draining) return;
     this.#state = State.Draining;
     this.#refusing = true;
-    this.#sayGoAway(drained());
+    const reason = drained();
+    this.#sayGoAway(reason);
     this.#parts.options.draining?.();
+    this.#parts.callee.runner.drain(reason);
     this.closeIfIdle();
   }
 
@@ -198,11 +201,13 @@ export class Lifecycle {
 
   /** Reading has failed. */
   onReadFailed(error: unknown): void {
+    this.#noteFault(error);
     this.#terminate(this.#parted(error));
   }
 
   /** The connection is gone. */
   lose(cause: unknown): void {
+    this.#noteFault(cause);
     this.#terminate(this.#lost(cause));
   }
 
@@ -224,6 +229,13 @@ export class Lifecycle {
       await conn.closeWrite(fault);
     }).catch(() => this.lose("it could not be ended"));
     reader.stop();
+  }
+
+  /** Counts and logs that either side has closed the connection because of a limit or a broken rule of the transport. */
+  #noteFault(error: unknown): void {
+    if (!(error instanceof WebSocketFault) || this.#state === State.Closed) return;
+    this.#parts.options.counters.invalidFrames++;
+    this.#parts.options.log?.(`The connection of ${this.#shownPeer()} was closed`, error);
   }
 
   /** The one end of everything. */
@@ -266,5 +278,5 @@ export class Lifecycle {
 }
 
 function drained(): RpcError {
-  return new RpcError("unavailable", "The connection is being drained");
+  return new RpcError("unavailable", "The connection is shutting down");
 }

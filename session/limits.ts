@@ -126,6 +126,7 @@ export function mostHeld({ maxFrameBytes, maxUnsentBytes, maxWindowBytes }: Sess
  * Checks an option that is a whole number.
  *
  * @param or What else it may be, for the message
+ * @throws {TypeError} If it is not a number
  * @throws {RangeError} Naming the option and its range
  */
 export function whole(
@@ -137,7 +138,8 @@ export function whole(
 ): number {
   if (!Number.isSafeInteger(value) || value < least || value > most) {
     const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new RangeError(`Cannot use ${name} ${shownOption(value)}: expected a whole number ${range}${or}`);
+    const message = `Cannot use ${name} ${shownOption(value)}: expected a whole number ${range}${or}`;
+    throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
   }
   return value;
 }

@@ -5,6 +5,7 @@ import { ambient } from "../call/ambient.ts";
 import { type CallOptions, checkCallOptions, checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { CallContext } from "../call/handler.ts";
 import { isRpcError, ofCall, rejection, type RpcError } from "../call/error.ts";
+import { shownOption } from "../call/check_options.ts";
 import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import type { ClientCallObserver, ClientObserver } from "../call/call_observer.ts";
@@ -58,6 +59,9 @@ const NO_TERMS: Terms = {
 function termsOf(options: CallOptions): Terms {
   checkCallOptions(options);
   const { key, idempotent = false, waitForReady = false, failMode, metadata } = options;
+  if (key !== undefined && typeof key !== "string") {
+    throw new TypeError(`Cannot use key ${shownOption(key)}: expected text`);
+  }
   return { key, idempotent, waitForReady, failMode, metadata: toMetadata(metadata) };
 }
 
@@ -72,7 +76,8 @@ export class OutgoingCall implements SessionCall, PickContext {
   declare readonly method: string;
   declare readonly args: unknown;
   body: CallBody | undefined = undefined;
-  declare readonly timeout: number;
+  /** In ms. Infinity if the deadline of the call being answered is earlier. */
+  declare timeout: number;
   declare readonly signal: AbortSignal | undefined;
   declare metadata: Metadata | undefined;
   readonly #terms: Terms;
@@ -89,8 +94,8 @@ export class OutgoingCall implements SessionCall, PickContext {
    * @param onError Called once with the reason if the call fails; absent = `onResult` receives a promise that rejects
    * @param recvStream Receives the items, where the caller wants a stream
    * @param outer The call being answered that this one is part of
-   * @throws {TypeError} If the method is not a string, an option is unknown, or the signal or the metadata are invalid
-   * @throws {RangeError} If the timeout is negative or not a number
+   * @throws {TypeError} If the method is not a string, or an option is unknown or invalid
+   * @throws {RangeError} If the timeout is negative or NaN
    */
   constructor(
     method: string,
@@ -156,7 +161,9 @@ export class OutgoingCall implements SessionCall, PickContext {
    * @param address Where the first attempt is made, if that is known
    */
   begin(now: number, address?: string): void {
-    this.deadline = Math.min(now + this.timeout, this.deadline);
+    const deadline = now + this.timeout;
+    if (deadline < this.deadline) this.deadline = deadline;
+    else this.timeout = Infinity;
     this.observer?.begin(now, address);
   }
 

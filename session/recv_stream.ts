@@ -2,7 +2,7 @@
 // either side; the session's read loop pushes items, the consumer's loop takes them.
 
 import { isRpcError, rejection, type RpcError } from "../call/error.ts";
-import { type Metadata, ofApplication } from "../call/metadata.ts";
+import { applicationMetadata, type Metadata } from "../call/metadata.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { ItemBuffer, type ItemDecoder } from "./item_buffer.ts";
 import { RecvWindow } from "./recv_window.ts";
@@ -120,7 +120,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
    * @throws {RpcError} If there was no credit, or the stream has ended: a protocol error
    */
   spend(size: number): boolean {
-    if (this.#ended) throw malformed("an item comes behind the end of its stream");
+    if (this.#ended) throw malformed("an item arrives after the end of its stream");
     this.#window.spend(size);
     this.#started = true;
     return !this.#closed;
@@ -216,7 +216,7 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     const replyMetadata = this.#replyMetadata;
     if (replyMetadata === undefined) return;
     this.#replyMetadata = undefined;
-    const metadata = isRpcError(error) ? error.metadata : ofApplication(this.#metadata);
+    const metadata = isRpcError(error) ? error.metadata : applicationMetadata(this.#metadata);
     for (const [name, value] of metadata) replyMetadata.set(name, value);
   }
 

@@ -11,8 +11,10 @@ export interface WindowSize {
   readonly bytes: number;
 }
 
+const INITIAL_ITEMS = 64;
+const INITIAL_BYTES = 262_144;
 /** The credit that each direction of a stream starts with. */
-export const INITIAL: WindowSize = { items: 64, bytes: 262_144 };
+export const INITIAL: WindowSize = { items: INITIAL_ITEMS, bytes: INITIAL_BYTES };
 /** Up to this size a window doubles whenever the consumer has to wait, unless the line is known to be long. */
 export const SHORT_LINE: WindowSize = { items: 1_024, bytes: 1_048_576 };
 /** The largest window of one stream in bytes, with the memory of its buffered items. */
@@ -51,7 +53,7 @@ export class RecvWindow {
    */
   spend(size: number): void {
     if (this.itemCredit <= 0 || this.byteCredit <= 0) {
-      throw new RpcError("resource_exhausted", "Cannot decode frame: an item comes without credit");
+      throw new RpcError("resource_exhausted", "Cannot decode frame: an item arrives without credit");
     }
     this.itemCredit--;
     this.byteCredit -= size;

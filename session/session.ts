@@ -5,10 +5,13 @@ import type { RpcError } from "../call/error.ts";
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import type { Conn } from "../transport/conn.ts";
 import type { IncomingCall } from "./incoming_call.ts";
+import type { Lifetime } from "./lifetime.ts";
 import type { SessionCall } from "./session_call.ts";
 import { SessionCore } from "./session_core.ts";
 import type { SessionOptions } from "./session_options.ts";
 import type { SessionStats } from "./session_stats.ts";
+
+const FOREVER: Lifetime = { maxAge: Infinity, maxIdle: Infinity };
 
 /** Calls in both directions over one connection. */
 export class Session {
@@ -37,6 +40,16 @@ export class Session {
   /** The peer's identity, if `authenticate` has returned one. */
   get identity(): Identity | undefined {
     return this.#core.options.agreement.identity;
+  }
+
+  /** How long the server keeps the connection. */
+  get lifetime(): Lifetime {
+    return this.#core.options.agreement.lifetime ?? FOREVER;
+  }
+
+  /** Whether no call has been in flight here for some time, about a second. */
+  get idle(): boolean {
+    return this.pending === 0 && !this.#core.heartbeat.watching;
   }
 
   /** Whether new calls can be made. */

@@ -19,6 +19,8 @@ export interface SessionCall {
   readonly repeatable: boolean;
   /** On the clock of `performance.now()`; Infinity = none. */
   readonly deadline: number;
+  /** The time limit in ms that has set the deadline; absent or Infinity if it was set otherwise. */
+  readonly timeout?: number;
   /** Cancels the call. */
   readonly signal: AbortSignal | undefined;
   readonly metadata: Metadata | undefined;

@@ -16,12 +16,16 @@ import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
+import { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { SessionCall } from "./session_call.ts";
 import type { SessionOptions } from "./session_options.ts";
 import { ConnectionWindows } from "./window_budget.ts";
 
 /** If this process was stalled for longer than this, in ms, the peer is not blamed for its silence meanwhile. */
 const STALL = 1_000;
+
+/** How many Pings confirm `maxUnsentBytes`, if it matters what the peer has read. */
+const WINDOW_STEPS = 8;
 
 /** The parts of one session; each reports to it. */
 export class SessionCore
@@ -58,15 +62,22 @@ export class SessionCore
     if (handshakeTime !== undefined) this.heartbeat.roundTrip.took(handshakeTime, this.frameWriter.cachedNow);
     this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
     this.callee = new Callee(this, codec, this);
+    if (conn.buffersUnread) {
+      this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
+        this.heartbeat,
+        limits.maxUnsentBytes / WINDOW_STEPS,
+      );
+    }
     this.reader = new ReadLoop(this, this);
     this.lifecycle = new Lifecycle(this);
+    this.#checkLifetime(this.frameWriter.cachedNow);
     this.alarm.by(this.heartbeat.due);
   }
 
   /** Calls a method of the peer. */
   call(call: SessionCall, accepted: boolean): void {
     if (!accepted) {
-      const message = "The connection takes no more calls";
+      const message = `Cannot call ${call.method}: the connection is shutting down`;
       return call.reject(new RpcError("unavailable", message, { notStarted: true }));
     }
     // The time first: a turn that begins checks whether the peer may be gone.
@@ -111,6 +122,7 @@ export class SessionCore
         return this.#holdCalls();
       case Kind.Pong:
         this.heartbeat.onPong(this.frameWriter.now(), frame.seq);
+        this.#onConfirmed(frame.seq);
         return this.#holdCalls();
       case Kind.GoAway:
         return this.lifecycle.onGoAway(frame);
@@ -129,6 +141,14 @@ export class SessionCore
       default:
         frame.kind satisfies never;
     }
+  }
+
+  /** A Pong has arrived, which may mean that more can be sent. */
+  #onConfirmed(ping: number): void {
+    const { unconfirmedBytes } = this.frameWriter;
+    if (unconfirmedBytes === undefined) return;
+    unconfirmedBytes.onPong(ping);
+    this.onProgress();
   }
 
   onFramesRead(): void {
@@ -211,6 +231,7 @@ export class SessionCore
     // A call whose stream was left may have ended with this turn.
     this.lifecycle.closeIfIdle();
     if (this.writer.busy) this.alarm.by(now + this.options.limits.writeTimeout);
+    if (!this.lifecycle.ending) this.frameWriter.confirm();
   }
 
   /** Some bytes were written. */
@@ -218,9 +239,10 @@ export class SessionCore
     // Their buffer may be overwritten; outside of a turn, not before the next one begins.
     if (this.frameWriter.inTurn) this.caller?.saveArgs();
     if (!this.lifecycle.peerEnded) this.reader.onProgress();
-    if (this.frameWriter.unsent > this.options.limits.maxUnsentBytes / 2) return;
+    // A large frame may have left outside of a turn.
+    if (!this.lifecycle.ending) this.frameWriter.confirm();
     if (this.lifecycle.sends) this.caller?.fill();
-    this.frameWriter.resume();
+    if (this.frameWriter.unsent <= this.options.limits.maxUnsentBytes / 2) this.frameWriter.resume();
   }
 
   /** Checks everything that has a time limit, and sets the alarm for the next check. */
@@ -236,6 +258,7 @@ export class SessionCore
     this.alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
     this.#holdCalls();
     if (this.heartbeat.doubtful) this.#moveCalls(now);
+    this.#checkLifetime(now);
     this.lifecycle.closeIfIdle();
   }
 
@@ -253,7 +276,9 @@ export class SessionCore
   #checkFrame(now: number, patience: number): number {
     const due = this.reader.frameDue(patience);
     if (now < due) return due;
-    const late = new RpcError("deadline_exceeded", "Cannot decode frame: its end did not come in time");
+    const { frameTimeout } = this.options.limits;
+    const message = `Cannot decode frame: its end did not arrive within ${frameTimeout} ms (frameTimeout)`;
+    const late = new RpcError("deadline_exceeded", message);
     this.lifecycle.violated(late, "frameTimeout");
     return Infinity;
   }
@@ -264,6 +289,16 @@ export class SessionCore
     if (this.lifecycle.peerEnded) return this.heartbeat.probe(now);
     if (this.reader.paused) return now + this.heartbeat.interval;
     return this.heartbeat.check(now, stalled, expired || (this.caller?.awaiting ?? false));
+  }
+
+  /** Ends a connection that is too old, or has been idle for too long, and sets the alarm for the next check. */
+  #checkLifetime(now: number): void {
+    const { lifetime } = this.options;
+    if (lifetime === undefined || !this.lifecycle.open) return;
+    const busy = this.callee.runner.inFlight.size > 0 || (this.caller?.pending ?? 0) > 0;
+    const due = lifetime.check(now, this.callee.lastSeq, busy);
+    if (due === -Infinity) this.lifecycle.drain();
+    else this.alarm.by(due);
   }
 
   /** Holds calls back while it is doubtful whether the peer is there, and sends them when it is not. */

@@ -7,6 +7,7 @@ import type { AlarmClock } from "./alarm_clock.ts";
 import type { CallBodies } from "./call_body.ts";
 import type { PeerCallSlots } from "./call_slots.ts";
 import type { Agreement } from "./handshake.ts";
+import type { LifetimeCheck } from "./lifetime.ts";
 import type { LimitCounters } from "./limit_counters.ts";
 import type { SessionLimits } from "./limits.ts";
 import type { WindowBudget } from "./window_budget.ts";
@@ -25,6 +26,8 @@ export interface SessionOptions {
   readonly limits: SessionLimits;
   /** Counts limits met; shared by all sessions of a client or server. */
   readonly counters: LimitCounters;
+  /** When the server ends the connection by itself; absent at clients, and without limits. */
+  readonly lifetime?: LifetimeCheck;
   /** Slots for handlers, shared by all connections of a server; absent = there is no limit. */
   readonly slots?: PeerCallSlots;
   /** Wakes the sessions of a client or server. */

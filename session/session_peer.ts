@@ -19,6 +19,8 @@ export interface PeerSession {
   readonly certificate: PeerCertificate | undefined;
   /** Its identity, if `authenticate` has returned one. */
   readonly identity: Identity | undefined;
+  /** What all calls of one peer share that has no connection; absent = this object. */
+  readonly connection?: object;
   /** The time on the clock of `performance.now()`, from which deadlines are counted. */
   now(): number;
   /** Calls one of its methods; {@linkcode refuseCallBack} where it cannot be called. */
@@ -59,7 +61,7 @@ export class SessionPeer implements Peer {
 
   /** An object that all calls of one connection share, and no others; addresses of Unix sockets are not distinct. */
   static connectionOf(peer: Peer): object {
-    return #session in peer ? peer.#session : peer;
+    return #session in peer ? peer.#session.connection ?? peer.#session : peer;
   }
 
   get address(): string {
@@ -102,7 +104,7 @@ export class SessionPeer implements Peer {
     call.listener = { address, done() {}, release() {} };
     call.begin(now, address);
     if (call.signal?.aborted) call.fail(canceled(call.method, call.signal.reason, true));
-    else if (call.deadline <= now) call.fail(deadlineExceeded(call.method, true));
+    else if (call.deadline <= now) call.fail(deadlineExceeded(call, true));
     else this.#session.callBack(call);
   }
 }

@@ -1,17 +1,17 @@
-// A process that is started, spoken to in lines of JSON, and stopped.
+// A child process, controlled by lines of JSON.
 
-/** One process of the soak. */
+/** One process of the soak test. */
 export class Child {
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   readonly #exited: Promise<void>;
-  #held = "";
+  #buffer = "";
   #ended = false;
 
   /**
    * @param script A file of this folder
-   * @param permissions The name of a set in `deno.json`
+   * @param permissions The name of a permission set in `deno.json`
    */
   constructor(script: string, args: readonly string[], permissions = "soak-peer") {
     const { href } = new URL(script, import.meta.url);
@@ -32,38 +32,40 @@ export class Child {
     return this.#child.pid;
   }
 
-  /** The next line. */
+  /** The next line of its output, parsed. */
   async line<T>(): Promise<T> {
-    while (!this.#held.includes("\n")) {
+    while (!this.#buffer.includes("\n")) {
       const { value, done } = await this.#lines.read();
-      if (done) throw new Error("A process of the soak has ended early");
-      this.#held += value;
+      if (done) throw new Error("A child process of the soak test has ended early");
+      this.#buffer += value;
     }
-    const end = this.#held.indexOf("\n");
-    const line = this.#held.slice(0, end);
-    this.#held = this.#held.slice(end + 1);
+    const end = this.#buffer.indexOf("\n");
+    const line = this.#buffer.slice(0, end);
+    this.#buffer = this.#buffer.slice(end + 1);
     return JSON.parse(line);
   }
 
-  /** Waits for the line that says that it runs, which holds its process id. */
+  /** Waits for its first line, which contains its process id. */
   async started<T>(): Promise<T> {
     const line = await this.line<T & { pid: number }>();
     if (line.pid !== this.pid) {
-      throw new Error("The program `deno` is not Deno itself: what it starts could not be killed");
+      throw new Error(
+        "The command `deno` is a wrapper, not Deno itself: its child processes could not be killed",
+      );
     }
     return line;
   }
 
-  async say(line: unknown): Promise<void> {
+  async send(line: unknown): Promise<void> {
     await this.#stdin.write(new TextEncoder().encode(`${JSON.stringify(line)}\n`));
   }
 
-  /** Sends a signal; one that comes too late is none. */
+  /** Sends a signal, unless the process has ended. */
   signal(name: Deno.Signal): void {
     if (!this.#ended) this.#child.kill(name);
   }
 
-  /** Sends a signal that ends it, and waits until it has ended and nothing of it is left here. */
+  /** Sends a signal that ends the process, waits for its exit and releases its resources. */
   async end(name: Deno.Signal): Promise<void> {
     this.signal(name);
     await this.#exited;
@@ -72,7 +74,7 @@ export class Child {
   }
 }
 
-/** Waits for so many ms. */
+/** Resolves after `ms` ms. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

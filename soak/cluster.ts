@@ -1,11 +1,11 @@
-// The servers, the bad network in front of two of them, and all that befalls them.
+// The servers, the faulty network in front of two of them, and the fault injection. Used by main.ts.
 
 import type { Random } from "../tests/support/cbor_random.ts";
 import { Child, pause } from "./child.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Fault } from "./proxy.ts";
 
-/** One server, whichever process it is at the moment. */
+/** A server, restarted as a new process after each kill. */
 export class Peer {
   readonly #dir: string;
   readonly #ledger: Ledger;
@@ -33,7 +33,7 @@ export class Peer {
     return this.#child!;
   }
 
-  /** Starts it, at the port that it had before. */
+  /** Starts it, on the port that it had before. */
   async start(): Promise<void> {
     this.#file = `${this.#dir}/${this.#name}-${this.#incarnation++}`;
     this.#ledger.follow(this.#file);
@@ -49,10 +49,13 @@ export class Peer {
   }
 }
 
-/** Three servers, of which the first is never killed, and ways to the first and the last through a bad network. */
+/**
+ * Three servers, of which the first is never killed, and proxied routes to the first and the last over a
+ * faulty network.
+ */
 export class Cluster {
   readonly peers: readonly Peer[];
-  /** How often each fault has been. */
+  /** How often each fault was injected. */
   readonly faults = new Map<string, number>();
   #proxy: Child | undefined;
   #ports: readonly number[] = [];
@@ -65,7 +68,7 @@ export class Cluster {
     return this.peers[0]!;
   }
 
-  /** Where clients call: two servers as they are, and two ways through the network. */
+  /** The addresses that clients use: two servers directly, and two through the network. */
   get addresses(): string[] {
     const direct = this.peers.slice(0, 2).map(({ address }) => address);
     return [...direct, ...this.#ports.map((port) => `tcp@127.0.0.1:${port}`)];
@@ -77,27 +80,27 @@ export class Cluster {
     ({ ports: this.#ports } = await this.#proxy.started<{ ports: number[] }>());
   }
 
-  /** Kills, stops and ends servers, one at a time, while `goesOn`. */
-  async hurtServers(random: Random, goesOn: () => boolean): Promise<void> {
-    while (goesOn()) {
+  /** Kills, suspends and terminates servers, one at a time, while `running` returns true. */
+  async disruptServers(random: Random, running: () => boolean): Promise<void> {
+    while (running()) {
       await pause(100 + random.below(700));
-      const mortal = random.pick(this.peers.slice(1));
+      const victim = random.pick(this.peers.slice(1));
       switch (random.below(4)) {
         case 0:
         case 1:
-          this.#note("killed with SIGKILL");
-          await mortal.end("SIGKILL");
+          this.#note("SIGKILL");
+          await victim.end("SIGKILL");
           await pause(random.below(300));
-          await mortal.start();
+          await victim.start();
           break;
         case 2:
-          this.#note("ended with SIGTERM");
-          await mortal.end("SIGTERM");
-          await mortal.start();
+          this.#note("SIGTERM");
+          await victim.end("SIGTERM");
+          await victim.start();
           break;
         default: {
           const { child } = random.pick(this.peers);
-          this.#note("stopped for a while");
+          this.#note("SIGSTOP for a while");
           child.signal("SIGSTOP");
           await pause(random.pick([50, 300, 1_500]));
           child.signal("SIGCONT");
@@ -106,25 +109,25 @@ export class Cluster {
     }
   }
 
-  /** Cuts, holds up and delays connections while `goesOn`. */
-  async hurtNetwork(random: Random, goesOn: () => boolean): Promise<void> {
-    while (goesOn()) {
+  /** Cuts, blocks and delays connections while `running` returns true. */
+  async disruptNetwork(random: Random, running: () => boolean): Promise<void> {
+    while (running()) {
       await pause(50 + random.below(500));
-      const way = random.below(2);
+      const route = random.below(2);
       const kind = random.pick(["cut", "hold", "delay", "refuse"] as const);
       this.#note(`network: ${kind}`);
-      await this.#say({ way, kind, ms: 1 + random.below(80) });
+      await this.#sendFault({ route, kind, ms: 1 + random.below(80) });
       await pause(kind === "hold" ? random.pick([50, 400, 2_500]) : random.below(400));
-      await this.#say({ way, kind: "none", ms: 0 });
+      await this.#sendFault({ route, kind: "none", ms: 0 });
     }
   }
 
-  /** Kills every server in turn, so that one at least is there, while `goesOn`. */
-  async killAll(random: Random, goesOn: () => boolean): Promise<void> {
-    for (let turn = 0; goesOn(); turn++) {
+  /** Kills the servers in turn, so that at least one is running, while `running` returns true. */
+  async killAll(random: Random, running: () => boolean): Promise<void> {
+    for (let turn = 0; running(); turn++) {
       const peer = this.peers[turn % this.peers.length]!;
       await pause(random.below(60));
-      this.#note("killed with SIGKILL");
+      this.#note("SIGKILL");
       await peer.end("SIGKILL");
       await peer.start();
     }
@@ -138,7 +141,7 @@ export class Cluster {
     this.faults.set(fault, (this.faults.get(fault) ?? 0) + 1);
   }
 
-  async #say(fault: Fault): Promise<void> {
-    await this.#proxy!.say(fault);
+  async #sendFault(fault: Fault): Promise<void> {
+    await this.#proxy!.send(fault);
   }
 }

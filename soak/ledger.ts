@@ -1,37 +1,38 @@
-// What each call is allowed to have done, held against what was done. Servers write the number of each call that they
-// execute; here they are counted. Holds the latest few million calls, so that its memory never grows.
+// Compares how often each call was executed with how often it may have been. Servers log the number of each
+// call that they execute; the ledger counts them. It keeps the last few million calls, so that its memory is
+// bounded.
 
-/** How often a call was executed, going by what its caller was told. */
+/** How often a call may have been executed, according to its outcome. */
 export const Verdict = {
-  /** It is still under way. */
+  /** In flight. */
   Open: 0,
-  /** It went well: exactly once. */
+  /** Succeeded: exactly once. */
   Once: 1,
-  /** It was not started, or so its error said: never. */
+  /** Failed with `notStarted`: never. */
   Never: 2,
-  /** It may have been: once at most. */
+  /** Failed otherwise: at most once. */
   AtMostOnce: 3,
-  /** It went well and may be repeated: at least once. */
+  /** Succeeded and idempotent: at least once. */
   AtLeastOnce: 4,
-  /** It may be repeated, and did not go well. */
+  /** Failed and idempotent: any number of times. */
   Any: 5,
 } as const;
 
 const SIZE = 1 << 22;
-/** How often a call that may be repeated is sent at most. */
+/** Maximum attempts of an idempotent call. */
 const MAX_ATTEMPTS = 4;
 
-/** What was found. */
+/** The result of the comparison. */
 export interface Balance {
-  /** Executions noted. */
+  /** Logged executions. */
   executions: number;
   /** Calls not marked idempotent that were executed more than once. */
   duplicates: number;
-  /** Calls that went well without having been executed. */
+  /** Calls that succeeded without being executed. */
   unexecuted: number;
-  /** Calls that were executed though their error said that they had not been started. */
-  startedAfterAll: number;
-  /** Calls marked idempotent that were executed more often than they may be sent. */
+  /** Calls that were executed although their error said `notStarted`. */
+  startedDespiteError: number;
+  /** Idempotent calls that were executed more often than the maximum number of attempts. */
   repeatedTooOften: number;
 }
 
@@ -41,16 +42,16 @@ export class Ledger {
     executions: 0,
     duplicates: 0,
     unexecuted: 0,
-    startedAfterAll: 0,
+    startedDespiteError: 0,
     repeatedTooOften: 0,
   };
   readonly #counts = new Uint8Array(SIZE);
   readonly #verdicts = new Uint8Array(SIZE);
-  /** The number of the latest call; numbers begin at 1. */
+  /** The number of the latest call, starting at 1. */
   #last = 0;
   readonly #logs = new Map<string, Log>();
 
-  /** Gives a call its number. */
+  /** Assigns a number to a new call. */
   open(): number {
     const slot = ++this.#last % SIZE;
     if (this.#last > SIZE) this.#audit(slot);
@@ -63,12 +64,12 @@ export class Ledger {
     this.#verdicts[id % SIZE] = verdict;
   }
 
-  /** Follows the file of one server process. */
+  /** Follows the log of a server process. */
   follow(file: string): void {
     this.#logs.set(file, new Log(file));
   }
 
-  /** Reads the rest of the file of a process that has ended. */
+  /** Reads the rest of the log of a process that has ended. */
   finish(file: string): void {
     const log = this.#logs.get(file);
     if (log === undefined) return;
@@ -77,12 +78,12 @@ export class Ledger {
     log.close();
   }
 
-  /** Reads what has been noted since. */
+  /** Reads the executions logged since the last read. */
   read(): void {
     for (const log of this.#logs.values()) this.#count(log);
   }
 
-  /** Holds what is left against what was noted; nothing is executed any more. */
+  /** Audits the remaining calls, after all servers have stopped executing. */
   close(): Balance {
     this.read();
     for (let id = Math.max(1, this.#last - SIZE + 1); id <= this.#last; id++) this.#audit(id % SIZE);
@@ -94,7 +95,7 @@ export class Ledger {
     for (const id of log.read()) {
       this.balance.executions++;
       if (this.#last - id < SIZE) this.#counts[id % SIZE]!++;
-      else this.balance.duplicates++; // so late that it was settled long ago
+      else this.balance.duplicates++; // its slot was reused: it settled long ago
     }
   }
 
@@ -102,15 +103,15 @@ export class Ledger {
     const count = this.#counts[slot]!;
     const verdict = this.#verdicts[slot]!;
     const mayRepeat = verdict === Verdict.AtLeastOnce || verdict === Verdict.Any;
-    const wentWell = verdict === Verdict.Once || verdict === Verdict.AtLeastOnce;
+    const succeeded = verdict === Verdict.Once || verdict === Verdict.AtLeastOnce;
     if (count > 1 && !mayRepeat) this.balance.duplicates++;
-    if (count === 0 && wentWell) this.balance.unexecuted++;
-    if (count > 0 && verdict === Verdict.Never) this.balance.startedAfterAll++;
+    if (count === 0 && succeeded) this.balance.unexecuted++;
+    if (count > 0 && verdict === Verdict.Never) this.balance.startedDespiteError++;
     if (count > MAX_ATTEMPTS) this.balance.repeatedTooOften++;
   }
 }
 
-/** The file of one server process, read from where it was left. */
+/** The log of a server process, read incrementally. */
 class Log {
   readonly #file: Deno.FsFile;
   readonly #chunk = new Uint8Array(65_536);
@@ -121,7 +122,7 @@ class Log {
 
   *read(): Generator<number> {
     for (let count; (count = this.#file.readSync(this.#chunk)) !== null;) {
-      if (count % 4 !== 0) throw new Error("A note is torn");
+      if (count % 4 !== 0) throw new Error("The log contains a partial entry");
       yield* new Uint32Array(this.#chunk.buffer, 0, count / 4);
     }
   }

@@ -1,9 +1,9 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task soak`: a mixed workload over several server processes to which bad things happen, and what was promised
-// beside what came of it. The exit code is 1 if a promise was broken.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task soak`: soak test. Calls of all kinds against failing servers; checks every reliability guarantee
+// and prints the figures. The exit code is 1 if a guarantee was broken.
 //   --seconds=60   --seed=N   --json
-//   --kill         calls that may not be repeated, while every server in turn is killed with SIGKILL
-//   --calls=100000 how many of those that may have been executed
+//   --kill         only non-idempotent calls, while every server in turn is killed with SIGKILL
+//   --calls=100000 number of calls with --kill that may have been executed
 
 import { parseArgs } from "@std/cli";
 import { connect, MultiServers } from "../mod.ts";
@@ -15,7 +15,7 @@ import { countedSignal, LoopLag, type Memory, memory, Slope, sockets } from "./m
 import { type Figure, report } from "./report.ts";
 import { CLIENT, Workload } from "./workload.ts";
 
-/** Calls that each client has under way. */
+/** Concurrent calls of each client. */
 const WORKERS = 100;
 
 const flags = parseArgs(Deno.args, {
@@ -32,7 +32,7 @@ let unhandled = 0;
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   unhandled++;
-  console.error(`A rejection that nobody handles: ${event.reason}`);
+  console.error(`Unhandled rejection: ${event.reason}`);
 });
 
 const dir = await Deno.makeTempDir({ dir: "/tmp", prefix: "soak-" });
@@ -45,64 +45,67 @@ const slopes = {
   server: { heap: new Slope(), rss: new Slope() },
 };
 
-/** What the survivor holds. */
-interface Held extends Memory {
+/** The state of the first server, which is never killed. */
+interface SurvivorState extends Memory {
   readonly connections: number;
   readonly inFlight: number;
 }
 
-async function askSurvivor(): Promise<Held> {
+async function querySurvivor(): Promise<SurvivorState> {
   const { child } = cluster.survivor;
-  await child.say("?");
-  return await child.line<Held>();
+  await child.send("?");
+  return await child.line<SurvivorState>();
 }
 
-/** Counts executions every second, and takes samples of memory at rest, while `goesOn`. */
-async function sample(goesOn: () => boolean): Promise<void> {
+/**
+ * Reads the logs every second, and takes memory samples while no call is in flight, as long as `running`
+ * returns true.
+ */
+async function sample(running: () => boolean): Promise<void> {
   const every = Math.min(10, Math.max(2, Math.round(seconds / 20)));
-  for (let second = 1; goesOn(); second++) {
+  for (let second = 1; running(); second++) {
     await pause(1_000);
     ledger.read();
     if (second % every !== 0) continue;
     await workload.pauseFor(async () => {
-      for (const [side, held] of [["client", await memory()], ["server", await askSurvivor()]] as const) {
-        slopes[side].heap.add(held.heap);
-        slopes[side].rss.add(held.rss);
+      for (const [side, state] of [["client", await memory()], ["server", await querySurvivor()]] as const) {
+        slopes[side].heap.add(state.heap);
+        slopes[side].rss.add(state.rss);
       }
     });
   }
 }
 
-/** Everything at once. */
+/** The whole workload and all faults at once. */
 async function soak(): Promise<void> {
   const end = performance.now() + seconds * 1_000;
-  const goesOn = () => performance.now() < end;
-  await using one = await connect(new MultiServers(cluster.addresses), CLIENT);
-  await using two = await connect(new MultiServers(cluster.addresses), { ...CLIENT, balancer: "random" });
+  const running = () => performance.now() < end;
+  await using first = await connect(new MultiServers(cluster.addresses), CLIENT);
+  await using second = await connect(new MultiServers(cluster.addresses), { ...CLIENT, balancer: "random" });
   await Promise.all([
-    ...Array.from({ length: 2 * WORKERS }, (_, i) => workload.work(i % 2 === 0 ? one : two, goesOn)),
-    workload.comeAndGo(cluster.addresses, goesOn),
-    cluster.hurtServers(new Random(seed + 2), goesOn),
-    cluster.hurtNetwork(new Random(seed + 4), goesOn),
-    sample(goesOn),
+    ...Array.from({ length: 2 * WORKERS }, (_, i) => workload.work(i % 2 === 0 ? first : second, running)),
+    workload.reconnectRepeatedly(cluster.addresses, running),
+    cluster.disruptServers(new Random(seed + 2), running),
+    cluster.disruptNetwork(new Random(seed + 4), running),
+    sample(running),
   ]);
 }
 
-/** Nothing but calls that may not be repeated, and SIGKILL. */
+/** Only non-idempotent calls, and SIGKILL. */
 async function kill(): Promise<void> {
-  const goesOn = () => workload.tally.sent < calls;
+  const running = () => workload.counts.sent < calls;
   const direct = cluster.peers.map(({ address }) => address);
   await using client = await connect(new MultiServers(direct), CLIENT);
   await Promise.all([
-    ...Array.from({ length: WORKERS }, () => workload.work(client, goesOn, ["once", "wait", "wait"])),
-    cluster.killAll(new Random(seed + 2), goesOn),
+    ...Array.from({ length: WORKERS }, () => workload.work(client, running, ["once", "wait", "wait"])),
+    cluster.killAll(new Random(seed + 2), running),
   ]);
 }
 
 async function run(): Promise<Figure[]> {
-  const began = performance.now();
+  const startedAt = performance.now();
   await cluster.start();
-  // The first connection of a process makes the runtime open some of its own.
+  // The first connection makes the runtime open sockets of its own: open it before counting.
   await (await connect(cluster.survivor.address)).close();
   await pause(300);
   const before = {
@@ -112,11 +115,11 @@ async function run(): Promise<Figure[]> {
   using loop = new LoopLag();
   if (!flags.json) console.log(`seed ${seed}, ${flags.kill ? `${calls} calls` : `${seconds} s`}`);
   await (flags.kill ? kill() : soak());
-  // What the survivor still works on when its clients have gone ends at once.
-  let left = flags.kill ? { connections: 0, inFlight: 0 } : await askSurvivor();
-  for (let tries = 50; tries > 0 && left.connections + left.inFlight > 0; tries--) {
+  // Calls that the first server still runs when its clients have gone end at once.
+  let remaining = flags.kill ? { connections: 0, inFlight: 0 } : await querySurvivor();
+  for (let tries = 50; tries > 0 && remaining.connections + remaining.inFlight > 0; tries--) {
     await pause(100);
-    left = await askSurvivor();
+    remaining = await querySurvivor();
   }
   const after = {
     client: await sockets(Deno.pid),
@@ -125,8 +128,8 @@ async function run(): Promise<Figure[]> {
   await cluster.close();
   return report({
     kill: flags.kill,
-    seconds: (performance.now() - began) / 1_000,
-    tally: workload.tally,
+    seconds: (performance.now() - startedAt) / 1_000,
+    counts: workload.counts,
     balance: ledger.close(),
     faults: cluster.faults,
     lateness: workload.lateness,
@@ -136,21 +139,21 @@ async function run(): Promise<Figure[]> {
       server: { heap: slopes.server.heap.fit(), rss: slopes.server.rss.fit() },
     },
     sockets: { before, after },
-    left: { ...left, listeners: shared.listeners(), unhandled },
+    leftover: { ...remaining, listeners: shared.listeners(), unhandled },
   });
 }
 
 try {
   const figures = await run();
   if (flags.json) {
-    console.log(JSON.stringify({ seed, figures, outcomes: Object.fromEntries(workload.tally.outcomes) }));
+    console.log(JSON.stringify({ seed, figures, outcomes: Object.fromEntries(workload.counts.outcomes) }));
   } else {
     const width = Math.max(...figures.map(({ name }) => name.length));
     for (const { name, value, promise, kept } of figures) {
-      const beside = promise === undefined ? "" : `   promised: ${promise}${kept ? "" : "   BROKEN"}`;
-      console.log(`${name.padEnd(width)}  ${value}${beside}`);
+      const guarantee = promise === undefined ? "" : `   guaranteed: ${promise}${kept ? "" : "   BROKEN"}`;
+      console.log(`${name.padEnd(width)}  ${value}${guarantee}`);
     }
-    for (const wrong of workload.tally.wrong) console.log(`  wrong: ${wrong}`);
+    for (const wrong of workload.counts.wrong) console.log(`  wrong: ${wrong}`);
   }
   if (figures.some(({ kept }) => kept === false)) Deno.exitCode = 1;
 } finally {

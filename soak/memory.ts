@@ -1,7 +1,8 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// `deno task memory`: what a connection's calls, streams and frames cost a server at most, beside what docs/LIMITS.md says
-// that they do, for each transport. Each case has a server of its own, whose resident memory is compared.
-//   --transport=tcp   tcp, tls, unix or ws; may be given more than once
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// `deno task memory`: measures the memory that connections, calls, streams and frames cost a server at most,
+// and compares it with docs/LIMITS.md, for each transport. Each case starts its own server and measures its
+// resident memory.
+//   --transport=tcp   tcp, tls, unix, ws (an http@ listener) or serve (Deno.serve); may be given several times
 
 import { parseArgs } from "@std/cli";
 import { MAX_METADATA_ENTRIES, type Metadata } from "../call/metadata.ts";
@@ -14,7 +15,7 @@ import { requestHandshake } from "../session/handshake.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { dialTcp, dialUnix } from "../transport/tcp.ts";
 import { dialTls } from "../transport/tls.ts";
-import { dialWebSocket } from "../transport/websocket.ts";
+import { dialWebSocketConn } from "../transport/websocket_dial.ts";
 import { Child, pause } from "./child.ts";
 
 const MIB = 1_048_576;
@@ -22,7 +23,7 @@ const MAX_FRAME_BYTES = 4 * MIB;
 const MAX_ITEMS = 100_000;
 const MAX_UNSENT_BYTES = 8 * MIB;
 
-// What docs/LIMITS.md says.
+// The figures of docs/LIMITS.md, in bytes.
 const CONNECTION = 65_536;
 const CALL = 57_344;
 const ITEM = 300;
@@ -31,22 +32,26 @@ const UNREAD = MIB + 1.5 * MAX_FRAME_BYTES;
 const SHORT_ITEM = 65_536;
 const ARRIVING = 1.5 * MAX_FRAME_BYTES + 262_144;
 const LEAVING = 1.5 * MAX_UNSENT_BYTES;
-/** What a transport may hold besides. */
-const HELD: Readonly<Record<string, number>> = { tls: 4 * MIB, ws: MAX_FRAME_BYTES + MAX_UNSENT_BYTES };
+/** Additional buffers of a transport, in bytes. */
+const HELD: Readonly<Record<string, number>> = {
+  tls: 4 * MIB,
+  ws: 131_072,
+  serve: MAX_FRAME_BYTES + MAX_UNSENT_BYTES,
+};
 
-/** One thing of which a server is made to hold much. */
+/** A resource of which a server must hold many. */
 interface Case {
   readonly name: string;
   readonly connections: number;
-  /** What each connection sends, once. */
+  /** The bytes that each connection sends, once. */
   readonly send: () => Uint8Array<ArrayBuffer>[];
-  /** What each connection may cost beside itself, in bytes. */
-  readonly stated: number;
+  /** Documented maximum for each connection, without the connection itself, in bytes. */
+  readonly documented: number;
 }
 
 const codec = new CborCodec();
 
-/** A Call, with so many bytes of a body that are given; none if a stream is to follow. */
+/** A Call with a body; an empty one starts a stream. */
 function call(seq: number, method: string, body: Uint8Array, metadata?: Metadata): Uint8Array<ArrayBuffer> {
   const out = new ByteBuffer(body.length + 32);
   beginCall(out, seq, method, 0, metadata);
@@ -75,35 +80,35 @@ function calls(count: number, make: (seq: number) => Uint8Array<ArrayBuffer>[]):
   return Array.from({ length: count }, (_, i) => make(2 * i + 1)).flat();
 }
 
-const nothing = Uint8Array.of(0xf6);
-/** A byte string costs most of what counts as items. */
+const nullValue = Uint8Array.of(0xf6);
+/** A byte string costs the most memory per item. */
 const bytesOf80 = Uint8Array.of(0x58, 79, ...new Uint8Array(79));
-const worst = list(MAX_ITEMS / 2 - 1, bytesOf80);
-/** As large an item as lets 64 of them come at first. */
-const mostlyNothing = list(4_085, Uint8Array.of(0x40));
+const largeValue = list(MAX_ITEMS / 2 - 1, bytesOf80);
+/** As large as an item may be for 64 of them to fit into the initial window. */
+const emptyStrings = list(4_085, Uint8Array.of(0x40));
 const metadata: Metadata = new Map(
   Array.from({ length: MAX_METADATA_ENTRIES }, (_, i) => [`m${i}`.padEnd(64, "x"), new Uint8Array(180)]),
 );
 
 const CASES: readonly Case[] = [
-  { name: "connections", connections: 256, send: () => [], stated: 0 },
+  { name: "connections", connections: 256, send: () => [], documented: 0 },
   {
-    name: "1024 calls of nothing",
+    name: "1024 empty calls",
     connections: 8,
-    send: () => calls(1_024, (seq) => [call(seq, "Hold.value", nothing)]),
-    stated: 1_024 * CALL,
+    send: () => calls(1_024, (seq) => [call(seq, "Hold.value", nullValue)]),
+    documented: 1_024 * CALL,
   },
   {
     name: "1024 calls with metadata",
     connections: 2,
-    send: () => calls(1_024, (seq) => [call(seq, "Hold.value", nothing, metadata)]),
-    stated: 1_024 * CALL,
+    send: () => calls(1_024, (seq) => [call(seq, "Hold.value", nullValue, metadata)]),
+    documented: 1_024 * CALL,
   },
   {
-    name: "8 calls of a frame",
+    name: "8 calls of maximum size",
     connections: 1,
-    send: () => calls(8, (seq) => [call(seq, "Hold.value", worst)]),
-    stated: ARRIVING + 8 * (CALL + VALUE),
+    send: () => calls(8, (seq) => [call(seq, "Hold.value", largeValue)]),
+    documented: ARRIVING + 8 * (CALL + VALUE),
   },
   {
     name: "16 unread streams of long items",
@@ -111,10 +116,10 @@ const CASES: readonly Case[] = [
     send: () =>
       calls(16, (seq) => [
         call(seq, "Hold.stream", new Uint8Array(0)),
-        ...Array.from({ length: 63 }, () => item(seq, mostlyNothing)),
-        item(seq, worst),
+        ...Array.from({ length: 63 }, () => item(seq, emptyStrings)),
+        item(seq, largeValue),
       ]),
-    stated: ARRIVING + 16 * (CALL + UNREAD),
+    documented: ARRIVING + 16 * (CALL + UNREAD),
   },
   {
     name: "64 unread streams of short items",
@@ -124,25 +129,25 @@ const CASES: readonly Case[] = [
         call(seq, "Hold.stream", new Uint8Array(0)),
         ...Array.from({ length: 64 }, () => item(seq, list(120, Uint8Array.of(0x40)))),
       ]),
-    stated: 64 * (CALL + 64 * SHORT_ITEM),
+    documented: 64 * (CALL + 64 * SHORT_ITEM),
   },
   {
-    name: "a frame that arrives",
+    name: "incomplete frames",
     connections: 16,
     send: () => [call(1, "Hold.value", new Uint8Array(MAX_FRAME_BYTES - 64)).slice(0, -1)],
-    stated: ARRIVING,
+    documented: ARRIVING,
   },
   {
-    name: "answers that nobody reads",
+    name: "unread responses",
     connections: 4,
-    send: () => calls(1_024, (seq) => [call(seq, "Hold.blob", nothing)]),
-    stated: LEAVING,
+    send: () => calls(1_024, (seq) => [call(seq, "Hold.blob", nullValue)]),
+    documented: LEAVING,
   },
   {
-    name: "long answers that nobody reads",
+    name: "long unread responses",
     connections: 4,
-    send: () => calls(16, (seq) => [call(seq, "Hold.frame", nothing)]),
-    stated: LEAVING,
+    send: () => calls(16, (seq) => [call(seq, "Hold.frame", nullValue)]),
+    documented: LEAVING,
   },
 ];
 
@@ -153,7 +158,7 @@ async function dial(address: string, ca: string): Promise<Conn> {
     case "tls":
       return await dialTls(parsed, { caCerts: [ca] }, signal);
     case "ws":
-      return await dialWebSocket(parsed, 64 * MIB, signal);
+      return await dialWebSocketConn(parsed, {}, 64 * MIB, signal);
     case "unix":
       return await dialUnix(parsed, signal);
     default:
@@ -177,36 +182,36 @@ interface State {
   readonly rss: number;
 }
 
-/** Resident memory, when it no longer grows. */
-async function settled(server: Child): Promise<number> {
+/** The resident memory, once it has stopped growing. */
+async function settledMemory(server: Child): Promise<number> {
   for (let before = 0;;) {
     await pause(500);
-    await server.say("");
+    await server.send("");
     const { rss } = await server.line<State>();
     if (Math.abs(rss - before) < MIB) return rss;
     before = rss;
   }
 }
 
-/** What each connection costs, in bytes. */
+/** The cost of each connection, in bytes. */
 async function measure(transport: string, { connections, send }: Case, ca: string): Promise<number> {
   const server = new Child("memory_server.ts", [transport], "memory-peer");
   const conns: Conn[] = [];
   try {
     const { address } = await server.started<{ address: string }>();
     conns.push(await open(address, ca));
-    // One of all goes first: code and caches are not what is measured.
+    // The first connection warms up code and caches, which are not measured.
     await writeAll(conns[0]!, call(1, "Hold.value", list(1_000, bytesOf80), metadata));
-    const before = await settled(server);
+    const before = await settledMemory(server);
     for (let i = 0; i < connections; i++) {
       const conn = await open(address, ca);
       conns.push(conn);
-      // Who is not read from any more waits for ever.
+      // A connection that the server no longer reads blocks forever.
       (async () => {
         for (const part of send()) await writeAll(conn, part);
       })().catch(() => {});
     }
-    return (await settled(server) - before) / connections;
+    return (await settledMemory(server) - before) / connections;
   } finally {
     for (const conn of conns) conn.close();
     await server.end("SIGKILL");
@@ -214,20 +219,22 @@ async function measure(transport: string, { connections, send }: Case, ca: strin
 }
 
 const flags = parseArgs(Deno.args, { string: ["transport", "case"], collect: ["transport"] });
-const transports: string[] = flags.transport.length > 0 ? flags.transport : ["tcp", "tls", "unix", "ws"];
+const transports: string[] = flags.transport.length > 0
+  ? flags.transport
+  : ["tcp", "tls", "unix", "ws", "serve"];
 const ca = await Deno.readTextFile(new URL("../tests/support/certs/ca.pem", import.meta.url));
 const mib = (bytes: number) => (bytes / MIB).toFixed(2).padStart(8);
 
 for (const transport of transports) {
   for (const each of CASES) {
     if (flags.case !== undefined && !each.name.includes(flags.case)) continue;
-    const stated = CONNECTION + each.stated + (each.stated > 0 ? HELD[transport] ?? 0 : 0);
+    const documented = CONNECTION + each.documented + (each.documented > 0 ? HELD[transport] ?? 0 : 0);
     const bytes = await measure(transport, each, ca);
-    const share = bytes / stated;
+    const share = bytes / documented;
     if (share > 1.2) Deno.exitCode = 1;
     const mark = share > 1.2 ? "MORE" : "    ";
     console.log(
-      `${transport.padEnd(5)}${mib(bytes)} MiB of ${mib(stated)} stated ${
+      `${transport.padEnd(5)}${mib(bytes)} MiB of ${mib(documented)} documented ${
         share.toFixed(2)
       } ${mark} ${each.name}`,
     );

@@ -1,6 +1,6 @@
-// deno-lint-ignore-file no-console -- its lines are what it says to the one who started it
-// The server of `deno task memory`, a process of its own: keeps the arguments of every call and answers none, but for
-// two methods. Says what it holds when it is sent a line.
+// deno-lint-ignore-file no-console -- its output is read by the parent process
+// The server of `deno task memory`, run as a process: keeps the arguments of every call and never responds,
+// except for two methods. Reports its memory for each line of input.
 //   TRANSPORT   tcp, tls, unix or ws
 
 import { Server } from "../server/server.ts";
@@ -36,12 +36,14 @@ server.register("Hold", {
 
 async function listen(): Promise<string> {
   switch (transport) {
-    case "ws": {
+    case "ws":
+      return (await server.listen("http@127.0.0.1:0")).address.replace("http@", "ws@");
+    case "serve": {
       const { addr } = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, server.fetch);
       return `ws@127.0.0.1:${addr.port}`;
     }
     case "unix":
-      // The server before this one was killed.
+      // The previous server was killed and left its socket.
       await Deno.remove(SOCKET).catch(() => {});
       return (await server.listen(`unix@${SOCKET}`)).address;
     default:

@@ -1,8 +1,8 @@
-// The figures: how late calls are told, how late the event loop itself is, and how memory grows.
+// Measurements: lateness of calls and of the event loop, growth of memory.
 
-/** Keeps the worst and the 99.9th percentile of many times in ms. */
+/** Collects lateness in ms: maximum and percentiles. */
 export class Lateness {
-  /** One count a millisecond; the last one is for everything beyond. */
+  /** One counter per millisecond; the last one counts everything above. */
   readonly #counts = new Uint32Array(10_001);
   #total = 0;
   max = 0;
@@ -17,18 +17,18 @@ export class Lateness {
     return this.#total;
   }
 
-  /** The time that `share` of all are no longer than. */
+  /** The smallest time that is not exceeded by `share` of all times. */
   percentile(share: number): number {
-    let left = Math.ceil(this.#total * share);
+    let remaining = Math.ceil(this.#total * share);
     for (const [ms, count] of this.#counts.entries()) {
-      left -= count;
-      if (left <= 0) return ms;
+      remaining -= count;
+      if (remaining <= 0) return ms;
     }
     return this.max;
   }
 }
 
-/** Measures how late timers are: what the process does to itself. */
+/** Measures the lateness of timers, caused by the process itself. */
 export class LoopLag implements Disposable {
   readonly lag = new Lateness();
   readonly #timer: ReturnType<typeof setInterval>;
@@ -49,7 +49,7 @@ export class LoopLag implements Disposable {
 
 const MB_PER_HOUR = 3_600_000 / 1_048_576;
 
-/** Fits a line through samples of memory. */
+/** Fits a line to memory samples. */
 export class Slope {
   readonly #samples: { readonly at: number; readonly bytes: number }[] = [];
 
@@ -58,9 +58,10 @@ export class Slope {
   }
 
   /**
-   * The line through what came after the first `warmUp` of the time (least squares).
+   * Fits a line (least squares) to the samples after the first `warmUp` of the time.
    *
-   * @returns Growth in MB/h, twice its standard error, and the growth in MB between the first and the last sample
+   * @returns Growth in MB/h, twice its standard error, and the growth in MB between the first and the last
+   * sample used
    */
   fit(warmUp = 0.3): { perHour: number; error: number; grown: number } {
     const all = this.#samples;
@@ -72,25 +73,25 @@ export class Slope {
     const meanBytes = used.reduce((sum, { bytes }) => sum + bytes, 0) / n;
     const squares = used.reduce((sum, { at }) => sum + (at - meanAt) ** 2, 0);
     const slope = used.reduce((sum, { at, bytes }) => sum + (at - meanAt) * (bytes - meanBytes), 0) / squares;
-    const rest = used.reduce(
+    const residual = used.reduce(
       (sum, { at, bytes }) => sum + (bytes - meanBytes - slope * (at - meanAt)) ** 2,
       0,
     );
     return {
       perHour: slope * MB_PER_HOUR,
-      error: 2 * Math.sqrt(rest / (n - 2) / squares) * MB_PER_HOUR,
+      error: 2 * Math.sqrt(residual / (n - 2) / squares) * MB_PER_HOUR,
       grown: slope * (used.at(-1)!.at - used[0]!.at) / 1_048_576,
     };
   }
 }
 
-/** Memory of a process in bytes: objects that are in use, and everything that is resident. */
+/** Memory of a process in bytes: live objects, and resident memory. */
 export interface Memory {
   readonly heap: number;
   readonly rss: number;
 }
 
-/** Collects garbage, twice since what is freed may free more, and returns what is left. */
+/** Collects garbage, twice because finalizers may release more, and returns the memory in use. */
 export async function memory(): Promise<Memory> {
   const { gc } = globalThis as { gc?: () => void };
   gc?.();
@@ -101,8 +102,8 @@ export async function memory(): Promise<Memory> {
 }
 
 /**
- * How many sockets a process has open. Not all of its descriptors: the pipes of the program that lists them come and go
- * with it.
+ * Counts the open sockets of a process. Other descriptors are ignored: the pipes of the command that lists
+ * them change with it.
  */
 export async function sockets(pid: number): Promise<number> {
   const args = ["-l", `/proc/${pid}/fd`];
@@ -110,7 +111,7 @@ export async function sockets(pid: number): Promise<number> {
   return new TextDecoder().decode(stdout).split("\n").filter((line) => line.includes(" socket:")).length;
 }
 
-/** A signal that knows how many listeners it has. */
+/** A signal that counts its listeners. */
 export function countedSignal(): { readonly signal: AbortSignal; readonly listeners: () => number } {
   const { signal } = new AbortController();
   const listeners = new Set<unknown>();

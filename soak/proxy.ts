@@ -1,22 +1,25 @@
-// A bad network, as a process of its own: passes TCP on from one port to another until it is told not to.
-//   proxy.ts PORT...    prints its process id and its ports; takes one fault a line on stdin, as JSON
+// A faulty network, run as a process: forwards TCP connections and injects faults on command.
+//   proxy.ts PORT...    prints its process id and its ports; reads one fault per line of stdin, as JSON
 
-/** What a way may do to what passes. */
+/** A fault of a route. */
 export interface Fault {
-  /** The way's number. */
-  readonly way: number;
-  /** `cut` closes what is open, `hold` passes nothing on and closes nothing, `delay` is late, `refuse` lets nobody in. */
+  /** The index of the route. */
+  readonly route: number;
+  /**
+   * `cut` closes open connections, `hold` stops forwarding without closing, `delay` forwards late, `refuse`
+   * closes new connections.
+   */
   readonly kind: "none" | "cut" | "hold" | "delay" | "refuse";
-  /** How late, in ms. */
+  /** The delay, in ms. */
   readonly ms: number;
 }
 
-/** One way through: a port here, a port there. */
-class Way {
+/** A route: from a local port to the port of a server. */
+class Route {
   readonly listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   readonly #port: number;
   readonly #open = new Set<Deno.TcpConn>();
-  #fault: Fault = { way: 0, kind: "none", ms: 0 };
+  #fault: Fault = { route: 0, kind: "none", ms: 0 };
   #changed = Promise.withResolvers<void>();
 
   constructor(port: number) {
@@ -36,16 +39,18 @@ class Way {
   async #accept(): Promise<void> {
     for await (const near of this.listener) {
       if (this.#fault.kind === "refuse") near.close();
-      else this.#join(near).catch(() => {});
+      else this.#connect(near).catch(() => {});
     }
   }
 
-  async #join(near: Deno.TcpConn): Promise<void> {
+  async #connect(near: Deno.TcpConn): Promise<void> {
     this.#open.add(near);
     try {
       const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
       this.#open.add(far);
-      await Promise.all([this.#pass(near, far), this.#pass(far, near)].map((way) => way.catch(() => {})))
+      await Promise.all(
+        [this.#forward(near, far), this.#forward(far, near)].map((route) => route.catch(() => {})),
+      )
         .finally(
           () => this.#close(far),
         );
@@ -54,7 +59,7 @@ class Way {
     }
   }
 
-  async #pass(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+  async #forward(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
     const chunk = new Uint8Array(65_536);
     try {
       for (let count; (count = await from.read(chunk)) !== null;) {
@@ -64,7 +69,7 @@ class Way {
       await this.#wait();
       await to.closeWrite();
     } catch {
-      // What one side has lost the other is not to wait for.
+      // After one side was lost, close the other side at once.
       this.#close(from);
       this.#close(to);
     }
@@ -81,16 +86,16 @@ class Way {
 }
 
 if (import.meta.main) {
-  const ways = Deno.args.map((port) => new Way(Number(port)));
-  const ports = ways.map(({ listener }) => listener.addr.port);
+  const routes = Deno.args.map((port) => new Route(Number(port)));
+  const ports = routes.map(({ listener }) => listener.addr.port);
   Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify({ pid: Deno.pid, ports })}\n`));
-  let held = "";
+  let buffered = "";
   for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
-    const lines = (held + text).split("\n");
-    held = lines.pop()!;
+    const lines = (buffered + text).split("\n");
+    buffered = lines.pop()!;
     for (const line of lines) {
       const fault: Fault = JSON.parse(line);
-      ways[fault.way]!.set(fault);
+      routes[fault.route]!.set(fault);
     }
   }
   Deno.exit();

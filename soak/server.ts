@@ -1,6 +1,6 @@
-// A server to be stopped, killed and cut off: a process of its own. It notes every call that it executes in a file,
-// before anything else, since what has been written survives SIGKILL.
-//   server.ts FILE PORT    prints its process id and its address; for every line on stdin, what it holds
+// A server that is suspended, killed and disconnected, run as a process. It logs every call to a file before
+// executing it: what has been written survives SIGKILL.
+//   server.ts FILE PORT    prints its process id and its address; for every line on stdin, its state
 
 import { type CallContext, RpcError, Server } from "../mod.ts";
 import type { Code } from "../call/error.ts";
@@ -9,28 +9,28 @@ import { memory } from "./meter.ts";
 const [file, port] = [Deno.args[0]!, Deno.args[1]!];
 const executed = Deno.openSync(file, { write: true, create: true, append: true });
 
-/** What every argument and every item carries: the number of its call. */
+/** Every argument and item carries the number of its call. */
 interface Numbered {
   readonly id: number;
 }
 
-function note({ id }: Numbered): void {
+function logExecution({ id }: Numbered): void {
   if (executed.writeSync(new Uint8Array(Uint32Array.of(id).buffer)) !== 4) {
-    throw new Error("The note is torn");
+    throw new Error("The log entry was written partially");
   }
 }
 
-function say(line: unknown): void {
+function print(line: unknown): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(line)}\n`));
 }
 
 const server = new Server({ frameTimeout: 2_000, writeTimeout: 2_000 }).register("Soak", {
   echo(args: Numbered) {
-    note(args);
+    logExecution(args);
     return args;
   },
   wait(args: Numbered & { ms: number }, { signal }: CallContext) {
-    note(args);
+    logExecution(args);
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
@@ -42,11 +42,11 @@ const server = new Server({ frameTimeout: 2_000, writeTimeout: 2_000 }).register
     });
   },
   fail(args: Numbered & { code: Code }) {
-    note(args);
+    logExecution(args);
     throw new RpcError(args.code, `Call ${args.id} fails`, { details: args });
   },
   async *up(args: Numbered & { count: number }) {
-    note(args);
+    logExecution(args);
     for (let i = 0; i < args.count; i++) {
       if (i % 50 === 49) await new Promise((resolve) => setTimeout(resolve, 1));
       yield { id: args.id, i };
@@ -56,7 +56,7 @@ const server = new Server({ frameTimeout: 2_000, writeTimeout: 2_000 }).register
     let sum = 0;
     let id = 0;
     for await (const item of items) {
-      if (id === 0) note(item);
+      if (id === 0) logExecution(item);
       id = item.id;
       sum += item.n;
     }
@@ -65,24 +65,24 @@ const server = new Server({ frameTimeout: 2_000, writeTimeout: 2_000 }).register
   async *double(items: AsyncIterable<Numbered & { n: number }>) {
     let first = true;
     for await (const item of items) {
-      if (first) note(item);
+      if (first) logExecution(item);
       first = false;
       yield { id: item.id, n: 2 * item.n };
     }
   },
 });
 
-// The port of a server that was killed may be held for a moment by what is left of its connections.
+// The port of a killed server may stay occupied for a moment by its old connections.
 let address: string | undefined;
-for (let left = 100; address === undefined; left--) {
+for (let remaining = 100; address === undefined; remaining--) {
   try {
     ({ address } = await server.listen(`tcp@127.0.0.1:${port}`));
   } catch (error) {
-    if (left === 0 || !(error instanceof Deno.errors.AddrInUse)) throw error;
+    if (remaining === 0 || !(error instanceof Deno.errors.AddrInUse)) throw error;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
-say({ pid: Deno.pid, address });
+print({ pid: Deno.pid, address });
 
 Deno.addSignalListener("SIGTERM", async () => {
   await server.shutdown({ grace: 1_000 });
@@ -91,6 +91,6 @@ Deno.addSignalListener("SIGTERM", async () => {
 
 for await (const _ of Deno.stdin.readable) {
   const { connections, inFlight } = server.stats();
-  say({ ...await memory(), connections, inFlight });
+  print({ ...await memory(), connections, inFlight });
 }
 Deno.exit();

@@ -1,4 +1,4 @@
-// What the clients do: calls of every kind, each with a number of its own, each outcome held against what it may be.
+// The clients' workload: calls of every kind, each with a unique number and a check of its outcome.
 
 import { type Client, connect, type ConnectOptions, RpcError } from "../mod.ts";
 import type { Code } from "../call/error.ts";
@@ -7,17 +7,17 @@ import { type Ledger, Verdict } from "./ledger.ts";
 import { pause } from "./child.ts";
 import { Lateness } from "./meter.ts";
 
-/** How long a call may take that is not meant to run out of time, in ms. */
+/** Timeout of calls that should not time out, in ms. */
 const TIMEOUT = 2_000;
 /**
- * How much earlier than asked for a call may be told that its time is over, in ms: it counts from the beginning of the
- * turn of the event loop in which it is made, and turns are long here.
+ * How much too early a timeout may be reported, in ms: it is measured from the start of the event loop turn
+ * in which the call is made, and turns are long here.
  */
 const EARLY = 150;
-/** What a lost connection, a server that goes away or one that is full may make of any call. */
+/** Codes that a lost connection, a stopping server or a full one may cause for any call. */
 const LOSS: ReadonlySet<Code> = new Set(["unavailable", "deadline_exceeded", "resource_exhausted"]);
 
-/** Finds out quickly that a server has gone, and comes back quickly. */
+/** Options that detect a lost server quickly and reconnect quickly. */
 export const CLIENT: ConnectOptions = {
   timeout: TIMEOUT,
   connectTimeout: 1_000,
@@ -25,7 +25,7 @@ export const CLIENT: ConnectOptions = {
   heartbeatTimeout: 1_000,
 };
 
-/** One call, as far as it is decided before it is made. */
+/** The parameters of a call. */
 interface Plan {
   readonly id: number;
   readonly timeout: number;
@@ -33,27 +33,27 @@ interface Plan {
   readonly idempotent: boolean;
 }
 
-/** What came of everything. */
-export interface Tally {
+/** The totals of all calls. */
+export interface Counts {
   calls: number;
   settled: number;
   /** Calls that may have been executed. */
   sent: number;
-  /** Outcomes that can't be, in words; the first few. */
+  /** Descriptions of invalid outcomes; the first few. */
   readonly wrong: string[];
   wrongs: number;
-  /** Results and errors by kind. */
+  /** Number of results and errors, by kind. */
   readonly outcomes: Map<string, number>;
 }
 
-/** A kind of call: makes it, checks the result, and says which codes it may fail with besides those of loss. */
+/** A kind of call: makes it and checks the result. */
 type Kind = (client: Client, plan: Plan, random: Random) => Promise<unknown>;
 
-/** Thrown for an outcome that cannot be. */
-class Wrong extends Error {}
+/** Thrown for an invalid outcome. */
+class InvalidOutcome extends Error {}
 
-function expectEqual(got: unknown, wanted: unknown): void {
-  if (got !== wanted) throw new Wrong(`got ${String(got)} for ${String(wanted)}`);
+function expectEqual(got: unknown, expected: unknown): void {
+  if (got !== expected) throw new InvalidOutcome(`got ${String(got)}, expected ${String(expected)}`);
 }
 
 async function* numbered(id: number, count: number) {
@@ -86,14 +86,14 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
   async late(client, { id, ...options }) {
     await client.call("Soak.wait", { id, ms: 10_000 }, options);
-    throw new Wrong("a call that takes ten seconds was answered");
+    throw new InvalidOutcome("a call that takes ten seconds was answered");
   },
   async cancel(client, { id, ...options }, random) {
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), random.below(15));
     try {
       await client.call("Soak.wait", { id, ms: 10_000 }, { ...options, signal: stop.signal });
-      throw new Wrong("a call that takes ten seconds was answered");
+      throw new InvalidOutcome("a call that takes ten seconds was answered");
     } finally {
       clearTimeout(timer);
     }
@@ -108,7 +108,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
       expectEqual(error.message, `Call ${id} fails`);
       return expectEqual((error.details as { id?: number })?.id, id);
     }
-    throw new Wrong("a call that fails went well");
+    throw new InvalidOutcome("a failing call succeeded");
   },
   async missing(client, { id: _, ...options }) {
     try {
@@ -117,7 +117,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
       if (error instanceof RpcError && error.code === "unimplemented") return "never";
       throw error;
     }
-    throw new Wrong("a method that is not there answered");
+    throw new InvalidOutcome("a missing method answered");
   },
   async stream(client, { id, ...options }, random) {
     const count = random.below(200);
@@ -138,7 +138,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
       expectEqual(item.i, i++);
       if (i > last) return;
     }
-    throw new Wrong("an endless stream ended");
+    throw new InvalidOutcome("an endless stream ended");
   },
   async sum(client, { id, ...options }, random) {
     const count = 1 + random.below(50);
@@ -158,7 +158,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** How often each kind is made, of a hundred. */
+/** Frequency of each kind, in percent. */
 const MIX: readonly (readonly [string, number])[] = [
   ["echo", 54],
   ["big", 1],
@@ -173,19 +173,19 @@ const MIX: readonly (readonly [string, number])[] = [
   ["double", 3],
 ];
 
-const DECK: readonly string[] = MIX.flatMap(([kind, count]) => Array<string>(count).fill(kind));
+const CALL_KINDS: readonly string[] = MIX.flatMap(([kind, count]) => Array<string>(count).fill(kind));
 
 /** Makes calls until it is stopped. */
 export class Workload {
-  readonly tally: Tally = { calls: 0, settled: 0, sent: 0, wrong: [], wrongs: 0, outcomes: new Map() };
-  /** How long after their deadline calls were told that it is over. */
+  readonly counts: Counts = { calls: 0, settled: 0, sent: 0, wrong: [], wrongs: 0, outcomes: new Map() };
+  /** How late calls were notified that their deadline had passed, in ms. */
   readonly lateness = new Lateness();
   readonly #ledger: Ledger;
   readonly #random: Random;
   /** A signal that never aborts, shared by many calls. */
   readonly #shared: AbortSignal;
-  /** What calls wait for while there is a rest. */
-  #rest: PromiseWithResolvers<void> | undefined;
+  /** New calls wait for this during a pause. */
+  #pause: PromiseWithResolvers<void> | undefined;
 
   constructor(ledger: Ledger, random: Random, shared: AbortSignal) {
     this.#ledger = ledger;
@@ -193,80 +193,80 @@ export class Workload {
     this.#shared = shared;
   }
 
-  /** Lets the calls under way end, runs `measure`, and goes on. */
+  /** Lets the calls in flight finish, runs `measure`, and continues. */
   async pauseFor(measure: () => Promise<void>): Promise<void> {
-    this.#rest = Promise.withResolvers();
-    while (this.tally.settled < this.tally.calls) await pause(5);
+    this.#pause = Promise.withResolvers();
+    while (this.counts.settled < this.counts.calls) await pause(5);
     await measure();
-    this.#rest.resolve();
-    this.#rest = undefined;
+    this.#pause.resolve();
+    this.#pause = undefined;
   }
 
-  /** Makes one call after the other while `goesOn`. */
-  async work(client: Client, goesOn: () => boolean, deck: readonly string[] = DECK): Promise<void> {
-    while (goesOn()) await this.#one(client, this.#random.pick(deck));
+  /** Makes sequential calls while `running` returns true. */
+  async work(client: Client, running: () => boolean, kinds: readonly string[] = CALL_KINDS): Promise<void> {
+    while (running()) await this.#makeCall(client, this.#random.pick(kinds));
   }
 
-  /** Connects, calls once, and closes, again and again. */
-  async comeAndGo(addresses: readonly string[], goesOn: () => boolean): Promise<void> {
-    while (goesOn()) {
+  /** Repeatedly connects, calls once, and closes. */
+  async reconnectRepeatedly(addresses: readonly string[], running: () => boolean): Promise<void> {
+    while (running()) {
       try {
         await using client = await connect(this.#random.pick(addresses), CLIENT);
-        await this.#one(client, "echo");
+        await this.#makeCall(client, "echo");
       } catch (error) {
-        if (!(error instanceof RpcError) || !LOSS.has(error.code)) this.#wrong("connect", error);
+        if (!(error instanceof RpcError) || !LOSS.has(error.code)) this.#recordInvalid("connect", error);
       }
       await pause(this.#random.below(40));
     }
   }
 
-  async #one(client: Client, kind: string): Promise<void> {
-    await this.#rest?.promise;
+  async #makeCall(client: Client, kind: string): Promise<void> {
+    await this.#pause?.promise;
     const random = this.#random;
     const idempotent = kind === "echo" && random.below(4) === 0;
     const timeout = kind === "late" ? 5 + random.below(60) : TIMEOUT;
     const signal = random.below(3) === 0 ? this.#shared : undefined;
     const id = this.#ledger.open();
-    this.tally.calls++;
+    this.counts.calls++;
     const deadline = performance.now() + timeout;
-    let outcome = "went well";
+    let outcome = "succeeded";
     let verdict: number = idempotent ? Verdict.AtLeastOnce : Verdict.Once;
     try {
       const never = await KINDS[kind]!(client, { id, timeout, signal, idempotent }, random) === "never";
       if (never) verdict = Verdict.Never;
     } catch (error) {
-      outcome = this.#failed(kind, error, deadline);
+      outcome = this.#checkError(kind, error, deadline);
       const notStarted = error instanceof RpcError && error.notStarted;
       verdict = notStarted ? Verdict.Never : idempotent ? Verdict.Any : Verdict.AtMostOnce;
     }
-    this.tally.settled++;
-    if (verdict !== Verdict.Never) this.tally.sent++;
+    this.counts.settled++;
+    if (verdict !== Verdict.Never) this.counts.sent++;
     this.#ledger.settle(id, verdict);
-    const { outcomes } = this.tally;
+    const { outcomes } = this.counts;
     outcomes.set(`${kind}: ${outcome}`, (outcomes.get(`${kind}: ${outcome}`) ?? 0) + 1);
     if (performance.now() > deadline) this.lateness.add(performance.now() - deadline);
-    // Whoever has no server to call does not ask ten thousand times a second.
+    // A client without a reachable server must not retry thousands of times per second.
     else if (verdict === Verdict.Never && kind !== "missing") await pause(10);
   }
 
-  /** Looks at an error: returns its code if it may be. */
-  #failed(kind: string, error: unknown, deadline: number): string {
-    if (!(error instanceof RpcError)) return this.#wrong(kind, error);
+  /** Checks an error. Returns its code if it is valid. */
+  #checkError(kind: string, error: unknown, deadline: number): string {
+    if (!(error instanceof RpcError)) return this.#recordInvalid(kind, error);
     const { code } = error;
     if (code === "deadline_exceeded" && performance.now() < deadline - EARLY) {
-      return this.#wrong(
+      return this.#recordInvalid(
         kind,
-        `told that its time is over ${Math.round(deadline - performance.now())} ms early`,
+        `deadline_exceeded ${Math.round(deadline - performance.now())} ms too early`,
       );
     }
     if (LOSS.has(code) || code === "canceled" && kind === "cancel") return code;
-    return this.#wrong(kind, error);
+    return this.#recordInvalid(kind, error);
   }
 
-  #wrong(kind: string, error: unknown): string {
-    this.tally.wrongs++;
+  #recordInvalid(kind: string, error: unknown): string {
+    this.counts.wrongs++;
     const what = error instanceof RpcError ? `${error.code}: ${error.message}` : String(error);
-    if (this.tally.wrong.length < 10) this.tally.wrong.push(`${kind}: ${what}`);
+    if (this.counts.wrong.length < 10) this.counts.wrong.push(`${kind}: ${what}`);
     return "WRONG";
   }
 }

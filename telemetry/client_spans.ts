@@ -1,19 +1,19 @@
-// The calls that one client makes, or a server back to its callers: a span around each, which goes along with it, and its
-// duration. Asked by OutgoingCall.
+// Spans and durations of the calls that a client makes, or that a server makes back to its callers. The span's context is sent
+// with the call. Used by OutgoingCall.
 
 import type { Context, Span } from "@opentelemetry/api";
 import { isRpcError } from "../call/error.ts";
 import { type Metadata, withEntries } from "../call/metadata.ts";
 import type { ClientCallObserver, ClientObserver, ObservedCall } from "../call/call_observer.ts";
-import { type Attributes, AttributeSets, CLIENT, ERROR, failureHere } from "./conventions.ts";
-import { type Measure, measureOf } from "./instruments.ts";
+import { type Attributes, AttributeSets, CLIENT, clientFailure, ERROR } from "./conventions.ts";
+import { createMeasure, type Measure } from "./instruments.ts";
 import type { TelemetrySettings } from "./telemetry_options.ts";
 import { type Otel, spanOf, withSpan } from "./otel.ts";
 
-/** What an event is called that tells of an attempt after which there was another. */
+/** Name of the span event for a failed attempt that was followed by another. */
 const ATTEMPT_FAILED = "rpc.attempt.failed";
 
-/** Watches the calls of one client or server. */
+/** Observer of the calls of one client or server. */
 export class ClientSpans implements ClientObserver {
   readonly otel: Otel;
   readonly measure: Measure | undefined;
@@ -23,42 +23,44 @@ export class ClientSpans implements ClientObserver {
   constructor(otel: Otel, { traces, metrics }: TelemetrySettings) {
     this.otel = otel;
     this.#traces = traces;
-    this.measure = measureOf(otel, metrics, "client");
+    this.measure = createMeasure(otel, metrics, "client");
   }
 
   observe(call: ObservedCall, outer: object | undefined): ClientCallObserver | undefined {
     let parent: Context | undefined;
     if (this.otel.traces) {
-      const around = this.#around(call, outer);
-      if (this.#traces === 1 || spanOf(around) !== undefined || Math.random() < this.#traces) parent = around;
+      const context = this.#parentOf(call, outer);
+      if (this.#traces === 1 || spanOf(context) !== undefined || Math.random() < this.#traces) {
+        parent = context;
+      }
     }
     if (parent === undefined && this.measure === undefined) return undefined;
     return new ClientSpan(this, call, parent);
   }
 
-  /** What a call is part of: what is going on here, the answer that it is made for, or what its metadata say. */
-  #around({ metadata }: ObservedCall, outer: { observer?: { context?: Context } } | undefined): Context {
+  /** The parent of a call's span: the active span, that of the handler that makes the call, or that in the call's metadata. */
+  #parentOf({ metadata }: ObservedCall, outer: { observer?: { context?: Context } } | undefined): Context {
     const active = this.otel.active();
     if (spanOf(active) !== undefined) return active;
-    // Of an AnsweredCall, which may be of another copy of the library.
+    // The observer is a ServerSpan, possibly of another copy of the library.
     const answering = outer?.observer?.context;
     if (answering !== undefined && spanOf(answering) !== undefined) return answering;
     return metadata === undefined ? active : this.otel.extract(active, metadata);
   }
 }
 
-/** One call. */
+/** The span of one call. */
 class ClientSpan implements ClientCallObserver {
   readonly #calls: ClientSpans;
   readonly #call: ObservedCall;
-  /** What its span is part of; undefined = it has none. */
+  /** The context of the parent span; undefined = the call has no span. */
   readonly #parent: Context | undefined;
   #span: Span | undefined;
-  #began: number | undefined;
-  /** Where it was made at first, and where it was answered. */
+  #startedAt: number | undefined;
+  /** The server of the first attempt, and the server that answered. */
   #address: string | undefined;
   #answeredAt: string | undefined;
-  /** The last attempt that failed: told when there is another. */
+  /** The last failed attempt; reported when it is followed by another. */
   #failed: { readonly address: string; readonly error: unknown; readonly at: number } | undefined;
 
   constructor(calls: ClientSpans, call: ObservedCall, parent: Context | undefined) {
@@ -68,7 +70,7 @@ class ClientSpan implements ClientCallObserver {
   }
 
   begin(now: number, address: string | undefined): void {
-    this.#began = now;
+    this.#startedAt = now;
     this.#address = address;
     const parent = this.#parent;
     if (parent === undefined) return;
@@ -79,13 +81,13 @@ class ClientSpan implements ClientCallObserver {
 
   answeredAt(address: string): void {
     this.#answeredAt = address;
-    this.#tellFailed();
+    this.#reportFailed();
   }
 
   failedAt(address: string, error: unknown): void {
-    // One that was given up, for its user or since another was faster, has not failed.
+    // An attempt that was canceled by the caller, or because another was faster, has not failed.
     if (isRpcError(error) && error.code === "canceled" && !error.remote) return;
-    this.#tellFailed();
+    this.#reportFailed();
     this.#failed = { address, error, at: Date.now() };
   }
 
@@ -94,15 +96,15 @@ class ClientSpan implements ClientCallObserver {
   }
 
   failed(error: unknown): void {
-    this.#end(failureHere(error));
+    this.#end(clientFailure(error));
   }
 
-  /** Sends along which span is the call's. */
+  /** Adds the span's context to the metadata that are sent. */
   #send(context: Context, span: Span): void {
     const call = this.#call;
     const before = call.metadata;
     const metadata: Map<string, string | Uint8Array> = new Map(before);
-    // What belongs to another trace is not to be sent with this one.
+    // Trace state of another trace must not be sent with this one.
     const trace = traceOf(before);
     if (trace !== undefined && trace !== span.spanContext().traceId) metadata.delete("tracestate");
     const added = new Map<string, string | Uint8Array>();
@@ -114,36 +116,39 @@ class ClientSpan implements ClientCallObserver {
     return this.#calls.attributes.of(this.#call.method, address ?? "");
   }
 
-  /** The attempt that failed was not the last. */
-  #tellFailed(): void {
+  /** Reports the last failed attempt, which was not the final one. */
+  #reportFailed(): void {
     const failed = this.#failed;
     if (failed === undefined) return;
     this.#failed = undefined;
-    const attributes = { ...failureHere(failed.error), ...this.#calls.attributes.place(failed.address) };
+    const attributes = {
+      ...clientFailure(failed.error),
+      ...this.#calls.attributes.ofAddress(failed.address),
+    };
     this.#calls.otel.guard(() => this.#span?.addEvent(ATTEMPT_FAILED, attributes, failed.at));
   }
 
-  /** @param failure What is to be said of how it failed */
+  /** @param failure The attributes of the error, if the call failed */
   #end(failure: Attributes | undefined): void {
-    const began = this.#began;
-    // It was never begun, or is over.
-    if (began === undefined) return;
-    this.#began = undefined;
+    const startedAt = this.#startedAt;
+    // It was never started, or has ended.
+    if (startedAt === undefined) return;
+    this.#startedAt = undefined;
     const address = (failure === undefined ? this.#answeredAt : this.#failed?.address) ?? this.#address;
     const { measure } = this.#calls;
     if (measure !== undefined) {
       const attributes = this.#attributes(address);
       const all = failure === undefined ? attributes : { ...attributes, ...failure };
-      // The clock of whoever sent it may be somewhat ahead.
-      measure.add(all, Math.max(0, measure.now() - began), 1);
+      // The sender's cached clock may be slightly ahead.
+      measure.add(all, Math.max(0, measure.now() - startedAt), 1);
     }
     const span = this.#span;
     if (span === undefined) return;
-    // Watches may be told of attempts that were given up when the call is over.
+    // Observers may be notified of canceled attempts after the call has ended.
     this.#span = undefined;
     this.#calls.otel.guard(() => {
       if (address !== undefined && address !== this.#address) {
-        span.setAttributes(this.#calls.attributes.place(address));
+        span.setAttributes(this.#calls.attributes.ofAddress(address));
       }
       if (failure !== undefined) span.setAttributes(failure).setStatus({ code: ERROR });
       span.end();
@@ -151,7 +156,7 @@ class ClientSpan implements ClientCallObserver {
   }
 }
 
-/** The trace that metadata belong to (W3C Trace Context, section 3.2.2). */
+/** The trace id in metadata (W3C Trace Context, section 3.2.2). */
 function traceOf(metadata: Metadata | undefined): string | undefined {
   const parent = metadata?.get("traceparent");
   return typeof parent === "string" ? parent.split("-")[1] : undefined;

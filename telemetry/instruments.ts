@@ -1,25 +1,25 @@
-// What is measured of calls: the duration of each, as the conventions have it, or sums, which are told once for all calls
-// that end together. Made once for each side of a server or client.
+// The metrics of calls: a histogram of durations as in the conventions, or totals, which are recorded once for all calls that
+// end together. Created once for each side of a server or client.
 
 import type { Counter, Histogram, Meter } from "@opentelemetry/api";
 import type { Attributes } from "./conventions.ts";
 import type { Otel } from "./otel.ts";
 
-/** Which calls: those that are made, or those that are answered. */
+/** Outgoing calls or incoming calls. */
 export type Side = "client" | "server";
 
-/** Takes what is measured. */
+/** Records ended calls. */
 export interface Measure {
-  /** The time in ms, on the clock of `performance.now()`, as precise as it is needed. */
+  /** The time in ms, on the clock of `performance.now()`; as precise as the metric requires. */
   now(): number;
-  /** Calls have ended that took `ms` each. Never throws. */
+  /** Records `count` calls of `ms` each. Never throws. */
   add(attributes: Attributes, ms: number, count: number): void;
 }
 
-/** The boundaries that the conventions advise, in s. */
+/** The bucket boundaries that the conventions recommend, in s. */
 const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 
-/** A histogram of durations. The API takes them one by one. */
+/** Records the duration of each call in a histogram. The API takes single values only. */
 export class Durations implements Measure {
   readonly #otel: Otel;
   readonly #histogram: Histogram;
@@ -27,7 +27,7 @@ export class Durations implements Measure {
   constructor(otel: Otel, meter: Meter, side: Side) {
     this.#otel = otel;
     this.#histogram = meter.createHistogram(`rpc.${side}.call.duration`, {
-      description: `How long ${side === "client" ? "outgoing" : "incoming"} calls take`,
+      description: `Duration of ${side === "client" ? "outgoing" : "incoming"} calls`,
       unit: "s",
       advice: { explicitBucketBoundaries: BOUNDARIES },
     });
@@ -50,13 +50,13 @@ interface Sum {
   ms: number;
 }
 
-/** How many calls there were and how long they took together. What ends together is told together. */
+/** Counts calls and their total duration. Calls that end in the same turn are recorded together. */
 export class Totals implements Measure {
   readonly #calls: Counter;
   readonly #time: Counter;
-  /** By attributes, which are the same object for calls of the same kind. */
-  #open = new Map<Attributes, Sum>();
-  /** The sum that was added to last, which is often the next one too. */
+  /** Sums of the current turn by attributes, which are the same object for calls of the same kind. */
+  #pending = new Map<Attributes, Sum>();
+  /** The last sum, which is often the next one too. */
   #last: Sum | undefined;
   #now: number | undefined;
   readonly #otel: Otel;
@@ -65,11 +65,11 @@ export class Totals implements Measure {
     this.#otel = otel;
     const which = side === "client" ? "outgoing" : "incoming";
     this.#calls = meter.createCounter(`troodon.${side}.calls`, {
-      description: `How many ${which} calls have ended`,
+      description: `Number of ${which} calls that have ended`,
       unit: "{call}",
     });
     this.#time = meter.createCounter(`troodon.${side}.time`, {
-      description: `How long ${which} calls took, all together`,
+      description: `Total duration of ${which} calls`,
       unit: "s",
     });
   }
@@ -81,32 +81,32 @@ export class Totals implements Measure {
   add(attributes: Attributes, ms: number, count: number): void {
     let sum = this.#last;
     if (sum?.attributes !== attributes) {
-      sum = this.#last = this.#open.get(attributes) ?? this.#begin(attributes);
+      sum = this.#last = this.#pending.get(attributes) ?? this.#begin(attributes);
     }
     sum.count += count;
     sum.ms += ms * count;
   }
 
   #begin(attributes: Attributes): Sum {
-    if (this.#open.size === 0) queueMicrotask(() => this.#otel.guard(() => this.#tell()));
+    if (this.#pending.size === 0) queueMicrotask(() => this.#otel.guard(() => this.#flush()));
     const sum = { attributes, count: 0, ms: 0 };
-    this.#open.set(attributes, sum);
+    this.#pending.set(attributes, sum);
     return sum;
   }
 
-  #tell(): void {
+  #flush(): void {
     this.#now = this.#last = undefined;
-    const open = this.#open;
-    this.#open = new Map();
-    for (const { attributes, count, ms } of open.values()) {
+    const pending = this.#pending;
+    this.#pending = new Map();
+    for (const { attributes, count, ms } of pending.values()) {
       this.#calls.add(count, attributes);
       this.#time.add(ms / 1_000, attributes);
     }
   }
 }
 
-/** What is to be measured; undefined = nothing. */
-export function measureOf(
+/** Creates the metric that an option selects; undefined = none. */
+export function createMeasure(
   otel: Otel,
   metrics: boolean | "totals",
   side: Side,

@@ -1,4 +1,4 @@
-// Whether anybody is told of calls, decided once for each server and client: by its option, and by what is registered.
+// Creates the observers of calls for a server or client, if its option and the registered OpenTelemetry API ask for any.
 
 import type { ServerObserver } from "../call/handler.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
@@ -7,19 +7,19 @@ import { ClientSpans } from "./client_spans.ts";
 import { checkTelemetry, type TelemetryOptions } from "./telemetry_options.ts";
 import { Otel } from "./otel.ts";
 
-/** Who watches the calls of a server or a client. */
+/** Observers of the calls of a server or a client. */
 export interface Observers {
-  /** Those that it makes. */
-  readonly made: ClientObserver;
-  /** Those of one method that it answers. */
-  readonly answered: (method: string) => ServerObserver;
+  /** Observer of outgoing calls. */
+  readonly outgoing: ClientObserver;
+  /** Creates the observer of a method's incoming calls. */
+  readonly incoming: (method: string) => ServerObserver;
 }
 
 /**
- * Looks what is registered, and decides who watches calls.
+ * Creates observers for what is registered with OpenTelemetry.
  *
- * @returns undefined if nobody needs to
- * @throws {TypeError} If the option is of the wrong type, or one in it is unknown
+ * @returns undefined if neither spans nor metrics are wanted
+ * @throws {TypeError} If the option has the wrong type or contains an unknown option
  * @throws {RangeError} If `traces` is not a number from 0 to 1
  */
 export function observersOf(option: boolean | TelemetryOptions | undefined): Observers | undefined {
@@ -27,7 +27,7 @@ export function observersOf(option: boolean | TelemetryOptions | undefined): Obs
   if (settings === undefined) return undefined;
   const otel = new Otel();
   if (!otel.traces && (otel.meter === undefined || settings.metrics === false)) return undefined;
-  const made = new ClientSpans(otel, settings);
-  const answered = new ServerSpans(otel, settings, made);
-  return { made, answered: (method) => answered.of(method) };
+  const outgoing = new ClientSpans(otel, settings);
+  const spans = new ServerSpans(otel, settings, outgoing);
+  return { outgoing, incoming: (method) => spans.of(method) };
 }

@@ -1,7 +1,7 @@
-// OpenTelemetry's API as it stands in this process: what Deno (OTEL_DENO=true) or the user's own SDK has registered. It is
-// looked up where all copies of `npm:@opentelemetry/api` 1.x find each other, and Deno puts its own. Of that package only
-// the types are used: importing it would cost each start 4 ms, its older versions 16 ms, and a newer copy of it refuses
-// what an older one has registered, so that users' SDKs would have to match this library.
+// OpenTelemetry's API as registered in this process by Deno (OTEL_DENO=true) or by the user's own SDK. It is looked up under the
+// global key that all copies of `npm:@opentelemetry/api` 1.x and Deno share. Only the types of that package are used: importing
+// it would add 4 ms to each start, its older versions 16 ms, and a newer copy rejects what an older one has registered, so that
+// users' SDKs would have to match this library's version.
 
 import type {
   Context,
@@ -16,12 +16,12 @@ import type {
   TracerProvider,
 } from "@opentelemetry/api";
 
-/** The scope of all spans and metrics. */
+/** The instrumentation scope of all spans and metrics. */
 const SCOPE = "@troodon/rpc";
 const REGISTERED = Symbol.for("opentelemetry.js.api.1");
 const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
 
-/** What may be registered; each part by itself. */
+/** The registered providers; each is optional. */
 interface Registered {
   readonly trace?: TracerProvider & { getDelegateTracer?(name: string): Tracer | undefined };
   readonly metrics?: MeterProvider;
@@ -30,7 +30,7 @@ interface Registered {
   readonly diag?: DiagLogger;
 }
 
-/** A context of OpenTelemetry that holds one value more than another. */
+/** A context of OpenTelemetry that adds one value to another context. */
 class Extended implements Context {
   readonly #key: symbol | undefined;
   readonly #value: unknown;
@@ -55,23 +55,23 @@ class Extended implements Context {
   }
 }
 
-/** The context in which nothing is going on. */
+/** The empty context. */
 export const ROOT: Context = new Extended();
 
-/** The span of a context. */
+/** The span of a context, if any. */
 export function spanOf(context: Context): Span | undefined {
   return context.getValue(SPAN) as Span | undefined;
 }
 
-/** A context in which `span` is the one that is going on. */
+/** A context with `span` as its active span. */
 export function withSpan(context: Context, span: Span): Context {
   return context.setValue(SPAN, span);
 }
 
-/** OpenTelemetry as it was registered when this was made. */
+/** OpenTelemetry as registered when this object was created. */
 export class Otel {
   readonly #tracer: Tracer | undefined;
-  /** Makes instruments; undefined if nobody wants metrics. */
+  /** Creates instruments; undefined if no meter provider is registered. */
   readonly meter: Meter | undefined;
   readonly #contexts: ContextManager | undefined;
   readonly #propagator: TextMapPropagator | undefined;
@@ -80,7 +80,7 @@ export class Otel {
   constructor() {
     const registered = (globalThis as { [REGISTERED]?: Registered })[REGISTERED];
     const { trace, metrics, context, propagation, diag } = registered ?? {};
-    // The API's own provider is there as soon as anybody has asked for it, and has a tracer when there is an SDK.
+    // The API's own provider exists as soon as any code has requested one, and has a delegate only with an SDK.
     this.#tracer = trace?.getDelegateTracer === undefined
       ? trace?.getTracer(SCOPE)
       : trace.getDelegateTracer(SCOPE);
@@ -90,12 +90,12 @@ export class Otel {
     this.#diag = diag;
   }
 
-  /** Whether anybody wants spans. */
+  /** Whether a tracer is registered. */
   get traces(): boolean {
     return this.#tracer !== undefined;
   }
 
-  /** Runs what somebody has registered: what it throws is for OpenTelemetry's own log, and no call fails by it. */
+  /** Runs registered code. Exceptions go to OpenTelemetry's own log, so that they fail no call. */
   guard<T>(run: () => T): T | undefined {
     try {
       return run();
@@ -105,27 +105,27 @@ export class Otel {
     }
   }
 
-  /** Starts a span; undefined if nobody wants any, or it cannot be started. */
+  /** Starts a span; undefined if there is no tracer, or it fails. */
   start(name: string, options: SpanOptions, context: Context): Span | undefined {
     return this.guard(() => this.#tracer?.startSpan(name, options, context));
   }
 
-  /** The context of what is going on here. */
+  /** The active context. */
   active(): Context {
     return this.#contexts?.active() ?? ROOT;
   }
 
-  /** Runs `fn`, and whatever it starts, in a context. */
+  /** Runs `fn`, and asynchronous work that it starts, in a context. */
   run<R>(context: Context, fn: () => R): R {
     return this.#contexts === undefined ? fn() : this.#contexts.with(context, fn);
   }
 
-  /** A context that is part of that of whoever sent `metadata`, and else of `context`. */
+  /** The context that the sender of `metadata` has propagated; otherwise `context`. */
   extract(context: Context, metadata: ReadonlyMap<string, string | Uint8Array>): Context {
     return this.guard(() => this.#propagator?.extract(context, metadata, GETTER)) ?? context;
   }
 
-  /** Puts what tells others of a context into `metadata`. */
+  /** Adds the propagation entries of a context to `metadata`. */
   inject(context: Context, metadata: Map<string, string | Uint8Array>): void {
     this.guard(() => this.#propagator?.inject(context, metadata, SETTER));
   }

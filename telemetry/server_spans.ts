@@ -1,17 +1,17 @@
-// The calls that are answered here: a span around each, in whose context the handler runs, and their durations. Asked by
-// service tables for who watches a method, and then by sessions.
+// Spans and durations of incoming calls; handlers run in the context of their span. Service tables request an observer for each
+// method, which sessions then notify.
 
 import type { Context, Span } from "@opentelemetry/api";
 import type { CallContext, ServerObserver } from "../call/handler.ts";
 import { shownName } from "../call/identity.ts";
 import type { RpcError } from "../call/error.ts";
 import type { ClientObserver, ServerCallObserver } from "../call/call_observer.ts";
-import { AttributeSets, CALLER_NAME, ERROR, failureThere, SERVER } from "./conventions.ts";
-import { type Measure, measureOf } from "./instruments.ts";
+import { AttributeSets, CALLER_NAME, ERROR, SERVER, serverFailure } from "./conventions.ts";
+import { createMeasure, type Measure } from "./instruments.ts";
 import type { TelemetrySettings } from "./telemetry_options.ts";
 import { type Otel, ROOT, spanOf, withSpan } from "./otel.ts";
 
-/** Watches the calls that one server answers, or one client. */
+/** Creates observers of the calls that one server or client answers. */
 export class ServerSpans {
   readonly #otel: Otel;
   readonly #traces: number;
@@ -19,22 +19,22 @@ export class ServerSpans {
   readonly #measure: Measure | undefined;
   readonly #attributes = new AttributeSets("network.peer");
 
-  /** @param back Watches the calls that handlers make back to their callers */
+  /** @param back Observer of the calls that handlers make back to their callers */
   constructor(otel: Otel, { traces, metrics }: TelemetrySettings, back: ClientObserver) {
     this.#otel = otel;
     this.#traces = traces;
     this.#back = back;
-    this.#measure = measureOf(otel, metrics, "server");
+    this.#measure = createMeasure(otel, metrics, "server");
   }
 
-  /** Who watches the calls of one method. */
+  /** The observer of the calls of one method. */
   of(method: string): ServerObserver {
     const attributes = this.#attributes.of(method, "");
     return {
       back: this.#back,
       begin: (call) => this.#begin(call),
       answered: (code, elapsed, count) => {
-        const all = code === undefined ? attributes : { ...attributes, ...failureThere(code) };
+        const all = code === undefined ? attributes : { ...attributes, ...serverFailure(code) };
         this.#measure?.add(all, elapsed, count);
       },
     };
@@ -43,21 +43,21 @@ export class ServerSpans {
   #begin(call: CallContext): ServerCallObserver | undefined {
     const otel = this.#otel;
     if (!otel.traces) return undefined;
-    const sent = call.metadata.size === 0 ? ROOT : otel.extract(ROOT, call.metadata);
-    if (this.#traces < 1 && spanOf(sent) === undefined && Math.random() >= this.#traces) {
-      // Not to be part of whatever was going on where somebody listened or connected.
-      if (sent === ROOT && spanOf(otel.active()) === undefined) return undefined;
-      return new ServerSpan(otel, sent, undefined, call);
+    const remote = call.metadata.size === 0 ? ROOT : otel.extract(ROOT, call.metadata);
+    if (this.#traces < 1 && spanOf(remote) === undefined && Math.random() >= this.#traces) {
+      // Run outside of the context in which the program called listen() or connect().
+      if (remote === ROOT && spanOf(otel.active()) === undefined) return undefined;
+      return new ServerSpan(otel, remote, undefined, call);
     }
     const attributes = this.#attributes.of(call.method, call.peer.address);
-    const span = otel.start(call.method, { kind: SERVER, attributes }, sent);
-    return new ServerSpan(otel, span === undefined ? sent : withSpan(sent, span), span, call);
+    const span = otel.start(call.method, { kind: SERVER, attributes }, remote);
+    return new ServerSpan(otel, span === undefined ? remote : withSpan(remote, span), span, call);
   }
 }
 
-/** One call. */
+/** The span of one call. */
 export class ServerSpan implements ServerCallObserver {
-  /** In which its handler runs. */
+  /** The context in which the handler runs. Read by other copies of the library too. */
   readonly context: Context;
   readonly #otel: Otel;
   readonly #span: Span | undefined;
@@ -78,7 +78,7 @@ export class ServerSpan implements ServerCallObserver {
     const span = this.#span;
     if (span === undefined) return;
     this.#otel.guard(() => {
-      // Not before: an interceptor may have found out who calls.
+      // Only now, since an interceptor may have set the identity.
       const name = shownName(this.#call.peer.identity);
       if (name !== undefined) span.setAttribute(CALLER_NAME, name);
       end(span, error);
@@ -88,7 +88,7 @@ export class ServerSpan implements ServerCallObserver {
 
 function end(span: Span, error: RpcError | undefined): void {
   if (error !== undefined) {
-    const failure = failureThere(error.code);
+    const failure = serverFailure(error.code);
     span.setAttributes(failure);
     if ("error.type" in failure) span.setStatus({ code: ERROR });
   }

@@ -1,11 +1,11 @@
-// The option `telemetry` of servers and clients, checked.
+// The `telemetry` option of servers and clients, and its checks.
 
 import { checkOptions, type Names, shownOption } from "../call/check_options.ts";
 
 /**
- * What is told to OpenTelemetry, if it is registered when the server or the client is made.
+ * What is reported to OpenTelemetry, if it is registered when the server or the client is created.
  *
- * @example A server that takes part in its callers' traces, and begins none itself
+ * @example A server that takes part in its callers' traces and starts none itself
  * ```ts
  * import { Server } from "@troodon/rpc";
  *
@@ -14,15 +14,15 @@ import { checkOptions, type Names, shownOption } from "../call/check_options.ts"
  */
 export interface TelemetryOptions {
   /**
-   * How many of the calls that belong to no trace yet begin one: a share from 0 to 1, decided by chance for each call
-   * before the sampler is asked, which costs next to nothing. Calls that belong to a trace are up to the sampler alone.
+   * Share of calls without a trace that start one, 0 to 1. Decided randomly for each call before the sampler is asked, which
+   * costs next to nothing. For calls with a trace only the sampler decides.
    *
    * @default {1}
    */
   traces?: number;
   /**
-   * What is measured: the duration of each call (true), which costs several tenths of a µs for each; `"totals"`, which
-   * are the number of calls and the sum of their durations, and cost far less; or nothing (false).
+   * The metrics: the duration of each call (true), which costs several tenths of a µs for each; `"totals"`, the number of calls
+   * and the sum of their durations, which costs far less; or none (false).
    *
    * @default {true}
    */
@@ -31,19 +31,19 @@ export interface TelemetryOptions {
 
 const NAMES: Names<TelemetryOptions> = { traces: true, metrics: true };
 
-/** What is left of the options once they are checked. */
+/** The validated options. */
 export interface TelemetrySettings {
-  /** The share of calls without a trace that begin one. */
+  /** Share of calls without a trace that start one. */
   readonly traces: number;
-  /** What is measured. */
+  /** The metrics to record. */
   readonly metrics: boolean | "totals";
 }
 
 /**
- * Checks the option.
+ * Validates the option.
  *
- * @returns undefined if nothing is to be told
- * @throws {TypeError} If it is of the wrong type, or an option in it is unknown
+ * @returns undefined if nothing is to be reported
+ * @throws {TypeError} If the option has the wrong type or contains an unknown option
  * @throws {RangeError} If `traces` is not a number from 0 to 1
  */
 export function checkTelemetry(option: boolean | TelemetryOptions = true): TelemetrySettings | undefined {

@@ -1,28 +1,28 @@
-// The clocks of the process by simulated time: dates, `Temporal.Now` and `performance`. Put in place by SimTime.
+// The process's clocks in simulated time: dates, `Temporal.Now` and `performance`. Installed by SimTime.
 
 import type { Replacement } from "./globals.ts";
 
-/** What `performance.now()` begins with: not 0, since a process has always run for a while. */
+/** Initial value of `performance.now()`: not 0, since a real process has always been running for a while. */
 const ORIGIN = 1_000;
 
 /**
- * What takes the place of the clocks.
+ * Replacements of the clocks.
  *
- * @param start What the date is when no simulated time has passed, in ms since 1970
- * @param passed How much has, in ms
+ * @param start The date at the start of the simulation, in ms since 1970
+ * @param passed Returns the simulated time that has passed, in ms
  */
 export function clocks(start: number, passed: () => number): Replacement[] {
   const date = dateOf(() => Math.floor(start + passed()));
   return [
     [globalThis, "Date", date],
-    // By this, too, a date is made: `new (other.constructor)()`.
+    // Also used to create dates: `new (other.constructor)()`.
     [Date.prototype, "constructor", date],
     ...temporal(() => Math.floor(start + passed())),
     ...performanceBy(start - ORIGIN, () => ORIGIN + passed()),
   ];
 }
 
-/** `Date` with another idea of now. Still the same class to `instanceof`, and given a time it makes that. */
+/** `Date` with a simulated current time. `instanceof` still works, and explicit times are unchanged. */
 function dateOf(now: () => number): DateConstructor {
   return new Proxy(Date, {
     get: (target, key) => key === "now" ? now : Reflect.get(target, key),
@@ -47,7 +47,7 @@ function temporal(now: () => number): Replacement[] {
   ];
 }
 
-/** @param origin What `performance.timeOrigin` is, in ms since 1970 */
+/** @param origin The value of `performance.timeOrigin`, in ms since 1970 */
 function performanceBy(origin: number, now: () => number): Replacement[] {
   const mark = performance.mark.bind(performance);
   const measure = performance.measure.bind(performance);
@@ -60,7 +60,7 @@ function performanceBy(origin: number, now: () => number): Replacement[] {
     [performance, "measure", (name: string, from?: string | PerformanceMeasureOptions, to?: string) => {
       const options = typeof from === "object" ? { ...from } : { start: from };
       options.end = to ?? options.end;
-      // What is left out means now, unless it follows from the others.
+      // An omitted end means now, unless it follows from start and duration.
       if (options.duration === undefined || options.start === undefined) options.end ??= now();
       return measure(name, options);
     }],

@@ -1,44 +1,44 @@
-// One direction of one simulated connection: what is written, what of it is under way, what has arrived. It behaves as
-// a socket does: writes that take a part, back-pressure, an end in its order, a reset that overtakes.
+// One direction of a simulated connection: written, in-flight and received data. It behaves like a socket: partial writes,
+// backpressure, an end after all data, a reset that overtakes data.
 
-import type { Path, Traveller } from "./path.ts";
+import type { Path, PathListener } from "./path.ts";
 import { Queue } from "./queue.ts";
 
-/** Something under way. */
+/** Data, an end or a reset in flight. */
 interface Piece {
   /** When it arrives, on the clock of `performance.now()`. */
   readonly at: number;
-  /** Bytes; an Error that resets the connection; or undefined, which is the end. */
+  /** Bytes; an Error, which resets the connection; or undefined, which ends it. */
   readonly what: Uint8Array<ArrayBuffer> | Error | undefined;
 }
 
-/** Whoever reads a flow. */
+/** The reading end of a flow. */
 export interface FlowReader {
-  /** The other side has reset the connection. */
+  /** Called when the other side has reset the connection. */
   onReset(error: Error): void;
-  /** Something arrived that nobody reads any more. */
+  /** Called when data arrived after reading was stopped. */
   onUnwanted(): void;
 }
 
-/** One direction: the writer at one end, the reader at the other. */
-export class Flow implements Traveller {
-  /** Set by the reader's end as soon as there is one. */
+/** One direction, with the writer at one end and the reader at the other. */
+export class Flow implements PathListener {
+  /** Set when the reading end is created. */
   reader: FlowReader | undefined;
 
   readonly #path: Path;
   readonly #name: string;
-  /** What is under way, in order. */
+  /** Data in flight, in order. */
   readonly #pieces = new Queue<Piece>();
-  /** What has arrived and is not read. */
+  /** Received data that was not read yet. */
   readonly #arrived = new Queue<Uint8Array<ArrayBuffer>>();
-  /** Bytes of both. */
-  #held = 0;
-  /** When what is sent next may set out, and the earliest that it may arrive. */
+  /** Total bytes of both. */
+  #buffered = 0;
+  /** When the next data can be sent, and the earliest time that it can arrive. */
   #freeAt = 0;
   #lastAt = 0;
   #ended = false;
   #endArrived = false;
-  /** Whether nothing gets through for good. */
+  /** Whether everything is lost from now on. */
   #lost = false;
   #readError: Error | undefined;
   #writeError: Error | undefined;
@@ -46,11 +46,11 @@ export class Flow implements Traveller {
   #writable: PromiseWithResolvers<void> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param name Of the connection, for the trace */
+  /** @param name The name of the connection, for the trace */
   constructor(path: Path, name: string) {
     this.#path = path;
     this.#name = `${name} ${path.from} → ${path.to}`;
-    path.travellers.add(this);
+    path.listeners.add(this);
   }
 
   async read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
@@ -64,31 +64,31 @@ export class Flow implements Traveller {
     into.set(first.subarray(0, count));
     if (count === first.length) this.#arrived.shift();
     else this.#arrived.replace(first.subarray(count));
-    this.#held -= count;
+    this.#buffered -= count;
     this.#wakeWriter();
     return count;
   }
 
   async write(from: Uint8Array<ArrayBuffer>): Promise<number> {
-    while (this.#writeError === undefined && this.#held >= this.#path.window) {
+    while (this.#writeError === undefined && this.#buffered >= this.#path.window) {
       await (this.#writable ??= Promise.withResolvers<void>()).promise;
     }
     if (this.#writeError !== undefined) throw this.#writeError;
-    if (this.#ended) throw new Error("Cannot write: this side has ended");
-    const count = Math.min(from.length, this.#path.window - this.#held, this.#path.drawChunk());
-    this.#held += count;
+    if (this.#ended) throw new Error("Cannot write: this side of the connection has ended");
+    const count = Math.min(from.length, this.#path.window - this.#buffered, this.#path.drawChunk());
+    this.#buffered += count;
     this.#send(from.slice(0, count));
     return count;
   }
 
-  /** Ends the writer's side, behind what it has written. */
+  /** Ends the direction after all written data. */
   end(): void {
     if (this.#ended || this.#writeError !== undefined) return;
     this.#ended = true;
     this.#send(undefined);
   }
 
-  /** Resets the connection: what is under way is lost. */
+  /** Resets the connection; data in flight is lost. */
   reset(error: Error): void {
     if (this.#lost) return;
     this.#pieces.clear();
@@ -97,36 +97,36 @@ export class Flow implements Traveller {
     this.#send(error);
   }
 
-  /** The reader's end is no more. */
+  /** Fails reads: the reading end is closed or lost. */
   failRead(error: Error): void {
     if (this.#readError !== undefined) return;
     this.#readError = error;
     for (let first = this.#arrived.shift(); first !== undefined; first = this.#arrived.shift()) {
-      this.#held -= first.length;
+      this.#buffered -= first.length;
     }
     this.#wakeReader();
     this.#wakeWriter();
   }
 
-  /** The writer's end is no more; what it has written still arrives. */
+  /** Fails writes: the writing end is closed or lost. Data that was written still arrives. */
   failWrite(error: Error): void {
     this.#writeError ??= error;
     this.#wakeWriter();
   }
 
-  /** Lets nothing through from now on, and tells nobody. */
+  /** Silently drops everything from now on. */
   lose(): void {
     this.#lost = true;
     this.#stop();
   }
 
-  /** Nobody is left at either end. */
+  /** Releases the flow: both ends are closed. */
   forget(): void {
-    this.#path.travellers.delete(this);
+    this.#path.listeners.delete(this);
     this.lose();
   }
 
-  /** Whether something has arrived that is not read. */
+  /** Whether received data was not read yet. */
   get unread(): boolean {
     return this.#arrived.length > 0;
   }
@@ -147,14 +147,14 @@ export class Flow implements Traveller {
     if (this.#timer === undefined) this.#deliver();
   }
 
-  /** What becomes of something that sets out now, for the trace. */
+  /** The outcome of a send, for the trace. */
   #fate(delay: number): string {
     if (this.#lost) return ", lost";
     if (this.#path.stalled) return ", held";
     return delay > 0 ? `, in ${Math.ceil(delay)} ms` : "";
   }
 
-  /** Hands over what is due, and comes back for the next. */
+  /** Delivers what is due, and schedules the next delivery. */
   #deliver(): void {
     this.#stop();
     while (this.#pieces.length > 0 && !this.#lost && !this.#path.stalled) {
@@ -176,7 +176,7 @@ export class Flow implements Traveller {
       this.#endArrived = true;
       this.#wakeReader();
     } else if (this.#readError !== undefined) {
-      this.#held -= what.length;
+      this.#buffered -= what.length;
       this.#wakeWriter();
       this.reader?.onUnwanted();
     } else {

@@ -1,9 +1,9 @@
-// Takes the place of global functions for a while, and puts them back.
+// Replaces global functions temporarily.
 
-/** Which property of what is replaced by which value. */
+/** The property of an object to replace, and its new value. */
 export type Replacement = readonly [owner: object, key: PropertyKey, value: unknown];
 
-/** Globals that stand replaced until this is disposed. */
+/** Replaced globals, restored on disposal. */
 export class Replaced implements Disposable {
   readonly #before: [owner: object, key: PropertyKey, before: PropertyDescriptor | undefined][];
   #disposed = false;
@@ -17,7 +17,7 @@ export class Replaced implements Disposable {
     });
   }
 
-  /** Puts back what was there before. Doing it twice is fine. */
+  /** Restores the previous values. Repeated calls have no effect. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;

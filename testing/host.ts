@@ -1,4 +1,4 @@
-// A host of a simulated network: what servers listen on, what clients dial from, and HTTP from and to it.
+// A host of a simulated network: servers listen on it, clients dial from it, and HTTP is sent from and to it.
 
 import { type Address, formatAddress } from "../discovery/endpoint.ts";
 import type { Conn, Listener, Network } from "../transport/conn.ts";
@@ -8,14 +8,14 @@ import { abortable, type Path } from "./path.ts";
 import { type HttpHandler, LAST_PORT, Ports } from "./ports.ts";
 import type { Wiring } from "./wiring.ts";
 
-/** How a host calls itself. */
-const ITSELF: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "::1", "0.0.0.0", "::"]);
-/** What asks for nothing but bytes. */
+/** Names and addresses of a host for itself. */
+const LOOPBACK: ReadonlySet<string> = new Set(["localhost", "127.0.0.1", "::1", "0.0.0.0", "::"]);
+/** The transports that are plain byte streams. */
 const SIMULATED: ReadonlySet<string> = new Set(["tcp", "http"]);
 
 /**
- * One host of a {@linkcode SimNetwork}: the `network` of the servers and clients that are to be on it, and the `fetch`
- * of whatever speaks HTTP there. Made by {@linkcode SimNetwork.host}.
+ * One host of a {@linkcode SimNetwork}: the `network` option of the servers and clients on it, and the `fetch` for HTTP from
+ * it. Created by {@linkcode SimNetwork.host}.
  *
  * @example A registry that a server announces itself to
  * ```ts
@@ -38,12 +38,12 @@ const SIMULATED: ReadonlySet<string> = new Set(["tcp", "http"]);
  * ```
  */
 export class SimHost implements Network {
-  /** Its name, which stands in addresses. */
+  /** The host's name in addresses. */
   readonly name: string;
   /**
-   * As the global `fetch`, to hosts of the same network. A request and the head of its answer each take the `delay` of
-   * their way; stalled and partitioned ways hold them. The body of an answer comes over a connection, with all that
-   * may happen to one, while it lasts: that of a stream of events lasts until one side ends it.
+   * Replaces the global `fetch`, for hosts of the same network. A request and the head of its response each take the `delay` of
+   * their path, and wait while it is stalled or partitioned. The body of a response is sent over a connection and subject to
+   * its faults; that of an event stream lasts until one side ends it.
    */
   readonly fetch: (url: string, init?: RequestInit) => Promise<Response>;
   readonly #wiring: Wiring;
@@ -59,17 +59,17 @@ export class SimHost implements Network {
   }
 
   /**
-   * Makes a connection to a host of the same network.
+   * Opens a connection to a host of the same network.
    *
-   * @param address A `tcp@` or `http@` address of a host's name; `localhost` is this host
-   * @param signal Gives up
-   * @throws {TypeError} If the network has no such host, or the address asks for TLS or a WebSocket
-   * @throws {Deno.errors.ConnectionRefused} If nobody listens there, or the way refuses
+   * @param address A `tcp@` or `http@` address with a host's name; `localhost` is this host
+   * @param signal Cancels the attempt
+   * @throws {TypeError} If the network has no such host, or the address requires TLS or a WebSocket
+   * @throws {Deno.errors.ConnectionRefused} If no server listens there, or the path refuses the connection
    */
   async dial(address: Address, signal: AbortSignal): Promise<Conn> {
-    const { hostname, port } = placeOf(address);
+    const { hostname, port } = checkSimulated(address);
     const { trace } = this.#wiring;
-    const { ports, there, back } = this.#wayTo(hostname);
+    const { ports, there, back } = this.#pathsTo(hostname);
     const name = this.#wiring.nextName();
     trace.add(`${name} ${this.name} dials ${there.to}:${port}`);
     await there.cross(there.drawConnectDelay(back), signal);
@@ -81,46 +81,48 @@ export class SimHost implements Network {
     }
     trace.add(`${name} ${there.to}:${port} accepts`);
     const { ends } = this.#link(name, there, back, formatAddress(address));
-    listener.take(ends[1]);
+    listener.enqueue(ends[1]);
     return ends[0];
   }
 
   /**
    * Listens on a port of this host.
    *
-   * @param address A `tcp@` or `http@` address of this host's name, `0.0.0.0` or `localhost`
-   * @throws {TypeError} If it is another host's, or asks for TLS or a WebSocket
-   * @throws {Deno.errors.AddrInUse} If the port is taken
+   * @param address A `tcp@` or `http@` address with this host's name, `0.0.0.0` or `localhost`
+   * @throws {TypeError} If it is another host's address, or requires TLS or a WebSocket
+   * @throws {Deno.errors.AddrInUse} If the port is in use
    */
   listen(address: Address): Listener {
-    const { hostname, port: asked } = placeOf(address);
-    if (hostname !== this.name && !ITSELF.has(hostname)) {
+    const { hostname, port: asked } = checkSimulated(address);
+    if (hostname !== this.name && !LOOPBACK.has(hostname)) {
       throw new TypeError(`this is the host ${this.name}, not ${hostname}`);
     }
     return this.#ports.listen(asked === 0 ? this.#ports.next() : asked);
   }
 
   /**
-   * Answers HTTP requests to a port of this host.
+   * Serves HTTP requests on a port of this host.
    *
-   * @param port From 1 to 65535
-   * @param handler Such as `registry.fetch`
-   * @returns What ends it
-   * @throws {RangeError} If that is no port
-   * @throws {Deno.errors.AddrInUse} If the port is taken
+   * @param port The port, 1 to 65535
+   * @param handler The handler, such as `registry.fetch`
+   * @returns Stops serving when it is disposed
+   * @throws {RangeError} If the port is not an integer from 1 to 65535
+   * @throws {Deno.errors.AddrInUse} If the port is in use
    */
   serve(port: number, handler: HttpHandler): Disposable {
     if (!(Number.isInteger(port) && port > 0 && port <= LAST_PORT)) {
-      throw new RangeError(`Cannot serve on port ${port}: expected a whole number from 1 to ${LAST_PORT}`);
+      throw new RangeError(`Cannot serve on port ${port}: expected an integer from 1 to ${LAST_PORT}`);
     }
     return this.#ports.serve(port, handler);
   }
 
   async #fetch(url: string, init?: RequestInit): Promise<Response> {
     const { hostname, port, protocol } = new URL(url);
-    if (protocol !== "http:") throw new TypeError(`Cannot fetch ${url}: only http is simulated`);
+    if (protocol !== "http:") {
+      throw new TypeError(`Cannot fetch ${url}: only http is simulated`);
+    }
     const { trace } = this.#wiring;
-    const { ports, there, back } = this.#wayTo(hostname);
+    const { ports, there, back } = this.#pathsTo(hostname);
     const request = new Request(url, init);
     const { signal } = request;
     const text = `${request.method} ${there.to}:${port || 80}`;
@@ -129,7 +131,7 @@ export class SimHost implements Network {
     const handler = there.drawRefusal() ? undefined : ports.handlers.get(Number(port || 80));
     const answer = Promise.resolve(handler?.(request));
     const response = await abortable(answer, signal).catch((error) => {
-      // Nobody will read it.
+      // The late response is not read.
       answer.then((late) => late?.body?.cancel()).catch(() => {});
       throw error;
     });
@@ -137,7 +139,7 @@ export class SimHost implements Network {
     if (response?.body) {
       const name = this.#wiring.nextName();
       trace.add(`${name} ${there.to} answers ${this.name}`);
-      // It sets out with the head.
+      // Sent together with the head.
       body = carryBody(response.body, this.#link(name, there, back, `tcp@${there.to}:${port || 80}`), signal);
     }
     await back.cross(back.drawDelay(), signal);
@@ -147,7 +149,7 @@ export class SimHost implements Network {
     return new Response(body, { status, statusText, headers });
   }
 
-  /** Makes a connection, which the network knows of until both ends are closed. */
+  /** Creates a connection, which the network tracks until both ends are closed. */
   #link(name: string, there: Path, back: Path, address: string): Link {
     const here = formatAddress({ transport: "tcp", hostname: this.name, port: this.#ports.next() });
     const { links } = this.#wiring;
@@ -156,14 +158,14 @@ export class SimHost implements Network {
     return link;
   }
 
-  #wayTo(hostname: string) {
-    const to = ITSELF.has(hostname) ? this.name : hostname;
+  #pathsTo(hostname: string) {
+    const to = LOOPBACK.has(hostname) ? this.name : hostname;
     const ports = this.#wiring.portsOf(to);
     return { ports, there: this.#wiring.path(this.name, to), back: this.#wiring.path(to, this.name) };
   }
 }
 
-function placeOf(address: Address): { hostname: string; port: number } {
+function checkSimulated(address: Address): { hostname: string; port: number } {
   if (SIMULATED.has(address.transport) && "port" in address) return address;
-  throw new TypeError(`${address.transport}@ is not simulated: use tcp@host:port or http@host:port`);
+  throw new TypeError(`${address.transport}@ is not simulated: expected tcp@host:port or http@host:port`);
 }

@@ -1,17 +1,17 @@
-// The body of an HTTP answer on its way through a simulated network. Used by SimHost.
+// Sends the body of an HTTP response through a simulated network. Used by SimHost.
 
 import type { Link, SimConn } from "./sim_conn.ts";
 
-/** As much as is read at once. */
+/** Maximum number of bytes read at once. */
 const CHUNK = 65_536;
 
 /**
- * Sends a body over a connection of its own, so that it takes its time, waits for partitions and is cut as anything
- * else, while it lasts: that of a stream of events lasts until one side ends it.
+ * Sends a body over its own connection, subject to the network's delays, partitions and cuts. The body of an event stream
+ * lasts until one side ends it.
  *
- * @param link Its first end is that of the side which asked
- * @param signal Of the request
- * @returns The body as it arrives
+ * @param link The connection; its first end is on the requesting side
+ * @param signal The signal of the request
+ * @returns The body on the requesting side
  */
 export function carryBody(
   body: ReadableStream<Uint8Array>,
@@ -22,12 +22,12 @@ export function carryBody(
   return receive(here, signal);
 }
 
-/** At the side that answers: until the body has ended, or nobody takes it any more. */
+/** Sends the body, until it has ended or the receiver stops reading. */
 async function send(body: ReadableStream<Uint8Array>, conn: SimConn): Promise<void> {
   const reader = body.getReader();
-  // The other side says nothing, and ends when it has all of it or wants no more.
+  // The receiver sends nothing, and ends the connection when it has received all or stops reading.
   conn.read(new Uint8Array(1)).catch(() => null).then(() => reader.cancel()).catch(() => {});
-  // Its maker gives it up, while it may be stuck in a write.
+  // If the body fails while a write is blocked, reset the connection.
   reader.closed.catch(() => conn.reset());
   try {
     for (;;) {
@@ -44,7 +44,7 @@ async function send(body: ReadableStream<Uint8Array>, conn: SimConn): Promise<vo
   }
 }
 
-/** At the side that asked. */
+/** Receives the body on the requesting side. */
 function receive(conn: SimConn, signal: AbortSignal): ReadableStream<Uint8Array> {
   const space = new Uint8Array(CHUNK);
   let abort: () => void;

@@ -1,6 +1,6 @@
 /**
- * Tests of services without sockets and without waiting: a network in one process whose faults a test chooses, time
- * that passes as fast as it can, and a seed that makes every run go the same way.
+ * Tests of services without sockets and without waiting: a network in one process with controlled faults, simulated time that
+ * passes as fast as possible, and a seed that makes every run repeatable.
  *
  * @example A client fails over when a server is cut off, and comes back
  * ```ts

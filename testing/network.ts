@@ -1,4 +1,4 @@
-// A network in one process: hosts with names, and everything that can go wrong between them.
+// A simulated network in one process: named hosts, and the faults between them.
 
 import type { Link, SimConn } from "./sim_conn.ts";
 import { SimHost } from "./host.ts";
@@ -7,34 +7,34 @@ import { seeded } from "./seeded_random.ts";
 import { Trace } from "./trace.ts";
 import { Wiring } from "./wiring.ts";
 
-/** Hosts by their names: one, or several. */
+/** The name of a host, or several names. */
 export type Hosts = string | readonly string[];
 
 /** Options of {@linkcode SimNetwork}. */
 export interface SimNetworkOptions {
   /**
-   * What delays, splits and refusals are drawn from: the same for the same seed. A whole number.
+   * Seed of all random delays, splits and refusals, an integer. The same seed repeats them.
    *
    * @default {1}
    */
   seed?: number;
   /**
-   * How many events the trace keeps.
+   * Number of events that the trace keeps, from 1.
    *
    * @default {200}
    */
   traceLimit?: number;
 }
 
-/** A name that can stand in an address. */
+/** A host's name as it appears in addresses. */
 const NAME = /^[0-9a-z]([0-9a-z.-]*[0-9a-z])?$/;
 
 /**
- * A network without sockets. Servers and clients get one of its hosts as their option `network`; what they do is then
- * what they would do over TCP, with faults that a test chooses, the same ones every time for a seed.
+ * A network without sockets. Servers and clients use one of its hosts as their `network` option and behave as they would over
+ * TCP, with faults that a test controls and that a seed repeats.
  *
- * Without conditions nothing takes time, and tests can use it as they are. Delays use the global timers:
- * {@linkcode SimTime} and {@linkcode simulate} make them pass at once.
+ * Without conditions nothing takes time, so tests can use it as it is. Delays use the global timers; {@linkcode SimTime} and
+ * {@linkcode simulate} let them pass at once.
  *
  * @example A server that is cut off
  * ```ts
@@ -56,23 +56,23 @@ const NAME = /^[0-9a-z]([0-9a-z.-]*[0-9a-z])?$/;
  * ```
  */
 export class SimNetwork {
-  /** What it draws from. */
+  /** The seed of its random decisions. */
   readonly seed: number;
   readonly #trace: Trace;
   readonly #wiring: Wiring;
   readonly #hosts = new Map<string, SimHost>();
 
   /**
-   * Makes a network without hosts.
+   * Creates a network without hosts.
    *
-   * @param options The seed
-   * @throws {RangeError} If the seed or the limit is no whole number
+   * @param options The seed, and the length of the trace
+   * @throws {RangeError} If the seed or the limit is not an integer in its range
    */
   constructor(options: SimNetworkOptions = {}) {
     const { seed = 1, traceLimit = 200 } = options;
-    if (!Number.isSafeInteger(seed)) throw new RangeError(`Cannot use seed ${seed}: expected a whole number`);
+    if (!Number.isSafeInteger(seed)) throw new RangeError(`Cannot use seed ${seed}: expected an integer`);
     if (!(Number.isSafeInteger(traceLimit) && traceLimit > 0)) {
-      throw new RangeError(`Cannot use traceLimit ${traceLimit}: expected a whole number of at least 1`);
+      throw new RangeError(`Cannot use traceLimit ${traceLimit}: expected an integer from 1`);
     }
     this.seed = seed;
     this.#trace = new Trace(traceLimit);
@@ -80,18 +80,18 @@ export class SimNetwork {
   }
 
   /**
-   * A host, which is made if there is none of that name.
+   * The host of that name, created at first use.
    *
-   * @param name As it stands in addresses: small letters, digits, dots and hyphens
-   * @returns The same one for the same name
-   * @throws {TypeError} If that is no name
+   * @param name The name in addresses: lowercase letters, digits, dots and hyphens
+   * @returns The same host for the same name
+   * @throws {TypeError} If the name is invalid
    */
   host(name: string): SimHost {
     let host = this.#hosts.get(name);
     if (host !== undefined) return host;
     if (!NAME.test(name)) {
       throw new TypeError(
-        `Cannot name a host ${JSON.stringify(name)}: expected small letters, digits, dots and hyphens`,
+        `Cannot create host ${JSON.stringify(name)}: expected lowercase letters, digits, dots and hyphens`,
       );
     }
     this.#hosts.set(name, host = new SimHost(name, this.#wiring));
@@ -99,13 +99,13 @@ export class SimNetwork {
   }
 
   /**
-   * Sets what ways are like, from now on: those between all hosts, or those from some hosts to others. What is said of
-   * some ways goes before what is said of all; what is left out stays as it was.
+   * Sets the conditions of paths from now on: of those between all hosts, or of those from some hosts to others. Conditions of
+   * specific paths override those of all; omitted conditions do not change.
    *
-   * @param conditions Delays and the like
-   * @param from Where these ways begin; left out, everywhere
-   * @param to Where these ways end; the way back is another
-   * @throws {TypeError} If a condition is of the wrong type, there is no such host, or `to` is missing
+   * @param conditions Delays and other conditions
+   * @param from The hosts where the paths start; omitted = all paths
+   * @param to The hosts where the paths end. The opposite direction is a separate path
+   * @throws {TypeError} If a condition has the wrong type, a host does not exist, or `to` is missing
    * @throws {RangeError} If a condition is out of its range
    */
   shape(conditions: Conditions, from?: Hosts, to?: Hosts): void {
@@ -115,19 +115,18 @@ export class SimNetwork {
       return;
     }
     if (to === undefined) {
-      throw new TypeError("Cannot shape a way without an end: give the hosts it leads to");
+      throw new TypeError("Cannot shape paths: expected the hosts that they lead to (to)");
     }
     for (const path of this.#paths(from, to)) path.conditions = { ...path.conditions, ...checked };
   }
 
   /**
-   * Lets nothing through between some hosts and others, in both directions. Nothing is lost: what is under way and what
-   * is written meanwhile arrives after {@linkcode SimNetwork.heal}, as TCP sends again what was not received, and
-   * so do connections that are being made.
+   * Partitions hosts from others, in both directions. Nothing is lost: data in flight, data written meanwhile and pending
+   * connections arrive after {@linkcode SimNetwork.heal}, as TCP retransmits what was not received.
    *
    * @param hosts One side
-   * @param others The other side; left out, all other hosts that there are
-   * @throws {TypeError} If there is no such host
+   * @param others The other side; omitted = all other existing hosts
+   * @throws {TypeError} If a host does not exist
    */
   partition(hosts: Hosts, others?: Hosts): void {
     const side = list(hosts);
@@ -137,30 +136,30 @@ export class SimNetwork {
   }
 
   /**
-   * Lets nothing through in one direction, until {@linkcode SimNetwork.heal}: as a partition with a way back.
+   * Blocks one direction until {@linkcode SimNetwork.heal}, like a partition whose opposite direction works.
    *
-   * @param from Who is not heard
-   * @param to Who does not hear
-   * @throws {TypeError} If there is no such host
+   * @param from The hosts whose data does not arrive
+   * @param to The hosts that receive nothing from them
+   * @throws {TypeError} If a host does not exist
    */
   stall(from: Hosts, to: Hosts): void {
     this.note(`stall of ${list(from).join(", ")} → ${list(to).join(", ")}`);
     for (const path of this.#paths(from, to)) path.stall();
   }
 
-  /** Ends all partitions and stalls. Connections that are half-open or cut stay so. */
+  /** Ends all partitions and stalls. Half-open and cut connections do not recover. */
   heal(): void {
     this.note("heal");
     for (const path of this.#wiring.paths) path.open();
   }
 
   /**
-   * Resets connections: both ends find them lost at once.
+   * Resets connections: both ends are lost at once.
    *
-   * @param hosts Of these hosts; left out, of all
-   * @param others To these; left out, to any
-   * @returns How many it were
-   * @throws {TypeError} If there is no such host
+   * @param hosts The hosts at one end; omitted = all
+   * @param others The hosts at the other end; omitted = any
+   * @returns The number of connections
+   * @throws {TypeError} If a host does not exist
    */
   cut(hosts?: Hosts, others?: Hosts): number {
     const links = this.#links(hosts, others);
@@ -172,13 +171,13 @@ export class SimNetwork {
   }
 
   /**
-   * Leaves connections half-open: one side finds them lost, the other finds nothing wrong, and what it sends vanishes.
-   * As when a host loses its power and comes back, or a firewall forgets. New connections are not touched.
+   * Makes connections half-open: one side sees them lost, the other notices nothing and its data is dropped. This is what
+   * happens when a host loses power and restarts, or a firewall forgets its state. New connections are not affected.
    *
-   * @param believing The hosts that find nothing wrong
-   * @param others The hosts at the other ends; left out, any
-   * @returns How many it were
-   * @throws {TypeError} If there is no such host
+   * @param believing The hosts that notice nothing
+   * @param others The hosts at the other ends; omitted = any
+   * @returns The number of connections
+   * @throws {TypeError} If a host does not exist
    */
   halfOpen(believing: Hosts, others?: Hosts): number {
     const links = this.#links(believing, others);
@@ -191,18 +190,18 @@ export class SimNetwork {
     return links.length;
   }
 
-  /** How many connections have an end that is not closed: 0 once everything is put away. */
+  /** Number of connections with an open end: 0 after everything was closed. */
   get connections(): number {
     return this.#wiring.links.size;
   }
 
-  /** The last events: dials, bytes, faults and notes, a line each, with the time since the network was made. */
+  /** The last events: dials, bytes, faults and notes, one on each line, with the time since the network was created. */
   get trace(): string {
     return this.#trace.toString();
   }
 
   /**
-   * Adds a line of one's own to the trace.
+   * Adds a line to the trace.
    *
    * @param event What happened
    */

@@ -1,45 +1,43 @@
-// The way from one host to another, in one direction: its conditions, and whether anything gets through.
+// The path from one host to another, in one direction: its conditions, and whether it is stalled.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { checkDraw, draw, type RandomValue } from "./seeded_random.ts";
 import type { Trace } from "./trace.ts";
 
-/** What the way from one host to another is like. Times are rounded up to whole ms. */
+/** Conditions of the path from one host to another. Times are rounded up to whole ms. */
 export interface Conditions {
   /**
-   * How long what is written is under way, in ms, 0 or more. Drawn for each write; what is written to one connection
-   * stays in order.
+   * Delay of written data in ms, from 0. Drawn for each write; the data of one connection stays in order.
    *
    * @default {0}
    */
   delay?: RandomValue;
   /**
-   * How long a connection takes to be made, in ms, 0 or more. With a range, later dials may be done first.
+   * Time to open a connection in ms, from 0. With a range, a later dial may complete first.
    *
    * @default {the delay there and the delay back}
    */
   connectDelay?: RandomValue;
   /**
-   * How many bytes a second each connection takes in this direction, more than 0.
+   * Bandwidth of each connection in this direction in bytes per second, greater than 0.
    *
    * @default {Infinity}
    */
   bandwidth?: number;
   /**
-   * How many bytes one write takes at most, 1 or more. Drawn for each write; what is taken at once is also what
-   * arrives at once.
+   * Maximum number of bytes that one write accepts, from 1. Drawn for each write; the bytes of one write also arrive together.
    *
    * @default {Infinity}
    */
   chunk?: RandomValue;
   /**
-   * How many bytes of each connection may be written and not read yet, 1 or more: beyond that, writes wait.
+   * Maximum number of bytes of each connection that are written and not yet read, from 1. Writes beyond it wait.
    *
    * @default {65_536}
    */
   window?: number;
   /**
-   * The share of connections and HTTP requests that is refused, from 0 to 1.
+   * Share of connections and HTTP requests that are refused, 0 to 1.
    *
    * @default {0}
    */
@@ -47,10 +45,10 @@ export interface Conditions {
 }
 
 /**
- * Checks conditions.
+ * Validates conditions.
  *
- * @throws {TypeError} If one is of the wrong type
- * @throws {RangeError} If one is out of its range
+ * @throws {TypeError} If a condition has the wrong type
+ * @throws {RangeError} If a condition is out of its range
  */
 export function checkConditions(conditions: Conditions): Conditions {
   const checked: Conditions = { ...conditions };
@@ -59,7 +57,7 @@ export function checkConditions(conditions: Conditions): Conditions {
   if (connectDelay !== undefined) checked.connectDelay = checkDraw("connectDelay", connectDelay, 0);
   if (chunk !== undefined && chunk !== Infinity) checked.chunk = checkDraw("chunk", chunk, 1);
   if (bandwidth !== undefined && !(bandwidth > 0)) {
-    throw new RangeError(`Cannot use bandwidth ${bandwidth}: expected more than 0 bytes a second`);
+    throw new RangeError(`Cannot use bandwidth ${bandwidth}: expected more than 0 bytes per second`);
   }
   if (window !== undefined && !(window >= 1)) {
     throw new RangeError(`Cannot use window ${window}: expected at least 1 byte`);
@@ -70,8 +68,8 @@ export function checkConditions(conditions: Conditions): Conditions {
   return checked;
 }
 
-/** What has something under way on a path, and goes on when the path is open again. */
-export interface Traveller {
+/** Waits for a stalled path to open, because it has data in flight. */
+export interface PathListener {
   onOpened(): void;
 }
 
@@ -81,12 +79,12 @@ export class Path {
   readonly to: string;
   readonly trace: Trace;
   readonly random: () => number;
-  readonly travellers: Set<Traveller> = new Set();
+  readonly listeners: Set<PathListener> = new Set();
   conditions: Conditions = {};
   readonly #common: () => Conditions;
   #opened: PromiseWithResolvers<void> | undefined;
 
-  /** @param common The conditions of all paths, for what this one says nothing of */
+  /** @param common Returns the conditions of all paths, for those that this path does not set */
   constructor(from: string, to: string, trace: Trace, random: () => number, common: () => Conditions) {
     this.from = from;
     this.to = to;
@@ -95,7 +93,7 @@ export class Path {
     this.#common = common;
   }
 
-  /** Whether nothing gets through. */
+  /** Whether the path is stalled. */
   get stalled(): boolean {
     return this.#opened !== undefined;
   }
@@ -116,36 +114,36 @@ export class Path {
     return Math.floor(draw(this.#of("chunk") ?? Infinity, this.random));
   }
 
-  /** Whether a connection is refused that is being made. */
+  /** Whether a new connection is refused. */
   drawRefusal(): boolean {
     const share = this.#of("refuse") ?? 0;
     return share > 0 && this.random() < share;
   }
 
-  /** How long making a connection takes. */
+  /** Draws the time to open a connection. */
   drawConnectDelay(back: Path): number {
     const own = this.#of("connectDelay");
     return own === undefined ? this.drawDelay() + back.drawDelay() : draw(own, this.random);
   }
 
-  /** Lets nothing through any more; nothing is lost. */
+  /** Stalls the path; nothing is lost. */
   stall(): void {
     this.#opened ??= Promise.withResolvers();
   }
 
-  /** Lets everything through again, what was held first. */
+  /** Opens the path; delayed data is delivered first. */
   open(): void {
     const opened = this.#opened;
     if (opened === undefined) return;
     this.#opened = undefined;
     opened.resolve();
-    for (const traveller of [...this.travellers]) traveller.onOpened();
+    for (const listener of [...this.listeners]) listener.onOpened();
   }
 
   /**
-   * Waits until something that takes `delay` ms has got through.
+   * Waits as long as the path takes to transmit something with a delay of `delay` ms.
    *
-   * @throws The signal's reason, if it aborts before
+   * @throws The signal's reason, if it aborts first
    */
   async cross(delay: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
@@ -160,7 +158,7 @@ export class Path {
 }
 
 /**
- * A promise that is not waited for beyond an abort.
+ * Waits for a promise, or for a signal to abort.
  *
  * @throws The signal's reason, if it aborts first
  */

@@ -1,19 +1,19 @@
-// The ports of one simulated host: who listens where, and who answers HTTP there.
+// The ports of a simulated host: its listeners and HTTP handlers.
 
 import type { Conn, Listener } from "../transport/conn.ts";
 import type { SimConn } from "./sim_conn.ts";
 
-/** Answers HTTP requests, as what `Deno.serve` takes does. */
+/** Handles HTTP requests, like a handler of `Deno.serve`. */
 export type HttpHandler = (request: Request) => Response | Promise<Response>;
 
 export const LAST_PORT = 65_535;
-/** From here on, ports are given to whoever does not care which. */
+/** The first of the ports that are assigned automatically. */
 const FIRST_FREE_PORT = 49_152;
 
-/** Connections that were made to a port and wait to be accepted. */
+/** Accepts the connections to one port. */
 class SimListener implements Listener {
   readonly port: number;
-  readonly #waiting: SimConn[] = [];
+  readonly #backlog: SimConn[] = [];
   readonly #closed: () => void;
   readonly #accepting: ((conn: Conn | null) => void)[] = [];
   #open = true;
@@ -24,28 +24,28 @@ class SimListener implements Listener {
   }
 
   accept(): Promise<Conn | null> {
-    const conn = this.#waiting.shift();
+    const conn = this.#backlog.shift();
     if (conn !== undefined || !this.#open) return Promise.resolve(conn ?? null);
     return new Promise((resolve) => void this.#accepting.push(resolve));
   }
 
-  /** Somebody has dialled. */
-  take(conn: SimConn): void {
+  /** Adds a connection that was dialed. */
+  enqueue(conn: SimConn): void {
     const accept = this.#accepting.shift();
     if (accept !== undefined) accept(conn);
-    else this.#waiting.push(conn);
+    else this.#backlog.push(conn);
   }
 
   close(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#closed();
-    for (const conn of this.#waiting.splice(0)) conn.close();
+    for (const conn of this.#backlog.splice(0)) conn.close();
     for (const accept of this.#accepting.splice(0)) accept(null);
   }
 }
 
-/** What a host is to those who connect to it. */
+/** The ports of a host that others can connect to. */
 export class Ports {
   readonly listeners: Map<number, SimListener> = new Map();
   readonly handlers: Map<number, HttpHandler> = new Map();
@@ -56,15 +56,15 @@ export class Ports {
     this.#host = host;
   }
 
-  /** A port that nobody listens on. */
+  /** An unused port. */
   next(): number {
     do {
       this.#next = this.#next < LAST_PORT ? this.#next + 1 : FIRST_FREE_PORT;
-    } while (this.#isTaken(this.#next));
+    } while (this.#isUsed(this.#next));
     return this.#next;
   }
 
-  /** @throws {Deno.errors.AddrInUse} If the port is taken */
+  /** @throws {Deno.errors.AddrInUse} If the port is in use */
   listen(port: number): Listener {
     this.#checkFree(port);
     const listener = new SimListener(port, () => this.listeners.delete(port));
@@ -72,7 +72,7 @@ export class Ports {
     return listener;
   }
 
-  /** @throws {Deno.errors.AddrInUse} If the port is taken */
+  /** @throws {Deno.errors.AddrInUse} If the port is in use */
   serve(port: number, handler: HttpHandler): Disposable {
     this.#checkFree(port);
     this.handlers.set(port, handler);
@@ -80,10 +80,10 @@ export class Ports {
   }
 
   #checkFree(port: number): void {
-    if (this.#isTaken(port)) throw new Deno.errors.AddrInUse(`port ${port} of ${this.#host} is taken`);
+    if (this.#isUsed(port)) throw new Deno.errors.AddrInUse(`port ${port} of ${this.#host} is in use`);
   }
 
-  #isTaken(port: number): boolean {
+  #isUsed(port: number): boolean {
     return this.listeners.has(port) || this.handlers.has(port);
   }
 }

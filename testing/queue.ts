@@ -1,6 +1,6 @@
-// First in, first out. Taking from the front of a long array moves all the rest of it each time.
+// A first-in, first-out queue. Array.shift() moves all remaining items of a long array each time.
 
-/** A queue of things. */
+/** A first-in, first-out queue. */
 export class Queue<T> {
   #items: T[] = [];
   #taken = 0;
@@ -9,7 +9,7 @@ export class Queue<T> {
     return this.#items.length - this.#taken;
   }
 
-  /** What comes next. */
+  /** The next item. */
   get first(): T | undefined {
     return this.#items[this.#taken];
   }
@@ -27,7 +27,7 @@ export class Queue<T> {
     return first;
   }
 
-  /** Puts another in the place of the first. */
+  /** Replaces the first item. */
   replace(item: T): void {
     this.#items[this.#taken] = item;
   }

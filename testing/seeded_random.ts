@@ -1,14 +1,14 @@
-// Random numbers that are the same ones every time for a seed.
+// Random numbers from a seed, the same in every run.
 
 import type { Replacement } from "./globals.ts";
 
-/** A number, one between two bounds, or whatever a function makes of a random number source. */
+/** A number, a random number between two bounds, or a function that computes one from a source of random numbers. */
 export type RandomValue =
   | number
-  | readonly [least: number, most: number]
+  | readonly [min: number, max: number]
   | ((random: () => number) => number);
 
-/** Murmur3's last step, by Austin Appleby: every bit of the input moves half of the bits of the result. */
+/** The finalizer of MurmurHash3 by Austin Appleby: every input bit affects half of the bits of the result. */
 function mix(x: number): number {
   x = Math.imul(x ^ x >>> 16, 0x85ebca6b);
   x = Math.imul(x ^ x >>> 13, 0xc2b2ae35);
@@ -16,11 +16,11 @@ function mix(x: number): number {
 }
 
 /**
- * A source of random numbers from 0 up to but not 1: a counter, mixed (Steele, Lea, Flood: "Fast splittable
+ * Creates a source of random numbers from 0 to, but not including, 1: a mixed counter (Steele, Lea, Flood: "Fast splittable
  * pseudorandom number generators", OOPSLA 2014).
  *
- * @param seed A whole number
- * @param stream Sources with one seed and different streams have nothing to do with each other
+ * @param seed An integer
+ * @param stream Sources with the same seed and different streams are independent
  */
 export function seeded(seed: number, stream = 0): () => number {
   let state = mix(seed ^ mix(stream + 1));
@@ -28,14 +28,14 @@ export function seeded(seed: number, stream = 0): () => number {
 }
 
 /**
- * What takes the place of `crypto`'s random numbers.
+ * Replacements of `crypto`'s random functions.
  *
- * @param random What they are made of
+ * @param random The source of randomness
  */
 export function seededCrypto(random: () => number): Replacement[] {
   const real = crypto.getRandomValues.bind(crypto);
   const getRandomValues = <T extends ArrayBufferView<ArrayBuffer>>(array: T): T => {
-    // Refuses what it does not take.
+    // Throws for invalid arguments.
     real(array as ArrayBufferView<ArrayBuffer>);
     const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
     for (let at = 0; at < bytes.length; at++) bytes[at] = 256 * random();
@@ -43,7 +43,7 @@ export function seededCrypto(random: () => number): Replacement[] {
   };
   const randomUUID = () => {
     const bytes = getRandomValues(new Uint8Array(16));
-    // Version 4, of the variant of RFC 9562.
+    // Version 4, with the variant of RFC 9562.
     bytes[6] = 0x40 | bytes[6]! & 0x0f;
     bytes[8] = 0x80 | bytes[8]! & 0x3f;
     return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
@@ -59,20 +59,20 @@ export function draw(from: RandomValue, random: () => number): number {
 }
 
 /**
- * Checks a {@linkcode RandomValue}. Of a function, what it returns is checked when it is drawn from.
+ * Validates a {@linkcode RandomValue}. The result of a function is validated at each draw.
  *
- * @param name What it is called, for the message
- * @param least The least that makes sense
- * @throws {TypeError} If it is none
- * @throws {RangeError} If a bound is below `least`, or they are the wrong way round
+ * @param name The name of the option, for the message
+ * @param min The minimum
+ * @throws {TypeError} If it is not a number, two bounds or a function
+ * @throws {RangeError} If a bound is below `min`, or the bounds are in the wrong order
  */
-export function checkDraw(name: string, value: RandomValue, least: number): RandomValue {
+export function checkDraw(name: string, value: RandomValue, min: number): RandomValue {
   if (typeof value === "function") {
     return (random) => {
       const drawn = value(random);
-      if (typeof drawn === "number" && drawn >= least) return drawn;
+      if (typeof drawn === "number" && drawn >= min) return drawn;
       throw new RangeError(
-        `Cannot use ${name} of ${String(drawn)}, which its function returned: ${least} or more`,
+        `Cannot use ${name} ${String(drawn)} returned by its function: expected ${min} or more`,
       );
     };
   }
@@ -81,8 +81,8 @@ export function checkDraw(name: string, value: RandomValue, least: number): Rand
     throw new TypeError(`Cannot use ${name}: expected a number, two bounds, or a function`);
   }
   const [low, high] = bounds as [number, number];
-  if (low >= least && high >= low && low < Infinity) return value;
+  if (low >= min && high >= low && low < Infinity) return value;
   throw new RangeError(
-    `Cannot use ${name} of ${low} to ${high}: expected ${least} or more, the smaller first`,
+    `Cannot use ${name} of ${low} to ${high}: expected ${min} or more, in ascending order`,
   );
 }

@@ -1,27 +1,27 @@
-// The two ends of one simulated connection.
+// The two ends of a simulated connection.
 
 import type { Conn } from "../transport/conn.ts";
 import { Flow, type FlowReader } from "./flow.ts";
 import { Path } from "./path.ts";
 import { Trace } from "./trace.ts";
 
-/** One end: a Conn with the manners of a socket. */
+/** One end: a Conn that behaves like a socket. */
 export class SimConn implements Conn, FlowReader {
   readonly peer: string;
   /** The host that this end is on. */
   readonly host: string;
   readonly #in: Flow;
   readonly #out: Flow;
-  readonly #gone: () => void;
+  readonly #onClosed: () => void;
   #closed = false;
 
-  /** @param gone Told when this end is closed */
-  constructor(host: string, peer: string, incoming: Flow, outgoing: Flow, gone: () => void) {
+  /** @param onClosed Called when this end is closed */
+  constructor(host: string, peer: string, incoming: Flow, outgoing: Flow, onClosed: () => void) {
     this.host = host;
     this.peer = peer;
     this.#in = incoming;
     this.#out = outgoing;
-    this.#gone = gone;
+    this.#onClosed = onClosed;
     incoming.reader = this;
   }
 
@@ -41,26 +41,26 @@ export class SimConn implements Conn, FlowReader {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    // Closing over unread input resets, and the peer loses what it had not read: the worst that a kernel does.
+    // Closing with unread input resets the connection, and the peer loses data that it has not read: a kernel's worst case.
     if (this.#in.unread) this.#out.reset(reset());
     else this.#out.end();
     this.#fail(new Error("Connection closed"));
-    this.#gone();
+    this.#onClosed();
   }
 
-  /** Closes, and the other side finds the connection lost. */
+  /** Closes this end; the other side sees a lost connection. */
   reset(): void {
     if (this.#closed) return;
     this.#out.reset(reset());
     this.close();
   }
 
-  /** This end finds the connection lost. */
+  /** Makes this end see a lost connection. */
   lose(): void {
     this.#fail(reset());
   }
 
-  /** This end hears and says nothing any more, and finds nothing wrong. */
+  /** Silently cuts this end off: nothing arrives or leaves, and nothing fails. */
   isolate(): void {
     this.#in.lose();
     this.#out.lose();
@@ -71,7 +71,7 @@ export class SimConn implements Conn, FlowReader {
   }
 
   onUnwanted(): void {
-    // What is sent to a closed socket is answered with a reset. One that was reset already says nothing.
+    // Data sent to a closed socket is answered with a reset, once.
     if (this.#closed) this.#out.reset(reset());
   }
 
@@ -81,35 +81,35 @@ export class SimConn implements Conn, FlowReader {
   }
 }
 
-/** Two ends of one connection, and what is done with both of them at once. */
+/** The two ends of a connection, and operations on both. */
 export class Link {
-  /** Of the side that dialled, and of the side that accepted. */
+  /** The end of the dialing side, and the end of the accepting side. */
   readonly ends: readonly [SimConn, SimConn];
   readonly name: string;
 
-  /** @param gone Told when both ends are closed */
-  constructor(name: string, there: Path, back: Path, peers: readonly [string, string], gone: () => void) {
+  /** @param onClosed Called when both ends are closed */
+  constructor(name: string, there: Path, back: Path, peers: readonly [string, string], onClosed: () => void) {
     this.name = name;
-    const outward = new Flow(there, name);
-    const homeward = new Flow(back, name);
+    const forward = new Flow(there, name);
+    const backward = new Flow(back, name);
     let open = 2;
     const closed = () => {
       if (--open > 0) return;
-      outward.forget();
-      homeward.forget();
-      gone();
+      forward.forget();
+      backward.forget();
+      onClosed();
     };
     this.ends = [
-      new SimConn(there.from, peers[1], homeward, outward, closed),
-      new SimConn(there.to, peers[0], outward, homeward, closed),
+      new SimConn(there.from, peers[1], backward, forward, closed),
+      new SimConn(there.to, peers[0], forward, backward, closed),
     ];
   }
 }
 
 /**
- * Two ends of one connection on a way without delays, for tests of what runs over a Conn.
+ * The two ends of a connection on a path without delays, for tests of code that uses a Conn.
  *
- * @param window Bytes that wait in one direction before its writer waits
+ * @param window Unread bytes in one direction before writes wait
  */
 export function connPair(window = 65_536): [Conn, Conn] {
   const trace = new Trace(1);

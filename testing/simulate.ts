@@ -1,4 +1,4 @@
-// A scenario in simulated time, with everything random drawn from one seed: it goes the same way each time.
+// Runs a scenario in simulated time with all randomness from one seed, so that it can be repeated.
 
 import { Replaced } from "./globals.ts";
 import { SimNetwork } from "./network.ts";
@@ -8,40 +8,40 @@ import { SimTime, type SimTimeOptions, type UntilOptions } from "./time.ts";
 /** Options of {@linkcode simulate}. */
 export interface SimulateOptions extends SimTimeOptions, UntilOptions {
   /**
-   * What everything random is drawn from, a whole number.
+   * Seed of all randomness, an integer.
    *
    * @default {1}
    */
   seed?: number;
   /**
-   * How many of the last events a failure shows.
+   * Number of last events that a failure shows, from 1.
    *
    * @default {50}
    */
   traceLimit?: number;
 }
 
-/** What a scenario has at hand. */
+/** The tools of a scenario. */
 export interface Simulation {
-  /** What everything random is drawn from. */
+  /** The seed of all randomness. */
   readonly seed: number;
   /** A network with that seed. */
   readonly network: SimNetwork;
-  /** The time, which passes by itself whenever the scenario waits. */
+  /** Simulated time, which advances whenever the scenario waits. */
   readonly time: SimTime;
-  /** A random number from 0 up to but not 1, from a source that nothing else draws from. */
+  /** A random number from 0 to, but not including, 1, from a source reserved for the scenario. */
   random(): number;
   /**
    * Waits.
    *
-   * @param ms For how long, in simulated ms
+   * @param ms The simulated time, in ms
    */
   sleep(ms: number): Promise<void>;
 }
 
-/** Why a scenario failed, with what it takes to run it again. The error itself is the `cause`. */
+/** The error of a failed scenario, with what is needed to repeat it. The original error is the `cause`. */
 export class SimulationError extends Error {
-  /** Its name. */
+  /** Always `"SimulationError"`. */
   override readonly name = "SimulationError";
   /** The seed of the run that failed. */
   readonly seed: number;
@@ -49,12 +49,12 @@ export class SimulationError extends Error {
   readonly trace: string;
 
   /**
-   * Wraps what a scenario threw.
+   * Wraps an error of a scenario.
    *
-   * @param cause What it threw
+   * @param cause The error
    * @param seed The seed of the run
-   * @param at When that was, in simulated ms
-   * @param trace What happened before
+   * @param at When it was thrown, in simulated ms
+   * @param trace The events before
    */
   constructor(cause: unknown, seed: number, at: number, trace: string) {
     const text = cause instanceof Error ? cause.message : String(cause);
@@ -66,16 +66,15 @@ export class SimulationError extends Error {
   }
 }
 
-/** Sources of one seed that must not touch each other. */
+/** Independent random streams of one seed. */
 const Stream = { Global: 1, Scenario: 2, Crypto: 3 } as const;
 
 /**
- * Runs a scenario in simulated time, as fast as it will go. Whenever it waits for a call or a timer, time jumps to
- * the next thing that happens. `Math.random`, `crypto.randomUUID` and `crypto.getRandomValues` draw from the seed too, so
- * that a run with the same seed goes the same way, as long as the scenario waits for nothing outside (sockets, files,
- * `crypto.subtle`).
+ * Runs a scenario in simulated time, as fast as possible. Whenever it waits for a call or a timer, time jumps to the next event.
+ * `Math.random`, `crypto.randomUUID` and `crypto.getRandomValues` use the seed too, so runs with the same seed are identical, as
+ * long as the scenario does not wait for anything outside (sockets, files, `crypto.subtle`).
  *
- * @example A connection that died without a word is found out by its heartbeat, in a few real ms
+ * @example A heartbeat detects a half-open connection, in a few real ms
  * ```ts
  * import { connect, RpcError, Server } from "@troodon/rpc";
  * import { simulate } from "@troodon/rpc/testing";
@@ -89,18 +88,18 @@ const Stream = { Global: 1, Scenario: 2, Crypto: 3 } as const;
  *
  *   network.halfOpen("shop");
  *   await assertRejects(() => client.call("Orders.hang", null, { timeout: Infinity }), RpcError, "silent");
- *   assertEquals(time.now, 12_000); // pinged after 2 s, since a call waits, and given up 10 s later
+ *   assertEquals(time.now, 12_000); // pinged after 2 s, since a call waits, and closed 10 s later
  * }, { seed: 7 });
  * ```
  *
- * @typeParam T What the scenario returns
- * @param scenario What to run
- * @param options The seed, and how much simulated time it may take
- * @returns What the scenario returned
- * @throws {SimulationError} If the scenario throws, leaves a rejection unhandled, takes longer than `limit`, or waits
- * for what never comes
- * @throws {RangeError} If the seed is no whole number
- * @throws {TypeError} If time is simulated already
+ * @typeParam T The return type of the scenario
+ * @param scenario The scenario to run
+ * @param options The seed, and the limit of simulated time
+ * @returns The return value of the scenario
+ * @throws {SimulationError} If the scenario throws, leaves a rejection unhandled, takes longer than `limit`, or waits for
+ *   something that never happens
+ * @throws {RangeError} If the seed is not an integer
+ * @throws {TypeError} If time is already simulated
  */
 export async function simulate<T>(
   scenario: (simulation: Simulation) => T | Promise<T>,
@@ -129,9 +128,9 @@ export async function simulate<T>(
   }
 }
 
-/** Rejections that nobody handles: what a scenario does on the side fails it too, with its seed. */
+/** Catches unhandled rejections, so that background work of a scenario also fails it, with its seed. */
 class Unhandled implements Disposable {
-  /** Rejects with the first of them. */
+  /** Rejects with the first unhandled rejection. */
   readonly rejection: Promise<never>;
   readonly #listen: (event: PromiseRejectionEvent) => void;
 

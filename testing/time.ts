@@ -1,6 +1,6 @@
-// Simulated time: while it lasts, the global timers and clocks stand still until they are told to go on. Replacing the
-// globals, and not handing a clock to everything that waits, keeps the library as it is (a call asks for the time by
-// the shortest way there is) and reaches users' own code, which uses timers too.
+// Simulated time: replaces the global timers and clocks with ones that a test advances. Replacing globals, instead of passing a
+// clock to everything that waits, leaves the library unchanged (a call reads the time in the cheapest way) and also covers
+// users' own code, which uses timers too.
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate } from "node:timers";
@@ -11,7 +11,7 @@ import { type SimTimer, Timers } from "./timers.ts";
 /** Options of {@linkcode SimTime}. */
 export interface SimTimeOptions {
   /**
-   * What `Date.now()` begins with: ms since 1970, or a Date.
+   * Initial value of `Date.now()`: ms since 1970, or a Date.
    *
    * @default {Date.UTC(2026, 0, 1)}
    */
@@ -21,7 +21,7 @@ export interface SimTimeOptions {
 /** Options of {@linkcode SimTime.until}. */
 export interface UntilOptions {
   /**
-   * How much simulated time may pass, in ms, 0 or more.
+   * Maximum simulated time that may pass, in ms, from 0.
    *
    * @default {3_600_000}
    */
@@ -29,25 +29,24 @@ export interface UntilOptions {
 }
 
 const DEFAULT_LIMIT = 3_600_000;
-/** How many timers may ring without time getting on: whoever sets 0 ms again and again would stop it for good. */
-const MOST_AT_ONCE = 100_000;
-/** How long something outside of simulated time is waited for when no timer is set, in real ms. */
-const REAL_PATIENCE = 1_000;
-/** The longest delay that timers take. */
+/** Maximum number of timers that fire without time advancing; without it a chain of 0 ms timers would never end. */
+const MAX_AT_ONCE = 100_000;
+/** Maximum time to wait for something outside of simulated time when no timer is set, in real ms. */
+const REAL_TIMEOUT = 1_000;
+/** Maximum delay of a timer, in ms. */
 const MAX_DELAY = 2 ** 31 - 1;
-/** What replaced timers are known by, so that two simulations in one process are noticed. */
+/** Marks the replaced timers, so that a second simulation in the process is detected. */
 const SIMULATED = Symbol.for("@troodon/rpc/testing simulated time");
 
 /**
- * Time that passes only when it is told to. From construction to disposal it takes the place of `setTimeout`,
- * `setInterval`, `clearTimeout`, `clearInterval`, `AbortSignal.timeout`, `Date`, `Temporal.Now` and, of `performance`,
- * `now`, `timeOrigin`, `mark` and `measure`, in the whole process: there can be one at a time. What was made before it
- * began should not be used while it lasts.
+ * Simulated time, which a test advances. From construction to disposal it replaces `setTimeout`, `setInterval`, `clearTimeout`,
+ * `clearInterval`, `AbortSignal.timeout`, `Date`, `Temporal.Now` and, of `performance`, `now`, `timeOrigin`, `mark` and
+ * `measure`, in the whole process, so only one can exist at a time. Do not use objects that were created before it.
  *
- * Timers ring in order, and between two of them everything that needs no time gets done, as in a real event loop. What
- * is outside of it, such as sockets, files and the timers of npm packages, goes on in real time and is not waited for.
+ * Timers fire in order, and pending microtasks and I/O callbacks run between any two, as in a real event loop. Anything
+ * outside, such as sockets, files and the timers of npm packages, runs in real time and is not waited for.
  *
- * @example A minute in no time
+ * @example A simulated minute
  * ```ts
  * import { SimTime } from "@troodon/rpc/testing";
  * import { assertEquals } from "@std/assert";
@@ -67,21 +66,21 @@ export class SimTime implements Disposable {
   readonly #replaced: Replaced;
   #now = 0;
   #running = false;
-  /** How many timers have rung since time got on. */
+  /** Number of timers that have fired since time last advanced. */
   #atOnce = 0;
-  /** What a timer's callback has thrown. */
+  /** An exception of a timer's callback. */
   #thrown: { error: unknown } | undefined;
 
   /**
-   * Stops time.
+   * Starts simulating time, which does not advance by itself.
    *
-   * @param options What the date is
-   * @throws {TypeError} If time is simulated already, or `start` is no date
+   * @param options The initial date
+   * @throws {TypeError} If time is already simulated, or `start` is not a date
    */
   constructor(options: SimTimeOptions = {}) {
     const start = Number(options.start ?? Date.UTC(2026, 0, 1));
     if (!Number.isFinite(start)) throw new TypeError("Cannot use start: expected ms since 1970, or a Date");
-    if (SIMULATED in setTimeout) throw new TypeError("Cannot simulate time: it is simulated already");
+    if (SIMULATED in setTimeout) throw new TypeError("Cannot simulate time: it is already simulated");
     const set = (repeat: boolean) => (callback: unknown, delay?: unknown, ...args: unknown[]) =>
       this.#set(callback, delay, args, repeat);
     this.#replaced = new Replaced([
@@ -94,26 +93,28 @@ export class SimTime implements Disposable {
     ]);
   }
 
-  /** How much simulated time has passed, in ms. */
+  /** The simulated time that has passed, in ms. */
   get now(): number {
     return this.#now;
   }
 
-  /** How many timers are set: 0 once nothing waits for time any more. */
+  /** Number of pending timers: 0 when nothing waits for time anymore. */
   get timers(): number {
     return this.#timers.size;
   }
 
   /**
-   * Lets time pass.
+   * Advances time and fires the timers that are due.
    *
-   * @param ms How much, 0 or more
-   * @throws {RangeError} If that is no duration
-   * @throws {TypeError} If time passes already
+   * @param ms The time, in ms, finite and from 0
+   * @throws {RangeError} If `ms` is out of its range
+   * @throws {TypeError} If time is already being advanced
    * @throws What a timer's callback throws
    */
   async tick(ms: number): Promise<void> {
-    if (!(ms >= 0 && ms < Infinity)) throw new RangeError(`Cannot let ${ms} ms pass: expected 0 or more`);
+    if (!(ms >= 0 && ms < Infinity)) {
+      throw new RangeError(`Cannot advance time by ${ms} ms: expected 0 or more`);
+    }
     const end = this.#now + ms;
     await this.#run(async () => {
       for (
@@ -128,14 +129,14 @@ export class SimTime implements Disposable {
   }
 
   /**
-   * Lets time pass until a promise is settled, and not a moment longer.
+   * Advances time until a promise has settled, and no further.
    *
-   * @typeParam T What it resolves with
-   * @param promise What to wait for
-   * @param options How long
-   * @returns What it resolves with
-   * @throws What it rejects with, and what a timer's callback throws
-   * @throws {Error} If it is not settled in time, or nothing is left that it could wait for
+   * @typeParam T The type that the promise resolves with
+   * @param promise The promise to wait for
+   * @param options The limit
+   * @returns The value of the promise
+   * @throws The reason of the promise, and what a timer's callback throws
+   * @throws {Error} If the promise has not settled within the limit, or nothing is left that it could wait for
    */
   async until<T>(promise: Promise<T>, options: UntilOptions = {}): Promise<T> {
     const { limit = DEFAULT_LIMIT } = options;
@@ -154,14 +155,16 @@ export class SimTime implements Disposable {
     return await promise;
   }
 
-  /** Puts the real time back. Timers that are still set never ring. Doing it twice is fine. */
+  /** Restores real time. Pending timers never fire. Repeated calls have no effect. */
   [Symbol.dispose](): void {
     this.#replaced[Symbol.dispose]();
   }
 
-  /** Runs what lets time pass; two at once would pull it from each other's hands. */
+  /** Runs a function that advances time. Two at once would interfere with each other. */
   async #run(pass: () => Promise<void>): Promise<void> {
-    if (this.#running) throw new TypeError("Cannot let time pass: it passes already; wait with setTimeout");
+    if (this.#running) {
+      throw new TypeError("Cannot advance time: it is already being advanced; wait with setTimeout");
+    }
     this.#running = true;
     try {
       await turn();
@@ -173,8 +176,8 @@ export class SimTime implements Disposable {
 
   async #ring(timer: SimTimer): Promise<void> {
     if (timer.at > this.#now) this.#atOnce = 0;
-    else if (++this.#atOnce > MOST_AT_ONCE) {
-      throw new Error(`Time stands still: ${MOST_AT_ONCE} timers of 0 ms set one another`);
+    else if (++this.#atOnce > MAX_AT_ONCE) {
+      throw new Error(`Time does not advance: ${MAX_AT_ONCE} timers of 0 ms started each other`);
     }
     this.#now = Math.max(this.#now, timer.at);
     this.#timers.advance(timer);
@@ -185,11 +188,11 @@ export class SimTime implements Disposable {
     if (thrown !== undefined) throw thrown.error;
   }
 
-  /** Waits for what does not take simulated time, such as a file that is read. */
+  /** Waits in real time for something that takes no simulated time, such as reading a file. */
   async #outside(done: () => boolean): Promise<void> {
-    const end = this.#real.now() + REAL_PATIENCE;
+    const end = this.#real.now() + REAL_TIMEOUT;
     while (!done()) {
-      if (this.#real.now() > end) throw new Error("Nothing is left to wait for: no timer is set");
+      if (this.#real.now() > end) throw new Error("Nothing is left to wait for: no timer is pending");
       await new Promise((resolve) => this.#real.setTimeout(resolve, 1));
     }
   }
@@ -200,7 +203,7 @@ export class SimTime implements Disposable {
     }
     // As in a real event loop, a callback runs in the asynchronous context in which its timer was set.
     const inContext = AsyncLocalStorage.snapshot();
-    // Real timers take whole ms, and what is too long for them at once.
+    // Real timers round down to whole ms, and fire at once if the delay is too long.
     const ms = Math.trunc(Number(delay));
     const wait = ms > 0 && ms <= MAX_DELAY ? ms : 0;
     return this.#timers.add(this.#now + wait, repeat ? Math.max(wait, 1) : undefined, () => {
@@ -214,17 +217,17 @@ export class SimTime implements Disposable {
 
   #clear(timer: unknown, real: (id: number) => void): void {
     if (timer === undefined || timer === null) return;
-    // One that was set before time was stopped.
+    // A timer that was set before the simulation started.
     if (!this.#timers.remove(timer)) real(timer as number);
   }
 }
 
-/** Lets everything get done that needs no time: one turn of the real event loop. */
+/** Waits for one turn of the real event loop, in which everything that needs no time runs. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** `AbortSignal.timeout` by the timers that are in force. */
+/** `AbortSignal.timeout` with the replaced timers. */
 function abortAfter(ms: number): AbortSignal {
   const controller = new AbortController();
   setTimeout(() => controller.abort(new DOMException("Signal timed out.", "TimeoutError")), ms);

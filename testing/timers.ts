@@ -1,12 +1,12 @@
-// The timers of simulated time: the earliest comes first, and of those for one instant the one that was set first.
+// The timers of simulated time, ordered by time and, for equal times, by creation.
 
-/** One timer, and the handle that its user gets. As Deno's own, it can be a number where one is needed. */
+/** One timer, and its handle for the user. Like Deno's own handles, it converts to a number. */
 export class SimTimer {
-  /** When it rings. */
+  /** When it fires. */
   at: number;
-  /** Decides between timers for one instant. */
+  /** Order of timers with equal times. */
   order: number;
-  /** After how long it rings again; undefined = only once. */
+  /** Interval of a repeating timer in ms; undefined = it fires once. */
   readonly every: number | undefined;
   readonly #id: number;
   readonly #ring: () => void;
@@ -22,7 +22,7 @@ export class SimTimer {
     this.#ring();
   }
 
-  /** Whether the process waits for it; simulated time does in any case. */
+  /** Whether the timer keeps the process alive. Always true, since simulated time waits for all timers. */
   hasRef(): boolean {
     return true;
   }
@@ -40,16 +40,16 @@ export class SimTimer {
   }
 }
 
-/** Real timers have small numbers: these are never taken for one. */
+/** Real timers have small numbers, so these never collide with one. */
 const FIRST_ID = 2 ** 40;
 
-/** A binary heap of timers. Those taken back stay in it until they come up. */
+/** A binary heap of timers. Canceled timers stay in it until they reach the top. */
 export class Timers {
   readonly #heap: SimTimer[] = [];
   readonly #live = new Map<number, SimTimer>();
   #next = FIRST_ID;
 
-  /** How many are set. */
+  /** Number of pending timers. */
   get size(): number {
     return this.#live.size;
   }
@@ -61,16 +61,16 @@ export class Timers {
     return timer;
   }
 
-  /** Takes a timer back. Returns whether it is one of these, rung or not. */
+  /** Cancels a timer. Returns whether it was created here, fired or not. */
   remove(timer: unknown): boolean {
     const id = Number(timer);
-    // Another time's timer may have the same number.
+    // A timer of another simulation may have the same number.
     const own = !(timer instanceof SimTimer) || this.#live.get(id) === timer;
     if (own) this.#live.delete(id);
     return id >= FIRST_ID;
   }
 
-  /** The next one to ring, if any. */
+  /** The next timer to fire, if any. */
   get first(): SimTimer | undefined {
     for (let top = this.#heap[0]; top !== undefined; top = this.#heap[0]) {
       if (this.#live.has(Number(top))) return top;
@@ -79,7 +79,7 @@ export class Timers {
     return undefined;
   }
 
-  /** Takes the first one out, unless it is to ring again: then it is set for its next time. */
+  /** Removes the first timer, or reschedules it if it repeats. */
   advance(timer: SimTimer): void {
     this.#pop();
     if (timer.every === undefined) {

@@ -1,18 +1,18 @@
-// What the hosts of one simulated network share: who there is, the ways between them, and what happened.
+// The shared state of a simulated network's hosts: ports, paths and the trace.
 
 import type { Link } from "./sim_conn.ts";
 import { type Conditions, Path } from "./path.ts";
 import type { Ports } from "./ports.ts";
 import type { Trace } from "./trace.ts";
 
-/** The inside of a network. */
+/** The shared state of a simulated network. */
 export class Wiring {
   readonly trace: Trace;
-  /** The hosts, by their names. */
+  /** The ports of the hosts, by host name. */
   readonly ports: Map<string, Ports> = new Map();
-  /** Connections of which an end is open. */
+  /** Connections with an open end. */
   readonly links: Set<Link> = new Set();
-  /** The conditions of all ways between hosts. */
+  /** The conditions of all paths between hosts. */
   conditions: Conditions = {};
   readonly #random: () => number;
   readonly #paths = new Map<string, Path>();
@@ -23,7 +23,7 @@ export class Wiring {
     this.#random = random;
   }
 
-  /** What the next connection is called in the trace. */
+  /** The name of the next connection in the trace. */
   nextName(): string {
     return `#${++this.#dials}`;
   }
@@ -31,15 +31,15 @@ export class Wiring {
   /**
    * The ports of a host.
    *
-   * @throws {TypeError} If there is no such host
+   * @throws {TypeError} If the host does not exist
    */
   portsOf(name: string): Ports {
     const ports = this.ports.get(name);
     if (ports !== undefined) return ports;
-    throw new TypeError(`There is no host ${JSON.stringify(name)}: make it with network.host()`);
+    throw new TypeError(`Unknown host ${JSON.stringify(name)}: create it with network.host()`);
   }
 
-  /** The way from one host to another. To itself it has no conditions but its own. */
+  /** The path from one host to another. The path of a host to itself has only its own conditions. */
   path(from: string, to: string): Path {
     const key = `${from} ${to}`;
     let path = this.#paths.get(key);
@@ -50,7 +50,7 @@ export class Wiring {
     return path;
   }
 
-  /** All ways that have been used or changed. */
+  /** All paths that were used or changed. */
   get paths(): Iterable<Path> {
     return this.#paths.values();
   }

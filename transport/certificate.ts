@@ -1,9 +1,9 @@
-// What a client's certificate says of it, read from the certificate itself (X.509, RFC 5280, in DER). Node's texts of
-// the same put all names into one, where a name that contains a comma passes for two. Used by tls_acceptor.ts.
+// Parses client certificates (X.509, RFC 5280, in DER). Node's own text form joins all names into one string, in which a name
+// that contains a comma looks like two names. Used by tls_acceptor.ts.
 
 import type { PeerCertificate } from "../call/handler.ts";
 
-/** One element of DER. */
+/** One DER element. */
 interface Element {
   readonly tag: number;
   readonly content: Uint8Array;
@@ -19,7 +19,7 @@ const Tag = {
   Extensions: 0xa3,
 } as const;
 const ALTERNATIVE_NAMES = "2.5.29.17";
-/** The attributes that have short names (RFC 4514 section 3, and two that are common). */
+/** Attributes with short names (RFC 4514 section 3, and two other common ones). */
 const ATTRIBUTES: ReadonlyMap<string, string> = new Map([
   ["2.5.4.3", "CN"],
   ["2.5.4.5", "serialNumber"],
@@ -32,21 +32,21 @@ const ATTRIBUTES: ReadonlyMap<string, string> = new Map([
   ["0.9.2342.19200300.100.1.25", "DC"],
   ["1.2.840.113549.1.9.1", "emailAddress"],
 ]);
-/** The kinds of alternative names that are text, by their tag. */
+/** The alternative names that are text, by tag. */
 const TEXT_NAMES: ReadonlyMap<number, string> = new Map([[0x81, "email"], [0x82, "DNS"], [0x86, "URI"]]);
 const IP_NAME = 0x87;
 
 /**
- * Reads a certificate.
+ * Parses a certificate.
  *
- * @param der The whole certificate
+ * @param der The complete certificate
  * @param fingerprint Its SHA-256
- * @throws {TypeError} If it is none
+ * @throws {TypeError} If the certificate is malformed
  */
 export function readCertificate(der: Uint8Array, fingerprint: string): PeerCertificate {
   const signed = first(first({ tag: 0, content: der }));
   const fields = elements(signed);
-  // The version may be left out; serial number, algorithm, issuer and validity stand before the subject.
+  // The optional version, serial number, algorithm, issuer and validity precede the subject.
   const subject = fields[fields[0]?.tag === Tag.Version ? 5 : 4];
   if (subject === undefined) throw malformed();
   const extensions = fields.find(({ tag }) => tag === Tag.Extensions);
@@ -87,7 +87,7 @@ function first(element: Element): Element {
   return inner;
 }
 
-/** The elements that another is made of. */
+/** The elements inside an element. */
 function elements({ content: bytes }: Element): Element[] {
   const found: Element[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -97,7 +97,7 @@ function elements({ content: bytes }: Element): Element[] {
       const end = at + (length & 0x7f);
       for (length = 0; at < end; at++) length = length * 256 + bytes[at]!;
     }
-    // Neither is DER: an indefinite length, or a tag of several bytes here.
+    // Rejects forms that DER does not allow or certificates do not use: indefinite lengths, and tags of several bytes.
     if (!(length >= 0 && at + length <= bytes.length) || (tag & 0x1f) === 0x1f) throw malformed();
     found.push({ tag, content: bytes.subarray(at, at + length) });
     at += length;
@@ -119,7 +119,7 @@ function objectIdentifier(bytes: Uint8Array): string {
   return [first, (arcs[0] ?? 0) - 40 * first, ...arcs.slice(1)].join(".");
 }
 
-/** The text that an element is; its bytes in hex (RFC 4514 section 2.4) where it is none. */
+/** The text of an element; its bytes in hex if it is not text (RFC 4514 section 2.4). */
 function text({ tag, content }: Element): string {
   const encoding = tag === Tag.Utf16 ? "utf-16be" : "utf-8";
   if (tag !== Tag.Utf16 && tag !== Tag.Utf8 && tag !== Tag.Printable && tag !== Tag.Ascii) {
@@ -142,5 +142,5 @@ function hex(bytes: Uint8Array, between: string): string {
 }
 
 function malformed(): TypeError {
-  return new TypeError("Cannot read certificate: it is not X.509 in DER");
+  return new TypeError("Cannot read certificate: expected X.509 in DER");
 }

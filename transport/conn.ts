@@ -1,84 +1,103 @@
-// The seam below sessions: a reliable, ordered stream of bytes both ways. tcp.ts, tls.ts and websocket.ts make them of
-// sockets; a Network makes them of something else.
+// The interface below sessions: a reliable, ordered, bidirectional stream of bytes. tcp.ts, tls.ts and websocket.ts implement it
+// over sockets; a Network implements it over something else.
 
 import type { Address } from "../discovery/endpoint.ts";
 
 import type { PeerCertificate } from "../call/handler.ts";
+import type { IpRanges } from "./ip_ranges.ts";
 
-/** One connection, as a session sees it. Only one read and one write may be under way at a time. */
+/** One connection, as sessions use it. At most one read and one write may be pending at a time. */
 export interface Conn {
-  /** Who is on the other side, for people, such as `tcp@127.0.0.1:50312`. */
+  /** The address of the other side for display, such as `tcp@127.0.0.1:50312`. */
   readonly peer: string;
-  /** What the other side has shown of itself in the TLS handshake, where that was asked for. */
+  /** The verified certificate of the other side, if one was requested in the TLS handshake. */
   readonly certificate?: PeerCertificate;
   /**
-   * Reads some bytes into the front of `into`.
+   * Whether the other side may buffer unread data without a bound, as the WebSockets of browsers do. The session then bounds
+   * what it sends ahead.
+   */
+  readonly buffersUnread?: boolean;
+  /**
+   * Waits for the header in which a proxy names its client, which is `peer` from then on. Absent where no header is required.
    *
-   * @returns How many, at least 1; null when the peer has ended its side
+   * @throws {SyntaxError} If the header is missing or invalid
+   * @throws {Error} If the connection is lost
+   */
+  readonly readProxyHeader?: () => Promise<void>;
+  /** Resolves when all its resources are free, where the runtime frees them some time after {@linkcode Conn.close}. */
+  readonly gone?: Promise<void>;
+  /**
+   * Reads bytes into the front of `into`.
+   *
+   * @returns The number of bytes, at least 1; null when the peer has ended its side
    * @throws {Error} If the connection is lost or closed
    */
   read(into: Uint8Array<ArrayBuffer>): Promise<number | null>;
   /**
-   * Writes some bytes from the front of `from`.
+   * Writes bytes from the front of `from`.
    *
-   * @returns How many, at least 1
+   * @returns The number of bytes, at least 1
    * @throws {Error} If the connection is lost or closed
    */
   write(from: Uint8Array<ArrayBuffer>): Promise<number>;
   /**
-   * Ends this side: the peer reads to the end, and its own side stays open, where the transport can do that.
+   * Ends this side: the peer can read all data up to the end. The peer's side stays open if the transport supports that.
    *
-   * @param fault Whether the peer broke the protocol, which a WebSocket says when it closes
+   * @param fault Whether the peer violated the protocol, which a WebSocket reports in its close frame
    */
   closeWrite(fault?: boolean): Promise<void>;
-  /** Frees the connection and ends a read or write under way. Closing twice is fine. */
+  /** Releases the connection and ends pending reads and writes. Repeated calls have no effect. */
   close(): void;
 }
 
 /**
- * Is told that nothing can be accepted for now, as when there are too many open files; accepting goes on by itself.
+ * Called when connections cannot be accepted at the moment, such as with too many open files. Accepting resumes by itself.
  *
- * @param first Whether it is the first time since something was accepted
+ * @param first Whether this is the first error since a connection was accepted
  */
-export type Trouble = (error: Error, first: boolean) => void;
+export type AcceptErrorListener = (error: Error, first: boolean) => void;
 
-/** How a listener listens. */
+/** Options of listeners. */
 export interface ListeningOptions {
-  /** Told when nothing can be accepted for a while. */
-  readonly trouble?: Trouble;
-  /** Whether other processes may listen there too; not for Unix sockets. */
+  /** Called when connections cannot be accepted at the moment. */
+  readonly onAcceptError?: AcceptErrorListener;
+  /** Called when a connection was reset before it was accepted. */
+  readonly onReset?: () => void;
+  /** Whether other processes may listen on the same port; not for Unix sockets. */
   readonly reusePort?: boolean;
+  /** The addresses from which connections begin with the header of a proxy. */
+  readonly proxies?: IpRanges;
 }
 
-/** What accepts connections. */
+/** Accepts connections. */
 export interface Listener {
-  /** The port it listens on, which may have been chosen by the system; 0 where there are none. */
+  /** The port that it listens on, possibly chosen by the system; 0 if the transport has no ports. */
   readonly port: number;
-  /** Waits for the next connection; null after `close()`. */
+  /** Waits for the next connection; returns null after `close()`. */
   accept(): Promise<Conn | null>;
-  /** Stops listening. Closing twice is fine. */
+  /** Stops listening. Repeated calls have no effect. */
   close(): void;
 }
 
 /**
- * What connections are made of in the place of sockets: an option of servers and clients. `@troodon/rpc/testing` has
- * one that is simulated.
+ * Makes connections in place of the system's sockets: an option of servers and clients. `@troodon/rpc/testing` has a simulated
+ * one.
  */
 export interface Network {
   /**
-   * Makes a connection to whoever listens on an address. Whatever the address asks for besides bytes (TLS, WebSocket
-   * frames) is the network's task; of an `http@` address, CONNECT is not.
+   * Connects to an address. Everything that the address requires in addition to bytes (TLS, WebSocket frames) is up to the
+   * network; the CONNECT request of an `http@` address is not.
    *
-   * @param address The address, taken apart
-   * @param signal Gives up
-   * @throws {Error} If nobody answers there, or the signal aborts
+   * @param address The parsed address
+   * @param signal Cancels the attempt
+   * @throws {Error} If the address cannot be reached, or the signal aborts
    */
   dial(address: Address, signal: AbortSignal): Promise<Conn>;
   /**
-   * Listens on an address; port 0 takes a free one.
+   * Listens on an address; port 0 uses any free port.
    *
-   * @param address The address, taken apart
-   * @throws {Error} If the address cannot be listened on
+   * @param address The parsed address
+   * @throws {Error} If listening fails
    */
   listen(address: Address): Listener | Promise<Listener>;
 }
@@ -89,9 +108,9 @@ export async function writeAll(conn: Conn, bytes: Uint8Array<ArrayBuffer>): Prom
 }
 
 /**
- * Checks the option `network`.
+ * Validates the option `network`.
  *
- * @throws {TypeError} If it is none
+ * @throws {TypeError} If it is not a network
  */
 export function checkNetwork(network: Network | undefined): Network | undefined {
   if (network === undefined || typeof network?.dial === "function" && typeof network.listen === "function") {

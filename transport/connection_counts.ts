@@ -1,14 +1,13 @@
-// Where connections come from, and how many from each place: what `maxConnectionsPerPeer` is held against. Owned by
-// Admission.
+// Counts connections by origin, for the limit `maxConnectionsPerPeer`. Owned by the acceptor.
 
-import { parseAddress } from "../discovery/endpoint.ts";
+import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 
 /**
- * What a peer counts as: its IPv4 address, or the network of 64 bits that its IPv6 address is in, since that is the least
- * that one customer is given (RFC 6177) and every address in it is as good as another.
+ * The origin of a peer: its IPv4 address, or the 64-bit network of its IPv6 address, which is the least that one customer is
+ * assigned (RFC 6177) and whose addresses are interchangeable.
  *
- * @param peer Its address, such as `tcp@127.0.0.1:50312`
- * @returns undefined for Unix sockets and whatever else has no IP address
+ * @param peer The address, such as `tcp@127.0.0.1:50312`
+ * @returns undefined for Unix sockets and others without an IP address
  */
 export function networkOf(peer: string): string | undefined {
   let host: string;
@@ -16,8 +15,8 @@ export function networkOf(peer: string): string | undefined {
     const address = parseAddress(peer, { listen: true });
     if (address.transport === "unix") return undefined;
     const { hostname } = address;
-    // Canonical, whatever way it was written.
-    host = new URL(`http://${hostname.includes(":") ? `[${hostname}]` : hostname}`).hostname;
+    // The URL parser returns the canonical form.
+    host = new URL(`http://${urlHost(hostname)}`).hostname;
   } catch {
     return undefined;
   }
@@ -27,7 +26,7 @@ export function networkOf(peer: string): string | undefined {
   const right = tail === undefined || tail === "" ? [] : tail.split(":");
   const groups = [...left, ...Array(8 - left.length - right.length).fill("0"), ...right];
   if (groups.slice(0, 6).join(":") === "0:0:0:0:0:ffff") {
-    // An IPv4 address as sockets for both kinds show it.
+    // An IPv4-mapped address, as dual-stack sockets report it.
     return groups.slice(6).flatMap((group) => {
       const pair = parseInt(group, 16);
       return [pair >> 8, pair & 255];
@@ -36,32 +35,32 @@ export function networkOf(peer: string): string | undefined {
   return `${groups.slice(0, 4).join(":")}::/64`;
 }
 
-/** How many connections there are of each origin. */
+/** Number of connections by origin. */
 export class ConnectionCounts {
-  readonly #most: number;
+  readonly #max: number;
   readonly #counts = new Map<string, number>();
 
-  /** @param most How many there may be of one; Infinity = nothing is counted */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param max Maximum number of connections of one origin; Infinity = they are not counted */
+  constructor(max: number) {
+    this.#max = max;
   }
 
-  /** Where a peer comes from; undefined if that is not counted. */
+  /** The origin of a peer; undefined if it is not counted. */
   of(peer: string): string | undefined {
-    return this.#most === Infinity ? undefined : networkOf(peer);
+    return this.#max === Infinity ? undefined : networkOf(peer);
   }
 
-  /** Whether there is no room for another. */
+  /** Whether an origin has reached its limit. */
   full(origin: string | undefined): boolean {
-    return origin !== undefined && (this.#counts.get(origin) ?? 0) >= this.#most;
+    return origin !== undefined && (this.#counts.get(origin) ?? 0) >= this.#max;
   }
 
-  /** Counts one more. */
+  /** Adds a connection. */
   add(origin: string | undefined): void {
     if (origin !== undefined) this.#counts.set(origin, (this.#counts.get(origin) ?? 0) + 1);
   }
 
-  /** Counts one less. */
+  /** Removes a connection. */
   remove(origin: string | undefined): void {
     if (origin === undefined) return;
     const left = (this.#counts.get(origin) ?? 0) - 1;

@@ -1,23 +1,24 @@
-// RPC over HTTP: the few lines that turn an HTTP connection into one of ours, on both sides. CONNECT as Go's net/rpc
-// does it, and Upgrade (RFC 9110 section 7.8), which passes strict proxies. Requests for anything else on the same port
-// are handed to a fetch handler, one a connection.
+// RPC over HTTP, both sides of switching an HTTP connection to RPC: CONNECT as in Go's net/rpc, and Upgrade (RFC 9110
+// section 7.8), which passes strict proxies. All other requests on the port go to a fetch handler, one per connection.
 
 import { RpcError } from "../call/error.ts";
-import { gotInstead, mayStartAnswer } from "./wrong_protocol.ts";
+import { gotInstead, isProxyHeader, mayStartAnswer } from "./wrong_protocol.ts";
 import { type Conn, writeAll } from "./conn.ts";
 import type { LineReader } from "./line_reader.ts";
 import { requestUrl } from "./request_url.ts";
+import { acceptOf, asksForWebSocket, webSocketAnswer } from "./websocket_handshake.ts";
 
-/** Where RPC lives on an HTTP port unless an address says otherwise. */
+/** The default path of RPC on an HTTP port. */
 export const RPC_PATH = "/_rpc_";
+const NO_REQUEST = "Expected an HTTP/1 request for a path";
 /** The longest head of a request or an answer. */
 const MAX_HEAD_BYTES = 8_192;
 const REQUEST_LINE = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]$/;
-/** Whom a request is for that does not say so: a name that is nobody's, by RFC 6761 section 6.4. */
-const NOBODY = "unknown.invalid";
+/** The host of requests without one: a name that never exists (RFC 6761 section 6.4). */
+const NO_HOST = "unknown.invalid";
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** Reason phrases of RFC 9110 for what is answered here, since a `Response` has none by itself. */
+/** Reason phrases (RFC 9110) of the statuses sent here, since a `Response` has none by default. */
 const REASONS: ReadonlyMap<number, string> = new Map([
   [200, "OK"],
   [400, "Bad Request"],
@@ -25,6 +26,8 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [403, "Forbidden"],
   [404, "Not Found"],
   [405, "Method Not Allowed"],
+  [421, "Misdirected Request"],
+  [426, "Upgrade Required"],
   [431, "Request Header Fields Too Large"],
   [500, "Internal Server Error"],
   [503, "Service Unavailable"],
@@ -32,30 +35,41 @@ const REASONS: ReadonlyMap<number, string> = new Map([
 
 const encoder = new TextEncoder();
 
-/** Answers what is asked on an HTTP port beside RPC; `peer` is where that comes from. */
+/** Handlers of an HTTP port. */
+export interface HttpHandlers {
+  /** Answers requests that are not for RPC. */
+  readonly fetch: FetchHandler;
+  /** Returns why a WebSocket is refused, such as for a foreign origin; undefined if it is accepted. */
+  readonly refuseWebSocket: (headers: Headers, peer: string) => Response | undefined;
+  /** Receives a message about a peer that speaks another protocol, such as TLS. */
+  readonly log?: (message: string) => void;
+}
+
+/** Answers HTTP requests that are not for RPC; `peer` is the address of the client. */
 export type FetchHandler = (request: Request, peer: string) => Response | Promise<Response>;
 
 /**
  * The accepting side: reads a request and answers it.
  *
- * @param path Where RPC lives
- * @param handler Answers requests that are not for RPC
- * @returns Whether what follows is RPC. If not, whether there was a request, and whether its answer, which has been
- *   written, is an error
+ * @param path The path of RPC
+ * @returns Whether RPC follows, plain or in WebSocket frames. If not, whether there was a request, and whether its response,
+ *   which has been written, is an error
  */
 export async function acceptHttp(
   conn: Conn,
   reader: LineReader,
   path: string,
-  handler: FetchHandler,
-): Promise<"rpc" | "answered" | "refused" | "gone"> {
+  { fetch, refuseWebSocket, log }: HttpHandlers,
+): Promise<"rpc" | "websocket" | "answered" | "refused" | "gone"> {
   let head: Head;
   try {
     const lines = await readHead(reader, mayStartHead);
     if (lines === null) return "gone";
-    head = parseHead(lines);
+    head = parseHead(lines, reader);
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
+    const message = `${error.message}${error.message === NO_REQUEST ? gotInstead(reader.rest()) : ""}`;
+    if (/, got (?!HTTP)/.test(message)) log?.(`Refused ${conn.peer}: ${message}`);
     await respond(conn, new Response(`${error.message}\n`, { status: error.status }));
     return "refused";
   }
@@ -70,40 +84,99 @@ export async function acceptHttp(
     await writeAll(conn, encoder.encode(answer));
     return "rpc";
   }
-  const response = await handle(head, path, (request) => handler(request, conn.peer));
+  if (pathname === path && asksForWebSocket(head)) {
+    const answer = refuseWebSocket(headers, conn.peer) ?? await webSocketAnswer(headers);
+    if (answer instanceof Response) await respond(conn, answer);
+    else await writeAll(conn, answer);
+    return answer instanceof Response ? "refused" : "websocket";
+  }
+  const response = await handle(head, path, (request) => fetch(request, conn.peer));
   await respond(conn, response, method === "HEAD");
   return response.status < 400 ? "answered" : "refused";
 }
 
+/** The accepting side: refuses a connection whose head has not been read. */
+export function refuseHttp(conn: Conn, reason: string): Promise<void> {
+  return respond(conn, new Response(`${reason}\n`, { status: 503 }));
+}
+
 /**
- * The dialling side: asks for RPC by CONNECT.
+ * The dialing side: requests RPC by CONNECT.
  *
  * @throws {RpcError} `unavailable` if the server does not agree
  */
 export async function requestHttp(conn: Conn, reader: LineReader, path: string, host: string): Promise<void> {
-  await writeAll(conn, encoder.encode(`CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`));
-  let status = "";
+  await request(
+    conn,
+    reader,
+    `CONNECT ${path} HTTP/1.0\r\nHost: ${host}\r\n\r\n`,
+    path,
+    "200 Connected to RPC",
+  );
+}
+
+/**
+ * The dialing side: requests a WebSocket.
+ *
+ * @throws {RpcError} `unavailable` if the server does not agree
+ */
+export async function requestWebSocket(
+  conn: Conn,
+  reader: LineReader,
+  path: string,
+  host: string,
+): Promise<void> {
+  const key = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16))));
+  const expected = "101 Switching Protocols";
+  const lines = await request(
+    conn,
+    reader,
+    `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+    path,
+    expected,
+  );
+  const headers = parseHeaders(lines);
+  const agreed = headers.get("upgrade")?.toLowerCase() === "websocket" &&
+    headers.get("sec-websocket-accept") === await acceptOf(key);
+  if (!agreed || headers.has("sec-websocket-extensions")) {
+    throw notRpc(path, expected, ", got another protocol");
+  }
+}
+
+/** Sends a request. Returns the lines of the response's head, if its status is the expected one. */
+async function request(
+  conn: Conn,
+  reader: LineReader,
+  head: string,
+  path: string,
+  expected: string,
+): Promise<string[]> {
+  await writeAll(conn, encoder.encode(head));
+  let status = "nothing";
   try {
-    status = (await readHead(reader, mayStartAnswer))?.[0] ?? "nothing";
+    const lines = await readHead(reader, mayStartAnswer);
+    if (lines?.[0] !== undefined) status = lines[0];
+    if (/^HTTP\/1\.[01] (\d+)(?: |$)/.exec(status)?.[1] === expected.slice(0, 3)) return lines!;
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
     const got = gotInstead(reader.rest());
-    if (got !== "") throw notRpc(path, got);
+    if (got !== "") throw notRpc(path, expected, got);
     status = error.message;
   }
-  if (/^HTTP\/1\.[01] 200(?: |$)/.test(status)) return;
-  throw notRpc(path, `, got ${JSON.stringify(status.slice(0, 64))}`);
+  const got = status.startsWith("{") ? "RPC without HTTP" : JSON.stringify(status.slice(0, 64));
+  throw notRpc(path, expected, `, got ${got}`);
 }
 
-function notRpc(path: string, got: string): RpcError {
-  const message = `Cannot connect to RPC at ${path}: expected "200 Connected to RPC"${got}`;
+function notRpc(path: string, expected: string, got: string): RpcError {
+  const message = `Cannot connect to RPC at ${path}: expected "${expected}"${got}`;
   return new RpcError("unavailable", message, { notStarted: true });
 }
 
-/** Whether a method on the RPC path is none that leads to RPC, and the answer that says so. */
+/** The response to a request on the RPC path whose method does not start RPC. */
 export function methodNotAllowed(): Response {
   const reason =
-    "RPC begins here with CONNECT, or with GET and the headers Connection: Upgrade, Upgrade: rpc\n";
+    "RPC begins here with CONNECT, or with GET and the headers Connection: Upgrade, Upgrade: rpc or websocket\n";
   return new Response(reason, { status: 405, headers: { allow: "CONNECT, GET" } });
 }
 
@@ -125,14 +198,16 @@ async function handle(
   handler: (request: Request) => Response | Promise<Response>,
 ): Promise<Response> {
   if (target.split("?", 1)[0] === path) return methodNotAllowed();
-  // Of these, `Request` takes none; a body is not read, since nothing on this port takes one.
+  // `Request` does not accept these. Bodies are not read: no handler of this port needs one.
   if (method === "CONNECT" || method === "TRACE" || method === "TRACK") {
     return new Response(`${method} is not allowed here\n`, { status: 405, headers: { allow: "GET, HEAD" } });
   }
-  const host = headers.get("host") || NOBODY;
-  // Put together, and not the one resolved against the other: that would take the host from `//target/`.
+  const host = headers.get("host") || NO_HOST;
+  // Concatenated, not resolved: resolving would take the host from `//target/`.
   const url = requestUrl(`http://${host}${target}`, host);
-  if (url === undefined) return new Response("Cannot read the target or the Host\n", { status: 400 });
+  if (url === undefined) {
+    return new Response("Cannot parse the request target or the Host header\n", { status: 400 });
+  }
   try {
     return await handler(new Request(url, { method, headers }));
   } catch {
@@ -140,7 +215,7 @@ async function handle(
   }
 }
 
-/** The lines of a head up to the empty one; null if the peer went away without a word. */
+/** The lines of a head up to the empty one; null if the peer disconnected without sending anything. */
 async function readHead(reader: LineReader, mayStart: (byte: number) => boolean): Promise<string[] | null> {
   const lines: string[] = [];
   for (let left = MAX_HEAD_BYTES;;) {
@@ -148,7 +223,7 @@ async function readHead(reader: LineReader, mayStart: (byte: number) => boolean)
     try {
       line = await reader.line(left, lines.length === 0 ? mayStart : undefined);
     } catch (error) {
-      if (error instanceof SyntaxError) throw new HttpError(400, "Expected an HTTP/1 request for a path");
+      if (error instanceof SyntaxError) throw new HttpError(400, NO_REQUEST);
       if (error instanceof RangeError) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
       throw error;
     }
@@ -157,15 +232,29 @@ async function readHead(reader: LineReader, mayStart: (byte: number) => boolean)
     const text = new TextDecoder("latin1").decode(line).replace(/\r?\n$/, "");
     if (text === "") return lines;
     lines.push(text);
+    // Nothing that looks like a head would follow.
+    if (lines.length === 1 && isProxyHeader(line)) throw noRequest(line);
     if (left <= 0) throw new HttpError(431, `The head is over ${MAX_HEAD_BYTES} bytes`);
   }
 }
 
-function parseHead(lines: string[]): Head {
-  const [, method, target] = REQUEST_LINE.exec(lines[0] ?? "") ?? [];
+function parseHead(lines: string[], reader: LineReader): Head {
+  const [first] = lines;
+  const [, method, target] = REQUEST_LINE.exec(first ?? "") ?? [];
   if (method === undefined || target === undefined) {
-    throw new HttpError(400, "Expected an HTTP/1 request for a path");
+    // Version 2 of the PROXY protocol begins with an empty line.
+    const rest = first === undefined ? reader.rest() : [];
+    throw noRequest(new Uint8Array([...encoder.encode(first ?? "\r\n"), ...rest]));
   }
+  return { method, target, headers: parseHeaders(lines) };
+}
+
+/** The header fields of a head, after its first line. */
+function noRequest(bytes: Uint8Array): HttpError {
+  return new HttpError(400, `${NO_REQUEST}${gotInstead(bytes)}`);
+}
+
+function parseHeaders(lines: string[]): Headers {
   const headers = new Headers();
   for (const line of lines.slice(1)) {
     const colon = line.indexOf(":");
@@ -175,10 +264,10 @@ function parseHead(lines: string[]): Head {
     }
     headers.append(name, withoutBlanks(line, colon + 1));
   }
-  return { method, target, headers };
+  return headers;
 }
 
-/** What a line says from a place on, without blanks around it: `Headers` takes time that grows with their square. */
+/** The rest of a line without surrounding blanks: `Headers` takes quadratic time to trim them. */
 function withoutBlanks(line: string, from: number): string {
   let to = line.length;
   while (from < to && isBlank(line.charCodeAt(from))) from++;

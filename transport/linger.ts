@@ -1,31 +1,31 @@
-// The polite end of a connection: this side ends, then the other side's rest is read and thrown away. Closing over
-// unread input would make the kernel reset the connection, and the peer would lose what was written last.
+// Graceful close of a connection: ends this side, then reads and discards the other side's remaining data. Closing with unread
+// input would make the kernel reset the connection, and the peer would lose the last written data.
 
 import type { Conn } from "./conn.ts";
 
-/** How long the other side's end is waited for, in ms. */
+/** Maximum time to wait for the other side's end, in ms. */
 export const LINGER_MS = 1_000;
-/** How many bytes are thrown away meanwhile. */
+/** Maximum number of bytes to discard in that time. */
 export const LINGER_BYTES = 1_048_576;
 
-/** Reads and throws away until the peer's end, its loss, or `limit` bytes. */
+/** Reads and discards data until the peer's end, the loss of the connection, or `limit` bytes. */
 export async function discard(conn: Conn, limit: number): Promise<void> {
   const sink = new Uint8Array(16_384);
   try {
-    for (let left = limit; left > 0;) {
+    for (let remaining = limit; remaining > 0;) {
       const count = await conn.read(sink);
       if (count === null) return;
-      left -= count;
+      remaining -= count;
     }
   } catch {
-    // Whatever ended it, it has ended.
+    // The connection is lost, so there is nothing remaining to read.
   }
 }
 
 /**
- * Closes a connection politely.
+ * Closes a connection gracefully.
  *
- * @param written What is still being written; in the same time
+ * @param written Settles when pending writes are done; it has to within the same time
  */
 export async function lingerClose(conn: Conn, written?: Promise<void>): Promise<void> {
   const timer = setTimeout(() => conn.close(), LINGER_MS);
@@ -34,7 +34,7 @@ export async function lingerClose(conn: Conn, written?: Promise<void>): Promise<
     await conn.closeWrite();
     await discard(conn, LINGER_BYTES);
   } catch {
-    // The peer was faster.
+    // The peer has closed the connection first.
   }
   clearTimeout(timer);
   conn.close();

@@ -1,16 +1,16 @@
-// The URL of a request over HTTP: its path is what stands in the request line, whatever the Host says. Used by http.ts, by
-// Server.fetch and by the registry.
+// The URL of an HTTP request. Its path is exactly that of the request line, whatever the Host header contains. Used by http.ts,
+// Server.fetch and the registry.
 
-/** What `Host` may say: a name or an address, and a port; nothing by which more of the URL would become the host, or less. */
+/** Valid values of `Host`: a name or an address, with an optional port, and nothing that would change the rest of the URL. */
 const HOST = /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d*)?$/;
 
 /**
- * Reads the URL of a request.
+ * Parses the URL of a request.
  *
- * @param text The URL as it was put together from `Host` and the request's target, or as the target has it
- * @param host The header, if there is one
- * @returns undefined if the Host is invalid, or the path is read as another than it is written, such as `/a/../b`: a proxy
- *   that let the request pass because of its path has not seen that one
+ * @param text The URL, composed of `Host` and the request target, or an absolute request target
+ * @param host The `Host` header, if any
+ * @returns undefined if `Host` is invalid, or if parsing changes the path, such as `/a/../b`: a proxy that checked the path has
+ *   checked another one
  */
 export function requestUrl(text: string, host: string | null): URL | undefined {
   if (host !== null && host !== "" && !HOST.test(host)) return undefined;

@@ -1,79 +1,81 @@
-// What the runtime has, be it Deno, Node or a browser, and what to do about what it has not. Asked when something is
-// dialled or listened on, never by loading a file, since that must work everywhere. Used by dial.ts, tls_dial.ts,
-// websocket.ts and servers.
+// Capabilities of the runtime (Deno, Node, Bun or a browser), and advice if something is missing. Checked when dialing or listening
+// and not at import, which has to work everywhere. Used by sockets.ts, tls_dial.ts, websocket.ts and servers.
 
-import type { Address } from "../discovery/endpoint.ts";
-
-/** The oldest Deno that will do: before, a connection that was closed during a read or a write leaked its socket. */
+/** The oldest Deno for servers. Earlier versions leak the socket of a connection that is closed during a read or a write. */
 export const OLDEST_DENO = "2.9.5";
+/** The oldest Deno for clients. Earlier versions ignore the certificate of a client. */
+export const OLDEST_CLIENT_DENO = "2.5.0";
 
 /**
- * Checks that an address can be dialled at all by this runtime.
+ * The runtime's WebSocket class.
  *
- * @throws {Error} If that takes Deno, and this is none
- */
-export function checkDialable(
-  transport: Address["transport"],
-  tls: { readonly caCerts?: string[]; readonly cert?: string },
-): void {
-  if (typeof Deno !== "undefined") return;
-  if (transport !== "ws" && transport !== "wss") {
-    throw new Error(
-      `only Deno dials ${transport}@, so use ws@ or wss@ there, which Deno.serve(server.fetch) answers`,
-    );
-  }
-  if (transport === "wss" && (tls.caCerts?.length || tls.cert !== undefined)) {
-    throw new Error(
-      "the option tls is for Deno: elsewhere the runtime decides whom to trust, Node by NODE_EXTRA_CA_CERTS",
-    );
-  }
-}
-
-/**
- * The runtime's WebSocket.
- *
- * @throws {Error} If there is none, as in Node before version 22
+ * @throws {Error} If the runtime has no WebSocket, such as Node before version 22
  */
 export function webSocketClass(): typeof WebSocket {
   if (typeof WebSocket !== "undefined") return WebSocket;
   throw new Error(
-    "there is no WebSocket here; with Node 20 start it as node --experimental-websocket, " +
-      'or set globalThis.WebSocket = (await import("ws")).WebSocket before',
+    "this runtime has no WebSocket; with Node 20 start it as node --experimental-websocket, " +
+      'or set globalThis.WebSocket = (await import("ws")).WebSocket before connecting',
   );
 }
 
-/**
- * One of Node's modules, which Deno has too. Not by `import`: bundlers for browsers look for what is imported, and fail.
- *
- * @typeParam T Its type
- */
-export function nodeModule<T>(name: string): T {
-  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): T } };
-  return process.getBuiltinModule(name);
+/** Node's way to import its own modules, which Deno and Bun also have. */
+interface NodeGlobals {
+  readonly process?: { getBuiltinModule?(name: string): unknown; readonly platform?: string };
 }
 
-/** What to tell whoever runs a Deno that is too old; undefined if it is not, or is none. */
+/** The operating system, such as `linux`; undefined if the runtime does not tell. */
+export function operatingSystem(): string | undefined {
+  return typeof Deno === "undefined" ? (globalThis as NodeGlobals).process?.platform : Deno.build.os;
+}
+
+/** Whether the runtime has Node's modules: Node from 20.16 on, Bun and Deno. */
+export function hasNodeModules(): boolean {
+  return typeof (globalThis as NodeGlobals).process?.getBuiltinModule === "function";
+}
+
+/**
+ * A module of Node, which Deno and Bun also have. Not imported statically, since bundlers for browsers would try to resolve it.
+ *
+ * @typeParam T The module's type
+ */
+export function nodeModule<T>(name: string): T {
+  return (globalThis as NodeGlobals).process!.getBuiltinModule!(name) as T;
+}
+
+/** A warning for operators if Deno is too old; undefined otherwise, and for other runtimes. */
 export function adviceForOldDeno(): string | undefined {
   if (typeof Deno === "undefined") return undefined;
   return tooOld(Deno.version.deno)
-    ? `Deno ${Deno.version.deno} leaks sockets of connections that are closed; use ${OLDEST_DENO} or later`
+    ? `Deno ${Deno.version.deno} leaks sockets of closed connections; use ${OLDEST_DENO} or later`
     : undefined;
 }
 
 /**
- * Checks that certificates of clients can be asked for: that it is known of this Deno that it tells resumed sessions from
- * others, which are verified in full.
+ * Checks that client certificates can be required: Deno has to tell resumed TLS sessions from others, which are fully verified.
  *
- * @throws {TypeError} If they are asked for, and it is too old
+ * @throws {TypeError} If they are required, and Deno is too old
  */
 export function checkMutualTls({ clientCaCerts }: { readonly clientCaCerts?: string[] }): void {
-  if (clientCaCerts === undefined || !tooOld(Deno.version.deno)) return;
-  throw new TypeError(`the option tls.clientCaCerts needs Deno ${OLDEST_DENO} or later`);
+  if (clientCaCerts === undefined || typeof Deno === "undefined" || !tooOld(Deno.version.deno)) return;
+  throw new TypeError(`the option tls.clientCaCerts requires Deno ${OLDEST_DENO} or later`);
+}
+
+/**
+ * Checks that a client can use a certificate. Otherwise the server's error would say that it has none.
+ *
+ * @throws {Error} If Deno is too old
+ */
+export function checkClientCertificate({ cert }: { readonly cert?: string }): void {
+  if (cert === undefined || typeof Deno === "undefined") return;
+  const { deno } = Deno.version;
+  if (!tooOld(deno, OLDEST_CLIENT_DENO)) return;
+  throw new Error(`Deno ${deno} ignores the option tls.cert; use ${OLDEST_CLIENT_DENO} or later`);
 }
 
 /** Whether a version of Deno, such as `2.9.4` or `2.10.0-rc.1`, is too old. */
-export function tooOld(version: string): boolean {
-  const [numbers, oldest] = [version, OLDEST_DENO].map((each) => each.split(/[.+-]/, 3).map(Number));
-  const differs = oldest!.findIndex((least, i) => numbers![i] !== least);
-  return differs >= 0 && numbers![differs]! < oldest![differs]!;
+export function tooOld(version: string, oldest: string = OLDEST_DENO): boolean {
+  const [numbers, least] = [version, oldest].map((each) => each.split(/[.+-]/, 3).map(Number));
+  const differs = least!.findIndex((number, i) => numbers![i] !== number);
+  return differs >= 0 && numbers![differs]! < least![differs]!;
 }

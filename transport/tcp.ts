@@ -1,40 +1,40 @@
-// Deno's sockets as Conns, over TCP and Unix sockets; tls.ts makes those with TLS.
+// Conns over Deno's TCP and Unix sockets. TLS is in tls.ts.
 
 import { sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import { formatAddress, type HostAddress, type UnixAddress } from "../discovery/endpoint.ts";
-import type { Conn, Listener, ListeningOptions, Trouble } from "./conn.ts";
+import type { Conn, Listener, ListeningOptions } from "./conn.ts";
 
-/** Connections that may wait to be accepted: with Deno's default of 511, bursts wait for a second. */
+/** Maximum number of connections waiting to be accepted. With Deno's default of 511, bursts wait for a second. */
 export const BACKLOG = 4_096;
-/** How long accepting rests, in ms, after an error such as "too many open files"; doubles up to the second. */
-const ACCEPT_REST = [10, 1_000] as const;
+/** Pause in ms after an error of accept(), such as "too many open files"; doubles up to the second value. */
+const ACCEPT_PAUSE = [10, 1_000] as const;
 
-/** How long dialling a Unix socket rests, in ms, while its queue is full; doubles, up to the second. */
-const DIAL_REST = [2, 50] as const;
+/** Pause in ms before dialing a Unix socket again whose backlog is full; doubles up to the second value. */
+const DIAL_PAUSE = [2, 50] as const;
 
-/** A host and a port, however it is spoken to there. */
+/** A host and a port, for any protocol. */
 export interface HostAndPort {
   readonly hostname: string;
   readonly port: number;
 }
 
-/** A socket as a Conn. */
+/** A Conn over a socket. */
 export class SocketConn implements Conn {
   readonly #socket: Deno.Conn;
-  readonly #spoken: HostAddress["transport"] | UnixAddress;
+  readonly #address: HostAddress["transport"] | UnixAddress;
   #closed = false;
 
-  /** @param spoken What is spoken over it; where a Unix socket is, since the system does not name its clients */
-  constructor(socket: Deno.Conn, spoken: HostAddress["transport"] | UnixAddress) {
+  /** @param address The transport; for a Unix socket its address, since the system does not name its clients */
+  constructor(socket: Deno.Conn, address: HostAddress["transport"] | UnixAddress) {
     this.#socket = socket;
-    this.#spoken = spoken;
+    this.#address = address;
   }
 
   get peer(): string {
-    const spoken = this.#spoken;
-    if (typeof spoken === "object") return formatAddress(spoken);
+    const address = this.#address;
+    if (typeof address === "object") return formatAddress(address);
     const { hostname, port } = this.#socket.remoteAddr as Deno.NetAddr;
-    return formatAddress({ transport: spoken, hostname, port });
+    return formatAddress({ transport: address, hostname, port });
   }
 
   read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {
@@ -59,13 +59,17 @@ export class SocketConn implements Conn {
 class SocketListener<S extends Deno.Conn> implements Listener {
   readonly #listener: Deno.Listener<S>;
   readonly #wrap: (socket: S) => Conn;
-  readonly #trouble: Trouble;
+  readonly #options: ListeningOptions;
   readonly #stop = new AbortController();
 
-  constructor(listener: Deno.Listener<S>, wrap: (socket: S) => Conn, trouble: Trouble = () => {}) {
+  constructor(
+    listener: Deno.Listener<S>,
+    wrap: (socket: S) => Conn,
+    options: ListeningOptions,
+  ) {
     this.#listener = listener;
     this.#wrap = wrap;
-    this.#trouble = trouble;
+    this.#options = options;
   }
 
   get port(): number {
@@ -74,19 +78,20 @@ class SocketListener<S extends Deno.Conn> implements Listener {
   }
 
   async accept(): Promise<Conn | null> {
-    let rest: number = ACCEPT_REST[0];
+    let pause: number = ACCEPT_PAUSE[0];
     while (!this.#stop.signal.aborted) {
       try {
         return this.#wrap(await this.#listener.accept());
       } catch (error) {
         if (this.#stop.signal.aborted || error instanceof Deno.errors.BadResource) break;
-        // The client reset the connection while it waited to be accepted. The next one must not wait for that.
+        // The client reset the connection before it was accepted, which must not delay the next one.
         if (error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted) {
+          this.#options.onReset?.();
           continue;
         }
-        this.#trouble(error as Error, rest === ACCEPT_REST[0]);
-        await sleep(SYSTEM_CLOCK, rest, this.#stop.signal);
-        rest = Math.min(rest * 2, ACCEPT_REST[1]);
+        this.#options.onAcceptError?.(error as Error, pause === ACCEPT_PAUSE[0]);
+        await sleep(SYSTEM_CLOCK, pause, this.#stop.signal);
+        pause = Math.min(pause * 2, ACCEPT_PAUSE[1]);
       }
     }
     return null;
@@ -102,16 +107,16 @@ class SocketListener<S extends Deno.Conn> implements Listener {
 /**
  * Dials a host and port over TCP.
  *
- * @throws {Error} If nobody answers there, or the signal aborts
+ * @throws {Error} If the address cannot be reached, or the signal aborts
  */
 export async function dialTcp({ hostname, port }: HostAndPort, signal?: AbortSignal): Promise<Conn> {
   return tcpConn(await connectTcp({ hostname, port }, signal));
 }
 
 /**
- * Connects to a host and port.
+ * Opens a TCP socket to a host and port.
  *
- * @throws {Error} If nobody answers there, or the signal aborts
+ * @throws {Error} If the address cannot be reached, or the signal aborts
  */
 export async function connectTcp(
   { hostname, port }: HostAndPort,
@@ -120,7 +125,7 @@ export async function connectTcp(
   if (signal === undefined) return await Deno.connect({ hostname, port });
   signal.throwIfAborted();
   const cancel = new AbortController();
-  // Deno asks its signal once more when it has the socket, and loses the socket if that throws.
+  // Deno checks its signal again after it has the socket, and leaks the socket if that check throws.
   cancel.signal.throwIfAborted = () => {};
   const abort = () => cancel.abort();
   signal.addEventListener("abort", abort);
@@ -135,83 +140,93 @@ export async function connectTcp(
 }
 
 /**
- * Dials a Unix socket. While as many connections as the system allows wait to be accepted there, it tries again: what TCP
- * does by itself, a Unix socket refuses at once with EAGAIN.
+ * Dials a Unix socket. Retries while the socket's backlog is full: TCP does so by itself, but a Unix socket fails at once with
+ * EAGAIN.
  *
- * @param signal Gives up
- * @throws {Error} If nobody answers there, or the signal aborts
+ * @param signal Cancels the attempt
+ * @throws {Error} If the address cannot be reached, or the signal aborts
  */
 export async function dialUnix(address: UnixAddress, signal: AbortSignal): Promise<Conn> {
-  for (let rest: number = DIAL_REST[0];; rest = Math.min(rest * 2, DIAL_REST[1])) {
+  const dial = () => Deno.connect({ transport: "unix", path: address.path });
+  return new SocketConn(await whileFull(dial, signal), address);
+}
+
+/**
+ * Repeats dialing a Unix socket while its backlog is full.
+ *
+ * @throws {Error} If it fails for another reason, or the signal aborts
+ */
+export async function whileFull<T>(dial: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let pause: number = DIAL_PAUSE[0];; pause = Math.min(pause * 2, DIAL_PAUSE[1])) {
     try {
-      return new SocketConn(await Deno.connect({ transport: "unix", path: address.path }), address);
+      return await dial();
     } catch (error) {
       if (!isFull(error)) throw error;
-      await sleep(SYSTEM_CLOCK, rest, signal);
+      await sleep(SYSTEM_CLOCK, pause, signal);
       if (signal.aborted) throw error;
     }
   }
 }
 
-/** Whether too many connections wait to be accepted at a Unix socket. */
+/** Whether an error means that the backlog of a Unix socket is full. */
 function isFull(error: unknown): boolean {
   return (error as { code?: unknown }).code === "EAGAIN";
 }
 
 /**
- * Listens on a host and port over TCP; port 0 takes a free one.
+ * Listens on a host and port over TCP; port 0 uses any free port.
  *
- * @throws {TypeError} If it is to be shared, and Deno runs without `--unstable-net`
- * @throws {Error} If the address cannot be listened on
+ * @throws {TypeError} If `reusePort` is set, and Deno runs without `--unstable-net`
+ * @throws {Error} If listening fails
  */
 export function listenTcp(
   { hostname, port }: HostAndPort,
-  { trouble, reusePort = false }: ListeningOptions = {},
+  options: ListeningOptions = {},
 ): Listener {
-  // Asked without the flag, Deno (2.9) ends the process. The flag is known by another function that needs it.
+  const { reusePort = false } = options;
+  // Without the flag, Deno (2.9) would end the process. The flag is detected by another function that requires it.
   if (reusePort && !("listenDatagram" in Deno)) {
-    throw new TypeError("reusePort needs Deno to run with --unstable-net");
+    throw new TypeError("reusePort requires Deno to run with --unstable-net");
   }
   const listener = Deno.listen({ hostname, port, tcpBacklog: BACKLOG, reusePort });
-  return new SocketListener(listener, tcpConn, trouble);
+  return new SocketListener(listener, tcpConn, options);
 }
 
 /**
- * Listens on a Unix socket. What is at its path already is left alone, even a socket that nobody listens on: between
- * looking and removing, another server may have begun to listen there. Deno 2.9 chooses how many connections may wait
- * to be accepted there.
+ * Listens on a Unix socket. An existing file at its path is never removed, not even a socket without a listener: another server
+ * might start to listen there between the check and the removal. Deno 2.9 chooses the size of the backlog.
  *
- * @throws {Error} If the path cannot be listened on; if it is taken, the message says by what
+ * @throws {Error} If listening fails; if the path exists, the message says what is there
  */
 export async function listenUnix(
   address: UnixAddress,
-  { trouble }: ListeningOptions = {},
+  options: ListeningOptions = {},
 ): Promise<Listener> {
   const { path } = address;
   const wrap = (socket: Deno.UnixConn) => new SocketConn(socket, address);
   try {
-    return new SocketListener(Deno.listen({ transport: "unix", path }), wrap, trouble);
+    return new SocketListener(Deno.listen({ transport: "unix", path }), wrap, options);
   } catch (error) {
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    throw new Deno.errors.AddrInUse(`${error.message}: ${await inTheWay(path)}`, { cause: error });
+    throw new Deno.errors.AddrInUse(`${error.message}: ${await occupantOf(path)}`, { cause: error });
   }
 }
 
-/** What is at a path where nobody can listen. Takes no permission that listening would not take. */
-async function inTheWay(path: string): Promise<string> {
+/** Describes what occupies a path. Requires no permissions beyond those for listening. */
+async function occupantOf(path: string): Promise<string> {
   try {
-    if (!(await Deno.lstat(path)).isSocket) return "what is at that path is no socket, so use another path";
+    if (!(await Deno.lstat(path)).isSocket) return "the path is not a socket; use another path";
     (await Deno.connect({ transport: "unix", path })).close();
     return "a server listens there";
   } catch (error) {
     if (isFull(error)) return "a server listens there";
-    if (!(error instanceof Deno.errors.ConnectionRefused)) return "it could not be found out by whom";
-    return "nobody listens there any more, a process that was killed has left the file behind, so remove it";
+    if (!(error instanceof Deno.errors.ConnectionRefused)) return "it is unknown what uses the path";
+    return "no server listens there anymore; remove the file, which a killed process has left behind";
   }
 }
 
 function tcpConn(socket: Deno.TcpConn): Conn {
-  // Frames are gathered into whole writes already; waiting for more would only add latency.
+  // Frames are already collected into large writes, so Nagle's algorithm would only add latency.
   socket.setNoDelay(true);
   return new SocketConn(socket, "tcp");
 }

@@ -1,51 +1,49 @@
-// The dialling side of TLS, over Deno's sockets: certificate and name have been checked before there is a Conn, so before
-// a byte of RPC is sent. Also the options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
+// The dialing side of TLS over Deno's sockets: certificate and name are verified before there is a Conn, so before any RPC data
+// is sent. Also the TLS options of both sides. Used by dial.ts; the accepting side is tls_listener.ts.
 
 import { checkOptions, type Names } from "../call/check_options.ts";
-import type { HttpAddress } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { connectTcp, type HostAndPort, SocketConn } from "./tcp.ts";
-import { dialWebSocket } from "./websocket.ts";
 
-/** What both sides name in ALPN. A side that names nothing may come too, one that names only others may not. */
+/** The ALPN protocol of both sides. A peer without ALPN is accepted, a peer with only other protocols is not. */
 export const PROTOCOLS = ["troodon/1"];
 
-/** Who a server is, to clients that come over TLS. */
+/** The TLS identity of a server, and which client certificates it requires. */
 export interface ServerTlsOptions {
-  /** The certificate and those between it and the root, in PEM. */
+  /** The certificate, followed by intermediate certificates, in PEM. */
   cert: string;
-  /** The private key that belongs to it, in PEM. */
+  /** The private key of the certificate, in PEM. */
   key: string;
   /**
-   * The authorities whose certificates clients must show, in PEM (mutual TLS): whoever shows none that is good is cut
-   * off before a byte of RPC is read. Handlers see it as `context.peer.certificate`. Left out, clients need none.
+   * Authorities that client certificates must be issued by, in PEM (mutual TLS). A client without a valid certificate is
+   * disconnected before any RPC data is read. Handlers see the certificate as `context.peer.certificate`. Omitted = clients need
+   * no certificate.
    *
-   * Good is what one of these has signed, for clients (the extended key usage `clientAuth`, if there is one), and what
-   * has not expired. Lists of certificates that were revoked are not looked at: make them short-lived.
+   * A certificate is valid if one of these authorities has signed it, for clients (extended key usage `clientAuth`, if present),
+   * and it has not expired. Revocation lists are not checked: use short-lived certificates.
    */
   clientCaCerts?: string[];
 }
 
-/** Whom a client trusts, where it comes over TLS. */
+/** The servers that a client trusts, and its own certificate, for TLS connections. */
 export interface ConnectTlsOptions {
   /**
-   * Certificates to trust besides those that Deno trusts, in PEM. At `tls@`, together with `cert`, in place of those.
+   * Certificates to trust besides those that Deno trusts, in PEM. Together with `cert`, in place of those.
    *
    * @default {[]}
    */
   caCerts?: string[];
   /**
-   * The name that the certificate must be for, if it is not the host of the address. For `tls@` alone.
+   * The name that the certificate must be for, if it is not the host of the address.
    *
    * @default {"the host of the address"}
    */
   serverName?: string;
   /**
-   * The certificate to show to servers that ask for one, and those between it and the root, in PEM. Goes with `key`. For
-   * `tls@` and `wss@`.
+   * The client's certificate for servers that require one, followed by intermediate certificates, in PEM. Requires `key`.
    */
   cert?: string;
-  /** The private key that belongs to `cert`, in PEM. */
+  /** The private key of `cert`, in PEM. */
   key?: string;
 }
 
@@ -53,9 +51,9 @@ const SERVER_NAMES: Names<ServerTlsOptions> = { cert: true, key: true, clientCaC
 const CONNECT_NAMES: Names<ConnectTlsOptions> = { caCerts: true, serverName: true, cert: true, key: true };
 
 /**
- * Checks what a client trusts and shows.
+ * Validates the TLS options of a client.
  *
- * @throws {TypeError} If something in it is not text, or a certificate not PEM
+ * @throws {TypeError} If an option is unknown or not text, or a certificate is not PEM
  */
 export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions {
   checkOptions("use tls", tls, CONNECT_NAMES);
@@ -77,9 +75,9 @@ export function checkConnectTls(tls: ConnectTlsOptions = {}): ConnectTlsOptions 
 }
 
 /**
- * Checks who a server is. What is inside is checked when it listens.
+ * Validates the TLS options of a server. The content of certificates and keys is checked when the server listens.
  *
- * @throws {TypeError} If something in it is not text in PEM
+ * @throws {TypeError} If an option is unknown or not text in PEM
  */
 export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
   checkOptions("use tls", tls, SERVER_NAMES);
@@ -90,18 +88,20 @@ export function checkServerTls(tls: ServerTlsOptions): ServerTlsOptions {
   checkPem("tls.cert", cert);
   checkPem("tls.key", key);
   if (clientCaCerts === undefined) return { cert, key };
-  // An empty list is no wish to let everyone in.
+  // An empty list is rejected, since it would silently accept all clients.
   if (!isTexts(clientCaCerts) || clientCaCerts.length === 0) {
-    throw new TypeError("Cannot use tls.clientCaCerts: expected a list of certificates in PEM, one at least");
+    throw new TypeError(
+      "Cannot use tls.clientCaCerts: expected a list of certificates in PEM, at least one",
+    );
   }
   clientCaCerts.forEach((text, i) => checkPem(`tls.clientCaCerts[${i}]`, text));
   return { cert, key, clientCaCerts: [...clientCaCerts] };
 }
 
 /**
- * Checks what replaces a part of who a server is; what is left out stays.
+ * Validates changes to the TLS options of a server; omitted options stay.
  *
- * @throws {TypeError} If something in it is not text in PEM
+ * @throws {TypeError} If an option is unknown or not text in PEM
  */
 export function renewedServerTls(
   before: ServerTlsOptions,
@@ -116,24 +116,26 @@ function isTexts(list: unknown): boolean {
   return Array.isArray(list) && list.every((each) => typeof each === "string");
 }
 
-/** Catches what is not PEM (RFC 7468), such as the path of a file. It is not quoted: it may be a key all the same. */
+/** Rejects text that is not PEM (RFC 7468), such as a file path. The text is not quoted, since it may be a key. */
 function checkPem(name: string, text: string): void {
   if (text.includes("-----BEGIN ")) return;
   throw new TypeError(
-    `Cannot use ${name}: expected text in PEM, which has a line -----BEGIN; of a file, give what ` +
-      "Deno.readTextFile(path) returns",
+    `Cannot use ${name}: expected text in PEM, with a line -----BEGIN; to use a file, pass the result of ` +
+      "Deno.readTextFile(path)",
   );
 }
 
 /**
- * Dials a host and port over TLS. Resolves when the certificate and its name have been found good.
+ * Dials a host and port over TLS. Resolves after the certificate and its name were verified.
  *
- * @throws {Error} If nobody answers there, the certificate is not good, or the signal aborts
+ * @param alpnProtocols The protocols offered in ALPN
+ * @throws {Error} If the address cannot be reached, the certificate is invalid, or the signal aborts
  */
 export async function dialTls(
   { hostname, port }: HostAndPort,
   { caCerts, serverName = hostname }: ConnectTlsOptions,
   signal: AbortSignal,
+  alpnProtocols = PROTOCOLS,
 ): Promise<Conn> {
   const tcp = await connectTcp({ hostname, port }, signal);
   let conn = new SocketConn(tcp, "tcp");
@@ -141,38 +143,17 @@ export async function dialTls(
   signal.addEventListener("abort", stop);
   try {
     tcp.setNoDelay(true);
-    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols: PROTOCOLS });
+    const socket = await Deno.startTls(tcp, { hostname: serverName, caCerts, alpnProtocols });
     conn = new SocketConn(socket, "tls");
     if (signal.aborted) throw signal.reason;
-    // Deno would do this with the first write, and give no chance to hold what is written back.
+    // Deno would do this with the first write, and the data written could not be held back.
     await socket.handshake();
     return conn;
   } catch (error) {
-    // Until a handshake is over, Deno keeps the socket although it is closed here: until the peer ends it.
+    // Until the handshake ends, Deno keeps the socket open although it is closed here, until the peer ends it.
     conn.close();
     throw error;
   } finally {
     signal.removeEventListener("abort", stop);
-  }
-}
-
-/**
- * Dials a WebSocket that trusts further certificates or shows one, as only Deno's can.
- *
- * @throws {Error} If there is none, its certificate is not good, or the signal aborts
- */
-export async function dialTrustingWebSocket(
-  address: HttpAddress,
-  { caCerts, cert, key }: ConnectTlsOptions,
-  maxHeld: number,
-  signal: AbortSignal,
-): Promise<Conn> {
-  const shown = cert === undefined ? {} : { cert, key: key! };
-  // Closed by hand: Node before version 24 cannot read a file that has `using` in it.
-  const client = Deno.createHttpClient({ caCerts, ...shown });
-  try {
-    return await dialWebSocket(address, maxHeld, signal, { client });
-  } finally {
-    client.close();
   }
 }

@@ -1,5 +1,5 @@
-// Puts TLS on accepted sockets, and decides which clients' certificates are accepted. Owned by a TlsListener, which makes
-// another one when its certificate is renewed.
+// Starts TLS on accepted sockets and decides which client certificates are accepted. Owned by a TlsListener, which creates another
+// one when its certificate is renewed.
 
 import type { Socket } from "node:net";
 import type { SecureVersion, Server, TlsOptions, TLSSocket } from "node:tls";
@@ -8,34 +8,34 @@ import { readCertificate } from "./certificate.ts";
 import { Recent } from "./recent.ts";
 import { nodeModule } from "./runtime.ts";
 import { PROTOCOLS, type ServerTlsOptions } from "./tls.ts";
-import { type TlsConn, TlsFailure } from "./tls_conn.ts";
+import { type NodeConn, TlsFailure } from "./node_conn.ts";
 
-/** How many certificates, and how many addresses of clients, are remembered: those that were used last. */
-const MOST_REMEMBERED = 16_384;
+/** Maximum number of remembered certificates, and of remembered client addresses; the least recently used are evicted. */
+const MAX_REMEMBERED = 16_384;
 
 /**
- * Puts TLS on sockets by a `tls.Server` that listens nowhere: a `TLSSocket` made without one accepts any certificate of a
- * client in Deno 2.9, whatever its options are.
+ * Starts TLS on sockets with a `tls.Server` that does not listen itself: a `TLSSocket` created without a server accepts any
+ * client certificate in Deno 2.9, whatever its options are.
  *
- * In Deno 2.9 all `tls.Server`s of a process share the sessions that clients may resume, and a resumed session brings the
- * certificate of its first handshake, which is not verified again. So a certificate is accepted from a resumed session
+ * In Deno 2.9 all `tls.Server`s of a process share the sessions that clients may resume, and a resumed session has the
+ * certificate of its first handshake, which is not verified again. Therefore the certificate of a resumed session is accepted
  * only if a full handshake here has verified it, and while it is valid.
  */
 export class TlsAcceptor {
   readonly #options: ServerTlsOptions;
   readonly #server: Server;
-  readonly #conns = new WeakMap<Socket, TlsConn>();
-  /** Fingerprints of the certificates that were verified in full handshakes, for the same authorities. */
+  readonly #conns = new WeakMap<Socket, NodeConn>();
+  /** Fingerprints of certificates that full handshakes have verified for the same authorities. */
   readonly #verified: Recent<true>;
   /**
-   * Addresses of clients whose resumed session was refused. The next connection from there is limited to another version
-   * of TLS, with which the session cannot be resumed: it gets a full handshake, or fails in it, so that the client drops
-   * the session. Otherwise many clients would offer it again and again.
+   * Addresses of clients whose resumed session was rejected. The next connection from such an address is limited to another TLS
+   * version, with which the session cannot be resumed: it makes a full handshake or fails in it, and the client drops the
+   * session. Otherwise many clients would offer the same session again and again.
    */
-  readonly #refused = new Recent<SecureVersion>(MOST_REMEMBERED);
+  readonly #rejected = new Recent<SecureVersion>(MAX_REMEMBERED);
 
   /**
-   * @param before What it replaces, if anything: with the same authorities, certificates need not be verified again
+   * @param before The acceptor that is replaced, if any. With the same authorities, its verified certificates stay verified
    * @throws {TypeError} If certificate, key or authorities are invalid
    */
   constructor(options: ServerTlsOptions, before?: TlsAcceptor) {
@@ -44,19 +44,19 @@ export class TlsAcceptor {
     this.#server = this.#createServer("TLSv1.2", "TLSv1.3");
     const { clientCaCerts } = options;
     const same = before !== undefined && String(before.#options.clientCaCerts) === String(clientCaCerts);
-    this.#verified = same ? before.#verified : new Recent(MOST_REMEMBERED);
+    this.#verified = same ? before.#verified : new Recent(MAX_REMEMBERED);
   }
 
-  /** Begins the TLS handshake; the Conn learns how it ended. */
-  accept(socket: Socket, conn: TlsConn): void {
+  /** Starts the TLS handshake, and reports its outcome to the Conn. */
+  accept(socket: Socket, conn: NodeConn): void {
     this.#conns.set(socket, conn);
-    // Of a certificate that it does not accept, Deno says no more than that the connection has ended.
+    // If Deno rejects a certificate, it only reports that the connection has ended.
     const ended = this.#options.clientCaCerts === undefined
-      ? "the client went away"
-      : "no good certificate was shown, or the client went away";
+      ? "the client disconnected"
+      : "the client has no valid certificate, or disconnected";
     socket.on("error", (error) => conn.fail(failure(error.message)));
     socket.on("close", () => conn.fail(failure(ended)));
-    const version = this.#refused.take(socket.remoteAddress ?? "");
+    const version = this.#rejected.take(hostOf(conn));
     const server = version === undefined ? this.#server : this.#createServer(version, version);
     server.emit("connection", socket);
   }
@@ -73,41 +73,41 @@ export class TlsAcceptor {
       allowHalfOpen: true,
       ...mutual,
     });
-    server.on("secureConnection", (socket) => this.#admit(socket));
+    server.on("secureConnection", (socket) => this.#onSecure(socket));
     server.on("tlsClientError", (error, socket) => this.#connOf(socket)?.fail(failure(error.message)));
     return server;
   }
 
-  /** The TLS handshake is over. */
-  #admit(socket: TLSSocket): void {
+  /** Called when the TLS handshake is complete. */
+  #onSecure(socket: TLSSocket): void {
     const conn = this.#connOf(socket);
     if (conn === undefined) return void socket.destroy();
-    if (this.#options.clientCaCerts === undefined) return conn.secure(socket);
+    if (this.#options.clientCaCerts === undefined) return conn.open(socket);
     const certificate = certificateOf(socket);
     if (certificate === undefined) {
-      return conn.fail(failure("the client has shown no certificate that is good here"));
+      return conn.fail(failure("the client has no valid certificate"));
     }
     const { fingerprint } = certificate;
-    // Where it is not known whether a session was resumed, it is taken for resumed.
+    // A session of unknown state counts as resumed.
     if (socket.isSessionReused() !== false && !(this.#verified.get(fingerprint) && isValidNow(socket))) {
       const other = socket.getProtocol() === "TLSv1.3" ? "TLSv1.2" : "TLSv1.3";
-      this.#refused.set(socket.remoteAddress ?? "", other);
+      this.#rejected.set(hostOf(conn), other);
       return conn.fail(
-        failure("the certificate of the resumed session is not verified here, or has expired"),
+        failure("the certificate of the resumed session was not verified here, or has expired"),
       );
     }
     this.#verified.set(fingerprint, true);
-    conn.secure(socket, certificate);
+    conn.open(socket, certificate);
   }
 
-  /** The Conn that waits for a socket to be secure; undefined, and so never secure, if there is none. */
-  #connOf(socket: TLSSocket): TlsConn | undefined {
+  /** The Conn of a socket; undefined, and so never secure, if it is unknown. */
+  #connOf(socket: TLSSocket): NodeConn | undefined {
     const { _parent: below } = socket as { _parent?: Socket };
     return below === undefined ? undefined : this.#conns.get(below);
   }
 }
 
-/** What the client has shown; undefined unless the system says that it is good. */
+/** The client's certificate, if the system has verified it. */
 function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
   if (socket.authorized !== true) return undefined;
   const shown = socket.getPeerCertificate();
@@ -119,7 +119,7 @@ function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
   }
 }
 
-/** Whether the client's certificate has begun to be valid, and has not expired. */
+/** Whether the client's certificate is within its validity period. */
 function isValidNow(socket: TLSSocket): boolean {
   const { valid_from: from, valid_to: to } = socket.getPeerCertificate();
   const now = Date.now();
@@ -130,21 +130,26 @@ function failure(why: string): TlsFailure {
   return new TlsFailure(`The TLS handshake failed: ${why}`);
 }
 
-/** Nothing else looks at them before the first client comes. What is wrong is said without quoting them. */
+/** Checks certificates and keys, which would otherwise fail with the first client. Messages do not quote them. */
 function checkIdentity({ cert, key, clientCaCerts = [] }: ServerTlsOptions): void {
   const { createPrivateKey, X509Certificate } = nodeModule<typeof import("node:crypto")>("node:crypto");
   let fits: boolean;
   try {
     fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
   } catch {
-    throw new TypeError("the option tls needs a certificate and a private key in PEM");
+    throw new TypeError("the option tls requires a certificate and a private key in PEM");
   }
-  if (!fits) throw new TypeError("the key of the option tls does not belong to its certificate");
+  if (!fits) throw new TypeError("the key in the option tls does not match the certificate");
   for (const each of clientCaCerts) {
     try {
       new X509Certificate(each);
     } catch {
-      throw new TypeError("the option tls.clientCaCerts needs certificates in PEM");
+      throw new TypeError("the option tls.clientCaCerts requires certificates in PEM");
     }
   }
+}
+
+/** The address of a client without its port: behind a proxy, that of the proxy's client. */
+function hostOf({ peer }: NodeConn): string {
+  return peer.slice(0, peer.lastIndexOf(":"));
 }

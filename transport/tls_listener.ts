@@ -1,69 +1,48 @@
-// The accepting side of TLS, over Node's sockets. Deno's own (2.9) cannot be closed before their TLS handshake is over,
-// so that clients that stay silent would hold them for as long as they like, and they wait for acknowledgements before
-// they send a small write behind another. Used by servers.
+// The accepting side of TLS, over Node's sockets. Deno's own sockets (2.9) cannot be closed before their TLS handshake has ended,
+// so silent clients could hold them indefinitely, and they wait for acknowledgments before they send a second small write. Used
+// by servers.
 
-import type { Server as NodeServer, Socket } from "node:net";
-import { formatAddress } from "../discovery/endpoint.ts";
-import type { Conn, Listener, ListeningOptions, Trouble } from "./conn.ts";
+import type { Server, Socket } from "node:net";
+import type { AcceptErrorListener, Conn, Listener, ListeningOptions } from "./conn.ts";
+import { NodeConn } from "./node_conn.ts";
+import { NodeListener, peerOf, startServer } from "./node_listener.ts";
 import { checkMutualTls } from "./runtime.ts";
-import { BACKLOG, type HostAndPort } from "./tcp.ts";
+import type { HostAndPort } from "./tcp.ts";
 import type { ServerTlsOptions } from "./tls.ts";
+import type { IpRanges } from "./ip_ranges.ts";
+import { clientOf } from "./proxied_conn.ts";
+import { readPreface } from "./tls_preface.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
-import { TlsConn } from "./tls_conn.ts";
 
-/** Connections that may wait to be taken; who comes then is cut off. A server takes them at once. */
-const MAX_WAITING = 1_024;
-
-/**
- * How often a listener is told to listen, in ms. When there are no files left, Deno's (2.9) `node:net` stops accepting,
- * for good and without a word, unless it is told again; that harms nobody.
- */
-const LISTEN_AGAIN = 1_000;
-
-/** Listens over TLS; see {@linkcode listenTls}. */
+/** Listens over TLS. Created by {@linkcode listenTls}. */
 export class TlsListener implements Listener {
-  readonly port: number;
-  readonly #server: NodeServer;
+  readonly #listener: NodeListener;
   #acceptor: TlsAcceptor;
-  /** Accepted, and not taken yet. */
-  readonly #waiting: Conn[] = [];
-  readonly #listening: ReturnType<typeof setInterval>;
-  #wake: (() => void) | undefined;
-  #closed = false;
+  readonly #proxies: IpRanges | undefined;
 
-  constructor(server: NodeServer, acceptor: TlsAcceptor, trouble: Trouble) {
-    const address = server.address();
-    this.port = typeof address === "object" ? address?.port ?? 0 : 0;
-    this.#server = server;
+  constructor(
+    server: Server,
+    acceptor: TlsAcceptor,
+    onAcceptError: AcceptErrorListener | undefined,
+    proxies: IpRanges | undefined,
+  ) {
     this.#acceptor = acceptor;
-    const { _handle: handle } = server as { _handle?: { listen?(backlog: number): number } };
-    this.#listening = setInterval(() => handle?.listen?.(BACKLOG), LISTEN_AGAIN);
-    let failed = false;
-    server.on("connection", (socket) => {
-      failed = false;
-      if (this.#waiting.length >= MAX_WAITING) return void socket.destroy();
-      this.#waiting.push(this.#wrap(socket));
-      this.#wake?.();
-    });
-    server.on("error", (error) => {
-      trouble(error, !failed);
-      failed = true;
-    });
+    this.#proxies = proxies;
+    this.#listener = new NodeListener(server, (socket) => this.#wrap(socket), onAcceptError);
   }
 
-  async accept(): Promise<Conn | null> {
-    while (this.#waiting.length === 0 && !this.#closed) {
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-    if (!this.#closed) return this.#waiting.shift()!;
-    for (const conn of this.#waiting.splice(0)) conn.close();
-    return null;
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  accept(): Promise<Conn | null> {
+    return this.#listener.accept();
   }
 
   /**
-   * Takes another certificate, key or authorities for connections that arrive from now on.
+   * Replaces certificate, key or authorities for new connections.
    *
-   * @throws {TypeError} If they are invalid; those before stay in use
+   * @throws {TypeError} If they are invalid; the previous ones stay in use
    */
   renew(options: ServerTlsOptions): void {
     checkMutualTls(options);
@@ -71,44 +50,41 @@ export class TlsListener implements Listener {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearInterval(this.#listening);
-    this.#server.close();
-    this.#wake?.();
+    this.#listener.close();
   }
 
   #wrap(socket: Socket): Conn {
-    const { remoteAddress = "unknown", remotePort = 0 } = socket;
-    const peer = formatAddress({ transport: "tls", hostname: remoteAddress, port: remotePort });
-    const conn = new TlsConn(socket, peer);
-    this.#acceptor.accept(socket, conn);
+    const peer = peerOf(socket, "tls");
+    const conn = new NodeConn(socket, peer);
+    // Without a listener, an error would end the process.
+    socket.on("error", () => {});
+    const proxied = this.#proxies?.includes(socket.remoteAddress ?? "") === true;
+    const begun = readPreface(socket, proxied).then(({ header, mismatch }) => {
+      // TLS answers what it cannot read with an alert, from which clients learn that this is TLS.
+      conn.mismatch = mismatch;
+      if (header !== undefined) conn.peer = clientOf(peer, header);
+      this.#acceptor.accept(socket, conn);
+    });
+    begun.catch((error) => conn.fail(error));
+    if (proxied) conn.readProxyHeader = () => begun;
     return conn;
   }
 }
 
 /**
- * Listens on a host and port over TLS; port 0 takes a free one. A connection is accepted before its TLS handshake,
- * which its first read or write waits for; with `clientCaCerts` that fails unless a good certificate was shown.
+ * Listens on a host and port over TLS; port 0 uses any free port. A connection is accepted before its TLS handshake, which its
+ * first read or write waits for. With `clientCaCerts` the handshake fails without a valid client certificate.
  *
- * @throws {TypeError} If certificate, key or authorities are invalid, or this Deno is too old for the latter
- * @throws {Error} If the address cannot be listened on
+ * @throws {TypeError} If certificate, key or authorities are invalid, or Deno is too old for `clientCaCerts`
+ * @throws {Error} If listening fails
  */
 export async function listenTls(
   { hostname, port }: HostAndPort,
   options: ServerTlsOptions,
-  { trouble = () => {}, reusePort = false }: ListeningOptions = {},
+  { onAcceptError, reusePort = false, proxies }: ListeningOptions = {},
 ): Promise<TlsListener> {
-  const net = await import("node:net");
   checkMutualTls(options);
   const acceptor = new TlsAcceptor(options);
-  const server = net.createServer({ noDelay: true, allowHalfOpen: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host: hostname, port, backlog: BACKLOG, reusePort }, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  return new TlsListener(server, acceptor, trouble);
+  const server = await startServer({ host: hostname, port, reusePort });
+  return new TlsListener(server, acceptor, onAcceptError, proxies);
 }

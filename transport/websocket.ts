@@ -1,51 +1,54 @@
-// A WebSocket as a Conn: binary messages as a stream of bytes whose borders mean nothing. Written against the standard
-// API alone, so that clients run in browsers; servers hand in what Deno.upgradeWebSocket gave them.
+// The platform's WebSocket as a Conn: binary messages as a byte stream without message boundaries. Uses only the standard API,
+// so that clients run in browsers; servers pass in the socket from Deno.upgradeWebSocket. Where there are sockets,
+// websocket_conn.ts implements the protocol itself.
 
-import { isArrayBuffer } from "../call/realm.ts";
-import type { HttpAddress } from "../discovery/endpoint.ts";
+import { deferred } from "../call/deferred.ts";
+import { isArrayBuffer } from "../call/cross_realm.ts";
+import { type HttpAddress, urlHost } from "../discovery/endpoint.ts";
 import type { Conn } from "./conn.ts";
 import { webSocketClass } from "./runtime.ts";
+import { closedWith, CloseStatus, WebSocketFault } from "./websocket_frames.ts";
 
 /** The longest message sent. */
 const MESSAGE_BYTES = 65_536;
-/** While more than this waits to leave, writes wait. */
+/** Writes wait while more than this is buffered by the platform. */
 const HIGH_WATER = 1_048_576;
-/** How often a write that waits looks again, in ms: nothing tells when `bufferedAmount` falls. */
+/** How often a waiting write checks `bufferedAmount`, in ms: there is no event when it falls. */
 const LOOK_AGAIN = 2;
-/** What a message that waits to be read costs beside its bytes. */
+/** The cost in memory of an unread message, in addition to its bytes. */
 const MESSAGE_COST = 128;
 
-/** Why a WebSocket is closed from here, besides 1000. */
-const Status = { Fault: 1_002, Text: 1_003, Flood: 1_008 } as const;
-/** Added to a status where the API leaves only those from 3000 on to programs, as it does in browsers. */
+/** Added to a status where programs may only use those from 3000 on, as in browsers. */
 const PRIVATE = 3_000;
 
-/** A message that waits to be read. */
+/** An unread message. */
 interface Message {
   bytes: Uint8Array<ArrayBuffer>;
   next: Message | undefined;
 }
 
-/** A WebSocket as a Conn. */
-export class WebSocketConn implements Conn {
+/** A WebSocket of the platform as a Conn. */
+export class PlatformWebSocketConn implements Conn {
   readonly peer: string;
+  readonly buffersUnread = true;
+  readonly gone: Promise<void>;
   readonly #socket: WebSocket;
+  readonly #onGone: () => void;
   readonly #maxHeld: number;
-  /** What has arrived and is not read yet, oldest first. */
+  /** Unread messages, oldest first. */
   #first: Message | undefined;
   #last: Message | undefined;
-  /** What it costs. */
+  /** Their cost in memory. */
   #held = 0;
-  /** Why nothing is read or written any more. */
+  /** Why reading and writing fail. */
   #lost: Error | undefined;
-  /** Whether it was closed from here. */
+  /** Whether this side has closed it. */
   #ended = false;
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
 
   /**
-   * @param maxHeld Bytes that may wait to be read: nothing tells the other side of a WebSocket to wait, so with more
-   * it is closed
+   * @param maxHeld Maximum of unread bytes. A WebSocket has no backpressure, so it is closed beyond that
    */
   constructor(socket: WebSocket, peer: string, maxHeld: number) {
     this.peer = peer;
@@ -55,15 +58,19 @@ export class WebSocketConn implements Conn {
     socket.addEventListener("open", () => this.#wake());
     socket.addEventListener("message", ({ data }) => this.#onMessage(data));
     socket.addEventListener("error", (event) => this.#onError(event));
-    socket.addEventListener("close", ({ code }) => {
-      this.#lose(new Error(`The WebSocket was closed with status ${code}`));
+    const gone = deferred<void>();
+    this.gone = gone.promise;
+    this.#onGone = gone.resolve;
+    socket.addEventListener("close", ({ code, reason }) => {
+      gone.resolve();
+      this.#lose(closedWith(code, reason));
     });
   }
 
   /**
    * Waits until it is open.
    *
-   * @throws {Error} If it does not come to that
+   * @throws {Error} If it cannot be opened
    */
   async opened(): Promise<void> {
     while (this.#lost === undefined && this.#socket.readyState === WebSocket.CONNECTING) {
@@ -95,18 +102,27 @@ export class WebSocketConn implements Conn {
     if (socket.readyState === WebSocket.CONNECTING) await this.opened();
     while (this.#lost === undefined && socket.bufferedAmount > HIGH_WATER) await this.#room();
     if (this.#ended) throw this.#lost ?? new Error("Cannot write: this side has ended");
-    // The peer may have said why before it closed: as over a socket, it is reading that finds the end.
+    // The peer may have sent a reason before it closed: like a socket, only reading reports the end.
     if (this.#lost !== undefined && this.#first === undefined) throw this.#lost;
-    if (socket.readyState !== WebSocket.OPEN) return from.length;
+    if (socket.readyState !== WebSocket.OPEN) {
+      // A runtime may close it without an event, as Workers do after the request that created it.
+      if (socket.readyState === WebSocket.CLOSED) this.#lose(closedWith(CloseStatus.Abnormal));
+      return from.length;
+    }
     const count = Math.min(from.length, MESSAGE_BYTES);
-    // It takes a copy before it returns.
-    socket.send(from.subarray(0, count));
+    try {
+      // It takes a copy before it returns.
+      socket.send(from.subarray(0, count));
+    } catch (error) {
+      this.#lose(unusable(error));
+      throw this.#lost;
+    }
     return count;
   }
 
-  /** Closes behind what has been written: a WebSocket has no half to close. */
+  /** Closes after the written data: a WebSocket cannot be half-closed. */
   closeWrite(fault = false): Promise<void> {
-    this.#end(fault ? Status.Fault : undefined);
+    this.#end(fault ? CloseStatus.ProtocolError : undefined);
     return Promise.resolve();
   }
 
@@ -117,10 +133,12 @@ export class WebSocketConn implements Conn {
 
   #onMessage(data: unknown): void {
     if (this.#lost !== undefined) return;
-    if (!isArrayBuffer(data)) return this.#refuse(Status.Text, "expected binary messages");
+    if (!isArrayBuffer(data)) return this.#refuse(CloseStatus.Unsupported, "expected binary messages");
     if (data.byteLength === 0) return;
     this.#held += data.byteLength + MESSAGE_COST;
-    if (this.#held > this.#maxHeld) return this.#refuse(Status.Flood, "too many bytes wait to be read");
+    if (this.#held > this.#maxHeld) {
+      return this.#refuse(CloseStatus.PolicyViolation, "too many bytes wait to be read");
+    }
     const message: Message = { bytes: new Uint8Array(data), next: undefined };
     if (this.#last === undefined) this.#first = message;
     else this.#last.next = message;
@@ -128,18 +146,18 @@ export class WebSocketConn implements Conn {
     this.#wake();
   }
 
-  /** It cannot be opened, or is lost. Browsers do not say why. */
+  /** It could not be opened, or is lost. Browsers do not report why. */
   #onError(event: Event): void {
     const message = "message" in event && event.message || "The WebSocket was lost or could not be opened";
     this.#lose(new Error(String(message)));
   }
 
   #refuse(status: number, reason: string): void {
-    this.#drop(new Error(`The WebSocket was closed: ${reason}`));
+    this.#drop(new WebSocketFault(status, `The WebSocket was closed: ${reason}`));
     this.#end(status, reason);
   }
 
-  /** Nothing more comes; what has arrived can still be read. */
+  /** No more data arrives; unread messages can still be read. */
   #lose(error: Error): void {
     this.#lost ??= error;
     this.#wake();
@@ -152,18 +170,24 @@ export class WebSocketConn implements Conn {
   }
 
   #end(status?: number, reason?: string): void {
-    const socket = this.#socket;
     this.#ended = true;
-    if (socket.readyState > WebSocket.OPEN) return;
-    if (status === undefined) return socket.close();
+    // In Deno 2.9 a socket that never opened, because its client had left, has no further event.
+    if (this.#socket.readyState === WebSocket.CONNECTING) this.#onGone();
+    if (this.#socket.readyState > WebSocket.OPEN || this.#tryClose(status, reason)) return;
+    if (status !== undefined) this.#tryClose(status + PRIVATE, reason);
+  }
+
+  /** Closes the socket. Returns whether it succeeded: the status may be invalid here, or the socket unusable. */
+  #tryClose(status?: number, reason?: string): boolean {
     try {
-      socket.close(status, reason);
+      this.#socket.close(status, reason);
+      return true;
     } catch {
-      socket.close(status + PRIVATE, reason);
+      return false;
     }
   }
 
-  /** Waits a little for what is written to leave. */
+  /** Waits a little for buffered data to be sent. */
   async #room(): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
@@ -181,24 +205,30 @@ export class WebSocketConn implements Conn {
   }
 }
 
+/** The error of a socket that cannot send. */
+function unusable(error: unknown): Error {
+  const message = error instanceof Error ? error.message : String(error);
+  const advice = message.includes("different request")
+    ? "; a Worker needs a client for each request, or a Durable Object that holds one"
+    : "";
+  return new Error(message + advice, { cause: error });
+}
+
 /**
- * Dials a WebSocket.
+ * Dials a WebSocket of the platform.
  *
- * @param maxHeld Bytes that may wait to be read
- * @param options What else the constructor takes, where it takes more than browsers' do
- * @throws {Error} If there is none, the runtime has no WebSockets, or the signal aborts
+ * @param maxHeld Maximum of unread bytes
+ * @throws {Error} If no connection can be made, the runtime has no WebSockets, or the signal aborts
  */
 export async function dialWebSocket(
   { transport, hostname, port, path }: HttpAddress,
   maxHeld: number,
   signal: AbortSignal,
-  options?: WebSocketOptions,
 ): Promise<Conn> {
-  const host = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const host = `${urlHost(hostname)}:${port}`;
   const url = `${transport}://${host}${path}`;
   const Socket = webSocketClass();
-  const socket = options === undefined ? new Socket(url) : new Socket(url, options);
-  const conn = new WebSocketConn(socket, `${transport}@${host}`, maxHeld);
+  const conn = new PlatformWebSocketConn(new Socket(url), `${transport}@${host}`, maxHeld);
   const stop = () => conn.close();
   signal.addEventListener("abort", stop);
   try {

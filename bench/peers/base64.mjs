@@ -1,4 +1,4 @@
-// Bytes for peers whose messages are JSON. Node's Buffer is the fastest way there is.
+// Base64 for peers whose messages are JSON. Node's Buffer is the fastest implementation.
 
 import { Buffer } from "node:buffer";
 

@@ -1,4 +1,4 @@
-// birpc over a WebSocket, with JSON: its documented set-up. It has no streams.
+// birpc over a WebSocket, with JSON: its documented setup. It has no streams.
 
 import { createBirpc } from "npm:birpc@4.2.0";
 import { fromBase64, toBase64 } from "./base64.mjs";

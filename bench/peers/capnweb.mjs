@@ -1,6 +1,6 @@
-// Cap'n Web over a WebSocket. Bytes and streams are its own; a stream is a ReadableStream. Its client has the WebSocket
-// of `ws`: it sends two messages a call, and Deno's own (2.9) lets the second wait for 40 ms, since it does not set
-// TCP_NODELAY.
+// Cap'n Web over a WebSocket. It supports bytes and streams; a stream is a ReadableStream. Its client uses
+// the WebSocket of `ws`: it sends two messages per call, and Deno's own WebSocket (2.9) delays the second by
+// 40 ms, because it does not set TCP_NODELAY.
 
 import { newWebSocketRpcSession, RpcTarget } from "npm:capnweb@0.12.0";
 import { WebSocket } from "npm:ws@8.22.1";

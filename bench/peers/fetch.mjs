@@ -1,5 +1,5 @@
-// `fetch` to `Deno.serve`, with JSON: what Deno does without any RPC. It opens a connection for each call in flight. A
-// stream is a body with a line of JSON for each item.
+// `fetch` to `Deno.serve`, with JSON: Deno without any RPC library. It opens a connection for each call in
+// flight. A stream is a body with one line of JSON per item.
 
 import { fromBase64, toBase64 } from "./base64.mjs";
 import { textItems } from "./items.mjs";
@@ -29,7 +29,7 @@ function lines({ count, size }) {
 }
 
 export function connect(port) {
-  // One of its own, as every other peer has a connection of its own.
+  // A separate HTTP client, because every other peer has its own connection.
   const client = Deno.createHttpClient({ poolMaxIdlePerHost: 512 });
   const headers = { "content-type": "application/json" };
   const post = async (path, args) => {

@@ -1,4 +1,4 @@
-// @grpc/grpc-js with protobuf, its definition given as an object. Each client has a connection of its own.
+// @grpc/grpc-js with protobuf, with the definition as an object. Each client has its own connection.
 
 import grpc from "npm:@grpc/grpc-js@1.14.7";
 import loader from "npm:@grpc/proto-loader@0.8.1";

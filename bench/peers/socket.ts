@@ -1,6 +1,6 @@
-// The raw socket: what any protocol over TCP is limited by. Frames with a length and a number, no codec, no deadlines,
-// no errors. What arrived together is answered together, in one write. By itself it is driven without a promise for
-// each call; socket_promise.ts gives it the interface that any client has.
+// The raw socket: the limit for any protocol over TCP. Frames with a length and a number; no codec, deadlines
+// or errors. Requests that arrive together are answered in one write. This client has no promise per call;
+// socket_promise.ts adds the interface that usual clients have.
 
 import type { PeerClient } from "../peer.ts";
 import type { Load } from "../workloads.ts";
@@ -11,7 +11,7 @@ const HEAD = 12;
 const Kind = { Sum: 1, Echo: 2, Stream: 3, Item: 4, End: 5 } as const;
 const BUFFER = 65_536;
 
-/** A buffer with a view of itself. */
+/** A buffer with its view. */
 interface Space {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
@@ -22,12 +22,12 @@ function space(size: number): Space {
   return { bytes, view: new DataView(bytes.buffer) };
 }
 
-/** Frames in the order of arrival; what they hold is gone when `take` returns. */
+/** Called for each frame in order of arrival; the buffer is valid until it returns. */
 type TakeFrame = (kind: number, seq: number, from: Space, at: number, length: number) => void;
 
-/** One connection: frames are gathered, and leave in one write when the one before is done. */
+/** One connection. Frames are buffered and sent in one write after the previous write has completed. */
 export class Wire {
-  /** What is sent next: frames are written into it behind `frame()`. */
+  /** The buffer of outgoing frames; `frame()` reserves space in it. */
   out = space(BUFFER);
   readonly #conn: Deno.TcpConn;
   #spare = space(BUFFER);
@@ -40,12 +40,12 @@ export class Wire {
     this.#conn = conn;
   }
 
-  /** Bytes that wait to be sent. */
-  get waiting(): number {
+  /** Number of buffered bytes. */
+  get buffered(): number {
     return this.#length;
   }
 
-  /** Begins a frame; returns where its payload goes in `out`. */
+  /** Starts a frame. Returns the offset of its payload in `out`. */
   frame(kind: number, seq: number, length: number): number {
     const at = this.#length;
     const needed = at + HEAD + length;
@@ -66,7 +66,7 @@ export class Wire {
     if (!this.#writing && this.#length > 0) this.#write();
   }
 
-  /** Sends all that waits, and resolves when it is gone. */
+  /** Sends everything buffered, and resolves when it has been sent. */
   drained(): Promise<void> {
     return new Promise((resolve) => {
       this.#drained = resolve;
@@ -90,7 +90,7 @@ export class Wire {
     drained?.();
   }
 
-  /** Reads until the other side ends. */
+  /** Reads until the other side ends the connection. */
   async read(take: TakeFrame): Promise<void> {
     let into = space(BUFFER);
     let begin = 0, end = 0;
@@ -140,7 +140,7 @@ async function sendStream(wire: Wire, seq: number, count: number, size: number):
   for (let i = 0; i < count; i++) {
     const at = wire.frame(Kind.Item, seq, size);
     wire.out.bytes.set(items[i % items.length]!, at);
-    if (wire.waiting > BUFFER - 2 * size) await wire.drained();
+    if (wire.buffered > BUFFER - 2 * size) await wire.drained();
   }
   wire.frame(Kind.End, seq, 0);
   wire.flush();
@@ -157,7 +157,7 @@ export function serve(): Promise<number> {
   return Promise.resolve(listener.addr.port);
 }
 
-/** Opens a connection on which calls are made with `send` and answers come to `take`. */
+/** Opens a connection; received frames are passed to `take`. */
 export async function open(port: number, take: TakeFrame): Promise<Wire> {
   const wire = new Wire(await Deno.connect({ hostname: "127.0.0.1", port }));
   wire.read(take);
@@ -177,7 +177,7 @@ export function writeEcho(wire: Wire, seq: number, bytes: Uint8Array): void {
   wire.out.bytes.set(bytes, at);
 }
 
-/** Calls whose answers all go to one function, which says at once what comes next. */
+/** A client whose responses all go to one function, which synchronously starts the next call. */
 export async function connect(port: number): Promise<PeerClient> {
   let take: TakeFrame = () => {};
   const wire = await open(port, (...frame) => take(...frame));
@@ -209,11 +209,11 @@ export async function connect(port: number): Promise<PeerClient> {
     drive: (load, next) =>
       new Promise<void>((resolve) => {
         const calls = load.kind === "echo" ? drivenEchoes(wire, load) : drivenSums(wire, load);
-        let left = load.outstanding;
+        let remaining = load.outstanding;
         take = (_kind, slot, from, at, length) => {
           calls.check(slot, from, at, length);
           if (next(slot)) calls.send(slot);
-          else if (--left === 0) resolve();
+          else if (--remaining === 0) resolve();
         };
         for (let slot = 0; slot < load.outstanding; slot++) calls.send(slot);
         wire.flush();
@@ -231,7 +231,7 @@ function drivenSums(wire: Wire, { outstanding }: Load): Driven {
   return {
     send: (slot) => writeSum(wire, slot, addends[slot]!, 7),
     check(slot, { view }, at) {
-      if (view.getFloat64(at) !== addends[slot]! + 7) throw new Error("Wrong answer: a sum is not right");
+      if (view.getFloat64(at) !== addends[slot]! + 7) throw new Error("Wrong response: a sum is wrong");
       addends[slot]! += outstanding;
     },
   };
@@ -251,7 +251,7 @@ function drivenEchoes(wire: Wire, { outstanding, bytes }: Load): Driven {
       const stamp = bodies[slot]!.view.getUint32(0);
       const right = length === bytes && view.getUint32(at) === stamp &&
         view.getUint32(at + length - 4) === stamp;
-      if (!right) throw new Error("Wrong answer: an echo is not what was sent");
+      if (!right) throw new Error("Wrong response: an echo differs from the request");
     },
   };
 }

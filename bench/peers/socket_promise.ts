@@ -1,5 +1,5 @@
-// The raw socket with the interface that any client has: a promise for each call, found again by its number. What is
-// left of the difference to it is a protocol's own.
+// The raw socket with the interface of a usual client: a promise per call, found by its number. The remaining
+// difference to another peer is the cost of its protocol.
 
 import type { PeerClient } from "../peer.ts";
 import { open, writeEcho, writeSum } from "./socket.ts";
@@ -21,7 +21,7 @@ export async function connect(port: number): Promise<PeerClient> {
     echoes.delete(seq);
     echoed(bytes.slice(at, at + length));
   });
-  /** What is called in one turn leaves in one write. */
+  /** Calls made in one turn are sent in one write. */
   const flush = () => {
     if (flushing) return;
     flushing = true;

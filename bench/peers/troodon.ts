@@ -1,4 +1,4 @@
-// This library, as a user would use it: a plain object as the service, calls by name, streams by iteration.
+// This library as a user would use it: a plain object as the service, calls by name, streams by iteration.
 
 import { connect as dial, Server } from "../../mod.ts";
 import type { PeerClient } from "../peer.ts";
@@ -12,27 +12,38 @@ async function* stream({ count, size }: { count: number; size: number }): AsyncG
   for (let i = 0; i < count; i++) yield items[i % items.length]!;
 }
 
-/** Keeps the core busy. */
+/** Simulates CPU-bound work. */
 function addUp(count: number): number {
   let sum = 0;
   for (let i = 0; i < count; i++) sum += i % 7;
   return sum;
 }
 
-export async function serve({ methods, limits, work, sharedPort }: Load): Promise<number> {
+/** @param transport What the server listens on */
+export async function serve(
+  { methods, limits, work, sharedPort }: Load,
+  transport: "tcp" | "http" = "tcp",
+): Promise<number> {
   const server = new Server(limits);
   const sum = work === 0
     ? ({ a, b }: Addends) => ({ sum: a + b })
     : ({ a, b }: Addends) => ({ sum: a + b, work: addUp(work) });
   const sums = Array.from({ length: methods }, (_, i) => [sumName(i), sum]);
   server.register("Arith", { ...Object.fromEntries(sums), echo: (bytes: Uint8Array) => bytes, stream });
-  const { address } = await server.listen(`tcp@127.0.0.1:${sharedPort}`, { reusePort: sharedPort > 0 });
+  const { address } = await server.listen(`${transport}@127.0.0.1:${sharedPort}`, {
+    reusePort: sharedPort > 0,
+  });
   return Number(address.slice(address.lastIndexOf(":") + 1));
 }
 
-export async function connect(port: number, { methods, limits }: Load): Promise<PeerClient> {
-  const { maxConnections: _, ...both } = limits; // a limit of servers alone
-  const client = await dial(`tcp@127.0.0.1:${port}`, both);
+/** @param transport How the server is dialed */
+export async function connect(
+  port: number,
+  { methods, limits }: Load,
+  transport: "tcp" | "ws" = "tcp",
+): Promise<PeerClient> {
+  const { maxConnections: _, ...both } = limits; // a server-only limit
+  const client = await dial(`${transport}@127.0.0.1:${port}`, both);
   const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
   return {
     sum: async (a, b) => (await client.call<{ sum: number }>(names[a % methods]!, { a, b })).sum,

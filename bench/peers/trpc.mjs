@@ -1,5 +1,6 @@
-// tRPC over a WebSocket, without input validation. A stream is a subscription to an async generator. Both sides have
-// the WebSocket of `ws`: its server takes no other, and with Deno's own its client is a third as fast under load.
+// tRPC over a WebSocket, without input validation. A stream is a subscription to an async generator. Both
+// sides use the WebSocket of `ws`: the server requires it, and with Deno's own the client is a third as fast
+// under load.
 
 import { createTRPCClient, createWSClient, wsLink } from "npm:@trpc/client@11.22.1";
 import { initTRPC } from "npm:@trpc/server@11.22.1";

@@ -1,6 +1,6 @@
-// WebSockets for the peers that come over them: Deno's own, where it is as good for them as any.
+// WebSockets for the peers that use them: Deno's own, where it does not slow them down.
 
-/** Listens on a free port; returns it. */
+/** Listens on a free port. Returns the port. */
 export function listenWebSocket(onSocket) {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);

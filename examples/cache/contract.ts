@@ -1,44 +1,46 @@
-// What peers ask of each other, and what may be a key: the same for keys that come over HTTP.
+// The contract between peers, and the checks of keys, which also apply to keys from HTTP.
 
 import { type Contract, defineService, method, RpcError } from "@troodon/rpc";
 import type { ContractMethod } from "@troodon/rpc/server";
 
-/** A cached value. It is shared by everyone who asks for it, so nobody changes it. */
+/** A cached value. Shared by all callers, so it must not be modified. */
 export type Value = Uint8Array<ArrayBuffer>;
 
-/** Which value a peer wants. */
-export interface Wanted {
+/** Identifies a requested value. */
+export interface ValueRequest {
   readonly group: string;
   readonly key: string;
 }
 
-/** A value, and for how much longer it may be kept, in ms; without `ttl` for as long as there is room. */
-export interface Kept {
+/** A value and its remaining time to live, in ms; without `ttl` it may be kept indefinitely. */
+export interface CachedValue {
   readonly value: Value;
   readonly ttl?: number;
 }
 
-/** The longest value, in bytes. It crosses the wire in one message. */
+/** Maximum size of a value, in bytes. A value is sent in one message. */
 export const MAX_VALUE_BYTES = 4 * 1024 * 1024;
-/** The longest key, in UTF-16 units. */
+/** Maximum length of a key, in UTF-16 code units. */
 export const MAX_KEY_LENGTH = 512;
 
-/** The service of every peer. It answers with a value of its own or loads it, and never asks another peer. */
-export const Cache: Contract<{ get: ContractMethod<"call", Wanted, Kept, Wanted, Kept> }> = defineService(
+/** The service of every peer. It returns a cached value or loads it, and never asks another peer. */
+export const Cache: Contract<
+  { get: ContractMethod<"call", ValueRequest, CachedValue, ValueRequest, CachedValue> }
+> = defineService(
   "Cache",
-  { get: method<Wanted, Kept>({ idempotent: true }) },
+  { get: method<ValueRequest, CachedValue>({ idempotent: true }) },
 );
 
 /**
- * Checks a key that came from outside.
+ * Checks a key from outside.
  *
- * @throws {RpcError} `invalid_argument` if it is none
+ * @throws {RpcError} `invalid_argument` if it is invalid
  */
 export function checkKey(key: unknown): string {
   if (typeof key !== "string" || key === "") {
     throw new RpcError(
       "invalid_argument",
-      "Cannot look up a value without a key: give one, as in ?group=scores&key=Tom",
+      "Cannot look up a value without a key: expected, for example, ?group=scores&key=Tom",
     );
   }
   if (key.length > MAX_KEY_LENGTH) {
@@ -51,29 +53,29 @@ export function checkKey(key: unknown): string {
 }
 
 /**
- * Checks what a peer has answered.
+ * Checks the response of a peer.
  *
- * @throws {RpcError} `data_loss` if it is no value, or its time makes no sense
+ * @throws {RpcError} `data_loss` if it has no value, or its ttl is invalid
  */
-export function checkKept(kept: Kept | null): Kept {
+export function checkCachedValue(kept: CachedValue | null): CachedValue {
   const { value, ttl } = kept ?? {};
   if (!(value instanceof Uint8Array)) {
-    throw new RpcError("data_loss", "Cannot use the answer of a peer: there is no value in it");
+    throw new RpcError("data_loss", "Cannot use the response of a peer: it has no value");
   }
   if (ttl !== undefined && !Number.isFinite(ttl)) {
-    throw new RpcError("data_loss", "Cannot use the answer of a peer: its ttl is no finite number");
+    throw new RpcError("data_loss", "Cannot use the response of a peer: its ttl is not a finite number");
   }
   return { value, ttl };
 }
 
 /**
- * Checks what a peer asks for.
+ * Checks the request of a peer.
  *
- * @throws {RpcError} `invalid_argument` if it makes no sense
+ * @throws {RpcError} `invalid_argument` if it is invalid
  */
-export function checkWanted(wanted: Wanted | null): Wanted {
-  if (typeof wanted?.group !== "string") {
+export function checkRequest(request: ValueRequest | null): ValueRequest {
+  if (typeof request?.group !== "string") {
     throw new RpcError("invalid_argument", "Cannot look up a value: expected { group, key }");
   }
-  return { group: wanted.group, key: checkKey(wanted.key) };
+  return { group: request.group, key: checkKey(request.key) };
 }

@@ -1,11 +1,12 @@
-// The HTTP side of a peer: values at /api, figures at /stats, and a page of them at /. Given to Deno.serve by node.ts.
+// The HTTP interface of a peer: values at /api, statistics at /stats, and a web page of them at /. Passed to
+// Deno.serve by node.ts.
 
 import { type Code, RpcError } from "@troodon/rpc";
 import { checkKey } from "./contract.ts";
-import type { Got, Group, GroupStats, Source } from "./group.ts";
+import type { Group, GroupStats, Lookup, Source } from "./group.ts";
 
-/** What the figures are of. */
-export interface Shown {
+/** The sources of the statistics. */
+export interface StatsSources {
   /** This peer's address. */
   readonly self: string;
   readonly groups: ReadonlyMap<string, Group>;
@@ -13,7 +14,7 @@ export interface Shown {
   peers(): readonly { address: string; state: string }[];
 }
 
-/** What to answer to errors; others are 502, since the fault is behind this program. */
+/** HTTP statuses of errors; others are 502, because the getter failed, not this program. */
 const STATUS: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["not_found", 404],
   ["invalid_argument", 400],
@@ -22,10 +23,10 @@ const STATUS: ReadonlyMap<Code, number> = new Map<Code, number>([
   ["deadline_exceeded", 503],
 ]);
 
-/** What a message quotes of what a stranger sent at most. */
+/** Maximum characters of untrusted input quoted in a message. */
 const MAX_QUOTED = 64;
 
-/** Made once: hits are to be fast. */
+/** Created once, so that cache hits are fast. */
 const HEADERS: Readonly<Record<Source, [string, string][]>> = {
   main: valueHeaders("main"),
   hot: valueHeaders("hot"),
@@ -40,27 +41,33 @@ function valueHeaders(from: Source): [string, string][] {
   ]];
 }
 
-/** What answers requests. */
-export function front(shown: Shown): (request: Request) => Response | Promise<Response> {
+/** Creates the request handler. */
+export function front(sources: StatsSources): (request: Request) => Response | Promise<Response> {
   return (request) => {
-    const { method, url } = request;
+    const { method, url, headers } = request;
+    // Deno joins Host and path, so a Host with a path, query or fragment would change both.
+    if (/[/?#\\]/.test(headers.get("host") ?? "")) {
+      return refuse(400, "invalid_argument", "Cannot read the header Host: expected HOST or HOST:PORT");
+    }
     const [path, query] = split(url);
     if (path !== "/api" && path !== "/stats" && path !== "/") {
       return refuse(
         404,
         "not_found",
-        "Cannot find this page: there are /, /stats and /api?group=GROUP&key=KEY",
+        "Cannot find this page: the pages are /, /stats and /api?group=GROUP&key=KEY",
       );
     }
     if (method !== "GET" && method !== "HEAD") {
-      return refuse(405, "unimplemented", "Cannot change anything here: use GET", { allow: "GET, HEAD" });
+      return refuse(405, "unimplemented", "Cannot use this method: expected GET", { allow: "GET, HEAD" });
     }
-    if (path === "/api") return answerValue(shown.groups, new URLSearchParams(query));
-    return path === "/stats" ? answerStats(shown) : answerPage(shown);
+    if (path === "/api") return answerValue(sources.groups, new URLSearchParams(query));
+    return path === "/stats" ? answerStats(sources) : answerPage(sources);
   };
 }
 
-/** The path and the query of an absolute URL. The URL parser would take longer than all the rest of a hit. */
+/**
+ * The path and the query of an absolute URL. The URL parser would take longer than the rest of a cache hit.
+ */
 function split(url: string): [path: string, query: string] {
   const begin = url.indexOf("/", url.indexOf("://") + 3);
   const mark = url.indexOf("?", begin);
@@ -76,9 +83,13 @@ function answerValue(
   if (group === undefined) {
     const known = [...groups.keys()].join(", ");
     if (name === "") {
-      return refuse(400, "invalid_argument", `Cannot look up a value without a group: give one of ${known}`);
+      return refuse(
+        400,
+        "invalid_argument",
+        `Cannot look up a value without a group: expected one of ${known}`,
+      );
     }
-    return refuse(404, "not_found", `Cannot find the group ${quote(name)}: there are ${known}`);
+    return refuse(404, "not_found", `Cannot find the group ${quote(name)}: the groups are ${known}`);
   }
   try {
     const got = group.get(checkKey(query.get("key")));
@@ -88,7 +99,7 @@ function answerValue(
   }
 }
 
-function answerGot({ value, from }: Got): Response {
+function answerGot({ value, from }: Lookup): Response {
   return new Response(value, { headers: HEADERS[from] });
 }
 
@@ -114,7 +125,7 @@ function quote(text: string): string {
   return JSON.stringify(text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text);
 }
 
-function answerStats({ self, groups, peers }: Shown): Response {
+function answerStats({ self, groups, peers }: StatsSources): Response {
   const figures = Object.fromEntries([...groups].map(([name, group]) => [name, group.stats()]));
   const text = JSON.stringify({ self, peers: peers(), groups: figures }) + "\n";
   return new Response(text, { headers: { "content-type": "application/json", "cache-control": "no-store" } });
@@ -123,30 +134,41 @@ function answerStats({ self, groups, peers }: Shown): Response {
 const COLUMNS: readonly [name: keyof GroupStats, title: string][] = [
   ["gets", "Gets"],
   ["mainHits", "Hits, own keys"],
-  ["hotHits", "Hits, others’ keys"],
+  ["hotHits", "Hits, other keys"],
   ["misses", "Misses"],
   ["loads", "Loads"],
   ["loadErrors", "Load errors"],
   ["peerFetches", "From peers"],
-  ["peerFailures", "Peers away"],
-  ["served", "For peers"],
+  ["peerFailures", "Unreachable peers"],
+  ["served", "Served to peers"],
   ["entries", "Entries"],
-  ["bytes", "Bytes"],
-  ["maxBytes", "Most bytes"],
+  ["bytes", "Size"],
+  ["maxBytes", "Maximum size"],
   ["evicted", "Evicted"],
 ];
 
-function answerPage({ self, groups, peers }: Shown): Response {
+const counts = new Intl.NumberFormat("en");
+
+/** A size with a binary unit and three digits, such as 1.25 MiB. */
+function bytesText(bytes: number): string {
+  const unit = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), 3);
+  if (unit === 0) return `${bytes} B`;
+  return `${(bytes / 2 ** (10 * unit)).toPrecision(3)} ${["KiB", "MiB", "GiB"][unit - 1]}`;
+}
+
+function answerPage({ self, groups, peers }: StatsSources): Response {
   const rows = [...groups].map(([name, group]) => {
     const stats = group.stats();
-    return row([name, ...COLUMNS.map(([column]) => String(stats[column]))]);
+    const shown = (column: keyof GroupStats) =>
+      column.endsWith("ytes") ? bytesText(stats[column]) : counts.format(stats[column]);
+    return row([name, ...COLUMNS.map(([column]) => shown(column))]);
   });
   const html = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta http-equiv="refresh" content="2">
-<title>Cache</title>
+<title>Cache at ${escape(self)}</title>
 <style>
   :root { color-scheme: light dark }
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
@@ -154,20 +176,22 @@ function answerPage({ self, groups, peers }: Shown): Response {
   table { border-collapse: collapse }
   th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid #8884; font-variant-numeric: tabular-nums }
   th:first-child, td:first-child { text-align: left }
+  td { white-space: nowrap }
+  .wide { overflow-x: auto }
 </style>
 <h1>Cache at ${escape(self)}</h1>
 <h2>Groups</h2>
-<table>
+<div class="wide"><table>
 <thead><tr><th>Group</th>${COLUMNS.map(([, title]) => `<th>${escape(title)}</th>`).join("")}</tr></thead>
 <tbody>
 ${rows.join("")}</tbody>
-</table>
+</table></div>
 <h2>Peers</h2>
-<table>
+<div class="wide"><table>
 <thead><tr><th>Address</th><th>Connection</th></tr></thead>
 <tbody>
 ${peers().map(({ address, state }) => row([address, state])).join("")}</tbody>
-</table>
+</table></div>
 <p><a href="/stats">As JSON</a></p>
 </html>
 `;

@@ -1,74 +1,76 @@
-// One group of values: its getter, its two caches, and the way of a key through them. Made by whoever runs a node.
+// A group of values: its getter, its two caches, and the lookup of a key. Created by groups.ts.
 
 import { detach, RpcError } from "@troodon/rpc";
-import { type Kept, MAX_VALUE_BYTES, type Value } from "./contract.ts";
+import { type CachedValue, MAX_VALUE_BYTES, type Value } from "./contract.ts";
 import { type Entry, Lru } from "./lru.ts";
 import type { PeerPicker } from "./peers.ts";
 import { SingleFlight } from "./single_flight.ts";
 
 /**
- * Gets a value from where it really is; undefined if there is none. What it throws is an `RpcError` if those who asked
- * are to know why.
+ * Loads a value from its source; undefined if it does not exist. It may throw an `RpcError` to report the reason
+ * to callers. `signal` aborts when its time is over.
  */
-export type Getter = (key: string) => Value | undefined | Promise<Value | undefined>;
+export type Getter = (key: string, signal: AbortSignal) => Value | undefined | Promise<Value | undefined>;
 
 /** Options of a {@linkcode Group}. */
 export interface GroupOptions {
-  /** The bound of both its caches together, in bytes. @default {64 MiB} */
+  /** The limit of both caches together, in bytes. @default {64 MiB} */
   maxBytes?: number;
-  /** How long values are good, in ms. @default {for ever} */
+  /** Time to live of values, in ms. @default {unlimited} */
   ttl?: number;
-  /** How long values of other peers' keys are kept here, in ms, if they are good for that long. @default {5_000} */
+  /** Maximum time to live of copies of other peers' keys, in ms. @default {5_000} */
   hotTtl?: number;
-  /** The other peers. Without them every key belongs here. */
+  /** Maximum time of a getter, in ms. @default {5_000} */
+  loadTimeout?: number;
+  /** The other peers. Without them this process owns every key. */
   peers?: PeerPicker;
-  /** Told why values could not be loaded. */
+  /** Receives messages about failed loads. */
   log?: (message: string) => void;
-  /** The time in ms, for tests. @default {performance.now} */
+  /** The clock in ms, replaceable in tests. @default {performance.now} */
   now?: () => number;
 }
 
-/** Where a value came from: a cache, that of others' keys, another peer, or the getter. */
+/** The source of a value: the main cache, the cache of other peers' keys, another peer, or the getter. */
 export type Source = "main" | "hot" | "peer" | "getter";
 
-/** A value, and where it came from. */
-export interface Got {
+/** A value and its source. */
+export interface Lookup {
   readonly value: Value;
   readonly from: Source;
 }
 
-/** What a group has counted since it was made, and what it holds. */
+/** Statistics of a group. */
 export interface GroupStats {
-  /** Values asked for here, by HTTP or by the program. */
+  /** Lookups over HTTP or by the program. */
   gets: number;
-  /** Of these, those found in the main cache. */
+  /** Hits in the main cache. */
   mainHits: number;
-  /** Of these, those found among others' keys. */
+  /** Hits in the cache of other peers' keys. */
   hotHits: number;
-  /** Of these, those not found; those who waited for the same key count each. */
+  /** Misses; concurrent lookups of the same key each count. */
   misses: number;
-  /** How often the getter was run, however it went. */
+  /** Calls of the getter. */
   loads: number;
-  /** How often it failed; to say that there is no value is not to fail. */
+  /** Failed calls of the getter; reporting that there is no value is not a failure. */
   loadErrors: number;
-  /** Values that other peers gave. */
+  /** Values fetched from other peers. */
   peerFetches: number;
-  /** How often another peer could not be asked, and the value was loaded here. */
+  /** How often another peer was unreachable, and the value was loaded locally. */
   peerFailures: number;
-  /** Values that other peers asked for. */
+  /** Requests by other peers. */
   served: number;
-  /** What is held now. */
+  /** Entries in the caches. */
   entries: number;
   bytes: number;
   maxBytes: number;
-  /** Values that went to make room. */
+  /** Values evicted for lack of space. */
   evicted: number;
 }
 
-/** One part in this many of the bytes is for others' keys. */
+/** One part in this many of the bytes is for other peers' keys. */
 const HOT_SHARE = 8;
 
-/** Values of one kind. */
+/** A group of values. */
 export class Group {
   /** Its name, of letters, digits, `_`, `.` and `-`. */
   readonly name: string;
@@ -77,12 +79,13 @@ export class Group {
   readonly #hot: Lru;
   readonly #ttl: number;
   readonly #hotTtl: number;
+  readonly #loadTimeout: number;
   readonly #peers: PeerPicker | undefined;
   readonly #log: (message: string) => void;
   readonly #now: () => number;
-  /** Values on their way from another peer, or from the getter in its stead. */
-  readonly #fetches = new SingleFlight<Got>();
-  /** Values on their way from the getter. */
+  /** Pending fetches from another peer, or from the getter if the peer is unreachable. */
+  readonly #fetches = new SingleFlight<Lookup>();
+  /** Pending calls of the getter. */
   readonly #loads = new SingleFlight<Value>();
   readonly #count = {
     gets: 0,
@@ -96,7 +99,7 @@ export class Group {
   };
 
   /**
-   * @throws {TypeError} If the name is none
+   * @throws {TypeError} If the name is invalid
    * @throws {RangeError} If a number is out of its range
    */
   constructor(name: string, getter: Getter, options: GroupOptions = {}) {
@@ -105,14 +108,15 @@ export class Group {
         `Cannot name a group ${JSON.stringify(name)}: expected 1 to 64 letters, digits, _, . or -`,
       );
     }
-    const { maxBytes = 64 * 1024 * 1024, ttl = Infinity, hotTtl = 5_000 } = options;
-    for (const [option, value] of Object.entries({ ttl, hotTtl })) {
+    const { maxBytes = 64 * 1024 * 1024, ttl = Infinity, hotTtl = 5_000, loadTimeout = 5_000 } = options;
+    for (const [option, value] of Object.entries({ ttl, hotTtl, loadTimeout })) {
       if (!(value > 0)) throw new RangeError(`Cannot use ${option} ${value}: expected more than 0 ms`);
     }
     this.name = name;
     this.#getter = getter;
     this.#ttl = ttl;
     this.#hotTtl = hotTtl;
+    this.#loadTimeout = loadTimeout;
     this.#peers = options.peers;
     this.#log = options.log ?? (() => {});
     this.#now = options.now ?? (() => performance.now());
@@ -122,11 +126,12 @@ export class Group {
   }
 
   /**
-   * Gets a value: from here, which takes no promise, or else from the peer that it belongs to or from the getter.
+   * Looks up a value: in the caches, without a promise; otherwise from the owner or the getter.
    *
-   * @throws {RpcError} `not_found` if there is no such value; else why it could not be loaded: as a rejection
+   * @throws {RpcError} As a rejection: `not_found` if there is no such value; otherwise why it could not be
+   * loaded
    */
-  get(key: string): Got | Promise<Got> {
+  get(key: string): Lookup | Promise<Lookup> {
     this.#count.gets++;
     const main = this.#main.get(key);
     if (main !== undefined) {
@@ -146,20 +151,20 @@ export class Group {
   }
 
   /**
-   * Gets a value for another peer: from here or from the getter. It asks nobody else, so that two peers which for a moment
-   * do not agree on the owner of a key cannot send each other round in circles.
+   * Looks up a value for another peer: in the main cache or by the getter. Never asks another peer, so that
+   * two peers which temporarily disagree about the owner of a key cannot send a request back and forth.
    *
    * @throws {RpcError} As {@linkcode get}
    */
-  async serve(key: string): Promise<Kept> {
+  async serve(key: string): Promise<CachedValue> {
     this.#count.served++;
     const entry = this.#main.get(key);
-    if (entry !== undefined) return this.#kept(entry);
+    if (entry !== undefined) return this.#toCachedValue(entry);
     const value = await this.#load(key, this.#main, this.#ttl);
     return this.#ttl === Infinity ? { value } : { value, ttl: this.#ttl };
   }
 
-  /** What it has counted, and holds. */
+  /** Returns the statistics. */
   stats(): GroupStats {
     const { gets, mainHits, hotHits } = this.#count;
     return {
@@ -172,41 +177,60 @@ export class Group {
     };
   }
 
-  #kept({ value, expires }: Entry): Kept {
+  #toCachedValue({ value, expires }: Entry): CachedValue {
     return expires === Infinity ? { value } : { value, ttl: expires - this.#now() };
   }
 
-  async #fetch(key: string, peers: PeerPicker): Promise<Got> {
+  async #fetch(key: string, peers: PeerPicker): Promise<Lookup> {
     try {
       const { value, ttl = Infinity } = await peers.fetch(this.name, key);
       this.#count.peerFetches++;
       this.#hot.set(key, value, Math.min(ttl, this.#hotTtl));
       return { value, from: "peer" };
     } catch (error) {
-      if (!couldNotAsk(error)) throw error;
+      if (!isUnreachable(error)) throw error;
       this.#count.peerFailures++;
     }
-    // It is not ours to keep for long: the owner may be back at any time.
+    // Not this peer's key: keep it briefly, because the owner may be back at any time.
     const value = await this.#load(key, this.#hot, Math.min(this.#ttl, this.#hotTtl));
     return { value, from: "getter" };
   }
 
   #load(key: string, cache: Lru, ttl: number): Promise<Value> {
-    // Others wait for it too: it does not end with the call of whoever came first.
-    return this.#loads.run(key, () => detach(() => this.#run(key, cache, ttl)));
+    // Other callers wait for it, too: it must not end with the call that started it.
+    return this.#loads.run(key, () => detach(() => this.#runGetter(key, cache, ttl)));
   }
 
-  async #run(key: string, cache: Lru, ttl: number): Promise<Value> {
+  /** Calls the getter. A getter that hangs must not keep its key forever. */
+  async #callGetter(key: string): Promise<Value | undefined> {
+    const stop = new AbortController();
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      const error = new RpcError(
+        "unavailable",
+        `Cannot load ${JSON.stringify(key)} of ${this.name}: its getter took over ${this.#loadTimeout} ms`,
+      );
+      stop.abort(error);
+      late.reject(error);
+    }, this.#loadTimeout);
+    try {
+      return await Promise.race([this.#getter(key, stop.signal), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #runGetter(key: string, cache: Lru, ttl: number): Promise<Value> {
     this.#count.loads++;
     let value: Value | undefined;
     try {
-      value = await this.#getter(key);
+      value = await this.#callGetter(key);
       if (value !== undefined) checkSize(value);
     } catch (error) {
       this.#count.loadErrors++;
-      this.#log(`${JSON.stringify(key)} of ${this.name} could not be loaded: ${error}`);
+      this.#log(`Cannot load ${JSON.stringify(key)} of ${this.name}: ${error}`);
       if (error instanceof RpcError) throw error;
-      // Not its message: what a getter says may be nobody else's business.
+      // Do not pass on the message: the getter's errors may be confidential.
       throw new RpcError("internal", `Cannot load ${JSON.stringify(key)} of ${this.name}: its getter failed`);
     }
     if (value === undefined) {
@@ -215,7 +239,7 @@ export class Group {
         `Cannot find ${JSON.stringify(key)} in ${this.name}: there is no such value`,
       );
     }
-    // A part of a larger buffer would keep all of it.
+    // A view of a larger buffer would keep all of it in memory.
     if (value.byteLength < value.buffer.byteLength) value = value.slice();
     cache.set(key, value, ttl);
     return value;
@@ -231,10 +255,11 @@ function checkSize({ byteLength }: Value): void {
 }
 
 /**
- * Whether an error says that a peer could not be asked, rather than what came of it: it is gone, does not answer in time,
- * is too busy, or does not have the group. What the getter of the owner said counts: it would say the same here.
+ * Whether an error says that the peer could not be asked, rather than being its response: the peer is gone,
+ * does not answer in time, is overloaded, or does not have the group. An error of the owner's getter counts
+ * as a response: the local getter would report the same.
  */
-function couldNotAsk(error: unknown): boolean {
+function isUnreachable(error: unknown): boolean {
   if (!(error instanceof RpcError)) return false;
   return !error.remote || error.notStarted || error.code === "deadline_exceeded" ||
     error.code === "failed_precondition";

@@ -1,19 +1,21 @@
-// The groups of the program: three sources that are slow on purpose, so that one sees what the cache saves.
+// The groups of the program: three sources that are slow on purpose, to show what the cache saves.
 
 import { Group, type GroupOptions } from "./group.ts";
 
-/** How long every getter takes, in ms. */
-const SLOW = 300;
+/** Duration of every getter, in ms. */
+const GETTER_TIME = 300;
 
 const SCORES: ReadonlyMap<string, number> = new Map([["Tom", 630], ["Jack", 589], ["Sam", 567]]);
 
-/** How long a time of day is good, in ms. */
+/** Time to live of a time of day, in ms. */
 const CLOCK_TTL = 5_000;
 
 /**
- * - `scores`: those of Tom, Jack and Sam
+ * Creates the groups:
+ *
+ * - `scores`: of Tom, Jack and Sam
  * - `squares`: of any whole number
- * - `clock`: the time at which a key, whichever it is, was loaded; good for 5 seconds
+ * - `clock`: the time at which a key, of any name, was loaded; valid for 5 seconds
  */
 export function createGroups(options: GroupOptions): ReadonlyMap<string, Group> {
   const groups = [
@@ -29,6 +31,6 @@ export function createGroups(options: GroupOptions): ReadonlyMap<string, Group> 
 }
 
 async function slowly(value: unknown): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  await new Promise((resolve) => setTimeout(resolve, SLOW));
+  await new Promise((resolve) => setTimeout(resolve, GETTER_TIME));
   return value === undefined ? undefined : new TextEncoder().encode(`${value}\n`);
 }

@@ -1,31 +1,32 @@
-// Values by key within a bound of bytes: what was not asked for the longest time goes first. Owned by a Group.
+// A cache bounded in bytes, with least-recently-used eviction. Owned by a Group.
 
 import type { Value } from "./contract.ts";
 
-/** What an entry costs beside its key and its value: a guess at what the Map and the objects take. */
+/** Estimated overhead of an entry in bytes, in addition to its key and value. */
 const ENTRY_BYTES = 64;
 
-/** A value, and until when it is good. */
+/** A value and its expiry. */
 export interface Entry {
   readonly value: Value;
-  /** On the clock of the Lru; Infinity = for ever. */
+  /** Expiry on the clock of the Lru; Infinity = never. */
   readonly expires: number;
 }
 
-/** A cache with the least recently used entries evicted first (LRU). */
+/** A cache that evicts the least recently used entries first (LRU). */
 export class Lru {
-  /** The bound, in bytes. */
+  /** The limit, in bytes. */
   readonly maxBytes: number;
   readonly #now: () => number;
-  /** From the least recently used to the most. */
+  /** From the least to the most recently used. */
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
   #evicted = 0;
 
   /**
-   * @param maxBytes How many bytes keys (two each UTF-16 unit), values, and 64 for each entry may have together
-   * @param now The time in ms
-   * @throws {RangeError} If the bound is no whole number from 0
+   * @param maxBytes Maximum total size, in bytes: two per UTF-16 code unit of a key, the values, and 64 per
+   * entry
+   * @param now The clock, in ms
+   * @throws {RangeError} If the limit is not a whole number from 0
    */
   constructor(maxBytes: number, now: () => number = () => performance.now()) {
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) {
@@ -35,22 +36,22 @@ export class Lru {
     this.#now = now;
   }
 
-  /** How many bytes the entries have. */
+  /** Total size of the entries, in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** How many entries there are, those that have expired and were not asked for since included. */
+  /** Number of entries, including expired ones that have not been looked up since. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** How many entries had to go to make room. */
+  /** Number of entries evicted for lack of space. */
   get evicted(): number {
     return this.#evicted;
   }
 
-  /** Finds what is kept and good, and makes it the most recently used. */
+  /** Returns a valid entry, and marks it as most recently used. */
   get(key: string): Entry | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
@@ -64,15 +65,15 @@ export class Lru {
   }
 
   /**
-   * Keeps a value, in place of the one before.
+   * Stores a value, replacing the previous one.
    *
-   * @param ttl For how long, in ms; left out, for as long as there is room
-   * @returns Whether it is kept: what is larger than the bound is not
+   * @param ttl Time to live in ms. Omitted: unlimited
+   * @returns Whether it was stored: values larger than the limit are not
    */
   set(key: string, value: Value, ttl: number = Infinity): boolean {
     this.delete(key);
     const cost = costOf(key, value);
-    if (cost > this.maxBytes || ttl <= 0) return false;
+    if (cost > this.maxBytes || !(ttl > 0)) return false;
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes + cost <= this.maxBytes) break;
       this.delete(oldest);
@@ -83,7 +84,7 @@ export class Lru {
     return true;
   }
 
-  /** Forgets a key. */
+  /** Removes a key. */
   delete(key: string): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;

@@ -1,23 +1,23 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// A distributed cache as a program: one peer, or without --registry a registry and three peers to try it with.
-// `deno task cache` runs it until it is stopped. README.md shows what to ask it.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// A distributed cache as a program: one peer, or without --registry a registry and three peers to try it out.
+// `deno task cache` runs it until it is stopped. README.md shows requests to try.
 
 import { Registry, RegistryDiscovery, serveHttp } from "@troodon/rpc";
 import { parseArgs } from "@std/cli";
 import { createGroups } from "./groups.ts";
 import { startNode } from "./node.ts";
 
-const USAGE = `A distributed cache: peers that each keep their share of the keys, and are asked over HTTP
+const USAGE = `A distributed cache: peers that each own a share of the keys, with an HTTP interface
 
 Usage: deno task cache [options]
 
-Without options it starts a registry and three peers, and prints what to ask them.
+Without options it starts a registry and three peers, and prints commands to try.
 
-  --registry URL     Start one peer, which finds the others at this registry
+  --registry URL     Start one peer, which finds the others through this registry
   --http HOST:PORT   Where that peer serves HTTP, port 0 for any free one (127.0.0.1:0)
   --rpc ADDRESS      Where it serves the other peers (tcp@127.0.0.1:0)
-  --max-bytes BYTES  How much each group of a peer may keep (67108864)
-  --help             Print this
+  --max-bytes BYTES  Maximum bytes of each group of a peer (67108864)
+  --help             Print this help
 `;
 const PEERS = 3;
 
@@ -27,11 +27,11 @@ interface Flags {
   readonly rpc: string;
   readonly maxBytes: number;
   readonly help: boolean;
-  /** Whether it ends when its input does: with the process that started it. */
+  /** Whether to end when standard input closes, which happens when the parent process ends. */
   readonly child: boolean;
 }
 
-/** Reads the command line. Throws an Error with a message for the one who typed it. */
+/** Parses the command line. Throws an Error with a message for the user. */
 function readFlags(args: readonly string[]): Flags {
   const unknown: string[] = [];
   const flags = parseArgs(args, {
@@ -43,10 +43,12 @@ function readFlags(args: readonly string[]): Flags {
   if (first !== undefined) throw new Error(`unknown argument ${first}`);
   const { registry, http, rpc } = flags;
   if (registry !== undefined && !/^https?:\/\//.test(registry)) {
-    throw new Error(`--registry needs a URL such as http://127.0.0.1:9999, not ${JSON.stringify(registry)}`);
+    throw new Error(
+      `--registry: expected a URL such as http://127.0.0.1:9999, got ${JSON.stringify(registry)}`,
+    );
   }
   if (registry === undefined && (http !== undefined || rpc !== undefined)) {
-    throw new Error(`--${http === undefined ? "rpc" : "http"} is of one peer, which needs --registry`);
+    throw new Error(`--${http === undefined ? "rpc" : "http"} starts one peer, which needs --registry`);
   }
   return {
     registry,
@@ -61,29 +63,31 @@ function readFlags(args: readonly string[]): Flags {
 function readHttp(text: string): Flags["http"] {
   const [, hostname, port] = /^(?:\[(?=.*\]))?([^[\]]+)\]?:([0-9]{1,5})$/.exec(text) ?? [];
   if (hostname !== undefined && Number(port) <= 65535) return { hostname, port: Number(port) };
-  throw new Error(`--http needs HOST:PORT, such as 127.0.0.1:8080, not ${JSON.stringify(text)}`);
+  throw new Error(`--http: expected HOST:PORT, such as 127.0.0.1:8080, got ${JSON.stringify(text)}`);
 }
 
 function readBytes(text: string): number {
   if (/^[0-9]{1,15}$/.test(text) && Number(text) > 0) return Number(text);
-  throw new Error(`--max-bytes needs a whole number from 1, not ${JSON.stringify(text)}`);
+  throw new Error(`--max-bytes: expected a whole number from 1, got ${JSON.stringify(text)}`);
 }
 
-/** Resolves with the exit code when the program is told to stop, by Ctrl-C or by a supervisor. */
+/** Resolves with the exit code on Ctrl-C, or when a supervisor stops the program. */
 function untilStopped(): Promise<number> {
   return new Promise((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => resolve(0));
   });
 }
 
-/** Resolves when whoever holds the other end of the standard input is gone, be it killed. */
+/**
+ * Resolves when the parent process has ended, even if it was killed: its end of the standard input closes.
+ */
 async function untilOrphaned(): Promise<void> {
   for await (const _chunk of Deno.stdin.readable) {
-    // Nobody writes.
+    // The parent never writes.
   }
 }
 
-/** One peer, until it is stopped. */
+/** Runs one peer until it is stopped. */
 async function runPeer({ http, rpc, maxBytes, child }: Flags, registry: string): Promise<number> {
   const stopped = untilStopped();
   const log = (message: string) => console.error(`cache: ${message}`);
@@ -104,7 +108,7 @@ interface Child {
   readonly url: string;
 }
 
-/** Starts a peer as a process of its own, and waits until it serves. */
+/** Starts a peer as a process, and waits until it serves. */
 async function startChild(registry: string, maxBytes: number): Promise<Child> {
   const process = new Deno.Command("deno", {
     args: [
@@ -121,11 +125,11 @@ async function startChild(registry: string, maxBytes: number): Promise<Child> {
   }).spawn();
   const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const url = /^cache: (\S+)/.exec((await reader.read()).value ?? "")?.[1];
-  if (url === undefined) throw new Error("a peer ended before it served");
+  if (url === undefined) throw new Error("a peer exited before it was ready");
   return { process, url };
 }
 
-/** A registry and three peers, until they are stopped. */
+/** Runs a registry and three peers until they are stopped. */
 async function runAll({ maxBytes }: Flags): Promise<number> {
   const stopped = untilStopped();
   await using registry = new Registry();
@@ -140,15 +144,15 @@ async function runAll({ maxBytes }: Flags): Promise<number> {
     const { code, signal } = await process.status;
     if (!stopping) console.log(`The peer at ${url} has ended (${signal ?? `code ${code}`})`);
   });
-  const [one, two] = children;
+  const [first, second] = children;
   console.log(`registry: ${registryUrl}/`);
   for (const { url, process } of children) console.log(`peer:     ${url} (process ${process.pid})`);
   console.log(`
 Try:
-  curl '${one!.url}api?group=scores&key=Tom'
-  curl -i '${two!.url}api?group=squares&key=12'
-  curl ${one!.url}stats
-  kill -9 ${two!.process.pid}
+  curl '${first!.url}api?group=scores&key=Tom'
+  curl -i '${second!.url}api?group=squares&key=12'
+  curl ${first!.url}stats
+  kill -9 ${second!.process.pid}
   deno task cache --registry ${registryUrl}
 `);
   const code = await stopped;
@@ -162,11 +166,11 @@ function stop(process: Deno.ChildProcess): void {
   try {
     process.kill("SIGTERM");
   } catch {
-    // It has ended already: Ctrl-C reaches all of them.
+    // It has already ended: Ctrl-C is sent to all of them.
   }
 }
 
-/** Prints why the program cannot go on, and ends it. */
+/** Prints why the program cannot continue, and exits. */
 function exit(code: number, error: unknown, hint = ""): never {
   console.error(`cache: ${(error as Error).message}${hint}`);
   Deno.exit(code);

@@ -1,46 +1,48 @@
-// One peer: an RPC server for the others, an HTTP server for everyone, and its place on the registry. Run by main.ts.
+// One peer: an RPC server for the other peers, an HTTP server for clients, and its registration. Run by
+// main.ts.
 
 import { announce, type Registration, RegistryDiscovery, RpcError, serveHttp, Server } from "@troodon/rpc";
-import { Cache, checkWanted } from "./contract.ts";
+import { urlHost } from "@troodon/rpc/discovery";
+import { Cache, checkRequest } from "./contract.ts";
 import { front } from "./front.ts";
 import type { Group, GroupOptions } from "./group.ts";
 import { Peers } from "./peers.ts";
 
-/** How long a peer that is killed stays on the ring, in ms. Until then its keys are loaded by whoever is asked. */
+/** How long a killed peer stays on the ring, in ms. Until then the other peers load its keys themselves. */
 const LEASE = 3_000;
-/** How long requests under way may take to end, in ms. */
+/** How long in-flight requests may take to finish, in ms. */
 const GRACE = 2_000;
 
-/** What a peer is told. */
+/** Options of a peer. */
 export interface NodeOptions {
-  /** Where it serves HTTP; port 0 = any. */
+  /** Where to serve HTTP; port 0 = any free one. */
   readonly http: { readonly hostname: string; readonly port: number };
-  /** Where it serves RPC, such as `tcp@127.0.0.1:0`. The other peers must reach it there. */
+  /** Where to serve RPC, such as `tcp@127.0.0.1:0`. The other peers must be able to reach it. */
   readonly rpc: string;
-  /** Where the registry is. */
+  /** URL of the registry. */
   readonly registry: string;
-  /** Makes its groups. */
+  /** Creates its groups. */
   readonly groups: (options: GroupOptions) => ReadonlyMap<string, Group>;
-  /** The bound of each group, in bytes. */
+  /** The limit of each group, in bytes. */
   readonly maxBytes?: number;
-  /** Told of what goes wrong. */
+  /** Receives messages about errors. */
   readonly log?: (message: string) => void;
 }
 
-/** A peer that runs. */
+/** A running peer. */
 export interface Node extends AsyncDisposable {
-  /** Its page, such as `http://127.0.0.1:8080/`. */
+  /** The URL of its web page, such as `http://127.0.0.1:8080/`. */
   readonly url: string;
   /** Its address for other peers. */
   readonly address: string;
-  /** Resolves if the registry will never list it, with the reason. */
+  /** Resolves with the reason if the registry rejects the peer for good. */
   readonly failed: Promise<Error>;
 }
 
 /**
- * Starts a peer. It answers at once; it gets its share of the keys when the registry knows of it.
+ * Starts a peer. It serves at once; it gets its share of the keys when it is registered.
  *
- * @throws {Error} If it cannot listen, or an option makes no sense
+ * @throws {Error} If it cannot listen, or an option is invalid
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
   const { log } = options;
@@ -54,10 +56,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const groups = options.groups({ maxBytes: options.maxBytes, peers, log });
   server.register(Cache, {
     get: (wanted) => {
-      const { group, key } = checkWanted(wanted);
+      const { group, key } = checkRequest(wanted);
       const known = groups.get(group);
       if (known !== undefined) return known.serve(key);
-      throw new RpcError("failed_precondition", "Cannot serve this group: it is not here");
+      throw new RpcError("failed_precondition", "Cannot serve this group: this peer does not have it");
     },
   });
   const handle = front({ self: address, groups, peers: () => peers.list });
@@ -72,14 +74,14 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   started.defer(() => registration.end(server));
   const running = started.move();
   return {
-    url: `http://${hostOf(web.addr)}:${web.addr.port}/`,
+    url: `http://${urlHost(web.addr.hostname)}:${web.addr.port}/`,
     address,
     failed: registration.failed,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-/** Puts a peer on the registry's list, however long that takes, without waiting for it. */
+/** Registers a peer in the background, however long it takes. */
 function register(registry: string, address: string, log?: (message: string) => void) {
   const stop = new AbortController();
   const failed = Promise.withResolvers<Error>();
@@ -92,17 +94,13 @@ function register(registry: string, address: string, log?: (message: string) => 
     if (!stop.signal.aborted) failed.resolve(error);
   });
   return {
-    /** Why it can never be on the list, if so. */
+    /** The reason why it cannot be registered, if it cannot. */
     failed: failed.promise,
-    /** Takes it off, lets the others know, and then ends the server. */
+    /** Removes the peer from the list, notifies the others, then shuts down the server. */
     async end(server: Server): Promise<void> {
       if (registration === undefined) stop.abort();
       await announced;
       await registration?.shutdown(server, { grace: GRACE });
     },
   };
-}
-
-function hostOf({ hostname }: Deno.NetAddr): string {
-  return hostname.includes(":") ? `[${hostname}]` : hostname;
 }

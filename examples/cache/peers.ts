@@ -1,4 +1,5 @@
-// The other peers: who they are, whose a key is, and asking its owner. One for a process, shared by its groups.
+// The other peers: their addresses, the owner of a key, and requests to it. One instance per process, shared
+// by its groups.
 
 import {
   type Balancer,
@@ -8,43 +9,43 @@ import {
   type Discovery,
   MultiServers,
 } from "@troodon/rpc";
-import { Cache, checkKept, type Kept, MAX_VALUE_BYTES } from "./contract.ts";
+import { Cache, type CachedValue, checkCachedValue, MAX_VALUE_BYTES } from "./contract.ts";
 
-/** How long a peer may take to load a value, in ms. One that is gone or hangs is found out much sooner. */
+/** Maximum time for a peer to load a value, in ms. A peer that is gone or hangs is detected much sooner. */
 const FETCH_TIMEOUT = 10_000;
-/** How soon a peer is found out that does not answer at all, in ms. */
-const SILENCE = { connectTimeout: 1_000, heartbeatInterval: 500, heartbeatTimeout: 1_000 };
+/** Detection of a peer that does not respond at all, in ms. */
+const DETECTION = { connectTimeout: 1_000, heartbeatInterval: 500, heartbeatTimeout: 1_000 };
 
-/** What a {@linkcode Group} needs of the other peers. */
+/** The access to other peers that a {@linkcode Group} needs. */
 export interface PeerPicker {
-  /** The address of the peer that a key belongs to; undefined if that is this one, or nobody is known. */
+  /** The address of the peer that owns a key; undefined if it is this one, or no peer is known. */
   ownerOf(group: string, key: string): string | undefined;
   /**
-   * Asks the owner of a key for its value.
+   * Requests a value from the owner of its key.
    *
-   * @throws {RpcError} What the owner said, or why it could not be asked
+   * @throws {RpcError} The error of the owner, or the reason why it is unreachable
    */
-  fetch(group: string, key: string): Promise<Kept>;
+  fetch(group: string, key: string): Promise<CachedValue>;
 }
 
 /**
- * The hash ring that all peers agree on: the library's own balancer by consistent hashing. It is the same whatever the
- * order in which peers came. Bounded load is switched off: a key must stay with its owner however busy that is, or it
- * would be loaded twice.
+ * Creates the hash ring that all peers agree on: the library's balancer by consistent hashing, which does not
+ * depend on the order in which peers joined. Bounded load is switched off: a key must stay with its owner
+ * however busy that is, or it would be loaded twice.
  */
 export function createRing(): Balancer {
   return createBalancer("consistent_hash", { loadFactor: Infinity });
 }
 
-/** Whose a key is on a ring; undefined while nobody is on it. */
+/** The owner of a key on a ring; undefined while the ring is empty. */
 export function ownerOn(ring: Balancer, key: string): string | undefined {
   const owner = ring.pick({ method: "Cache.get", key });
-  // It is only a question: no call follows that would count as load.
+  // No call follows this pick, so it must not count as load.
   if (owner !== undefined) ring.done?.(owner, { duration: 0 });
   return owner?.address;
 }
 
-/** The peers that a discovery lists. */
+/** The peers listed by a discovery. */
 export class Peers implements PeerPicker, AsyncDisposable {
   readonly #self: string;
   readonly #ring: Balancer;
@@ -65,30 +66,31 @@ export class Peers implements PeerPicker, AsyncDisposable {
   }
 
   /**
-   * Follows a discovery. While it has no list, which is no reason to wait, every key belongs to this process.
+   * Follows a discovery, without waiting for its first list. While there is no list, this process owns every
+   * key.
    *
-   * @param self The address of this process, as the others know it
-   * @param discovery Who is there, this process included
+   * @param self The address of this process, as other peers know it
+   * @param discovery Lists all peers, this process included
    */
   static async follow(self: string, discovery: Discovery): Promise<Peers> {
     const ring = createRing();
     const servers = new MultiServers([]);
-    // The ring is also the balancer of the client, so that the peer that is asked is always the one that was meant. None
-    // is set aside for its failures: its keys would move, and that is for the registry to say.
+    // The ring is also the client's balancer, so that calls always go to the owner. Ejection is off: it would
+    // move the keys of a failing peer, which only the registry may decide.
     const client = await connect(servers, {
       balancer: ring,
       ejection: false,
       failMode: "failfast",
       timeout: FETCH_TIMEOUT,
       maxFrameBytes: MAX_VALUE_BYTES + 64 * 1024,
-      ...SILENCE,
+      ...DETECTION,
     });
     return new Peers(self, ring, client, async (signal) => {
       for await (const endpoints of discovery.watch({ signal })) servers.update(endpoints);
     });
   }
 
-  /** The peers on the ring and how the connections to them stand, this process included. */
+  /** The peers on the ring with the states of their connections, this process included. */
   get list(): { address: string; state: string }[] {
     return this.#client.stats().endpoints.map(({ address, state }) => ({
       address,
@@ -97,12 +99,14 @@ export class Peers implements PeerPicker, AsyncDisposable {
   }
 
   ownerOf(group: string, key: string): string | undefined {
-    const owner = ownerOn(this.#ring, placeOf(group, key));
+    const owner = ownerOn(this.#ring, hashKeyOf(group, key));
     return owner === this.#self ? undefined : owner;
   }
 
-  async fetch(group: string, key: string): Promise<Kept> {
-    return checkKept(await this.#client.service(Cache).get({ group, key }, { key: placeOf(group, key) }));
+  async fetch(group: string, key: string): Promise<CachedValue> {
+    return checkCachedValue(
+      await this.#client.service(Cache).get({ group, key }, { key: hashKeyOf(group, key) }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -112,7 +116,7 @@ export class Peers implements PeerPicker, AsyncDisposable {
   }
 }
 
-/** What is hashed: a group's name ends where the key begins, since it has no slash. */
-function placeOf(group: string, key: string): string {
+/** The hashed text. Group names have no slash, so it is unambiguous. */
+function hashKeyOf(group: string, key: string): string {
   return `${group}/${key}`;
 }

@@ -1,55 +1,55 @@
-// Calls at a steady rate, whatever becomes of them, and who answered.
+// Generates calls at a steady rate, whatever their outcomes, and records which server answered.
 
 import { type Client, RpcError } from "../../mod.ts";
 
-/** One call in so many must not be executed twice. */
+/** One call in this many is not idempotent. */
 const BOOK_EVERY = 5;
 
-/** What came of the calls that were begun in one phase. */
+/** The outcomes of the calls started in one phase. */
 export interface Phase {
   readonly name: string;
   calls: number;
-  /** Calls that may be repeated, and failed all the same. */
+  /** Idempotent calls that failed after all attempts. */
   failedLooks: number;
-  /** Calls that may not be repeated, and failed, with or without having been begun. */
+  /** Non-idempotent calls that failed, whether or not they were started. */
   failedBooks: number;
-  /** How many each server answered. */
+  /** Number of calls answered by each server. */
   readonly answered: Map<string, number>;
-  /** How long they took, in ms. */
+  /** Durations of the calls, in ms. */
   readonly times: number[];
 }
 
 /** Calls a cluster until it is stopped. */
 export class Load {
   readonly phases: Phase[] = [];
-  /** How often each call that must not be repeated was begun. */
-  readonly begun = new Map<number, number>();
-  /** Messages of errors, and how often they came. */
+  /** How often each non-idempotent call was executed. */
+  readonly executions = new Map<number, number>();
+  /** Number of errors, by message. */
   readonly errors = new Map<string, number>();
   readonly #pending = new Set<Promise<void>>();
   #id = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** What servers call back: the book of what was begun. */
+  /** The service that servers call back to record executions. */
   readonly book = {
-    begun: (id: number): void => {
-      this.begun.set(id, (this.begun.get(id) ?? 0) + 1);
+    started: (id: number): void => {
+      this.executions.set(id, (this.executions.get(id) ?? 0) + 1);
     },
   };
 
-  /** Begins, with `rate` calls a second. */
+  /** Starts to make `rate` calls per second. */
   start(client: Client, rate: number): void {
-    let owed = 0;
+    let due = 0;
     let last = performance.now();
     this.#timer = setInterval(() => {
       const now = performance.now();
-      owed += (now - last) / 1_000 * rate;
+      due += (now - last) / 1_000 * rate;
       last = now;
-      for (; owed >= 1; owed--) this.#call(client);
+      for (; due >= 1; due--) this.#call(client);
     }, 5);
   }
 
-  /** What is called from here on belongs to a phase of this name. */
+  /** Assigns the following calls to a new phase. */
   phase(name: string): void {
     this.phases.push({
       name,
@@ -61,15 +61,15 @@ export class Load {
     });
   }
 
-  /** Ends, and waits for the calls under way. */
+  /** Stops, and waits for the calls in flight. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all(this.#pending);
   }
 
-  /** Calls that were begun more than once and must not have been. */
+  /** Number of non-idempotent calls that were executed more than once. */
   get twice(): number {
-    return [...this.begun.values()].filter((count) => count > 1).length;
+    return [...this.executions.values()].filter((count) => count > 1).length;
   }
 
   #call(client: Client): void {
@@ -79,16 +79,16 @@ export class Load {
   }
 
   async #outcome(client: Client, id: number, phase: Phase): Promise<void> {
-    const books = id % BOOK_EVERY === 0;
+    const isBook = id % BOOK_EVERY === 0;
     phase.calls++;
     const before = performance.now();
     try {
-      const server = books
+      const server = isBook
         ? await client.call<string>("Work.book", id, { timeout: 3_000 })
         : await client.call<string>("Work.look", id, { timeout: 3_000, idempotent: true });
       phase.answered.set(server, (phase.answered.get(server) ?? 0) + 1);
     } catch (error) {
-      if (books) phase.failedBooks++;
+      if (isBook) phase.failedBooks++;
       else phase.failedLooks++;
       const text = error instanceof RpcError ? `${error.code}: ${error.message}` : String(error);
       this.errors.set(text, (this.errors.get(text) ?? 0) + 1);

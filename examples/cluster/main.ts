@@ -1,17 +1,17 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// A cluster under load: three servers, one of them slow; one is killed, one joins, then all are restarted in turn, round
-// after round. `deno task cluster` runs it and prints who got what; it exits with 0 only if no call failed that may be
-// repeated, and none was executed twice that may not.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// A cluster under load: three servers, one of them slow; one is killed, one joins, then all are restarted in
+// turn, several times. `deno task cluster` runs it and prints which server answered how many calls; the exit
+// code is 0 only if no idempotent call failed and no other call was executed twice.
 
 import { parseArgs } from "@std/cli";
 import { connect, Registry, RegistryDiscovery } from "../../mod.ts";
 import { Load, type Phase } from "./load.ts";
 
-/** A server in a process of its own. */
+/** A server process. */
 class Member {
   private constructor(readonly name: string, readonly address: string, readonly child: Deno.ChildProcess) {}
 
-  /** Starts one, and waits until it is on the list. */
+  /** Starts a server, and waits until it is registered. */
   static async start(registryUrl: string, name: string, delay: number): Promise<Member> {
     const child = new Deno.Command("deno", {
       args: [
@@ -27,7 +27,7 @@ class Member {
     }).spawn();
     const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     const { value } = await reader.read();
-    if (value === undefined) throw new Error(`${name} ended before it listened`);
+    if (value === undefined) throw new Error(`${name} exited before it was ready`);
     return new Member(name, value.trim(), child);
   }
 
@@ -58,12 +58,12 @@ function printTable(phases: readonly Phase[]): void {
   }
 }
 
-function percent(part: number, whole: number): string {
-  return (100 * part / whole).toFixed(0);
+function percent(part: number, wholeNumber: number): string {
+  return (100 * part / wholeNumber).toFixed(0);
 }
 
-/** A whole number from a flag. */
-function whole(name: string, text: string): number {
+/** Parses a flag as a whole number. */
+function wholeNumber(name: string, text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value > 0) return value;
   console.error(`Cannot use --${name} ${text}: expected a whole number above 0`);
@@ -116,8 +116,8 @@ async function main(rounds: number, seconds: number, rate: number): Promise<bool
   const { twice } = load;
   for (const [text, count] of load.errors) console.log(`${count} × ${text}`);
   console.log(
-    `\n${failed} calls failed that may be repeated; ${twice} were executed twice that may not, ${lost} of these ended ` +
-      "without an answer when their server was killed",
+    `\n${failed} idempotent calls failed; ${twice} other calls were executed twice, ${lost} of them failed because ` +
+      "their server was killed",
   );
   return failed === 0 && twice === 0;
 }
@@ -128,9 +128,13 @@ const flags = parseArgs(Deno.args, {
   default: { rounds: "3", seconds: "2", rate: "500" },
 });
 if (flags.help) {
-  console.log("deno task cluster [--rounds 3] [--seconds 2 a phase] [--rate 500 calls a second]");
+  console.log("deno task cluster [--rounds 3] [--seconds 2 per phase] [--rate 500 calls per second]");
 } else {
   const { rounds, seconds, rate } = flags;
-  const good = await main(whole("rounds", rounds), whole("seconds", seconds), whole("rate", rate));
+  const good = await main(
+    wholeNumber("rounds", rounds),
+    wholeNumber("seconds", seconds),
+    wholeNumber("rate", rate),
+  );
   Deno.exitCode = good ? 0 : 1;
 }

@@ -1,21 +1,21 @@
-// One server of the cluster, in a process of its own: announces itself, works until it is told to stop, and then leaves in
-// good order. Started by main.ts with the registry's URL, a name, and how long it takes for a call, in ms.
+// A server process of the cluster: announces itself, serves until it is stopped, and then shuts down
+// gracefully. Started by main.ts with the registry's URL, a name, and the duration of a call in ms.
 
 import { announce, type CallContext, Server } from "../../mod.ts";
 
 const [registryUrl, name, delay] = Deno.args as [string, string, string];
 
-/** What every server offers. */
+/** The service of every server. */
 class Work {
-  /** Takes its time; may be done twice. */
+  /** An idempotent call that takes some time. */
   async look(_id: number, { signal }: CallContext): Promise<string> {
     await pause(Number(delay), signal);
     return name;
   }
 
-  /** As `look`, but must not be done twice: it tells its caller, who keeps the book, before it begins. */
+  /** Like `look`, but not idempotent: reports each execution to its caller before it starts. */
   async book(id: number, { peer, signal }: CallContext): Promise<string> {
-    await peer.call("Book.begun", id);
+    await peer.call("Book.started", id);
     await pause(Number(delay), signal);
     return name;
   }
@@ -35,7 +35,7 @@ const server = new Server().register(new Work());
 const { address } = await server.listen("tcp@127.0.0.1:0");
 const registration = await announce(registryUrl, { address, services: ["Work"] }, { ttl: 1_000 });
 Deno.addSignalListener("SIGTERM", async () => {
-  // Off the list first, so that nobody is sent here any more.
+  // Leave the list first, so that clients send no further calls.
   await registration.shutdown(server);
   Deno.exit();
 });

@@ -1,19 +1,19 @@
-// Another program of the crawler as a process of its own, which ends with whoever started it.
+// Starts another program of the crawler as a child process and stops it with its parent.
 
 import { print } from "./program.ts";
 
-/** How long a process may take to end when it is told to, in ms. */
+/** How long a process may take to stop after SIGTERM, in ms. */
 const END_TIMEOUT = 5_000;
 
-/** A process that was started. Disposing of it ends it in good order. */
+/** A child process. Disposing of it stops it gracefully. */
 export interface Child extends AsyncDisposable {
   readonly process: Deno.ChildProcess;
-  /** The line that says where it listens; rejects if it ends before. */
+  /** The first line of its output, with its address; rejects if the process exits before. */
   readonly started: Promise<string>;
 }
 
 /**
- * Starts a program of this folder, with the permissions that its name stands for.
+ * Starts a program of this folder, with the permission set of its name.
  *
  * @param script Such as `worker.ts`
  */
@@ -26,14 +26,14 @@ export function startChild(script: "worker.ts" | "saver.ts", args: readonly stri
     stdout: "piped",
   }).spawn();
   const first = Promise.withResolvers<string>();
-  // Nobody may be waiting for it.
+  // The caller may not await it.
   first.promise.catch(() => {});
   let ended = false;
   const status = process.status.then(() => {
     ended = true;
   });
   const read = forward(process.stdout, first.resolve).then(() => {
-    first.reject(new Error(`${script} ended before it listened`));
+    first.reject(new Error(`${script} exited before it was ready`));
   });
   return {
     process,
@@ -50,13 +50,13 @@ export function startChild(script: "worker.ts" | "saver.ts", args: readonly stri
   };
 }
 
-/** Hands on the first line, and prints the others. */
+/** Passes on the first line, and prints the others. */
 async function forward(stdout: ReadableStream<Uint8Array>, onFirst: (line: string) => void): Promise<void> {
-  let held = "";
+  let buffered = "";
   let first = true;
   for await (const text of stdout.pipeThrough(new TextDecoderStream())) {
-    const lines = (held + text).split("\n");
-    held = lines.pop()!;
+    const lines = (buffered + text).split("\n");
+    buffered = lines.pop()!;
     for (const line of lines) {
       if (first) onFirst(line);
       else print(line);

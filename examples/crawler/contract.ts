@@ -1,26 +1,29 @@
-// What the processes of the crawler say to each other: two services, described once for both sides.
+// The contract between the crawler's processes: two services.
 
 import { defineService, method } from "@troodon/rpc";
 
-/** What a worker is asked to fetch. */
+/** A page to fetch. */
 export interface PageJob {
-  /** An http or https URL, normalised. */
+  /** A normalized http or https URL. */
   readonly url: string;
-  /** How long the site may take, body included, in ms. */
+  /** Maximum time of the request, including the body, in ms. */
   readonly timeout: number;
-  /** The longest body that is taken, in bytes after decompression. */
+  /** Maximum size of the body, in bytes after decompression. */
   readonly maxBytes: number;
 }
 
-/** What became of a page. That a page cannot be had is a result: an error of the call says that the worker cannot. */
+/**
+ * The result of fetching a page. A page that cannot be fetched is a result; an error of the call is about the
+ * worker.
+ */
 export type PageResult =
   | {
     readonly kind: "page";
     readonly title: string;
     readonly text: string;
-    /** Normalised, each once. */
+    /** Normalized, without duplicates. */
     readonly links: readonly string[];
-    /** The page asks not to be stored. */
+    /** The page asks not to be indexed. */
     readonly noindex: boolean;
   }
   | { readonly kind: "redirect"; readonly to: string }
@@ -28,56 +31,59 @@ export type PageResult =
   | {
     readonly kind: "failed";
     readonly why: string;
-    /** Whether another attempt makes sense. */
-    readonly again: boolean;
-    /** What the site asked for with Retry-After, in ms. */
+    /** Whether to try again. */
+    readonly retryable: boolean;
+    /** The Retry-After of the site, in ms. */
     readonly retryAfter?: number;
   };
 
-/** What became of a robots.txt: its text, empty where there is none; undefined where the site is to be left alone. */
+/**
+ * The result of fetching a robots.txt: its text, empty if it does not exist; undefined if the site must not be
+ * crawled.
+ */
 export interface RobotsResult {
   readonly text?: string;
   readonly why?: string;
 }
 
-/** A worker: fetches and parses. It knows nothing of the crawl. */
+/** A worker: fetches and parses pages. It has no knowledge of the crawl. */
 export const PageWorker = defineService("PageWorker", {
-  /** How many pages it takes at once. Also the question whether it is there. */
+  /** The number of pages it fetches concurrently. Also serves as the health check. */
   slots: method<void, number>({ idempotent: true }),
   fetch: method<PageJob, PageResult>({ idempotent: true }),
   robots: method<{ origin: string; timeout: number }, RobotsResult>({ idempotent: true }),
 });
 
-/** How many pages a worker may take at once. */
+/** Maximum number of pages that a worker may fetch concurrently. */
 export const MAX_SLOTS = 256;
-/** The longest `Retry-After` that is heeded, in ms. */
+/** Maximum `Retry-After`, in ms; longer ones are shortened. */
 export const MAX_RETRY_AFTER = 60_000;
 
-/** Whether a value that another process has sent is a whole number in a range. */
-export function isWhole(value: unknown, least: number, most: number): value is number {
-  return Number.isSafeInteger(value) && value as number >= least && value as number <= most;
+/** Whether an untrusted value is a whole number in a range. */
+export function isWhole(value: unknown, min: number, max: number): value is number {
+  return Number.isSafeInteger(value) && value as number >= min && value as number <= max;
 }
 
-/** A page as it is stored. */
+/** A page to store. */
 export interface Item {
   readonly url: string;
   readonly title: string;
   readonly text: string;
-  /** How many links away from where the crawl began. */
+  /** Number of links between the seed and this page. */
   readonly depth: number;
 }
 
-/** A page that a search found. */
+/** A search result. */
 export interface Found {
   readonly url: string;
   readonly title: string;
-  /** A few words around what was found, each of which stands between \u0002 and \u0003. */
+  /** An excerpt; each match is between \u0002 and \u0003. */
   readonly snippet: string;
 }
 
-/** The saver: what is stored, and the search over it. */
+/** The saver: stores pages and searches them. */
 export const ItemSaver = defineService("ItemSaver", {
-  /** Stores a page, or stores it again: there is one of each URL. Says whether it was new. */
+  /** Stores a page, or replaces the one with the same URL. Returns whether it is new. */
   save: method<Item, boolean>({ idempotent: true }),
   count: method<void, number>({ idempotent: true }),
   search: method<{ query: string; limit: number; offset: number }, Found[]>({ idempotent: true }),

@@ -1,5 +1,5 @@
-// The crawl: takes what workers bring, hands pages to the saver and links to the scheduler, and counts. It fetches
-// nothing itself.
+// The crawl: passes pages from workers to the saver and links to the scheduler, and counts results. Used by
+// main.ts.
 
 import { type Client, type Discovery, RpcError } from "@troodon/rpc";
 import type { Clock } from "@troodon/rpc/registry";
@@ -8,62 +8,62 @@ import { pause } from "./program.ts";
 import { DISALLOW_ALL, parseRobots } from "./robots.ts";
 import { type Job, Scheduler } from "./scheduler.ts";
 import { normalizeUrl } from "./url.ts";
-import { isOfTheJob, type Worker, Workers, type WorkerStats } from "./workers.ts";
+import { isJobError, type Worker, Workers, type WorkerStats } from "./workers.ts";
 
 /** Settings of a crawl. Times in ms. */
 export interface CrawlOptions {
-  /** How many URLs are asked for at most, redirects and errors included. */
+  /** Maximum number of URLs, including redirects and errors. */
   readonly maxPages: number;
-  /** How many links away from the seeds pages may be. */
+  /** Maximum number of links between a seed and a page. */
   readonly maxDepth: number;
-  /** How long a site is left alone between two requests; 0 = as fast as workers can. */
+  /** Pause between two requests to a site; 0 = as fast as the workers can. */
   readonly delay: number;
-  /** How long a page may take. */
+  /** Maximum time of a request. */
   readonly timeout: number;
-  /** The longest page that is taken. */
+  /** Maximum size of a page, in bytes. */
   readonly maxBytes: number;
-  /** How often a page is tried again after an error that may pass. */
+  /** Number of retries after a temporary error. */
   readonly retries: number;
   /** Whether to follow links to sites other than those of the seeds. */
   readonly allHosts: boolean;
   readonly log: (line: string) => void;
 }
 
-/** How far a crawl is. */
+/** The progress of a crawl. */
 export interface Progress {
-  /** Pages that were stored. */
+  /** Stored pages. */
   readonly pages: number;
-  /** Requests that wait for a worker. */
+  /** Requests waiting for a worker. */
   readonly queued: number;
-  /** Requests that workers are at. */
+  /** Requests in progress. */
   readonly running: number;
   readonly redirects: number;
-  /** What is no page to be stored: images, endless pages, pages that ask not to be. */
+  /** Responses that are not stored: images, endless pages, pages with noindex. */
   readonly skipped: number;
-  /** What robots.txt forbids. */
+  /** URLs disallowed by robots.txt. */
   readonly disallowed: number;
-  /** What could not be had, after all attempts. */
+  /** URLs that failed after all attempts. */
   readonly errors: number;
-  /** Links that were left because the limit of pages was reached. */
+  /** Links ignored because the limit of URLs was reached. */
   readonly dropped: number;
-  /** Requests that were given to another worker, since theirs was lost. */
+  /** Requests reassigned because their worker was lost. */
   readonly givenBack: number;
-  /** How often which reason was, of errors and of what was skipped. */
+  /** Number of errors and skipped responses, by reason. */
   readonly reasons: ReadonlyMap<string, number>;
   readonly workers: readonly WorkerStats[];
 }
 
-/** Redirects in a row that are followed. */
+/** Maximum number of consecutive redirects. */
 const MAX_HOPS = 10;
-/** Workers that may be lost over one page before it is given up: it might be the page. */
+/** After this many lost workers a page is given up, because it may be the cause. */
 const MAX_LOSSES = 4;
-/** What a worker may take beyond what the site may, in ms. */
+/** Additional time for the worker beyond that for the site, in ms. */
 const WORKER_MARGIN = 5_000;
-/** The wait before the first attempt after an error, doubled for each further one, in ms. */
+/** Delay before the first retry, doubled for each further one, in ms. */
 const RETRY_DELAY = 500;
-/** The wait between attempts while the saver is away, in ms. */
+/** Delay between attempts while the saver is unreachable, in ms. */
 const SAVER_WAIT = 500;
-/** Different reasons that are counted by themselves. */
+/** Maximum number of distinct reasons. */
 const MAX_REASONS = 50;
 
 const CLOCK: Clock = {
@@ -74,23 +74,23 @@ const CLOCK: Clock = {
   },
 };
 
-/** One crawl. */
+/** A crawl. */
 export class Engine {
   readonly #options: CrawlOptions;
   readonly #scheduler: Scheduler;
   readonly #workers: Workers;
   readonly #items: ReturnType<typeof itemsOf>;
   readonly #stop = new AbortController();
-  /** Origins that are crawled, unless all are. */
+  /** The origins to crawl, unless all are allowed. */
   readonly #scope = new Set<string>();
   readonly #counts = { pages: 0, redirects: 0, skipped: 0, errors: 0, givenBack: 0 };
   readonly #reasons = new Map<string, number>();
-  #saverAway = false;
+  #saverUnreachable = false;
 
   /**
-   * Makes a crawl that has not begun.
+   * Creates a crawl without starting it.
    *
-   * @param workers Where the workers are
+   * @param workers Discovery of the workers
    * @param saver A client of the saver
    */
   constructor(workers: Discovery, saver: Client, options: CrawlOptions) {
@@ -102,7 +102,7 @@ export class Engine {
       discovery: workers,
       scheduler: this.#scheduler,
       work: (job, worker) => this.#work(job, worker),
-      onLost: (job) => this.#giveBack(job),
+      onLost: (job) => this.#reassign(job),
       log,
     });
   }
@@ -113,11 +113,11 @@ export class Engine {
   }
 
   /**
-   * Crawls until nothing is left, or the signal aborts.
+   * Crawls until no requests are left, or the signal aborts.
    *
-   * @param seeds Where to begin
-   * @returns How it ended
-   * @throws {TypeError} If a seed is no http or https URL
+   * @param seeds The URLs to start from
+   * @returns The final progress
+   * @throws {TypeError} If a seed is not an http or https URL
    */
   async crawl(seeds: readonly string[], signal: AbortSignal): Promise<Progress> {
     for (const seed of seeds) {
@@ -130,44 +130,46 @@ export class Engine {
       this.#scope.add(new URL(url).origin);
       this.#scheduler.add(url, 0);
     }
-    const end = () => {
+    const stop = () => {
       this.#stop.abort();
       this.#scheduler.stop();
     };
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) stop();
     const workers = this.#workers.run(this.#stop.signal);
     try {
       await Promise.all([this.#scheduler.ended.then(() => this.#stop.abort()), workers]);
     } finally {
-      signal.removeEventListener("abort", end);
+      signal.removeEventListener("abort", stop);
     }
     return this.progress;
   }
 
-  /** Does one job with a worker. Rejects if the worker was lost over it. */
+  /**
+   * Executes a job with a worker. Returns the delay before a retry, if any; rejects if the worker was lost.
+   */
   async #work(job: Job, worker: Worker): Promise<number | undefined> {
     const { timeout, maxBytes } = this.#options;
     const call = { timeout: timeout + WORKER_MARGIN, signal: this.#stop.signal };
     try {
       if (job.kind === "page") {
-        return await this.#take(job, await worker.fetch({ url: job.url, timeout, maxBytes }, call));
+        return await this.#processResult(job, await worker.fetch({ url: job.url, timeout, maxBytes }, call));
       }
-      const { text, why = "robots.txt: nothing" } = await worker.robots(
+      const { text, why = "robots.txt: no text" } = await worker.robots(
         { origin: job.origin, timeout },
         call,
       );
-      if (text === undefined) return this.#fail(job, { why, again: true });
+      if (text === undefined) return this.#fail(job, { why, retryable: true });
       this.#scheduler.setRobots(job.origin, parseRobots(text));
       return undefined;
     } catch (error) {
-      if (!isOfTheJob(error)) throw error;
-      return this.#fail(job, { why: `worker: ${error.message}`, again: false });
+      if (!isJobError(error)) throw error;
+      return this.#fail(job, { why: `worker: ${error.message}`, retryable: false });
     }
   }
 
-  /** Does with a page what there is to do. After how many ms it is to be tried again, if it is. */
-  async #take(job: Job, result: PageResult): Promise<number | undefined> {
+  /** Processes the result of a page. Returns the delay before a retry in ms, if any. */
+  async #processResult(job: Job, result: PageResult): Promise<number | undefined> {
     switch (result.kind) {
       case "page":
         if (result.noindex) this.#count("skipped", "noindex");
@@ -177,7 +179,7 @@ export class Engine {
       case "redirect":
         this.#counts.redirects++;
         if (job.hops >= MAX_HOPS) return this.#count("errors", `more than ${MAX_HOPS} redirects`);
-        // A seed may say that its site is elsewhere.
+        // A seed may redirect to another site.
         if (job.depth === 0) this.#scope.add(new URL(result.to).origin);
         return this.#add(result.to, job.depth, job.hops + 1);
       case "skipped":
@@ -191,52 +193,52 @@ export class Engine {
     if (this.#options.allHosts || this.#scope.has(new URL(url).origin)) this.#scheduler.add(url, depth, hops);
   }
 
-  /** After how many ms a job that failed is tried again, if it is. */
-  #fail(job: Job, failure: { why: string; again: boolean; retryAfter?: number }): number | undefined {
-    const { why, again } = failure;
+  /** The delay in ms before a failed job is retried, if it is. */
+  #fail(job: Job, failure: { why: string; retryable: boolean; retryAfter?: number }): number | undefined {
+    const { why, retryable } = failure;
     const retryAfter = isWhole(failure.retryAfter, 0, MAX_RETRY_AFTER) ? failure.retryAfter : 0;
-    this.#scheduler.rest(job.origin, retryAfter);
-    if (again && job.tries < this.#options.retries) {
+    this.#scheduler.pauseOrigin(job.origin, retryAfter);
+    if (retryable && job.tries < this.#options.retries) {
       return Math.max(RETRY_DELAY * 2 ** job.tries++, retryAfter);
     }
     if (job.kind === "robots") this.#scheduler.setRobots(job.origin, DISALLOW_ALL);
     return this.#count("errors", why);
   }
 
-  /** Stores a page. While the saver is away the crawl waits for it: nothing that was fetched is lost. */
+  /** Stores a page. While the saver is unreachable, the crawl waits, so that no fetched page is lost. */
   async #save({ url, depth }: Job, { title, text }: { title: string; text: string }): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
         await this.#items.save({ url, title, text, depth }, { timeout: 10_000, signal });
-        if (this.#saverAway) this.#options.log("the saver is back");
-        this.#saverAway = false;
+        if (this.#saverUnreachable) this.#options.log("the saver is reachable again");
+        this.#saverUnreachable = false;
         this.#counts.pages++;
         return;
       } catch (error) {
-        if (isOfTheJob(error)) return this.#count("errors", `saver: ${error.message}`);
+        if (isJobError(error)) return this.#count("errors", `saver: ${error.message}`);
         if (!(error instanceof RpcError)) throw error;
         if (signal.aborted) return;
-        if (!this.#saverAway) this.#options.log(`waiting for the saver: ${error.message}`);
-        this.#saverAway = true;
+        if (!this.#saverUnreachable) this.#options.log(`waiting for the saver: ${error.message}`);
+        this.#saverUnreachable = true;
         await pause(SAVER_WAIT, signal);
       }
     }
   }
 
-  /** The worker of a job was lost: whether another gets it. */
-  #giveBack(job: Job): boolean {
+  /** Called when the worker of a job was lost. Returns whether to reassign the job. */
+  #reassign(job: Job): boolean {
     if (this.#stop.signal.aborted) return false;
     this.#counts.givenBack++;
     if (++job.losses <= MAX_LOSSES) return true;
     if (job.kind === "robots") this.#scheduler.setRobots(job.origin, DISALLOW_ALL);
-    this.#count("errors", `${MAX_LOSSES + 1} workers were lost over it`);
+    this.#count("errors", `${MAX_LOSSES + 1} workers were lost while fetching it`);
     return false;
   }
 
   #count(what: "errors" | "skipped", why: string): undefined {
     this.#counts[what]++;
-    // Sites have a say in reasons, so not all of them are kept.
+    // Sites influence the reasons, so only a limited number is kept.
     const reason = this.#reasons.has(why) || this.#reasons.size < MAX_REASONS ? why : "other";
     this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
   }

@@ -1,71 +1,73 @@
-// One page from the web, with bounds on everything a site decides: time, bytes, type, encoding. Used by workers.
+// Fetches a page, with limits on everything a site controls: time, bytes, type, encoding. Used by workers.
 
 import { MAX_RETRY_AFTER, type PageJob, type PageResult, type RobotsResult } from "./contract.ts";
+import { decodePage } from "./encoding.ts";
 import { parsePage } from "./parse.ts";
-import { PRODUCT } from "./robots.ts";
+import { directivesFor, PRODUCT } from "./robots.ts";
 import { normalizeUrl } from "./url.ts";
 
 const USER_AGENT = `${PRODUCT}/1.0 (+https://jsr.io/@troodon/rpc)`;
-/** What is read of a robots.txt: as much as RFC 9309 section 2.5 asks for. */
+/** Maximum bytes read of a robots.txt, as required by RFC 9309 section 2.5. */
 const ROBOTS_BYTES = 512_000;
-/** Redirects that are followed for a robots.txt (RFC 9309 section 2.3.1.2). */
+/** Maximum redirects of a robots.txt (RFC 9309 section 2.3.1.2). */
 const ROBOTS_HOPS = 5;
 
-interface Answer {
+interface FetchedResponse {
   readonly status: number;
   readonly headers: Headers;
-  /** As far as it was read. */
+  /** The part that was read. */
   readonly body: Uint8Array<ArrayBuffer>;
-  /** Whether there was more than that. */
-  readonly cut: boolean;
+  /** Whether the body was longer. */
+  readonly truncated: boolean;
 }
 
-interface Ask {
+interface FetchRequest {
   readonly url: string;
   readonly accept: string;
   readonly timeout: number;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
-  /** Whether an answer is worth reading. */
-  readonly wanted: (status: number, headers: Headers) => boolean;
+  /** Whether to read the body of a response. */
+  readonly shouldRead: (status: number, headers: Headers) => boolean;
 }
 
-/** Fetches and parses a page. Rejects only if `signal` aborts: what goes wrong with the page is the result. */
+/** Fetches and parses a page. Rejects only if `signal` aborts: a failure of the page is a result. */
 export async function fetchPage(
   { url, timeout, maxBytes }: PageJob,
   signal: AbortSignal,
 ): Promise<PageResult> {
-  let answer: Answer;
+  let answer: FetchedResponse;
   const accept = "text/html, application/xhtml+xml";
-  const wanted = (status: number, headers: Headers) => status < 300 && isHtml(headers);
+  const shouldRead = (status: number, headers: Headers) => status < 300 && isHtml(headers);
   try {
-    answer = await get({ url, accept, timeout, maxBytes, signal, wanted });
+    answer = await get({ url, accept, timeout, maxBytes, signal, shouldRead });
   } catch (error) {
     if (signal.aborted) throw error;
-    return { kind: "failed", why: reasonOf(error), again: true };
+    return { kind: "failed", why: reasonOf(error), retryable: true };
   }
-  const { status, headers, body, cut } = answer;
+  const { status, headers, body, truncated } = answer;
   if (status >= 300 && status < 400) {
-    const to = normalizeUrl(headers.get("location") ?? "", url);
+    const to = normalizeUrl(locationOf(headers), url);
     if (headers.has("location") && to !== undefined) return { kind: "redirect", to };
-    return { kind: "failed", why: `HTTP ${status} to nowhere`, again: false };
+    return { kind: "failed", why: `HTTP ${status} without a valid Location`, retryable: false };
   }
   if (status >= 400) {
-    const again = status >= 500 || status === 429 || status === 408;
-    return { kind: "failed", why: `HTTP ${status}`, again, retryAfter: retryAfterOf(headers) };
+    const retryable = status >= 500 || status === 429 || status === 408;
+    return { kind: "failed", why: `HTTP ${status}`, retryable, retryAfter: retryAfterOf(headers) };
   }
-  if (!isHtml(headers)) return { kind: "skipped", why: `no HTML: ${typeOf(headers) || "type unknown"}` };
-  if (cut) return { kind: "skipped", why: `longer than ${maxBytes} bytes` };
-  return { kind: "page", ...parsePage(decodePage(body, headers), url) };
+  if (!isHtml(headers)) return { kind: "skipped", why: `not HTML: ${typeOf(headers) || "unknown type"}` };
+  if (truncated) return { kind: "skipped", why: `longer than ${maxBytes} bytes` };
+  const directives = directivesFor(headers.get("x-robots-tag") ?? "");
+  return { kind: "page", ...parsePage(decodePage(body, headers.get("content-type")), url, directives) };
 }
 
-/** Fetches an origin's robots.txt. Rejects only if `signal` aborts. */
+/** Fetches the robots.txt of an origin. Rejects only if `signal` aborts. */
 export async function fetchRobots(
   { origin, timeout }: { origin: string; timeout: number },
   signal: AbortSignal,
 ): Promise<RobotsResult> {
   let url = new URL("/robots.txt", origin).href;
-  const wanted = (status: number) => status < 300;
+  const shouldRead = (status: number) => status < 300;
   try {
     for (let hop = 0; hop <= ROBOTS_HOPS; hop++) {
       const answer = await get({
@@ -74,11 +76,11 @@ export async function fetchRobots(
         timeout,
         maxBytes: ROBOTS_BYTES,
         signal,
-        wanted,
+        shouldRead,
       });
       const { status, headers, body } = answer;
       if (status >= 500 || status === 429) return { why: `robots.txt: HTTP ${status}` };
-      const next = status >= 300 && status < 400 && normalizeUrl(headers.get("location") ?? "", url);
+      const next = status >= 300 && status < 400 && normalizeUrl(locationOf(headers), url);
       if (!next) return { text: status < 300 ? new TextDecoder().decode(body) : "" };
       url = next;
     }
@@ -89,8 +91,10 @@ export async function fetchRobots(
   }
 }
 
-/** One request, whose redirects are not followed. */
-async function get({ url, accept, timeout, maxBytes, signal, wanted }: Ask): Promise<Answer> {
+/** Sends one request, without following redirects. */
+async function get(
+  { url, accept, timeout, maxBytes, signal, shouldRead }: FetchRequest,
+): Promise<FetchedResponse> {
   const stop = new AbortController();
   const cancel = () => stop.abort(signal.reason);
   const timer = setTimeout(() => stop.abort(new Error(`no answer within ${timeout} ms`)), timeout);
@@ -100,19 +104,24 @@ async function get({ url, accept, timeout, maxBytes, signal, wanted }: Ask): Pro
     const headers = { accept, "user-agent": USER_AGENT };
     const response = await fetch(url, { redirect: "manual", headers, signal: stop.signal });
     const { status } = response;
-    if (wanted(status, response.headers) && !(Number(response.headers.get("content-length")) > maxBytes)) {
+    if (
+      shouldRead(status, response.headers) && !(Number(response.headers.get("content-length")) > maxBytes)
+    ) {
       return { status, headers: response.headers, ...await read(response.body, maxBytes) };
     }
     await response.body?.cancel();
-    return { status, headers: response.headers, body: new Uint8Array(), cut: true };
+    return { status, headers: response.headers, body: new Uint8Array(), truncated: true };
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", cancel);
   }
 }
 
-/** Reads as much as is wanted. What a small body unpacks to counts, not its own size. */
-async function read(stream: Response["body"], maxBytes: number): Promise<Pick<Answer, "body" | "cut">> {
+/** Reads up to the limit, counted after decompression. */
+async function read(
+  stream: Response["body"],
+  maxBytes: number,
+): Promise<Pick<FetchedResponse, "body" | "truncated">> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   // Leaving the loop cancels the stream.
@@ -127,7 +136,7 @@ async function read(stream: Response["body"], maxBytes: number): Promise<Pick<An
     body.set(chunk, at);
     at += chunk.length;
   }
-  return { body, cut: length > maxBytes };
+  return { body, truncated: length > maxBytes };
 }
 
 function typeOf(headers: Headers): string {
@@ -138,25 +147,16 @@ function isHtml(headers: Headers): boolean {
   return ["text/html", "application/xhtml+xml"].includes(typeOf(headers));
 }
 
-/** The text of a page: in the encoding that its header names, or else a <meta> at its beginning, or else UTF-8. */
-export function decodePage(body: Uint8Array<ArrayBuffer>, headers: Headers): string {
-  const begin = new TextDecoder("latin1").decode(body.subarray(0, 1_024));
-  const metas = begin.split(/<meta/i).slice(1).map((rest) => rest.split(">", 1)[0]!);
-  const label = [headers.get("content-type") ?? "", ...metas].map(charsetIn).find((each) =>
-    each !== undefined
-  );
-  let decoder: TextDecoder;
+/** The Location of a redirect. Header values arrive as bytes; raw UTF-8 is common, though not allowed. */
+function locationOf(headers: Headers): string {
+  const value = headers.get("location") ?? "";
   try {
-    decoder = new TextDecoder(label);
+    const bytes = Uint8Array.from(value, (char) => char.charCodeAt(0));
+    const isBytes = bytes.every((byte, i) => byte === value.charCodeAt(i));
+    return isBytes ? new TextDecoder("utf-8", { fatal: true }).decode(bytes) : value;
   } catch {
-    decoder = new TextDecoder(); // an encoding that nobody knows
+    return value;
   }
-  return decoder.decode(body);
-}
-
-/** What a text names as `charset=`. */
-function charsetIn(text: string): string | undefined {
-  return /charset\s*=\s*["']?([\w-]+)/i.exec(text)?.[1];
 }
 
 /** Retry-After in ms: seconds, or a date (RFC 9110 section 10.2.3). */
@@ -167,7 +167,7 @@ function retryAfterOf(headers: Headers): number | undefined {
   return ms > 0 ? Math.min(Math.ceil(ms), MAX_RETRY_AFTER) : undefined;
 }
 
-/** Why fetch failed: the last part of what its cause says, which is without the URL. */
+/** The reason why fetch failed: the last part of the cause's message, which does not contain the URL. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const message = cause instanceof Error ? cause.message : String(cause);

@@ -1,5 +1,5 @@
-// The crawler as one command: `deno task crawler`. Starts a registry, a saver and some workers, or uses those that it is
-// told of, crawls, shows how far it is, and lets the result be searched.
+// The crawler as one command, `deno task crawler`: starts a registry, a saver and workers, or uses the given
+// ones, crawls, and shows the progress.
 
 import {
   type Client,
@@ -22,31 +22,31 @@ Crawl a site with several processes
 
 Usage: deno task crawler [options] [URL...]
 
-Without a URL it crawls a small site of its own. Without hosts or a registry it starts a saver and
-workers of its own, and keeps the search going until Ctrl-C.
+Without a URL it crawls a small built-in site. Without hosts or a registry it starts a saver and workers,
+and serves the search page until Ctrl-C.
 
-  --worker-hosts HOSTS    Workers, as host:port, separated by commas
+  --worker-hosts HOSTS    Workers, as host:port, comma-separated
   --itemsaver-host HOST   The saver, as host:port
-  --registry URL          Where workers and the saver are announced
-  --workers N             How many workers to start (3)
-  --file FILE             Where the saver that it starts keeps pages
-                          (crawler.db; nowhere for the site of its own)
+  --registry URL          Registry of the workers and the saver
+  --workers N             Number of workers to start (3)
+  --file FILE             File in which the started saver stores pages
+                          (crawler.db; in memory for the built-in site)
   --http PORT             Port of that saver's search page, 0 for any free one (0)
-  --max-pages N           URLs that are asked for at most (1000)
-  --max-depth N           Links away from the first page (20)
-  --delay MS              How long a site is left alone between two requests
-                          (1000; 0 for the site of its own)
-  --timeout MS            How long a page may take (10000; 2000 for the site of its own)
-  --max-bytes N           The longest page that is taken (2097152)
-  --retries N             Further attempts after errors that may pass (2)
-  --all-hosts             Follow links to other sites too
-  --once                  End when the crawl is done
-  --help                  Print this
+  --max-pages N           Maximum number of URLs (1000)
+  --max-depth N           Maximum number of links from the first page (20)
+  --delay MS              Pause between two requests to a site
+                          (1000; 0 for the built-in site)
+  --timeout MS            Maximum time of a request (10000; 2000 for the built-in site)
+  --max-bytes N           Maximum size of a page (2097152)
+  --retries N             Retries after temporary errors (2)
+  --all-hosts             Follow links to other sites, too
+  --once                  Exit when the crawl is done
+  --help                  Print this help
 `;
-/** How often progress is shown, in ms. */
-const SHOW_EVERY = 1_000;
-/** Pages of the site of its own, and how long its slow ones take, in ms. */
-const OWN_SITE = { pages: 500, slow: 100 };
+/** Interval of the progress output, in ms. */
+const PROGRESS_INTERVAL = 1_000;
+/** Pages of the built-in site, and the duration of its slow ones, in ms. */
+const BUILT_IN_SITE = { pages: 500, slow: 100 };
 
 interface Settings {
   readonly seeds: readonly string[];
@@ -78,15 +78,17 @@ const VALUES = [
 function read(args: readonly string[]): Settings | "help" {
   const flags = new Flags(args, { values: VALUES, switches: ["all-hosts", "once"] });
   if (flags.has("help")) return "help";
-  const own = flags.rest.length === 0;
+  const useBuiltIn = flags.rest.length === 0;
   const workerHosts = flags.list("worker-hosts").map(toAddress);
   const saverHost = flags.text("itemsaver-host");
   const registry = flags.text("registry");
   for (const seed of flags.rest) {
-    if (normalizeUrl(seed) === undefined) throw new Error(`${JSON.stringify(seed)} is no http or https URL`);
+    if (normalizeUrl(seed) === undefined) {
+      throw new Error(`${JSON.stringify(seed)} is not an http or https URL`);
+    }
   }
   if (registry === undefined && (workerHosts.length > 0) !== (saverHost !== undefined)) {
-    throw new Error("--worker-hosts and --itemsaver-host need each other, or --registry");
+    throw new Error("--worker-hosts and --itemsaver-host must be used together, unless --registry is given");
   }
   return {
     seeds: flags.rest,
@@ -94,14 +96,14 @@ function read(args: readonly string[]): Settings | "help" {
     saverHost: saverHost === undefined ? undefined : toAddress(saverHost),
     registry,
     workers: flags.number("workers", 3, 1, 64),
-    file: flags.text("file") ?? (own ? ":memory:" : "crawler.db"),
+    file: flags.text("file") ?? (useBuiltIn ? ":memory:" : "crawler.db"),
     http: flags.number("http", 0, 0, 65_535),
     once: flags.has("once"),
     crawl: {
       maxPages: flags.number("max-pages", 1_000, 1, 10_000_000),
       maxDepth: flags.number("max-depth", 20, 0, 1_000_000),
-      delay: flags.number("delay", own ? 0 : 1_000, 0, 3_600_000),
-      timeout: flags.number("timeout", own ? 2_000 : 10_000, 1, 600_000),
+      delay: flags.number("delay", useBuiltIn ? 0 : 1_000, 0, 3_600_000),
+      timeout: flags.number("timeout", useBuiltIn ? 2_000 : 10_000, 1, 600_000),
       maxBytes: flags.number("max-bytes", 2 ** 21, 1, 2 ** 27),
       retries: flags.number("retries", 2, 0, 10),
       allHosts: flags.has("all-hosts"),
@@ -110,7 +112,7 @@ function read(args: readonly string[]): Settings | "help" {
   };
 }
 
-/** What hosts are written as on the command line. */
+/** Converts a host from the command line to an address. */
 function toAddress(host: string): string {
   return host.includes("@") ? host : `tcp@${host}`;
 }
@@ -120,25 +122,27 @@ async function run(settings: Settings): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const seeds = [...settings.seeds];
   if (seeds.length === 0) {
-    const site = stack.use(new Site(OWN_SITE));
+    const site = stack.use(new Site(BUILT_IN_SITE));
     seeds.push(site.url);
-    print(`crawler: a site to crawl is at ${site.url}`);
+    print(`crawler: the built-in site is at ${site.url}`);
   }
   let { registry } = settings;
-  const starts = registry === undefined && settings.saverHost === undefined;
+  const startsAll = registry === undefined && settings.saverHost === undefined;
   try {
-    if (starts) registry = await startAll(settings, stack);
+    if (startsAll) registry = await startAll(settings, stack);
     await crawl({ ...settings, registry, seeds }, stop);
   } catch (error) {
-    // Ctrl-C reaches the processes that it starts as well.
+    // Ctrl-C also stops the child processes, which causes errors.
     if (!stop.aborted) throw error;
   }
-  if (!starts || settings.once || stop.aborted) return;
-  print("crawler: the search goes on until Ctrl-C");
+  if (!startsAll || settings.once || stop.aborted) return;
+  print("crawler: the search page is served until Ctrl-C");
   await aborted(stop);
 }
 
-/** Starts a registry in this process, and a saver and workers in their own. Returns the registry's URL. */
+/**
+ * Starts a registry in this process, and a saver and workers as child processes. Returns the registry's URL.
+ */
 async function startAll({ workers, file, http }: Settings, stack: AsyncDisposableStack): Promise<string> {
   const registry = stack.use(new Registry());
   const web = serveHttp({ hostname: "127.0.0.1", port: 0, log: printError }, registry.fetch);
@@ -163,20 +167,20 @@ async function crawl(settings: Settings, stop: AbortSignal): Promise<void> {
   const saverAt = saverHost ?? new RegistryDiscovery(registry!, { service: ItemSaver.name });
   await using saver: Client = await connect(saverAt);
   const engine = new Engine(discovery, saver, settings.crawl);
-  const began = performance.now();
+  const startedAt = performance.now();
   let before = 0;
   let shown = "";
   const timer = setInterval(() => {
     const progress = engine.progress;
     const next = line(progress, progress.pages - before);
-    // While all wait for a slow page there is nothing to say.
+    // Print nothing while the progress is unchanged, for example during a slow page.
     if (next !== shown) print(next);
     shown = next;
     before = progress.pages;
-  }, SHOW_EVERY);
+  }, PROGRESS_INTERVAL);
   try {
     const progress = await engine.crawl(seeds, stop);
-    const seconds = (performance.now() - began) / 1_000;
+    const seconds = (performance.now() - startedAt) / 1_000;
     print(line(progress, progress.pages / seconds));
     for (const [why, times] of progress.reasons) print(`  ${times} × ${why}`);
     print(`crawler: ${stop.aborted ? "stopped" : "done"} after ${seconds.toFixed(1)} s`);
@@ -185,15 +189,15 @@ async function crawl(settings: Settings, stop: AbortSignal): Promise<void> {
   }
 }
 
-/** How far it is, in one line. */
+/** Formats the progress as one line. */
 function line(progress: Progress, rate: number): string {
   const { pages, queued, running, redirects, errors, skipped, disallowed, dropped, givenBack } = progress;
   const rest = [
     `${redirects} redirects`,
     `${skipped} skipped`,
-    `${disallowed} forbidden`,
+    `${disallowed} disallowed`,
     ...dropped > 0 ? [`${dropped} over the limit`] : [],
-    ...givenBack > 0 ? [`${givenBack} given back`] : [],
+    ...givenBack > 0 ? [`${givenBack} reassigned`] : [],
   ];
   const workers = progress.workers.map(({ address, state, busy, slots, done }) => {
     return `${address} ${state === "ready" ? `${busy}/${slots}` : state} ${done}`;

@@ -1,32 +1,33 @@
-// A page's title, text and links out of its HTML. The tokenizer is htmlparser2's. Its parser is not used: it keeps a
-// stack of open elements, for which a page of 2 MiB that opens nothing but <div> takes it a minute.
+// Extracts a page's title, text and links from HTML. Uses the tokenizer of htmlparser2, not its parser, which
+// keeps a stack of open elements and takes a minute for a page of 2 MiB that consists of opening <div> tags.
 
 import { Tokenizer } from "npm:htmlparser2@12.0.0";
+import { PRODUCT } from "./robots.ts";
 import { normalizeUrl } from "./url.ts";
 
-/** What is kept of a page's title and text, in characters. */
+/** Maximum length of the title and text, in characters. */
 const MAX_TITLE = 300;
 const MAX_TEXT = 200_000;
-/** What is kept of its links: with the text they fit in a message of 4 MiB, whatever they are. */
+/** Maximum number of links: together with the text, they fit in a message of 4 MiB. */
 const MAX_LINKS = 1_500;
 
-/** What a page says. */
+/** The extracted content of a page. */
 export interface ParsedPage {
   readonly title: string;
   readonly text: string;
-  /** Normalised, each once, in their order; empty if the page says `nofollow`. */
+  /** Normalized, without duplicates, in order; empty if the page says `nofollow`. */
   readonly links: readonly string[];
   readonly noindex: boolean;
 }
 
-/** Elements whose content is no text of the page. */
-const UNREAD: ReadonlySet<string> = new Set(["script", "style", "iframe", "noembed", "noframes"]);
-/** Elements that do not part the words on their two sides. */
+/** Elements whose content is not part of the text. */
+const SKIPPED: ReadonlySet<string> = new Set(["script", "style", "iframe", "noembed", "noframes"]);
+/** Elements that do not separate words. */
 const INLINE: ReadonlySet<string> = new Set(
   "a abbr b bdi bdo cite code data del dfn em font i ins kbd mark q s samp small span strong sub sup time u var wbr"
     .split(" "),
 );
-/** Which attribute of which element leads to another page. */
+/** The attribute of each element that links to another page. */
 const LINKS: ReadonlyMap<string, string> = new Map([
   ["a", "href"],
   ["area", "href"],
@@ -35,31 +36,33 @@ const LINKS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Reads a page, however broken.
+ * Parses a page, however broken.
  *
  * @param html The page
- * @param url Where it was found, for its links
+ * @param url Its URL, to resolve its links
+ * @param directives The directives of its X-Robots-Tag
  */
-export function parsePage(html: string, url: string): ParsedPage {
+export function parsePage(html: string, url: string, directives: readonly string[] = []): ParsedPage {
   const reader = new Reader(html, url);
+  reader.obey(directives);
   const tokenizer = new Tokenizer({ xmlMode: false, decodeEntities: true }, reader);
   tokenizer.write(html);
   tokenizer.end();
   return reader.page();
 }
 
-/** Hears of tags and texts by their places in the page. */
+/** Receives the events of the tokenizer, with offsets in the page. */
 class Reader {
   readonly #html: string;
   #base: string;
   #hasBase = false;
   #title: string | undefined;
-  /** What is inside the title, while in it. */
+  /** The text inside the title element, while in it. */
   #inTitle: string[] | undefined;
   readonly #text: string[] = [];
   #length = 0;
-  /** The element whose content is passed over, while in it. */
-  #unread: string | undefined;
+  /** The element whose content is skipped, while in it. */
+  #skipped: string | undefined;
   #tag = "";
   #attribute = "";
   #value = "";
@@ -73,11 +76,17 @@ class Reader {
     this.#base = url;
   }
 
+  /** Applies directives for crawlers, such as `noindex`, in lower case. */
+  obey(directives: readonly string[]): void {
+    if (directives.includes("none") || directives.includes("noindex")) this.#noindex = true;
+    if (directives.includes("none") || directives.includes("nofollow")) this.#nofollow = true;
+  }
+
   page(): ParsedPage {
     const title = this.#title ?? this.#inTitle?.join("") ?? "";
     return {
-      title: tidy(title).slice(0, MAX_TITLE).toWellFormed(),
-      text: tidy(this.#text.join("")).slice(0, MAX_TEXT).toWellFormed(),
+      title: collapseSpaces(title).slice(0, MAX_TITLE).toWellFormed(),
+      text: collapseSpaces(this.#text.join("")).slice(0, MAX_TEXT).toWellFormed(),
       links: this.#nofollow ? [] : [...this.#links],
       noindex: this.#noindex,
     };
@@ -110,7 +119,7 @@ class Reader {
   }
 
   onattribend(): void {
-    // Of attributes of one name the first counts, and nobody has more than a few that matter.
+    // The first of duplicate attributes counts. No relevant element has more than a few attributes.
     if (!this.#attributes.has(this.#attribute) && this.#attributes.size < 32) {
       this.#attributes.set(this.#attribute, this.#value);
     }
@@ -118,7 +127,7 @@ class Reader {
 
   onopentagend(): void {
     this.#opened();
-    if (UNREAD.has(this.#tag)) this.#unread = this.#tag;
+    if (SKIPPED.has(this.#tag)) this.#skipped = this.#tag;
     if (this.#tag === "title" && this.#title === undefined) this.#inTitle = [];
   }
 
@@ -128,7 +137,7 @@ class Reader {
 
   onclosetag(start: number, end: number): void {
     const tag = this.#html.slice(start, end).toLowerCase();
-    if (tag === this.#unread) this.#unread = undefined;
+    if (tag === this.#skipped) this.#skipped = undefined;
     if (tag === "title" && this.#inTitle !== undefined) {
       this.#title = this.#inTitle.join("") || undefined;
       this.#inTitle = undefined;
@@ -143,26 +152,25 @@ class Reader {
   onend(): void {}
 
   #add(text: string): void {
-    if (this.#unread !== undefined) return;
+    if (this.#skipped !== undefined) return;
     if (this.#inTitle !== undefined) {
       this.#inTitle.push(text);
     } else if (this.#length < 2 * MAX_TEXT) {
-      // Twice, since white space is not yet taken out.
+      // Twice the limit, because white space is collapsed later.
       this.#text.push(text);
       this.#length += text.length;
     }
   }
 
-  /** A tag is complete with its attributes. */
+  /** Called when a tag and its attributes are complete. */
   #opened(): void {
     if (!INLINE.has(this.#tag)) this.#add(" ");
     const link = this.#attributes.get(LINKS.get(this.#tag) ?? "");
     if (link !== undefined) this.#addLink(link);
     if (this.#tag === "base") this.#setBase(this.#attributes.get("href"));
-    if (this.#tag === "meta" && this.#attributes.get("name")?.toLowerCase() === "robots") {
-      const wishes = (this.#attributes.get("content") ?? "").toLowerCase();
-      if (/\b(noindex|none)\b/.test(wishes)) this.#noindex = true;
-      if (/\b(nofollow|none)\b/.test(wishes)) this.#nofollow = true;
+    const name = this.#attributes.get("name")?.toLowerCase();
+    if (this.#tag === "meta" && (name === "robots" || name === PRODUCT.toLowerCase())) {
+      this.obey((this.#attributes.get("content") ?? "").toLowerCase().split(/[\s,]+/));
     }
   }
 
@@ -172,7 +180,7 @@ class Reader {
     if (url !== undefined) this.#links.add(url);
   }
 
-  /** The first <base> with a URL counts. */
+  /** Applies the first <base> that has a URL. */
   #setBase(reference: string | undefined): void {
     if (this.#hasBase || reference === undefined) return;
     this.#base = normalizeUrl(reference.trim(), this.#base) ?? this.#base;
@@ -180,7 +188,7 @@ class Reader {
   }
 }
 
-/** White space and control characters become single spaces. */
-function tidy(text: string): string {
+/** Collapses white space and control characters to single spaces. */
+function collapseSpaces(text: string): string {
   return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
 }

@@ -1,34 +1,34 @@
-// deno-lint-ignore-file no-console -- what programs print is what they are for
-// What the programs of the crawler have in common: flags, lines, and how they end.
+// deno-lint-ignore-file no-console -- the output is the programs' purpose
+// Shared code of the crawler's programs: flags, output, startup and shutdown.
 
 import { parseArgs } from "@std/cli";
 import { announce, type Server } from "@troodon/rpc";
 
-/** Writes a line of output. */
+/** Prints a line of output. */
 export function print(line: string): void {
   console.log(clean(line));
 }
 
-/** Writes a line for whoever runs the program. */
+/** Prints a line to the standard error output. */
 export function printError(line: string): void {
   console.error(clean(line));
 }
 
-/** Sites and their pages have a say in lines: nothing in them may steer a terminal. */
+/** Replaces control characters: lines contain text from sites, which must not manipulate the terminal. */
 function clean(line: string): string {
   return line.replace(/[^\n\P{Cc}]|[\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
 }
 
-/** Flags by name, as text; `true` for those that take no value. */
+/** Parsed flags. */
 export class Flags {
   readonly #values: Record<string, unknown>;
-  /** What is not a flag. */
+  /** The arguments that are not flags. */
   readonly rest: readonly string[];
 
   /**
-   * Reads a command line.
+   * Parses a command line.
    *
-   * @throws {Error} If a flag is unknown; the message is for whoever typed it
+   * @throws {Error} If a flag is unknown; the message is for the user
    */
   constructor(args: readonly string[], known: { values: readonly string[]; switches?: readonly string[] }) {
     const unknown: string[] = [];
@@ -47,27 +47,27 @@ export class Flags {
 
   text(name: string): string | undefined {
     const value = this.#values[name];
-    if (value === "") throw new Error(`--${name} needs a value`);
+    if (value === "") throw new Error(`--${name}: expected a value`);
     return value as string | undefined;
   }
 
-  /** Comma-separated. */
+  /** A comma-separated list. */
   list(name: string): string[] {
     return this.text(name)?.split(",").map((part) => part.trim()).filter((part) => part !== "") ?? [];
   }
 
-  number(name: string, usual: number, min: number, max: number): number {
+  number(name: string, fallback: number, min: number, max: number): number {
     const text = this.text(name);
-    if (text === undefined) return usual;
+    if (text === undefined) return fallback;
     const value = Number(text);
     if (/^[0-9]{1,9}$/.test(text) && value >= min && value <= max) return value;
-    throw new Error(`--${name} needs a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`);
+    throw new Error(`--${name}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`);
   }
 }
 
 /**
- * Runs a program: reads its flags, prints its usage if that is asked for, and ends with code 2 and one line if the
- * flags make no sense, with code 1 and one line if it fails.
+ * Runs a program: parses its flags and prints its usage on request. Exits with code 2 and one line if the
+ * flags are invalid, with code 1 and one line if the program fails.
  */
 export async function runProgram<T>(
   name: string,
@@ -89,11 +89,11 @@ export async function runProgram<T>(
     printError(`${name}: ${(error as Error).message}`);
     Deno.exit(1);
   }
-  // Idle connections to sites would keep it for a while.
+  // Idle connections to sites would keep the process alive for a while.
   Deno.exit();
 }
 
-/** Serves until the signal aborts, on a registry's list if there is one, and ends in good order. */
+/** Serves until the signal aborts, registered if there is a registry, then shuts down gracefully. */
 export async function serveUntil(
   stop: AbortSignal,
   server: Server,
@@ -113,16 +113,16 @@ export async function serveUntil(
     await aborted(stop);
     await registration.shutdown(server);
   } catch (error) {
-    // It was told to stop before the registry was there.
+    // The signal aborted before the registration succeeded.
     if (!stop.aborted) throw error;
     await server.shutdown();
   }
 }
 
-/** Aborts when the program is told to stop, by Ctrl-C or by a supervisor. */
+/** Aborts on Ctrl-C, or when a supervisor stops the program. */
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  // Windows knows no SIGTERM.
+  // Windows has no SIGTERM.
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   for (const signal of signals) Deno.addSignalListener(signal, () => stop.abort());
   return stop.signal;
@@ -134,7 +134,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
-/** Waits for some ms, or until the signal aborts: either way without an error. */
+/** Resolves after some ms, or when the signal aborts. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {

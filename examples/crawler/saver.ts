@@ -1,6 +1,7 @@
 // The item saver as a program: serves ItemSaver over RPC and the search page over HTTP.
 
 import { RpcError, serveHttp, Server } from "@troodon/rpc";
+import { urlHost } from "@troodon/rpc/discovery";
 import { isWhole, type Item, ItemSaver } from "./contract.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
 import { searchPage } from "./search_page.ts";
@@ -8,16 +9,16 @@ import { Store } from "./store.ts";
 import { normalizeUrl } from "./url.ts";
 
 const USAGE = `
-Store pages, and search them
+Store pages and search them
 
 Usage: deno run -P=crawler-saver examples/crawler/saver.ts [options]
 
-  --file FILE     Where pages are kept, :memory: to forget them (crawler.db)
+  --file FILE     File of the pages, :memory: for none (crawler.db)
   --port PORT     Port to listen on, 0 for any free one (0)
   --host HOST     Address to listen on (127.0.0.1)
   --http PORT     Port of the search page, on the same address, 0 for any free one (0)
-  --registry URL  Where to announce it, so that engines find it
-  --help          Print this
+  --registry URL  Registry at which to announce the saver
+  --help          Print this help
 `;
 
 interface Settings {
@@ -28,7 +29,7 @@ interface Settings {
   readonly registry: string | undefined;
 }
 
-/** A server that stores; it does not listen yet. */
+/** Creates a server that stores pages, without listening. */
 export function saverServer(store: Store): Server {
   return new Server({ log: printError }).register(ItemSaver, {
     save: (item) => store.save(checkItem(item)),
@@ -37,7 +38,7 @@ export function saverServer(store: Store): Server {
       if (typeof query !== "string" || !isWhole(limit, 0, 100) || !isWhole(offset, 0, 10_000)) {
         throw new RpcError(
           "invalid_argument",
-          "Cannot search: expected words, a limit up to 100 and an offset",
+          "Cannot search: expected a query, a limit up to 100 and an offset",
         );
       }
       return store.search(query, limit, offset);
@@ -45,13 +46,13 @@ export function saverServer(store: Store): Server {
   });
 }
 
-/** What is stored is shown to people: URLs are such that a click does no harm. */
+/** Validates an item: its URL becomes a link on the search page and must be safe to click. */
 function checkItem({ url, title, text, depth }: Item): Item {
   if (typeof url !== "string" || normalizeUrl(url) !== url) {
-    throw new RpcError("invalid_argument", "Cannot save page: expected a normalised http or https URL");
+    throw new RpcError("invalid_argument", "Cannot save page: expected a normalized http or https URL");
   }
   if (typeof title !== "string" || typeof text !== "string" || !isWhole(depth, 0, 1_000_000)) {
-    throw new RpcError("invalid_argument", "Cannot save page: expected title and text, and its depth");
+    throw new RpcError("invalid_argument", "Cannot save page: expected a title, text and depth");
   }
   return { url, title, text, depth };
 }
@@ -63,7 +64,7 @@ function read(args: readonly string[]): Settings | "help" {
   return {
     file: flags.text("file") ?? "crawler.db",
     port: flags.number("port", 0, 0, 65_535),
-    host: flags.text("host") ?? "127.0.0.1",
+    host: urlHost(flags.text("host") ?? "127.0.0.1"),
     http: flags.number("http", 0, 0, 65_535),
     registry: flags.text("registry"),
   };
@@ -78,10 +79,9 @@ async function run({ file, port, host, http, registry }: Settings): Promise<void
   );
   const server = saverServer(store);
   const { address } = await server.listen(`tcp@${host}:${port}`);
-  const name = host.includes(":") ? `[${host}]` : host;
-  print(`saver: listening on ${address}, search at http://${name}:${web.addr.port}/`);
+  print(`saver: listening on ${address}, search at http://${host}:${web.addr.port}/`);
   await serveUntil(stop, server, address, ItemSaver.name, registry);
-  // A browser may hold its connection for long: what it asks for has been answered by then.
+  // A browser may keep its connection open; its requests have been answered by then.
   await Promise.race([web.shutdown(), new Promise((resolve) => setTimeout(resolve, 500))]);
 }
 

@@ -1,5 +1,5 @@
-// What is to be fetched next: a queue of requests for each site meets a queue of ready workers. Knows which URLs were
-// seen, when a site may be asked again, and what its robots.txt allows. No I/O; time is a Clock.
+// Decides what to fetch next: matches a queue of requests for each site with a queue of ready workers. Tracks
+// seen URLs, when a site may be requested again, and its robots.txt. No I/O; time is a Clock.
 
 import type { Clock } from "@troodon/rpc/registry";
 import type { Robots } from "./robots.ts";
@@ -7,87 +7,89 @@ import { pathOf } from "./url.ts";
 
 /** Limits of a crawl. */
 export interface SchedulerOptions {
-  /** How many URLs are taken in at most, redirects and errors included. */
+  /** Maximum number of URLs, including redirects and errors. */
   readonly maxPages: number;
-  /** How many links away from the seeds pages may be. */
+  /** Maximum number of links between a seed and a page. */
   readonly maxDepth: number;
   /**
-   * How long a site is left alone after it has answered, in ms; its robots.txt may ask for longer. With a delay a site
-   * is asked for one thing at a time. 0: as many as there are workers.
+   * Pause after a response of a site, in ms; its robots.txt may request a longer one. With a delay, a site
+   * gets one request at a time. 0: as many as there are workers.
    */
   readonly delay: number;
   readonly clock: Clock;
 }
 
-/** Something for a worker to do: fetch a page, or an origin's robots.txt. */
+/** A job for a worker: fetch a page, or the robots.txt of an origin. */
 export interface Job {
   readonly kind: "page" | "robots";
   readonly url: string;
   readonly origin: string;
   readonly depth: number;
-  /** Redirects that led here. */
+  /** Number of redirects that led here. */
   readonly hops: number;
-  /** How often the site was asked already. */
+  /** Number of attempts so far. */
   tries: number;
-  /** How many workers were lost over it. */
+  /** Number of workers lost during this job. */
   losses: number;
 }
 
-/** One origin: scheme, host and port. */
+/** An origin: scheme, host and port. */
 interface Site {
   readonly origin: string;
   readonly queue: Fifo<Job>;
-  /** The job of fetching its robots.txt, which is tried again as others are. */
+  /** The job of fetching its robots.txt, which is retried like others. */
   readonly first: Job;
   robots: Robots | undefined;
-  /** Jobs that workers are at. */
+  /** Jobs in progress. */
   busy: number;
-  /** When it may be asked again, by the clock. */
+  /** When the next request is allowed, by the clock. */
   freeAt: number;
 }
 
-/** Hands out jobs. */
+/** Assigns jobs to workers. */
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #seen = new Set<string>();
   readonly #sites = new Map<string, Site>();
-  /** Sites that may be asked now, the one that has waited longest first. */
+  /** Sites that may be requested now, the longest waiting first. */
   readonly #ready = new Set<Site>();
-  /** Workers that are ready, the one that has waited longest first. */
-  readonly #takers = new Set<(job: Job | undefined) => void>();
+  /** Ready workers, the longest waiting first. */
+  readonly #waitingWorkers = new Set<(job: Job | undefined) => void>();
   readonly #timers = new Set<() => void>();
   readonly #ended = Promise.withResolvers<void>();
   #queued = 0;
   #running = 0;
-  /** Jobs that wait to be tried again. */
+  /** Number of jobs waiting for a retry. */
   #waiting = 0;
   #disallowed = 0;
   #dropped = 0;
-  #over = false;
+  #stopped = false;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
   }
 
-  /** How many requests wait; at workers; that robots.txt forbade; that were over the limit of pages. */
+  /**
+   * Number of requests that are queued, running, disallowed by robots.txt, and dropped by the limit of URLs.
+   */
   get counts(): { queued: number; running: number; disallowed: number; dropped: number } {
     const queued = this.#queued + this.#waiting;
     return { queued, running: this.#running, disallowed: this.#disallowed, dropped: this.#dropped };
   }
 
-  /** Resolves when nothing is left to do, or the crawl was stopped. */
+  /** Resolves when no jobs are left, or the crawl was stopped. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
 
   /**
-   * Takes in a request, unless its URL was seen before or is beyond a limit.
+   * Adds a request, unless its URL was seen before or exceeds a limit.
    *
-   * @param url Normalised
-   * @returns Whether it was taken in
+   * @param url Normalized
+   * @returns Whether it was added
    */
   add(url: string, depth: number, hops = 0): boolean {
-    if (this.#over || depth > this.#options.maxDepth || this.#seen.has(url)) return false;
+    if (this.#stopped || depth > this.#options.maxDepth || this.#seen.has(url)) return false;
     const { origin } = new URL(url);
     const site = this.#sites.get(origin);
     if (site?.robots?.allows(pathOf(url)) === false) {
@@ -105,61 +107,61 @@ export class Scheduler {
   }
 
   /**
-   * A worker is ready: resolves with the next job as soon as there is one, and with undefined when there will be none
-   * any more, or the signal aborts.
+   * Called by a ready worker: resolves with the next job as soon as there is one, or with undefined when the
+   * crawl has ended or the signal aborts.
    */
   take(signal: AbortSignal): Promise<Job | undefined> {
-    if (this.#over || signal.aborted) return Promise.resolve(undefined);
+    if (this.#stopped || signal.aborted) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const settle = (job: Job | undefined) => {
-        this.#takers.delete(settle);
-        signal.removeEventListener("abort", leave);
+        this.#waitingWorkers.delete(settle);
+        signal.removeEventListener("abort", onAbort);
         resolve(job);
       };
-      const leave = () => settle(undefined);
-      signal.addEventListener("abort", leave);
-      this.#takers.add(settle);
-      this.#match();
+      const onAbort = () => settle(undefined);
+      signal.addEventListener("abort", onAbort);
+      this.#waitingWorkers.add(settle);
+      this.#assignJobs();
     });
   }
 
-  /** A job is finished, whatever came of it. */
+  /** Completes a job, whatever its result. */
   done(job: Job): void {
     this.#release(job);
     if (this.#queued + this.#running + this.#waiting === 0) this.stop();
   }
 
-  /** A job goes back: it is tried again, at once and before the others of its site, or after some ms. */
-  again(job: Job, delay = 0): void {
+  /** Queues a job for a retry, at once and before the others of its site, or after a delay in ms. */
+  retry(job: Job, delay = 0): void {
     if (job.kind === "robots") {
-      // It is asked for by itself as long as it is not known.
-      this.rest(job.origin, delay);
+      // The robots.txt is fetched again as long as it is unknown.
+      this.pauseOrigin(job.origin, delay);
     } else if (delay === 0) {
       this.#requeue(job);
     } else {
       this.#waiting++;
-      this.#later(() => {
+      this.#schedule(() => {
         this.#waiting--;
         this.#requeue(job);
-        this.#match();
+        this.#assignJobs();
       }, delay);
     }
     this.#release(job);
   }
 
-  /** Leaves an origin alone for some ms. */
-  rest(origin: string, ms: number): void {
+  /** Pauses requests to an origin for some ms. */
+  pauseOrigin(origin: string, ms: number): void {
     if (ms === 0) return;
     const site = this.#site(origin);
     const { clock } = this.#options;
     site.freeAt = Math.max(site.freeAt, clock.now() + ms);
-    this.#later(() => {
-      this.#offer(site);
-      this.#match();
+    this.#schedule(() => {
+      this.#markIfReady(site);
+      this.#assignJobs();
     }, ms);
   }
 
-  /** What an origin's robots.txt says. What is queued of it and not allowed is dropped. */
+  /** Sets the robots.txt of an origin, and drops its queued jobs that are disallowed. */
   setRobots(origin: string, robots: Robots): void {
     const site = this.#site(origin);
     site.robots = robots;
@@ -169,16 +171,16 @@ export class Scheduler {
       else this.#disallowed++;
     }
     this.#queued -= jobs.length - site.queue.length;
-    this.#offer(site);
+    this.#markIfReady(site);
   }
 
-  /** Ends the crawl: whoever waits for a job gets none. */
+  /** Ends the crawl: waiting workers get no job. */
   stop(): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#stopped) return;
+    this.#stopped = true;
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
-    for (const settle of [...this.#takers]) settle(undefined);
+    for (const settle of [...this.#waitingWorkers]) settle(undefined);
     this.#ended.resolve();
   }
 
@@ -197,61 +199,61 @@ export class Scheduler {
     const site = this.#site(job.origin);
     site.queue.push(job);
     this.#queued++;
-    this.#offer(site);
-    this.#match();
+    this.#markIfReady(site);
+    this.#assignJobs();
   }
 
   #requeue(job: Job): void {
     const site = this.#site(job.origin);
     site.queue.unshift(job);
     this.#queued++;
-    this.#offer(site);
+    this.#markIfReady(site);
   }
 
   #release({ origin }: Job): void {
     const site = this.#site(origin);
     this.#running--;
     site.busy--;
-    this.rest(origin, this.#delayOf(site));
-    this.#offer(site);
-    this.#match();
+    this.pauseOrigin(origin, this.#delayOf(site));
+    this.#markIfReady(site);
+    this.#assignJobs();
   }
 
   #delayOf({ robots }: Site): number {
     return Math.max(this.#options.delay, robots?.delay ?? 0);
   }
 
-  /** Puts a site among those that may be asked now, if it may be. */
-  #offer(site: Site): void {
-    if (this.#free(site)) this.#ready.add(site);
+  /** Marks a site as ready, if it may be requested now. */
+  #markIfReady(site: Site): void {
+    if (this.#isReady(site)) this.#ready.add(site);
   }
 
-  #free(site: Site): boolean {
+  #isReady(site: Site): boolean {
     // Timers are not exact to the millisecond.
     if (site.queue.length === 0 || site.freeAt > this.#options.clock.now() + 1) return false;
-    // Its robots.txt comes first, and alone.
+    // Its robots.txt is fetched first, and alone.
     const alone = site.robots === undefined || this.#delayOf(site) > 0;
     return !alone || site.busy === 0;
   }
 
-  #match(): void {
+  #assignJobs(): void {
     for (const site of this.#ready) {
-      const [settle] = this.#takers;
+      const [settle] = this.#waitingWorkers;
       if (settle === undefined) return;
       this.#ready.delete(site);
-      // It may have been taken out of its queue since, by its robots.txt.
-      if (!this.#free(site)) continue;
+      // Its robots.txt may have removed its queued jobs since.
+      if (!this.#isReady(site)) continue;
       const job = site.robots === undefined ? site.first : site.queue.shift()!;
       if (job.kind === "page") this.#queued--;
       site.busy++;
       this.#running++;
-      this.#offer(site); // behind the others
+      this.#markIfReady(site); // after the other sites
       settle(job);
     }
   }
 
-  #later(callback: () => void, delay: number): void {
-    if (this.#over) return;
+  #schedule(callback: () => void, delay: number): void {
+    if (this.#stopped) return;
     const cancel = this.#options.clock.setTimer(() => {
       this.#timers.delete(cancel);
       callback();
@@ -260,7 +262,7 @@ export class Scheduler {
   }
 }
 
-/** A queue whose front is taken off without moving the rest. */
+/** A queue that removes its front without moving the rest. */
 class Fifo<T> {
   #items: T[] = [];
   #head = 0;

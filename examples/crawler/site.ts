@@ -1,5 +1,5 @@
-// A site to crawl without the internet, with everything that goes wrong on sites: pages that are linked to in many
-// spellings, redirects, loops, errors, endless and hanging pages. Served by `deno task crawler` and by its tests.
+// A local site to crawl, with everything that goes wrong on real sites: links in many spellings, redirects,
+// loops, errors, endless and hanging pages. Served by `deno task crawler` and by its tests.
 
 import { pause } from "./program.ts";
 
@@ -7,25 +7,25 @@ const WORDS =
   "river engine garden copper winter letter harbour signal mountain paper violin bridge orchard lantern"
     .split(" ");
 
-/** How the site is. */
+/** Options of the site. */
 export interface SiteOptions {
-  /** Pages that link to each other as a tree does, besides the odd ones. */
+  /** Number of pages that link to each other as a tree, besides the special ones. */
   readonly pages: number;
-  /** How long those below `/slow/` take, in ms. */
+  /** Duration of the pages under `/slow/`, in ms. */
   readonly slow: number;
 }
 
-/** A site that is being served. */
+/** A running site. */
 export class Site implements AsyncDisposable {
-  /** Where to begin. */
+  /** The start page. */
   readonly url: string;
-  /** How often each path was asked for. */
+  /** Number of requests, by path. */
   readonly hits = new Map<string, number>();
   readonly #options: SiteOptions;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #closing = new AbortController();
 
-  /** Serves it on a free port of this machine. */
+  /** Serves the site on a free port of this machine. */
   constructor(options: SiteOptions) {
     this.#options = options;
     this.#server = Deno.serve(
@@ -63,7 +63,7 @@ export class Site implements AsyncDisposable {
         return this.#page(Number(rest));
       case "slow":
         await pause(this.#options.slow, this.#closing.signal);
-        return html(`Slow page ${rest}`, "<p>It took its time.</p>");
+        return html(`Slow page ${rest}`, "<p>A slow response.</p>");
       case "old":
         return redirect(301, `/p/${rest}`);
       case "endless":
@@ -73,8 +73,8 @@ export class Site implements AsyncDisposable {
       case "circle":
         return html("Circle", '<a href="/circle">here</a> <a href="#there">there</a> <a href="?">again</a>');
       case "flaky":
-        if (hits === 1) return new Response("Not now", { status: 503 });
-        return html("Flaky", "<p>It works the second time.</p>");
+        if (hits === 1) return new Response("Temporarily unavailable", { status: 503 });
+        return html("Flaky", "<p>The second request succeeds.</p>");
       case "broken.html":
         return page("<title>Bro&ken<p>text <a href='/p/1'>one<div <b>x</i></html><a href=\"/p/2");
       case "picture.png":
@@ -85,24 +85,24 @@ export class Site implements AsyncDisposable {
         await pause(60_000, this.#closing.signal);
         return new Response("too late", { status: 500 });
       case "error":
-        return new Response("It broke", { status: 500 });
+        return new Response("Internal error", { status: 500 });
       case "private":
-        return html("Private", "<p>Nobody should have asked for this.</p>");
+        return html("Private", "<p>Disallowed by robots.txt.</p>");
       default:
-        return new Response("There is nothing here", { status: 404 });
+        return new Response("Not found", { status: 404 });
     }
   }
 
   #page(i: number): Response {
     const { pages } = this.#options;
-    if (!(i < pages)) return new Response("There is no such page", { status: 404 });
+    if (!(i < pages)) return new Response("Page not found", { status: 404 });
     const words = [0, 1, 2, 3].map((k) => WORDS[(i * (k + 3) + k) % WORDS.length]);
     const links = [2 * i + 1, 2 * i + 2].filter((to) => to < pages).map((to) =>
       `<a href="/p/${to}">${to}</a>`
     );
     const host = new URL(this.url).host;
     const other = (i * 7 + 3) % pages;
-    // The same page in other words: it is to be asked for once.
+    // Different spellings of the same URL, which must be fetched once.
     const spellings = [
       `/p/./${other}`,
       `../p/${other}#part`,

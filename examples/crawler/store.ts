@@ -1,10 +1,18 @@
-// Pages in SQLite, and full-text search over them (FTS5). Used by the saver alone.
+// Stores pages in SQLite, with full-text search (FTS5). Used by the saver.
 
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Found, Item } from "./contract.ts";
 
-/** Words of a search that count. */
+/** Maximum number of words in a search. */
 const MAX_WORDS = 16;
+
+/**
+ * Chinese and Japanese have no spaces between words, so that FTS5 would index whole sentences as words. Each character
+ * is stored as a word, with an invisible separator after it; a word of a search is then a phrase.
+ */
+const SEPARATOR = "\u200b";
+const UNSPACED =
+  /(?<=[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}ー])(?=[\p{L}\p{N}])|(?<=[\p{L}\p{N}])(?=[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}ー])/gu;
 
 const SCHEMA = `
   PRAGMA journal_mode = WAL;
@@ -40,20 +48,22 @@ const SEARCH = `
   FROM words JOIN pages ON pages.id = words.rowid
   WHERE words MATCH ? ORDER BY bm25(words, 4.0, 1.0), pages.id LIMIT ? OFFSET ?
 `;
+const MATCHES = "SELECT count(*) AS pages FROM words WHERE words MATCH ?";
 const LATEST = `
   SELECT url, title, substr(text, 1, 200) AS snippet FROM pages ORDER BY id DESC LIMIT ? OFFSET ?
 `;
 
-/** One file of pages. */
+/** A file of pages. */
 export class Store implements Disposable {
   readonly #db: DatabaseSync;
   readonly #save: StatementSync;
   readonly #search: StatementSync;
   readonly #latest: StatementSync;
   readonly #count: StatementSync;
+  readonly #matches: StatementSync;
 
   /**
-   * Opens a file, or makes it.
+   * Opens or creates a file.
    *
    * @param file Its path, or `:memory:`
    */
@@ -63,12 +73,14 @@ export class Store implements Disposable {
     this.#save = this.#db.prepare(SAVE);
     this.#search = this.#db.prepare(SEARCH);
     this.#latest = this.#db.prepare(LATEST);
+    this.#matches = this.#db.prepare(MATCHES);
     this.#count = this.#db.prepare("SELECT count(*) AS pages FROM pages");
   }
 
-  /** Stores a page, in the place of what there was of its URL. Whether there was nothing. */
+  /** Stores a page, replacing the one with the same URL. Returns whether it is new. */
   save({ url, title, text, depth }: Item): boolean {
-    const { saves } = this.#save.get(url, title, text, depth, Date.now()) as { saves: number };
+    const parts = [title, text].map(separated);
+    const { saves } = this.#save.get(url, ...parts, depth, Date.now()) as { saves: number };
     return saves === 1;
   }
 
@@ -76,17 +88,38 @@ export class Store implements Disposable {
     return (this.#count.get() as { pages: number }).pages;
   }
 
-  /** Pages that have all the words, the best first; for no words, the latest pages. */
+  /** Returns pages that contain all words, best first; without words, the latest pages. */
   search(query: string, limit: number, offset: number): Found[] {
-    const words = query.split(/[\s\p{Cc}"]+/u).filter((word) => word !== "").slice(0, MAX_WORDS);
-    const rows = words.length === 0
-      ? this.#latest.all(limit, offset)
-      // In quotes, words are words and nothing of FTS5's query language.
-      : this.#search.all(words.map((word) => `"${word}"`).join(" "), limit, offset);
-    return rows.map(({ url, title, snippet }) => ({ url, title, snippet }) as unknown as Found);
+    const match = matchOf(query);
+    const rows = match === "" ? this.#latest.all(limit, offset) : this.#search.all(match, limit, offset);
+    return rows.map(({ url, title, snippet }) => ({
+      url: String(url),
+      title: joined(String(title)),
+      snippet: joined(String(snippet)),
+    }));
+  }
+
+  /** The number of pages that contain all words. */
+  matches(query: string): number {
+    const match = matchOf(query);
+    return match === "" ? this.count() : (this.#matches.get(match) as { pages: number }).pages;
   }
 
   [Symbol.dispose](): void {
     this.#db.close();
   }
+}
+
+/** A query of FTS5. Quoted words are not interpreted as its syntax. */
+function matchOf(query: string): string {
+  const words = query.split(/[\s\p{Cc}"]+/u).filter((word) => word !== "").slice(0, MAX_WORDS);
+  return words.map((word) => `"${separated(word)}"`).join(" ");
+}
+
+function separated(text: string): string {
+  return text.replaceAll(SEPARATOR, "").replace(UNSPACED, SEPARATOR);
+}
+
+function joined(text: string): string {
+  return text.replaceAll(SEPARATOR, "");
 }

@@ -1,18 +1,18 @@
-// One text for one URL: what the set of seen URLs and the store compare. Used by everyone.
+// Normalizes URLs, so that the set of seen URLs and the store can compare them.
 
-/** The longest URL that is taken, in characters. */
+/** Maximum length of a URL, in characters. */
 export const MAX_URL = 2_000;
 
 /**
- * Writes a URL the one way it is compared (RFC 3986 section 6.2): scheme and host in lower case, no default port, no
- * dot segments, no needless escapes, no empty query, no fragment, no user and password.
+ * Normalizes a URL for comparison (RFC 3986 section 6.2): scheme and host in lower case, no default port, no
+ * dot segments, no unnecessary escapes, no empty query, no fragment, no user and password.
  *
- * @param text A URL or, with a base, a reference as it stands in a page
- * @param base Where it stands
- * @returns Its text; undefined if it is no URL, too long, or neither http nor https
+ * @param text A URL or, with a base, a reference in a page
+ * @param base The URL of the page
+ * @returns The normalized URL; undefined if it is invalid, too long, or neither http nor https
  */
 export function normalizeUrl(text: string, base?: string): string | undefined {
-  // Even a long reference may be short once it is resolved, but not one of a megabyte.
+  // A long reference may become shorter when it is resolved, but not one of a megabyte.
   if (text.length > 4 * MAX_URL) return undefined;
   const url = URL.parse(text, base);
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return undefined;
@@ -25,7 +25,7 @@ export function normalizeUrl(text: string, base?: string): string | undefined {
   return url.href.length > MAX_URL ? undefined : url.href;
 }
 
-/** Escapes in upper case, and none for what need not be escaped (RFC 3986 section 6.2.2). */
+/** Escapes in upper case, and no unnecessary ones (RFC 3986 section 6.2.2). */
 export function normalizeEscapes(text: string): string {
   return text.replace(/%[0-9a-fA-F]{2}/g, (escape) => {
     const char = String.fromCharCode(parseInt(escape.slice(1), 16));
@@ -33,7 +33,7 @@ export function normalizeEscapes(text: string): string {
   });
 }
 
-/** What robots.txt speaks of: the path with its query. */
+/** The part that robots.txt rules apply to: the path with its query. */
 export function pathOf(url: string): string {
   const { pathname, search } = new URL(url);
   return pathname + search;

@@ -1,6 +1,7 @@
 // A worker as a program: serves PageWorker, and announces itself if there is a registry.
 
 import { RpcError, Server } from "@troodon/rpc";
+import { urlHost } from "@troodon/rpc/discovery";
 import { isWhole, MAX_SLOTS, PageWorker } from "./contract.ts";
 import { fetchPage, fetchRobots } from "./fetch_page.ts";
 import { Flags, print, printError, runProgram, serveUntil, stopSignal } from "./program.ts";
@@ -13,12 +14,12 @@ Usage: deno run -P=crawler-worker examples/crawler/worker.ts [options]
 
   --port PORT     Port to listen on, 0 for any free one (0)
   --host HOST     Address to listen on (127.0.0.1)
-  --slots N       Pages at once (4)
-  --registry URL  Where to announce it, so that engines find it
-  --help          Print this
+  --slots N       Number of concurrent pages (4)
+  --registry URL  Registry at which to announce the worker
+  --help          Print this help
 `;
 
-/** What an engine may ask for: the time of a page in ms, and its length in bytes. */
+/** Maximum values of a job: the time of a page in ms, and its size in bytes. */
 const MAX_TIMEOUT = 600_000;
 const MAX_BYTES = 2 ** 27;
 
@@ -29,7 +30,7 @@ interface Settings {
   readonly registry: string | undefined;
 }
 
-/** A server that works; it does not listen yet. */
+/** Creates a worker's server, without listening. */
 export function workerServer(slots: number): Server {
   return new Server({ log: printError }).register(PageWorker, {
     slots: () => slots,
@@ -58,7 +59,7 @@ function read(args: readonly string[]): Settings | "help" {
   if (flags.rest.length > 0) throw new Error(`unknown argument ${flags.rest[0]}`);
   return {
     port: flags.number("port", 0, 0, 65_535),
-    host: flags.text("host") ?? "127.0.0.1",
+    host: urlHost(flags.text("host") ?? "127.0.0.1"),
     slots: flags.number("slots", 4, 1, MAX_SLOTS),
     registry: flags.text("registry"),
   };

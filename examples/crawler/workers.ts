@@ -1,5 +1,5 @@
-// The workers of a crawl: follows the list of them, keeps a connection to each, and takes a job from the scheduler
-// whenever one of them is ready. A worker that is lost gives its jobs back and is tried again.
+// The workers of a crawl: follows their list, keeps a connection to each, and gives ready workers jobs from
+// the scheduler. Jobs of a lost worker are requeued, and the connection is retried.
 
 import { type Client, connect, type ConnectOptions, type Discovery, RpcError } from "@troodon/rpc";
 import { isWhole, MAX_SLOTS, PageWorker } from "./contract.ts";
@@ -9,32 +9,38 @@ import type { Job, Scheduler } from "./scheduler.ts";
 /** A worker as the engine calls it. */
 export type Worker = ReturnType<typeof workerOf>;
 
-/** One worker, for those who look on. */
+/** Statistics of a worker. */
 export interface WorkerStats {
   readonly address: string;
-  readonly state: "connecting" | "ready" | "away" | "leaving";
+  readonly state: "connecting" | "ready" | "unreachable" | "leaving";
   readonly slots: number;
   readonly busy: number;
-  /** Jobs that it did. */
+  /** Number of completed jobs. */
   readonly done: number;
 }
 
-/** What {@linkcode Workers} needs. */
+/** Dependencies of {@linkcode Workers}. */
 export interface WorkersOptions {
   readonly discovery: Discovery;
   readonly scheduler: Scheduler;
-  /** Does a job with a worker, and says after how many ms to try again, if so; rejects if the worker could not do it. */
+  /**
+   * Executes a job with a worker. Returns the delay in ms before a retry, if any; rejects if the worker could
+   * not do it.
+   */
   readonly work: (job: Job, worker: Worker) => Promise<number | undefined>;
-  /** Told of a job whose worker was lost; says whether it is to be given back. */
+  /** Called with a job whose worker was lost. Returns whether to requeue it. */
   readonly onLost: (job: Job) => boolean;
   readonly log: (line: string) => void;
 }
 
-/** How long a worker may take to say that it is there, and the waits between attempts, in ms. */
+/** Timeout of the first call, and the delays between attempts to connect, in ms. */
 const HELLO_TIMEOUT = 3_000;
 const FIRST_WAIT = 100;
-const LONGEST_WAIT = 5_000;
-/** A worker that hangs is noticed after 5 s. What it did not do goes to another, which is not for the library to choose. */
+const MAX_WAIT = 5_000;
+/**
+ * A hanging worker is detected after 5 s. The scheduler reassigns its jobs, so the library must not fail
+ * over.
+ */
 const CONNECTION: ConnectOptions = {
   connectTimeout: HELLO_TIMEOUT,
   heartbeatInterval: 2_000,
@@ -43,20 +49,20 @@ const CONNECTION: ConnectOptions = {
 };
 
 /**
- * Errors that are about the job. All others are about the worker: gone, hung, overloaded, going away.
+ * Errors caused by the job. All others are caused by the worker: gone, hanging, overloaded, shutting down.
  */
-const OF_THE_JOB: ReadonlySet<string> = new Set(["internal", "invalid_argument", "out_of_range", "unknown"]);
+const JOB_ERRORS: ReadonlySet<string> = new Set(["internal", "invalid_argument", "out_of_range", "unknown"]);
 
 interface Member extends Omit<WorkerStats, "address"> {
   state: WorkerStats["state"];
   slots: number;
   busy: number;
   done: number;
-  /** Aborts when the worker is off the list. */
+  /** Aborts when the worker leaves the list. */
   readonly leave: AbortController;
 }
 
-/** Keeps all workers at work. */
+/** Keeps all workers busy. */
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #members = new Map<string, Member>();
@@ -73,7 +79,7 @@ export class Workers {
     });
   }
 
-  /** Follows the list until the signal aborts; all workers are then let go. */
+  /** Follows the list until the signal aborts, then disconnects all workers. */
   async run(signal: AbortSignal): Promise<void> {
     for await (const endpoints of this.#options.discovery.watch({ signal })) {
       const listed = new Set(endpoints.map(({ address }) => address));
@@ -92,17 +98,17 @@ export class Workers {
     this.#members.set(address, member);
     const gone = this.#serve(address, member, signal).finally(() => {
       this.#gone.delete(gone);
-      // At the end they stay, for the last look at what each has done.
+      // Keep the statistics at the end of the crawl.
       if (this.#members.get(address) === member && !signal.aborted) this.#members.delete(address);
     });
     this.#gone.add(gone);
   }
 
-  /** One worker, for as long as it is listed: connects, works, and connects again when it was lost. */
+  /** Serves one worker for as long as it is listed: connects, runs jobs, and reconnects after a loss. */
   async #serve(address: string, member: Member, signal: AbortSignal): Promise<void> {
     const { log } = this.#options;
     const left = member.leave.signal;
-    for (let wait = FIRST_WAIT; !left.aborted; wait = Math.min(wait * 2, LONGEST_WAIT)) {
+    for (let wait = FIRST_WAIT; !left.aborted; wait = Math.min(wait * 2, MAX_WAIT)) {
       try {
         await using client = await connect(address, CONNECTION);
         const worker = workerOf(client);
@@ -110,19 +116,21 @@ export class Workers {
         if (!isWhole(slots, 1, MAX_SLOTS)) {
           throw new RpcError(
             "data_loss",
-            `Cannot use its slots: expected a whole number from 1 to ${MAX_SLOTS}`,
+            `Cannot use the worker's slots: expected a whole number from 1 to ${MAX_SLOTS}`,
           );
         }
         member.slots = slots;
-        log(`worker ${address} is ready, ${member.slots} pages at once`);
+        log(`worker ${address} is ready for ${member.slots} concurrent pages`);
         member.state = "ready";
         wait = FIRST_WAIT;
         await this.#use(worker, member);
         break;
       } catch (error) {
         if (left.aborted) break;
-        if (member.state !== "away") log(`worker ${address} is away: ${(error as Error).message}`);
-        member.state = "away";
+        if (member.state !== "unreachable") {
+          log(`worker ${address} is unreachable: ${(error as Error).message}`);
+        }
+        member.state = "unreachable";
       }
       await pause(wait, left);
     }
@@ -130,8 +138,8 @@ export class Workers {
   }
 
   /**
-   * As many jobs at once as the worker takes, until it is off the list or there are none any more. Rejects when it is
-   * lost, once all its jobs are given back.
+   * Runs as many concurrent jobs as the worker accepts, until it leaves the list or no jobs are left. Rejects
+   * when the worker is lost, after all its jobs have been requeued.
    */
   async #use(worker: Worker, member: Member): Promise<void> {
     const end = new AbortController();
@@ -168,10 +176,10 @@ export class Workers {
         const wait = await work(job, worker);
         member.done++;
         if (wait === undefined) scheduler.done(job);
-        else scheduler.again(job, wait);
+        else scheduler.retry(job, wait);
       } catch (error) {
         onFailure(error);
-        if (onLost(job)) scheduler.again(job);
+        if (onLost(job)) scheduler.retry(job);
         else scheduler.done(job);
       } finally {
         member.busy--;
@@ -184,7 +192,7 @@ function workerOf(client: Client) {
   return client.service(PageWorker);
 }
 
-/** Whether an error says something of the job, rather than of the worker that had it. */
-export function isOfTheJob(error: unknown): error is RpcError {
-  return error instanceof RpcError && error.remote && OF_THE_JOB.has(error.code);
+/** Whether an error is caused by the job rather than by the worker. */
+export function isJobError(error: unknown): error is RpcError {
+  return error instanceof RpcError && error.remote && JOB_ERRORS.has(error.code);
 }

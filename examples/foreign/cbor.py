@@ -1,4 +1,4 @@
-"""CBOR (RFC 8949) as docs/PROTOCOL.md wants it of bodies: what comes is checked strictly, what goes is plain."""
+"""CBOR (RFC 8949) for bodies, as docs/PROTOCOL.md requires: a strict decoder and a plain encoder."""
 
 import math
 import re
@@ -11,28 +11,28 @@ TYPED_ARRAYS = {64: 1, 65: 2, 66: 4, 67: 8, 68: 1, 69: 2, 70: 4, 71: 8, 72: 1, 7
 
 
 class Tag:
-    """A tag and what it is put on, kept as they came."""
+    """A tag and its content, as received."""
 
     def __init__(self, number, value):
         self.number, self.value = number, value
 
 
 class Simple:
-    """A simple value that Python has no word for. 23 is undefined."""
+    """A simple value without a Python equivalent. 23 is undefined."""
 
     def __init__(self, number):
         self.number = number
 
 
 class Pairs(list):
-    """A map that has other keys than text."""
+    """A map with keys other than text."""
 
 
 UNDEFINED = Simple(23)
 
 
 def head(major, n):
-    """The first bytes of an item, in the shortest form."""
+    """Encode the head of an item, in the shortest form."""
     if n < 24:
         return bytes([major << 5 | n])
     size = next(size for size in range(4) if n < 1 << (8 << size))
@@ -40,7 +40,7 @@ def head(major, n):
 
 
 def encode(value):
-    """One item."""
+    """Encode one item."""
     if value is None or isinstance(value, bool):
         return {False: b"\xf4", True: b"\xf5", None: b"\xf6"}[value]
     if isinstance(value, int):
@@ -68,7 +68,7 @@ def encode(value):
 
 
 def decode(data):
-    """The one item that `data` is; ValueError if it is none, or breaks a rule or a limit."""
+    """Decode `data` as one item; ValueError if it is malformed or exceeds a limit."""
     reader = Reader(data)
     value = reader.item(0)
     if reader.at != len(data):
@@ -93,23 +93,24 @@ class Reader:
         if major < 4:
             return self.string(major, n)
         if major == 6:
-            self.charge(1)
+            self.charge(64)
             return self.tagged(n, self.item(depth + 1))
         return self.collection(major, n, depth + 1)
 
     def take(self, count):
         if count > len(self.data) - self.at:
-            raise ValueError("Cannot decode CBOR: it ends too early")
+            raise ValueError("Cannot decode CBOR: the data ends too early")
         self.at += count
         return self.data[self.at - count:self.at]
 
-    def charge(self, items):
-        self.items += items
-        if self.items > ITEMS:
+    def charge(self, cost):
+        """Charge 64ths of an item."""
+        self.items += cost
+        if self.items >= 64 * (ITEMS + 1):
             raise ValueError(f"Cannot decode CBOR: more than {ITEMS} items")
 
     def number(self, info, indefinite=False):
-        """What the head of an item says; None if it is of indefinite length."""
+        """The argument of a head; None for indefinite length."""
         if info < 24:
             return info
         if info == 31 and indefinite:
@@ -118,8 +119,8 @@ class Reader:
             raise ValueError("Cannot decode CBOR: a reserved length")
         return int.from_bytes(self.take(1 << info - 24), "big")
 
-    def broken(self):
-        """Whether the break comes that ends an indefinite length."""
+    def at_break(self):
+        """Consume the break that ends an indefinite length, if it is next."""
         if self.data[self.at:self.at + 1] != b"\xff":
             return False
         self.at += 1
@@ -130,25 +131,26 @@ class Reader:
         if n is not None:
             chunks.append(self.take(n))
         else:
-            while not self.broken():
+            while not self.at_break():
                 first = self.take(1)[0]
                 if first >> 5 != major:
                     raise ValueError("Cannot decode CBOR: a chunk of another type")
-                self.charge(1)
+                self.charge(64)
                 chunks.append(self.take(self.number(first & 31)))
+        self.charge(127 if major == 2 else 15)
         if major == 2:
-            self.charge(1)
             return b"".join(chunks)
-        return "".join(chunk.decode() for chunk in chunks)  # each must be UTF-8 by itself
+        return "".join(chunk.decode() for chunk in chunks)  # each chunk must be valid UTF-8
 
     def collection(self, major, n, depth):
         each = major - 3
+        self.charge(15)
         if n is not None:
             if n * each > len(self.data) - self.at:
-                raise ValueError("Cannot decode CBOR: it ends too early")
+                raise ValueError("Cannot decode CBOR: the data ends too early")
             self.charge(n * each)
         parts = []
-        while len(parts) < n * each if n is not None else not self.broken():
+        while len(parts) < n * each if n is not None else not self.at_break():
             if n is None:
                 self.charge(1)
             parts.append(self.item(depth))
@@ -165,7 +167,7 @@ class Reader:
         return dict(pairs)
 
     def distinct(self, values, what):
-        """Refuses what comes twice. Numbers are the same by their value, whatever their form."""
+        """Reject duplicates. Numbers are compared by value, whatever their encoding."""
         seen = set()
         for value in values:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -175,7 +177,7 @@ class Reader:
                 raise ValueError(f"Cannot decode CBOR: {what} of more than {KEY} bytes")
             seen.add(encode(value))
         if len(seen) < len(values):
-            raise ValueError(f"Cannot decode CBOR: {what} comes twice")
+            raise ValueError(f"Cannot decode CBOR: {what} occurs twice")
         if self.numbers > NUMBERS_AS_KEYS:
             raise ValueError(f"Cannot decode CBOR: more than {NUMBERS_AS_KEYS} numbers as keys")
 
@@ -183,8 +185,8 @@ class Reader:
         kind = type(value)
         if number in (2, 3):
             if kind is not bytes or len(value) > BIGNUM:
-                raise ValueError("Cannot decode CBOR: a bignum that is none")
-            self.charge(len(value) // 16)
+                raise ValueError("Cannot decode CBOR: an invalid bignum")
+            self.charge(len(value) // 16 * 64)
             n = int.from_bytes(value, "big")
             return n if number == 2 else -1 - n
         if number == 258 and kind is list:
@@ -197,7 +199,7 @@ class Reader:
             or number in TYPED_ARRAYS and (kind is not bytes or len(value) % TYPED_ARRAYS[number] > 0)
         )
         if wrong:
-            raise ValueError(f"Cannot decode CBOR: tag {number} around something else")
+            raise ValueError(f"Cannot decode CBOR: invalid content of tag {number}")
         return Tag(number, value)
 
     def simple(self, info):

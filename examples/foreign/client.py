@@ -1,6 +1,6 @@
-"""A client of the wire: `python3 client.py HOST:PORT METHOD [JSON]` calls, `python3 client.py` takes orders.
+"""A client: `python3 client.py HOST:PORT METHOD [JSON]` makes a call, `python3 client.py` executes commands.
 
-Orders are the control protocol of docs/CONFORMANCE.md: lines of JSON on standard input, answered on standard output.
+Commands are those of docs/CONFORMANCE.md: lines of JSON on standard input, answered on standard output.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import frames
 from connection import Connection, close
 from frames import RpcError
 
-closing = set()  # connections that are being closed: a task that nobody holds may vanish
+closing = set()  # keeps references to closing tasks: asyncio may discard unreferenced ones
 FEATURES = ["streams", "callbacks", "json", "concurrent", "idle"]
 
 
@@ -20,7 +20,7 @@ async def echo(value, _):
 
 
 async def connect(host, port, connectTimeout=10_000, methods=None, **option):
-    """A connection to the server there, and the task that reads it. `option` has further fields of the option."""
+    """Connect to a server; returns the connection and the task that reads it. `option` adds fields to the option."""
     writer = None
     try:
         async with asyncio.timeout(connectTimeout and connectTimeout / 1000):
@@ -31,7 +31,7 @@ async def connect(host, port, connectTimeout=10_000, methods=None, **option):
             line = await frames.read_line(reader)
             if line is None:
                 raise RpcError("unavailable", "The server has closed the connection")
-            answer = frames.judge_answer(line, codec)
+            answer = frames.check_response(line, codec)
     except (OSError, TimeoutError, RpcError) as error:
         if writer:
             closing.add(task := asyncio.create_task(close(reader, writer)))
@@ -43,39 +43,39 @@ async def connect(host, port, connectTimeout=10_000, methods=None, **option):
     return connection, asyncio.create_task(connection.run())
 
 
-class Orders:
-    """Does what it is told, one connection at a time, and tells what came of it."""
+class Commands:
+    """Executes commands, on one connection at a time, and reports their outcomes."""
 
     def __init__(self):
         self.connection, self.running, self.tasks = None, None, {}
 
-    async def follow(self):
-        self.say({"features": FEATURES})
+    async def run(self):
+        self.report({"features": FEATURES})
         reader = asyncio.StreamReader(limit=1 << 26)
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         async for line in reader:
-            order = json.loads(line)
-            self.tasks[order["id"]] = asyncio.create_task(self.obey(order))
+            command = json.loads(line)
+            self.tasks[command["id"]] = asyncio.create_task(self.execute(command))
 
-    async def obey(self, order):
-        said = {"id": order["id"]}
+    async def execute(self, command):
+        response = {"id": command["id"]}
         try:
-            said |= await getattr(self, order["do"])(order)
+            response |= await getattr(self, command["do"])(command)
         except RpcError as error:
-            said["error"] = self.error(error)
+            response["error"] = self.error(error)
         except asyncio.CancelledError:
-            said["error"] = self.error(RpcError("canceled", "The call was canceled"))
-        self.say(said)
+            response["error"] = self.error(RpcError("canceled", "The call was canceled"))
+        self.report(response)
 
-    def say(self, message):
+    def report(self, message):
         print(json.dumps(message), flush=True)
 
     def error(self, error):
-        told = {"code": error.code, "message": error.message, "notStarted": error.not_started}
-        return told if error.details is None else told | {"details": error.details}
+        reported = {"code": error.code, "message": error.message, "notStarted": error.not_started}
+        return reported if error.details is None else reported | {"details": error.details}
 
-    async def connect(self, order):
-        option = {name: value for name, value in order.items() if name not in ("id", "do")}
+    async def connect(self, command):
+        option = {name: value for name, value in command.items() if name not in ("id", "do")}
         self.connection = None
         self.connection, self.running = await connect(**option, methods={"Client.echo": echo})
         return {"result": None}
@@ -89,32 +89,32 @@ class Orders:
             await self.running
         return {"result": None}
 
-    async def cancel(self, order):
-        self.tasks[order["call"]].cancel()
+    async def cancel(self, command):
+        self.tasks[command["call"]].cancel()
         return {"result": None}
 
-    def arguments(self, order):
-        items = order.get("items")
+    def arguments(self, command):
+        items = command.get("items")
 
         async def each():
             for item in items:
                 yield item
 
-        return {"method": order["method"], "args": order.get("args"), "timeout": order.get("timeout", 30_000),
-                "metadata": order.get("metadata"), "items": each() if items is not None else None}
+        return {"method": command["method"], "args": command.get("args"), "timeout": command.get("timeout", 30_000),
+                "metadata": command.get("metadata"), "items": each() if items is not None else None}
 
-    async def call(self, order):
-        return {"result": await self.connection.call(**self.arguments(order))}
+    async def call(self, command):
+        return {"result": await self.connection.call(**self.arguments(command))}
 
-    async def stream(self, order):
-        items, stream = [], self.connection.stream(**self.arguments(order))
+    async def stream(self, command):
+        items, stream = [], self.connection.stream(**self.arguments(command))
         try:
-            if order.get("hold"):
+            if command.get("hold"):
                 await anext(stream)
                 await asyncio.Event().wait()
             async for item in stream:
                 items.append(item)
-                if len(items) == order.get("take"):
+                if len(items) == command.get("take"):
                     break
         except RpcError as error:
             return {"items": items, "error": self.error(error)}
@@ -134,4 +134,4 @@ async def call_once(address, method, args="null"):
 
 
 if __name__ == "__main__":
-    asyncio.run(call_once(*sys.argv[1:]) if len(sys.argv) > 2 else Orders().follow())
+    asyncio.run(call_once(*sys.argv[1:]) if len(sys.argv) > 2 else Commands().run())

@@ -1,4 +1,4 @@
-"""One connection behind its handshake, for either side: calls both ways, streams and credit, and every way to end."""
+"""A connection after its handshake, for either side: calls in both directions, streams and credit, shutdown."""
 
 import asyncio
 import contextlib
@@ -14,24 +14,24 @@ LINGER_BYTES = 1_048_576
 UNSENT = 4_194_304
 
 
-class Inflow:
-    """Items that come, for whoever iterates, and the credit that is given for them."""
+class RecvStream:
+    """Receiving half of a stream: buffered items and the credit granted to the sender."""
 
     def __init__(self, grant):
-        self.grant, self.held, self.arrived = grant, deque(), asyncio.Event()
+        self.grant, self.buffer, self.arrived = grant, deque(), asyncio.Event()
         self.items, self.bytes, self.taken = FIRST_ITEMS, FIRST_BYTES, [0, 0]
-        self.begun = self.ended = False
+        self.started = self.ended = False
         self.error = None
 
     def spend(self, size):
         if self.ended:
-            raise frames.malformed("An Item behind the End of its stream")
+            raise frames.malformed("An Item after the End of its stream")
         if self.items <= 0 or self.bytes <= 0:
             raise Violation("resource_exhausted", "An Item without credit")
-        self.begun, self.items, self.bytes = True, self.items - 1, self.bytes - size
+        self.started, self.items, self.bytes = True, self.items - 1, self.bytes - size
 
     def push(self, value, size):
-        self.held.append((value, size))
+        self.buffer.append((value, size))
         self.arrived.set()
 
     def end(self, error=None):
@@ -44,14 +44,14 @@ class Inflow:
         return self
 
     async def __anext__(self):
-        while not self.held:
+        while not self.buffer:
             if self.ended:
                 if self.error:
                     raise self.error
                 raise StopAsyncIteration
             self.arrived.clear()
             await self.arrived.wait()
-        value, size = self.held.popleft()
+        value, size = self.buffer.popleft()
         self.taken = [self.taken[0] + 1, self.taken[1] + size]
         if not self.ended and (self.taken[0] >= FIRST_ITEMS // 2 or self.taken[1] >= FIRST_BYTES // 2):
             items, size = self.taken
@@ -60,11 +60,11 @@ class Inflow:
         return value
 
 
-class Outflow:
-    """The credit of items that go, and the waiting for it."""
+class SendStream:
+    """Sending half of a stream: the remaining credit, and waiting for more."""
 
     def __init__(self):
-        self.items, self.bytes, self.more, self.dry = FIRST_ITEMS, FIRST_BYTES, asyncio.Event(), None
+        self.items, self.bytes, self.more, self.error = FIRST_ITEMS, FIRST_BYTES, asyncio.Event(), None
 
     def credit(self, items, size):
         self.items, self.bytes = self.items + items, self.bytes + size
@@ -73,23 +73,23 @@ class Outflow:
         self.more.set()
 
     def end(self, error):
-        self.dry = error
+        self.error = error
         self.more.set()
 
     async def wait(self):
         while self.items <= 0 or self.bytes <= 0:
-            if self.dry:
-                raise self.dry
+            if self.error:
+                raise self.error
             self.more.clear()
             await self.more.wait()
 
 
 class Call:
-    """A call under way, made or answered here."""
+    """A call in flight, made or handled by this side."""
 
-    def __init__(self, inflow=None):
-        self.inflow, self.outflow, self.task, self.over = inflow, Outflow(), None, False
-        self.result = None  # of one that is made here: a future
+    def __init__(self, recv_stream=None):
+        self.recv_stream, self.send_stream, self.task, self.closed = recv_stream, SendStream(), None, False
+        self.result = None  # for a call made by this side: a future
 
 
 class Connection:
@@ -103,38 +103,38 @@ class Connection:
         self.heartbeat = heartbeat / 1000 or None
         self.data, self.frame_at = bytearray(), None
         self.last_seq, self.next_seq = 0, 1 if dialled else 2
-        self.made, self.answering = {}, {}
-        self.leaving = self.peer_leaving = self.peer_ended = self.finished = False
+        self.made, self.handling = {}, {}
+        self.draining = self.peer_draining = self.peer_ended = self.finished = False
         self.my_max_frame = frames.MAX_FRAME
         self.idle = asyncio.Event()
 
-    # -- calls made here
+    # -- calls made by this side
 
     async def call(self, method, args=None, timeout=30_000, metadata=None, *, items=None):
-        """The result of a call; `items` are arguments that stream."""
+        """Make a call and return its result; `items` is a stream of arguments."""
         call, seq = self.begin(method, args, timeout, metadata, items, None)
         try:
             async with asyncio.timeout(timeout and timeout / 1000):
                 return await call.result
         except TimeoutError:
-            raise RpcError("deadline_exceeded", f"No answer within {timeout} ms") from None
+            raise RpcError("deadline_exceeded", f"{method} was not answered within {timeout} ms") from None
         finally:
-            self.leave(seq, call)
+            self.abandon(seq, call)
 
     async def stream(self, method, args=None, timeout=30_000, metadata=None, *, items=None):
-        """The items of an answer."""
+        """Make a call and iterate over the items of its response."""
         call, seq = self.begin(method, args, timeout, metadata, items,
-                               Inflow(lambda *credit: self.send([CREDIT, seq, *credit])))
+                               RecvStream(lambda *credit: self.send([CREDIT, seq, *credit])))
         try:
-            async for item in call.inflow:
+            async for item in call.recv_stream:
                 yield item
         finally:
-            self.leave(seq, call)
+            self.abandon(seq, call)
 
-    def begin(self, method, args, timeout, metadata, items, inflow):
-        if self.leaving or self.peer_leaving or self.finished:
-            raise RpcError("unavailable", "The connection takes no more calls", not_started=True)
-        seq, call = self.next_seq, Call(inflow)
+    def begin(self, method, args, timeout, metadata, items, recv_stream):
+        if self.draining or self.peer_draining or self.finished:
+            raise RpcError("unavailable", "The connection accepts no more calls", not_started=True)
+        seq, call = self.next_seq, Call(recv_stream)
         header = [CALL, seq, method, timeout and max(1, int(timeout))] + ([metadata] if metadata else [])
         try:
             self.send(header, None if items is not None else self.encode(args))
@@ -153,25 +153,25 @@ class Connection:
             await self.send_items(seq, call, items)
             self.send([END, seq])
 
-    def leave(self, seq, call):
-        """Nobody waits any more: if there was no answer, the other side is told so."""
+    def abandon(self, seq, call):
+        """The caller stops waiting: cancel the call if it has not been answered."""
         if self.made.pop(seq, None) is not None:
             self.send([CANCEL, seq])
         if call.task:
             call.task.cancel()
         if call.result.done() and not call.result.cancelled():
-            call.result.exception()  # seen, be it by nobody
+            call.result.exception()  # mark the exception as retrieved
         self.finish_if_idle()
 
     def settle(self, seq, call, result=None, error=None):
         self.made.pop(seq, None)
-        if call.inflow:
-            call.inflow.end(error)
+        if call.recv_stream:
+            call.recv_stream.end(error)
         elif not call.result.done():
             call.result.set_exception(error) if error else call.result.set_result(result)
 
     def expect(self, seq):
-        """The call that an answer belongs to; None if it is over."""
+        """The call of a response; None if it has ended."""
         if seq % 2 != self.next_seq % 2 or seq >= self.next_seq:
             raise frames.malformed(f"Call {seq} was never made")
         return self.made.get(seq)
@@ -189,16 +189,16 @@ class Connection:
                 details = None
             code = code if code in frames.CODES else "unknown"
             return self.settle(seq, call, error=RpcError(code, message, details, "not-started" in metadata))
-        if call.inflow is None and kind in (ITEM, END):
+        if call.recv_stream is None and kind in (ITEM, END):
             if kind == ITEM:
                 self.send([CANCEL, seq])
-            return self.settle(seq, call, error=RpcError("unimplemented", "It answers with a stream"))
+            return self.settle(seq, call, error=RpcError("unimplemented", "The method responds with a stream"))
         if kind == END:
             return self.settle(seq, call)
-        if kind == REPLY and call.inflow and call.inflow.begun:
-            raise frames.malformed("A Reply behind Items")
+        if kind == REPLY and call.recv_stream and call.recv_stream.started:
+            raise frames.malformed("A Reply after Items")
         if kind == ITEM:
-            call.inflow.spend(len(body))
+            call.recv_stream.spend(len(body))
         try:
             value = self.decode(body) if body else None
         except ValueError as error:
@@ -206,33 +206,35 @@ class Connection:
                 self.send([CANCEL, seq])
             return self.settle(seq, call, error=RpcError("data_loss", str(error)))
         if kind == ITEM:
-            return call.inflow.push(value, len(body))
-        if call.inflow:
-            call.inflow.push(value, 0)  # one value is a stream of one
+            return call.recv_stream.push(value, len(body))
+        if call.recv_stream:
+            call.recv_stream.push(value, 0)  # a single value is a stream of one item
         self.settle(seq, call, value)
 
-    # -- calls answered here
+    # -- calls handled by this side
 
     def on_call(self, seq, method, timeout, body):
         if seq % 2 == self.next_seq % 2 or seq <= self.last_seq:
             raise frames.malformed(f"Call {seq} has a wrong number")
-        if self.leaving:
+        if self.draining:
             return
         self.last_seq = seq
         try:
-            if len(self.answering) >= self.max_in_flight:
+            if len(self.handling) >= self.max_in_flight:
                 raise RpcError("resource_exhausted", f"More than {self.max_in_flight} calls are in flight")
             handler = self.find(method)
             streams = getattr(handler, "streams", False)
             if streams == bool(body):
                 raise RpcError("invalid_argument", f"{method} takes {'a stream' if streams else 'one value'}")
-            call = Call(Inflow(lambda *credit: call.over or self.send([CREDIT, seq, *credit])) if streams else None)
-            args = call.inflow if streams else self.decode(body)
+            call = Call()
+            if streams:
+                call.recv_stream = RecvStream(lambda *credit: call.closed or self.send([CREDIT, seq, *credit]))
+            args = call.recv_stream if streams else self.decode(body)
         except ValueError as error:
             return self.fail(seq, RpcError("invalid_argument", str(error)), NOT_STARTED)
         except RpcError as error:
             return self.fail(seq, error, NOT_STARTED)
-        self.answering[seq] = call
+        self.handling[seq] = call
         limits = [ms / 1000 for ms in (timeout, self.handle_timeout) if ms]
         call.task = asyncio.create_task(self.answer(seq, call, handler, args, min(limits, default=None)))
         call.task.add_done_callback(lambda _: self.returned(seq))
@@ -256,33 +258,33 @@ class Connection:
                 else:
                     self.reply(seq, call, [REPLY, seq], self.encode(await result))
         except asyncio.CancelledError:
-            pass  # whoever canceled it has said what there was to say
+            pass  # the canceler has sent the response, if one is needed
         except TimeoutError:
-            self.fail(seq, RpcError("deadline_exceeded", "The call took too long"), None, call)
+            self.fail(seq, RpcError("deadline_exceeded", "The call was not answered within its timeout"), None, call)
         except RpcError as error:
             self.fail(seq, error, None, call)
-        except Exception:  # what a handler throws without meaning it for its caller
+        except Exception:  # an unexpected exception of the handler
             self.fail(seq, RpcError("internal", "The handler failed"), None, call)
 
     def returned(self, seq):
-        """Its handler has returned, or was never started."""
-        self.answering.pop(seq).over = True
+        """The handler has returned, or was never started."""
+        self.handling.pop(seq).closed = True
         self.finish_if_idle()
 
     def reply(self, seq, call, header, body=b""):
-        if not call.over:
-            call.over = True
+        if not call.closed:
+            call.closed = True
             try:
                 self.send(header, body)
             except RpcError as error:
                 self.fail(seq, error)
 
     def fail(self, seq, error, metadata=None, call=None):
-        """Sends an Error: with all that it carries, or with as much as the other side takes."""
-        if call and call.over:
+        """Send an Error, shortened if the peer does not accept its length."""
+        if call and call.closed:
             return
         if call:
-            call.over = True
+            call.closed = True
         rest = [metadata] if metadata else []
         try:
             details = b"" if error.details is None else self.encode(error.details)
@@ -293,53 +295,54 @@ class Connection:
                 return self.send([ERROR, seq, error.code, message, *rest], body)
         self.send([ERROR, seq, error.code, frames.cut(error.message, 64), *rest])
 
-    def give_up(self, seq, call, error):
+    def reject(self, seq, call, error):
         self.fail(seq, error, None, call)
         call.task.cancel()
 
     def on_argument(self, kind, seq, body):
-        if seq > self.last_seq and not self.leaving:
+        if seq > self.last_seq and not self.draining:
             raise frames.malformed(f"Call {seq} was never made")
-        call = self.answering.get(seq)
-        if call is None or call.over:
+        call = self.handling.get(seq)
+        if call is None or call.closed:
             return
-        if call.inflow is None:
-            return self.give_up(seq, call, RpcError("invalid_argument", "The method takes no stream"))
+        if call.recv_stream is None:
+            return self.reject(seq, call, RpcError("invalid_argument", "The method does not take a stream"))
         if kind == END:
-            return call.inflow.end()
-        call.inflow.spend(len(body))
+            return call.recv_stream.end()
+        call.recv_stream.spend(len(body))
         try:
             value = self.decode(body) if body else None
         except ValueError as error:
-            return self.give_up(seq, call, RpcError("invalid_argument", str(error)))
-        call.inflow.push(value, len(body))
+            return self.reject(seq, call, RpcError("invalid_argument", str(error)))
+        call.recv_stream.push(value, len(body))
 
     async def send_items(self, seq, call, items):
-        """Sends items as credit allows. The next is asked for before there is: it may be the End, which needs none."""
+        """Send items as credit allows. The next item is awaited before there is credit, because End needs none."""
         async for item in items:
-            await call.outflow.wait()
+            await call.send_stream.wait()
             body = self.encode(item)
             self.send([ITEM, seq], body)
-            call.outflow.items, call.outflow.bytes = call.outflow.items - 1, call.outflow.bytes - len(body)
+            call.send_stream.items -= 1
+            call.send_stream.bytes -= len(body)
             await self.writer.drain()
 
     # -- the connection
 
     def send(self, header, body=b""):
-        """Sends a frame. RpcError if the other side takes none of this length."""
+        """Send a frame; RpcError if it exceeds the peer's maximum length."""
         data = frames.frame(header, body or b"")
         if data is None or len(data) - 5 > self.max_frame:
-            raise RpcError("resource_exhausted", "The other side takes no frame of this length")
+            raise RpcError("resource_exhausted", "The frame exceeds the peer's maximum length")
         if not self.finished:
             self.writer.write(data)
 
     async def run(self):
-        """Reads until the end, and returns when nothing of the connection is left."""
+        """Read until the end, and return when the connection is closed."""
         self.writer.transport.set_write_buffer_limits(high=UNSENT)
         try:
             await self.read()
         except Violation as violation:
-            self.say_goaway(violation.code, str(violation))
+            self.send_goaway(violation.code, str(violation))
             self.abort(RpcError("unavailable", f"The connection was closed: {violation}"))
         except (OSError, TimeoutError) as error:
             self.abort(RpcError("unavailable", f"The connection was lost: {error}"))
@@ -362,14 +365,14 @@ class Connection:
             finished.cancel()
 
     async def receive(self):
-        """Some bytes, b"" at the end. Pings when nothing comes, and gives up when that does not help."""
+        """Receive bytes, b"" at the end. Ping after a silence, and give up if there is no response."""
         if self.frame_at is not None:
-            left = self.frame_at + FRAME_TIMEOUT + len(self.data) // 65_536 - asyncio.get_running_loop().time()
+            remaining = self.frame_at + FRAME_TIMEOUT + len(self.data) // 65_536 - asyncio.get_running_loop().time()
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(remaining):
                     return await self.reader.read(65_536)
             except TimeoutError:
-                raise Violation("deadline_exceeded", "A frame was not complete in time") from None
+                raise Violation("deadline_exceeded", "A frame was not completed within the timeout") from None
         try:
             async with asyncio.timeout(self.heartbeat):
                 return await self.reader.read(65_536)
@@ -399,7 +402,7 @@ class Connection:
             self.on_frame(header, body)
             if header[0] in (CALL, PING):
                 async with asyncio.timeout(WRITE_TIMEOUT):
-                    await self.writer.drain()  # who does not read is not read from
+                    await self.writer.drain()  # backpressure: stop reading from a peer that does not read
         if self.data and self.frame_at is None:
             self.frame_at = asyncio.get_running_loop().time()
         self.finish_if_idle()
@@ -413,20 +416,20 @@ class Connection:
             self.on_answer(header, body)
         elif kind in (ITEM, END):
             self.on_argument(kind, n, body)
-        elif kind == CANCEL and n in self.answering:
-            self.answering[n].over = True
-            self.answering[n].task.cancel()
+        elif kind == CANCEL and n in self.handling:
+            self.handling[n].closed = True
+            self.handling[n].task.cancel()
         elif kind == CREDIT:
-            call = (self.made if mine else self.answering).get(n)
-            if call and not call.over:
-                call.outflow.credit(*header[2:4])
+            call = (self.made if mine else self.handling).get(n)
+            if call and not call.closed:
+                call.send_stream.credit(*header[2:4])
         elif kind == PING:
             self.send([PONG, n])
         elif kind == GOAWAY:
             self.on_goaway(*header[1:4])
 
     def on_goaway(self, last_seq, code, message):
-        self.peer_leaving = True
+        self.peer_draining = True
         for seq, call in list(self.made.items()):
             if seq > last_seq:
                 self.settle(seq, call, error=RpcError("unavailable", message, not_started=True))
@@ -435,56 +438,56 @@ class Connection:
 
     def on_end(self):
         if self.data:
-            raise OSError("it ended inside a frame")
+            raise OSError("the stream ended inside a frame")
         self.peer_ended = True
         lost = RpcError("unavailable", "The other side has ended the connection")
         for seq, call in list(self.made.items()):
             self.settle(seq, call, error=lost)
-        for call in self.answering.values():
-            call.outflow.end(lost)
-            if call.inflow and not call.inflow.ended:
-                call.inflow.end(lost)
+        for call in self.handling.values():
+            call.send_stream.end(lost)
+            if call.recv_stream and not call.recv_stream.ended:
+                call.recv_stream.end(lost)
         self.finish_if_idle()
 
     def drain(self):
-        """Takes up no further calls, finishes those under way, and then ends."""
-        if not self.leaving and not self.finished:
-            self.say_goaway("unavailable", "Shutting down")
+        """Accept no further calls, finish those in flight, then end."""
+        if not self.draining and not self.finished:
+            self.send_goaway("unavailable", "Shutting down")
             self.finish_if_idle()
 
-    def say_goaway(self, code, message):
-        self.leaving = True
+    def send_goaway(self, code, message):
+        self.draining = True
         self.send([GOAWAY, self.last_seq, code, frames.cut(message, 128)])
 
     def finish_if_idle(self):
-        if (self.leaving or self.peer_leaving or self.peer_ended) and not self.made and not self.answering:
+        if (self.draining or self.peer_draining or self.peer_ended) and not self.made and not self.handling:
             self.finished = True
             self.idle.set()
 
     def abort(self, error):
-        """Every call ends: those made here with `error`, those answered here are told to stop."""
+        """End every call: fail those made by this side with `error`, cancel the handlers of the others."""
         self.finished = True
         for seq, call in list(self.made.items()):
             self.settle(seq, call, error=error)
-        for call in self.answering.values():
-            call.over = True
+        for call in self.handling.values():
+            call.closed = True
             call.task.cancel()
 
 
 def malformed_head():
-    return frames.malformed("A frame begins with 0x5a and a length above 0")
+    return frames.malformed("A frame must begin with 0x5a and a length above 0")
 
 
 async def close(reader, writer, peer_ended=False):
-    """Ends this side, reads what still comes, then closes: closing over unread input would destroy what was sent."""
+    """End this side, drain the input, then close: closing with unread input would discard sent data."""
     try:
         async with asyncio.timeout(WRITE_TIMEOUT):
             await writer.drain()
         writer.write_eof()
         async with asyncio.timeout(LINGER):
-            left = 0 if peer_ended else LINGER_BYTES
-            while left > 0 and (chunk := await reader.read(65_536)):
-                left -= len(chunk)
+            remaining = 0 if peer_ended else LINGER_BYTES
+            while remaining > 0 and (chunk := await reader.read(65_536)):
+                remaining -= len(chunk)
     except (OSError, TimeoutError):
         pass
     writer.close()

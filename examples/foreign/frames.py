@@ -13,15 +13,15 @@ CODES = frozenset("canceled unknown invalid_argument deadline_exceeded not_found
                   "resource_exhausted failed_precondition aborted out_of_range unimplemented internal unavailable "
                   "data_loss unauthenticated".split())
 
-# Of each kind the fields behind it: n = number, s = seq, t = text, m = metadata, which may be left out. And whether a
-# body may follow.
+# The fields after each kind: n = number, s = seq, t = text, m = metadata, which is optional; then whether a
+# body is allowed.
 FORMS = {CALL: ("stnm", True), REPLY: ("sm", True), ERROR: ("sttm", True), ITEM: ("s", True), END: ("sm", False),
          CANCEL: ("s", False), CREDIT: ("snn", False), PING: ("n", False), PONG: ("n", False), GOAWAY: ("ntt", False)}
 NAME = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 
 
 class RpcError(Exception):
-    """Why a call failed, or is to fail."""
+    """The error of a call."""
 
     def __init__(self, code, message, details=None, not_started=False):
         super().__init__(f"{code}: {message}")
@@ -29,7 +29,7 @@ class RpcError(Exception):
 
 
 class Violation(Exception):
-    """The other side broke the protocol: the connection ends with a GoAway."""
+    """A protocol violation by the peer: the connection ends with a GoAway."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -41,7 +41,7 @@ def malformed(message):
 
 
 def frame(header, body=b""):
-    """A frame, or None if its header is too long."""
+    """Encode a frame; None if its header is too long."""
     content = cbor.encode(header)
     if len(content) > MAX_HEADER:
         return None
@@ -49,12 +49,12 @@ def frame(header, body=b""):
 
 
 def cut(message, most=MAX_MESSAGE):
-    """A message of so many bytes at most, cut between two characters."""
+    """Truncate a message to at most `most` bytes, between two characters."""
     return message.encode()[:most].decode(errors="ignore")
 
 
 def read_header(data):
-    """The header with which a frame begins, and the body behind it."""
+    """Decode the header of a frame; returns it and the body."""
     reader = HeaderReader(data)
     count, kind = reader.head(4), reader.head(0)
     if kind not in FORMS:
@@ -67,12 +67,12 @@ def read_header(data):
         header.append({})
     body = data[reader.at:]
     if body and not has_body:
-        raise malformed("A body where none belongs")
+        raise malformed("An unexpected body")
     return header, body
 
 
 class HeaderReader:
-    """Reads fields of a header: definite lengths, exact types, any width."""
+    """Reads the fields of a header: definite lengths, exact types, any width."""
 
     def __init__(self, data):
         self.data, self.at = data, 0
@@ -90,7 +90,7 @@ class HeaderReader:
         first = self.take(1)[0]
         info = first & 31
         if first >> 5 not in majors or info > 27:
-            raise malformed("A field of a header is of a wrong type or of indefinite length")
+            raise malformed("A header field has a wrong type or an indefinite length")
         n = info if info < 24 else int.from_bytes(self.take(1 << info - 24), "big")
         if n > LARGEST:
             raise malformed("A number is above 2^53-1")
@@ -119,14 +119,14 @@ class HeaderReader:
         for _ in range(count):
             name = self.text()
             if not NAME.fullmatch(name) or name == "__proto__" or name in metadata:
-                raise malformed("A name of metadata is none, or comes twice")
+                raise malformed("A metadata name is invalid or occurs twice")
             is_bytes = self.at < self.limit and self.data[self.at] >> 5 == 2
             metadata[name] = self.take(self.head(2)) if is_bytes else self.text()
         return metadata
 
 
 def parse_json(data):
-    """JSON text; ValueError if it is none, or goes beyond what the protocol allows."""
+    """Parse JSON; ValueError if it is invalid, or exceeds the limits of the protocol."""
     def refuse(name):
         raise ValueError(f"Cannot parse JSON: {name}")
 
@@ -141,7 +141,7 @@ def parse_json(data):
                  for part in (each if isinstance(each, list) else each.values())]
         count += len(level)
         if depth > cbor.DEPTH or count > cbor.ITEMS:
-            refuse("too deep, or too many items")
+            refuse("nested too deeply, or too many items")
     return value
 
 
@@ -153,7 +153,7 @@ CODECS = {"application/cbor": (cbor.encode, cbor.decode), "application/json": (w
 
 
 def parse_line(line):
-    """A line of the handshake, which is a JSON object. Of unknown fields nothing is asked."""
+    """Parse a line of the handshake, a JSON object. Unknown fields are ignored."""
     def refuse(name):
         raise ValueError(f"Not JSON: {name}")
 
@@ -167,7 +167,7 @@ def parse_line(line):
 
 
 def whole(fields, name, default=None, least=0):
-    """A field that is a whole number; 1e4 is one, true is none."""
+    """A field that must be a whole number; 1e4 is valid, true is not."""
     value = fields.get(name, default)
     if type(value) is float and value.is_integer():
         value = int(value)
@@ -176,16 +176,16 @@ def whole(fields, name, default=None, least=0):
     return value
 
 
-def judge_option(line):
-    """What a client asks for, judged in the order of the document."""
+def check_option(line):
+    """Validate a client's option, in the order of the document."""
     fields = parse_line(line)
     if whole(fields, "magicNumber", 0) != MAGIC:
         raise RpcError("invalid_argument", f"Cannot accept handshake: magicNumber must be {MAGIC}")
     if whole(fields, "version", VERSION) != VERSION:
-        raise RpcError("unimplemented", f"Cannot accept handshake: only version {VERSION} is spoken here")
+        raise RpcError("unimplemented", f"Cannot accept handshake: only version {VERSION} is supported")
     for name in ("codecType", "token"):
         if not isinstance(fields.get(name, ""), str):
-            raise RpcError("invalid_argument", f"Cannot accept handshake: {name} must be text")
+            raise RpcError("invalid_argument", f"Cannot accept handshake: {name} must be a string")
     whole(fields, "connectTimeout", 10_000)
     option = {"codecType": fields.get("codecType", "application/cbor"),
               "handleTimeout": whole(fields, "handleTimeout", 0),
@@ -195,23 +195,23 @@ def judge_option(line):
     return option
 
 
-def judge_answer(line, codec):
-    """What a server agrees to."""
+def check_response(line, codec):
+    """Validate a server's response."""
     fields = parse_line(line)
     if "error" in fields:
         error = fields["error"] if isinstance(fields["error"], dict) else {}
         code, message = error.get("code"), error.get("message")
         raise RpcError(code if isinstance(code, str) and code in CODES else "unknown",
-                       message if isinstance(message, str) else "Refused", not_started=True)
+                       message if isinstance(message, str) else "Rejected", not_started=True)
     if whole(fields, "magicNumber") != MAGIC or whole(fields, "version") != VERSION or fields.get("codecType") != codec:
-        raise RpcError("unavailable", "Cannot connect: the server does not agree", not_started=True)
+        raise RpcError("unavailable", "Cannot connect: the response does not match the request", not_started=True)
     return {"handleTimeout": whole(fields, "handleTimeout"), "heartbeatInterval": whole(fields, "heartbeatInterval"),
             "maxFrameBytes": whole(fields, "maxFrameBytes", least=65_536),
             "maxInFlight": whole(fields, "maxInFlight", least=16)}
 
 
 async def read_line(reader, starts=b' \t\n\r{["-0123456789tfn'):
-    """A line without its LF; None if the stream ended before anything came."""
+    """Read a line, without its LF; None if the stream ended before the first byte."""
     line = b""
     while not line.endswith(b"\n"):
         byte = await reader.read(1)
@@ -223,5 +223,5 @@ async def read_line(reader, starts=b' \t\n\r{["-0123456789tfn'):
         if line[0] not in starts:
             raise RpcError("invalid_argument", "Cannot accept handshake: expected one line of JSON")
         if len(line) >= MAX_LINE and byte != b"\n":
-            raise RpcError("resource_exhausted", f"Cannot accept handshake: a line of more than {MAX_LINE} bytes")
+            raise RpcError("resource_exhausted", f"Cannot accept handshake: the line is longer than {MAX_LINE} bytes")
     return line[:-1]

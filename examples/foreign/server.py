@@ -1,4 +1,4 @@
-"""A server of the wire, and the service Conformance of docs/CONFORMANCE.md: `python3 server.py [PORT]`."""
+"""A server with the service Conformance of docs/CONFORMANCE.md: `python3 server.py [PORT]`."""
 
 import asyncio
 import collections
@@ -13,13 +13,13 @@ HANDSHAKE_TIMEOUT, MAX_IN_FLIGHT, HEARTBEAT = 5, 1_024, 500
 
 
 def streams(handler):
-    """Marks a handler whose arguments are a stream."""
+    """Mark a handler whose arguments are a stream."""
     handler.streams = True
     return handler
 
 
 def conformance(drain):
-    """The handlers by name. Those that are told to stop say so under the key that they were called with."""
+    """The handlers by name. A canceled handler sets the event of the key that it was called with."""
     stops = collections.defaultdict(asyncio.Event)
 
     async def features(_, __):
@@ -71,7 +71,7 @@ def conformance(drain):
         total = 0
         async for n in numbers:
             if not isinstance(n, (int, float)):
-                raise RpcError("invalid_argument", "Cannot sum what is no number")
+                raise RpcError("invalid_argument", "Cannot sum: expected numbers")
             total += n
         return total
 
@@ -100,7 +100,7 @@ class Server:
         self.methods = conformance(self.drain)
 
     async def serve(self, port=0):
-        """Listens, says where, and returns when it has been drained."""
+        """Listen, print the address, and return after draining."""
         self.listener = await asyncio.start_server(self.accept, "127.0.0.1", port)
         print("tcp@127.0.0.1:%d" % self.listener.sockets[0].getsockname()[1], flush=True)
         await self.listener.wait_closed()
@@ -116,9 +116,9 @@ class Server:
                 line = await frames.read_line(reader)
                 if line is None:
                     return writer.close()
-                option = frames.judge_option(line)
+                option = frames.check_option(line)
         except TimeoutError:
-            return await self.refuse(reader, writer, RpcError("deadline_exceeded", "The handshake took too long"))
+            return await self.refuse(reader, writer, RpcError("deadline_exceeded", "The handshake timed out"))
         except RpcError as error:
             return await self.refuse(reader, writer, error)
         except OSError:
@@ -146,5 +146,5 @@ class Server:
 
 
 if __name__ == "__main__":
-    sys.setrecursionlimit(10_000)  # a line of 4096 bytes may hold 2000 arrays within each other
+    sys.setrecursionlimit(10_000)  # a line of 4096 bytes may contain 2000 nested arrays
     asyncio.run(Server().serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

@@ -1,6 +1,7 @@
-// A master and two replicas for trying it, each a process of its own, so that they can be killed one by one.
+// Starts a master and two replicas as processes, to try them out and kill them one by one. Used by main.ts.
 
 import { dirname } from "node:path";
+import { urlHost } from "@troodon/rpc/discovery";
 import type { AllFlags, Place } from "./flags.ts";
 
 const MAIN = new URL("main.ts", import.meta.url).href;
@@ -10,11 +11,11 @@ type Log = (line: string) => void;
 /** One of the processes. */
 interface Member {
   readonly process: Deno.ChildProcess;
-  /** What it printed when it began to listen. */
+  /** The line that it printed when it was ready. */
   readonly line: string;
 }
 
-/** Starts all three, prints where they are, and runs until `stopped` or until none is left. */
+/** Starts all three, prints their addresses, and runs until `stopped` or until all have ended. */
 export async function runAll({ http, file }: AllFlags, log: Log, stopped: Promise<void>): Promise<void> {
   const members: Member[] = [];
   const add = async (permissions: string[], args: string[]) => {
@@ -29,20 +30,20 @@ export async function runAll({ http, file }: AllFlags, log: Log, stopped: Promis
     const line = await add(files, ["--http", place(http, 0), "--rpc", "0", "--file", file]);
     const [, web = "", rpc = ""] = /http:\/\/(.+)\/, RPC at tcp@([^,]+),/.exec(line) ?? [];
     for (const n of [1, 2]) await add([], ["--http", place(http, n), "--master", rpc]);
-    log("Ctrl-C ends them; kill -9 one by its pid, and see what the others do. The master starts again with");
+    log("Ctrl-C stops all; kill -9 one by its pid to see how the others react. To start the master again:");
     log(`deno task shortener --http ${web} --rpc ${rpc} --file ${file}`);
-    await Promise.race([stopped, Promise.all(members.map((member) => tellEnd(member, log)))]);
+    await Promise.race([stopped, Promise.all(members.map((member) => logEnd(member, log)))]);
   } finally {
-    // The replicas first: what they have begun still finds the master.
+    // Stop the replicas first, so that their in-flight requests still reach the master.
     for (const { process } of members.reverse()) await stop(process);
   }
 }
 
 function place({ hostname, port }: Place, n: number): string {
-  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port === 0 ? 0 : port + n}`;
+  return `${urlHost(hostname)}:${port === 0 ? 0 : port + n}`;
 }
 
-/** Starts a process with no more than it needs, and waits until it listens. */
+/** Starts a process with minimal permissions, and waits until it listens. */
 async function start(permissions: string[], args: string[]): Promise<Member> {
   const process = new Deno.Command("deno", {
     args: ["run", "--quiet", "--allow-net", ...permissions, MAIN, ...args],
@@ -52,22 +53,22 @@ async function start(permissions: string[], args: string[]): Promise<Member> {
   let text = "";
   while (!text.includes("\n")) {
     const { done, value } = await reader.read();
-    if (done) throw new Error("one of the processes did not start, and said why");
+    if (done) throw new Error("one of the processes did not start; see its message above");
     text += value;
   }
   return { process, line: text.trim().replace(/^shortener: /, "") };
 }
 
-async function tellEnd({ process, line }: Member, log: Log): Promise<void> {
+async function logEnd({ process, line }: Member, log: Log): Promise<void> {
   const { signal, code } = await process.status;
-  log(`pid ${process.pid} has ended (${signal ?? `code ${code}`}), which was the ${line.split(" ", 1)[0]}`);
+  log(`the ${line.split(" ", 1)[0]} with pid ${process.pid} has ended (${signal ?? `code ${code}`})`);
 }
 
 async function stop(process: Deno.ChildProcess): Promise<void> {
   try {
     process.kill("SIGTERM");
   } catch {
-    // It has ended already.
+    // It has already ended.
   }
   await process.status;
 }

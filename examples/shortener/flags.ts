@@ -1,44 +1,44 @@
-// What can be said on the command line, and what kind of node it asks for.
+// Parses the command line, and determines the kind of node to start.
 
 import { parseArgs } from "@std/cli";
 import { RegistryDiscovery } from "@troodon/rpc";
-import { parseAddress } from "@troodon/rpc/discovery";
+import { parseAddress, urlHost } from "@troodon/rpc/discovery";
 
-/** What `--help` prints. */
-export const USAGE = `Shorten URLs: a master that keeps them in a file, and replicas that ask it by RPC
+/** The output of `--help`. */
+export const USAGE = `Shorten URLs: a master that stores them in a file, and replicas that query it by RPC
 
 Usage: deno task shortener [options]
 
 A master:    --rpc 9000 [--file FILE] [--registry URL]
 A replica:   --master 127.0.0.1:9000, or --registry URL
-All at once: neither of them; a master and two replicas, each a process of its own
+All at once: none of these; a master and two replicas, each a process
 
   --http [HOST:]PORT   Where to listen for browsers, 0 for any free port (8080; all at once, the replicas
                        take the next two)
-  --host HOST[:PORT]   What short URLs begin with, or all of it: https://sho.rt (what the request was sent to)
+  --host HOST[:PORT]   Host of short URLs, or their whole origin: https://sho.rt (that of --http)
   --rpc [HOST:]PORT    Where the master listens for replicas, 0 for any free port
-  --file FILE          Where the master keeps the URLs (data/shortener.db)
-  --master HOST:PORT   Where the master is, or its address as it prints it: tcp@127.0.0.1:9000
-  --registry URL       Where the registry is at which the master announces itself, and replicas find it
-  --help               Print this
+  --file FILE          File in which the master stores the URLs (data/shortener.db)
+  --master HOST:PORT   Address of the master, also in the form it prints: tcp@127.0.0.1:9000
+  --registry URL       Registry at which the master announces itself and replicas find it
+  --help               Print this help
 
 Without a host, only this machine can connect; 0.0.0.0 listens on all of its addresses.
 `;
 
-/** Where to listen. */
+/** An address to listen on. */
 export interface Place {
   readonly hostname: string;
   readonly port: number;
 }
 
-/** What every node is told. */
+/** Flags of every node. */
 interface FrontFlags {
   readonly http: Place;
-  /** What short URLs begin with. */
+  /** The origin of short URLs. */
   readonly origin: string | undefined;
 }
 
-/** A node that keeps the URLs. */
+/** A node that stores the URLs. */
 export interface MasterFlags extends FrontFlags {
   readonly kind: "master";
   readonly rpc: Place;
@@ -46,27 +46,27 @@ export interface MasterFlags extends FrontFlags {
   readonly registry: string | undefined;
 }
 
-/** A node that asks the master; one of the two says where that is. */
+/** A node that queries the master, given by one of `master` and `registry`. */
 export interface ReplicaFlags extends FrontFlags {
   readonly kind: "replica";
   readonly master: string | undefined;
   readonly registry: string | undefined;
 }
 
-/** All nodes, for trying it. */
+/** All nodes, to try them out. */
 export interface AllFlags {
   readonly kind: "all";
   readonly http: Place;
   readonly file: string;
 }
 
-/** What the command line says. */
+/** The parsed command line. */
 export type Flags = MasterFlags | ReplicaFlags | AllFlags | { readonly kind: "help" };
 
 const NAMES = ["http", "host", "rpc", "file", "master", "registry"] as const;
 const FILE = "data/shortener.db";
 
-/** Reads the command line. Throws an Error with a message for the one who typed it. */
+/** Parses the command line. Throws an Error with a message for the user. */
 export function readFlags(args: readonly string[]): Flags {
   const unknown: string[] = [];
   const given = parseArgs(args, {
@@ -82,23 +82,28 @@ export function readFlags(args: readonly string[]): Flags {
   for (const name of NAMES) {
     const values = given[name] as string[];
     if (values.length > 1) throw new Error(`--${name} was given twice`);
-    if (values[0] === "") throw new Error(`--${name} needs a value`);
+    if (values[0] === "") throw new Error(`--${name}: expected a value`);
     if (values[0] !== undefined) flags[name] = values[0];
   }
   const http = readPlace("http", flags.http ?? "8080");
   const origin = flags.host === undefined ? undefined : readOrigin(flags.host);
   const registry = flags.registry === undefined ? undefined : readRegistry(flags.registry);
   const { file = FILE } = flags;
+  if (origin === undefined && /^(?:[0.]+|[:0]+)$/.test(http.hostname)) {
+    throw new Error(
+      `--http ${flags.http}: a node that listens on all addresses needs --host, the host of short URLs`,
+    );
+  }
   if (flags.rpc !== undefined) {
     if (flags.master !== undefined) {
-      throw new Error("--rpc makes a master, --master a replica: use one of them");
+      throw new Error("--rpc starts a master, --master a replica: use one of them");
     }
     return { kind: "master", http, origin, rpc: readPlace("rpc", flags.rpc), file, registry };
   }
   if (flags.master !== undefined || registry !== undefined) {
-    if (flags.file !== undefined) throw new Error("--file is for the master: it is the one that writes");
+    if (flags.file !== undefined) throw new Error("--file is for the master, which stores the URLs");
     if (flags.master !== undefined && registry !== undefined) {
-      throw new Error("--master and --registry both say where the master is: use one of them");
+      throw new Error("--master and --registry both locate the master: use one of them");
     }
     const master = flags.master === undefined ? undefined : readMaster(flags.master);
     return { kind: "replica", http, origin, master, registry };
@@ -107,7 +112,7 @@ export function readFlags(args: readonly string[]): Flags {
     throw new Error("--host is for one node: use it with --rpc, --master or --registry");
   }
   if (http.port > 65_533) {
-    throw new Error("--http needs a port of 65533 at most: the replicas take the next two");
+    throw new Error("--http: expected a port of at most 65533, because the replicas use the next two");
   }
   return { kind: "all", http, file };
 }
@@ -115,13 +120,15 @@ export function readFlags(args: readonly string[]): Flags {
 function readPlace(name: string, text: string): Place {
   const place = read(`tcp@${/^[0-9]+$/.test(text) ? `127.0.0.1:${text}` : text}`, { listen: true });
   if (place !== undefined && "port" in place) return { hostname: place.hostname, port: place.port };
-  throw new Error(`--${name} needs PORT or HOST:PORT, such as 127.0.0.1:8080, not ${JSON.stringify(text)}`);
+  throw new Error(
+    `--${name}: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got ${JSON.stringify(text)}`,
+  );
 }
 
 function readMaster(text: string): string {
   const address = text.includes("@") ? text : `tcp@${text}`;
   if (read(address) !== undefined) return address;
-  throw new Error(`--master needs HOST:PORT, such as 127.0.0.1:9000, not ${JSON.stringify(text)}`);
+  throw new Error(`--master: expected HOST:PORT, such as 127.0.0.1:9000, got ${JSON.stringify(text)}`);
 }
 
 function read(address: string, options?: { listen: boolean }): ReturnType<typeof parseAddress> | undefined {
@@ -133,20 +140,21 @@ function read(address: string, options?: { listen: boolean }): ReturnType<typeof
 }
 
 function readOrigin(text: string): string {
-  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
-  // Nothing but an origin is the same when it is written as one.
+  const host = URL.canParse(`http://[${text}]`) ? urlHost(text) : text;
+  const url = URL.parse(text.includes("://") ? text : `http://${host}`);
+  // An origin equals its URL except for the final slash; anything more is rejected.
   if (url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`) return url.origin;
   throw new Error(
-    `--host needs a host, such as sho.rt, localhost:8080 or https://sho.rt, not ${JSON.stringify(text)}`,
+    `--host: expected a host, such as sho.rt, localhost:8080 or https://sho.rt, got ${JSON.stringify(text)}`,
   );
 }
 
 function readRegistry(text: string): string {
   try {
-    // Refuses what is no URL of a registry. Asks nobody yet.
+    // The constructor validates the URL, without sending a request.
     new RegistryDiscovery(text);
     return text;
   } catch {
-    throw new Error(`--registry needs a URL, such as http://127.0.0.1:9999, not ${JSON.stringify(text)}`);
+    throw new Error(`--registry: expected a URL, such as http://127.0.0.1:9999, got ${JSON.stringify(text)}`);
   }
 }

@@ -1,21 +1,21 @@
-// The HTTP front of every node, whichever store it has: a form, `/add`, and a redirect for every key.
+// The HTTP interface of every node, for any store: a form, `/add`, and a redirect for every key.
 
 import { RpcError } from "@troodon/rpc";
 import { escapeHtml, page, PAGE_HEADERS } from "./page.ts";
 import type { Store } from "./store.ts";
 
-/** What a form or a JSON document with one URL may come to: 2048 characters, each of them escaped, and some more. */
+/** Maximum size of a form or JSON document with one URL: 2048 characters, all escaped, and some overhead. */
 const MAX_BODY = 32 * 1_024;
 
 /** Options of {@linkcode front}. */
 export interface FrontOptions {
-  /** What short URLs begin with, such as `https://sho.rt`; left out, what the request was sent to. */
-  origin?: string;
-  /** Told of what went wrong in here. */
+  /** Returns the origin of short URLs, such as `https://sho.rt`. Never the `Host` of a request: the client chooses that. */
+  origin: () => string;
+  /** Receives messages about internal errors. */
   log?: (line: string) => void;
 }
 
-/** What the front answers instead of what it was asked for. */
+/** An error response. */
 class HttpError extends Error {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -27,7 +27,7 @@ class HttpError extends Error {
   }
 }
 
-/** What a request is answered with: as JSON, as a page, or as a line for a terminal, as it asks. */
+/** A response, rendered as JSON, as a page, or as a line for a terminal, depending on the request. */
 interface Answer {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -36,13 +36,13 @@ interface Answer {
   readonly text: string;
 }
 
-/** Makes the handler for `Deno.serve`. */
-export function front(store: Store, options: FrontOptions = {}): (request: Request) => Promise<Response> {
-  const { log = () => {} } = options;
+/** Creates the handler for `Deno.serve`. */
+export function front(store: Store, options: FrontOptions): (request: Request) => Promise<Response> {
+  const { origin, log = () => {} } = options;
   return async (request) => {
     try {
-      const path = pathOf(request.url);
-      if (path === "/" || path === "/add") return await add(store, request, options.origin);
+      const path = pathOf(request);
+      if (path === "/" || path === "/add") return await add(store, request, origin());
       return await redirect(store, request, path.slice(1));
     } catch (error) {
       return respond(request, asAnswer(toHttpError(error, log)));
@@ -50,8 +50,12 @@ export function front(store: Store, options: FrontOptions = {}): (request: Reque
   };
 }
 
-/** The path as it was sent, up to the query. Making a URL object would cost as much as all the rest of a redirect. */
-function pathOf(url: string): string {
+/**
+ * The path as sent, without the query. Creating a URL object would cost as much as the rest of a redirect. Deno joins
+ * `Host` and path, so a `Host` with a path, query or fragment would change both.
+ */
+function pathOf({ url, headers }: Request): string {
+  if (/[/?#\\]/.test(headers.get("host") ?? "")) throw new HttpError(400, "The header Host is invalid");
   const start = url.indexOf("/", url.indexOf("//") + 2);
   if (start < 0) return "/";
   const end = url.indexOf("?", start);
@@ -61,17 +65,15 @@ function pathOf(url: string): string {
 async function redirect(store: Store, request: Request, key: string): Promise<Response> {
   allow(request, "GET, HEAD");
   const location = await store.get(key);
-  if (location === undefined) throw new HttpError(404, "There is no such short URL");
+  if (location === undefined) throw new HttpError(404, "Unknown short URL");
   return new Response(null, { status: 302, headers: { location } });
 }
 
-async function add(store: Store, request: Request, origin: string | undefined): Promise<Response> {
+async function add(store: Store, request: Request, origin: string): Promise<Response> {
   allow(request, "GET, HEAD, POST");
   if (request.method !== "POST") return new Response(page(), { headers: PAGE_HEADERS });
-  const begin = origin ?? URL.parse(request.url)?.origin;
-  if (begin === undefined) throw new HttpError(400, "The header Host is none");
   const url = await readUrl(request);
-  const short = `${begin}/${await store.put(url)}`;
+  const short = `${origin}/${await store.put(url)}`;
   const shown = escapeHtml(short);
   return respond(request, {
     status: 201,
@@ -84,10 +86,10 @@ async function add(store: Store, request: Request, origin: string | undefined): 
 
 function allow(request: Request, methods: string): void {
   if (methods.split(", ").includes(request.method)) return;
-  throw new HttpError(405, `Only ${methods} can be used here`, { allow: methods });
+  throw new HttpError(405, `Method not allowed: expected ${methods}`, { allow: methods });
 }
 
-/** The URL in a form or a JSON document. What is not there is left to the store to refuse. */
+/** The URL in a form or a JSON document. The store rejects a missing one. */
 async function readUrl(request: Request): Promise<string> {
   const type = contentType(request);
   if (type !== "application/x-www-form-urlencoded" && type !== "application/json") {
@@ -102,7 +104,7 @@ async function readUrl(request: Request): Promise<string> {
     const { url } = JSON.parse(body);
     if (typeof url === "string") return url;
   } catch {
-    // Said below.
+    // The error below covers invalid JSON, too.
   }
   throw new HttpError(400, 'Expected JSON such as {"url": "https://example.com/"}');
 }
@@ -112,7 +114,10 @@ function contentType(request: Request): string {
 }
 
 async function readBody(request: Request): Promise<string> {
-  const tooLarge = new HttpError(413, `Expected ${MAX_BODY} bytes at most: URLs may have 2048 characters`);
+  const tooLarge = new HttpError(
+    413,
+    `The body is too long: expected at most ${MAX_BODY} bytes, and at most 2048 characters in the URL`,
+  );
   if (Number(request.headers.get("content-length")) > MAX_BODY) throw tooLarge;
   const decoder = new TextDecoder();
   let text = "";
@@ -125,8 +130,8 @@ async function readBody(request: Request): Promise<string> {
     }
   } catch (error) {
     if (error === tooLarge) throw error;
-    // Its sender has gone, or this node is told to end: Deno takes away what has not arrived by then.
-    throw new HttpError(503, "The request had not arrived in time. Try again", { "retry-after": "1" });
+    // The client has disconnected, or this node is shutting down: Deno then discards incomplete bodies.
+    throw new HttpError(503, "The request did not arrive in time. Try again", { "retry-after": "1" });
   }
   return text + decoder.decode();
 }
@@ -140,13 +145,13 @@ function toHttpError(error: unknown, log: (line: string) => void): HttpError {
       case "unavailable":
       case "deadline_exceeded":
       case "resource_exhausted":
-        return new HttpError(503, "That cannot be done now: what keeps the URLs is away. Try again soon", {
+        return new HttpError(503, "The URL store is temporarily unavailable. Try again soon", {
           "retry-after": "1",
         });
     }
   }
   log(`cannot answer a request: ${error}`);
-  return new HttpError(500, "Something went wrong");
+  return new HttpError(500, "Internal error");
 }
 
 function asAnswer({ status, message, headers }: HttpError): Answer {

@@ -1,10 +1,10 @@
-// The program: `deno task shortener`. Reads the flags, starts what they ask for, and ends it in good order.
+// The program, `deno task shortener`: parses the flags, starts the nodes, and shuts them down gracefully.
 
 import { runAll } from "./cluster.ts";
 import { type Flags, type MasterFlags, readFlags, type ReplicaFlags, USAGE } from "./flags.ts";
 import { startMaster, startReplica } from "./node.ts";
 
-/** How long what is under way may take to end when the program is told to stop, in ms. */
+/** How long in-flight requests may take to finish after a stop signal, in ms. */
 const STOP_TIMEOUT = 5_000;
 
 function print(line: string): void {
@@ -17,16 +17,16 @@ function printError(line: string): void {
   console.error(`shortener: ${line}`);
 }
 
-/** Prints why the program cannot go on, and ends it. */
+/** Prints why the program cannot continue, and exits. */
 function exit(code: number, message: string): never {
   printError(message);
   Deno.exit(code);
 }
 
-/** Aborts when the program is told to stop, by Ctrl-C or by a supervisor. */
+/** Aborts on Ctrl-C, or when a supervisor stops the program. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
-  // Windows knows no SIGTERM.
+  // Windows has no SIGTERM.
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   for (const signal of signals) Deno.addSignalListener(signal, () => controller.abort());
   return controller.signal;
@@ -45,7 +45,7 @@ async function runNode(flags: MasterFlags | ReplicaFlags, stopping: AbortSignal)
     : await startReplica(flags, printError, stopping);
   print(`${node.line}, pid ${Deno.pid}`);
   await Promise.race([aborted(stopping), node.failed]);
-  // Whoever is in the middle of a request for longer does not keep it from ending. What was acknowledged is on disk.
+  // A slow request must not delay the exit for longer. Acknowledged writes are on disk.
   setTimeout(() => Deno.exit(0), STOP_TIMEOUT);
   await node.stop();
 }
@@ -61,7 +61,8 @@ async function main(args: readonly string[]): Promise<void> {
     // deno-lint-ignore no-console -- as above
     return console.log(USAGE.trimEnd());
   }
-  // Heard from the start: a signal just after the line is printed must not kill.
+  // Listen for signals before printing the address: a signal right after that line must stop the program
+  // gracefully.
   const stopping = stopSignal();
   try {
     if (flags.kind === "all") await runAll(flags, print, aborted(stopping));

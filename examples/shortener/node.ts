@@ -1,4 +1,4 @@
-// The two kinds of node, put together from their parts: what each listens on, and how it ends in good order.
+// Assembles the two kinds of node: what each listens on, and how it shuts down.
 
 import {
   announce,
@@ -10,37 +10,37 @@ import {
   serveHttp,
   Server,
 } from "@troodon/rpc";
-import type { MasterFlags, Place, ReplicaFlags } from "./flags.ts";
+import { urlHost } from "@troodon/rpc/discovery";
+import type { MasterFlags, ReplicaFlags } from "./flags.ts";
 import { front } from "./front.ts";
 import { ProxyStore } from "./proxy_store.ts";
-import { serve, Shortener } from "./store.ts";
+import { serve, Shortener, type Store } from "./store.ts";
 import { UrlStore } from "./url_store.ts";
 
-/** How long a replica waits for the master before it says that it cannot do that now, in ms. */
+/** Timeout of calls from a replica to the master, in ms. */
 const TIMEOUT = 2_000;
 
-/** A node that runs. */
+/** A running node. */
 export interface Node {
-  /** What it is and where. */
+  /** Its kind and addresses, for the user. */
   readonly line: string;
-  /** Rejects if it cannot go on; does not resolve. */
+  /** Rejects if the node cannot continue; never resolves. */
   readonly failed: Promise<never>;
-  /** Finishes what was begun, then ends. */
+  /** Finishes in-flight requests, then stops. */
   stop(): Promise<void>;
 }
 
 type Log = (line: string) => void;
 
-/** Starts a master: its file, the service for replicas, the front. */
+/** Starts a master: its file, the service for replicas, the HTTP interface. */
 export async function startMaster(flags: MasterFlags, log: Log): Promise<Node> {
   const { rpc, file, registry } = flags;
   const store = UrlStore.open(file, log);
   const server = new Server({ log: (message) => log(message) }).register(Shortener, serve(store));
-  const host = rpc.hostname.includes(":") ? `[${rpc.hostname}]` : rpc.hostname;
-  const { address } = await server.listen(`tcp@${host}:${rpc.port}`);
-  const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
+  const { address } = await server.listen(`tcp@${urlHost(rpc.hostname)}:${rpc.port}`);
+  const web = listen(flags, store, log);
   const stopping = new AbortController();
-  // A registry that is away is waited for, and the master works meanwhile.
+  // If the registry is unreachable, the registration retries while the master already works.
   const registration = registry === undefined
     ? undefined
     : announce(registry, { address, services: [Shortener.name] }, { signal: stopping.signal, log });
@@ -56,14 +56,14 @@ export async function startMaster(flags: MasterFlags, log: Log): Promise<Node> {
   };
 }
 
-/** Starts a replica: a client of the master, and the front. It starts whether or not the master is there. */
+/** Starts a replica: a client of the master, and the HTTP interface. Does not require a running master. */
 export async function startReplica(flags: ReplicaFlags, log: Log, signal: AbortSignal): Promise<Node> {
   const { master, registry } = flags;
   const client = await connectMaster(flags, log, signal);
   const store = new ProxyStore(client.service(Shortener));
-  const web = listen(flags.http, front(store, { origin: flags.origin, log }), log);
+  const web = listen(flags, store, log);
   return {
-    line: `replica at ${web.url}, master at ${master ?? `what ${registry} says`}`,
+    line: `replica at ${web.url}, master at ${master ?? `the address from ${registry}`}`,
     failed: new Promise(() => {}),
     async stop() {
       await web.shutdown();
@@ -72,7 +72,10 @@ export async function startReplica(flags: ReplicaFlags, log: Log, signal: AbortS
   };
 }
 
-/** The master is dialled when it is first called. A registry that is away is waited for: only it knows the master. */
+/**
+ * Creates the client; it dials the master at the first call. Retries while the registry is unreachable,
+ * because only it knows the master.
+ */
 async function connectMaster(
   { master, registry }: ReplicaFlags,
   log: Log,
@@ -86,7 +89,7 @@ async function connectMaster(
       return await connect(discovery, { timeout: TIMEOUT, connectTimeout: TIMEOUT });
     } catch (error) {
       if (!(error instanceof RpcError) || signal.aborted) throw error;
-      log(`${registry}: ${error.message}; trying again`);
+      log(`${registry}: ${error.message}; retrying`);
     }
   }
 }
@@ -96,22 +99,21 @@ interface Web {
   shutdown(): Promise<void>;
 }
 
-function listen(
-  { hostname, port }: Place,
-  handler: (request: Request) => Promise<Response>,
-  log: Log,
-): Web {
-  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+function listen({ http, origin }: MasterFlags | ReplicaFlags, store: Store, log: Log): Web {
+  const { hostname, port } = http;
+  const host = urlHost(hostname);
+  let own = "";
   try {
-    const web = serveHttp({ hostname, port, log }, handler);
-    return { url: `http://${host}:${web.addr.port}/`, shutdown: () => web.shutdown() };
+    const web = serveHttp({ hostname, port, log }, front(store, { origin: () => origin ?? own, log }));
+    own = `http://${host}:${web.addr.port}`;
+    return { url: `${own}/`, shutdown: () => web.shutdown() };
   } catch (error) {
     const why = error instanceof Deno.errors.AddrInUse ? "the port is in use" : (error as Error).message;
     throw new Error(`cannot listen on ${host}:${port}: ${why}`);
   }
 }
 
-/** Rejects when a registration does, unless that was on purpose. */
+/** Rejects when a registration does, unless the node is stopping. */
 function failure(registration: Promise<unknown> | undefined, signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     registration?.catch((error) => {

@@ -1,5 +1,5 @@
-// A replica's store: a cache in memory in front of the master's store. What is under a key never changes, so what is
-// cached is never stale, and goes on being served while the master is away.
+// A replica's store: an in-memory cache in front of the master's store. The URL of a key never changes, so
+// cached entries are never stale, and are served while the master is unreachable.
 
 import type { ContractClient } from "@troodon/rpc";
 import { checkUrl, isKey, type Shortener, type Store } from "./store.ts";
@@ -7,18 +7,19 @@ import { checkUrl, isKey, type Shortener, type Store } from "./store.ts";
 /** Options of a {@linkcode ProxyStore}. */
 export interface ProxyStoreOptions {
   /**
-   * How many URLs are kept, the ones used last. One takes 2 KiB and a little at most, most take a tenth of that.
+   * Maximum number of cached URLs; the least recently used are evicted. An entry takes slightly more than 2
+   * KiB at most, most take a tenth of that.
    *
    * @default {50_000}
    */
   maxEntries?: number;
 }
 
-/** URLs that another process keeps. */
+/** Caches URLs stored by another process. */
 export class ProxyStore implements Store {
   readonly #master: Pick<ContractClient<typeof Shortener>, "get" | "put">;
   readonly #maxEntries: number;
-  /** In the order of their last use. */
+  /** Least recently used first. */
   readonly #cache = new Map<string, string>();
 
   constructor(
@@ -29,12 +30,12 @@ export class ProxyStore implements Store {
     this.#maxEntries = maxEntries;
   }
 
-  /** How many URLs it has in memory. */
+  /** Number of cached URLs. */
   get size(): number {
     return this.#cache.size;
   }
 
-  /** As {@linkcode Store.get}. That there is no such key is not kept: there may be one soon. */
+  /** As {@linkcode Store.get}. Unknown keys are not cached, because they may be assigned soon. */
   async get(key: string): Promise<string | undefined> {
     const known = this.#cache.get(key);
     if (known !== undefined) {
@@ -48,7 +49,7 @@ export class ProxyStore implements Store {
     return url;
   }
 
-  /** As {@linkcode Store.put}. What the master would refuse is not sent. */
+  /** As {@linkcode Store.put}. Invalid URLs are not sent to the master. */
   async put(text: string): Promise<string> {
     const url = checkUrl(text);
     const key = await this.#master.put(url);

@@ -1,6 +1,7 @@
-// deno-lint-ignore-file no-console -- what it prints is what it is for
-// How many redirects a second a replica does from its cache, beside a `Deno.serve` that does nothing but redirect: both
-// as processes of their own, in turn, asked over the same kind of connections. The exit code is 1 below 0.7 of it.
+// deno-lint-ignore-file no-console -- the output is this program's purpose
+// Measures how many redirects per second a replica serves from its cache, compared with a `Deno.serve` that
+// only redirects: both as processes, in turn, over the same kind of connections. The exit code is 1 below a
+// ratio of 0.7.
 //   deno run -P=shortener examples/shortener/speed.ts
 
 const MAIN = new URL("main.ts", import.meta.url).href;
@@ -8,11 +9,11 @@ const SELF = import.meta.url;
 
 const CONNECTIONS = 32;
 const ROUNDS = 9;
-/** Of each round, in ms. */
+/** Duration of each round, in ms. */
 const ROUND = 1_000;
 const GOAL = 0.7;
 
-/** Starts a process, and reads from the line that it prints where it is. */
+/** Starts a process, and reads its addresses from its first line. */
 async function start(permissions: string[], script: string, args: string[]) {
   const process = new Deno.Command("deno", {
     args: ["run", "--quiet", "--allow-net=127.0.0.1", ...permissions, script, ...args],
@@ -22,30 +23,30 @@ async function start(permissions: string[], script: string, args: string[]) {
   return { process, url: /http:\/\/[^/]+/.exec(value)![0], rpc: /RPC at tcp@([^,]+)/.exec(value)?.[1] ?? "" };
 }
 
-/** Asks for a path on a connection again and again, and counts the answers, which all have the same length. */
-async function ask(url: string, path: string, until: number): Promise<number> {
+/** Requests a path repeatedly on one connection, and counts the responses, which all have the same length. */
+async function requestRepeatedly(url: string, path: string, until: number): Promise<number> {
   const { hostname, port, host } = new URL(url);
   using conn = await Deno.connect({ hostname, port: Number(port) });
   conn.setNoDelay();
   const request = new TextEncoder().encode(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\n\r\n`);
   const buffer = new Uint8Array(4_096);
-  let answers = 0;
-  for (; performance.now() < until; answers++) {
+  let responses = 0;
+  for (; performance.now() < until; responses++) {
     await conn.write(request);
     const n = await conn.read(buffer);
     if (n === null) throw new Error("The connection was closed");
-    // "HTTP/1.1 302": one small answer is one read.
+    // "HTTP/1.1 302": a small response arrives in one read.
     if (buffer[9] !== 0x33) throw new Error(new TextDecoder().decode(buffer.subarray(0, n)));
   }
-  return answers;
+  return responses;
 }
 
-/** Redirects a second. */
+/** Redirects per second. */
 async function rate(url: string, path: string): Promise<number> {
-  const began = performance.now();
-  const asking = Array.from({ length: CONNECTIONS }, () => ask(url, path, began + ROUND));
-  const answers = (await Promise.all(asking)).reduce((sum, n) => sum + n, 0);
-  return answers * 1_000 / (performance.now() - began);
+  const startedAt = performance.now();
+  const requests = Array.from({ length: CONNECTIONS }, () => requestRepeatedly(url, path, startedAt + ROUND));
+  const responses = (await Promise.all(requests)).reduce((sum, n) => sum + n, 0);
+  return responses * 1_000 / (performance.now() - startedAt);
 }
 
 function median(values: number[]): number {
@@ -62,18 +63,18 @@ async function main(): Promise<void> {
   const short = await (await fetch(`${replica.url}/add`, { method: "POST", body })).text();
   const { pathname } = new URL(short.trim());
   const rates = { bare: [] as number[], replica: [] as number[] };
-  // The first round warms up.
+  // The first round is a warm-up.
   for (let round = 0; round <= ROUNDS; round++) {
-    const one = await rate(bare.url, pathname);
-    const other = await rate(replica.url, pathname);
+    const bareRate = await rate(bare.url, pathname);
+    const replicaRate = await rate(replica.url, pathname);
     if (round === 0) continue;
-    rates.bare.push(one);
-    rates.replica.push(other);
+    rates.bare.push(bareRate);
+    rates.replica.push(replicaRate);
   }
   const ratio = median(rates.replica.map((rate, i) => rate / rates.bare[i]!));
-  console.log(`bare Deno.serve: ${Math.round(median(rates.bare))} redirects a second`);
-  console.log(`a replica:       ${Math.round(median(rates.replica))} redirects a second`);
-  console.log(`ratio:           ${ratio.toFixed(2)} (at least ${GOAL} is promised)`);
+  console.log(`bare Deno.serve: ${Math.round(median(rates.bare))} redirects per second`);
+  console.log(`a replica:       ${Math.round(median(rates.replica))} redirects per second`);
+  console.log(`ratio:           ${ratio.toFixed(2)} (guaranteed: at least ${GOAL})`);
   for (const { process } of [bare, replica, master]) {
     process.kill("SIGTERM");
     await process.status;

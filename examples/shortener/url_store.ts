@@ -1,5 +1,5 @@
-// The master's store: the only one that writes. A file of SQLite's in which every write that was acknowledged is on
-// disk, and which one process at a time may have open.
+// The master's store: an SQLite file in which every acknowledged write is on disk, and which only one process
+// at a time may open.
 
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
@@ -9,17 +9,17 @@ import { checkUrl, isKey, type Store } from "./store.ts";
 
 const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/** The first number whose key has four digits: no key is `add`, or another path that the front may come to have. */
+/** The first number whose key has four digits, so that no key collides with `add` or another short path. */
 const FIRST = 62 ** 3;
 
-/** The number of a URL, in base 62. */
+/** Encodes a number in base 62. */
 export function toKey(id: number): string {
   let key = "";
   for (let rest = id; rest > 0; rest = Math.floor(rest / 62)) key = DIGITS[rest % 62] + key;
   return key;
 }
 
-/** The number that a key stands for, or undefined if it stands for none. */
+/** Decodes a key, or returns undefined if it is invalid. */
 export function toId(key: string): number | undefined {
   if (!isKey(key)) return undefined;
   let id = 0;
@@ -28,12 +28,14 @@ export function toId(key: string): number | undefined {
 }
 
 /**
- * What the file is opened with.
+ * Settings and schema of the file.
  *
- * - `WAL` appends a transaction to one file, so that a commit is one write and one fsync; `FULL` does that fsync at
- *   every commit, where `NORMAL` would leave it to the next checkpoint and lose commits with the power.
- * - `EXCLUSIVE` keeps a second master away from the file. The lock goes when the process goes, however it goes.
- * - `AUTOINCREMENT` never uses a number again, not even that of a row that somebody has deleted.
+ * - `WAL` appends a transaction to one file, so that a commit is one write and one fsync; `FULL` does that
+ *   fsync at every commit, while `NORMAL` would leave it to the next checkpoint and could lose commits in a
+ *   power failure.
+ * - `EXCLUSIVE` prevents a second master from opening the file. The lock ends with the process, however it
+ *   ends.
+ * - `AUTOINCREMENT` never reuses a number, not even that of a deleted row.
  */
 const SCHEMA = `
   PRAGMA locking_mode = EXCLUSIVE;
@@ -50,20 +52,20 @@ const SCHEMA = `
 `;
 
 /** A write that is not on disk yet. */
-interface Waiting {
+interface PendingWrite {
   readonly url: string;
   readonly resolve: (key: string) => void;
   readonly reject: (error: RpcError) => void;
 }
 
-/** URLs in a file. */
+/** Stores URLs in a file. */
 export class UrlStore implements Store, AsyncDisposable {
   readonly #db: DatabaseSync;
   readonly #read: StatementSync;
   readonly #find: StatementSync;
   readonly #insert: StatementSync;
   readonly #log: (line: string) => void;
-  #waiting: Waiting[] = [];
+  #pending: PendingWrite[] = [];
   #closed = false;
 
   private constructor(db: DatabaseSync, log: (line: string) => void) {
@@ -75,10 +77,10 @@ export class UrlStore implements Store, AsyncDisposable {
   }
 
   /**
-   * Opens a file, or begins one.
+   * Opens or creates a file.
    *
-   * @param log Told when writing fails, as on a disk that is full
-   * @throws {Error} If that cannot be done, with a message for the one who named the file
+   * @param log Receives messages about failed writes, for example on a full disk
+   * @throws {Error} If the file cannot be opened; the message is for the user
    */
   static open(file: string, log: (line: string) => void = () => {}): UrlStore {
     let db: DatabaseSync | undefined;
@@ -95,8 +97,8 @@ export class UrlStore implements Store, AsyncDisposable {
     }
   }
 
-  /** As {@linkcode Store.get}. Reads the file, of which SQLite keeps in memory what is used. */
-  // deno-lint-ignore require-await -- a failure is to be a rejection
+  /** As {@linkcode Store.get}. Reads the file, through SQLite's page cache. */
+  // deno-lint-ignore require-await -- a failure must become a rejection
   async get(key: string): Promise<string | undefined> {
     const id = toId(key);
     if (id === undefined) return undefined;
@@ -104,18 +106,18 @@ export class UrlStore implements Store, AsyncDisposable {
     return this.#read.get(id)?.url as string | undefined;
   }
 
-  /** As {@linkcode Store.put}. Resolves when the URL is on disk; writes that come together are one transaction. */
+  /** As {@linkcode Store.put}. Resolves when the URL is on disk; concurrent writes share a transaction. */
   // deno-lint-ignore require-await -- as above
   async put(text: string): Promise<string> {
     const url = checkUrl(text);
     if (this.#closed) throw closed();
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ url, resolve, reject });
-      if (this.#waiting.length === 1) setTimeout(() => this.#commit(), 0);
+      this.#pending.push({ url, resolve, reject });
+      if (this.#pending.length === 1) setTimeout(() => this.#commit(), 0);
     });
   }
 
-  /** Writes what is waiting, then closes the file. Closing twice is fine. */
+  /** Writes the pending URLs, then closes the file. Idempotent. */
   // deno-lint-ignore require-await -- as above
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -129,9 +131,9 @@ export class UrlStore implements Store, AsyncDisposable {
   }
 
   #commit(): void {
-    const batch = this.#waiting;
+    const batch = this.#pending;
     if (batch.length === 0) return;
-    this.#waiting = [];
+    this.#pending = [];
     let keys: string[];
     try {
       this.#db.exec("BEGIN IMMEDIATE");
@@ -139,7 +141,7 @@ export class UrlStore implements Store, AsyncDisposable {
       this.#db.exec("COMMIT");
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
-      const message = `Cannot keep the URL: ${(error as Error).message}`;
+      const message = `Cannot store the URL: ${(error as Error).message}`;
       this.#log(message);
       for (const { reject } of batch) reject(new RpcError("unavailable", message, { cause: error }));
       return;

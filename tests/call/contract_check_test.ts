@@ -51,7 +51,7 @@ Deno.test("contract: arguments that do not match the schema are invalid_argument
       { message: "too many", path: [] },
     ],
   });
-  await fails(served.remote.silent(1), "invalid_argument", "it does not fit its schema");
+  await fails(served.remote.silent(1), "invalid_argument", "the value does not fit its schema");
   assertEquals([handled, served.log], [2, []]);
 });
 
@@ -81,12 +81,28 @@ Deno.test("contract: an invalid result is an internal error for the caller, and 
   for (const name of ["sync", "async"] as const) {
     assertEquals(await served.remote[name](1), 1);
     const error = await fails(served.remote[name](-1), "internal");
-    assertEquals(error.message, `Cannot send the result of S.${name}: it is not what its contract says`);
+    assertEquals(
+      error.message,
+      `Cannot send the result of S.${name}: it does not match the service's contract`,
+    );
     assertEquals(error.details, undefined);
     assertEquals(
       served.logged(),
       `Cannot send the result of S.${name}: not natural [ { message: "not natural", path: [] } ]`,
     );
+  }
+});
+
+Deno.test("contract: issues that are null, false or empty text mean that the value fits", async () => {
+  for (const issues of [null, false, "", 0]) {
+    const S = defineService("S", {
+      get: method({
+        args: schema<number>((value) => ({ value, issues }) as never),
+        result: unchecked<number>(),
+      }),
+    });
+    await using served = await Served.open(S, { get: (n) => n });
+    assertEquals(await served.remote.get(5), 5);
   }
 });
 
@@ -206,7 +222,7 @@ Deno.test("contract: schemas of zod, valibot and arktype", async () => {
     );
     const { issues } = error.details as { issues: StandardIssue[] };
     assertEquals(issues.map(({ path }) => path), [["points", 1, "y"]]);
-    await fails(call({ points: [fine, fine, fine] }), "internal", "it is not what its contract says");
+    await fails(call({ points: [fine, fine, fine] }), "internal", "it does not match the service's contract");
     assert(served.logged().startsWith(`Cannot send the result of Shapes.${name}: `));
   }
 });

@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type ContractHandlers, defineService, method, type RpcError } from "../../mod.ts";
 import { fails } from "../support/session_pair.ts";
+import { until } from "../support/waiting.ts";
 import { items, later, natural, Served, untilItFails } from "../support/contract_served.ts";
 
 const Streams = defineService("Streams", {
@@ -61,6 +62,33 @@ Deno.test("contract: streams in all shapes, with and without schemas", async () 
   assertEquals([handlers.ended, served.log], [["down", "talk", "talk"], []]);
 });
 
+Deno.test("contract: any iterable is sent item by item where the contract declares a stream", async () => {
+  await using served = await Served.open(Streams, new StreamHandlers());
+  const { up, talk, free } = served.remote;
+  assertEquals([await up([1, 2]), await up(new Set([3, 4])), await up([5].values()), await up([])], [
+    3,
+    7,
+    5,
+    0,
+  ]);
+  assertEquals(await Array.fromAsync(talk([7, 6])), [2, 1]);
+  assertEquals(await Array.fromAsync(free(new Map([["a", 1]]))), [["a", 1]]);
+  // A text is iterable too, letter by letter, which is not what its caller means.
+  // @ts-expect-error: a text is not a stream
+  const text = free("ab");
+  await untilItFails(text, "invalid_argument");
+  const left: string[] = [];
+  function* endless() {
+    try {
+      for (;;) yield 9;
+    } finally {
+      left.push("left");
+    }
+  }
+  for await (const item of talk(endless())) if (item === 4) break;
+  await until(() => left.length === 1, "the generator's end");
+});
+
 Deno.test("contract: each item of arguments is checked when it is taken; handler and caller get the error", async () => {
   const handlers = new StreamHandlers();
   await using served = await Served.open(Streams, handlers);
@@ -78,7 +106,7 @@ Deno.test("contract: an item of a result that does not fit ends the stream, and 
   const down = await untilItFails(served.remote.down(0), "internal");
   const what = "Cannot send an item of the result of Streams.down";
   assertEquals(down.taken, [3, 2, 1, 0]);
-  assertEquals(down.error.message, `${what}: it is not what its contract says`);
+  assertEquals(down.error.message, `${what}: it does not match the service's contract`);
   assert(served.logged().startsWith(`${what}: not natural`));
   const talk = await untilItFails(served.remote.talk(items(6, 4, 8)), "internal");
   assertEquals([talk.taken, handlers.ended], [[1], ["down", "talk"]]);

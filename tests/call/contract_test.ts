@@ -1,8 +1,9 @@
 // Contracts over a real server: what both sides get of one, and what cannot be one.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { contractClient } from "../../call/typed.ts";
+import { contractClient, type ServiceClientOptions } from "../../call/typed.ts";
 import {
+  type CallContext,
   type CallOptions,
   connect,
   type Contract,
@@ -73,8 +74,47 @@ Deno.test("contract: calls of idempotent methods are idempotent by default", asy
   ]);
 });
 
+Deno.test("contract: timeout and metadata of a call precede those of its method, then those of the service", async () => {
+  const contract = defineService("S", {
+    get: method<number, number>({ timeout: 200 }),
+    set: method<number, number>(),
+    feed: method.serverStream<number, number>({ timeout: Infinity }),
+  });
+  const { remote, seen } = recorded(contract, { timeout: 700, metadata: { tenant: "a", trace: "1" } });
+  const metadata = new Map([["tenant", "a"], ["trace", "1"]]);
+  await remote.get(1);
+  await remote.set(1);
+  remote.feed(1);
+  await remote.get(1, { timeout: 50, metadata: { tenant: "b" } });
+  await remote.set(1, { timeout: undefined, key: "k" });
+  assertEquals(seen, [
+    ["call S.get", { metadata, timeout: 200 }],
+    ["call S.set", { metadata, timeout: 700 }],
+    ["stream S.feed", { metadata, timeout: Infinity }],
+    ["call S.get", { metadata: new Map([["tenant", "b"], ["trace", "1"]]), timeout: 50 }],
+    ["call S.set", { metadata, timeout: 700, key: "k" }],
+  ]);
+  assertThrows(() => recorded(contract, { timeout: -1 }), RangeError, "timeout");
+  assertThrows(() => recorded(contract, { metadata: { "A B": "" } }), TypeError, "metadata name");
+  assertThrows(() => recorded(contract, { deadline: 1 } as never), TypeError, "deadline");
+  assertThrows(() => method({ timeout: NaN }), RangeError, "timeout");
+});
+
+Deno.test("service: timeout and metadata apply to the calls of a service that is known by its type", async () => {
+  await using server = new Server().register("S", {
+    left: (_: undefined, { deadline }: CallContext) => deadline - performance.now(),
+    tenant: (_: undefined, { metadata }: CallContext) => metadata.get("tenant"),
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address);
+  type Service = { left(): number; tenant(): string };
+  const remote = client.service<Service>("S", { timeout: 1e9, metadata: { tenant: "a" } });
+  assertEquals([await remote.left() > 1e8, await remote.tenant()], [true, "a"]);
+  assertEquals(await remote.tenant(undefined, { metadata: { tenant: "b" } }), "b");
+});
+
 /** The functions of a contract, and with what they call. */
-function recorded<C extends Contract>(contract: C) {
+function recorded<C extends Contract>(contract: C, options?: ServiceClientOptions) {
   const seen: [string, CallOptions | undefined][] = [];
   const client = {
     call(method: string, _args?: unknown, options?: CallOptions) {
@@ -86,7 +126,7 @@ function recorded<C extends Contract>(contract: C) {
       return items();
     },
   };
-  return { remote: contractClient(client, contract), seen };
+  return { remote: contractClient(client, contract, options), seen };
 }
 
 Deno.test("contract: a method without a handler, and a handler without a method", async () => {
@@ -96,7 +136,7 @@ Deno.test("contract: a method without a handler, and a handler without a method"
     assertThrows(() => server.register(S, handlers as never), TypeError, message);
   };
   const one = () => {};
-  refused({ one }, 'Cannot register service "S": there is no handler for its method "two"');
+  refused({ one }, 'Cannot register service "S": method "two" has no handler');
   refused({ one, two: "text" }, '"two"');
   refused({ one, two: one, three: one }, 'Cannot register service "S": its contract has no method "three"');
   refused(Object.assign(Object.create(null), { one, two: one, three: one }), '"three"');
@@ -144,7 +184,7 @@ Deno.test("contract: invalid definitions are refused", () => {
     assertThrows(() => define("S", { [name]: method() }), TypeError, `method ${JSON.stringify(name)} of "S"`);
   }
   for (const none of [undefined, null, () => 1, {}, { kind: "other" }]) {
-    assertThrows(() => define("S", { one: none }), TypeError, "expected what method() returns");
+    assertThrows(() => define("S", { one: none }), TypeError, "expected the result of method()");
   }
   for (const none of [null, 5, {}, String, { "~standard": {} }]) {
     assertThrows(

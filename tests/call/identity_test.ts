@@ -105,7 +105,7 @@ Deno.test("identity: what requireToken's check returns is what later interceptor
     seen.push(call.identity);
     return next(call);
   });
-  server.use(logCalls((line) => log.push(line.replace(/[\d.]+ ms/, "N ms"))));
+  server.use(logCalls((line) => log.push(line.replace(/[\d.]+ ms/, "N ms").replace(/1:\d+/, "1:N"))));
   server.register("Who", who);
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address, { interceptors: [sendToken(() => "right")] });
@@ -117,8 +117,8 @@ Deno.test("identity: what requireToken's check returns is what later interceptor
   assertEquals(server.snapshot().calls.list[0]!.identity, "alice");
   assertEquals("identity" in server.snapshot().peers.list[0]!, false);
   assertEquals(log, [
-    "Who.me ok N ms for alice",
-    "Who.crash failed N ms for alice",
+    "Who.me ok N ms from tcp@127.0.0.1:N (alice)",
+    "Who.crash failed N ms from tcp@127.0.0.1:N (alice)",
     "Handler of Who.crash failed, called by alice",
   ]);
   stop.abort();

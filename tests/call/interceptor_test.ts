@@ -211,15 +211,19 @@ Deno.test("interceptors: a value that is not a function is refused", async () =>
   await assertRejects(() => connect("tcp@127.0.0.1:1", { interceptors }), TypeError, "interceptor");
 });
 
-Deno.test("logCalls: one line a call, with its outcome and without its arguments", async () => {
-  const lines: string[] = [];
-  await using link = await pair([logCalls((line) => lines.push(line))], []);
-  await link.client.call("S.echo", "secret");
-  await assertRejects(() => link.client.call("S.fail"));
-  assertEquals(lines.map((line) => line.replace(/[\d.]+ ms/, "N ms")), [
-    "S.echo ok N ms",
-    "S.fail unavailable N ms",
-  ]);
+Deno.test("logCalls: one line a call with code and peer, without arguments and stacks", async () => {
+  for (const atServer of [true, false]) {
+    const lines: unknown[][] = [];
+    const log = [logCalls((...given) => lines.push(given))];
+    await using link = await pair(atServer ? log : [], atServer ? [] : log);
+    await link.client.call("S.echo", "secret");
+    await assertRejects(() => link.client.call("S.fail"));
+    const from = atServer ? " from tcp@127.0.0.1:N" : "";
+    assertEquals(lines.map((line) => String(line).replace(/[\d.]+ ms/, "N ms").replace(/1:\d+/, "1:N")), [
+      `S.echo ok N ms${from}`,
+      `S.fail unavailable N ms${from}: Not now`,
+    ]);
+  }
 });
 
 Deno.test("requireToken: accepts a client with a valid token, sent by sendToken or as metadata", async () => {
@@ -230,7 +234,7 @@ Deno.test("requireToken: accepts a client with a valid token, sent by sendToken 
   assertEquals(await good.client.call("S.echo", 1), 1);
   assertEquals(await none.client.call("S.echo", 2, { metadata: { authorization: "Bearer good" } }), 2);
   for (const call of [none.client.call("S.echo"), bad.client.call("S.echo"), good.client.call("S.trail")]) {
-    const error = await assertRejects(() => call, RpcError, "needs a token");
+    const error = await assertRejects(() => call, RpcError, "requires a valid token");
     assertEquals(error.code, "unauthenticated");
   }
 });
@@ -241,7 +245,7 @@ Deno.test("limitConcurrency: refuses calls above the limit, and accepts the next
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
   const waiting = [client.call("S.wait"), client.call("S.wait")];
-  const error = await assertRejects(() => client.call("S.wait"), RpcError, "More than 2 calls");
+  const error = await assertRejects(() => client.call("S.wait"), RpcError, "2 calls are running");
   assertEquals(error.code, "resource_exhausted");
   gate.resolve();
   await Promise.all(waiting);
@@ -265,7 +269,7 @@ Deno.test("interceptors: one that returns no reply is named, on either side", as
   ] as ((...all: Parameters<Interceptor>) => unknown)[] as Interceptor[];
   for (const forgetful of forgets) {
     const message =
-      "Interceptor forgetful returned no reply to S.echo: return what next(call) resolves with, or";
+      "Cannot answer S.echo: interceptor 1 (forgetful) returned no reply; return the result of next(call), or";
     await using atClient = await pair([], [forgetful]);
     await assertRejects(() => atClient.client.call("S.echo", "x"), TypeError, message);
     await using server = new Server({ log: (_, error) => log.push((error as Error).message) });

@@ -1,4 +1,4 @@
-// Durations in spans of time: what servers tell of their methods, and what the command line measures.
+// Latency histograms: of the methods of servers, and of what the command line measures.
 
 import { assert, assertEquals } from "@std/assert";
 import { Latency, PER_OCTAVE, quantile } from "../../call/latency.ts";

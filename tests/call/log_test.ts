@@ -1,8 +1,8 @@
 // What a peer, a registry or a header says, as it arrives in a log or on a terminal: one line, no control characters, bounded.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { sheltered } from "../../call/log.ts";
-import { oneLine } from "../../call/one_line.ts";
+import { safeLog } from "../../call/log.ts";
+import { oneLine } from "../../call/safe_text.ts";
 import { announce } from "../../registry/announce.ts";
 import { Registry } from "../../registry/registry.ts";
 import { MemoryStore } from "../../registry/memory_store.ts";
@@ -37,7 +37,7 @@ Deno.test("oneLine: escapes what could mislead, and cuts what is long, without h
 
 Deno.test("log: a message is one line, and its error, if there is one, is as it was thrown", () => {
   const calls: unknown[][] = [];
-  const log = sheltered((...all) => void calls.push(all))!;
+  const log = safeLog((...all) => void calls.push(all))!;
   const error = new Error("x\ny");
   log(HOSTILE);
   log(HOSTILE, error);

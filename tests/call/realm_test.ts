@@ -61,7 +61,7 @@ Deno.test("realm: values that cannot be sent are refused from another realm too,
   assertThrows(
     () => encode(cbor, foreign("(() => { const a = {}; a.a = a; return a; })()")),
     TypeError,
-    "a cycle?",
+    "is the value cyclic?",
   );
 });
 

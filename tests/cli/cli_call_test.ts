@@ -25,6 +25,15 @@ Deno.test("cli call: sends one value and prints the reply in one line", async ()
   assertEquals((await call(["--codec", "json", "Echo.echo", '{"a": 1}'])).out, '{"a":1}\n');
 });
 
+Deno.test("cli call: dns@name:port calls a server that the name has", async () => {
+  await using server = await CliServer.open();
+  const port = server.hostAndPort.split(":").at(-1);
+  assertEquals((await cli(["call", `dns@localhost:${port}`, "Numbers.root", "16"])).out, "4\n");
+  const wrong = await cli(["call", "dns@localhost", "Numbers.root", "16"]);
+  assertEquals(wrong.code, 2);
+  assertStringIncludes(wrong.err, "expected dns@name:port");
+});
+
 Deno.test("cli call: streams of answers, of arguments and both are lines", async () => {
   await using server = await CliServer.open();
   const call = callOf(server);
@@ -51,7 +60,7 @@ Deno.test("cli call: a line that is no JSON ends the call and the program with 2
   await using server = await CliServer.open();
   const { code, err } = await callOf(server)(["Numbers.sum", "-"], { stdin: "1\n\n[2,\n" });
   assertEquals(code, 2);
-  assertStringIncludes(err, "rpc: Line 3 of the input is no JSON: ");
+  assertStringIncludes(err, "rpc: Line 3 of the input is not valid JSON: ");
   assertStringIncludes(err, "\n  [2,\n     ^\n");
 });
 
@@ -75,15 +84,15 @@ Deno.test("cli call: sends metadata and the token", async () => {
   const refused = await call(["Echo.metadata", "--token", "wrong"], { env: { RPC_TOKEN: "secret" } });
   assertEquals(refused.code, 1);
   assertStringIncludes(refused.err, "rpc: unauthenticated: ");
-  assertStringIncludes(refused.err, "--token TOKEN or the variable RPC_TOKEN");
+  assertStringIncludes(refused.err, "--token TOKEN or the environment variable RPC_TOKEN");
   assertEquals(refused.err.includes("wrong"), false);
 });
 
 Deno.test("cli call: a token is not sent unencrypted to other machines", async () => {
   const { code, err } = await cli(["call", "tcp@192.0.2.1:9", "A.b", "--token", "secret"]);
   assertEquals(code, 1);
-  assertStringIncludes(err, "others could read the connection");
-  assertStringIncludes(err, "Here that is --insecure");
+  assertStringIncludes(err, "connects only over TLS");
+  assertStringIncludes(err, "On the command line: --insecure");
 });
 
 Deno.test("cli call: over TLS, with options for trust, client certificate and server name", async () => {
@@ -95,7 +104,7 @@ Deno.test("cli call: over TLS, with options for trust, client certificate and se
   const shown = ["--ca", "ca", "--cert", "cert", "--key", "key"];
   assertEquals((await cli(["call", address, "S.ok", ...shown], { files })).out, '"ok"\n');
   const untrusted = await cli(["call", address, "S.ok"], { files });
-  assertStringIncludes(untrusted.err, "Here that is --ca FILE");
+  assertStringIncludes(untrusted.err, "On the command line: --ca FILE");
   const misnamed = await cli(["call", address, "S.ok", ...shown, "--server-name", "example.org"], { files });
   assertEquals([untrusted.code, misnamed.code], [1, 1]);
   const missing = await cli(["call", address, "S.ok", "--ca", "nowhere"], { files });
@@ -132,7 +141,7 @@ Deno.test("cli call: items that came before an error are printed", async () => {
   const run = await callOf(server)(["Slow.count", "--timeout", "300"]);
   assertEquals([run.code, run.out], [1, "1\n"]);
   assertStringIncludes(run.err, "rpc: deadline_exceeded: ");
-  assertStringIncludes(run.err, "--timeout 2m or none");
+  assertStringIncludes(run.err, "--timeout 2m or --timeout none");
 });
 
 Deno.test("cli call: a method that is unknown is answered with those that there are", async () => {
@@ -159,7 +168,7 @@ Deno.test("cli call: the list of methods also requires the token", async () => {
   server.server.use(requireToken(oneOfTokens(["secret"])));
   const call = callOf(server);
   const { err } = await call(["Numbers.rot"]);
-  assertStringIncludes(err, "rpc: unauthenticated: Numbers.rot needs a token that is valid");
+  assertStringIncludes(err, "rpc: unauthenticated: Numbers.rot requires a valid token");
   assertEquals(err.includes("Numbers.root"), false);
   assertStringIncludes((await call(["Numbers.rot", "--token=secret"])).err, "Did you mean Numbers.root?");
 });
@@ -171,7 +180,7 @@ Deno.test("cli call: an unreachable server is reported with the address that was
   const { code, err } = await cli(["call", `127.0.0.1:${port}`, "A.b"]);
   assertEquals(code, 1);
   assertStringIncludes(err, `rpc: unavailable: Cannot connect to tcp@127.0.0.1:${port}: Connection refused`);
-  assertStringIncludes(err, "Is the server running there?");
+  assertStringIncludes(err, "Check that the server is running at this address");
 });
 
 Deno.test("cli call: a wrong command line is one message and code 2, and nothing is called", async () => {
@@ -180,16 +189,16 @@ Deno.test("cli call: a wrong command line is one message and code 2, and nothing
     [["foo@a:1", "A.b"], "unknown protocol"],
     [["127.0.0.1:0", "A.b"], "port 0 is for listening only"],
     [["http://[", "A.b"], "Cannot use registry URL"],
-    [["a:1", "sum"], 'a dot between, such as Arith.sum, not "sum"'],
-    [["a:1", "Arith."], "a dot between"],
-    [["a:1", ".sum"], "a dot between"],
-    [["a:1", "A.b", "{"], "rpc: The argument is no JSON: "],
-    [["a:1", "A.b", "--timeout", "soon"], "--timeout needs a duration such as 500 (ms)"],
-    [["a:1", "A.b", "--timeout", "0"], "--timeout needs a duration"],
-    [["a:1", "A.b", "--codec", "xml"], '--codec needs cbor or json, not "xml"'],
-    [["a:1", "A.b", "--metadata", "x"], '--metadata needs NAME=VALUE, not "x"'],
-    [["a:1"], "METHOD is missing: rpc call ADDRESS METHOD [JSON]"],
-    [["a:1", "A.b", "1", "2"], '"2" is one word too many'],
+    [["a:1", "sum"], 'a service and a method, such as Arith.sum, got "sum"'],
+    [["a:1", "Arith."], "the names of a service and a method"],
+    [["a:1", ".sum"], "the names of a service and a method"],
+    [["a:1", "A.b", "{"], "rpc: The argument is not valid JSON: "],
+    [["a:1", "A.b", "--timeout", "soon"], "--timeout: expected a duration such as 500 (ms)"],
+    [["a:1", "A.b", "--timeout", "0"], "--timeout: expected a duration"],
+    [["a:1", "A.b", "--codec", "xml"], '--codec: expected cbor or json, got "xml"'],
+    [["a:1", "A.b", "--metadata", "x"], '--metadata: expected NAME=VALUE, got "x"'],
+    [["a:1"], "missing METHOD: rpc call ADDRESS METHOD [JSON]"],
+    [["a:1", "A.b", "1", "2"], 'unexpected argument "2"'],
     [["a:1", "A.b", "--jsn"], "unknown flag --jsn; did you mean --json?"],
     [["a:1", "A.b", "--token"], "--token needs a value: --token TOKEN"],
     [["a:1", "A.b", "--json=1"], "--json takes no value"],
@@ -262,7 +271,7 @@ Deno.test("cli call: through a registry, to a server that offers the service or 
   await using _one = await announce(url, { address: one.address, services: ["Numbers"] });
   assertEquals((await cli(["call", url, "Numbers.root", "4"])).out, "2\n");
   const other = await cli(["call", url, "Echo.echo", "1"]);
-  assertStringIncludes(other.err, "lists no server that offers Echo; those that are listed offer Numbers\n");
+  assertStringIncludes(other.err, "lists no server that offers Echo; the listed servers offer Numbers\n");
 
   await using two = await CliServer.open();
   await using _two = await announce(url, { address: two.address });
@@ -296,6 +305,6 @@ Deno.test("cli call: a failure is followed by a hint at the flag that helps", as
   assertEquals([boom.code, boom.err.includes("private")], [1, false]);
   assertStringIncludes(boom.err, "rpc: internal: The handler failed\n");
   assertStringIncludes(boom.err, "new Server({ log: console.error })");
-  assertStringIncludes((await call(["Numbers.sum", "1"])).err, "Give - in the place of the JSON");
-  assertStringIncludes((await call(["Numbers.root", "-"])).err, "Give one JSON value in the place of -");
+  assertStringIncludes((await call(["Numbers.sum", "1"])).err, "Pass - instead of the JSON");
+  assertStringIncludes((await call(["Numbers.root", "-"])).err, "Pass one JSON value instead of -");
 });

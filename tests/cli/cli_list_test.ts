@@ -31,7 +31,7 @@ Deno.test("cli list: services with their methods and kinds", async () => {
   assertEquals([unknown.code, unknown.out], [1, ""]);
   assertStringIncludes(
     unknown.err,
-    'There is no service "Ech"; there is Numbers, Echo, Slow, rpc.Reflection',
+    'The server has no service "Ech"; it has Numbers, Echo, Slow, rpc.Health, rpc.Reflection',
   );
   await using none = new Server();
   const { address } = await none.listen("tcp@127.0.0.1:0");
@@ -81,8 +81,8 @@ Deno.test("cli list, describe: a server without reflection is reported, with the
   ) {
     const { code, out, err } = await cli(args);
     assertEquals([code, out], [1, ""]);
-    assertStringIncludes(err, 'rpc: unimplemented: There is no service "rpc.Reflection"\n');
-    assertStringIncludes(err, `${server.address} does not tell what it offers: its option reflection is off`);
+    assertStringIncludes(err, 'rpc: unimplemented: Unknown service "rpc.Reflection"\n');
+    assertStringIncludes(err, `${server.address} does not support reflection: its option reflection is off`);
   }
 });
 
@@ -136,7 +136,10 @@ Deno.test("cli list, describe, top: an invalid answer is reported as such, and c
   for (lie of [5, null, [5], [{ name: "S" }], [{ name: "S", methods: [{ method: 1 }] }], { name: "S" }]) {
     for (const command of [["list", address], ["describe", address, "S"]]) {
       const { code, err } = await cli(command);
-      assertEquals([code, err], [1, "rpc: data_loss: What the server says of its services cannot be read\n"]);
+      assertEquals([code, err], [
+        1,
+        "rpc: data_loss: Cannot read the server's description of its services\n",
+      ]);
     }
     const { code, err } = await cli(["call", address, "S.no"]);
     assertEquals([code, err], [1, 'rpc: unimplemented: Service "S" has no method "no"\n']);
@@ -154,6 +157,6 @@ Deno.test("cli list, describe, top: an invalid answer is reported as such, and c
   ) {
     lie = ReadableStream.from([stats]);
     const { code, err } = await cli(["top", address]);
-    assertEquals([code, err], [1, "rpc: data_loss: The server's report cannot be read\n"]);
+    assertEquals([code, err], [1, "rpc: data_loss: Cannot read the server's report\n"]);
   }
 });

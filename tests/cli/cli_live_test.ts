@@ -156,7 +156,7 @@ Deno.test("cli top: the last line says how many methods do not fit, the most cal
   // The title, a line, the server, the heads, two of nine methods; the cursor is in the last line.
   assertEquals(lines.length, 7);
   assertMatch(lines[4]!, /^Numbers\.root /);
-  assertEquals(lines[6], "and 7 more methods: a larger terminal, or --json");
+  assertEquals(lines[6], "and 7 more methods: use a larger terminal, or --json");
   // As many as fit exactly need no such line.
   size.rows = 14;
   await until(() => drawn(run).length === 13, "the larger screen");
@@ -174,7 +174,7 @@ Deno.test("cli top: says how many servers do not fit on the screen", async () =>
   const listed = await Promise.all(servers.map(({ address }) => announce(registry.url, { address })));
   const run = new Cli(["top", registry.url, "--interval", "100"], { size: { columns: 80, rows: 10 } });
   await until(
-    () => drawn(run).at(-1) === "and 23 more methods and 2 more servers: a larger terminal, or --json",
+    () => drawn(run).at(-1) === "and 23 more methods and 2 more servers: use a larger terminal, or --json",
     "it",
   );
   assertEquals(drawn(run).length, 9);

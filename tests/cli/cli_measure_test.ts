@@ -102,14 +102,14 @@ Deno.test("cli bench: errors by code, with the first message of each", async () 
   assertEquals(code, 0);
   assertMatch(out, /^\d+ calls in 0\.\d\d s, \d+ errors?\n/);
   assertMatch(out, /\ncalls\/s +mean ms +p50 ms +p90 ms +p99 ms +max ms\n/);
-  assertMatch(out, /\nresource_exhausted: \d+, such as: Too many, 2\n$/);
+  assertMatch(out, /\nresource_exhausted: \d+, for example: Too many, 2\n$/);
 });
 
 Deno.test("cli bench: the exit code is 1 if no call succeeds, and a streaming method is refused at once", async () => {
   await using server = await CliServer.open();
   const failing = await cli(["bench", server.address, "Numbers.root", "-1", "--duration", "50"]);
   assertEquals(failing.code, 1);
-  assertMatch(failing.out, /^(\d+) calls in 0\.\d\d s, \1 errors\ninvalid_argument: \1, such as: /);
+  assertMatch(failing.out, /^(\d+) calls in 0\.\d\d s, \1 errors\ninvalid_argument: \1, for example: /);
   const streaming = await cli(["bench", server.address, "Numbers.upTo", "3", "--duration", "1h"]);
   assertEquals([streaming.code, streaming.out], [1, ""]);
   assertStringIncludes(streaming.err, "Numbers.upTo answers with a stream");
@@ -139,7 +139,7 @@ Deno.test("cli bench: a server that goes away in the middle is errors, and an en
   await until(() => server.server.stats().methods.some(({ calls }) => calls > 100), "calls");
   await server.server.close();
   assertEquals(await run.done, 0);
-  assertMatch(run.out, /\nunavailable: \d+, such as: /);
+  assertMatch(run.out, /\nunavailable: \d+, for example: /);
 });
 
 /** A server that answers nothing until `hold` ms after its second call, and then everything. */
@@ -173,7 +173,7 @@ Deno.test("cli bench: in an open loop, calls that begin late for want of room co
   const flags = ["--rate", "200", "--concurrency", "1", "--duration", "500ms"];
   const { out } = await cli(["bench", server.address, "S.work", ...flags]);
   const [, late] =
-    /\nopen loop: 200 calls due each second; they began (\d+(?:\.\d+)?) ms late at most\n$/.exec(out) ?? [];
+    /\nopen loop: 200 calls per second; the latest started (\d+(?:\.\d+)?) ms late\n$/.exec(out) ?? [];
   assert(Number(late) >= 280, out);
 });
 
@@ -186,10 +186,10 @@ Deno.test("cli bench: calls that are not answered in the end are counted, with t
   const hung = await cli(["bench", address, "S.work", "20", "--concurrency", "3", "--duration", "300ms"]);
   assertEquals(hung.code, 0);
   const [, mean, max] =
-    /\n3 calls not answered in the end, for ([\d.]+) ms on average, ([\d.]+) ms at most\n/.exec(hung.out) ??
+    /\n3 calls unanswered at the end, for ([\d.]+) ms on average, ([\d.]+) ms at most\n/.exec(hung.out) ??
       [];
   assert(Number(mean) > 0 && Number(max) >= Number(mean), hung.out);
-  assertMatch(hung.out, /\nclosed loop: 3 callers; a slow answer holds back the calls after it\n$/);
+  assertMatch(hung.out, /\nclosed loop: 3 callers; a slow response delays the calls after it\n$/);
   calls = 0;
   const flags = ["--rate", "100", "--concurrency", "2", "--duration", "300ms", "--json"];
   const { code, out } = await cli(["bench", address, "S.work", "1", ...flags]);

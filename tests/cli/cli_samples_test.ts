@@ -24,9 +24,10 @@ Deno.test("cli top: rates and times are those between two reports, also after a 
   // 300 calls of 2 ms, less 100 of 1 ms, are 200 of 2.5 ms; 100 of them took 2 ms, 97 took 4, three took 8.
   const { callsPerSecond, errorsPerSecond, mean, p50, p99, inFlight } = busy!;
   assertEquals([callsPerSecond, errorsPerSecond, mean, p50, p99, inFlight], [100, 10, 2.5, 2, 8, 2]);
-  assertEquals([idle!.method, idle!.callsPerSecond, idle!.mean, idle!.p50], [
+  assertEquals([idle!.method, idle!.callsPerSecond, idle!.mean, idle!.p50, idle!.max], [
     "A.idle",
     0,
+    undefined,
     undefined,
     undefined,
   ]);

@@ -59,8 +59,8 @@ Deno.test("cli: the nearest name is suggested for a misspelled command", async (
     [["lsit"], "did you mean list?"],
     [["TOP"], "did you mean top?"],
     [["help", "pong"], "did you mean ping?"],
-    [["frobnicate"], "there is call, list, describe, ping, bench, watch, top, completions"],
-    [["--json", "call"], "a command comes first, then --json"],
+    [["frobnicate"], "the commands are call, list, describe, ping, health, bench, watch, top, completions"],
+    [["--json", "call"], "expected a command before --json"],
   ];
   for (const [args, message] of wrong) {
     const { code, out, err } = await cli(args);
@@ -101,7 +101,7 @@ Deno.test("cli: durations have units, and a least", () => {
   assertEquals(["5", "5ms", "1.5s", "2m", "1h"].map((text) => read(text)), [5, 5, 1_500, 120_000, 3_600_000]);
   assertEquals(readArgs([], known).flags.duration("time", 7), 7);
   for (const text of ["", "0", "-1", "5 s", "1d", "NaN", "1e3", "600h"]) {
-    assertThrows(() => read(text), Error, "--time needs a duration");
+    assertThrows(() => read(text), Error, "--time: expected a duration");
   }
   assertThrows(() => read("99", 100), Error, "at least 100 ms");
 });
@@ -143,5 +143,5 @@ Deno.test("cli completions: of every command and flag, for each shell; no other 
   }
   const { code, err } = await cli(["completions", "ksh"]);
   assertEquals(code, 2);
-  assertStringIncludes(err, 'there are completions for bash, zsh and fish, not for "ksh"');
+  assertStringIncludes(err, 'unknown shell "ksh": expected bash, zsh or fish');
 });

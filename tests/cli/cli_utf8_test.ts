@@ -75,7 +75,7 @@ Deno.test("cli UTF-8: a line of the input that is not is an error with its offse
     assertEquals([code, out.replace('"ä"\n', "")], [2, ""]);
     assertStringIncludes(
       err,
-      "rpc: Line 3 of the input cannot be read: byte 0xff at offset 10 is not UTF-8\n",
+      "rpc: Cannot read line 3 of the input: byte 0xff at offset 10 is not UTF-8\n",
     );
   }
 });
@@ -84,12 +84,12 @@ Deno.test("cli UTF-8: an argument in which something was replaced is refused, wi
   await using server = await open();
   for (
     const [args, place] of [
-      [["call", server.address, "Echo.echo", '"ä\ufffd"'], "argument 4 is not UTF-8 at its byte 3;"],
+      [["call", server.address, "Echo.echo", '"ä\ufffd"'], "argument 4 is not valid UTF-8 at byte 3;"],
       [
         ["call", server.address, "Echo.echo", "1", "--token=\ufffd"],
-        "argument 5 is not UTF-8 at its byte 8;",
+        "argument 5 is not valid UTF-8 at byte 8;",
       ],
-      [["\ufffd"], "argument 1 is not UTF-8 at its byte 0;"],
+      [["\ufffd"], "argument 1 is not valid UTF-8 at byte 0;"],
     ] as const
   ) {
     const { code, out, err } = await cli(args);

@@ -19,6 +19,10 @@ const VALUES: [unknown, string][] = [
   [new Date(0), '{"$date":"1970-01-01T00:00:00.000Z"}'],
   [12345678901234567890n, '{"$bigint":"12345678901234567890"}'],
   [-1n, '{"$bigint":"-1"}'],
+  [2 ** 53, "9.007199254740992e+15"],
+  [2 ** 60, "1.152921504606847e+18"],
+  [-1e300, "-1e+300"],
+  [Float64Array.of(2 ** 60), '{"$Float64Array":[1.152921504606847e+18]}'],
   [NaN, '{"$number":"NaN"}'],
   [-Infinity, '{"$number":"-Infinity"}'],
   [-0, '{"$number":"-0"}'],
@@ -97,7 +101,7 @@ Deno.test("cli values: an element that a typed array cannot hold is refused, and
   ];
   for (const [text, why] of refused) {
     const { message } = assertThrows(() => parseValue(text!, "It"), UsageError);
-    assertEquals(message, `It cannot be used: ${why}`);
+    assertEquals(message, `It is invalid: ${why}`);
   }
   const taken: [string, unknown][] = [
     ['{"$Int8Array":[-128,127]}', Int8Array.of(-128, 127)],
@@ -107,6 +111,36 @@ Deno.test("cli values: an element that a typed array cannot hold is refused, and
     ['{"$Float16Array":[0.1,65504]}', Float16Array.of(0.1, 65504)],
   ];
   for (const [text, value] of taken) assertEquals(parseValue(text, "It"), value);
+});
+
+Deno.test("cli values: no number of 2^53 or more is rounded silently", () => {
+  const read: [string, unknown][] = [
+    ["9007199254740991", 9007199254740991],
+    ["9007199254740992", 9007199254740992n],
+    ["-9007199254740993", -9007199254740993n],
+    ['{"id": [12345678901234567890, "12345678901234567890"]}', {
+      id: [12345678901234567890n, "12345678901234567890"],
+    }],
+    ["1e20", 1e20],
+    ["1E+23", 1e23],
+    ["123456789012345678e-2", 1234567890123456.78],
+    ["0.12345678901234567890", 0.12345678901234568],
+    ['{"$BigUint64Array":[18446744073709551615]}', BigUint64Array.of(2n ** 64n - 1n)],
+    ['{"$tag":[18446744073709551615, 1]}', new Tagged(2n ** 64n - 1n, 1)],
+  ];
+  for (const [text, value] of read) assertEquals(parseValue(text, "It"), value, text);
+  const refused: [string, string][] = [
+    ["9007199254740993.0", "the number 9007199254740993.0 would become 9007199254740992"],
+    ["[123456789012345678e3]", "the number 123456789012345678e3 would become 123456789012345680000"],
+    ["-1e400", "the number -1e400 would become -Infinity"],
+    ['{"$number":9007199254740993}', "write 9007199254740993 with an exponent"],
+    ['{"$date":9007199254740993}', '$date: expected a time such as "2026-01-31T12:00:00Z", got {"$bigint"'],
+    ['{"$simple":9007199254740993}', "the number must be 0-19 or 32-255"],
+    [`${"[".repeat(100_000)}1e20${"]".repeat(100_000)}`, "at most 1000 deep"],
+  ];
+  for (const [text, message] of refused) {
+    assertStringIncludes(assertThrows(() => parseValue(text, "It"), UsageError).message, message);
+  }
 });
 
 Deno.test("cli values: other forms that are read", () => {
@@ -120,24 +154,24 @@ Deno.test("cli values: other forms that are read", () => {
 
 Deno.test("cli values: the error for an invalid value says what was expected", () => {
   const wrong: [string, string][] = [
-    ['{"$bytes":"*"}', 'It cannot be used: $bytes needs base64 as text, not "*"'],
-    ['{"$bytes":[1]}', "It cannot be used: $bytes needs base64 as text, not [1]"],
-    ['{"$hex":"0"}', "$hex needs hex digits"],
-    ['{"$date":"soon"}', '$date needs a time such as "2026-01-31T12:00:00Z", not "soon"'],
-    ['{"$bigint":"1.5"}', "$bigint needs digits"],
-    ['{"$bigint":""}', "$bigint needs digits"],
-    ['{"$number":"five"}', '$number needs a number, "NaN"'],
-    ['{"$map":[[1]]}', "$map needs pairs"],
-    ['{"$map":5}', "$map needs a list"],
-    ['{"$set":{}}', "$set needs a list"],
-    ['{"$tag":[1]}', "$tag needs a pair"],
+    ['{"$bytes":"*"}', 'It is invalid: $bytes: expected a string of base64, got "*"'],
+    ['{"$bytes":[1]}', "It is invalid: $bytes: expected a string of base64, got [1]"],
+    ['{"$hex":"0"}', "$hex: expected a string of hex digits"],
+    ['{"$date":"soon"}', '$date: expected a time such as "2026-01-31T12:00:00Z", got "soon"'],
+    ['{"$bigint":"1.5"}', "$bigint: expected a string of digits"],
+    ['{"$bigint":""}', "$bigint: expected a string of digits"],
+    ['{"$number":"five"}', '$number: expected a number, "NaN"'],
+    ['{"$map":[[1]]}', "$map: expected pairs"],
+    ['{"$map":5}', "$map: expected a list"],
+    ['{"$set":{}}', "$set: expected a list"],
+    ['{"$tag":[1]}', "$tag: expected a pair"],
     ['{"$tag":["x",1]}', "the tag must be 0 to 2^64 - 1"],
     ['{"$simple":20}', "the number must be 0-19 or 32-255"],
-    ['{"$object":[]}', "$object needs an object"],
-    ['{"$BigInt64Array":[1]}', "$BigInt64Array needs digits as text, not 1"],
-    ['{"$Int8Array":["x"]}', "$Int8Array needs a number"],
-    ['{"a":[{"$dat":"x"}]}', 'there is no $dat; {"$object": {"$dat": …}} is an object of that form'],
-    [`${"[".repeat(1_002)}${"]".repeat(1_002)}`, "more than 1000 deep"],
+    ['{"$object":[]}', "$object: expected an object"],
+    ['{"$BigInt64Array":[1]}', "$BigInt64Array: expected a string of digits, got 1"],
+    ['{"$Int8Array":["x"]}', "$Int8Array: expected a number"],
+    ['{"a":[{"$dat":"x"}]}', 'unknown form $dat; for a plain object write {"$object": {"$dat": …}}'],
+    [`${"[".repeat(1_002)}${"]".repeat(1_002)}`, "at most 1000 deep"],
   ];
   for (const [text, message] of wrong) {
     const error = assertThrows(() => parseValue(text, "It"), Error);
@@ -166,7 +200,10 @@ Deno.test("cli values: where a text stops being JSON is shown", () => {
     const { message } = assertThrows(() => parseValue(text, "It"), Error);
     const [head, shown, mark] = message.split("\n");
     const where = line === undefined ? `(column ${column})` : `(line ${line}, column ${column})`;
-    assert(head!.startsWith("It is no JSON: ") && head!.endsWith(where), `${JSON.stringify(text)}: ${head}`);
+    assert(
+      head!.startsWith("It is not valid JSON: ") && head!.endsWith(where),
+      `${JSON.stringify(text)}: ${head}`,
+    );
     assertEquals(mark!.trimStart(), "^");
     // The mark is below the character.
     const at = mark!.indexOf("^");
@@ -178,5 +215,8 @@ Deno.test("cli values: where a text stops being JSON is shown", () => {
 
 Deno.test("cli values: the error for text without quotes says that quotes are missing", () => {
   const { message } = assertThrows(() => parseValue("Ada Lovelace", "It"), Error);
-  assert(message.endsWith(`Text needs quotes of its own: '"Ada Lovelace"'`), message);
+  assert(
+    message.endsWith(`A JSON string needs its own quotes inside the shell's: '"Ada Lovelace"'`),
+    message,
+  );
 });

@@ -2,9 +2,9 @@
 
 import { assertEquals } from "@std/assert";
 import { bundle } from "../support/bundle.ts";
-import { Node } from "../support/node.ts";
+import { Program } from "../support/node.ts";
 
-const node = await Node.find();
+const node = await Program.node();
 
 Deno.test({
   name: `signal: one shared by many calls and clients raises no listener warning in Node${node.skipped}`,

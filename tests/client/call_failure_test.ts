@@ -151,6 +151,19 @@ Deno.test("error: one of a call that reached no server names the method, and the
   assertEquals((await failed(client.call("A.four"))).method, "A.four");
 });
 
+Deno.test("error: a failed connect names the address, and the function that awaits it", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const address = `tcp@127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
+  listener.close();
+  async function starter(): Promise<void> {
+    await connect(address);
+  }
+  const error = await failed(starter());
+  assertEquals({ method: error.method, address: error.address }, { method: undefined, address });
+  assertStringIncludes(error.stack ?? "", "starter");
+  assertStringIncludes(error.stack ?? "", error.message);
+});
+
 Deno.test("error: one of a call back names its method and the peer", async () => {
   let back: RpcError | undefined;
   await using server = new Server().register("S", {

@@ -1,7 +1,16 @@
 // connect(): what it waits for, how it fails, and that it leaks nothing when it does.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, type ConnectOptions, type Discovery, MultiServers, Server } from "../../mod.ts";
+import {
+  connect,
+  type ConnectOptions,
+  type Discovery,
+  MultiServers,
+  Registry,
+  RegistryDiscovery,
+  RpcError,
+  Server,
+} from "../../mod.ts";
 import { dialTcp } from "../../transport/tcp.ts";
 import { freePort } from "../support/programs.ts";
 import { answerHandshake, RawServer, readToEnd } from "../support/service_link.ts";
@@ -53,7 +62,7 @@ Deno.test("connect: options out of their range are named", async () => {
     [{ heartbeatInterval: -1 }, RangeError, "heartbeatInterval"],
     [{ heartbeatInterval: Infinity }, RangeError, "heartbeatInterval"],
     [{ heartbeatTimeout: 0 }, RangeError, "heartbeatTimeout"],
-    [{ writeTimeout: "5" }, RangeError, "writeTimeout"],
+    [{ writeTimeout: "5" }, TypeError, "writeTimeout"],
     [{ balancer: "fastest" }, TypeError, "balancer"],
     [{ balancer: "constructor" }, TypeError, "balancer"],
     [{ balancer: { pick() {} } }, TypeError, "balancer"],
@@ -85,19 +94,19 @@ Deno.test("connect: a peer that speaks another protocol is refused, on both side
   await fails(
     connect(asTcp),
     "invalid_argument",
-    "got HTTP; RPC on an HTTP port has an address with http@ or ws@",
+    "got HTTP; for RPC on an HTTP port use an address with http@, or ws@ behind Deno.serve or an HTTP proxy",
   );
-  await fails(connect(asHttp), "unavailable", "RPC without HTTP has an address with tcp@");
-  await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "has an address with tcp@ or tls@");
+  await fails(connect(asHttp), "unavailable", "got RPC without HTTP; use an address with tcp@ or tls@");
+  await fails(connect(tcp.address.replace("tcp@", "ws@")), "unavailable", "use an address with tcp@ or tls@");
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("web"));
   const { port } = web.addr;
-  await fails(connect(`tcp@127.0.0.1:${port}`), "invalid_argument", "got HTTP; RPC on an HTTP port has");
+  await fails(connect(`tcp@127.0.0.1:${port}`), "invalid_argument", "got HTTP; for RPC on an HTTP port use");
   await fails(
     connect(`http@127.0.0.1:${port}`),
     "unavailable",
-    "what Deno.serve answers has an address with ws@",
+    "for a server behind Deno.serve or an HTTP proxy use an address with ws@",
   );
-  await fails(connect(`ws@127.0.0.1:${port}`), "unavailable", "hand requests for /_rpc_ on to server.fetch");
+  await fails(connect(`ws@127.0.0.1:${port}`), "unavailable", "pass requests for /_rpc_ on to server.fetch");
   await using nonsense = new RawServer(async (conn) => {
     await conn.write(new TextEncoder().encode("SSH-2.0-OpenSSH_9.6\r\n"));
   });
@@ -196,6 +205,58 @@ Deno.test("connect: an empty list is accepted, and calls fail", async () => {
   await using client = await connect(new MultiServers([]));
   const error = await fails(client.call("S.ok"), "unavailable", "No server is known");
   assertEquals(error.notStarted, true);
+});
+
+Deno.test("connect: the error of a call without a server names the method, the service and the registry", async () => {
+  await using client = await connect(new MultiServers([]));
+  const call = "No server is known to call S.ok: ";
+  await fails(client.call("S.ok"), "unavailable", `${call}the list of servers is empty`);
+  await fails(client.broadcast("S.ok"), "unavailable", `${call}the list of servers is empty`);
+  const unpicky = { update() {}, pick: () => undefined };
+  const addresses = new MultiServers(["tcp@127.0.0.1:1", "tcp@127.0.0.1:2"]);
+  await using picks = await connect(addresses, { balancer: unpicky });
+  await fails(picks.call("S.ok"), "unavailable", `${call}the balancer picked none of 2`);
+  await using registry = new Registry();
+  const fetch = (url: RequestInfo | URL, init?: RequestInit) => registry.fetch(new Request(url, init));
+  const at = "the registry at http://registry.test";
+  for (const service of [undefined, "S"]) {
+    await using listed = await connect(new RegistryDiscovery("http://registry.test", { service, fetch }));
+    const of = service === undefined ? "" : ' for service "S"';
+    await fails(listed.call("S.ok"), "unavailable", `${call}${at}${of} lists none`);
+    const waits = listed.call("S.ok", undefined, { waitForReady: true, timeout: 20 });
+    await fails(waits, "deadline_exceeded", `${call}${at}${of} lists none`);
+  }
+});
+
+Deno.test("connect: the error of a call without a server has the failure of the discovery as its cause", async () => {
+  const failure = new RpcError("unavailable", "The registry is away");
+  const discovery: Discovery = {
+    failure,
+    source: "the registry",
+    endpoints: () => Promise.resolve([]),
+    watch: (options) => new MultiServers([]).watch(options),
+  };
+  await using client = await connect(discovery);
+  const error = await fails(
+    client.call("S.ok"),
+    "unavailable",
+    "the registry lists none; The registry is away",
+  );
+  assertEquals(error.cause, failure);
+});
+
+Deno.test("connect: the hints for a server that shuts down, a proxy, and a page in its place are right", async () => {
+  const hints: [status: number, hint: string][] = [
+    [503, "the server is shutting down, or an HTTP proxy answers, which has no server"],
+    [502, "an HTTP proxy answers, which cannot reach the server"],
+    [504, "an HTTP proxy answers, which cannot reach the server"],
+    [404, "pass requests for /_rpc_ on to server.fetch"],
+  ];
+  for (const [status, hint] of hints) {
+    const options = { hostname: "127.0.0.1", port: 0, onListen() {} };
+    await using web = Deno.serve(options, () => new Response(null, { status }));
+    await fails(connect(`ws@127.0.0.1:${web.addr.port}`), "unavailable", hint);
+  }
 });
 
 Deno.test("connect: a dial that is given up just as it succeeds leaks no socket", async () => {

@@ -63,14 +63,14 @@ Deno.test("registry: a client that starts before the registry waits for it", asy
   await fails(
     connect(new RegistryDiscovery(url), { connectTimeout: 400 }),
     "unavailable",
-    `No list of servers within 400 ms: Cannot reach registry at ${url}/_rpc_/registry: `,
+    `The discovery found no list of servers within 400 ms (connectTimeout): Cannot reach registry at ${url}/_rpc_/registry: `,
   );
   const silent = new RegistryDiscovery(url, {
     fetch: (_, { signal }) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))),
   });
   const unanswered =
-    `No list of servers within 20 ms: The registry at ${url}/_rpc_/registry has not answered yet`;
+    `The discovery found no list of servers within 20 ms (connectTimeout): The registry at ${url}/_rpc_/registry has not answered yet`;
   await fails(connect(silent, { connectTimeout: 20 }), "unavailable", unanswered);
   const connecting = connect(new RegistryDiscovery(url, { refreshInterval: 30 }));
   const starting = start(url, "one");

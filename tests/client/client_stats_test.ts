@@ -23,6 +23,7 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
   const { uptime, ...stats } = server.stats();
   assert(uptime >= 0 && uptime <= performance.now() - began + 1, `${uptime} ms`);
   assertEquals(stats, {
+    draining: false,
     connections: 0,
     handshakes: 0,
     accepted: 0,
@@ -36,9 +37,11 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
       unauthenticated: 0,
       closing: 0,
       http: 0,
+      proxyHeader: 0,
       tls: 0,
       lost: 0,
     },
+    probes: 0,
     acceptErrors: 0,
     inFlight: 0,
     unknownMethods: 0,

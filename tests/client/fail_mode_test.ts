@@ -306,7 +306,7 @@ Deno.test("backup and fork: refused for a call that is not idempotent, or a stre
     await assertRejects(
       () => client.call("S.work", 1, { failMode }),
       TypeError,
-      `Cannot use failMode ${JSON.stringify(failMode)} for S.work: it may be executed once only`,
+      `Cannot use failMode ${JSON.stringify(failMode)} for S.work: it may execute the call more than once`,
     );
     const options = { failMode, idempotent: true };
     await assertRejects(() => client.call("S.work", ids(), options), TypeError, "it is a stream");
@@ -343,6 +343,11 @@ Deno.test("backup and fork: a client's own mode leaves calls that are not idempo
 });
 
 Deno.test("failMode: an invalid mode is refused, and the message lists the valid ones", async () => {
+  await assertRejects(
+    () => connect("tcp@127.0.0.1:1", { failMode: "failfats" as FailMode }),
+    TypeError,
+    'did you mean "failfast"?',
+  );
   const wrong = ["often", "", null, 7, {}, { fork: 2, backup: 5 }, { forks: 2 }, []];
   await using here = await fleet(1, (_, id) => id);
   await using client = await connect(here.servers);

@@ -45,7 +45,7 @@ for (const [name, give, begins] of PLACES) {
       assertEquals(error.message.slice(0, begins.length), begins);
       return error.message.slice(begins.length);
     };
-    assertEquals((await refused({ quux: undefined })).slice(0, 32), 'unknown option "quux"; known are');
+    assertEquals((await refused({ quux: undefined })).slice(0, 37), 'unknown option "quux"; known options:');
     assertEquals((await refused({ ["__proto__"]: 1 })).slice(0, 26), 'unknown option "__proto__"');
     assertEquals((await refused({ hasOwnProperty: 1 })).slice(0, 31), 'unknown option "hasOwnProperty"');
     for (const none of [null, 5, "text", []]) {
@@ -72,7 +72,7 @@ Deno.test("options: the nearest known name is suggested", () => {
   assertThrows(
     () => new Server({ port: 80 } as ServerOptions),
     TypeError,
-    'unknown option "port"; known are maxFrameBytes, maxInFlight, ',
+    'unknown option "port"; known options: maxFrameBytes, maxInFlight, ',
   );
 });
 
@@ -134,11 +134,6 @@ Deno.test("options: 0 is refused where it could be taken for no limit or for off
     `handleTimeout 0: expected a whole number ${limit}`,
   );
   assertThrows(() => new Server({ maxConnectionsPerPeer: 0 }), RangeError, limit);
-  assertThrows(
-    () => new Registry({ ttl: 0 }),
-    RangeError,
-    "Cannot use ttl of 0: expected 1 to 2147483647 ms, or Inf",
-  );
 });
 
 Deno.test("options: the error for a value of the wrong type shows it", async () => {
@@ -167,7 +162,7 @@ Deno.test("options: the error for a value of the wrong type shows it", async () 
   await using link = await Link.open({ ok: () => "ok" });
   await assertRejects(
     () => link.client.call("Test.ok", null, { timeout: "5" as unknown as number }),
-    RangeError,
+    TypeError,
     'Cannot use timeout "5": expected a number of ms from 0 to Infinity',
   );
   assertThrows(() => limitConcurrency("5" as unknown as number), RangeError, 'concurrency to "5"');

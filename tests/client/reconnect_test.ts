@@ -44,7 +44,7 @@ Deno.test("reconnect: while the server is away calls fail at once, and name it",
   await server.close();
   await until(() => client.stats().endpoints[0]!.state === "failing", "it has noticed");
   for (let n = 0; n < 20; n++) {
-    // It would wait for as long as it may, which is for ever.
+    // It would wait without limit.
     const call = fails(client.call("S.ok", null, { timeout: Infinity }), "unavailable", address);
     const error = await soon(call, "the failure");
     assertEquals(error.notStarted, true);

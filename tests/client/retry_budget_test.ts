@@ -51,7 +51,7 @@ Deno.test("retry budget: idle times do not save up retries", () => {
   budget.calls += 86_400;
   clock.now += 86_400_000;
   assertEquals(drain(budget), 102);
-  // What was lately used up comes back.
+  // Recently used budget returns.
   clock.now += 60_000;
   assertEquals(drain(budget) > 90, true);
 });

@@ -61,7 +61,7 @@ Deno.test("silent server: a machine that vanishes delays idempotent calls by 3 s
     await sim.sleep(1_000);
     const who = [await client.call("S.name", 98), await client.call("S.name", 99)];
     assertEquals(who.toSorted(), ["gone", "there"]);
-    // What was taken away from it was cancelled there, and what it had received before that it may have executed.
+    // What was taken away from it was canceled there, and what it had received before that it may have executed.
     const ids = executed.filter(([name]) => name === "there").map(([, id]) => id);
     assert(ids.length >= 20, `${ids.length}`);
   }));
@@ -168,7 +168,7 @@ Deno.test("silent server: an idle stream is pinged at most once per interval", (
     assert(sim.time.now - began > 25_000, `${sim.time.now - began}`);
   }));
 
-Deno.test("sleep: after this system was suspended, a connection that may be gone is asked before a call is sent", () =>
+Deno.test("sleep: after this system was suspended, a connection that may be gone is pinged before a call is sent", () =>
   simulate(async (sim) => {
     for (const servers of [["one"], ["one", "two"]]) {
       await using here = await serve(sim, servers);
@@ -194,7 +194,7 @@ Deno.test("sleep: after this system was suspended, a connection that may be gone
     }
   }));
 
-Deno.test("sleep: after this process was stopped, a connection that may be gone is asked before a call is sent", async () => {
+Deno.test("sleep: after this process was stopped, a connection that may be gone is pinged before a call is sent", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepting = listener.accept().then(async (socket) => {
     const peer = RawPeer.of(socket);

@@ -213,7 +213,7 @@ Deno.test("frames: the buffer of a long frame grows with what arrives, not with 
   assert(decoder.bytes.length <= 1_024, "A quiet connection gives its large buffer back");
 });
 
-Deno.test("frames: the length that decides is judged at the head, before the rest has come", () => {
+Deno.test("frames: a frame above maxFrameBytes is rejected when its length is read", () => {
   for (
     const [limit, length, code] of [
       [65_536, 65_536, undefined],

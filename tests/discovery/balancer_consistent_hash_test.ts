@@ -7,10 +7,10 @@ import type { Balancer } from "../../discovery/balancer.ts";
 import { ConsistentHashBalancer } from "../../discovery/consistent_hash.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { hashText } from "../../discovery/hash.ts";
-import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 
-testBalancer("consistent_hash", () => new ConsistentHashBalancer({ random: seeded(1) }));
+testSpreadingBalancer("consistent_hash", () => new ConsistentHashBalancer({ random: seeded(1) }));
 
 const KEYS = 100_000;
 
@@ -111,7 +111,7 @@ Deno.test("consistent_hash: no server has more than its bound, however hot a key
       pending.set(address, (pending.get(address) ?? 0) + 1);
       assertLessOrEqual(pending.get(address)!, Math.ceil(loadFactor * total / 10) + 16);
     }
-    // What overflows goes on along the ring, not anywhere.
+    // Calls that exceed the bound move along the ring.
     assertEquals(pending.size, Math.ceil(5_000 / (Math.ceil(loadFactor * 500) + 16)));
     for (const [address, calls] of pending) {
       for (let n = 0; n < calls; n++) balancer.done?.({ address }, { duration: 1 });

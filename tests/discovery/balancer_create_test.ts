@@ -28,6 +28,11 @@ Deno.test("createBalancer lists the known names if given an unknown one", () => 
         `"least_pending", "consistent_hash" or a Balancer`,
     );
   }
+  assertThrows(
+    () => createBalancer("round-robin" as BalancerName),
+    TypeError,
+    'did you mean "round_robin"?',
+  );
   for (const none of [undefined, null, 7, {}, { pick() {} }]) {
     assertThrows(() => createBalancer(none as unknown as Balancer), TypeError, "Cannot use balancer");
   }

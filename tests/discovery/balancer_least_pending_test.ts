@@ -6,10 +6,10 @@ import type { Code } from "../../call/error.ts";
 import type { Clock } from "../../discovery/clock.ts";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { LeastPendingBalancer } from "../../discovery/least_pending.ts";
-import { servers, testBalancer } from "../support/contracts/balancer.ts";
+import { servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 
-testBalancer("least_pending", () => new LeastPendingBalancer({ random: seeded(1) }));
+testSpreadingBalancer("least_pending", () => new LeastPendingBalancer({ random: seeded(1) }));
 
 /** Calls to servers that take as long as they take, one after the other for each server or side by side. */
 class Simulation {

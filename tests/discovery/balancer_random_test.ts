@@ -2,10 +2,10 @@
 
 import { assertLess } from "@std/assert";
 import { RandomBalancer } from "../../discovery/random_balancer.ts";
-import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 
-testBalancer("random", () => new RandomBalancer({ random: seeded(1) }));
+testSpreadingBalancer("random", () => new RandomBalancer({ random: seeded(1) }));
 
 /** Chi-square of what was counted against equal shares. */
 function chiSquare(counts: Iterable<number>, expected: number): number {

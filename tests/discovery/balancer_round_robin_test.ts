@@ -2,15 +2,15 @@
 
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { RoundRobinBalancer } from "../../discovery/round_robin.ts";
-import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 
-testBalancer("round_robin", () => new RoundRobinBalancer({ random: seeded(1) }));
+testSpreadingBalancer("round_robin", () => new RoundRobinBalancer({ random: seeded(1) }));
 
 const next = (balancer: RoundRobinBalancer, exclude?: ReadonlySet<string>) =>
   Number(balancer.pick({ method: "Foo.sum", exclude })?.address.split(":")[1]);
 
-Deno.test("round_robin: exact to one, after any number of calls", () => {
+Deno.test("round_robin: counts of any two servers differ by at most one", () => {
   const balancer = new RoundRobinBalancer();
   balancer.update(servers(1, 7));
   const total = new Map<string, number>();
@@ -95,4 +95,24 @@ Deno.test("round_robin: when each call has a second pick, first picks and second
     }
     assertEquals([...first.values(), ...second.values()], Array(2 * size).fill(20));
   }
+});
+
+Deno.test("round_robin: a pick looks at as many servers of 10 000 as of 10", () => {
+  const looks = (size: number, exclude?: ReadonlySet<string>): number => {
+    let count = 0;
+    const list = new Proxy([...servers(1, size)], {
+      get(target, property) {
+        if (typeof property === "string" && /^\d+$/.test(property)) count++;
+        return Reflect.get(target, property);
+      },
+    });
+    const balancer = new RoundRobinBalancer({ random: seeded(1) });
+    balancer.update(list);
+    count = 0;
+    for (let pick = 0; pick < 1_000; pick++) next(balancer, exclude);
+    return count;
+  };
+  assertEquals([looks(10), looks(10_000)], [1_000, 1_000]);
+  const exclude = new Set(["tcp@127.0.0.1:3"]);
+  assertLessOrEqual(looks(10_000, exclude), looks(10, exclude));
 });

@@ -3,10 +3,10 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import type { Endpoint } from "../../discovery/endpoint.ts";
 import { WeightedRoundRobinBalancer } from "../../discovery/weighted_round_robin.ts";
-import { count, servers, testBalancer } from "../support/contracts/balancer.ts";
+import { count, servers, testSpreadingBalancer } from "../support/contracts/balancer.ts";
 import { seeded } from "../support/random.ts";
 
-testBalancer("weighted_round_robin", () => new WeightedRoundRobinBalancer({ random: seeded(1) }));
+testSpreadingBalancer("weighted_round_robin", () => new WeightedRoundRobinBalancer({ random: seeded(1) }));
 
 /** Servers named by letters, with these weights. */
 function weighted(weights: Readonly<Record<string, number | undefined>>): readonly Endpoint[] {

@@ -2,7 +2,8 @@
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { toEndpoint, toEndpoints } from "../../discovery/check_endpoint.ts";
-import { type Address, formatAddress, parseAddress } from "../../discovery/endpoint.ts";
+import { type Address, formatAddress, parseAddress, urlHost } from "../../discovery/endpoint.ts";
+import { isLoopback } from "../../transport/secure.ts";
 
 const GOOD: [string, Address][] = [
   ["tcp@127.0.0.1:9999", { transport: "tcp", hostname: "127.0.0.1", port: 9999 }],
@@ -27,6 +28,15 @@ Deno.test("parseAddress parses addresses, formatAddress formats them", () => {
   assertEquals(formatAddress(parseAddress("http@a:80/_rpc_")), "http@a:80");
 });
 
+Deno.test("an IPv6 address has one pair of brackets in addresses and URLs, given with or without", () => {
+  for (const hostname of ["::1", "[::1]"]) {
+    assertEquals(urlHost(hostname), "[::1]");
+    assertEquals(formatAddress({ transport: "tcp", hostname, port: 1 }), "tcp@[::1]:1");
+    assertEquals(isLoopback(hostname), true);
+  }
+  assertEquals(["localhost", "10.0.0.7"].map(urlHost), ["localhost", "10.0.0.7"]);
+});
+
 Deno.test("parseAddress says what is wrong with an invalid address", () => {
   const example = "expected protocol@host:port, such as tcp@127.0.0.1:9999";
   const bad: [string, string][] = [
@@ -37,33 +47,38 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
     ["tcp@", example],
     ["tcp@:9999", example],
     ["tcp@127.0.0.1", example],
-    ["tcp@::1:9999", example],
+    ["tcp@::1:9999", "an IPv6 address needs brackets: [::1]:9999"],
+    ["tcp@2001:db8::7:9999", "an IPv6 address needs brackets: [::1]:9999"],
     ["tcp@[::1]", example],
     ["tcp@[fe80::1%eth0]:1", example],
     ["tcp@a b:1", example],
     ["tcp@user@a:1", example],
     ["tcp://127.0.0.1:1", example],
+    ["localhost:1", `${example}; did you mean tcp@localhost:1?`],
+    ["localhost", example],
+    ["tcp@localhost", `the port is missing, ${example}`],
+    ["http://127.0.0.1:1", "an RPC server on HTTP is http@host:port"],
     ["http://127.0.0.1:1/_rpc_/registry", `${example}; the URL of a registry is for RegistryDiscovery`],
-    ["udp@127.0.0.1:1", "unknown protocol, use one of tcp, tls, unix, http, ws, wss"],
+    ["udp@127.0.0.1:1", "unknown protocol, expected one of tcp, tls, unix, http, ws, wss"],
     ["TCP@127.0.0.1:1", "unknown protocol"],
     ["toString@127.0.0.1:1", "unknown protocol"],
     ["tcp@999.0.0.1:1", "the host is neither a name nor an IP address"],
     ["tcp@[::1::2]:1", "the host is neither a name nor an IP address"],
     ["tcp@[1.2.3.4]:1", "the host is neither a name nor an IP address"],
-    ["tcp@127.0.0.1:65536", "the port must be a whole number from 1 to 65535"],
+    ["tcp@127.0.0.1:65536", "the port must be an integer from 1 to 65535"],
     ["tcp@127.0.0.1:70000", "the port must be"],
     ["tcp@127.0.0.1:080", "the port must be"],
     ["tcp@127.0.0.1:99999999999999999999", "the port must be"],
     ["tcp@127.0.0.1:-1", example],
     ["tcp@127.0.0.1:1e3", example],
     ["tcp@127.0.0.1:0", "port 0 is for listening only"],
-    ["tcp@127.0.0.1:1/path", "tcp takes no path"],
+    ["tcp@127.0.0.1:1/path", "tcp addresses have no path"],
     ["http@127.0.0.1:1/?q", "without query and fragment"],
     ["http@127.0.0.1:1/#f", "without query and fragment"],
     ["http@127.0.0.1:1/a b", "without query and fragment"],
     ["unix@run/a", "expected the absolute path of a socket"],
     ["unix@/", "expected the absolute path of a socket"],
-    [`unix@/${"ü".repeat(60)}`, "107 bytes at most"],
+    [`unix@/${"ü".repeat(60)}`, "at most 107 bytes"],
     ["tcp@a:1,tcp@b:1", "it contains a comma"],
     ["tcp@a:1\r\nX-Evil: 1", "a control or an invisible character"],
     ["unix@/a\0b", "a control or an invisible character"],
@@ -71,7 +86,23 @@ Deno.test("parseAddress says what is wrong with an invalid address", () => {
     ["unix@/a\ud800b", "a control or an invisible character"],
   ];
   for (const [text, reason] of bad) assertThrows(() => parseAddress(text), TypeError, reason, text);
+  assertThrows(
+    () => parseAddress("tcp@a:65536", { listen: true }),
+    TypeError,
+    "the port must be an integer from 0 to 65535",
+  );
   assertThrows(() => parseAddress(7 as unknown as string), TypeError, "of type number");
+});
+
+Deno.test("parseAddress knows the ports of ws@ and wss@, where it is not for listening", () => {
+  const at = { hostname: "a.b", path: "/_rpc_" };
+  assertEquals(parseAddress("ws@a.b"), { transport: "ws", ...at, port: 80 });
+  assertEquals(parseAddress("wss@a.b"), { transport: "wss", ...at, port: 443 });
+  assertEquals(parseAddress("wss@[::1]/x"), { transport: "wss", hostname: "::1", port: 443, path: "/x" });
+  assertThrows(() => parseAddress("ws@a.b", { listen: true }), TypeError, "expected protocol@host:port");
+  for (const text of ["tcp@a.b", "tls@a.b", "http@a.b"]) {
+    assertThrows(() => parseAddress(text), TypeError, "expected protocol@host:port");
+  }
 });
 
 Deno.test("parseAddress takes port 0 for listening", () => {
@@ -116,8 +147,8 @@ Deno.test("an invalid or oversized endpoint is refused with a reason", () => {
     ["tcp@a:0", TypeError, "port 0"],
     [`http@a:1/${"x".repeat(256)}`, RangeError, "longer than 256 characters"],
     [{ address, services: "Foo" }, TypeError, "must be an array of names"],
-    [{ address, services: [7] }, TypeError, "must be names"],
-    [{ address, services: [""] }, TypeError, "must be names"],
+    [{ address, services: [7] }, TypeError, "must be non-empty names"],
+    [{ address, services: [""] }, TypeError, "must be non-empty names"],
     [{ address, services: ["a\nb"] }, TypeError, "control or invisible"],
     [{ address, services: ["x".repeat(129)] }, RangeError, "longer than 128 characters"],
     [{ address, services: names(65) }, RangeError, "more than 64 services"],

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { RpcError } from "../../call/error.ts";
 import { jsonPieces } from "../../discovery/json_pieces.ts";
 import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discovery/registry_discovery.ts";
-import { MAX_SERVERS, parseServerList } from "../../discovery/server_list.ts";
+import { MAX_SERVERS, parseServerList } from "../../discovery/registry_list.ts";
 import { TimeSlice } from "../../discovery/time_slice.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
 import { until } from "../support/waiting.ts";

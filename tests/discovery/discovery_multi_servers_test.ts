@@ -46,7 +46,7 @@ Deno.test("MultiServers: removes duplicates, and accepts any iterable", async ()
 Deno.test("MultiServers: keeps its list when the next one is wrong", async () => {
   const servers = new MultiServers(["tcp@a:1"]);
   assertThrows(() => servers.update(["tcp@b:1", "foo"]), TypeError, 'Cannot parse address "foo"');
-  assertThrows(() => servers.update("tcp@b:1"), TypeError, "put the address into an array");
+  assertThrows(() => servers.update("tcp@b:1"), TypeError, "expected an array of addresses, got one string");
   assertThrows(() => servers.update([{ address: "tcp@b:1", weight: -1 }]), RangeError, "weight");
   assertEquals(await servers.endpoints(), [{ address: "tcp@a:1" }]);
   assertThrows(() => new MultiServers(["tcp@a:0"]), TypeError, "port 0");

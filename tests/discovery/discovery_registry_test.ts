@@ -287,7 +287,7 @@ Deno.test("RegistryDiscovery: a watch that begins as another ends does not wait 
 
 Deno.test("RegistryDiscovery: invalid arguments are refused at once", () => {
   for (const url of ["", "foo", "127.0.0.1:9999", "tcp@127.0.0.1:1", "ftp://a", "/_rpc_/registry"]) {
-    assertThrows(() => new RegistryDiscovery(url), TypeError, "expected one such as http://127.0.0.1:9999");
+    assertThrows(() => new RegistryDiscovery(url), TypeError, "expected a URL such as http://127.0.0.1:9999");
   }
   const secret = assertThrows(() => new RegistryDiscovery("http://user:secret@a:1"), TypeError, "password");
   assertEquals(secret.message.includes("secret"), false);

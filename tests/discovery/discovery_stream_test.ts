@@ -287,7 +287,7 @@ Deno.test("discovery: an error after a redirect names the URL that answered", as
   assertEquals(
     error.message,
     `Cannot read the list of the registry at ${REGISTRY_URL}: its answer from https://two.test/login, to which it ` +
-      "redirects, (status 401) is no list",
+      "redirects, (status 401) is not a list of servers",
   );
 });
 
@@ -449,7 +449,7 @@ Deno.test("discovery stream: sends its token, and reports that it is wrong", asy
   const error = await assertRejects(() => wrong.discovery.endpoints(), RpcError, "status 401");
   assertEquals(error.message.includes("ecret"), false);
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { token: "a b" }), TypeError, "token");
-  assertThrows(() => new RegistryDiscovery([]), TypeError, "at least one");
+  assertThrows(() => new RegistryDiscovery([]), TypeError, "an empty list of registry URLs");
   assertThrows(() => new RegistryDiscovery([REGISTRY_URL, "x"]), TypeError, "registry URL");
   assertThrows(() => new RegistryDiscovery(REGISTRY_URL, { holdTime: -1 }), RangeError, "holdTime");
 });

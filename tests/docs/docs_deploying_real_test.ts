@@ -82,6 +82,18 @@ testOnPosix(
   },
 );
 
+testOnPosix("docs: the program of DEPLOYING.md ends when it is drained on the registry's page", async () => {
+  await using at = await setUp();
+  const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(at.here(blockOf("ini"))) ?? [];
+  const environment = `HOST=127.0.0.1 REGISTRY=${at.registry}`;
+  const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
+  const url = `${at.registry}/_rpc_/registry?address=${at.address}&state=draining`;
+  const response = await fetch(url, { method: "POST" });
+  await response.body?.cancel();
+  assertEquals(response.status, 200);
+  assertEquals((await process.status).code, 0);
+});
+
 testOnPosix("docs: the command in the container file of DEPLOYING.md runs", async () => {
   await using at = await setUp();
   const lines = at.here(blockOf("dockerfile")).trim().split("\n");

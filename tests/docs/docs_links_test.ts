@@ -58,6 +58,17 @@ Deno.test("docs: the index has every page, and the README leads to the index", (
   assertEquals(markdownFiles().filter((path) => !reached.has(path)), [], "reached from README.md");
 });
 
+Deno.test("docs: every file of the repository that ARCHITECTURE.md and CONTRIBUTING.md name is there", () => {
+  const named = ["docs/ARCHITECTURE.md", "CONTRIBUTING.md"].flatMap((file) =>
+    Array.from(
+      readText(file).matchAll(/`([\w.]+\/[\w./]+\.(?:ts|py|md|json|svg|cddl))`/g),
+      ([, path]) => path!,
+    )
+  );
+  assert(named.length > 60, `${named.length} names are found`);
+  assertEquals(named.filter((path) => !exists(path)), []);
+});
+
 Deno.test("docs: no page names a folder of the machine on which it was written", () => {
   const local = /\/(?:work|home|root|Users)\/\w+|\bhbin\b/;
   const named = markdownFiles().flatMap((file) =>
@@ -84,7 +95,7 @@ Deno.test("docs: pictures are drawn for light and dark, say what they show, and 
 
 Deno.test("docs: every TypeScript example is run, by deno test --doc or by the test of its page", () => {
   /** Pages whose blocks are files of a program, which a test of their own runs. */
-  const programs = ["docs/CLI.md", "docs/DEPLOYING.md", "docs/QUICK_START.md"];
+  const programs = ["docs/CLI.md", "docs/DEPLOYING.md", "docs/HTTP.md", "docs/QUICK_START.md"];
   const unrun = markdownFiles().filter((file) => !programs.includes(file)).flatMap((file) =>
     blocksOf(readText(file)).filter(({ info }) => /^(ts|tsx|typescript)\b.*ignore/.test(info))
       .map(({ lead }) => `${file}: ${lead}`)

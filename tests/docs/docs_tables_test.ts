@@ -4,25 +4,22 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { CODES } from "../../call/error.ts";
 import { type BalancerName, createBalancer } from "../../discovery/create_balancer.ts";
 import { MAX_PIECE } from "../../discovery/json_pieces.ts";
-import { MAX_SERVERS } from "../../discovery/server_list.ts";
+import { MAX_SERVERS } from "../../discovery/registry_list.ts";
 import { SHORT_ANSWER } from "../../transport/unread_responses.ts";
 import { readText } from "../support/markdown.ts";
+import { defaultsIn, grouped } from "../support/stated.ts";
 
 /** What the options of each section are declared in. */
 const SECTIONS: Readonly<Record<string, readonly string[]>> = {
   "Connections and calls": ["session/limits.ts", "server/server_options.ts"],
   "Clients": ["client/connect_options.ts"],
-  "Sending again, and setting aside": ["client/retry_budget.ts", "discovery/ejection.ts"],
-  "Ending": ["server/server.ts"],
+  "Retries and ejection": ["client/retry_budget.ts", "discovery/ejection.ts"],
+  "Graceful shutdown": ["server/server.ts"],
   "Messages": ["codec/json.ts", "codec/cbor.ts"],
-  "Following a registry": ["discovery/registry_discovery.ts"],
+  "Slow start": ["balancing/slow_start.ts"],
+  "DNS discovery": ["discovery/dns_options.ts"],
+  "Registry discovery": ["discovery/registry_discovery.ts"],
 };
-
-/** The options that a file declares with a figure, each with the default that its documentation names. */
-function defaultsIn(path: string): [string, string][] {
-  const found = readText(path).matchAll(/@default \{([\d_.]+|Infinity)\}\n\s*\*\/\n\s*(\w+)\??:/g);
-  return Array.from(found, ([, value, name]) => [name!, value!]);
-}
 
 /** The rows of a table: the option's name and its default. */
 function rowsOf(text: string): [string, string][] {
@@ -44,7 +41,6 @@ Deno.test("LIMITS.md: every option that is a limit is in its tables, with its de
 
 Deno.test("LIMITS.md: it names the limits that are fixed for lists and for long answers", () => {
   const text = readText("docs/LIMITS.md").replace(/\s+/g, " ");
-  const grouped = (value: number) => value.toLocaleString("en").replaceAll(",", " ");
   for (
     const [value, of] of [[MAX_SERVERS, "servers"], [MAX_PIECE, "characters"], [
       SHORT_ANSWER,
@@ -55,7 +51,7 @@ Deno.test("LIMITS.md: it names the limits that are fixed for lists and for long 
   }
 });
 
-Deno.test("SECURITY.md: it leads to the limits", () => {
+Deno.test("SECURITY.md: it links to LIMITS.md", () => {
   assertMatch(readText("SECURITY.md"), /\]\(docs\/LIMITS\.md\)/);
 });
 
@@ -85,7 +81,7 @@ Deno.test("SERVICES.md: its table has the fields of a handler's context", () => 
 });
 
 Deno.test("README.md and QUICK_START.md: they name the oldest Deno that will do, as CONTRIBUTING.md does", () => {
-  const oldest = /Deno (\d+\.\d+\.\d+) is the oldest/.exec(readText("CONTRIBUTING.md"))?.[1];
+  const oldest = /Deno (\d+\.\d+\.\d+) is\s+the oldest/.exec(readText("CONTRIBUTING.md"))?.[1];
   assertMatch(readText("docs/QUICK_START.md"), new RegExp(`${oldest} or later`));
   assertMatch(readText("README.md"), new RegExp(`${oldest} or later`));
 });

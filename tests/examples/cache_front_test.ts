@@ -40,15 +40,19 @@ Deno.test("cache: HTTP answers with the unchanged value and its source", async (
 Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
   const get = serve();
   const bad: [path: string, status: number, message: string, init?: RequestInit][] = [
-    ["/api", 400, "Cannot look up a value without a group: give one of words, busy, late, broken"],
-    ["/api?group=words", 400, "Cannot look up a value without a key: give one, as in ?group=scores&key=Tom"],
+    ["/api", 400, "Cannot look up a value without a group: expected one of words, busy, late, broken"],
+    [
+      "/api?group=words",
+      400,
+      "Cannot look up a value without a key: expected, for example, ?group=scores&key=Tom",
+    ],
     ["/api?group=words&key=", 400, "Cannot look up a value without a key"],
     [
       `/api?group=words&key=${"x".repeat(513)}`,
       400,
       "Cannot look up a key of 513 characters: expected at most 512",
     ],
-    ["/api?group=constructor&key=a", 404, 'Cannot find the group "constructor": there are words, busy'],
+    ["/api?group=constructor&key=a", 404, 'Cannot find the group "constructor": the groups are words, busy'],
     [`/api?group=${"x".repeat(1 << 20)}&key=a`, 404, `Cannot find the group "${"x".repeat(64)}…"`],
     ["/api?group=words&key=none", 404, 'Cannot find "none" in words: there is no such value'],
     ["/api?group=busy&key=a", 503, "No such luck"],
@@ -56,7 +60,7 @@ Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
     ["/api?group=broken&key=a", 502, 'Cannot load "a" of broken: its getter failed'],
     ["/none", 404, "Cannot find this page"],
     ["/api/?group=words&key=a", 404, "Cannot find this page"],
-    ["/api?group=words&key=a", 405, "Cannot change anything here: use GET", { method: "DELETE" }],
+    ["/api?group=words&key=a", 405, "Cannot use this method: expected GET", { method: "DELETE" }],
   ];
   for (const [path, status, message, init] of bad) {
     const response = await get(path, init);
@@ -64,6 +68,15 @@ Deno.test("cache: each kind of bad HTTP input has a clear answer", async () => {
     assertEquals(response.headers.get("content-type"), "application/json");
     assertEquals(response.headers.has("retry-after"), status === 503);
     assertStringIncludes((await response.json()).error.message, message);
+  }
+});
+
+Deno.test("cache: the path of a request is not taken from its Host header", async () => {
+  const get = serve();
+  for (const host of ["a/api?group=words&key=a&", "a?", "a#", "a\\api"]) {
+    const response = await get("/none", { headers: { host } });
+    assertEquals(response.status, 400, host);
+    assertStringIncludes((await response.json()).error.message, "Cannot read the header Host");
   }
 });
 
@@ -76,6 +89,8 @@ Deno.test("cache: the page shows figures, and escapes the names of peers", async
   assertEquals(html.includes("<script"), false);
   assertStringIncludes(html, "tcp@&#60;script&#62;alert(&#39;1&#39;)&#60;/script&#62;&#38;&#34;");
   assertStringIncludes(html, "<tr><td>words</td><td>1</td><td>0</td><td>0</td><td>1</td><td>1</td>");
+  assertStringIncludes(html, "<title>Cache at tcp@");
+  assertStringIncludes(html, "<td>69 B</td><td>64.0 MiB</td>");
   const { self, groups } = await (await get("/stats")).json();
   assertEquals([self.startsWith("tcp@<script>"), groups.words.loads, groups.words.bytes], [
     true,
@@ -97,7 +112,11 @@ Deno.test("cache: bad input by RPC is refused, and the peer keeps working", asyn
   for (const key of [undefined, "", 7]) {
     await fails(client.call("Cache.get", { group: "words", key }), "invalid_argument", "without a key");
   }
-  await fails(client.call("Cache.get", { group: "none", key: "a" }), "failed_precondition", "is not here");
+  await fails(
+    client.call("Cache.get", { group: "none", key: "a" }),
+    "failed_precondition",
+    "Cannot serve this group: this peer does not have it",
+  );
   assertEquals(await client.call("Cache.get", { group: "words", key: "a" }), { value: new Uint8Array([97]) });
   assertEquals((await ask(node.url, "words", "b")).text, "b");
 });
@@ -122,19 +141,19 @@ testOnPosix("cache: invalid flags are one line and code 2; --help explains them 
   const bad: [string[], string][] = [
     [["--htp", "x"], "unknown argument --htp"],
     [["x"], "unknown argument x"],
-    [["--http", "127.0.0.1:0"], "--http is of one peer, which needs --registry"],
-    [["--rpc", "tcp@127.0.0.1:0"], "--rpc is of one peer, which needs --registry"],
-    [["--registry", "nowhere"], '--registry needs a URL such as http://127.0.0.1:9999, not "nowhere"'],
+    [["--http", "127.0.0.1:0"], "--http starts one peer, which needs --registry"],
+    [["--rpc", "tcp@127.0.0.1:0"], "--rpc starts one peer, which needs --registry"],
+    [["--registry", "nowhere"], '--registry: expected a URL such as http://127.0.0.1:9999, got "nowhere"'],
     [
       ["--registry=http://127.0.0.1:1", "--http=8080"],
-      '--http needs HOST:PORT, such as 127.0.0.1:8080, not "8080"',
+      '--http: expected HOST:PORT, such as 127.0.0.1:8080, got "8080"',
     ],
     [
       ["--registry=http://127.0.0.1:1", "--http=127.0.0.1:70000"],
-      '--http needs HOST:PORT, such as 127.0.0.1:8080, not "127.0.0.1:70000"',
+      '--http: expected HOST:PORT, such as 127.0.0.1:8080, got "127.0.0.1:70000"',
     ],
-    [["--max-bytes", "0"], '--max-bytes needs a whole number from 1, not "0"'],
-    [["--max-bytes=1e6"], '--max-bytes needs a whole number from 1, not "1e6"'],
+    [["--max-bytes", "0"], '--max-bytes: expected a whole number from 1, got "0"'],
+    [["--max-bytes=1e6"], '--max-bytes: expected a whole number from 1, got "1e6"'],
   ];
   const decoder = new TextDecoder();
   await Promise.all(bad.map(async ([args, message]) => {

@@ -2,7 +2,12 @@
 
 import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { RpcError } from "@troodon/rpc";
-import { checkKept, type Kept, MAX_VALUE_BYTES, type Value } from "../../examples/cache/contract.ts";
+import {
+  type CachedValue,
+  checkCachedValue,
+  MAX_VALUE_BYTES,
+  type Value,
+} from "../../examples/cache/contract.ts";
 import { type Getter, Group, type GroupOptions } from "../../examples/cache/group.ts";
 import { Lru } from "../../examples/cache/lru.ts";
 import { createRing, ownerOn, type PeerPicker } from "../../examples/cache/peers.ts";
@@ -52,6 +57,7 @@ Deno.test("cache: a value is good until its time is over, and then gone", async 
   lru.set("short", bytes(1), 50);
   lru.set("long", bytes(1));
   lru.set("none", bytes(1), 0);
+  assertEquals(lru.set("not a number", bytes(1), NaN), false);
   await clock.advance(49);
   assertEquals(lru.get("short")?.value, bytes(1));
   await clock.advance(1);
@@ -126,7 +132,10 @@ Deno.test("cache: a key stays with its owner, however many calls it has", () => 
 });
 
 /** A group, with a record of what its getter and its peers were asked. */
-function rig(getter: Getter, options: GroupOptions & { peer?: (key: string) => Promise<Kept> | Kept } = {}) {
+function rig(
+  getter: Getter,
+  options: GroupOptions & { peer?: (key: string) => Promise<CachedValue> | CachedValue } = {},
+) {
   const { peer, ...others } = options;
   const loaded: string[] = [];
   const asked: string[] = [];
@@ -137,9 +146,9 @@ function rig(getter: Getter, options: GroupOptions & { peer?: (key: string) => P
       return await peer(key);
     },
   };
-  const group = new Group("g", (key) => {
+  const group = new Group("g", (key, signal) => {
     loaded.push(key);
-    return getter(key);
+    return getter(key, signal);
   }, { peers, ...others });
   return { group, loaded, asked };
 }
@@ -174,6 +183,20 @@ Deno.test("cache: a getter's error is not leaked, and the next load works", asyn
   fails = false;
   assertEquals(read((await group.get("a")).value), "fine");
   assertEquals(group.stats().loadErrors, 2);
+});
+
+Deno.test("cache: a getter that hangs fails its callers after loadTimeout, and the next one tries again", async () => {
+  let calls = 0;
+  const aborted = Promise.withResolvers<void>();
+  const { group } = rig((_, signal) => {
+    if (++calls > 1) return text("fine");
+    signal.addEventListener("abort", () => aborted.resolve());
+    return new Promise(() => {});
+  }, { loadTimeout: 1 });
+  const [first, second] = [group.get("a"), group.get("a")];
+  assertEquals([await codeOf(first), await codeOf(second), calls], ["unavailable", "unavailable", 1]);
+  await aborted.promise;
+  assertEquals(read((await group.get("a")).value), "fine");
 });
 
 Deno.test("cache: a value that is too long is refused, and part of a larger buffer is copied out of it", async () => {
@@ -266,7 +289,9 @@ Deno.test("cache: groups refuse invalid names and times", () => {
     assertThrows(() => new Group(name, text), TypeError, "Cannot name a group");
   }
   assertThrows(() => new Group("g", text, { ttl: 0 }), RangeError, "Cannot use ttl 0");
-  assertThrows(() => new Group("g", text, { hotTtl: NaN }), RangeError, "Cannot use hotTtl NaN");
+  for (const option of ["ttl", "hotTtl", "loadTimeout"]) {
+    assertThrows(() => new Group("g", text, { [option]: NaN }), RangeError, `Cannot use ${option} NaN`);
+  }
 });
 
 Deno.test("cache: the example uses only the public API", async () => {
@@ -280,14 +305,15 @@ Deno.test("cache: the example uses only the public API", async () => {
   assertEquals([...imported].filter((specifier) => !specifier.startsWith("./")).sort(), [
     "@std/cli",
     "@troodon/rpc",
+    "@troodon/rpc/discovery",
     "@troodon/rpc/server",
   ]);
 });
 
 Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, is refused", () => {
   const value = text("x");
-  assertEquals(checkKept({ value, ttl: 5 }), { value, ttl: 5 });
-  assertEquals(checkKept({ value }), { value, ttl: undefined });
+  assertEquals(checkCachedValue({ value, ttl: 5 }), { value, ttl: 5 });
+  assertEquals(checkCachedValue({ value }), { value, ttl: undefined });
   for (
     const kept of [
       null,
@@ -296,7 +322,11 @@ Deno.test("cache: an answer of a peer without a value, or with an invalid ttl, i
       ...[NaN, Infinity, -Infinity, "5"].map((ttl) => ({ value, ttl })),
     ]
   ) {
-    const error = assertThrows(() => checkKept(kept as Kept), RpcError, "Cannot use the answer of a peer");
+    const error = assertThrows(
+      () => checkCachedValue(kept as CachedValue),
+      RpcError,
+      "Cannot use the response of a peer",
+    );
     assertEquals(error.code, "data_loss");
   }
 });

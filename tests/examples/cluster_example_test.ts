@@ -15,7 +15,7 @@ testOnPosix(
     // A call that may not be repeated and is under way when its server is killed, as this phase ends, has no answer.
     assertMatch(output, /^three, one of them slow +\d+ +0(\+\d+)? /m);
     assertMatch(output, /^cleo joins +\d+ +0 /m);
-    assertMatch(output, /^0 calls failed that may be repeated; 0 were executed twice/m);
+    assertMatch(output, /^0 idempotent calls failed; 0 other calls were executed twice/m);
     assertEquals(code, 0);
   },
 );

@@ -47,19 +47,50 @@ Deno.test("crawler fetch: pages, redirects, errors, and responses that are not p
     const result = await site.get(path);
     assertEquals(result.kind === "page" && result.text, text);
   }
-  assertEquals(await site.get("/png"), { kind: "skipped", why: "no HTML: image/png" });
-  assertEquals(await site.get("/typeless"), { kind: "skipped", why: "no HTML: type unknown" });
+  assertEquals(await site.get("/png"), { kind: "skipped", why: "not HTML: image/png" });
+  assertEquals(await site.get("/typeless"), { kind: "skipped", why: "not HTML: unknown type" });
   assertEquals(await site.get("/moved"), { kind: "redirect", to: `${site.url}/page` });
   for (const path of ["/script", "/nowhere"]) {
-    assertEquals(await site.get(path), { kind: "failed", why: "HTTP 302 to nowhere", again: false });
+    assertEquals(await site.get(path), {
+      kind: "failed",
+      why: "HTTP 302 without a valid Location",
+      retryable: false,
+    });
   }
   assertEquals(await site.get("/404"), {
     kind: "failed",
     why: "HTTP 404",
-    again: false,
+    retryable: false,
     retryAfter: undefined,
   });
-  assertEquals(await site.get("/busy"), { kind: "failed", why: "HTTP 503", again: true, retryAfter: 7_000 });
+  assertEquals(await site.get("/busy"), {
+    kind: "failed",
+    why: "HTTP 503",
+    retryable: true,
+    retryAfter: 7_000,
+  });
+});
+
+Deno.test("crawler fetch: X-Robots-Tag counts like <meta name=robots>", async () => {
+  const tag = (value: string) => html('<p>x<a href="x">', "text/html", { "x-robots-tag": value });
+  await using site = serve({ "/no": tag("noindex, nofollow"), "/other": tag("otherbot: none") });
+  const seen = async (path: string) => {
+    const page = await site.get(path);
+    return page.kind === "page" && { noindex: page.noindex, links: page.links.length };
+  };
+  assertEquals(await seen("/no"), { noindex: true, links: 0 });
+  assertEquals(await seen("/other"), { noindex: false, links: 1 });
+});
+
+Deno.test("crawler fetch: a Location in raw UTF-8 is followed", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const url = `http://127.0.0.1:${listener.addr.port}/`;
+  const fetching = fetchPage({ url, timeout: 5_000, maxBytes: 100 }, never);
+  using conn = await listener.accept();
+  await conn.read(new Uint8Array(1_024));
+  const head = "HTTP/1.1 302 Found\r\nLocation: /größe/文\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+  await conn.write(new TextEncoder().encode(head));
+  assertEquals(await fetching, { kind: "redirect", to: `${url}gr%C3%B6%C3%9Fe/%E6%96%87` });
 });
 
 Deno.test("crawler fetch: bodies without an end, of 100 MiB, or that unpack to one, are cut", async () => {
@@ -90,7 +121,7 @@ Deno.test("crawler fetch: sites that are slow, hang in the middle, or are not th
   await using site = serve({ "/silent": () => held.promise, "/stalled": () => html(stalled())() });
   for (const path of ["/silent", "/stalled"]) {
     const why = "no answer within 200 ms";
-    assertEquals(await site.get(path, 1_000, 200), { kind: "failed", why, again: true });
+    assertEquals(await site.get(path, 1_000, 200), { kind: "failed", why, retryable: true });
   }
   const stop = new AbortController();
   const cancelled = fetchPage({ url: `${site.url}/silent`, timeout: 5_000, maxBytes: 1 }, stop.signal);
@@ -171,6 +202,18 @@ Deno.test("crawler store: a page is stored once, changed when it comes again, an
   assertEquals(store.search("garden", 1, 0)[0]!.snippet, "a quiet \u0002garden\u0003 by the river");
 });
 
+Deno.test("crawler store: words are found in Chinese and Japanese text, which has no spaces", () => {
+  using store = new Store(":memory:");
+  store.save({ ...page(1, "我们在北京大学学习计算机科学。"), title: "北京大学" });
+  store.save(page(2, "東京タワーはRPC333メートルの高さです。"));
+  const search = (query: string) => store.search(query, 10, 0).map(({ url }) => url.slice(-1)).join();
+  const queries = ["大学", "计算机 北京", "北大", "タワー", "東京", "RPC333", "メートルの高さ", "京東"];
+  assertEquals(queries.map(search), ["1", "1", "", "2", "2", "2", "2", ""]);
+  assertEquals(queries.map((query) => store.matches(query)), [1, 1, 0, 1, 1, 1, 1, 0]);
+  const [found] = store.search("学习", 10, 0);
+  assertEquals([found!.title, found!.snippet], ["北京大学", "我们在北京大学\u0002学习\u0003计算机科学。"]);
+});
+
 Deno.test("crawler store: stored pages survive a restart", async () => {
   const dir = await Deno.makeTempDir();
   {
@@ -192,7 +235,7 @@ Deno.test("crawler saver: refuses invalid pages", async () => {
   const items = client.service(ItemSaver);
   assertEquals([await items.save(page(1)), await items.save(page(1)), await items.count()], [true, false, 1]);
   for (const url of ["javascript:alert(1)", "http://example.com/#x", "HTTP://example.com/"]) {
-    const error = await assertRejects(() => items.save({ ...page(1), url }), RpcError, "normalised");
+    const error = await assertRejects(() => items.save({ ...page(1), url }), RpcError, "normalized");
     assertEquals(error.code, "invalid_argument");
   }
   await assertRejects(() => items.search({ query: "x", limit: 1e9, offset: 0 }), RpcError, "limit up to 100");
@@ -205,7 +248,7 @@ Deno.test("crawler search page: everything on it is escaped, and it has paginati
     const response = searchPage(store, new Request(`http://localhost${path}`));
     return { status: response.status, text: await response.text(), headers: response.headers };
   };
-  assertStringIncludes((await get("/")).text, "Nothing is stored yet");
+  assertStringIncludes((await get("/")).text, "No pages are stored yet");
   store.save({
     url: "http://e.com/?a='&b",
     title: "<script>1</script>",
@@ -222,6 +265,11 @@ Deno.test("crawler search page: everything on it is escaped, and it has paginati
     'value="&#34;&#62;&#60;b&#62;"',
   );
   for (let i = 0; i < 50; i++) store.save(page(i, "harbour"));
+  assertStringIncludes((await get("/?q=harbour")).text, "50 pages of 51 found");
+  assertStringIncludes((await get("/?q=img")).text, "1 page of 51 found");
+  assertStringIncludes((await get("/?q=%22")).text, "51 pages of 51 found");
+  const host = searchPage(store, new Request("http://a?/x", { headers: { host: "a?" } }));
+  assertEquals(host.status, 400);
   assertEquals((await get("/?q=harbour&page=3")).text.match(/<li>/g)?.length, 10);
   assertEquals((await get("/?q=harbour&page=2")).text.match(/page=[13]/g), ["page=1", "page=3"]);
   const bad = ["/x", `/?q=${"x".repeat(201)}`, "/?page=0", "/?page=x"];

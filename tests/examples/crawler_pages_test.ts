@@ -1,8 +1,9 @@
 // What the crawler makes of URLs, of robots.txt and of HTML.
 
 import { assertEquals } from "@std/assert";
+import { decodePage } from "../../examples/crawler/encoding.ts";
 import { parsePage } from "../../examples/crawler/parse.ts";
-import { parseRobots } from "../../examples/crawler/robots.ts";
+import { directivesFor, parseRobots } from "../../examples/crawler/robots.ts";
 import { MAX_URL, normalizeUrl } from "../../examples/crawler/url.ts";
 
 Deno.test("crawler url: equal URLs are normalized to one text", () => {
@@ -70,6 +71,74 @@ Deno.test("crawler robots: stars, anchors and escapes", () => {
     allowed(text, "/x.pdf", "/x.pdf?1", "/a/q/z1", "/exact", "/exact/", "/~joe", "/%7Ejoe", "/the/end"),
     [false, true, false, false, true, false, false, false],
   );
+});
+
+Deno.test("crawler robots: rules beyond ASCII and with escapes match paths as URLs write them", () => {
+  // RFC 9309 sections 2.2.2 and 2.2.3
+  const cases: [rule: string, link: string][] = [
+    ["/privé/", "/privé/a"],
+    ["/foo/bar/ツ", "/foo/bar/%E3%83%84"],
+    ["/foo/bar/%E3%83%84", "/foo/bar/ツ"],
+    ["/foo/bar?baz=https://foo.bar", "/foo/bar?baz=https%3A%2F%2Ffoo.bar"],
+    ["/file-with-a-%2A.html", "/file-with-a-*.html"],
+    ["/foo-%24", "/foo-$"],
+    ["/my files/", "/my files/x"],
+    ["/s?q='", "/s?q='x'"],
+    ["/%7euser", "/~user"],
+  ];
+  for (const [rule, link] of cases) {
+    const { pathname, search } = new URL(link, "http://site.test");
+    assertEquals(allowed(`User-agent: *\nDisallow: ${rule}`, pathname + search), [false], rule);
+  }
+  assertEquals(allowed("User-agent: *\nDisallow: /a%2Fb", "/a/b", "/a%2fb"), [true, false]);
+});
+
+Deno.test("crawler robots: stars are limited, so that a hostile file does not cost milliseconds per link", () => {
+  const star = (i: number) => `Disallow: /${"*a".repeat(100)}${i}`;
+  const text = `User-agent: *\n${Array.from({ length: 2_000 }, (_, i) => star(i)).join("\n")}`;
+  const path = (i: number) => `/${"a".repeat(100)}${i}`;
+  assertEquals(allowed(text, path(0), path(1), path(3)), [false, false, true]);
+});
+
+Deno.test("crawler robots: the directives of X-Robots-Tag for this crawler", () => {
+  const cases: [string, string[]][] = [
+    ["", [""]],
+    ["NoIndex, nofollow", ["noindex", "nofollow"]],
+    ["otherbot: noindex, nofollow", []],
+    ["otherbot: noindex, TroodonCrawler: nofollow, none", ["nofollow", "none"]],
+    ["max-snippet: 5, noindex", ["max-snippet: 5", "noindex"]],
+  ];
+  for (const [header, directives] of cases) assertEquals(directivesFor(header), directives);
+});
+
+Deno.test("crawler encoding: byte order mark, header, <meta>, then UTF-8, as in the HTML standard", () => {
+  const latin = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
+  const cases: [body: Uint8Array<ArrayBuffer>, type: string | null, text: string][] = [
+    [latin("\xef\xbb\xbf\xc3\xa9"), "text/html; charset=latin1", "é"],
+    [latin("\xff\xfea\0"), "text/html; charset=utf-8", "a"],
+    [latin("\xfe\xff\0a"), null, "a"],
+    [latin("<meta charset=utf-8>\xe9"), 'text/html; charset="iso-8859-1"', "é"],
+    [latin("<meta charset=latin1>\xe9"), "text/html; charset=klingon", "é"],
+    [latin("<!-- <meta charset=utf-8> --><META x CHARSET = 'latin1'>\xe9"), null, "é"],
+    [latin('<a title="<meta charset=utf-8>"><meta charset=latin1>\xe9'), null, "é"],
+    [latin('<meta content="text/html; charset=latin1">\xc3\xa9'), null, "é"],
+    [latin('<meta http-equiv="Content-Type" content="text/html; charset=latin1">\xe9'), null, "é"],
+    [latin("<meta charset=klingon><meta charset=latin1>\xe9"), null, "é"],
+    [latin("<meta charset=utf-16>\xc3\xa9"), null, "é"],
+    [latin('<?xml version="1.0" encoding="latin1"?>\xe9'), null, "é"],
+    [latin(`${" ".repeat(1_024)}<meta charset=latin1>\xc3\xa9`), null, "é"],
+    [latin("<meta charset=shift_jis>\x93\xfa"), null, "日"],
+    [latin("\xc3\xa9"), null, "é"],
+  ];
+  for (const [body, type, text] of cases) {
+    assertEquals(
+      decodePage(body, type).replace(/<[^]*>/, "").trim(),
+      text,
+      new TextDecoder("latin1").decode(body),
+    );
+  }
+  const open = latin('<a "'.repeat(256));
+  assertEquals(decodePage(open, null).length, 1_024);
 });
 
 Deno.test("crawler robots: a pattern that would backtrack without end does not", () => {

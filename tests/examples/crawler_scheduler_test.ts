@@ -118,10 +118,10 @@ Deno.test("crawler scheduler: a job that is returned is the next of its site; a 
   know(A);
   for (const path of ["/1", "/2", "/3"]) queue.add(A + path, 0);
   await take();
-  queue.again(jobs[0]!);
+  queue.retry(jobs[0]!);
   await take();
   assertEquals(taken, [`${A}/1`, `${A}/1`]);
-  queue.again(jobs[1]!, 500);
+  queue.retry(jobs[1]!, 500);
   await take();
   await take();
   queue.done(jobs[2]!);
@@ -140,7 +140,7 @@ Deno.test("crawler scheduler: a robots.txt that failed is asked for again later,
   const { clock, queue, taken, jobs, take } = scheduler();
   queue.add(`${A}/1`, 0);
   await take();
-  queue.again(jobs[0]!, 500);
+  queue.retry(jobs[0]!, 500);
   void take();
   await clock.advance(400);
   assertEquals(taken, [`${A}/robots.txt`]);

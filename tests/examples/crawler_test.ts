@@ -88,8 +88,8 @@ testOnPosix(
         ["HTTP 500", 1],
         ["longer than 1048576 bytes", 1],
         ["more than 10 redirects", 1],
-        ["no HTML: image/png", 1],
         ["no answer within 1000 ms", 1],
+        ["not HTML: image/png", 1],
       ]);
       const doneBy = new Map(progress.workers.map(({ address, done }) => [address, done]));
       assertGreaterOrEqual(doneBy.get(lateAddress) ?? 0, 100);
@@ -168,7 +168,7 @@ Deno.test("crawler: waits for a saver that goes away, and stores every page", as
   await crawl;
   await server.shutdown();
   assertEquals(store.count(), site.pages.size);
-  assertStringIncludes(lines.join("\n"), "the saver is back");
+  assertStringIncludes(lines.join("\n"), "the saver is reachable again");
 });
 
 Deno.test("crawler: a page that kills every worker is given up, and the others are crawled", async () => {
@@ -199,11 +199,20 @@ Deno.test("crawler: a page that kills every worker is given up, and the others a
   };
   await bear();
   const progress = await new Engine(mortal, saver, OPTIONS).crawl([site.url], never);
-  assertEquals(progress.reasons.get("5 workers were lost over it"), 1);
+  assertEquals(progress.reasons.get("5 workers were lost while fetching it"), 1);
   const missed = [7, 15, 16].map((i) => `${site.url}p/${i}`);
   const stored = new Set(store.search("", 100, 0).map(({ url }) => url));
   assertEquals([...site.pages].filter((url) => !stored.has(url) && !missed.includes(url)), []);
   for (const { server } of listening) await server.close();
+});
+
+Deno.test("crawler: --host takes an IPv6 address with and without brackets", async () => {
+  for (const host of ["::1", "[::1]"]) {
+    await using worker = startChild("worker.ts", ["--host", host]);
+    await using saver = startChild("saver.ts", ["--host", host, "--file", ":memory:"]);
+    assertMatch(await worker.started, /@\[::1\]:\d+$/);
+    assertMatch(await saver.started, /@\[::1\]:\d+, search at http:\/\/\[::1\]:\d+\/$/);
+  }
 });
 
 Deno.test("crawler: an invalid seed is refused", async () => {
@@ -270,7 +279,7 @@ testOnPosix(
     const text = new TextDecoder().decode(stdout);
     assertEquals(code, 0);
     assertMatch(text, new RegExp(`crawler: ${site.pages.size} pages, 0 queued`));
-    assertMatch(text, /worker tcp@\S+ is away: /);
+    assertMatch(text, /worker tcp@\S+ is unreachable: /);
     await using client = await connect(at);
     assertEquals(await client.service(ItemSaver).count(), site.pages.size);
   },
@@ -279,10 +288,13 @@ testOnPosix(
 testOnPosix("crawler program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--wrokers", "1"], "unknown argument --wrokers"],
-    [["--workers", "0"], '--workers needs a whole number from 1 to 64, not "0"'],
-    [["--worker-hosts", "a:1"], "--worker-hosts and --itemsaver-host need each other, or --registry"],
-    [["--delay=-1"], '--delay needs a whole number from 0 to 3600000, not "-1"'],
-    [["ftp://example.com"], '"ftp://example.com" is no http or https URL'],
+    [["--workers", "0"], '--workers: expected a whole number from 1 to 64, got "0"'],
+    [
+      ["--worker-hosts", "a:1"],
+      "--worker-hosts and --itemsaver-host must be used together, unless --registry is given",
+    ],
+    [["--delay=-1"], '--delay: expected a whole number from 0 to 3600000, got "-1"'],
+    [["ftp://example.com"], '"ftp://example.com" is not an http or https URL'],
   ];
   const results = await Promise.all(bad.map(([args]) => main(...args).output()));
   for (const [i, { code, stderr }] of results.entries()) {
@@ -301,7 +313,7 @@ Deno.test("crawler: a worker with an invalid number of slots is not used, and an
   for (const slots of [Infinity, NaN, 0.5, 1e9, "4"]) {
     await using liar = new Server().register("PageWorker", {
       slots: () => slots,
-      fetch: () => ({ kind: "failed", why: "no", again: false, retryAfter: slots }),
+      fetch: () => ({ kind: "failed", why: "no", retryable: false, retryAfter: slots }),
       robots: () => ({ text: "" }),
     });
     const stop = new AbortController();
@@ -314,12 +326,12 @@ Deno.test("crawler: a worker with an invalid number of slots is not used, and an
     stop.abort();
     await crawl;
     assertEquals(lines.filter((line) => line.includes(address)), [
-      `worker ${address} is away: Cannot use its slots: expected a whole number from 1 to 256`,
+      `worker ${address} is unreachable: Cannot use the worker's slots: expected a whole number from 1 to 256`,
     ]);
   }
   await using liar = new Server().register("PageWorker", {
     slots: () => 1,
-    fetch: () => ({ kind: "failed", why: "no", again: false, retryAfter: Infinity }),
+    fetch: () => ({ kind: "failed", why: "no", retryable: false, retryAfter: Infinity }),
     robots: () => ({ text: "" }),
   });
   const { address } = await liar.listen("tcp@127.0.0.1:0");

@@ -26,9 +26,9 @@ class Memory implements Store {
 const ORIGIN = "http://127.0.0.1:8080";
 const FORM = "application/x-www-form-urlencoded";
 
-function open(options?: FrontOptions) {
+function open(origin = ORIGIN, options: Partial<FrontOptions> = {}) {
   const store = new Memory();
-  const handler = front(store, options);
+  const handler = front(store, { origin: () => origin, ...options });
   const get = (path: string, init?: RequestInit) => handler(new Request(ORIGIN + path, init));
   const post = (path: string, body: BodyInit, type: string, accept = "*/*") =>
     get(path, { method: "POST", body, headers: { "content-type": type, accept } });
@@ -56,8 +56,22 @@ Deno.test("shortener front: a URL is taken from a form and from JSON, and answer
 });
 
 Deno.test("shortener front: short URLs begin with the configured base", async () => {
-  const { post } = open({ origin: "https://sho.rt" });
+  const { post } = open("https://sho.rt");
   assertEquals(await (await post("/", "url=https://example.com/", FORM)).text(), "https://sho.rt/0\n");
+});
+
+Deno.test("shortener front: neither the path nor the host of a short URL is taken from the Host header", async () => {
+  const store = new Memory();
+  const handler = front(store, { origin: () => ORIGIN });
+  store.urls.push("https://example.com/");
+  const post = { method: "POST", body: "url=https://example.com/", headers: { "content-type": FORM } };
+  const short = await handler(new Request("http://attacker.test/add", post));
+  assertEquals(short.headers.get("location"), `${ORIGIN}/1`);
+  // Deno joins Host and path to a URL.
+  for (const host of ["a/0?", "a?", "a#", "a\\0"]) {
+    const answer = await handler(new Request(`http://${host}/x`, { headers: { host } }));
+    assertEquals([answer.status, await answer.text()], [400, "The header Host is invalid\n"], host);
+  }
 });
 
 Deno.test("shortener front: a key redirects, and an unknown one is not found", async () => {
@@ -71,7 +85,7 @@ Deno.test("shortener front: a key redirects, and an unknown one is not found", a
   }
   for (const path of ["/1", "/a/b", "/0/", "//0", "/%30", "/favicon.ico", "/..%2f..%2fetc", "/<script>"]) {
     const response = await get(path);
-    assertEquals([response.status, await response.text()], [404, "There is no such short URL\n"], path);
+    assertEquals([response.status, await response.text()], [404, "Unknown short URL\n"], path);
   }
 });
 
@@ -88,7 +102,7 @@ Deno.test("shortener front: errors are reported in the format of the request", a
   const { store, get, post } = open();
   const expected = 'Expected JSON such as {"url": "https://example.com/"}';
   const refused: [Promise<Response>, number, string][] = [
-    [post("/add", "url=javascript:alert(1)", FORM), 400, "Only http and https URLs can be shortened"],
+    [post("/add", "url=javascript:alert(1)", FORM), 400, "Expected an http or https URL"],
     [post("/add", "uri=https://example.com/", FORM), 400, "Expected a URL such as https://example.com/"],
     [post("/add", "{", "application/json"), 400, expected],
     [post("/add", "null", "application/json"), 400, expected],
@@ -96,12 +110,12 @@ Deno.test("shortener front: errors are reported in the format of the request", a
     [
       post("/add", `url=https://a/${"a".repeat(2_048)}`, FORM),
       400,
-      "The URL has 2058 characters, 2048 are allowed",
+      "The URL has 2058 characters: expected at most 2048",
     ],
-    [post("/add", `url=https://a/${"a".repeat(1 << 20)}`, FORM), 413, "Expected 32768 bytes at most"],
+    [post("/add", `url=https://a/${"a".repeat(1 << 20)}`, FORM), 413, "expected at most 32768 bytes"],
     [post("/add", "https://example.com/", "text/plain"), 415, 'Expected a form with a field "url"'],
-    [get("/add", { method: "PUT", body: "x" }), 405, "Only GET, HEAD, POST can be used here"],
-    [get("/0", { method: "POST", body: "x" }), 405, "Only GET, HEAD can be used here"],
+    [get("/add", { method: "PUT", body: "x" }), 405, "Method not allowed: expected GET, HEAD, POST"],
+    [get("/0", { method: "POST", body: "x" }), 405, "Method not allowed: expected GET, HEAD"],
   ];
   for (const [answer, status, message] of refused) {
     const response = await answer;
@@ -112,7 +126,7 @@ Deno.test("shortener front: errors are reported in the format of the request", a
   }
   const html = await post("/add", "url=%22%3E%3Cscript%3E", FORM, "text/html");
   assertEquals(html.status, 400);
-  assertStringIncludes(await html.text(), "not &quot;\\&quot;&gt;&lt;script&gt;&quot;");
+  assertStringIncludes(await html.text(), "got &quot;\\&quot;&gt;&lt;script&gt;&quot;");
   assertEquals(store.urls, []);
 });
 
@@ -134,18 +148,18 @@ Deno.test("shortener front: a body without end is not read to its end", async ()
 
 Deno.test("shortener front: an unreachable store is 503 with Retry-After, one that fails is 500", async () => {
   const lines: string[] = [];
-  const { store, get, post } = open({ log: (line) => lines.push(line) });
+  const { store, get, post } = open(ORIGIN, { log: (line) => lines.push(line) });
   for (const code of ["unavailable", "deadline_exceeded", "resource_exhausted"] as const) {
     store.error = new RpcError(code, "tcp@10.0.0.7:9000 is away");
     for (const answer of [get("/0"), post("/add", "url=https://example.com/", FORM)]) {
       const response = await answer;
       assertEquals([response.status, response.headers.get("retry-after")], [503, "1"]);
-      assertMatch(await response.text(), /^That cannot be done now: .* Try again soon\n$/);
+      assertMatch(await response.text(), /^The URL store is temporarily unavailable\. Try again soon\n$/);
     }
   }
   assertEquals(lines, []);
   store.error = new Error("secret");
   const response = await get("/0", { headers: { accept: "application/json" } });
-  assertEquals([response.status, await response.json()], [500, { error: "Something went wrong" }]);
+  assertEquals([response.status, await response.json()], [500, { error: "Internal error" }]);
   assertEquals(lines, ["cannot answer a request: Error: secret"]);
 });

@@ -22,6 +22,9 @@ Deno.test("shortener flags: say what kind of node is asked for", () => {
       registry: undefined,
     },
   );
+  for (const host of ["::1", "[::1]", "http://[::1]"]) {
+    assertEquals((readFlags(["--rpc=1", "--host", host]) as { origin: string }).origin, "http://[::1]");
+  }
   const replica = { kind: "replica" as const, http, origin };
   assertEquals(readFlags(["--http=8080", "--master", "localhost:9000"]), {
     ...replica,
@@ -39,26 +42,34 @@ Deno.test("shortener flags: the error for an invalid flag says which ones are va
   const bad: [string[], string][] = [
     [["--prot", "1"], "unknown argument --prot"],
     [["x"], "unknown argument x"],
-    [["--http"], "--http needs a value"],
+    [["--http"], "--http: expected a value"],
     [["--http", "1", "--http", "2"], "--http was given twice"],
-    [["--http", "70000"], '--http needs PORT or HOST:PORT, such as 127.0.0.1:8080, not "70000"'],
-    [["--http", ":80"], '--http needs PORT or HOST:PORT, such as 127.0.0.1:8080, not ":80"'],
-    [["--http", "65534"], "--http needs a port of 65533 at most: the replicas take the next two"],
-    [["--rpc", "a"], '--rpc needs PORT or HOST:PORT, such as 127.0.0.1:8080, not "a"'],
-    [["--master", "10.0.0.7"], '--master needs HOST:PORT, such as 127.0.0.1:9000, not "10.0.0.7"'],
-    [["--master", "10.0.0.7:0"], '--master needs HOST:PORT, such as 127.0.0.1:9000, not "10.0.0.7:0"'],
-    [["--rpc=1", "--master=a:1"], "--rpc makes a master, --master a replica: use one of them"],
-    [["--master=a:1", "--file=a"], "--file is for the master: it is the one that writes"],
-    [["--registry=http://a", "--file=a"], "--file is for the master: it is the one that writes"],
+    [["--http", "70000"], '--http: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got "70000"'],
+    [["--http", ":80"], '--http: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got ":80"'],
+    [["--http", "65534"], "--http: expected a port of at most 65533, because the replicas use the next two"],
+    [["--rpc", "a"], '--rpc: expected PORT or HOST:PORT, such as 127.0.0.1:8080, got "a"'],
+    [["--master", "10.0.0.7"], '--master: expected HOST:PORT, such as 127.0.0.1:9000, got "10.0.0.7"'],
+    [["--master", "10.0.0.7:0"], '--master: expected HOST:PORT, such as 127.0.0.1:9000, got "10.0.0.7:0"'],
+    [["--rpc=1", "--master=a:1"], "--rpc starts a master, --master a replica: use one of them"],
+    [["--master=a:1", "--file=a"], "--file is for the master, which stores the URLs"],
+    [["--registry=http://a", "--file=a"], "--file is for the master, which stores the URLs"],
     [
       ["--master=a:1", "--registry=http://a"],
-      "--master and --registry both say where the master is: use one of them",
+      "--master and --registry both locate the master: use one of them",
     ],
-    [["--registry=a:1"], '--registry needs a URL, such as http://127.0.0.1:9999, not "a:1"'],
+    [["--registry=a:1"], '--registry: expected a URL, such as http://127.0.0.1:9999, got "a:1"'],
+    [
+      ["--rpc=1", "--http=0.0.0.0:80"],
+      "--http 0.0.0.0:80: a node that listens on all addresses needs --host, the host of short URLs",
+    ],
+    [
+      ["--http=[::]:80"],
+      "--http [::]:80: a node that listens on all addresses needs --host, the host of short URLs",
+    ],
     [["--host=a"], "--host is for one node: use it with --rpc, --master or --registry"],
     [
       ["--rpc=1", "--host=a/b"],
-      '--host needs a host, such as sho.rt, localhost:8080 or https://sho.rt, not "a/b"',
+      '--host: expected a host, such as sho.rt, localhost:8080 or https://sho.rt, got "a/b"',
     ],
   ];
   for (const [args, message] of bad) {

@@ -58,17 +58,17 @@ Deno.test("shortener: only http and https URLs of 2048 characters at most are ta
   const longest = `https://example.com/${"a".repeat(MAX_URL - 20)}`;
   assertEquals(checkUrl(longest), longest);
   const refused: [unknown, string][] = [
-    ["javascript:alert(1)", 'Only http and https URLs can be shortened, not "javascript:alert(1)"'],
-    ["\tjava\nscript:alert(1)", "Only http and https URLs"],
-    ["data:text/html,x", "Only http and https URLs"],
-    ["file:///etc/passwd", "Only http and https URLs"],
-    ["example.com", 'Expected a URL such as https://example.com/, not "example.com"'],
+    ["javascript:alert(1)", 'Expected an http or https URL, got "javascript:alert(1)"'],
+    ["\tjava\nscript:alert(1)", "Expected an http or https URL"],
+    ["data:text/html,x", "Expected an http or https URL"],
+    ["file:///etc/passwd", "Expected an http or https URL"],
+    ["example.com", 'Expected a URL such as https://example.com/, got "example.com"'],
     ["http://", "Expected a URL"],
     ["  ", "Expected a URL"],
     [undefined, "Expected a URL"],
     [{ href: "https://example.com/" }, "Expected a URL"],
-    [`${longest}a`, "The URL has 2049 characters, 2048 are allowed"],
-    [`https://example.com/${"é".repeat(1_000)}`, "The URL has 6020 characters, 2048 are allowed"],
+    [`${longest}a`, "The URL has 2049 characters: expected at most 2048"],
+    [`https://example.com/${"é".repeat(1_000)}`, "The URL has 6020 characters: expected at most 2048"],
     ["a".repeat(1 << 20), "The URL has 1048576 characters"],
   ];
   for (const [url, message] of refused) {
@@ -88,7 +88,7 @@ Deno.test("shortener: the master's data are there when the file is opened again,
     assertEquals(new Set(keys).size, urls.length);
     assertEquals(await store.put("https://EXAMPLE.com/7"), keys[7]);
     assertEquals(await store.get("zzzz"), undefined);
-    await assertRejects(() => store.put("ftp://example.com/"), RpcError, "Only http and https");
+    await assertRejects(() => store.put("ftp://example.com/"), RpcError, "Expected an http or https URL");
   }
   await using store = UrlStore.open(dir.file);
   assertEquals(await Promise.all(keys.map((key) => store.get(key))), urls);
@@ -142,7 +142,7 @@ Deno.test("shortener: a write that fails is not acknowledged, and the next is", 
     ["2", "full"].map((path) => store.put(`https://example.com/${path}`)),
   );
   assertEquals(both.map(({ status }) => status), ["rejected", "rejected"]);
-  assertEquals(lines, ["Cannot keep the URL: disk is full"]);
+  assertEquals(lines, ["Cannot store the URL: disk is full"]);
   assertEquals(await store.get("1001"), undefined);
   assertEquals(await store.get(await store.put("https://example.com/2")), "https://example.com/2");
 });
@@ -173,7 +173,7 @@ Deno.test("shortener: a replica asks for a key once, and serves it without the m
   await assertRejects(() => store.get("1001"), RpcError, "away");
   await assertRejects(() => store.put("https://example.com/3"), RpcError, "away");
   // These are wrong, whether or not the master is there.
-  await assertRejects(() => store.put("javascript:0"), RpcError, "Only http and https");
+  await assertRejects(() => store.put("javascript:0"), RpcError, "Expected an http or https URL");
   assertEquals(await store.get("no/key"), undefined);
 });
 

@@ -214,7 +214,7 @@ Deno.test({
         SCRIPT,
       ]);
       assertEquals(await page.evaluate(`document.querySelectorAll("main img, main script").length`), 0);
-      assertEquals(await page.evaluate("document.title"), "RPC server");
+      assertEquals(await page.evaluate("document.title"), `RPC server at ${new URL(at.url).host}`);
       assertEquals((await page.texts("h2")).at(-1), INJECTED);
     };
     await check();

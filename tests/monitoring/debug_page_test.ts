@@ -261,7 +261,7 @@ Deno.test("debug page: a call is no stream because its caller gave it credit", a
   };
   assertEquals(listed(), [["S.one", "S.all"], []]);
   one.resolve("x");
-  // More than there is credit for, so that it goes on.
+  // More than the credit, so that the stream does not end.
   all.resolve(function* () {
     for (let i = 0; i < 1_000; i++) yield "x";
   }());

@@ -129,7 +129,15 @@ Deno.test("docs: docs/MONITORING.md lists every metric, with its kind and its la
 function histogram(durations: readonly number[]): [le: string, calls: number][] {
   const latency = new Latency();
   for (const ms of durations) latency.record(ms, 1);
-  const figures = { uptime: 0, connections: 0, handshakes: 0, accepted: 0, acceptErrors: 0, unsentBytes: 0 };
+  const figures = {
+    uptime: 0,
+    connections: 0,
+    handshakes: 0,
+    accepted: 0,
+    probes: 0,
+    acceptErrors: 0,
+    unsentBytes: 0,
+  };
   const method = {
     method: "S.m",
     calls: 0,

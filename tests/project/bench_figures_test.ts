@@ -57,7 +57,7 @@ const peer = (name: string, role: Contestant["role"]): Contestant => ({ name, ro
 const rows: Row[] = [
   { contestant: peer("slow", "peer"), samples: [{ rate: 5 }, { rate: 4 }, { rate: 10 }] },
   { contestant: peer("fast", "peer"), samples: [{ rate: 50 }, { rate: 40 }, { rate: 100 }] },
-  { contestant: peer("none", "peer"), samples: [], missing: "it has no such thing" },
+  { contestant: peer("none", "peer"), samples: [], missing: "not supported" },
   {
     contestant: peer("socket", "limit"),
     samples: [{ rate: 400, cpu: 1.5 }, { rate: 320 }, { rate: 500, cpu: 4 }],
@@ -89,7 +89,7 @@ Deno.test("bench report: ratios are taken round by round, so that a slow round i
   assertEquals(socket!.ratio, { median: 0.25, least: 0.25, most: 0.5 });
   assertEquals(socket!.cost, { median: 0.75, least: 0.5, most: 1 });
   assertEquals(fast!.ratio, { median: 2, least: 2, most: 2.5 });
-  assertEquals([none!.rate, none!.missing], [undefined, "it has no such thing"]);
+  assertEquals([none!.rate, none!.missing], [undefined, "not supported"]);
 });
 
 Deno.test("bench report: where less is better, the best one is the one with least", () => {
@@ -117,8 +117,11 @@ Deno.test("bench report: tables", () => {
   assertMatch(text, /^### W1: One call in flight \(both sides on one core\)$/m);
   assertMatch(text, /^\| <mine> {3}\| +100 \| 85 % \| +\| +2\.00 \| +4\.00 \| +4\.00 \| +\|$/m);
   assertMatch(text, /^\| <fast> .* 2\.00 × \(2\.00–2\.50\) \|/m);
-  assertStringIncludes(text, "Something else was running: this library's processes had 70 % of their core.");
-  assertStringIncludes(text, "Not measured: <none>: it has no such thing.");
+  assertStringIncludes(
+    text,
+    "Other processes were running: this library's processes had 70 % of their core.",
+  );
+  assertStringIncludes(text, "Not measured: <none>: not supported.");
 });
 
 Deno.test("bench report: tables go between their marks, and nowhere else", () => {
@@ -126,7 +129,7 @@ Deno.test("bench report: tables go between their marks, and nowhere else", () =>
   const replaced = replaceBetween(page, "x", "new\n");
   assertEquals(replaced, "a\n<!-- x -->\n\nnew\n\n<!-- /x -->\nb\n");
   assertEquals(replaceBetween(replaced, "x", "new"), replaced);
-  assertThrows(() => replaceBetween(page, "y", "new"), Error, "there is no <!-- y -->");
+  assertThrows(() => replaceBetween(page, "y", "new"), Error, "the file has no <!-- y -->");
 });
 
 Deno.test("bench chart: text is escaped, both colour schemes are there, bars are to scale", () => {
@@ -181,12 +184,16 @@ Deno.test("bench flags: defaults, choices, and what is refused", () => {
   assertThrows(
     () => readFlags(["--peers", "gopher"]),
     Error,
-    "--peers: there is no gopher; there are go, birpc",
+    "--peers: unknown gopher, expected some of troodon-ws, go, birpc",
   );
-  assertThrows(() => readFlags(["--workloads", "W7"]), Error, "there is no W7");
-  assertThrows(() => readFlags(["--rounds", "x"]), Error, '--rounds needs a number from 1 to 1000, not "x"');
-  assertThrows(() => readFlags(["--rounds", "1.5"]), Error, "--rounds needs a whole number");
-  assertThrows(() => readFlags(["--json"]), Error, "--json needs a value");
+  assertThrows(() => readFlags(["--workloads", "W7"]), Error, "--workloads: unknown W7");
+  assertThrows(
+    () => readFlags(["--rounds", "x"]),
+    Error,
+    '--rounds: expected a number from 1 to 1000, got "x"',
+  );
+  assertThrows(() => readFlags(["--rounds", "1.5"]), Error, "--rounds: expected a whole number");
+  assertThrows(() => readFlags(["--json"]), Error, "--json: expected a value");
   assertThrows(() => readFlags(["--verbose"]), Error, "unknown argument --verbose");
 });
 

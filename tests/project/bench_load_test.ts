@@ -4,7 +4,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { runLoad } from "../../bench/load.ts";
 import { measure } from "../../bench/measure.ts";
 import type { PeerClient } from "../../bench/peer.ts";
-import { CONTESTANTS, prepare, Ready } from "../../bench/peers.ts";
+import { CONTESTANTS, prepare, ReadyContestant } from "../../bench/peers.ts";
 import { firstByte } from "../../bench/peers/items.mjs";
 import { loadOf, WORKLOADS } from "../../bench/workloads.ts";
 
@@ -65,13 +65,21 @@ Deno.test("bench load: wrong answers end it", async () => {
     assertEquals((await run({}, kind))!.calls > 0, true, kind);
   }
   const wrong: [Partial<PeerClient>, "sum" | "echo" | "stream", string][] = [
-    [{ sum: (a, b) => Promise.resolve(a > 3 ? a : a + b) }, "sum", "Wrong answer: 4 + 7"],
-    [{ echo: (bytes) => Promise.resolve(bytes.subarray(1)) }, "echo", "an echo is not what was sent"],
+    [{ sum: (a, b) => Promise.resolve(a > 3 ? a : a + b) }, "sum", "Wrong response: 4 + 7"],
+    [{ echo: (bytes) => Promise.resolve(bytes.subarray(1)) }, "echo", "an echo differs from the request"],
     [{ echo: (bytes) => Promise.resolve(bytes.slice().fill(0, 50, 51)) }, "echo", "an echo"],
     // Right once, then always the same.
-    [{ echo: stale() }, "echo", "an echo is not what was sent"],
-    [{ stream: (count, size, take) => right.stream(count - 1, size, take) }, "stream", "49 items came of 50"],
-    [{ stream: (count, size, take) => right.stream(count + 1, size, take) }, "stream", "51 items came of 50"],
+    [{ echo: stale() }, "echo", "an echo differs from the request"],
+    [
+      { stream: (count, size, take) => right.stream(count - 1, size, take) },
+      "stream",
+      "49 items instead of 50",
+    ],
+    [
+      { stream: (count, size, take) => right.stream(count + 1, size, take) },
+      "stream",
+      "51 items instead of 50",
+    ],
     [{ stream: (count, size, take) => right.stream(count, size - 1, take) }, "stream", "has 99 bytes"],
     [
       {
@@ -102,7 +110,7 @@ Deno.test("bench: every workload runs against this library and the raw socket, a
   const cores = { shared: [], server: [], client: [] };
   for (const contestant of CONTESTANTS.filter(({ role }) => role !== "peer")) {
     const ready = await prepare(contestant, "/nowhere");
-    if (!(ready instanceof Ready)) throw new Error(ready);
+    if (!(ready instanceof ReadyContestant)) throw new Error(ready);
     for (const workload of WORKLOADS) {
       if (contestant.role === "limit" && !workload.limits.includes(contestant.name)) continue;
       const load = loadOf({ ...workload.load, warm: 0.01, seconds: 0.05 });

@@ -1,44 +1,62 @@
-// The client in headless Chromium (in a page and in a worker), and in Node. Each does everywhere.ts over WebSockets of
-// this process, and has to see what a client in Deno sees.
+// The client in headless Chromium (in a page and in a worker), in Node and in Bun. Each runs everywhere.ts against servers of this
+// process, and has to see what a client in Deno sees.
 
-import { assertEquals, assertStringIncludes } from "@std/assert";
-import { Browser, browserPresent, browserSkipped } from "../support/browser.ts";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { connect, RpcError } from "../../client/mod.ts";
+import { Browser, browserSkipped } from "../support/browser.ts";
 import { bundle } from "../support/bundle.ts";
-import { Everywhere, SEEN } from "../support/everywhere_server.ts";
-import { Node } from "../support/node.ts";
+import { pem } from "../support/certs.ts";
+import { EverywhereServer, SEEN } from "../support/everywhere_server.ts";
+import { seenBy, seenOf, TRANSPORTS } from "../support/everywhere_run.ts";
+import { firefoxSkipped, visitWithFirefox } from "../support/firefox.ts";
+import { Program } from "../support/node.ts";
 import { soon } from "../support/waiting.ts";
 
-/** What runs outside of Deno reports. */
+/** What a browser reports. */
 interface Report {
   deno: boolean;
   worker?: boolean;
   calls: unknown;
-  notDialled: Record<string, string>;
+  notDialed: Record<string, string>;
   error?: string;
 }
 
-function assertReport({ deno, calls, notDialled, error }: Report, host: string): void {
+function assertReport({ deno, calls, notDialed, error }: Report, host: string): void {
   assertEquals([error, deno], [undefined, false]);
   assertEquals(calls, SEEN);
-  assertEquals(notDialled, {
-    tcp: `Cannot connect to tcp@${host}: only Deno dials tcp@, so use ws@ or wss@ there, which ` +
-      "Deno.serve(server.fetch) answers",
-    unix: "Cannot connect to unix@/run/app.sock: only Deno dials unix@, so use ws@ or wss@ there, which " +
-      "Deno.serve(server.fetch) answers",
-    wss: `Cannot connect to wss@${host}: the option tls is for Deno: elsewhere the runtime decides whom to ` +
-      "trust, Node by NODE_EXTRA_CA_CERTS",
+  const advice = "use ws@ or wss@, which Deno.serve(server.fetch) accepts";
+  assertEquals(notDialed, {
+    tcp: `Cannot connect to tcp@${host}: only Deno, Node and Bun can dial tcp@; ${advice}`,
+    unix: `Cannot connect to unix@/run/app.sock: only Deno, Node and Bun can dial unix@; ${advice}`,
+    wss:
+      `Cannot connect to wss@${host}: the option tls is not possible for wss@ in this runtime, which decides itself ` +
+      "which authorities to trust; Node reads NODE_EXTRA_CA_CERTS",
   });
 }
 
-for (const place of ["page", "worker"]) {
+/** Opens pages of the scenario in browsers. */
+const BROWSERS = [
+  { name: "Chromium, in a page", path: "page", skipped: browserSkipped, visit: visitWithChromium },
+  { name: "Chromium, in a worker", path: "worker", skipped: browserSkipped, visit: visitWithChromium },
+  { name: "Firefox, in a page", path: "page", skipped: firefoxSkipped, visit: visitWithFirefox },
+];
+
+async function visitWithChromium(url: string): Promise<AsyncDisposable> {
+  const browser = await Browser.start();
+  await browser.open(url);
+  return browser;
+}
+
+for (const { name, path, skipped, visit } of BROWSERS) {
   Deno.test({
-    name: `everywhere: a client in a browser, in a ${place}${browserSkipped}`,
-    ignore: !browserPresent,
+    name: `everywhere: a client in ${name}${skipped}`,
+    ignore: skipped !== "",
     async fn() {
       const script = await bundle("everywhere_browser.ts");
       const report = Promise.withResolvers<Report>();
-      await using served: Everywhere = new Everywhere(async (request) => {
-        const src = `/client.js?registry=${encodeURIComponent(served.registry)}`;
+      await using served: EverywhereServer = await EverywhereServer.start({ pages: respond });
+      async function respond(request: Request): Promise<Response | undefined> {
+        const src = `/client.js?where=${encodeURIComponent(JSON.stringify(served.where))}`;
         switch (new URL(request.url).pathname) {
           case "/page":
             return html(`<script type="module" src="${src}"></script>`);
@@ -52,13 +70,11 @@ for (const place of ["page", "worker"]) {
           default:
             return undefined;
         }
-      });
-      await served.list();
-      await using browser = await Browser.start();
-      await browser.open(`http://${served.host}/${place}`);
-      const seen = await soon(report.promise, "the browser's report", 30_000);
-      assertReport(seen, served.host);
-      assertEquals(seen.worker, place === "worker");
+      }
+      await using _ = await visit(`http://${served.where.host}/${path}`);
+      const seen = await soon(report.promise, "the browser's report", 60_000);
+      assertReport(seen, served.where.host);
+      assertEquals(seen.worker, path === "worker");
     },
   });
 }
@@ -67,31 +83,87 @@ function html(text: string): Response {
   return new Response(`<!DOCTYPE html>${text}`, { headers: { "content-type": "text/html" } });
 }
 
-const node = await Node.find();
+const [node, servingNode, bun] = [await Program.node(), await Program.servingNode(), await Program.bun()];
 
-Deno.test({
-  name: `everywhere: a client in Node${node.skipped}`,
-  ignore: !node.present,
-  async fn() {
-    await using served = new Everywhere();
-    await served.list();
-    const script = await bundle("everywhere_node.ts");
-    const { code, stdout, stderr } = await node.run(script, [served.host, served.registry]);
-    assertEquals([code, stderr.replace(/^.*(?:Experimental|Use `node).*\n/gm, "")], [0, ""]);
-    assertReport(JSON.parse(stdout), served.host);
-  },
-});
+const ALL = Object.fromEntries(TRANSPORTS.map((each) => [each, SEEN]));
+
+for (const [name, runtime] of Object.entries({ Node: node, Bun: bun })) {
+  Deno.test({
+    name: `everywhere: a client in ${name}, over every transport${runtime.skipped}`,
+    ignore: !runtime.present,
+    async fn() {
+      await using served = await EverywhereServer.start({ unix: true });
+      assertEquals(await seenBy(runtime, served), ALL);
+    },
+  });
+}
+
+for (const [name, runtime] of Object.entries({ Node: servingNode, Bun: bun })) {
+  Deno.test({
+    name:
+      `everywhere: a server in ${name}, over every transport; its fetch refuses WebSockets${runtime.skipped}`,
+    ignore: !runtime.present,
+    async fn() {
+      const seen = await seenOf(runtime, async ({ web }) => {
+        const response = await fetch(`${web}/elsewhere`);
+        assertEquals([response.status, await response.text()], [
+          404,
+          "Nothing is served at /elsewhere; see /debug/rpc\n",
+        ]);
+        const refused = await assertRejects(() => connect(web.replace("http://", "ws@")), RpcError);
+        assertStringIncludes(refused.message, "in Node and Bun, server.fetch opens no WebSockets");
+      });
+      assertEquals(seen, ALL);
+    },
+  });
+
+  Deno.test({
+    name: `everywhere: a server in ${name} requires a valid client certificate${runtime.skipped}`,
+    ignore: !runtime.present,
+    async fn() {
+      const script = await bundle("everywhere_mutual_tls.ts");
+      const { stdout } = await runtime.run(script, [JSON.stringify(await allPems())]);
+      assertEquals(JSON.parse(stdout), {
+        none: "unavailable",
+        client: "URI:spiffe://example.org/alice",
+        client_expired: "unavailable",
+        client_early: "unavailable",
+        client_self: "unavailable",
+        client_twin: "unavailable",
+        client_server: "unavailable",
+        elsewhere: "unavailable",
+        again: "URI:spiffe://example.org/alice",
+        "unknown server": "unavailable",
+        "other name": "unavailable",
+        calls: 2,
+      });
+    },
+  });
+}
 
 Deno.test({
   name: `everywhere: the error in Node without WebSockets says how to enable them${node.skipped}`,
   ignore: !node.present,
   async fn() {
     const script = await bundle("everywhere_node.ts");
-    const { stdout } = await node.run(`delete globalThis.WebSocket;\n${script}`, ["127.0.0.1:1"], []);
+    const where = { host: "127.0.0.1:1", registry: "http://127.0.0.1:1", addresses: [], ca: "" };
+    const { stdout } = await node.run(`delete globalThis.WebSocket;\n${script}`, [
+      JSON.stringify(where),
+      "ws",
+    ]);
     assertStringIncludes(
-      JSON.parse(stdout).missing,
-      "Cannot connect to ws@127.0.0.1:1: there is no WebSocket here; with Node 20 start it as " +
+      JSON.parse(stdout).ws,
+      "Cannot connect to ws@127.0.0.1:1: this runtime has no WebSocket; with Node 20 start it as " +
         "node --experimental-websocket, or set globalThis.WebSocket",
     );
   },
 });
+
+/** The certificates and keys of `certs/` by file name. */
+async function allPems(): Promise<Record<string, string>> {
+  const pems: Record<string, string> = {};
+  for await (const { name } of Deno.readDir(new URL("../support/certs", import.meta.url))) {
+    if (!name.endsWith(".sh")) pems[name] = pem(name);
+  }
+  return pems;
+}

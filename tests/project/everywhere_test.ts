@@ -1,24 +1,27 @@
-// The client in Deno, over WebSockets of this process, and its bundle for browsers. everywhere_real_test.ts does the same in
-// Chromium and in Node.
+// The client in Deno, over every transport, and its bundle for browsers. everywhere_real_test.ts does the same in Chromium, Node and
+// Bun.
 
 import { assert, assertEquals } from "@std/assert";
+import { connect } from "../../client/mod.ts";
 import { bundle } from "../support/bundle.ts";
-import { everywhere } from "../support/everywhere.ts";
-import { Everywhere, SEEN } from "../support/everywhere_server.ts";
+import { Everywhere } from "../support/everywhere.ts";
+import { EverywhereServer, SEEN } from "../support/everywhere_server.ts";
 
-Deno.test("everywhere: a client in Deno", async () => {
-  await using served = new Everywhere();
-  await served.list();
-  assertEquals(await everywhere(served), SEEN);
-});
+for (const transport of ["ws", "tcp", "tls", "http", ...Deno.build.os === "windows" ? [] : ["unix"]]) {
+  Deno.test(`everywhere: a client in Deno over ${transport}@`, async () => {
+    await using served = await EverywhereServer.start({ unix: transport === "unix" });
+    assertEquals(await new Everywhere(connect, served.where, transport).run(), SEEN);
+  });
+}
 
 Deno.test("everywhere: bundled for browsers, the client is small and asks for no Deno when it is loaded", async () => {
-  const script = await bundle("../../client/mod.ts", "--minify");
+  const script = await bundle("../../client/browser.ts", "--minify");
   const gzipped = new Blob([script]).stream().pipeThrough(new CompressionStream("gzip"));
   const { byteLength } = await new Response(gzipped).arrayBuffer();
-  assert(byteLength < 54_500, `${byteLength} bytes with gzip`);
+  assert(byteLength < 57_500, `${byteLength} bytes with gzip`);
   // Bundlers look for modules that are imported by name, and find no node:net for a browser. A message names "ws".
   assert(!/(?:^|[;\n])import[\s{*"]|\bimport\(["'`](?!ws"\)\))/.test(script), "it imports something");
+  assert(!/resolveDns|refreshInterval/.test(script), "it contains the discovery by DNS");
   // Loading it fails if anything of these is asked for on the way.
   const names = "const { Deno, process, Buffer, require, window, document, self } = {};";
   const loaded = await import(

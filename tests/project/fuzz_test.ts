@@ -12,7 +12,7 @@ Deno.test("fuzz: a decoder that throws what it should not is found, with the byt
   const cbor = cborTarget(new Random(7));
   const target: Target = {
     name: "brittle",
-    atOnce: 1,
+    concurrency: 1,
     next: (random) => cbor.next(random),
     check(bytes) {
       if (bytes.includes(0x5f)) throw new RangeError("Cannot stand it");
@@ -32,7 +32,7 @@ Deno.test("fuzz: a seed gives the same cases every time, and most differ", async
     const seen: string[] = [];
     const target: Target = {
       name: "noted",
-      atOnce: 1,
+      concurrency: 1,
       next: (random) => cbor.next(random),
       check: (bytes) => `${seen.push(bytes.toHex()) && cbor.check(bytes)}`,
       [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -48,7 +48,7 @@ Deno.test("fuzz: a seed gives the same cases every time, and most differ", async
 Deno.test("fuzz: leaked connections are found", async () => {
   const target: Target = {
     name: "leaky",
-    atOnce: 4,
+    concurrency: 4,
     next: () => Uint8Array.of(1),
     check: () => Promise.resolve("fine"),
     finish: () => Promise.reject(new Error("2 connections are left")),

@@ -8,11 +8,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   call: [],
   codec: ["call"],
   discovery: ["call"],
+  balancing: ["call", "discovery"],
   telemetry: ["call"],
   transport: ["call", "codec", "discovery"],
   session: ["call", "codec", "discovery", "transport"],
   monitoring: ["call", "codec", "discovery", "transport", "session"],
   server: ["call", "codec", "discovery", "telemetry", "transport", "session", "monitoring"],
+  web: ["call", "codec", "discovery", "transport", "session", "monitoring", "server"],
   client: ["call", "codec", "discovery", "telemetry", "transport", "session"],
   registry: ["call", "codec", "discovery", "transport", "monitoring"],
   testing: ["call", "codec", "discovery", "transport"],
@@ -20,6 +22,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 const ROOT = PACKAGE.href;
+
+Deno.test("layers: the table of folders in ARCHITECTURE.md lists what each folder may import", async () => {
+  const text = await Deno.readTextFile(new URL("docs/ARCHITECTURE.md", PACKAGE));
+  const rows = [...text.matchAll(/^\| `(\w+)\/` +\|.*\| ([^|]+?) +\|$/gm)];
+  const listed = rows.map(([, folder = "", from = ""]) => [
+    folder,
+    from === "nothing" ? [] : from.split(", ").map((name) => name.replaceAll("`", "")),
+  ]);
+  assertEquals(Object.fromEntries(listed), MAY_IMPORT);
+});
 
 /** What `deno info` knows of a module and everything it imports, type imports included. */
 async function modulesOf(entry: string): Promise<Module[]> {
@@ -31,7 +43,14 @@ function folderOf(specifier: string): string | undefined {
 }
 
 Deno.test("layers: a folder imports only from itself and from lower ones, and names files", async () => {
-  const entries = ["mod.ts", "registry/main.ts", "testing/mod.ts", "cli/main.ts"];
+  const entries = [
+    "mod.ts",
+    "web/mod.ts",
+    "registry/main.ts",
+    "testing/mod.ts",
+    "cli/main.ts",
+    "balancing/mod.ts",
+  ];
   const modules = (await Promise.all(entries.map(modulesOf))).flat();
   const wrong: string[] = [];
   for (const { specifier, dependencies = [] } of modules) {
@@ -66,8 +85,10 @@ Deno.test("layers: no file of the library imports in a circle", async () => {
   for (
     const { specifier, dependencies = [] } of [
       ...await modulesOf("mod.ts"),
+      ...await modulesOf("web/mod.ts"),
       ...await modulesOf("testing/mod.ts"),
       ...await modulesOf("cli/main.ts"),
+      ...await modulesOf("balancing/mod.ts"),
     ]
   ) {
     if (folderOf(specifier) === undefined) continue;

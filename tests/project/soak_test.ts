@@ -19,7 +19,7 @@ async function balanceOf(verdicts: readonly number[], executed: readonly number[
   return found;
 }
 
-const NOTHING = { duplicates: 0, unexecuted: 0, startedAfterAll: 0, repeatedTooOften: 0 };
+const NOTHING = { duplicates: 0, unexecuted: 0, startedDespiteError: 0, repeatedTooOften: 0 };
 
 Deno.test("soak: the ledger balances when every call did what its caller received", async () => {
   const { Once, Never, AtMostOnce, AtLeastOnce, Any } = Verdict;
@@ -34,7 +34,7 @@ Deno.test("soak: the ledger finds calls that were executed too often, not at all
   assertEquals(await balanceOf([Once], [1, 1]), { ...NOTHING, duplicates: 1 });
   assertEquals(await balanceOf([AtMostOnce, Open], [1, 2, 1, 2]), { ...NOTHING, duplicates: 2 });
   assertEquals(await balanceOf([Once, AtLeastOnce], []), { ...NOTHING, unexecuted: 2 });
-  assertEquals(await balanceOf([Never], [1]), { ...NOTHING, startedAfterAll: 1 });
+  assertEquals(await balanceOf([Never], [1]), { ...NOTHING, startedDespiteError: 1 });
   assertEquals(await balanceOf([Any], [1, 1, 1, 1, 1]), { ...NOTHING, repeatedTooOften: 1 });
 });
 
@@ -60,13 +60,13 @@ function measured(changed: Partial<Measured>): Measured {
   return {
     kill: false,
     seconds: 60,
-    tally: {
+    counts: {
       calls: 10,
       settled: 10,
       sent: 10,
       wrong: [],
       wrongs: 0,
-      outcomes: new Map([["echo: went well", 10]]),
+      outcomes: new Map([["echo: succeeded", 10]]),
     },
     balance: { executions: 10, ...NOTHING },
     faults: new Map(),
@@ -74,7 +74,7 @@ function measured(changed: Partial<Measured>): Measured {
     loop: new Lateness(),
     slopes: { client: flat, server: flat },
     sockets: { before: { client: 9, server: 9 }, after: { client: 9, server: 9 } },
-    left: { connections: 0, inFlight: 0, listeners: 0, unhandled: 0 },
+    leftover: { connections: 0, inFlight: 0, listeners: 0, unhandled: 0 },
     ...changed,
   };
 }
@@ -85,7 +85,7 @@ Deno.test("soak: the report says which promise was broken", () => {
   assertEquals(broken({}), []);
   const late = new Lateness();
   late.add(300);
-  assertEquals(broken({ lateness: late }), ["late after their deadline"]);
+  assertEquals(broken({ lateness: late }), ["lateness after the deadline"]);
   assertEquals(broken({ lateness: late, loop: late }), []);
   const steep = { perHour: 3, error: 0.5, grown: 3 };
   const flat = { perHour: 0, error: 0, grown: 0 };
@@ -99,13 +99,13 @@ Deno.test("soak: the report says which promise was broken", () => {
     broken({ sockets: { before: { client: 9, server: 9 }, after: { client: 9, server: 10 } } }),
     ["sockets of the server"],
   );
-  assertEquals(broken({ left: { connections: 1, inFlight: 0, listeners: 2, unhandled: 1 } }), [
+  assertEquals(broken({ leftover: { connections: 1, inFlight: 0, listeners: 2, unhandled: 1 } }), [
     "left on the server",
     "listeners left on a shared signal",
-    "rejections that nobody handled",
+    "unhandled rejections",
   ]);
-  const tally = { calls: 10, settled: 9, sent: 9, wrong: [], wrongs: 1, outcomes: new Map() };
-  assertEquals(broken({ tally }), ["wrong outcomes", "calls that never settled"]);
+  const counts = { calls: 10, settled: 9, sent: 9, wrong: [], wrongs: 1, outcomes: new Map() };
+  assertEquals(broken({ counts }), ["wrong outcomes", "calls that never settled"]);
 });
 
 Deno.test("soak: the slope of memory is that of the line through the samples, warm-up apart", () => {

@@ -3,6 +3,7 @@
 
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
+import type { Endpoint } from "../../discovery/endpoint.ts";
 import type { Fetch } from "../../discovery/registry_request.ts";
 import { RegistryDiscovery } from "../../discovery/registry_discovery.ts";
 import { connect } from "../../client/connect.ts";
@@ -112,7 +113,7 @@ Deno.test("announce: an answer that does not name the server is not taken for a 
   const { start, answerWith } = open();
   // The list, as a GET would get it.
   answerWith(() => Response.json({ revision: 1, ttl: 10_000, servers: [] }));
-  await assertRejects(() => start(), RpcError, "its answer is none of a registry's (status 200)");
+  await assertRejects(() => start(), RpcError, "its response is not that of a registry (status 200)");
 });
 
 Deno.test("announce: a proxy that asks for credentials is distinguished from an unreachable registry", async () => {
@@ -244,7 +245,7 @@ const failsOnce: Record<string, () => Response> = {
 for (const [what, answer] of Object.entries(failsOnce)) {
   Deno.test(`announce: close() tries again after ${what}`, async () => {
     const { clock, lines, start, answerWith, states } = open();
-    const registration = await start({ ttl: Infinity });
+    const registration = await start({ ttl: 0 });
     let times = 0;
     answerWith((request) => request.method === "DELETE" && times++ === 0 ? answer() : undefined);
     lines.length = 0;
@@ -256,7 +257,7 @@ for (const [what, answer] of Object.entries(failsOnce)) {
 }
 
 Deno.test("announce: close() that fails for a second says that the server is still listed, and until when", async () => {
-  for (const [ttl, until] of [[Infinity, "it is taken off"], [60_000, "its lease runs out"]] as const) {
+  for (const [ttl, until] of [[0, "it is removed"], [60_000, "its lease expires"]] as const) {
     const { clock, lines, start, answerWith } = open(undefined, { token: ["old", "new"] });
     const registration = await start({ ttl, token: "old" });
     answerWith(() =>
@@ -267,9 +268,9 @@ Deno.test("announce: close() that fails for a second says that the server is sti
     await closing;
     assertStringIncludes(
       lines.at(-1)!,
-      `Cannot take off at http://one.test/_rpc_/registry: wrong (status 401)`,
+      `Cannot remove at http://one.test/_rpc_/registry: wrong (status 401)`,
     );
-    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays listed until ${until}`);
+    assertStringIncludes(lines.at(-1)!, `${ADDRESS} stays on the list until ${until}`);
   }
 });
 
@@ -330,7 +331,7 @@ Deno.test("tokens: a client whose token is refused is unauthenticated, and is ac
   const discovery = new RegistryDiscovery("http://one.test", { clock, fetch, token: () => token });
   assertEquals((await assertRejects(() => discovery.endpoints(), RpcError)).code, "unauthenticated");
   const connecting = connect(discovery, { connectTimeout: 50 });
-  const refused = await assertRejects(() => connecting, RpcError, "No list of servers within 50 ms");
+  const refused = await assertRejects(() => connecting, RpcError, "no list of servers within 50 ms");
   assertEquals(refused.code, "unauthenticated");
   token = "secret";
   const watch = discovery.watch()[Symbol.asyncIterator]();
@@ -357,4 +358,11 @@ Deno.test("announce: a full registry is reported at once, one that fills up late
   assertEquals(registration.failure, undefined);
   await registration.close();
   await settle();
+});
+
+Deno.test("announce: an address instead of an object is refused with an example", async () => {
+  for (const instance of ["tcp@127.0.0.1:9000", undefined] as unknown as Endpoint[]) {
+    const example = 'expected an object such as { address: "tcp@10.0.0.7:9000", services: ["Arith"] }';
+    await assertRejects(() => announce("http://127.0.0.1:1", instance), TypeError, example);
+  }
 });

@@ -75,7 +75,7 @@ Deno.test("announce: a replaced registration neither disturbs nor removes its su
   await clock.advance(20_000);
   assertEquals((await list()).map(({ instance }) => instance.weight), [2]);
   assertEquals(answers.includes(409), true);
-  assertMatch(lines.at(-1)!, /a newer incarnation has its place on the list \(status 409\); trying again/);
+  assertMatch(lines.at(-1)!, /a newer incarnation has replaced it on the list \(status 409\); retrying/);
   await old.close();
   assertEquals((await list()).length, 1);
   await young.close();

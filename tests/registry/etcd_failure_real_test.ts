@@ -67,8 +67,8 @@ test("killed and restarted: unavailable in between, nothing lost, nothing delive
   await store.grant({ address: C }, 0);
   await again.until(() => again.revisions.length === 1);
   assertEquals([[...again.weights.keys()], again.lists], [[C], 0]);
-  assertEquals(lines.map((line) => line.replace(/:.*trying/, ": … trying")), [
-    "registry: … trying again until it is back",
+  assertEquals(lines.map((line) => line.replace(/:.*retrying/, ": … retrying")), [
+    "registry: … retrying until it is reachable",
     "registry: etcd is back",
   ]);
 });

@@ -87,7 +87,7 @@ Deno.test("registry token: a token that no header can carry is refused, and so i
   for (const token of ["", "a b", "ä", "a\n", 7 as unknown as string, [], ["a", "b c"]]) {
     assertThrows(() => new Registry({ token }), TypeError, "token");
   }
-  assertThrows(() => new Registry({ protectReads: true }), TypeError, "protectReads without a token");
+  assertThrows(() => new Registry({ protectReads: true }), TypeError, "protectReads without token");
 });
 
 Deno.test("registry bounds: each is refused by its name, and other servers are unaffected", async () => {
@@ -103,10 +103,10 @@ Deno.test("registry bounds: each is refused by its name, and other servers are u
     [{ services: ["a", "b", "c"] }, 400, "more than 2 services"],
     [{ services: ["123456789"] }, 400, "a service's name is longer than 8 characters"],
     [{ version: "123456789" }, 400, "its version is longer than 8 characters"],
-    [{ version: 7 }, 400, "its version must be a text"],
+    [{ version: 7 }, 400, "its version must be non-empty text"],
     [{ version: "a\u202eb" }, 400, "its version contains control or invisible characters"],
     [{ metadata: { abcde: "123456" } }, 400, "longer than 10 bytes"],
-    [{ services: ["c", "d"] }, 429, "3 services, its maxServices"],
+    [{ services: ["c", "d"] }, 429, "3 services (maxServices)"],
   ];
   for (const [more, status, message] of bad) {
     const answer = await ask("POST", "", { address: B, ...more });

@@ -63,20 +63,43 @@ testOnPosix("registry program: takes its token from the environment, and require
   await stderr;
 });
 
+for (const host of ["::1", "[::1]"]) {
+  testOnPosix(
+    `registry program: --host ${host} listens, and is printed with one pair of brackets`,
+    async () => {
+      await using process = command(["--port", "0", "--host", host]).spawn();
+      const stderr = process.stderr.cancel();
+      const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      assertMatch(await readLine(reader), /^registry: listening on http:\/\/\[::1\]:\d+\//);
+      process.kill("SIGTERM");
+      await Promise.all([process.status, reader.cancel(), stderr]);
+    },
+  );
+}
+
 Deno.test("registry program: invalid flags are one line and code 2", async () => {
   const bad: [string[], string][] = [
     [["--prot", "1"], "registry: unknown argument --prot; see --help"],
     [["x"], "registry: unknown argument x; see --help"],
-    [["--port", "70000"], 'registry: --port needs a whole number from 0 to 65535, not "70000"; see --help'],
-    [["--port"], 'registry: --port needs a whole number from 0 to 65535, not ""; see --help'],
-    [["--ttl=-1"], 'registry: --ttl needs a whole number from 1 to 3600000, or none, not "-1"; see --help'],
-    [["--host="], "registry: --host needs an address to listen on; see --help"],
-    [["--store", "x"], 'registry: --store needs memory or etcd@http://HOST:PORT, not "x"; see --help'],
+    [
+      ["--port", "70000"],
+      'registry: --port: expected a whole number from 0 to 65535, got "70000"; see --help',
+    ],
+    [["--port"], 'registry: --port: expected a whole number from 0 to 65535, got ""; see --help'],
+    [
+      ["--ttl=-1"],
+      'registry: --ttl: expected a whole number from 0 to 3600000, got "-1"; see --help',
+    ],
+    [["--host="], "registry: --host: expected an address to listen on; see --help"],
+    [["--store", "x"], 'registry: --store: expected memory or etcd@http://HOST:PORT, got "x"; see --help'],
     [
       ["--store=etcd@127.0.0.1"],
-      'registry: --store needs URLs such as etcd@http://127.0.0.1:2379, not "etcd@127.0.0.1"; see --help',
+      'registry: --store: expected URLs such as etcd@http://127.0.0.1:2379, got "etcd@127.0.0.1"; see --help',
     ],
-    [["--protect-reads"], "registry: --protect-reads needs the variable REGISTRY_TOKEN; see --help"],
+    [
+      ["--protect-reads"],
+      "registry: --protect-reads needs the environment variable REGISTRY_TOKEN; see --help",
+    ],
   ];
   const results = await Promise.all(bad.map(([args]) => run(...args)));
   for (const [i, { code, out, lines }] of results.entries()) {
@@ -96,12 +119,12 @@ Deno.test("registry program: a port in use is one line and code 1", async () => 
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { code, lines } = await run("--port", String(taken.addr.port));
   const reason =
-    `cannot listen on 127.0.0.1:${taken.addr.port}, the port is in use; choose another with --port`;
+    `cannot listen on 127.0.0.1:${taken.addr.port}: the port is in use; choose another with --port`;
   assertEquals([code, lines], [1, [`registry: ${reason}`]]);
 });
 
-testOnPosix("registry program: it warns when anyone who can reach it may change the list", async () => {
-  const WARNING = "anyone who can reach it may change the list";
+testOnPosix("registry program: it warns when any client that can reach it may change the list", async () => {
+  const WARNING = "any client that can reach it may change the list";
   const cases: [string, Record<string, string>, boolean][] = [
     ["127.0.0.1", {}, false],
     ["localhost", {}, false],

@@ -50,18 +50,19 @@ Deno.test({
     const cells = await page.texts("#instances td");
     assertEquals(cells.slice(0, 5), [A, `Arith, ${INJECTED}, ${SCRIPT}`, "1.2", "3", "active"]);
     assertMatch(cells[5]!, /^\d+ s$/);
-    assertEquals(cells.slice(6, 8), ["10 s", `zone=${INJECTED}, ${SCRIPT}=x`]);
+    assertMatch(cells[6]!, /^\d+ s$/);
+    assertEquals(cells.slice(7, 9), ["10 s", `zone=${INJECTED}, ${SCRIPT}=x`]);
     assertEquals(await page.texts("#services td:first-child"), [INJECTED, SCRIPT, "Arith"].sort());
     assertEquals(
       await page.evaluate(`document.querySelectorAll("#instances img, #instances script").length`),
       0,
     );
-    assertEquals(await page.evaluate("document.title"), "Registry");
+    assertEquals(await page.evaluate("document.title"), `Registry at ${new URL(url).host}`);
 
     // Live: another one comes within 100 ms, and the page says so without being asked.
     await store.grant({ address: B, services: ["Arith"] }, 0);
     await page.until(`document.querySelectorAll("#instances tr").length === 2`);
-    assertEquals((await page.texts("#instances td:nth-child(7)"))[1], "none");
+    assertEquals((await page.texts("#instances td:nth-child(8)"))[1], "none");
     await page.evaluate(`document.querySelector("tr[data-address='${B}'] button").click()`);
     await page.until(`document.querySelector("tr[data-address='${B}']").dataset.state === "paused"`);
     assertEquals((await store.list()).leases[1]?.state, "paused");
@@ -120,6 +121,29 @@ Deno.test({
         `${width} px`,
       );
     }
+    assertEquals(page.complaints, []);
+  },
+});
+
+Deno.test({
+  name:
+    `registry page: in a browser, addresses link to the servers' pages, and heartbeats are shown${browserSkipped}`,
+  ignore: !browserPresent,
+  async fn() {
+    await using served = serve();
+    const { store, url } = served;
+    await store.grant({ address: A, metadata: { page: "http://a.test/debug/rpc" } }, 0);
+    await store.grant({ address: B, metadata: { page: "javascript:alert(1)" } }, 0);
+    await store.grant({ address: "wss@c.test:443/deep" }, 0);
+    await using browser = await Browser.start();
+    const page = await browser.open(url);
+    await page.until(`document.querySelectorAll("#instances tr").length === 3`);
+    const links = await page.evaluate(
+      `[...document.querySelectorAll("#instances a")].map(({ href }) => href)`,
+    );
+    assertEquals(links, ["http://a.test/debug/rpc", "https://c.test/debug/rpc"]);
+    const beats = await page.texts("#instances td:nth-child(7)");
+    for (const beat of beats) assertMatch(beat, /^\d+ s$/);
     assertEquals(page.complaints, []);
   },
 });

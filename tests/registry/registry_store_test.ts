@@ -107,7 +107,7 @@ Deno.test("MemoryStore: counts each service's name once, and frees it when the l
     store.grant({ address: `tcp@127.0.0.1:${port}`, services }, 0);
   await grant(1, "A", "B");
   await grant(2, "B", "C");
-  const error = await assertRejects(() => grant(3, "C", "D"), RpcError, "with 3 services, its maxServices");
+  const error = await assertRejects(() => grant(3, "C", "D"), RpcError, "full: 3 services (maxServices)");
   assertEquals(error.code, "resource_exhausted");
   await grant(3, "A", "C");
   await store.revoke("tcp@127.0.0.1:1");

@@ -254,7 +254,7 @@ Deno.test("registry watch: watches are limited in number", async () => {
     assertEquals(refused.status, 429);
     assertEquals((await refused.json()).error, {
       code: "resource_exhausted",
-      message: "Cannot watch: 2 watch already, its maxWatchers",
+      message: "Cannot watch: the limit of 2 watches is reached (maxWatchers)",
     });
   }
   await using _three = await watch();

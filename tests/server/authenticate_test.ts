@@ -176,5 +176,5 @@ Deno.test("token: a token from a function is sent unencrypted to this machine on
     () => connect("tcp@192.0.2.1:9", { token: () => (asked++, "secret"), connectTimeout: 1_000 }),
     RpcError,
   );
-  assertEquals({ code: error.code, asked }, { code: "unavailable", asked: 0 });
+  assertEquals({ code: error.code, asked }, { code: "failed_precondition", asked: 0 });
 });

@@ -54,7 +54,7 @@ async function open(): Promise<{ server: Server; address: string; client: Client
 Deno.test("reflection: lists every service with its methods and their kinds, its own included", async () => {
   await using served = await open();
   const services = await served.client.service(Reflection).list();
-  assertEquals(services.map(({ name }) => name), ["Arith", "Plain", "rpc.Reflection"]);
+  assertEquals(services.map(({ name }) => name), ["Arith", "Plain", "rpc.Health", "rpc.Reflection"]);
   const kinds = services.flatMap(({ methods }) =>
     methods.map(({ method, kind, idempotent }) => [method, kind, idempotent])
   );
@@ -65,6 +65,8 @@ Deno.test("reflection: lists every service with its methods and their kinds, its
     ["Arith.sum", "call", true],
     ["Arith.total", "clientStream", false],
     ["Plain.echo", "unknown", false],
+    ["rpc.Health.check", "call", true],
+    ["rpc.Health.watch", "serverStream", true],
     ["rpc.Reflection.describe", "call", true],
     ["rpc.Reflection.list", "call", true],
     ["rpc.Reflection.stats", "serverStream", true],
@@ -159,6 +161,24 @@ Deno.test("reflection: schemas are described as far as their libraries support i
   for (const name of ["deep", "long", "broken", "wrong"]) {
     assertEquals(of(name).args, { vendor: "tests" }, name);
   }
+});
+
+Deno.test("reflection: a schema is converted once, also if its library creates its converters at each access", async () => {
+  let conversions = 0;
+  const standard = schema<string>((value) => ({ value: value as string }))["~standard"];
+  const fresh = {
+    get "~standard"() {
+      return {
+        ...standard,
+        jsonSchema: { input: () => ({ conversions: ++conversions }), output: () => ({}) },
+      };
+    },
+  };
+  const S = defineService("S", { get: method({ args: fresh, result: unchecked<number>() }) });
+  await using served = await open();
+  served.server.register(S, { get: () => 1 });
+  for (let i = 0; i < 5; i++) await served.client.call("rpc.Reflection.describe", { name: "S" });
+  assertEquals(conversions, 1);
 });
 
 Deno.test("reflection: stats() yields at once, then at the interval, and does not count reflection", () =>
@@ -280,14 +300,14 @@ Deno.test("reflection: interceptors apply to it as to any service", async () => 
   }
   await fails(stranger.service(Reflection).stats().next(), "unauthenticated");
   await using friend = await connect(address, { interceptors: [sendToken(() => "secret")] });
-  assertEquals((await friend.service(Reflection).list()).length, 2);
+  assertEquals((await friend.service(Reflection).list()).length, 3);
 });
 
 Deno.test("reflection: it can be switched off, and is not part of the stats", async () => {
   await using silent = new Server({ reflection: false }).register(Arith, handlers);
   const { address } = await silent.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
-  await fails(client.service(Reflection).list(), "unimplemented", 'There is no service "rpc.Reflection"');
+  await fails(client.service(Reflection).list(), "unimplemented", 'Unknown service "rpc.Reflection"');
 
   await using served = await open();
   await served.client.service(Reflection).list();

@@ -47,7 +47,7 @@ testOnLinux("reusePort: without --unstable-net the error says what to do", async
     const error = await assertRejects(() => server.listen(address, { reusePort: true }), TypeError);
     assertEquals(
       error.message,
-      `Cannot listen on ${address}: reusePort needs Deno to run with --unstable-net`,
+      `Cannot listen on ${address}: reusePort requires Deno to run with --unstable-net`,
     );
   }
 });

@@ -47,7 +47,7 @@ Deno.test("serveHttp: it listens again on its port when accepting has failed, as
   await until(() => ports.length === 4, "listening again");
   assertEquals(await textAt(port), "here");
   assertEquals(ports, [0, port, port, port]);
-  assertEquals(logged, [`Accepts nothing on port ${port} for now: Too many open files`]);
+  assertEquals(logged, [`Cannot accept connections on port ${port}, retrying: Too many open files`]);
   await server.shutdown();
 });
 

@@ -224,7 +224,7 @@ Deno.test("register: works on a server that is already listening", async () => {
   await using server = new Server().register("S", { ok: () => "ok" });
   const { address } = await server.listen("tcp@127.0.0.1:0");
   await using client = await connect(address);
-  await fails(client.call("Late.ok"), "unimplemented", 'There is no service "Late"');
+  await fails(client.call("Late.ok"), "unimplemented", 'Unknown service "Late"');
   server.register("Late", { ok: () => "late" });
   assertEquals(await client.call("Late.ok"), "late");
 });
@@ -296,7 +296,7 @@ Deno.test("register: a method of more than one argument and the context is refus
   assertThrows(
     () => server.register("S", { three } as object),
     TypeError,
-    'Cannot register method "S.three": it takes 3 arguments, and a handler one and the context, such as ({ a, b }, ' +
+    'Cannot register method "S.three": it takes 3 parameters; expected at most two, the argument and the context, such as ({ a, b }, ' +
       "context) => …",
   );
   class Sums {

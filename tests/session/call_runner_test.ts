@@ -348,7 +348,7 @@ Deno.test("call without a session: its caller cannot be called back", async () =
 });
 
 Deno.test("call without a session: interceptors see it, and what the handler calls is part of it", async () => {
-  await ambient.want();
+  await ambient.enable();
   const seen: unknown[] = [];
   const door = new Door({
     async outer(_: unknown, context: CallContext) {

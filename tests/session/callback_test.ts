@@ -56,7 +56,7 @@ Deno.test("callback: errors are passed in both directions, also for unknown name
   for (
     const [client, method, message] of [
       [link.client, "Screen.nothing", "no method"],
-      [link.client, "Nobody.home", "no service"],
+      [link.client, "Nobody.home", "Unknown service"],
       [bare.client, "Screen.show", "answers no calls"],
     ] as const
   ) {

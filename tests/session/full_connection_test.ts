@@ -163,12 +163,28 @@ Deno.test("full connection: a call without room anywhere waits, and its error sa
     for (let n = 0; n < 10; n++) {
       const error = await fails(client.call("S.name", null, { timeout: 50 }), "deadline_exceeded");
       assertEquals(error.notStarted, true);
-      assertStringIncludes(error.message, "16 of 16 calls are in flight (maxInFlight of the other side)");
+      assertStringIncludes(error.message, "16 of 16 calls are in flight (the peer's maxInFlight)");
     }
     assertEquals([failures(client), new Set(outcomes), executed], [[0], new Set(["canceled"]), []]);
     const waiting = client.call("S.name");
     await leave();
     assertEquals(await waiting, "full");
+  }));
+
+Deno.test("full connection: waiting calls name the full limit when calls in flight expire with them", () =>
+  simulate(async (sim) => {
+    await using here = await serve(sim, { full: FEW });
+    const { client } = here;
+    await here.names("full");
+    await client.call("S.name");
+    const calls = Array.from({ length: 40 }, () => client.call("S.nap", 1_000, { timeout: 50 }));
+    const messages = (await Promise.all(calls.map((call) => fails(call, "deadline_exceeded"))))
+      .map(({ message }) => message);
+    const full = "the connection was full: 16 of 16 calls are in flight (the peer's maxInFlight)";
+    assertEquals(messages, [
+      ...Array(FEW).fill("S.nap was not answered within 50 ms (timeout)"),
+      ...Array(40 - FEW).fill(`S.nap was not sent within 50 ms (timeout): ${full}`),
+    ]);
   }));
 
 Deno.test("full connection: a broadcast waits for room at every server", () =>
@@ -207,7 +223,7 @@ Deno.test("full connection: a connection that accepts no more bytes is skipped t
     await big;
   }));
 
-Deno.test("full connection: a call that has gone to another server ends by its signal, once", () =>
+Deno.test("full connection: a call that moved to another server is canceled once when its signal aborts", () =>
   simulate(async (sim) => {
     await using here = await serve(sim, { full: FEW, busy: FEW });
     const { client } = here;

@@ -152,3 +152,13 @@ Deno.test("heartbeat: an interval of false never pings", () => {
   assertEquals(heartbeat.probe(1e9), Infinity);
   assertEquals({ said: said.length, written: written.length }, { said: 0, written: 0 });
 });
+
+Deno.test("heartbeat: the Pong of the latest Ping answers all before it, and one of no Ping answers none", () => {
+  const { heartbeat } = heart({ heartbeatInterval: 30_000, heartbeatTimeout: 10_000 });
+  const arrived: number[] = [];
+  for (let n = 1; n <= 3; n++) heartbeat.mark(() => arrived.push(n));
+  heartbeat.onPong(6_000, 4);
+  assertEquals(arrived, []);
+  heartbeat.onPong(6_000, 2);
+  assertEquals(arrived, [1, 2]);
+});

@@ -116,7 +116,7 @@ for (const [what, make] of FLOODS) {
   overBoth(`flood: a connection that sends ${what} without end is ended`, async (open) => {
     await using wire = await open(ECHO, { maxUselessFrames: 1_000 });
     const { peer } = wire;
-    // Those that are allowed, then as many that leave no doubt, though the second goes on.
+    // The allowed frames, then enough to exceed the limit within the same second.
     await peer.send(...Array.from({ length: 1_000 }, (_, n) => make(n + 1)));
     const other = await wire.another();
     await assertLives(other, 1);

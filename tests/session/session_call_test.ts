@@ -69,19 +69,19 @@ testSession(
   async (open) => {
     await using pair = await open();
     const wrong = {
-      "X.echo": 'There is no service "X"',
+      "X.echo": 'Unknown service "X"',
       "S.nope": 'Service "S" has no method "nope"',
       "S.constructor": 'Service "S" has no method "constructor"',
       "S.__proto__": 'Service "S" has no method "__proto__"',
-      "__proto__.toString": 'There is no service "__proto__"',
+      "__proto__.toString": 'Unknown service "__proto__"',
       "echo": "expected a name of the form Service.method",
       "": "expected a name of the form Service.method",
       ".": "expected a name of the form Service.method",
       "S.": "expected a name of the form Service.method",
       ".echo": "expected a name of the form Service.method",
-      "S.echo.more": 'There is no service "S.echo"',
-      "s.echo": 'There is no service "s"',
-      [`${"x".repeat(10_000)}.y`]: `There is no service "${"x".repeat(64)}…"`,
+      "S.echo.more": 'Unknown service "S.echo"',
+      "s.echo": 'Unknown service "s"',
+      [`${"x".repeat(10_000)}.y`]: `Unknown service "${"x".repeat(64)}…"`,
     };
     for (const [name, message] of Object.entries(wrong)) {
       const error = await fails(callOver(pair.dialled, name), "unimplemented", message);
@@ -355,7 +355,7 @@ testSession(
     const { written } = pair.dialledConn;
     const wrong: [unknown, string][] = [
       [{ list: [1, { f: () => 1 }] }, "at .list[1].f"],
-      [Symbol("s"), "symbols cannot be carried"],
+      [Symbol("s"), "symbols are not supported"],
       [new Map([["a", new Date(NaN)]]), ""],
       [{ "odd name": "\udc00" }, 'at ["odd name"]'],
       [{ url: new URL("http://a") }, "at .url"],

@@ -23,7 +23,7 @@ testSession("close() settles every call both ways at once, and later calls too",
   for (const { remote, notStarted } of await Promise.all(failed)) {
     assertEquals({ remote, notStarted }, { remote: false, notStarted: false });
   }
-  const error = await fails(pair.call("wait"), "unavailable", "takes no more calls");
+  const error = await fails(pair.call("wait"), "unavailable", "the connection is shutting down");
   assertEquals(error.notStarted, true);
   await fails(callOver(pair.accepted, "S.wait"), "unavailable");
   await Promise.all([pair.dialled.closed, pair.accepted.closed]);

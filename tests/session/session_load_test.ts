@@ -120,7 +120,7 @@ testSession(
   async (open) => {
     const gate = Promise.withResolvers<string>();
     await using pair = await open({ callbacks: { hold: () => gate.promise }, limits: { maxInFlight: 16 } });
-    // Calls that were cancelled hold their places until their handlers have returned.
+    // Calls that were canceled hold their places until their handlers have returned.
     const stop = new AbortController();
     const { signal } = stop;
     const canceled = Array.from({ length: 16 }, () => callOver(pair.accepted, "S.hold", null, { signal }));

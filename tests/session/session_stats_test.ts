@@ -1,4 +1,4 @@
-// What sessions and the streams in them tell of themselves.
+// The statistics of sessions and their streams.
 
 import { assert, assertEquals } from "@std/assert";
 import type { CallContext } from "../../call/handler.ts";

@@ -1,5 +1,5 @@
 // How fast streams flow: a producer runs no further ahead of its consumer than the credit allows, one that is stalled
-// stalls no other call, and nothing piles up however long it goes on.
+// stalls no other call, and nothing accumulates however long it lasts.
 
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
@@ -36,7 +36,7 @@ class Counted<T> {
   }
 }
 
-/** Waits until `count` has stood still for some turns of the event loop. */
+/** Waits until `count` has not changed for some turns of the event loop. */
 async function still(count: () => number): Promise<void> {
   for (let before = -1, same = 0; same < 20; same = count() === before ? same + 1 : 0, before = count()) {
     await settle();

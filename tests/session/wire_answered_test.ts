@@ -50,7 +50,7 @@ answering("answered: a Reply after Items breaks the protocol", async (open_) => 
   await at.peer.frame();
   await at.peer.send(item(1, 1), reply(1, 2));
   assertEquals((await first).value, 1);
-  await fails(stream.next(), "unavailable", "behind items");
+  await fails(stream.next(), "unavailable", "a Reply follows Items of the same call");
   assertEquals(await assertGoAway(at.peer, "invalid_argument", 0), []);
 });
 

@@ -38,7 +38,7 @@ function hanging() {
 }
 
 overBoth(
-  "loss: an end inside a frame, wherever, runs no part of it and frees the connection",
+  "connection loss: an end inside a frame, wherever, runs no part of it and frees the connection",
   async (open) => {
     await using wire = await open(ECHO);
     wire.peer.close();
@@ -61,18 +61,21 @@ overBoth(
   },
 );
 
-overBoth("loss: a call in flight is aborted when its peer ends inside the next frame", async (open) => {
-  const { reasons, services } = hanging();
-  await using wire = await open(services);
-  await wire.peer.send(call(1, "Hang.call"), call(3, "Echo.echo").slice(0, 9));
-  await until(() => wire.stats("Hang.call").inFlight === 1, "the call to be started");
-  await wire.peer.end();
-  await until(() => reasons.length === 1, "the abort");
-  assertEquals(reasons, ["unavailable"]);
-  await wire.idle();
-});
+overBoth(
+  "connection loss: a call in flight is aborted when its peer ends inside the next frame",
+  async (open) => {
+    const { reasons, services } = hanging();
+    await using wire = await open(services);
+    await wire.peer.send(call(1, "Hang.call"), call(3, "Echo.echo").slice(0, 9));
+    await until(() => wire.stats("Hang.call").inFlight === 1, "the call to be started");
+    await wire.peer.end();
+    await until(() => reasons.length === 1, "the abort");
+    assertEquals(reasons, ["unavailable"]);
+    await wire.idle();
+  },
+);
 
-Deno.test("loss: all calls in flight are aborted by a reset", async () => {
+Deno.test("connection loss: all calls in flight are aborted by a reset", async () => {
   const { reasons, services } = hanging();
   await using wire = await openMemory(services);
   const { peer } = wire;
@@ -86,7 +89,7 @@ Deno.test("loss: all calls in flight are aborted by a reset", async () => {
   await until(() => wire.stats("Hang.call").inFlight === 0, "the handlers to return");
 });
 
-Deno.test("loss: resets at any point of a conversation leak nothing", async () => {
+Deno.test("connection loss: resets at any point of a conversation leak nothing", async () => {
   const { reasons, services } = hanging();
   const server = new Server();
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
@@ -319,7 +322,7 @@ overBoth(
   },
 );
 
-overBoth("loss: the log says which peer was cut off and why", async (open) => {
+overBoth("connection loss: the log says which peer was cut off and why", async (open) => {
   await using wire = await open(ECHO);
   await wire.peer.send(bytes(0x47));
   await assertGoAway(wire.peer, "invalid_argument");
@@ -327,7 +330,7 @@ overBoth("loss: the log says which peer was cut off and why", async (open) => {
   assertStringIncludes(wire.log[0]!, "0x47");
 });
 
-Deno.test("loss: a client that is gone after what looked like a half-close is found by probing (TCP)", async () => {
+Deno.test("connection loss: a client that is gone after what looked like a half-close is found by probing (TCP)", async () => {
   const { services, reasons } = hanging();
   await using server = new Server();
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);

@@ -15,7 +15,7 @@ export const BOTH_WAYS: PairOptions = {
   callbacks: { echo: (args: unknown) => args },
 };
 
-/** Shows that each side answers the other while a stream goes on. */
+/** Shows that each side answers the other during a stream. */
 export async function assertBothWays(pair: Pair): Promise<void> {
   const large = new Uint8Array(1_000_000).fill(5);
   const streamed = (async () => {

@@ -172,11 +172,11 @@ export class BrokenClient implements ClientControl {
     this.features = client.features;
   }
 
-  async tell(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>> {
-    if (command.do !== "connect") return await this.#client.tell(command);
+  async execute(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>> {
+    if (command.do !== "connect") return await this.#client.execute(command);
     await this.#wire?.[Symbol.asyncDispose]();
     this.#wire = new BrokenWire(Number(command.port), "client", this.#fault);
-    return await this.#client.tell({ ...command, port: this.#wire.port });
+    return await this.#client.execute({ ...command, port: this.#wire.port });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,13 +8,13 @@ function channels(color: string): number[] {
   });
 }
 
-/** The relative luminance of a colour as browsers tell it, 0 to 1. */
+/** The relative luminance of a color as browsers tell it, 0 to 1. */
 export function brightness(color: string): number {
   const [red = 0, green = 0, blue = 0] = channels(color);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
-/** The contrast of two colours, 1 to 21. */
+/** The contrast of two colors, 1 to 21. */
 export function contrast(one: string, other: string): number {
   const [dark = 0, light = 0] = [brightness(one), brightness(other)].sort((a, b) => a - b);
   return (light + 0.05) / (dark + 0.05);

@@ -1,16 +1,18 @@
-// What a client does, done in Deno, in browsers and in Node alike, by everywhere_test.ts: it writes down what it sees,
-// since none of these has the other's means to report. Imports what users import, and nothing of Deno's.
+// What a client does, run in Deno, in browsers, in Node and in Bun by everywhere_test.ts and everywhere_real_test.ts: it records what
+// it sees, since these runtimes have no common way to report. Imports what users import, and nothing of Deno's.
 
 import {
   type CallContext,
   type Client,
-  connect,
   type ConnectOptions,
   defineService,
   method,
   type RpcError,
 } from "../../client/mod.ts";
 import { type Discovery, MultiServers, RegistryDiscovery } from "../../discovery/mod.ts";
+
+/** `connect` of the entry point that the runtime uses. */
+export type Connect = (target: string | Discovery, options?: ConnectOptions) => Promise<Client>;
 
 /** Served by everywhere_server.ts. */
 export const Shapes = defineService("Shapes", {
@@ -22,10 +24,14 @@ export const Shapes = defineService("Shapes", {
 
 /** Where everywhere_server.ts listens. */
 export interface Where {
-  /** Such as `127.0.0.1:9000`. */
+  /** Of its HTTP port, such as `127.0.0.1:9000`. */
   host: string;
   /** Of its registry, on another port: another origin. */
   registry: string;
+  /** Its addresses, such as `tcp@127.0.0.1:9001`. */
+  addresses: string[];
+  /** The authority of its certificate, in PEM. */
+  ca: string;
 }
 
 export type Seen = Record<string, unknown>;
@@ -33,39 +39,73 @@ export type Seen = Record<string, unknown>;
 /** Asked for by the server and by the registry. */
 export const TOKEN = "from-everywhere";
 
-/** Makes every kind of call. */
-export async function everywhere({ host, registry }: Where): Promise<Seen> {
-  const address = `ws@${host}`;
-  return {
-    values: await within(address, {}, values),
-    ...await within(address, {}, calls),
-    ...await within(address, {}, streams),
-    ...await within(address, {}, failures),
-    back: await calledBack(address),
-    restarted: await within(address, {}, restart),
-    list: await fromList(address),
-    json: await within(address, { codecType: "application/json" }, inJson),
-    refused: await failure(connect(address, { token: "no" })),
-    found: await within(
-      new RegistryDiscovery(registry, { token: TOKEN }),
-      {},
-      (client) => client.call("Echo.echo", "found"),
-    ),
-    closed: await afterClose(address),
-  };
-}
+/** The scenario: one client after another at one address. */
+export class Everywhere {
+  readonly #connect: Connect;
+  readonly #address: string;
+  readonly #where: Where;
+  readonly #tls: ConnectOptions["tls"];
 
-/** A client for as long as it takes. By hand: Node before version 24 has no `await using`. */
-async function within<T>(
-  target: string | Discovery,
-  options: ConnectOptions,
-  use: (client: Client) => Promise<T>,
-): Promise<T> {
-  const client = await connect(target, { token: TOKEN, ...options });
-  try {
-    return await use(client);
-  } finally {
+  /** @param transport Of the address to use, such as `tcp` */
+  constructor(connect: Connect, where: Where, transport: string) {
+    this.#connect = connect;
+    this.#where = where;
+    this.#address = where.addresses.find((address) => address.startsWith(`${transport}@`)) ??
+      `${transport}@${where.host}`;
+    this.#tls = transport === "tls" ? { caCerts: [where.ca] } : undefined;
+  }
+
+  /** Makes every kind of call. */
+  async run(): Promise<Seen> {
+    const list = new MultiServers(["tcp@127.0.0.1:1", this.#address]);
+    const found = new RegistryDiscovery(this.#where.registry, { token: TOKEN });
+    return {
+      values: await this.#within({}, values),
+      ...await this.#within({}, calls),
+      ...await this.#within({}, streams),
+      ...await this.#within({}, failures),
+      back: await this.#calledBack(),
+      restarted: await this.#within({}, restart),
+      list: await this.#within({ balancer: "round_robin", secure: false }, fourCalls, list),
+      json: await this.#within({ codecType: "application/json" }, inJson),
+      refused: await failure(this.#connect(this.#address, { token: "no", tls: this.#tls })),
+      found: await this.#within({ secure: false }, (client) => client.call("Echo.echo", "found"), found),
+      closed: await this.#afterClose(),
+    };
+  }
+
+  /** A client for as long as `use` takes. Closed by hand, since Node before version 24 has no `await using`. */
+  async #within<T>(
+    options: ConnectOptions,
+    use: (client: Client) => Promise<T>,
+    target: string | Discovery = this.#address,
+  ): Promise<T> {
+    const client = await this.#connect(target, { token: TOKEN, tls: this.#tls, ...options });
+    try {
+      return await use(client);
+    } finally {
+      await client.close();
+    }
+  }
+
+  async #calledBack(): Promise<unknown[]> {
+    const shown: string[] = [];
+    const Screen = {
+      show: (line: string) => shown.push(line),
+      *lines(count: number) {
+        for (let i = 1; i <= count; i++) yield `line ${i}`;
+      },
+      fail: (_: unknown, { method }: CallContext) => Promise.reject(new Error(method)),
+    };
+    return [await this.#within({ services: { Screen } }, (client) => client.call("Echo.callBack")), shown];
+  }
+
+  async #afterClose(): Promise<unknown[]> {
+    const client = await this.#connect(this.#address, { token: TOKEN, tls: this.#tls });
+    const pending = failure(client.call("Echo.never"));
     await client.close();
+    await client.close();
+    return [await pending, await failure(client.call("Echo.echo", 1))];
   }
 }
 
@@ -89,15 +129,17 @@ async function streams(client: Client): Promise<Seen> {
     up: await shapes.sum(numbers(100)),
     both: await all(shapes.doubled(numbers(100))),
   };
+  const aborted = await client.call<number>("Echo.aborted");
   const items: number[] = [];
   for await (const item of client.stream<number>("Echo.endless")) {
     if (items.push(item) === 3) break;
   }
-  seen.left = [items, await until(() => client.call<number>("Echo.aborted"), 1)];
+  seen.left = [items, await until(() => client.call<number>("Echo.aborted"), aborted + 1) - aborted];
   return seen;
 }
 
 async function failures(client: Client): Promise<Seen> {
+  const aborted = await client.call<number>("Echo.aborted");
   const controller = new AbortController();
   const canceled = failure(client.call("Echo.never", null, { signal: controller.signal }));
   controller.abort();
@@ -106,24 +148,12 @@ async function failures(client: Client): Promise<Seen> {
     unknown: await failure(client.call("Echo.nothing")),
     late: await failure(client.call("Echo.never", null, { timeout: 50 })),
     canceled: await canceled,
-    aborted: await until(() => client.call<number>("Echo.aborted"), 2),
+    aborted: await until(() => client.call<number>("Echo.aborted"), aborted + 2) - aborted,
   };
 }
 
-async function calledBack(address: string): Promise<unknown[]> {
-  const shown: string[] = [];
-  const Screen = {
-    show: (line: string) => shown.push(line),
-    *lines(count: number) {
-      for (let i = 1; i <= count; i++) yield `line ${i}`;
-    },
-    fail: (_: unknown, { method }: CallContext) => Promise.reject(new Error(method)),
-  };
-  return [await within(address, { services: { Screen } }, (client) => client.call("Echo.callBack")), shown];
-}
-
-/** What cannot be dialled outside of Deno. */
-export async function notDialled({ host }: Where): Promise<Seen> {
+/** The errors of addresses that a browser cannot dial. */
+export async function notDialed(connect: Connect, { host }: Where): Promise<Record<string, string>> {
   const tls = { caCerts: ["-----BEGIN CERTIFICATE-----"] };
   return {
     tcp: await message(connect(`tcp@${host}`)),
@@ -154,29 +184,18 @@ async function values(client: Client): Promise<unknown[]> {
 async function restart(client: Client): Promise<unknown[]> {
   const pending = failure(client.call("Echo.never"));
   await client.call("Echo.restart").catch(() => {});
-  return [await pending, await client.call("Echo.echo", "again", { idempotent: true })];
+  return [await pending, await client.call("Echo.echo", "again", { waitForReady: true })];
 }
 
-/** A list of servers, one of which cannot be reached, and outside of Deno not even be dialled. */
-async function fromList(address: string): Promise<unknown[]> {
-  const servers = new MultiServers(["tcp@127.0.0.1:1", address]);
+/** Calls over a list of servers, one of which cannot be reached, or in a browser not even be dialed. */
+async function fourCalls(client: Client): Promise<unknown[]> {
   const got: unknown[] = [];
-  await within(servers, { balancer: "round_robin" }, async (client) => {
-    for (let i = 0; i < 4; i++) got.push(await client.call("Echo.echo", i));
-  });
+  for (let i = 0; i < 4; i++) got.push(await client.call("Echo.echo", i));
   return got;
 }
 
 async function inJson(client: Client): Promise<unknown> {
   return await client.call("Echo.echo", [1, "x", { a: null }]);
-}
-
-async function afterClose(address: string): Promise<unknown[]> {
-  const client = await connect(address, { token: TOKEN });
-  const pending = failure(client.call("Echo.never"));
-  await client.close();
-  await client.close();
-  return [await pending, await failure(client.call("Echo.echo", 1))];
 }
 
 async function* numbers(to: number): AsyncGenerator<number> {

@@ -1,16 +1,17 @@
-// everywhere.ts in a browser, in a page or in a worker, bundled by everywhere_test.ts.
+// everywhere.ts in a browser, in a page or in a worker, bundled by everywhere_real_test.ts.
 
-import { everywhere, notDialled } from "./everywhere.ts";
+import { connect } from "../../client/browser.ts";
+import { Everywhere, notDialed } from "./everywhere.ts";
 
-const { host, searchParams } = new URL(import.meta.url);
-const where = { host, registry: searchParams.get("registry")! };
+const { searchParams } = new URL(import.meta.url);
+const where = JSON.parse(searchParams.get("where")!);
 let report: unknown;
 try {
   report = {
     deno: typeof Deno !== "undefined",
     worker: !("document" in globalThis),
-    calls: await everywhere(where),
-    notDialled: await notDialled(where),
+    calls: await new Everywhere(connect, where, "ws").run(),
+    notDialed: await notDialed(connect, where),
   };
 } catch (error) {
   report = { error: `${error} ${(error as Error).stack}` };

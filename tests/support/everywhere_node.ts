@@ -1,19 +1,14 @@
-// everywhere.ts in Node, bundled by everywhere_test.ts. Arguments: the host, the registry; prints what it saw.
+// everywhere.ts in Node, Bun and Deno, bundled. Arguments: where, in JSON, and transports; prints what it saw over each.
 
 import { connect } from "../../client/mod.ts";
-import { everywhere, notDialled } from "./everywhere.ts";
+import { Everywhere, type Seen, type Where } from "./everywhere.ts";
 
-declare const process: { argv: string[]; exitCode: number };
+declare const process: { argv: string[] };
 
-const [, , host = "", registry = ""] = process.argv;
-const where = { host, registry };
-const hasSocket = typeof WebSocket !== "undefined";
-const seen = hasSocket
-  ? {
-    deno: typeof Deno !== "undefined",
-    calls: await everywhere(where),
-    notDialled: await notDialled(where),
-  }
-  : { missing: await connect(`ws@${host}`).catch((error) => error.message) };
+const where = JSON.parse(process.argv[2]!) as Where;
+const seen: Record<string, Seen | string> = {};
+for (const transport of process.argv.slice(3)) {
+  seen[transport] = await new Everywhere(connect, where, transport).run().catch((error) => `${error.stack}`);
+}
 // deno-lint-ignore no-console -- how it reports
 console.log(JSON.stringify(seen));

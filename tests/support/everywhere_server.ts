@@ -1,8 +1,13 @@
-// What everywhere.ts calls: a server on Deno.serve that can be restarted, and a registry of another origin that allows
-// web pages read its list.
+// What everywhere.ts calls, in Deno: a server that listens on every transport and can be restarted, and a registry of another origin
+// that lets web pages read its list.
 
-import { type CallContext, Registry, RpcError, Server } from "../../mod.ts";
-import { Shapes, TOKEN } from "./everywhere.ts";
+import { Registry } from "../../mod.ts";
+import { pem } from "./certs.ts";
+import { TOKEN, type Where } from "./everywhere.ts";
+import { EverywhereServices } from "./everywhere_services.ts";
+
+/** A path that the permissions of the tests name. */
+const SOCKET = "/tmp/troodon-everywhere.sock";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0, onListen: () => {} } as const;
 
@@ -21,99 +26,59 @@ export function readableFromAnywhere(registry: Registry): (request: Request) => 
 }
 
 /** A server and a registry. */
-export class Everywhere implements AsyncDisposable {
+export class EverywhereServer implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
-  #server = this.#create();
-  /** How many calls of each connection were given up. */
-  readonly #aborted = new Map<string, number>();
-  readonly host: string;
-  readonly registry: string;
+  readonly where: Where;
 
-  /** @param pages Answers what is not RPC */
-  constructor(pages?: (request: Request) => Promise<Response | undefined>) {
-    const rpc = Deno.serve(
-      LOCAL,
-      async (request, info) => await pages?.(request) ?? await this.#server.fetch(request, info),
-    );
-    this.#stack.use(rpc);
-    this.#stack.defer(() => this.#server.close());
-    this.host = `127.0.0.1:${rpc.addr.port}`;
-    // The token makes browsers ask before they send it.
-    const registry = new Registry({ token: TOKEN, protectReads: true });
-    const http = this.#stack.use(Deno.serve(LOCAL, readableFromAnywhere(registry)));
-    this.#stack.use(registry);
-    this.registry = `http://127.0.0.1:${http.addr.port}`;
+  private constructor(stack: AsyncDisposableStack, where: Where) {
+    this.#stack = stack;
+    this.where = where;
   }
 
-  /** Puts the server on the registry's list. */
-  async list(): Promise<void> {
-    const headers = { "x-rpc-server": `ws@${this.host}`, authorization: `Bearer ${TOKEN}` };
-    const response = await fetch(`${this.registry}/_rpc_/registry`, { method: "POST", headers });
+  /**
+   * @param unix Whether it listens on a Unix socket too, which only one can at a time
+   * @param pages Answers what is not RPC
+   */
+  static async start(
+    { unix = false, pages }: {
+      unix?: boolean;
+      pages?: (request: Request) => Promise<Response | undefined>;
+    } = {},
+  ): Promise<EverywhereServer> {
+    const stack = new AsyncDisposableStack();
+    const services = stack.use(new EverywhereServices({ cert: pem("server.pem"), key: pem("server.key") }));
+    await services.listen(["tcp", "tls", "http"].map((name) => `${name}@127.0.0.1:0`));
+    if (unix) {
+      // A killed test run does not remove it.
+      await Deno.remove(SOCKET).catch(() => {});
+      await services.listen([`unix@${SOCKET}`]);
+    }
+    const rpc = stack.use(Deno.serve(
+      LOCAL,
+      async (request, info) => await pages?.(request) ?? await services.server.fetch(request, info),
+    ));
+    // The token makes browsers ask before they send it.
+    const registry = new Registry({ token: TOKEN, protectReads: true, ttl: 3_600_000 });
+    const http = stack.use(Deno.serve(LOCAL, readableFromAnywhere(registry)));
+    stack.use(registry);
+    const where = {
+      host: `127.0.0.1:${rpc.addr.port}`,
+      registry: `http://127.0.0.1:${http.addr.port}`,
+      addresses: services.addresses,
+      ca: pem("ca.pem"),
+    };
+    const headers = { "x-rpc-server": `ws@${where.host}`, authorization: `Bearer ${TOKEN}` };
+    const response = await fetch(`${where.registry}/_rpc_/registry`, { method: "POST", headers });
     await response.body?.cancel();
+    return new EverywhereServer(stack, where);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }
-
-  #create(): Server {
-    const server = new Server({ authenticate: (token) => token === TOKEN });
-    server.register(Shapes, {
-      square: (n) => n * n,
-      upTo: (to) => Array.from({ length: to }, (_, i) => i + 1),
-      sum: async (items) => {
-        let sum = 0;
-        for await (const item of items) sum += item;
-        return sum;
-      },
-      doubled: async function* (items) {
-        for await (const item of items) yield item * 2;
-      },
-    });
-    return server.register("Echo", {
-      echo: (value: unknown) => value,
-      fail: () => {
-        throw new RpcError("not_found", "Nothing here", { details: { id: 3 } });
-      },
-      never: (_: unknown, context: CallContext) => this.#untilAborted(context),
-      endless: (_: unknown, context: CallContext) => {
-        void this.#untilAborted(context);
-        return endless();
-      },
-      aborted: (_: unknown, { peer }: CallContext) => this.#aborted.get(peer.address) ?? 0,
-      headers: (_: unknown, { metadata }: CallContext) => {
-        return [metadata.get("trace"), [...metadata.get("raw") as Uint8Array]];
-      },
-      callBack: async (_: unknown, { peer }: CallContext) => {
-        const lines: unknown[] = [await peer.call("Screen.show", "from the server")];
-        for await (const line of peer.stream("Screen.lines", 2)) lines.push(line);
-        await peer.call("Screen.fail").catch((error: RpcError) => lines.push(error.code));
-        return lines;
-      },
-      restart: async () => {
-        const old = this.#server;
-        this.#server = this.#create();
-        await old.close();
-      },
-    });
-  }
-
-  /** Counts a call that is given up. */
-  #untilAborted({ signal, peer }: CallContext): Promise<void> {
-    return new Promise((resolve) =>
-      signal.addEventListener("abort", () => {
-        this.#aborted.set(peer.address, (this.#aborted.get(peer.address) ?? 0) + 1);
-        resolve();
-      })
-    );
-  }
 }
 
-async function* endless(): AsyncGenerator<number> {
-  for (let i = 1;; i++) yield await Promise.resolve(i);
-}
-
-/** What `everywhere()` returns. */
+/** What the scenario sees. */
 export const SEEN = {
   values: Array(10).fill("same"),
   many: true,

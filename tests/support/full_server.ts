@@ -12,7 +12,7 @@ const files: Deno.FsFile[] = [];
 const server = new Server({
   tls: { cert: pem("server.pem"), key: pem("server.key") },
   log: (message) => {
-    if (message.includes("for now")) say(`log ${message.slice(0, message.indexOf(" for now") + 8)}`);
+    if (message.includes(", retrying: ")) say(`log ${message.slice(0, message.indexOf(": "))}`);
   },
 });
 server.register("Echo", { echo: (value: unknown) => value });

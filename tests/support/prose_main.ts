@@ -3,9 +3,10 @@
 
 const ROOT = new URL("../../", import.meta.url);
 const LIBRARY =
-  "call codec discovery telemetry transport session monitoring server client web registry testing cli".split(
-    " ",
-  );
+  "call codec discovery balancing telemetry transport session monitoring server client web registry testing cli"
+    .split(
+      " ",
+    );
 const OTHERS = "bench conformance examples findings fuzz soak tests docs .".split(" ");
 
 /** Marker words that are allowed in every 10 000 words. */
@@ -27,7 +28,7 @@ const MARKERS = new RegExp(
     "behind(?! (?:an? |the |such an? |one |this |that |our |its |your |their |several |two )?(?:\\w+ )?" +
     "(?:proxy|proxies|NATs?|load balancers?|balancers?|nginx|Caddy|HAProxy|gateways?|front|firewalls?|tunnels?|registry))",
     "owe[ds]?",
-    "(?:is|are|was) none",
+    "(?<!there )(?:is|are|was) none",
     "stands|stood",
     "lets? (?:it|them|him|her|others|one|more) in|lets? in",
     "sets? (?:it|them) aside|sets? aside",

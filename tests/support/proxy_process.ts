@@ -1,4 +1,4 @@
-// Proxies in front of a registry: nginx, Caddy and HAProxy, each a process of a test's own on a free port of 127.0.0.1,
+// Proxies in front of a registry or a server: nginx, Caddy and HAProxy, each a process of a test's own on a free port of 127.0.0.1,
 // with its configuration in a temporary folder. Tests with one are skipped, and say so, where it is not installed.
 
 import { freePort, installed } from "./programs.ts";
@@ -10,6 +10,8 @@ export interface ProxyKind {
   command: "nginx" | "caddy" | "haproxy";
   /** The settings of the place that it forwards, besides the address. */
   settings?: string;
+  /** Passes bytes on, without HTTP, and begins each connection with the header of this version; `settings` do not count. */
+  proxyProtocol?: 1 | 2;
 }
 
 /** The arguments by which they serve. */
@@ -25,6 +27,36 @@ export const proxiesPresent: Readonly<Record<ProxyKind["command"], boolean>> = {
   caddy: await installed("caddy"),
   haproxy: await installed("haproxy"),
 };
+
+/** Where Debian has the module of nginx that passes bytes on. */
+const STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so";
+/** Whether nginx can pass bytes on. */
+export const nginxStreams: boolean = await Deno.stat(STREAM_MODULE).then(() => true, () => false);
+
+/** The configuration of a proxy that passes bytes on, from 127.0.0.2. HAProxy checks the server's health every 100 ms. */
+function tcpConfiguration(
+  { command, proxyProtocol }: ProxyKind,
+  folder: string,
+  port: number,
+  target: number,
+): string {
+  if (command === "nginx") {
+    return `load_module ${STREAM_MODULE};
+daemon off; pid ${folder}/pid; error_log ${folder}/log; events {}
+stream { server { listen 127.0.0.1:${port}; proxy_pass 127.0.0.1:${target}; proxy_bind 127.0.0.2; proxy_protocol on; } }`;
+  }
+  return `defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+listen front
+  bind 127.0.0.1:${port}
+  server one 127.0.0.1:${target} send-proxy${
+    proxyProtocol === 2 ? "-v2" : ""
+  } source 127.0.0.2 check inter 100
+`;
+}
 
 function configuration(
   { command, settings = "" }: ProxyKind,
@@ -87,7 +119,8 @@ export class Proxy implements AsyncDisposable {
   static async start(kind: ProxyKind, target: number): Promise<Proxy> {
     const folder = await Deno.makeTempDir({ prefix: `${kind.command}-` });
     const port = freePort();
-    await Deno.writeTextFile(`${folder}/conf`, configuration(kind, folder, port, target));
+    const write = kind.proxyProtocol === undefined ? configuration : tcpConfiguration;
+    await Deno.writeTextFile(`${folder}/conf`, write(kind, folder, port, target));
     const process = new Deno.Command(kind.command, {
       args: ARGUMENTS[kind.command](folder),
       env: { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder },

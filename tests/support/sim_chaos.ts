@@ -33,7 +33,7 @@ interface Record {
 }
 
 /** What came of a run. */
-export interface Tally {
+export interface Counts {
   calls: number;
   ok: number;
   failed: number;
@@ -56,7 +56,7 @@ export class Chaos {
   }
 
   /** Lets faults happen for `duration` ms, then checks that everything comes right again. */
-  async run(duration: number): Promise<Tally> {
+  async run(duration: number): Promise<Counts> {
     const { sleep, time } = this.#sim;
     await this.#cluster.start();
     const { clients } = this.#cluster;

@@ -26,7 +26,7 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-/** Numbers from 0, one a turn of the event loop, for ever; what becomes of it is recorded in `seen`. */
+/** Numbers from 0, one per turn of the event loop, without end; `seen` records its events. */
 export async function* ticks(seen: { produced: number; finished: number }): AsyncGenerator<number> {
   try {
     for (;;) {

@@ -285,11 +285,11 @@ Deno.test("telemetry: addresses follow the semantic conventions for every transp
       "network.peer.address": host,
       ...port === undefined ? {} : { "network.peer.port": port },
     };
-    assertEquals(sets.place(address), expected);
+    assertEquals(sets.ofAddress(address), expected);
     assertEquals(sets.of("S.m", address), { "rpc.system.name": "troodon", "rpc.method": "S.m", ...expected });
   }
-  assertEquals(sets.place("unix"), {});
-  // They are kept, but not for ever.
+  assertEquals(sets.ofAddress("unix"), {});
+  // They are kept for a limited time.
   const first = sets.of("S.m", places[0]![0]);
   assertEquals(sets.of("S.m", places[0]![0]) === first, true);
   for (let i = 0; i < 1_024; i++) sets.of("S.m", `tcp@127.0.0.1:${i}`);

@@ -11,11 +11,11 @@ for (const weather of ["harsh", "mild"] as const) {
   for (const seed of SEEDS[weather]) {
     Deno.test(`chaos: ${MINUTES} minutes of ${weather} weather, with seed ${seed}`, async () => {
       const run = (sim: Simulation) => new Chaos(sim, weather).run(MINUTES * 60_000);
-      const tally = await simulate(run, { seed, traceLimit: 100 });
+      const counts = await simulate(run, { seed, traceLimit: 100 });
       // Otherwise nothing was tested.
-      const rough = tally.failed > 100 && tally.faults > 200 && tally.ok > 500;
-      const calm = tally.failed === 0 && tally.faults > 100 && tally.ok > 1_000;
-      assert(weather === "harsh" ? rough : calm, Deno.inspect(tally));
+      const rough = counts.failed > 100 && counts.faults > 200 && counts.ok > 500;
+      const calm = counts.failed === 0 && counts.faults > 100 && counts.ok > 1_000;
+      assert(weather === "harsh" ? rough : calm, Deno.inspect(counts));
     });
   }
 }

@@ -123,7 +123,7 @@ Deno.test("simulate: a scenario that takes too long or sets time back is an erro
   const random = Math.random;
   const before = setTimeout;
   await assertRejects(() => simulate(({ sleep }) => sleep(101), { limit: 100 }), SimulationError, "100 ms");
-  await assertRejects(() => simulate(({ time }) => time.tick(1)), SimulationError, "it passes already");
+  await assertRejects(() => simulate(({ time }) => time.tick(1)), SimulationError, "already being advanced");
   assertEquals(await simulate(({ seed }) => seed), 1);
   assertEquals([Math.random, setTimeout], [random, before]);
 });

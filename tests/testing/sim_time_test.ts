@@ -151,7 +151,7 @@ Deno.test("simulated time: everything is put back, and timers of before stay rea
   const never = setTimeout(() => real.reject(new Error("It was cleared")), 1);
   {
     using time = new SimTime();
-    assertThrows(() => new SimTime(), TypeError, "simulated already");
+    assertThrows(() => new SimTime(), TypeError, "already simulated");
     clearTimeout(never);
     clearTimeout(undefined);
     const date = new Date(5);
@@ -205,10 +205,10 @@ Deno.test("simulated time: until() stops at the moment when its promise is settl
 
 Deno.test("simulated time: waiting for something that never happens is an error", async () => {
   using time = new SimTime();
-  await assertRejects(() => time.until(new Promise(() => {})), Error, "no timer is set");
+  await assertRejects(() => time.until(new Promise(() => {})), Error, "no timer is pending");
   const again = () => void setTimeout(again, 0);
   again();
-  await assertRejects(() => time.tick(1), Error, "Time stands still");
+  await assertRejects(() => time.tick(1), Error, "Time does not advance");
 });
 
 Deno.test("simulated time: an error thrown by a timer is thrown where time passes, and time continues", async () => {
@@ -219,7 +219,7 @@ Deno.test("simulated time: an error thrown by a timer is thrown where time passe
   await assertRejects(() => time.tick(10), RangeError, "of a callback");
   assertEquals(time.now, 5);
   const first = time.tick(5);
-  await assertRejects(() => time.tick(5), TypeError, "it passes already");
+  await assertRejects(() => time.tick(5), TypeError, "already being advanced");
   await first;
   assertEquals(time.now, 10);
 });

@@ -2,6 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { SimNetwork } from "../../testing/mod.ts";
+import { dialNodeTcp } from "../../transport/node_dial.ts";
+import { listenNodeTcp } from "../../transport/node_listener.ts";
 import { dialTcp, listenTcp } from "../../transport/tcp.ts";
 import { testConn } from "../support/contracts/conn.ts";
 import { bytes, dialAndReset } from "../support/raw_peer.ts";
@@ -11,6 +13,11 @@ const NEVER = new AbortController().signal;
 testConn("TCP", () => {
   const listener = listenTcp({ hostname: "127.0.0.1", port: 0 });
   return { listener, dial: () => dialTcp({ hostname: "127.0.0.1", port: listener.port }) };
+});
+
+testConn("TCP over Node's sockets", async () => {
+  const listener = await listenNodeTcp({ hostname: "127.0.0.1", port: 0 }, {});
+  return { listener, dial: () => dialNodeTcp({ hostname: "127.0.0.1", port: listener.port }, NEVER) };
 });
 
 testConn("simulated", () => {
@@ -31,7 +38,7 @@ testConn("simulated, slow and in parts", () => {
 Deno.test("tcp: connections that are reset before they are accepted do not delay the next one", async () => {
   const troubles: string[] = [];
   const listener = listenTcp({ hostname: "127.0.0.1", port: 0 }, {
-    trouble: (error) => troubles.push(error.message),
+    onAcceptError: (error) => troubles.push(error.message),
   });
   await Promise.all(Array.from({ length: 20 }, () => dialAndReset(listener.port, bytes())));
   const dialed = await dialTcp({ hostname: "127.0.0.1", port: listener.port });

@@ -211,10 +211,18 @@ Deno.test("mutual tls: errors say what to do", async () => {
   const { address } = await plain.listen("tcp@127.0.0.1:0");
   const client = identity("client");
   const cases: [string, ConnectOptions["tls"], RegExp][] = [
-    [at.address, { caCerts: [CA] }, /; show the server a certificate by the options tls\.cert and tls\.key$/],
-    [at.address, client, /; trust whoever signed the certificate by the option tls\.caCerts$/],
-    [other.address, client, /; trust whoever signed the certificate by the option tls\.caCerts$/],
-    [address.replace("tcp@", "tls@"), client, /; without TLS the address begins with tcp@ or ws@$/],
+    [
+      at.address,
+      { caCerts: [CA] },
+      /; the server requires a client certificate: set the options tls\.cert and tls\.key$/,
+    ],
+    [at.address, client, /; trust the authority of the certificate with the option tls\.caCerts$/],
+    [other.address, client, /; trust the authority of the certificate with the option tls\.caCerts$/],
+    [
+      address.replace("tcp@", "tls@"),
+      client,
+      /; the server does not use TLS; use an address with tcp@ or ws@$/,
+    ],
   ];
   for (const [to, tls, message] of cases) {
     assertMatch((await assertRejects(() => connect(to, { tls }), RpcError)).message, message);
@@ -283,7 +291,7 @@ Deno.test("mutual tls: invalid options are refused, an empty list of authorities
     const error = await assertRejects(
       () => served(each).listen("tls@127.0.0.1:0"),
       TypeError,
-      "tls.clientCaCerts needs certificates",
+      "tls.clientCaCerts requires certificates",
     );
     assert(!Deno.inspect(error).includes("BEGIN"));
   }

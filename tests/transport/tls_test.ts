@@ -140,7 +140,7 @@ const NOT_TRUSTED: [string, string, ConnectOptions, RegExp][] = [
     "of an unknown authority",
     "server",
     {},
-    /UnknownIssuer; trust whoever signed .* by the option tls\.caCerts$/,
+    /UnknownIssuer; trust the authority .* with the option tls\.caCerts$/,
   ],
   [
     "that is an authority's",
@@ -224,13 +224,13 @@ Deno.test("tls: a mismatch of TLS and plain TCP is reported on both sides", asyn
   await using plain = new Server({ log: (message) => log.push(message) }).register("S", { ok: () => "ok" });
   const { address } = await plain.listen("tcp@127.0.0.1:0");
   const cases: [string, RegExp][] = [
-    [at.address.replace("tls@", "tcp@"), /got TLS; a server with TLS has an address with tls@ or wss@$/],
-    [at.address.replace("tls@", "http@"), /got TLS; a server with TLS has an address with tls@ or wss@$/],
+    [at.address.replace("tls@", "tcp@"), /got TLS; the server uses TLS; use an address with tls@ or wss@$/],
+    [at.address.replace("tls@", "http@"), /got TLS; the server uses TLS; use an address with tls@ or wss@$/],
     [
       at.address.replace("tls@", "wss@"),
-      /NoApplicationProtocol; over TLS, RPC has an address with tls@, and HTTPS one with wss@$/,
+      /NoApplicationProtocol; for RPC over TLS use an address with tls@, for HTTPS one with wss@$/,
     ],
-    [address.replace("tcp@", "tls@"), /; without TLS the address begins with tcp@ or ws@$/],
+    [address.replace("tcp@", "tls@"), /; the server does not use TLS; use an address with tcp@ or ws@$/],
   ];
   for (const [wrong, message] of cases) {
     const error = await assertRejects(
@@ -447,8 +447,16 @@ async function pump(from: Deno.Conn, to: Deno.Conn): Promise<void> {
 Deno.test("tls: the error for a missing or invalid certificate says what to do", async () => {
   const listen = (options: ServerOptions, address = "tls@127.0.0.1:0") => new Server(options).listen(address);
   await assertRejects(() => listen({}), TypeError, "give the server a certificate, as its option tls");
-  await assertRejects(() => listen({}, "ws@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
-  await assertRejects(() => listen({}, "wss@127.0.0.1:0"), TypeError, "give server.fetch to Deno.serve");
+  await assertRejects(
+    () => listen({}, "ws@127.0.0.1:0"),
+    TypeError,
+    "listen on http@, which accepts WebSockets too",
+  );
+  await assertRejects(
+    () => listen({}, "wss@127.0.0.1:0"),
+    TypeError,
+    "listen on http@, which accepts WebSockets too",
+  );
   const { cert, key } = identity("server");
   for (const tls of [{ cert: cert.slice(0, 99), key }, { cert, key: pem("elsewhere.key") }]) {
     const error = await assertRejects(() => listen({ tls }), Error, "Cannot listen on tls@127.0.0.1:0: ");
@@ -460,8 +468,7 @@ Deno.test("tls: the error for a missing or invalid certificate says what to do",
       "tls.key",
     ]] as const
   ) {
-    const message =
-      `Cannot use ${name}: expected text in PEM, which has a line -----BEGIN; of a file, give what`;
+    const message = `Cannot use ${name}: expected text in PEM, with a line -----BEGIN; to use a file, pass`;
     assert(!assertThrows(() => new Server({ tls }), TypeError, message).message.includes("secret"));
   }
   // deno-lint-ignore no-explicit-any
@@ -505,10 +512,10 @@ Deno.test("tls: a renewal that is invalid says why, and the certificate before s
   const listening = await at.server.listen("tls@127.0.0.1:0");
   const { cert, key } = identity("server");
   const wrong: [unknown, string][] = [
-    [{ cert: pem("elsewhere.pem") }, `Cannot renew ${listening.address}: the key of the option tls does not`],
+    [{ cert: pem("elsewhere.pem") }, `Cannot renew ${listening.address}: the key in the option tls does not`],
     [
       { cert: cert.slice(0, 99), key },
-      `Cannot renew ${listening.address}: the option tls needs a certificate`,
+      `Cannot renew ${listening.address}: the option tls requires a certificate`,
     ],
     [
       { clientCaCerts: [cert.slice(0, 99)] },

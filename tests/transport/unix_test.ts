@@ -40,8 +40,8 @@ testOnPosix(
       for (
         const [failure, why] of [
           [taken, "a server listens there"],
-          [inTheWay, "what is at that path is no socket, so use another path"],
-          [stale, "nobody listens there any more, .* so remove it"],
+          [inTheWay, "the path is not a socket; use another path"],
+          [stale, "no server listens there anymore; remove the file, .* left behind"],
         ]
       ) {
         const start = `AddrInUse: Cannot listen on unix@${path}: Address already in use`;

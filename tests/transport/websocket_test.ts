@@ -10,14 +10,15 @@ import {
 } from "@std/assert";
 import { type CallContext, RpcError, Server, type ServerOptions } from "../../server/mod.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
-import { WebSocketConn } from "../../transport/websocket.ts";
+import { PlatformWebSocketConn } from "../../transport/websocket.ts";
+import { WebSocketFault } from "../../transport/websocket_frames.ts";
 import { call, Kind, ping } from "../support/frames.ts";
 import { seeded } from "../support/random.ts";
 import { bytes, framed, OPTION, RawPeer } from "../support/raw_peer.ts";
 import { assertBothWays, BOTH_WAYS } from "../support/both_ways.ts";
 import { Pair } from "../support/session_pair.ts";
 import { soon, until } from "../support/waiting.ts";
-import { assertLives, portOf } from "../support/wire_harness.ts";
+import { assertLives } from "../support/wire_harness.ts";
 
 const MOST_HELD = 16_777_216;
 
@@ -48,14 +49,14 @@ async function open(options: ServerOptions = {}, wrap = (server: Server) => serv
 /** A WebSocket by hand. */
 class Raw implements AsyncDisposable {
   readonly socket: WebSocket;
-  readonly conn: WebSocketConn;
+  readonly conn: PlatformWebSocketConn;
   readonly peer: RawPeer;
   /** The status that it was closed with. */
   readonly closed: Promise<number>;
 
   constructor(url: string) {
     this.socket = new WebSocket(url);
-    this.conn = new WebSocketConn(this.socket, "raw", MOST_HELD);
+    this.conn = new PlatformWebSocketConn(this.socket, "raw", MOST_HELD);
     this.peer = new RawPeer(this.conn);
     this.closed = new Promise((resolve) =>
       this.socket.addEventListener("close", ({ code }) => resolve(code))
@@ -147,9 +148,9 @@ Deno.test("websocket: a client closes over a text message with a status that pro
     socket.onclose = ({ code }) => status.resolve(code);
     return response;
   });
-  const error = await assertRejects(() => connect(`ws@127.0.0.1:${http.addr.port}`), RpcError);
-  assertEquals(error.code, "unavailable");
-  assertStringIncludes(error.message, "expected binary messages");
+  const raw = new Raw(`ws://127.0.0.1:${http.addr.port}/`);
+  await raw.conn.opened();
+  await assertRejects(() => raw.conn.read(new Uint8Array(10)), WebSocketFault, "expected binary messages");
   assertEquals(await soon(status.promise, "the status"), 4003);
 });
 
@@ -174,7 +175,7 @@ Deno.test("websocket: what breaks the protocol gets GoAway, and then the end", a
 Deno.test("websocket: a protocol error closes with 1002, after pending data was written", async () => {
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    const conn = new WebSocketConn(socket, "client", MOST_HELD);
+    const conn = new PlatformWebSocketConn(socket, "client", MOST_HELD);
     conn.write(bytes("last words")).then(() => conn.closeWrite(true));
     return response;
   });
@@ -206,18 +207,38 @@ Deno.test("websocket: silence is refused in time", async () => {
 Deno.test("websocket: a connection above the limit receives the reason", async () => {
   await using at = await open({ maxConnections: 1 });
   await using _client = await connect(at.address);
-  const error = await assertRejects(() => connect(at.address), RpcError);
-  assertEquals(error.code, "resource_exhausted");
+  const error = await assertRejects(() => connect(at.address), RpcError, "503 Service Unavailable");
+  assertEquals(error.code, "unavailable");
+  assertEquals(at.server.stats().refusals.maxConnections, 1);
+});
+
+Deno.test("websocket: a refused socket of Deno.serve has its place until its client closes it", async () => {
+  await using at = await open({ maxConnections: 1, authenticate: () => false });
+  using peer = await RawPeer.dial(at.port);
+  await upgradeByHand(peer, at.port);
+  await peer.send(message(bytes(OPTION)));
+  await until(() => at.server.stats().refused === 1, "the refusal");
+  assertEquals(await statusOf(at.port, {}), 503);
+  await peer.send(message(bytes(0x03, 0xe8), 8));
+  // Asking does not take the place.
+  await until(() => at.server.stats().connections === 0, "no session");
+  let status = 503;
+  while (status === 503) status = await statusOf(at.port, {});
+  assertEquals(status, 101);
 });
 
 Deno.test("websocket: both sides call, and stream, over one connection", async () => {
-  const accepted = Promise.withResolvers<WebSocketConn>();
+  const accepted = Promise.withResolvers<PlatformWebSocketConn>();
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    accepted.resolve(new WebSocketConn(socket, "client", MOST_HELD));
+    accepted.resolve(new PlatformWebSocketConn(socket, "client", MOST_HELD));
     return response;
   });
-  const dialled = new WebSocketConn(new WebSocket(`ws://127.0.0.1:${http.addr.port}/`), "server", MOST_HELD);
+  const dialled = new PlatformWebSocketConn(
+    new WebSocket(`ws://127.0.0.1:${http.addr.port}/`),
+    "server",
+    MOST_HELD,
+  );
   await dialled.opened();
   await using pair = new Pair([dialled, await accepted.promise], BOTH_WAYS);
   await assertBothWays(pair);
@@ -299,10 +320,10 @@ Deno.test("websocket: messages in fragments, and pings between them, are one str
 });
 
 Deno.test("websocket: more than may wait to be read closes with 1008, many small messages too", async () => {
-  const accepted: WebSocketConn[] = [];
+  const accepted: PlatformWebSocketConn[] = [];
   await using http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);
-    accepted.push(new WebSocketConn(socket, "client", 100_000));
+    accepted.push(new PlatformWebSocketConn(socket, "client", 100_000));
     return response;
   });
   for (const [size, count] of [[100_000, 1], [1, 1_000]] as const) {
@@ -316,6 +337,49 @@ Deno.test("websocket: more than may wait to be read closes with 1008, many small
     await assertRejects(() => conn.read(new Uint8Array(10)), Error, "too many bytes wait to be read");
     await assertRejects(() => conn.write(new Uint8Array(10)), Error, "too many bytes wait to be read");
   }
+});
+
+Deno.test("websocket: a client that sends too far ahead is logged and counted", async () => {
+  await using at = await open({ maxFrameBytes: 65_536, maxUnsentBytes: 65_536 });
+  const raw = await Raw.open(at.url);
+  await using _ = raw;
+  await until(() => at.server.stats().connections === 1, "the handshake");
+  raw.socket.send(new Uint8Array(200_000));
+  await until(() => at.server.stats().connections === 0, "the end");
+  assertEquals(at.server.stats().limits.invalidFrames, 1);
+  assertEquals(at.log.filter((line) => line.includes("too many bytes wait to be read")).length, 1);
+});
+
+/** A WebSocket of a runtime that has taken it from its owner. */
+class Dead extends EventTarget {
+  binaryType = "";
+  bufferedAmount = 0;
+  readyState: number = WebSocket.OPEN;
+  readonly error = new Error("Cannot perform I/O on behalf of a different request");
+  send(): void {
+    throw this.error;
+  }
+  close(): void {
+    throw this.error;
+  }
+}
+
+Deno.test("websocket: one that its runtime has taken away is lost, says so, and can be closed", async () => {
+  const conn = new PlatformWebSocketConn(new Dead() as unknown as WebSocket, "dead", MOST_HELD);
+  await assertRejects(() => conn.write(bytes("x")), Error, "a Worker needs a client for each request");
+  await assertRejects(() => conn.read(new Uint8Array(1)), Error, "different request");
+  await conn.closeWrite(true);
+  conn.close();
+});
+
+Deno.test("websocket: one that was closed without an event is lost when it is written to", async () => {
+  const socket = new Dead();
+  const conn = new PlatformWebSocketConn(socket as unknown as WebSocket, "dead", MOST_HELD);
+  socket.readyState = WebSocket.CLOSED;
+  const reading = assertRejects(() => conn.read(new Uint8Array(1)), Error, "closed with status 1006");
+  await conn.write(bytes("x"));
+  await reading;
+  conn.close();
 });
 
 Deno.test("websocket: what is written may be overwritten at once", async () => {
@@ -385,16 +449,6 @@ Deno.test("websocket: a lost one fails its calls, and is dialled again", async (
   assertStringIncludes(error.message, "status 3333");
   assertEquals(await client.call("Echo.echo", 2), 2);
   assertEquals(sockets.length, 2);
-});
-
-Deno.test("websocket: an http@ address has none, on whatever path", async () => {
-  await using server = new Server();
-  for (const path of ["", "/deep"]) {
-    const { address } = await server.listen(`http@127.0.0.1:0${path}`);
-    using peer = await RawPeer.dial(portOf(address));
-    await peer.send("GET /_rpc_ HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-    assertMatch(await peer.text(), /^HTTP\/1\.1 405 /);
-  }
 });
 
 Deno.test("websocket: wss@ trusts the configured authorities only", async () => {
@@ -467,7 +521,7 @@ Deno.test("websocket: pages of other origins are refused and logged; clients tha
   ];
   for (const origin of foreign) assertEquals(await statusOf(at.port, { Origin: origin }), 403, origin);
   assertEquals(at.server.stats().refusals.http, foreign.length);
-  assertEquals(at.log.filter((line) => line.includes("page of another origin")).length, foreign.length);
+  assertEquals(at.log.filter((line) => line.includes("is not in the option origins")).length, foreign.length);
 });
 
 Deno.test("websocket: the option origins names whose pages may come", async () => {

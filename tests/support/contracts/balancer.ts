@@ -1,4 +1,4 @@
-// What every Balancer must do. Run by the test of each.
+// What every Balancer must do, and what only those must do that spread calls over all servers. Run by the test of each.
 
 import { assertEquals } from "@std/assert";
 import type { Balancer } from "../../../discovery/balancer.ts";
@@ -24,11 +24,17 @@ export function count(balancer: Balancer, picks: number, exclude?: ReadonlySet<s
   return counts;
 }
 
-/** Registers the tests. `create` makes a balancer without servers. */
+const addresses = (list: readonly Endpoint[]) => list.map(({ address }) => address).sort();
+
+function assertIncludes(picked: Iterable<string>, list: readonly Endpoint[]): void {
+  const known = new Set(addresses(list));
+  assertEquals([...picked].filter((address) => !known.has(address)), []);
+}
+
+/** Registers the tests that every balancer passes. `create` makes a balancer without servers. */
 export function testBalancer(name: string, create: () => Balancer): void {
   const test = (what: string, run: (balancer: Balancer) => void) =>
     Deno.test(`${name}: ${what}`, () => run(create()));
-  const addresses = (list: readonly Endpoint[]) => list.map(({ address }) => address).sort();
 
   test("picks no server from an empty list, initially and after servers left", (balancer) => {
     assertEquals(balancer.pick({ method: METHOD }), undefined);
@@ -45,15 +51,15 @@ export function testBalancer(name: string, create: () => Balancer): void {
     for (let i = 0; i < 10; i++) assertEquals(balancer.pick({ method: METHOD }) === only, true);
   });
 
-  test("picks every server eventually, and no other", (balancer) => {
+  test("always picks a server of the list", (balancer) => {
     balancer.update(servers(1, 5));
-    assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(1, 5)));
+    assertIncludes(count(balancer, 1_000).keys(), servers(1, 5));
   });
 
-  test("never picks an excluded server", (balancer) => {
+  test("never picks an excluded server, and always another", (balancer) => {
     balancer.update(servers(1, 4));
     const exclude = new Set(["tcp@127.0.0.1:2", "tcp@127.0.0.1:4", "tcp@127.0.0.1:9"]);
-    assertEquals([...count(balancer, 1_000, exclude).keys()].sort(), ["tcp@127.0.0.1:1", "tcp@127.0.0.1:3"]);
+    assertIncludes(count(balancer, 1_000, exclude).keys(), [...servers(1, 1), ...servers(3, 3)]);
     assertEquals(count(balancer, 100, new Set()).has("none"), false);
   });
 
@@ -68,7 +74,7 @@ export function testBalancer(name: string, create: () => Balancer): void {
   test("picks from the latest list", (balancer) => {
     for (const [from, to] of [[1, 6], [4, 9], [4, 4], [1, 2], [2, 7]] as const) {
       balancer.update(servers(from, to));
-      assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(from, to)));
+      assertIncludes(count(balancer, 1_000).keys(), servers(from, to));
     }
   });
 
@@ -78,6 +84,32 @@ export function testBalancer(name: string, create: () => Balancer): void {
     balancer.update(servers(3, 4));
     balancer.done?.(picked, { duration: 1 });
     balancer.done?.(picked, { duration: 1, code: "unavailable" });
-    assertEquals([...count(balancer, 1_000).keys()].sort(), addresses(servers(3, 4)));
+    assertIncludes(count(balancer, 1_000).keys(), servers(3, 4));
+  });
+}
+
+/** Registers the tests of {@linkcode testBalancer}, and those of balancers that spread calls over all servers. */
+export function testSpreadingBalancer(name: string, create: () => Balancer): void {
+  testBalancer(name, create);
+  const test = (what: string, run: (balancer: Balancer) => void) =>
+    Deno.test(`${name}: ${what}`, () => run(create()));
+  const picksAll = (balancer: Balancer, list: readonly Endpoint[], exclude?: ReadonlySet<string>) =>
+    assertEquals([...count(balancer, 1_000, exclude).keys()].sort(), addresses(list));
+
+  test("picks every server eventually", (balancer) => {
+    balancer.update(servers(1, 5));
+    picksAll(balancer, servers(1, 5));
+  });
+
+  test("picks every server that is not excluded eventually", (balancer) => {
+    balancer.update(servers(1, 4));
+    picksAll(balancer, [...servers(1, 1), ...servers(3, 3)], new Set(["tcp@127.0.0.1:2", "tcp@127.0.0.1:4"]));
+  });
+
+  test("picks every server of each new list eventually", (balancer) => {
+    for (const [from, to] of [[1, 6], [4, 9], [4, 4], [1, 2], [2, 7]] as const) {
+      balancer.update(servers(from, to));
+      picksAll(balancer, servers(from, to));
+    }
   });
 }

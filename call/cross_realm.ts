@@ -1,5 +1,5 @@
-// Values of another realm, such as a node:vm context, jsdom or an iframe: their classes are not those of this realm, so
-// `instanceof` does not know them. Asked only after `instanceof` has failed, by the codecs and where options are checked.
+// Values of another realm, such as a node:vm context, jsdom or an iframe, which `instanceof` does not recognize. Used by the
+// codecs and by checks of options, after `instanceof` has failed.
 
 const sizeOfMap = getter(Map.prototype, "size");
 const sizeOfSet = getter(Set.prototype, "size");
@@ -10,7 +10,7 @@ function getter(prototype: object, name: string | symbol): (this: unknown) => un
   return Object.getOwnPropertyDescriptor(prototype, name)!.get!;
 }
 
-/** Whether a method of the language takes `value`, which its classes check by an internal slot, whatever the realm. */
+/** Whether `value` has the internal slot that a built-in method requires, in any realm. */
 function accepts(method: (this: unknown) => unknown, value: unknown): boolean {
   try {
     method.call(value);
@@ -25,12 +25,12 @@ export function isArrayBuffer(value: unknown): value is ArrayBuffer {
   return accepts(lengthOfBuffer, value);
 }
 
-/** The class of a typed array, such as `Uint8Array`; undefined for everything else. */
+/** The class name of a typed array, such as `Uint8Array`; undefined for any other value. */
 export function typedArrayName(value: unknown): string | undefined {
   return nameOfArray.call(value) as string | undefined;
 }
 
-/** Whether `value` has an `Object.prototype` as its prototype, or none. */
+/** Whether the prototype of `value` is null or an `Object.prototype`. */
 export function isPlainObject(value: object): boolean {
   const prototype: object | null = Object.getPrototypeOf(value);
   return prototype === null || prototype === Object.prototype || isObjectPrototype(prototype);
@@ -45,12 +45,11 @@ function isObjectPrototype(object: object): boolean {
 }
 
 /**
- * A value of this realm in place of one of another: a plain object, `Date`, `Map` or `Set`. What lies within is left as
- * it is.
+ * Converts a plain object, `Date`, `Map` or `Set` of another realm to one of this realm. Nested values are not converted.
  *
- * @returns undefined if it is none of these
+ * @returns undefined for any other value
  */
-export function ofThisRealm(value: object): object | undefined {
+export function toThisRealm(value: object): object | undefined {
   if (isPlainObject(value)) return { ...value };
   if (accepts(Date.prototype.getTime, value)) return new Date(Date.prototype.getTime.call(value));
   if (accepts(sizeOfMap, value)) return new Map(Map.prototype.entries.call(value));

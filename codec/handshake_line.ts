@@ -1,52 +1,56 @@
-// The handshake's two lines of JSON, pure: the client's option, and the server's answer or refusal. Who reads and
-// writes them, and in what time, is session/handshake.ts.
+// Encodes and decodes the two JSON lines of the handshake: the client's option, and the server's answer or rejection.
+// session/handshake.ts sends and receives them.
 
 import { isCode, RpcError } from "../call/error.ts";
 
-/** 0x3bef5c: what every option and every answer begins its meaning with. */
+/** Identifies the protocol in every option and answer: 0x3bef5c. */
 export const MAGIC_NUMBER = 3_927_900;
-/** The version of the wire that this library speaks. */
+/** The protocol version of this library. */
 export const PROTOCOL_VERSION = 1;
-/** The longest handshake line, with its LF. */
+/** Maximum length of a handshake line, with its LF, in bytes. */
 export const MAX_LINE_BYTES = 4_096;
-/** The least that a client may take: an Error and a GoAway always fit. */
-const LEAST_FRAME_BYTES = 256;
-/** What a client takes that does not say. */
+/** Minimum of a client's maxFrameBytes: an Error and a GoAway always fit. */
+const MIN_FRAME_BYTES = 256;
+/** A client's maxFrameBytes if its option has none. */
 const DEFAULT_FRAME_BYTES = 4_194_304;
-/** The least that a server may take: what a client sends before it has read the answer always fits. */
-const LEAST_SERVER_FRAME_BYTES = 65_536;
-const LEAST_IN_FLIGHT = 16;
-/** The longest message of a refusal, in UTF-16 units: JSON writes up to six bytes for each. */
-const LONGEST_MESSAGE = 512;
-/** The codec that holds when the option names none. */
+/** Minimum of a server's maxFrameBytes: frames that a client sends before it has read the answer always fit. */
+const MIN_SERVER_FRAME_BYTES = 65_536;
+const MIN_IN_FLIGHT = 16;
+/** Maximum length of a rejection's message, in UTF-16 units. JSON needs up to six bytes for each. */
+const MAX_REFUSAL_UNITS = 512;
+/** The codec if the option names none. */
 export const DEFAULT_CODEC = "application/cbor";
 
-/** What a client asks for. Times in ms, sizes in bytes. */
+/** The client's handshake line. Times in ms, sizes in bytes. */
 export interface Option {
-  /** The media type of the codec that bodies are written in. */
+  /** The media type of the codec for bodies. */
   readonly codecType: string;
-  /** How long the client gives to connecting and this handshake, 0 = for ever. */
+  /** The client's timeout for connecting and the handshake, 0 = none. */
   readonly connectTimeout: number;
-  /** How long the server may spend on one call, 0 = the server's own limit. */
+  /** Maximum duration of one call at the server, 0 = the server's own limit. */
   readonly handleTimeout: number;
-  /** The longest frame that the client takes. */
+  /** Maximum length of a frame that the client accepts. */
   readonly maxFrameBytes: number;
-  /** A credential for the server's `authenticate`. */
+  /** Credential for the server's `authenticate`. */
   readonly token: string | undefined;
 }
 
-/** What holds for the connection, as the server says. Times in ms, sizes in bytes. */
+/** The server's handshake line, with the settings of the connection. Times in ms, sizes in bytes. */
 export interface Answer {
-  /** The codec of both sides' bodies. */
+  /** The media type of the codec for bodies of both sides. */
   readonly codecType: string;
-  /** How long one call may take, 0 = no limit. */
+  /** Maximum duration of one call, 0 = no limit. */
   readonly handleTimeout: number;
-  /** The longest frame that the server takes. */
+  /** Maximum length of a frame that the server accepts. */
   readonly maxFrameBytes: number;
-  /** How many calls may be in flight at once. */
+  /** Maximum number of calls in flight. */
   readonly maxInFlight: number;
-  /** After how long a silence the server pings, 0 = never. */
+  /** Silence after which the server pings, 0 = never. */
   readonly heartbeatInterval: number;
+  /** When the server ends the connection, counted from the handshake; 0 = never. */
+  readonly maxConnectionAge: number;
+  /** When the server ends the connection, counted from the last call; 0 = never. */
+  readonly maxConnectionIdle: number;
 }
 
 type Fields = { readonly [name: string]: unknown };
@@ -54,20 +58,21 @@ type Fields = { readonly [name: string]: unknown };
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A limit, or an interval, as the lines have it: 0 stands for none. */
+/** A limit or interval as encoded in the lines: 0 = none. */
 export function wireLimit(limit: number | false): number {
   return limit === false || limit === Infinity ? 0 : limit;
 }
 
-/** The client's line. */
+/** Encodes the client's line. */
 export function encodeOption(option: Option): Uint8Array<ArrayBuffer> {
   return line({ magicNumber: MAGIC_NUMBER, version: PROTOCOL_VERSION, ...option });
 }
 
-/** The server's line when it accepts. */
+/** Encodes the server's line for an accepted connection. */
 export function encodeAnswer(answer: Answer): Uint8Array<ArrayBuffer> {
-  // Named one by one: what else a server may hold is nobody's business.
+  // Listed one by one, so that other properties of the object are never sent.
   const { codecType, handleTimeout, maxFrameBytes, maxInFlight, heartbeatInterval } = answer;
+  const { maxConnectionAge, maxConnectionIdle } = answer;
   return line({
     magicNumber: MAGIC_NUMBER,
     version: PROTOCOL_VERSION,
@@ -76,19 +81,22 @@ export function encodeAnswer(answer: Answer): Uint8Array<ArrayBuffer> {
     maxFrameBytes,
     maxInFlight,
     heartbeatInterval,
+    // JSON leaves out what is undefined.
+    maxConnectionAge: maxConnectionAge || undefined,
+    maxConnectionIdle: maxConnectionIdle || undefined,
   });
 }
 
-/** The server's line when it refuses. */
+/** Encodes the server's line for a rejected connection. */
 export function encodeRefusal(error: RpcError): Uint8Array<ArrayBuffer> {
-  return line({ error: { code: error.code, message: error.message.slice(0, LONGEST_MESSAGE) } });
+  return line({ error: { code: error.code, message: error.message.slice(0, MAX_REFUSAL_UNITS) } });
 }
 
 /**
- * Reads a client's line.
+ * Decodes a client's line.
  *
  * @param bytes The line without its LF
- * @throws {RpcError} With the refusal that the client is to be sent
+ * @throws {RpcError} If the line is invalid; the error is the rejection to send to the client
  */
 export function decodeOption(bytes: Uint8Array): Option {
   const fields = parse(bytes);
@@ -98,25 +106,25 @@ export function decodeOption(bytes: Uint8Array): Option {
       `magicNumber must be ${MAGIC_NUMBER}, got ${shown(field(fields, "magicNumber"))}`,
     );
   }
-  const version = whole(fields, "version") ?? PROTOCOL_VERSION;
+  const version = integer(fields, "version") ?? PROTOCOL_VERSION;
   if (version !== PROTOCOL_VERSION) {
-    throw refusal("unimplemented", `version ${version} is not spoken here, only ${PROTOCOL_VERSION}`);
+    throw refusal("unimplemented", `version ${version} is not supported, expected ${PROTOCOL_VERSION}`);
   }
   return {
     codecType: text(fields, "codecType") ?? DEFAULT_CODEC,
-    connectTimeout: whole(fields, "connectTimeout") ?? 10_000,
-    handleTimeout: whole(fields, "handleTimeout") ?? 0,
-    maxFrameBytes: whole(fields, "maxFrameBytes", LEAST_FRAME_BYTES) ?? DEFAULT_FRAME_BYTES,
+    connectTimeout: integer(fields, "connectTimeout") ?? 10_000,
+    handleTimeout: integer(fields, "handleTimeout") ?? 0,
+    maxFrameBytes: integer(fields, "maxFrameBytes", MIN_FRAME_BYTES) ?? DEFAULT_FRAME_BYTES,
     token: text(fields, "token", true),
   };
 }
 
 /**
- * Reads a server's line.
+ * Decodes a server's line.
  *
  * @param bytes The line without its LF
- * @param codecType The codec that was asked for: a server that answers with another is not followed
- * @throws {RpcError} The server's refusal, or what is wrong with the line
+ * @param codecType The codec that the client has requested; an answer with another one is an error
+ * @throws {RpcError} The server's rejection, or what is invalid in the line
  */
 export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
   const fields = parse(bytes);
@@ -125,7 +133,7 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
     const { code, message } = Object(error) as { code?: unknown; message?: unknown };
     throw new RpcError(
       isCode(code) ? code : "unknown",
-      typeof message === "string" ? message : "The server refused the connection without saying why",
+      typeof message === "string" ? message : "The server rejected the connection without a message",
       { remote: true, notStarted: true },
     );
   }
@@ -144,18 +152,23 @@ export function decodeAnswer(bytes: Uint8Array, codecType: string): Answer {
   return {
     codecType,
     handleTimeout: required(fields, "handleTimeout"),
-    maxFrameBytes: required(fields, "maxFrameBytes", LEAST_SERVER_FRAME_BYTES),
-    maxInFlight: required(fields, "maxInFlight", LEAST_IN_FLIGHT),
+    maxFrameBytes: required(fields, "maxFrameBytes", MIN_SERVER_FRAME_BYTES),
+    maxInFlight: required(fields, "maxInFlight", MIN_IN_FLIGHT),
     heartbeatInterval: required(fields, "heartbeatInterval"),
+    maxConnectionAge: integer(fields, "maxConnectionAge") ?? 0,
+    maxConnectionIdle: integer(fields, "maxConnectionIdle") ?? 0,
   };
 }
 
-/** A refusal of the handshake: the call, if any, was not started. */
+/**
+ * The error of a rejected handshake: clients show it after the address, servers after the peer. Its call, if any, was not
+ * started.
+ */
 export function refusal(code: RpcError["code"], what: string, cause?: unknown): RpcError {
-  return new RpcError(code, `Cannot accept handshake: ${what}`, { notStarted: true, cause });
+  return new RpcError(code, what, { notStarted: true, cause });
 }
 
-/** What a peer sent, cut so that an error never echoes more than 64 bytes of it. */
+/** A received value for a message, cut so that an error never echoes more than 64 bytes of it. */
 export function shown(value: unknown): string {
   if (value === undefined) return "nothing";
   const json = JSON.stringify(value) ?? typeof value;
@@ -167,7 +180,7 @@ function line(fields: object): Uint8Array<ArrayBuffer> {
   return encoder.encode(JSON.stringify(fields) + "\n");
 }
 
-/** The fields of a line; only names of our own are looked up in it, and only as its own. */
+/** Parses a line. Fields are only read by known names, and only if they are own properties. */
 function parse(bytes: Uint8Array): Fields {
   let value: unknown;
   try {
@@ -185,19 +198,19 @@ function field(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined;
 }
 
-function whole(fields: Fields, name: string, least = 0): number | undefined {
+function integer(fields: Fields, name: string, min = 0): number | undefined {
   const value = field(fields, name);
   if (value === undefined) return undefined;
-  if (!Number.isSafeInteger(value) || (value as number) < least) {
+  if (!Number.isSafeInteger(value) || (value as number) < min) {
     throw refusal(
       "invalid_argument",
-      `${name} must be a whole number from ${least} to 2^53-1, got ${shown(value)}`,
+      `${name} must be an integer from ${min} to 2^53-1, got ${shown(value)}`,
     );
   }
   return value as number;
 }
 
-/** @param secret Whether its value is nobody's business, not even if it is of a wrong type */
+/** @param secret Whether the value must not appear in the error, not even if it has the wrong type */
 function text(fields: Fields, name: string, secret = false): string | undefined {
   const value = field(fields, name);
   if (value === undefined) return undefined;
@@ -208,8 +221,8 @@ function text(fields: Fields, name: string, secret = false): string | undefined 
   return value;
 }
 
-function required(fields: Fields, name: string, least = 0): number {
-  const value = whole(fields, name, least);
-  if (value === undefined) throw refusal("invalid_argument", `the server's answer lacks ${name}`);
+function required(fields: Fields, name: string, min = 0): number {
+  const value = integer(fields, name, min);
+  if (value === undefined) throw refusal("invalid_argument", `the server's answer has no ${name}`);
   return value;
 }

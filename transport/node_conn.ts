@@ -1,36 +1,43 @@
-// Node's TLS sockets as Conns. Used by the accepting side (tls_acceptor.ts), and by the dialling side where it shows a
-// certificate of its own (tls_dial.ts).
+// Conns over Node's sockets. In Node and Bun all sockets are such; in Deno those of the accepting side of TLS (tls_acceptor.ts), and
+// of the dialing side if it has a client certificate (tls_dial.ts).
 
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
 import { type Deferred, deferred } from "../call/deferred.ts";
 import type { PeerCertificate } from "../call/handler.ts";
 import type { Conn } from "./conn.ts";
 
-/** The most that one write takes, so that its progress can be seen. */
+/** Maximum number of bytes in one write, so that its progress is visible. */
 const WRITE_BYTES = 65_536;
 
-/** Why a connection did not get through its TLS handshake. */
+/** The error of a connection whose TLS handshake failed. */
 export class TlsFailure extends Error {
   override readonly name = "TlsFailure";
+
+  /** @param silent Whether the client has sent nothing */
+  constructor(message: string, readonly silent = false) {
+    super(message);
+  }
 }
 
 /**
- * A socket with TLS. Its handshake need not be over: what is read and written waits for {@linkcode TlsConn.secure}, so
- * nothing passes that has not been found good.
+ * A socket that may not be connected yet, or whose TLS handshake is pending: reads and writes wait for {@linkcode NodeConn.open},
+ * so no data passes before the peer is verified.
  */
-export class TlsConn implements Conn {
-  readonly peer: string;
+export class NodeConn implements Conn {
+  peer: string;
+  readProxyHeader: (() => Promise<void>) | undefined;
+  /** Why the TLS handshake will fail, if that is known: clearer than what TLS reports. */
+  mismatch: TlsFailure | undefined;
   certificate: PeerCertificate | undefined;
-  /** What is below TLS: closed as long as there is nothing above. */
+  /** The socket below TLS, which is closed directly while there is no TLS socket; without TLS the socket itself. */
   readonly #below: Socket;
-  #socket: TLSSocket | undefined;
-  /** Resolves when there is a socket, or none will be. */
+  #socket: Socket | undefined;
+  /** Resolves when opening has succeeded or failed. */
   #opening: Deferred<void> | undefined = deferred();
-  /** What was taken from the socket and is not read yet. */
+  /** Bytes that were taken from the socket but not read yet. */
   #rest: Uint8Array | null = null;
   #ended = false;
-  #lost: Error | undefined;
+  #error: Error | undefined;
   #wakeReader: (() => void) | undefined;
 
   constructor(below: Socket, peer: string) {
@@ -38,9 +45,9 @@ export class TlsConn implements Conn {
     this.#below = below;
   }
 
-  /** The TLS handshake is over, and whoever is on the other side may be there. */
-  secure(socket: TLSSocket, certificate?: PeerCertificate): void {
-    if (this.#lost !== undefined || this.#socket !== undefined) return void socket.destroy();
+  /** Called when the socket is connected, its TLS handshake has succeeded and the peer is accepted. */
+  open(socket: Socket, certificate?: PeerCertificate): void {
+    if (this.#error !== undefined || this.#socket !== undefined) return void socket.destroy();
     this.#socket = socket;
     this.certificate = certificate;
     stopReadingWhenFull(socket);
@@ -54,22 +61,22 @@ export class TlsConn implements Conn {
     this.#settle();
   }
 
-  /** The TLS handshake has failed. Without effect once it is over. */
+  /** Called when connecting or the TLS handshake has failed. Without effect once the socket is open. */
   fail(error: Error): void {
-    if (this.#socket !== undefined || this.#lost !== undefined) return;
-    this.#lose(error);
+    if (this.#socket !== undefined || this.#error !== undefined) return;
+    this.#lose(this.mismatch ?? error);
     this.#below.destroy();
   }
 
   /**
-   * Waits for the end of the TLS handshake.
+   * Waits until the socket is open.
    *
-   * @throws {Error} If it fails
+   * @throws {Error} If opening fails
    */
-  async opened(): Promise<TLSSocket> {
+  async opened(): Promise<Socket> {
     await this.#opening?.promise;
-    if (this.#socket === undefined || this.#lost !== undefined) {
-      throw this.#lost ?? new Error("Connection closed");
+    if (this.#socket === undefined || this.#error !== undefined) {
+      throw this.#error ?? new Error("Connection closed");
     }
     return this.#socket;
   }
@@ -86,7 +93,7 @@ export class TlsConn implements Conn {
         return count;
       }
       if (this.#ended) return null;
-      if (this.#lost !== undefined) throw this.#lost;
+      if (this.#error !== undefined) throw this.#error;
       await new Promise<void>((resolve) => this.#wakeReader = resolve);
     }
   }
@@ -94,16 +101,16 @@ export class TlsConn implements Conn {
   async write(from: Uint8Array<ArrayBuffer>): Promise<number> {
     const socket = this.#socket ?? await this.opened();
     return await new Promise((resolve, reject) => {
-      if (this.#lost !== undefined) throw this.#lost;
+      if (this.#error !== undefined) throw this.#error;
       const part = from.subarray(0, WRITE_BYTES);
-      socket.write(part, (error) => error ? reject(this.#lost ?? error) : resolve(part.length));
+      socket.write(part, (error) => error ? reject(this.#error ?? error) : resolve(part.length));
     });
   }
 
   async closeWrite(): Promise<void> {
     const socket = this.#socket ?? await this.opened();
     await new Promise<void>((resolve, reject) => {
-      if (this.#lost !== undefined) throw this.#lost;
+      if (this.#error !== undefined) throw this.#error;
       socket.end((error?: Error | null) => error ? reject(error) : resolve());
     });
   }
@@ -115,7 +122,7 @@ export class TlsConn implements Conn {
   }
 
   #lose(error: Error): void {
-    this.#lost ??= error;
+    this.#error ??= error;
     this.#settle();
     this.#wake();
   }
@@ -132,18 +139,18 @@ export class TlsConn implements Conn {
   }
 }
 
-/** One of Deno's handles: what a socket of Node's reads from. */
+/** A native handle of Deno that a Node socket reads from. */
 interface Handle {
   readStart(): number;
   readStop(): number;
 }
 
 /**
- * Makes a socket stop reading from the network while its buffer is full, so that the peer has to wait. In Deno 2.9 the
- * stream stops its TLS handle alone: the TCP handle below reads on without limit, and an end that comes meanwhile is lost.
+ * Makes a socket stop reading from the network while its buffer is full, so that the peer has to wait. In Deno 2.9 the stream
+ * only pauses its TLS handle: the TCP handle below continues to read without limit, and an end that arrives meanwhile is lost.
  */
-function stopReadingWhenFull(socket: TLSSocket): void {
-  const { _handle: tls } = socket as { _handle?: Handle & { _nativeTcpHandle?: Handle } };
+function stopReadingWhenFull(socket: Socket): void {
+  const { _handle: tls } = socket as unknown as { _handle?: Handle & { _nativeTcpHandle?: Handle } };
   const tcp = tls?._nativeTcpHandle;
   if (tls === undefined || tcp === undefined) return;
   const decrypt = tls.readStart.bind(tls);

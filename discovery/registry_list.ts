@@ -1,42 +1,41 @@
-// Reads the JSON that a registry answers: its list, and changes of it. Used by RegistryDiscovery.
+// Parses a registry's JSON: lists of servers, and changes to a list. Used by RegistryDiscovery.
 
 import { toEndpoint } from "./check_endpoint.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { jsonPieces } from "./json_pieces.ts";
 import { TimeSlice } from "./time_slice.ts";
 
-/** What a registry lists. */
+/** A registry's list of servers. */
 export interface ServerList {
-  /** Left out by registries that count none. */
+  /** Undefined if the registry has no revisions. */
   revision: number | undefined;
-  /** In the order of their addresses, so that a list in another order is not another list. */
+  /** Ordered by address, so that the same list in another order is not a change. */
   endpoints: readonly Endpoint[];
-  /** The addresses of servers that are paused or draining, or were taken off lately. */
+  /** Addresses of servers that are paused or draining, or were removed recently. */
   withdrawn: readonly string[];
 }
 
-/** What has changed. */
+/** A change to the list. */
 export interface ServerChange {
   revision: number;
   set: readonly Endpoint[];
   removed: readonly string[];
-  /** Those that were paused, drained or taken off: the leases of the others have run out. */
+  /** Addresses of servers that were paused, drained or removed; the leases of other removed servers have expired. */
   withdrawn: readonly string[];
 }
 
-/** How many values an answer may have besides its servers. */
+/** Maximum number of values in an answer in addition to its servers. */
 const MAX_FIELDS = 64;
-/** The most servers that a list or a change may have. A registry has room for 10 000 unless it is configured otherwise. */
+/** Maximum number of servers in a list or a change. A registry holds at most 10 000 by default. */
 export const MAX_SERVERS = 16_384;
 
 /**
- * Reads `{ "revision": …, "servers": [{ "address": … }, …], "withdrawn": ["…", …] }`.
+ * Parses `{ "revision": …, "servers": [{ "address": … }, …], "withdrawn": ["…", …] }`.
  *
  * @param text The body of the answer
- * @param slice When others have their turn
- * @returns The list, without entries that are no endpoints and those that take no calls; `undefined` if the text is no
- * such list at all
- * @throws {RangeError} If it has too many servers, or one of them is too long
+ * @param slice Decides when other tasks may run
+ * @returns The list, without invalid entries and servers that take no calls; `undefined` if the text is not a list
+ * @throws {RangeError} If it has too many servers, or an entry is too long
  */
 export async function parseServerList(
   text: string,
@@ -53,12 +52,12 @@ export async function parseServerList(
 }
 
 /**
- * Reads `{ "revision": …, "set": [{ "address": … }, …], "removed": ["…", …], "withdrawn": ["…", …] }`.
+ * Parses `{ "revision": …, "set": [{ "address": … }, …], "removed": ["…", …], "withdrawn": ["…", …] }`.
  *
  * @param text The data of the event
- * @param slice When others have their turn
- * @returns The change; `undefined` if the text is none
- * @throws {RangeError} If it has too many servers, or one of them is too long
+ * @param slice Decides when other tasks may run
+ * @returns The change; `undefined` if the text is not a change
+ * @throws {RangeError} If it has too many servers, or an entry is too long
  */
 export async function parseChange(text: string, slice: SomeTimeSlice): Promise<ServerChange | undefined> {
   const object = await readObject(text, "set", slice);
@@ -70,15 +69,15 @@ export async function parseChange(text: string, slice: SomeTimeSlice): Promise<S
 type SomeTimeSlice = Pick<TimeSlice, "expired" | "yieldIfDue">;
 
 interface ReadObject {
-  /** In the order of their addresses; `undefined` if there is no such array. */
+  /** Ordered by address; `undefined` if there is no such array. */
   servers: readonly Endpoint[] | undefined;
   removed: readonly string[] | undefined;
   withdrawn: readonly string[] | undefined;
-  /** The fields that are no arrays. */
+  /** The fields that are not arrays. */
   fields: Readonly<Record<string, unknown>>;
 }
 
-/** Reads an object with arrays, in pieces. Returns undefined if the text is not an object. */
+/** Parses an object with arrays, in pieces. Returns undefined if the text is not an object. */
 async function readObject(
   text: string,
   servers: string,
@@ -128,7 +127,7 @@ function isRevision(value: unknown): value is number {
 
 function parseEntry(entry: unknown): Endpoint | undefined {
   try {
-    // A URL with `?all` is one that somebody might give.
+    // The user's URL may contain `?all`, which lists servers in any state.
     const { state = "active" } = (entry ?? {}) as Record<string, unknown>;
     return state === "active" ? toEndpoint(entry) : undefined;
   } catch {

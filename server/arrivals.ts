@@ -1,0 +1,52 @@
+// Time limits of requests whose arguments are still arriving. Owned by an Entrance. A request that arrives at once costs an
+// entry in a set, not a timer.
+
+import type { RpcError } from "../call/error.ts";
+import { Alarm, AlarmClock, type Sleeper } from "../session/alarm_clock.ts";
+
+/** How often requests are looked at, in ms, at least while there are some; the timer outlives the last one by as much. */
+const INTERVAL = 1_000;
+
+/** A request that is arriving. */
+export interface Arriving {
+  /** When it is to have arrived, on the clock of `performance.now()`. May be moved later meanwhile. */
+  readonly due: number;
+  /**
+   * It has not arrived in time, or the server has ended.
+   *
+   * @param ended Why the server accepts no more
+   */
+  onOverdue(ended: RpcError | undefined): void;
+}
+
+/** The requests that are arriving. */
+export class Arrivals implements Sleeper {
+  readonly #waiting = new Set<Arriving>();
+  readonly #alarm = new Alarm(this, new AlarmClock());
+
+  /** Adds a request. */
+  add(request: Arriving, now: number): void {
+    this.#waiting.add(request);
+    this.#alarm.by(Math.min(request.due, now + INTERVAL));
+  }
+
+  /** A request has arrived, or was given up. */
+  delete(request: Arriving): void {
+    this.#waiting.delete(request);
+  }
+
+  /** Ends the requests that have not arrived. */
+  close(reason: RpcError): void {
+    this.#alarm.stop();
+    for (const request of [...this.#waiting]) request.onOverdue(reason);
+  }
+
+  onAlarm(now: number): void {
+    let next = Infinity;
+    for (const request of [...this.#waiting]) {
+      if (request.due <= now) request.onOverdue(undefined);
+      else next = Math.min(next, request.due, now + INTERVAL);
+    }
+    this.#alarm.by(next);
+  }
+}

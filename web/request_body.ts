@@ -1,0 +1,106 @@
+// The body of a request that carries one value: read under a limit, and inflated if it is compressed.
+
+import { RpcError } from "../call/error.ts";
+import { tooLong } from "./envelopes.ts";
+
+/** Bodies whose length is known to be at most this, in bytes, are read in one step. */
+const SHORT = 65_536;
+
+/** What is known of the body of a request. */
+export interface BodyOptions {
+  /** The longest body accepted, in bytes, inflated or not. */
+  readonly maxBytes: number;
+  /** Called for each part that arrives, with the bytes so far. */
+  onProgress(bytes: number): void;
+  /** Ends reading; set when reading begins. */
+  cancel: (() => void) | undefined;
+}
+
+/**
+ * Reads a body.
+ *
+ * @throws {RpcError} `resource_exhausted` if it is too long, `unimplemented` for an unknown coding, `invalid_argument` if
+ *   it cannot be inflated
+ * @throws If it breaks off
+ */
+export function readBody(request: Request, options: BodyOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const { headers } = request;
+  const coding = headers.get("content-encoding");
+  const length = headers.get("content-length");
+  if (
+    coding === null && length !== null && length.length < 6 && +length <= Math.min(SHORT, options.maxBytes)
+  ) {
+    return request.bytes();
+  }
+  const compressed = isCompressed(coding);
+  const { maxBytes } = options;
+  if (length !== null && Number(length) > maxBytes) throw tooLong("the body", maxBytes);
+  if (request.body === null) return Promise.resolve(new Uint8Array());
+  const reader = request.body.getReader();
+  options.cancel = () => void reader.cancel().catch(() => {});
+  const bytes = collect(reader, maxBytes, options);
+  return compressed ? bytes.then((bytes) => inflate(bytes, maxBytes)) : bytes;
+}
+
+/**
+ * Whether a coding is the one that is known.
+ *
+ * @throws {RpcError} `unimplemented` if it is another
+ */
+export function isCompressed(coding: string | null): boolean {
+  if (coding === null || coding === "identity" || coding === "") return false;
+  if (coding === "gzip") return true;
+  const shown = JSON.stringify(coding.slice(0, 64));
+  throw new RpcError(
+    "unimplemented",
+    `Cannot read the request: unknown coding ${shown}; known are gzip, identity`,
+  );
+}
+
+/**
+ * Inflates a message.
+ *
+ * @throws {RpcError} `resource_exhausted` if it becomes too long, `invalid_argument` if it is not gzip
+ */
+export async function inflate(
+  bytes: Uint8Array<ArrayBuffer>,
+  maxBytes: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (bytes.length === 0) return bytes;
+  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  try {
+    return await collect(inflated.getReader(), maxBytes);
+  } catch (error) {
+    if (error instanceof RpcError) throw error;
+    throw new RpcError("invalid_argument", "Cannot read the request: it is not gzip", { cause: error });
+  }
+}
+
+async function collect(
+  reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
+  maxBytes: number,
+  options?: BodyOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.length;
+    if (length > maxBytes) {
+      reader.cancel().catch(() => {});
+      throw tooLong("the body", maxBytes);
+    }
+    parts.push(value);
+    options?.onProgress(length);
+  }
+  // Most bodies arrive in one part.
+  if (parts.length === 1) return parts[0]!;
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
