@@ -86,7 +86,9 @@ export class HeaderReader {
     }
     const metadata = this.#newMetadata();
     // Bytes are given to the application, which may change them.
-    if (this.at - start > MAX_SHARED_BYTES || metadata.values().some((value) => typeof value !== "string")) {
+    if (
+      this.at - start > MAX_SHARED_BYTES || [...metadata.values()].some((value) => typeof value !== "string")
+    ) {
       return metadata;
     }
     this.#lastBytes = this.#bytes.slice(start, this.at);

@@ -40,7 +40,10 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     "in Node and Bun, server.fetch opens no WebSockets: dial a port on which the server listens with http@",
   ],
   [/got "HTTP\/\d.\d 50[24]/, "an HTTP proxy answers, which cannot reach the server"],
-  [/got "HTTP\/\d.\d 503/, "the server is shutting down, or an HTTP proxy answers, which has no server"],
+  [
+    /got "HTTP\/\d.\d 503/,
+    "the server is full or shutting down, or an HTTP proxy that has no server answers",
+  ],
   [/expected "101 .* got "HTTP\/\d.\d (?!503)/, "pass requests for /_rpc_ on to server.fetch"],
   [/got "HTTP\/1\.[01] (?!503)\d/, "for a server behind Deno.serve or an HTTP proxy use an address with ws@"],
   [

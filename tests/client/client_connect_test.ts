@@ -247,7 +247,7 @@ Deno.test("connect: the error of a call without a server has the failure of the 
 
 Deno.test("connect: the hints for a server that shuts down, a proxy, and a page in its place are right", async () => {
   const hints: [status: number, hint: string][] = [
-    [503, "the server is shutting down, or an HTTP proxy answers, which has no server"],
+    [503, "the server is full or shutting down, or an HTTP proxy that has no server answers"],
     [502, "an HTTP proxy answers, which cannot reach the server"],
     [504, "an HTTP proxy answers, which cannot reach the server"],
     [404, "pass requests for /_rpc_ on to server.fetch"],

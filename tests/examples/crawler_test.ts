@@ -251,7 +251,7 @@ testOnPosix(
     const search = /search at (\S+)/.exec(text)![1]!;
     const found = await (await fetch(`${search}?q=number17`)).text();
     assertMatch(found, /<mark>number17<\/mark>/);
-    assertStringIncludes(found, "514 pages are stored");
+    assertStringIncludes(found, "1 page of 514 found");
     process.kill("SIGINT");
     assertEquals((await process.status).code, 0);
     await reader.cancel();
