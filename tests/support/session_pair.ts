@@ -23,6 +23,7 @@ import { dialTcp, listenTcp } from "../../transport/tcp.ts";
 /** A Conn that counts what it writes and can be broken. */
 export class Tap implements Conn {
   readonly peer: string;
+  readonly buffersUnread: boolean | undefined;
   /** Bytes written so far. */
   written = 0;
   /** What the next write fails with, if anything. */
@@ -32,6 +33,7 @@ export class Tap implements Conn {
   constructor(conn: Conn) {
     this.#conn = conn;
     this.peer = conn.peer;
+    this.buffersUnread = conn.buffersUnread;
   }
 
   read(into: Uint8Array<ArrayBuffer>): Promise<number | null> {

@@ -340,7 +340,7 @@ Deno.test("websocket: more than may wait to be read closes with 1008, many small
 });
 
 Deno.test("websocket: a client that sends too far ahead is logged and counted", async () => {
-  await using at = await open({ maxFrameBytes: 65_536, maxUnsentBytes: 65_536 });
+  await using at = await open({ maxFrameBytes: 65_536, maxUnsentBytes: 65_536, maxWindowBytes: 1 });
   const raw = await Raw.open(at.url);
   await using _ = raw;
   await until(() => at.server.stats().connections === 1, "the handshake");
