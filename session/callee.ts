@@ -197,7 +197,7 @@ export class Callee implements Requester, RunnerOwner {
     beginReply(out, seq, metadata);
     const error = this.#frameWriter.endFrame(out, start, value);
     if (error !== undefined) return error;
-    if (this.#frameWriter.isLate(out, start)) this.#frameWriter.postpone(out, start);
+    if (this.#frameWriter.isLate(out, start)) this.#frameWriter.postpone(start);
     this.#floodLimiter.refund();
     return undefined;
   }

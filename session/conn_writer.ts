@@ -9,6 +9,8 @@ import type { LineProbe } from "./bandwidth.ts";
 import { type LargeFrame, LargeFrames } from "./large_frames.ts";
 
 const SMALL = 256;
+/** When a large frame has left `out`, a buffer longer than this is replaced, in bytes. */
+const MAX_KEPT = 524_288;
 
 /** The owner of a writer. */
 export interface ConnWriterOwner {
@@ -71,6 +73,23 @@ export class ConnWriter {
   /** Whether the round trip was measured. */
   get lineKnown(): boolean {
     return this.#owner.heartbeat.roundTrip.least < Infinity;
+  }
+
+  /** Moves what follows `start` in `out` to a buffer of its own. `out` keeps no large buffer, since each frame has its own. */
+  split(start: number): ByteBuffer {
+    const { out } = this;
+    if (start === 0) {
+      this.out = new ByteBuffer(0);
+      return out;
+    }
+    const own = new ByteBuffer(0);
+    own.append(out.bytes.subarray(start, out.length));
+    out.length = start;
+    if (out.bytes.length > MAX_KEPT) {
+      this.out = new ByteBuffer(0);
+      this.out.append(out.written());
+    }
+    return own;
   }
 
   /** Adds a large frame after those of other calls. */

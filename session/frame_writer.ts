@@ -186,14 +186,12 @@ export class FrameWriter {
   }
 
   /**
-   * Moves the frame that begins at `start` to a buffer of its own, where it waits for its turn.
+   * Moves the frame that begins at `start` of the send buffer to a buffer of its own, where it waits for its turn.
    *
    * @param onTurn Called when it leaves
    */
-  postpone(out: ByteBuffer, start: number, onTurn?: () => void): LargeFrame {
-    const own = new ByteBuffer(0);
-    own.append(out.bytes.subarray(start, out.length));
-    out.length = start;
+  postpone(start: number, onTurn?: () => void): LargeFrame {
+    const own = this.#writer.split(start);
     const take = () => {
       onTurn?.();
       return own;
@@ -236,7 +234,7 @@ export class FrameWriter {
           return undefined;
         }
         const length = this.#frameLength - header;
-        if (this.isLate(out, start)) late = this.postpone(out, start, onTurn);
+        if (this.isLate(out, start)) late = this.postpone(start, onTurn);
         return length;
       },
       stopped: () => {

@@ -22,21 +22,22 @@ const MIB = 1_048_576;
 const MAX_FRAME_BYTES = 4 * MIB;
 const MAX_ITEMS = 100_000;
 const MAX_UNSENT_BYTES = 8 * MIB;
+const MAX_WINDOW_BYTES = 32 * MIB;
 
 // The figures of docs/LIMITS.md, in bytes.
 const CONNECTION = 65_536;
 const CALL = 57_344;
 const ITEM = 300;
 const VALUE = MAX_FRAME_BYTES + ITEM * MAX_ITEMS;
-const UNREAD = MIB + 1.5 * MAX_FRAME_BYTES;
+const UNREAD = 262_144 + MAX_FRAME_BYTES;
 const SHORT_ITEM = 65_536;
 const ARRIVING = 1.5 * MAX_FRAME_BYTES + 262_144;
-const LEAVING = 1.5 * MAX_UNSENT_BYTES;
+const LEAVING = 1.5 * MAX_UNSENT_BYTES + 2 * MAX_FRAME_BYTES;
 /** Additional buffers of a transport, in bytes. */
 const HELD: Readonly<Record<string, number>> = {
   tls: 4 * MIB,
   ws: 131_072,
-  serve: MAX_FRAME_BYTES + MAX_UNSENT_BYTES,
+  serve: MAX_FRAME_BYTES + MAX_UNSENT_BYTES + MAX_WINDOW_BYTES,
 };
 
 /** A resource of which a server must hold many. */

@@ -87,7 +87,7 @@ Deno.test("unconfirmed: large frames that wait do not count, and no Ping that pa
   beginReply(out, 1);
   frameWriter.endFrame(out, start, new Uint8Array(1_000_000));
   assert(frameWriter.isLate(out, start));
-  frameWriter.postpone(out, start);
+  frameWriter.postpone(start);
   assert(frameWriter.unsent > 1_000_000);
   assertEquals(frameWriter.unread, start, "without a bound");
 
