@@ -13,6 +13,7 @@ import { type CallSlots, PeerCallSlots, sharerOf } from "../session/call_slots.t
 import type { Authenticate } from "../session/handshake.ts";
 import type { IncomingCall } from "../session/incoming_call.ts";
 import type { SessionLimits } from "../session/limits.ts";
+import { networkOf } from "../transport/connection_counts.ts";
 import { addressOf, type FetchInfo, type RemoteAddress } from "../transport/unread_responses.ts";
 import { Arrivals } from "./arrivals.ts";
 
@@ -28,6 +29,10 @@ export interface EntranceOptions extends Omit<RunnerOptions, "slots" | "limits">
   /** Decodes JSON. */
   readonly json: Codec;
   readonly authenticate: Authenticate | undefined;
+  /** How long `authenticate` may take, in ms. */
+  readonly handshakeTimeout: number;
+  /** Counts a caller that `authenticate` refused. */
+  readonly onUnauthenticated: () => void;
   /** The time limit of each call, in ms; 0 = no limit. */
   readonly handleTimeout: number;
   readonly log: Log | undefined;
@@ -77,7 +82,7 @@ export class Entrance {
    */
   peer(from: RemoteAddress | undefined, identity: Identity | undefined): PeerCalls {
     const key = identity === undefined
-      ? from?.hostname ?? ""
+      ? networkKey(from?.hostname)
       : `name ${typeof identity === "object" ? identity.name : identity}`;
     const known = this.#peers.get(key);
     if (known !== undefined) return known;
@@ -179,4 +184,9 @@ export class PeerCalls implements RunnerOwner, Sleeper {
     this.#alarm.stop();
     this.#slots.close();
   }
+}
+
+/** An IPv4 address, or the network of an IPv6 address; "" for Unix sockets. */
+function networkKey(hostname = ""): string {
+  return hostname.includes(":") ? networkOf(`tcp@[${hostname}]:1`) ?? "" : hostname;
 }

@@ -164,6 +164,8 @@ export class Server implements AsyncDisposable {
       counters: this.#counters,
       json: settings.codecs.get("application/json")!,
       authenticate,
+      handshakeTimeout,
+      onUnauthenticated: () => this.#acceptor.refusals.add("unauthenticated"),
       handleTimeout: wireLimit(settings.handleTimeout),
       mapError,
       log,

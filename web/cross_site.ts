@@ -41,7 +41,9 @@ export class CrossSite {
     }
     if (allowed === "*") return allowing("*");
     if (allowed?.has(origin)) return [...allowing(origin), ["vary", "origin"]];
-    return own && origin.slice(origin.indexOf("://") + 3) === authority ? NO_HEADERS : undefined;
+    // The origin "null" has no authority.
+    const [, of] = origin.split("://", 2);
+    return own && of === authority ? NO_HEADERS : undefined;
   }
 
   /** The headers that answer a preflight, in addition to those of {@linkcode headersFor}. */

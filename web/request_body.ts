@@ -6,6 +6,9 @@ import { tooLong } from "./envelopes.ts";
 /** Bodies whose length is known to be at most this, in bytes, are read in one step. */
 const SHORT = 65_536;
 
+/** Compressed bytes that are inflated at once: DEFLATE makes about a thousand bytes of one (RFC 1951). */
+const INFLATE_BYTES = 1_024;
+
 /** What is known of the body of a request. */
 export interface BodyOptions {
   /** The longest body accepted, in bytes, inflated or not. */
@@ -67,7 +70,7 @@ export async function inflate(
   maxBytes: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (bytes.length === 0) return bytes;
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const inflated = slicesOf(bytes).pipeThrough(new DecompressionStream("gzip"));
   try {
     return await collect(inflated.getReader(), maxBytes);
   } catch (error) {
@@ -81,26 +84,40 @@ async function collect(
   maxBytes: number,
   options?: BodyOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let held = new Uint8Array();
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) break;
-    length += value.length;
-    if (length > maxBytes) {
+    if (done) return held.subarray(0, length);
+    const end = length + value.length;
+    if (end > maxBytes) {
       reader.cancel().catch(() => {});
       throw tooLong("the body", maxBytes);
     }
-    parts.push(value);
+    // Most bodies arrive in one part. Further ones are copied, since each keeps a buffer of 64 KiB, however short it is.
+    if (length === 0) held = value;
+    else {
+      if (end > held.length) held = grown(held.subarray(0, length), Math.min(maxBytes, 2 * end));
+      held.set(value, length);
+    }
+    length = end;
     options?.onProgress(length);
   }
-  // Most bodies arrive in one part.
-  if (parts.length === 1) return parts[0]!;
-  const all = new Uint8Array(length);
+}
+
+function grown(bytes: Uint8Array<ArrayBuffer>, size: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(size);
+  larger.set(bytes);
+  return larger;
+}
+
+/** Bytes as a stream of slices so short that a limit of what they inflate to is checked in time. */
+function slicesOf(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> {
   let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= bytes.length) return controller.close();
+      controller.enqueue(bytes.slice(at, at += INFLATE_BYTES));
+    },
+  }, { highWaterMark: 0 });
 }

@@ -1,11 +1,15 @@
 // The body of a request that carries a stream: read item by item, as fast as the handler takes them.
 
 import { RpcError } from "../call/error.ts";
+import { eventLoop } from "../session/event_loop.ts";
 import type { RecvStream } from "../session/recv_stream.ts";
 import { INITIAL } from "../session/recv_window.ts";
 import { type Envelope, EnvelopeReader } from "./envelopes.ts";
 import { LineItems } from "./line_items.ts";
 import { inflate, isCompressed } from "./request_body.ts";
+
+/** Each of these bytes that arrives gives an item another ms, as 64 KiB give a frame another second. */
+const BYTES_PER_MS = 65_536 / 1_000;
 
 /** How many turns of the event loop after the end of an upload its client may still cancel it. */
 const TURNS_AFTER_END = 5;
@@ -32,6 +36,8 @@ export class RequestItems {
   #items = INITIAL.items;
   #bytes = INITIAL.bytes;
   #wake: (() => void) | undefined;
+  /** When the item that has begun to arrive must be complete, on the clock of `performance.now()`. */
+  #itemDue: number | undefined;
 
   constructor(request: Request, options: RequestItemsOptions) {
     this.#request = request;
@@ -104,12 +110,20 @@ export class RequestItems {
         "Cannot read the request: lines are read without a content-encoding",
       );
     }
-    for (let more = true; more && !this.#stopped;) {
-      more = await this.#read();
-      for (let item; !this.#stopped && (item = this.#cutter.next()) !== undefined;) {
-        const bytes = await this.#plain(item, inflates);
-        await take(this.#options.decode(bytes), Math.max(bytes.length, 1));
+    eventLoop.enter();
+    try {
+      for (let more = true; more && !this.#stopped;) {
+        more = await this.#read();
+        for (let item; !this.#stopped && (item = this.#cutter.next()) !== undefined;) {
+          this.#itemDue = undefined;
+          const bytes = await this.#plain(item, inflates);
+          await take(this.#options.decode(bytes), Math.max(bytes.length, 1));
+          await eventLoop.yieldIfDue();
+        }
+        await eventLoop.yieldIfDue();
       }
+    } finally {
+      eventLoop.leave();
     }
   }
 
@@ -136,14 +150,15 @@ export class RequestItems {
     if (this.#reader === undefined) return undefined;
     let late = false;
     // Between items the client may take its time; a half one holds memory.
-    const timer = this.#cutter.partial
-      ? setTimeout(() => {
-        late = true;
-        this.#reader!.cancel().catch(() => {});
-      }, this.#options.itemTimeout)
-      : undefined;
+    const now = performance.now();
+    this.#itemDue = this.#cutter.partial ? this.#itemDue ?? now + this.#options.itemTimeout : undefined;
+    const timer = this.#itemDue === undefined ? undefined : setTimeout(() => {
+      late = true;
+      this.#reader!.cancel().catch(() => {});
+    }, this.#itemDue - now);
     try {
       const { value } = await this.#reader.read();
+      if (value !== undefined && this.#itemDue !== undefined) this.#itemDue += value.length / BYTES_PER_MS;
       if (!late) return value;
     } catch (cause) {
       throw new RpcError("canceled", "The request broke off", { cause });

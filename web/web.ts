@@ -166,16 +166,21 @@ class Door {
     from: RemoteAddress | undefined,
   ): Promise<Identity | undefined | RpcError> {
     const [, token] = BEARER.exec(headers.get("authorization") ?? "") ?? [];
-    const { authenticate, log } = this.#entrance.options;
+    const { authenticate, handshakeTimeout, onUnauthenticated, log } = this.#entrance.options;
     const address = addressOf(from);
+    let refusal = new RpcError("unauthenticated", "The token is not accepted");
     try {
-      const answer = checkIdentity(await authenticate!(token, address, undefined) ?? false);
+      const verdict = authenticate!(token, address, undefined);
+      const awaited = verdict instanceof Promise ? await withTimeout(verdict, handshakeTimeout) : verdict;
+      const answer = checkIdentity(awaited ?? false);
       if (answer !== false) return answer === true ? undefined : answer;
+      log?.(`Refused ${address}: ${refusal.message}`);
     } catch (error) {
-      if (isRpcError(error)) return error;
-      log?.(`Refused ${address}: authenticate failed`, error);
+      if (isRpcError(error)) refusal = error;
+      log?.(`Refused ${address}: ${isRpcError(error) ? error.message : "authenticate failed"}`, error);
     }
-    return new RpcError("unauthenticated", "The token is not accepted");
+    onUnauthenticated();
+    return refusal;
   }
 
   #preflight(request: Request, cors: HeaderList): Response {
@@ -238,4 +243,13 @@ function decoded(path: string): string {
 function refusal({ status, code, message, headers }: Unanswerable, cors: HeaderList): Response {
   const all = [["content-type", "application/json"], ...headers, ...cors] as HeaderList;
   return new Response(JSON.stringify({ code, message }), { status, headers: all });
+}
+
+/** Waits for the verdict of `authenticate`, up to `timeout` ms. */
+function withTimeout<T>(verdict: Promise<T>, timeout: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const message = `authenticate took longer than ${timeout} ms (handshakeTimeout)`;
+    const timer = setTimeout(() => reject(new RpcError("deadline_exceeded", message)), timeout);
+    verdict.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }

@@ -355,3 +355,36 @@ Deno.test("web: with cors of all origins any page may call", async () => {
   assertEquals(options.status, 204);
   assert(options.headers.get("access-control-allow-headers")!.includes("x-mine"));
 });
+
+Deno.test("web: authenticate that does not answer is given up, and refusals are counted", async () => {
+  const server = new Server({
+    handshakeTimeout: 20,
+    authenticate: (token) => token === "slow" ? new Promise<boolean>(() => {}) : false,
+  }).register("S", { ok: () => 1 });
+  await using _server = server;
+  const answer = web(server);
+  const post = (token: string) =>
+    answer(
+      new Request("http://localhost/S/ok", {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        body: "{}",
+      }),
+    );
+  const codes = [];
+  for (const token of ["slow", "wrong"]) codes.push((await (await post(token)).json()).code);
+  assertEquals(codes, ["deadline_exceeded", "unauthenticated"]);
+  assertEquals(server.stats().refusals.unauthenticated, 2);
+});
+
+Deno.test("web: an opaque origin is foreign whatever the Host is", async () => {
+  await using server = new Server().register("S", { ok: () => 1 });
+  const response = await web(server)(
+    new Request("http://ll/S/ok", {
+      method: "POST",
+      headers: { origin: "null", "content-type": "application/json" },
+      body: "{}",
+    }),
+  );
+  assertEquals((await response.json()).code, "permission_denied");
+});
