@@ -14,9 +14,10 @@ testSession("small calls pass large ones that wait, both as arguments and as res
   await using pair = await open({ methods: { make: (size: number) => new Uint8Array(size) } });
   for (const start of [() => pair.call("echo", LARGE), () => pair.call("make", LARGE.length)]) {
     let large = 0;
-    const calls = Array.from({ length: 6 }, () => start().then(() => large++));
+    // Many: on a busy machine a turn ends after a few, and those leave before the small call is read.
+    const calls = Array.from({ length: 20 }, () => start().then(() => large++));
     await pair.call("echo", 1);
-    assert(large < 6, `${large} of 6 large calls had ended`);
+    assert(large < calls.length, `${large} of ${calls.length} large calls had ended`);
     await Promise.all(calls);
   }
 });
