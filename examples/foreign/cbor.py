@@ -154,6 +154,8 @@ class Reader:
             if n is None:
                 self.charge(1)
             parts.append(self.item(depth))
+            if major == 5 and len(parts) % 2 and isinstance(parts[-1], str):
+                self.items -= 13  # rows have the same keys; a decoder may count less than the table says
         if major == 4:
             return parts
         if len(parts) % 2:
@@ -183,6 +185,8 @@ class Reader:
 
     def tagged(self, number, value):
         kind = type(value)
+        if number == 55799:  # "this is CBOR", RFC 8949 section 3.4.6
+            return value
         if number in (2, 3):
             if kind is not bytes or len(value) > BIGNUM:
                 raise ValueError("Cannot decode CBOR: an invalid bignum")
