@@ -8,6 +8,7 @@ import { RegistryDiscovery, type RegistryDiscoveryOptions } from "../../discover
 import { MAX_SERVERS, parseServerList } from "../../discovery/registry_list.ts";
 import { TimeSlice } from "../../discovery/time_slice.ts";
 import { REGISTRY_URL } from "../support/registry_link.ts";
+import { settle } from "../support/fake_clock.ts";
 import { until } from "../support/waiting.ts";
 
 /** A discovery whose registry answers with a stream of this text, then keeps the stream open. */
@@ -40,6 +41,7 @@ async function failureOf(discovery: RegistryDiscovery): Promise<string> {
   await until(() => discovery.failure?.message.includes("has not answered yet") === false, "a failure");
   await watch.return?.();
   await next;
+  await settle();
   return discovery.failure!.message;
 }
 
@@ -70,6 +72,8 @@ Deno.test("RegistryDiscovery: bytes are counted for each event, not for the stre
   const watch = discovery.watch()[Symbol.asyncIterator]();
   assertEquals((await watch.next()).value, [{ address: "tcp@127.0.0.1:1" }]);
   await watch.return?.();
+  // On a slow machine the reader of the stream has just yielded.
+  await settle();
 });
 
 function listOf(count: number): string {
