@@ -6,7 +6,7 @@ const encoder = new TextEncoder();
 
 /**
  * Creates a check of tokens for `authenticate` and `requireToken`. It compares the SHA-256 digests of the token and of every
- * accepted one in full, so its duration reveals nothing about the tokens. Only the digests are kept.
+ * accepted one in full, so its duration reveals nothing about the tokens. From the first check on, only the digests are kept.
  *
  * @example A server with two tokens, so that one can replace the other
  * ```ts
@@ -32,9 +32,10 @@ export function oneOfTokens(tokens: Iterable<string>): (token: string | undefine
   if (all.length === 0 || !all.every((token) => typeof token === "string" && token !== "")) {
     throw new TypeError("Cannot use tokens: expected at least one, each a non-empty string");
   }
-  const known = Promise.all(all.map(digestOf));
+  let known: Promise<Uint8Array[]> | undefined;
   const holds = async (token: string | undefined) => {
     if (typeof token !== "string") return false;
+    known ??= Promise.all(all.splice(0).map(digestOf));
     const digest = await digestOf(token);
     let found = 0;
     for (const each of await known) {
