@@ -5,7 +5,7 @@
 const PRESCAN_BYTES = 1_024;
 
 /** A comment, a tag with its name and attributes, or another piece of markup. */
-const MARKUP = /<!(?=--)[^]*?-->|<\/?([a-z][^\s/>]*)((?:[^>"']|"[^"]*"|'[^']*')*)>|<[!/?][^>]*>/gi;
+const MARKUP = /<!(?=--)[^]*?-->|<\/?([a-z][^\s/>]*)(?=[\s/>])((?:[^>"']|"[^"]*"|'[^']*')*)>|<[!/?][^>]*>/gi;
 const ATTRIBUTE = /([^\s/>=]+)\s*(?:=\s*("[^"]*"|'[^']*'|[^\s>]*))?/g;
 
 /** Decodes a page. */
