@@ -226,7 +226,7 @@ function callRow(call: CallSnapshot): Row {
 }
 
 function timeLeft({ age, timeLeft, abandoned }: CallSnapshot): Content {
-  if (abandoned) return element("span", { class: "warn" }, "nobody waits any more");
+  if (abandoned) return element("span", { class: "warn" }, "the caller has left");
   return timeLeft === undefined ? "any" : [elapsed(age, timeLeft), ` ${duration(timeLeft)}`];
 }
 

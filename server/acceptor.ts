@@ -154,8 +154,8 @@ export class Acceptor implements Sleeper {
     this.slots.close();
     const reason = new RpcError("unavailable", "The server is shutting down");
     for (const arrival of [...this.#waiting]) {
-      const told = this.#refuse(arrival, "closing", reason);
-      told?.catch(() => {}).then(() => cut(arrival));
+      const sent = this.#refuse(arrival, "closing", reason);
+      sent?.catch(() => {}).then(() => cut(arrival));
     }
     await Promise.all([...this.#waiting, ...this.#leaving].map(({ done }) => done));
     this.#alarm.stop();
@@ -167,9 +167,9 @@ export class Acceptor implements Sleeper {
     for (const arrival of [...this.#waiting]) {
       if (arrival.due > now) continue;
       const late = `The handshake took longer than ${handshakeTimeout} ms`;
-      const told = this.#refuse(arrival, "handshakeTimeout", new RpcError("deadline_exceeded", late));
+      const sent = this.#refuse(arrival, "handshakeTimeout", new RpcError("deadline_exceeded", late));
       // Its answer is being written, but the peer does not read it.
-      if (told === undefined) cut(arrival);
+      if (sent === undefined) cut(arrival);
     }
     let next = Infinity;
     for (const arrival of this.#leaving) {
@@ -226,14 +226,14 @@ export class Acceptor implements Sleeper {
   #turnAway(arrival: Arrival, reason: RefusalReason, error: RpcError): void {
     const { conn } = arrival;
     this.#count(arrival, reason, error);
-    const told = tell(arrival, error);
+    const sent = tell(arrival, error);
     if (!this.#leave(arrival)) {
-      told.catch(() => {});
+      sent.catch(() => {});
       this.#leaving.delete(arrival);
       return conn.close();
     }
     arrival.due = Infinity;
-    arrival.done = lingerClose(conn, told).then(() => void this.#leaving.delete(arrival));
+    arrival.done = lingerClose(conn, sent).then(() => void this.#leaving.delete(arrival));
   }
 
   /**
@@ -246,15 +246,15 @@ export class Acceptor implements Sleeper {
     if (arrival.answered) return undefined;
     arrival.answered = true;
     this.#count(arrival, reason, error);
-    const told = tell(arrival, error).then(() => conn.closeWrite());
-    told.catch(() => conn.close());
+    const sent = tell(arrival, error).then(() => conn.closeWrite());
+    sent.catch(() => conn.close());
     if (this.#leave(arrival)) {
       arrival.due = performance.now() + LINGER_MS;
       this.#alarm.by(arrival.due);
     } else {
       cut(arrival);
     }
-    return told;
+    return sent;
   }
 
   /** Moves a connection to the refused ones, which do not count. Returns whether it may linger. */

@@ -5,6 +5,7 @@ import { checkOptions } from "../call/check_options.ts";
 import { isRpcError, RpcError } from "../call/error.ts";
 import type { Identity } from "../call/handler.ts";
 import { checkIdentity } from "../call/identity.ts";
+import { isThenable } from "../call/thenable.ts";
 import { DEBUG_PATH, METRICS_PATH } from "../monitoring/monitoring.ts";
 import type { Entrance } from "../server/entrance.ts";
 import { HEALTH_PATH } from "../server/server_health.ts";
@@ -171,7 +172,9 @@ class Door {
     let refusal = new RpcError("unauthenticated", "The token is not accepted");
     try {
       const verdict = authenticate!(token, address, undefined);
-      const awaited = verdict instanceof Promise ? await withTimeout(verdict, handshakeTimeout) : verdict;
+      const awaited = isThenable(verdict)
+        ? await withTimeout(Promise.resolve(verdict), handshakeTimeout)
+        : verdict;
       const answer = checkIdentity(awaited ?? false);
       if (answer !== false) return answer === true ? undefined : answer;
       log?.(`Refused ${address}: ${refusal.message}`);

@@ -57,7 +57,7 @@ Deno.test("broadcast: a server that is down fails it, and the others hear of it"
   const down = `tcp@127.0.0.1:${freePort()}`;
   await using client = await connect(new MultiServers([...fleet.addresses, down]));
   await fails(client.broadcast("S.go"), "unavailable", down);
-  await until(() => waiting.reasons.length === waiting.started, "whoever started hears of it");
+  await until(() => waiting.reasons.length === waiting.started, "every started handler to be aborted");
   assertEquals(client.stats().pending, 0);
 });
 
