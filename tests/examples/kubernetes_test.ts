@@ -51,7 +51,6 @@ Deno.test("kubernetes: the program is ready, drains on SIGTERM and ends", async 
     args,
     cwd: new URL("../../examples/kubernetes", import.meta.url),
     stdout: "null",
-    stderr: "null",
   }).spawn();
   const ready = () =>
     fetch(`http://127.0.0.1:${probePort}/ready`).then(

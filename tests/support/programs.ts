@@ -30,8 +30,18 @@ export async function missing(command: string): Promise<string> {
   return await installed(command) ? "" : ` [SKIPPED: ${command} cannot be run]`;
 }
 
-/** A port of 127.0.0.1 that nothing listens on, for a program that cannot choose one itself. */
+/**
+ * A port of 127.0.0.1 that nothing listens on, for a program that cannot choose one itself. It is below the range from which
+ * systems choose ports for connections (from 32768 on Linux, from 49152 elsewhere), so no connection of another test takes it.
+ */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
