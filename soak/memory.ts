@@ -28,7 +28,8 @@ const MAX_WINDOW_BYTES = 32 * MIB;
 const CONNECTION = 65_536;
 const CALL = 57_344;
 const ITEM = 300;
-const VALUE = MAX_FRAME_BYTES + ITEM * MAX_ITEMS;
+/** A value of any kind: byte strings are limited by `maxItems`, numbers by `maxFrameBytes`. */
+const VALUE = Math.max(MAX_FRAME_BYTES + ITEM * MAX_ITEMS, 10 * MAX_FRAME_BYTES);
 const UNREAD = 262_144 + MAX_FRAME_BYTES;
 const SHORT_ITEM = 65_536;
 const ARRIVING = 1.5 * MAX_FRAME_BYTES + 262_144;
@@ -69,9 +70,11 @@ function item(seq: number, body: Uint8Array): Uint8Array<ArrayBuffer> {
   return out.written();
 }
 
-function list(count: number, element: Uint8Array): Uint8Array {
-  const out = new ByteBuffer(count * element.length + 5);
-  out.append(Uint8Array.of(0x9a, count >>> 24, count >>> 16, count >>> 8, count));
+function list(count: number, element: Uint8Array, first?: Uint8Array): Uint8Array {
+  const out = new ByteBuffer(count * element.length + 64);
+  const length = first === undefined ? count : count + 1;
+  out.append(Uint8Array.of(0x9a, length >>> 24, length >>> 16, length >>> 8, length));
+  if (first !== undefined) out.append(first);
   for (let i = 0; i < count; i++) out.append(element);
   return out.written();
 }
@@ -82,9 +85,20 @@ function calls(count: number, make: (seq: number) => Uint8Array<ArrayBuffer>[]):
 }
 
 const nullValue = Uint8Array.of(0xf6);
-/** A byte string costs the most memory per item. */
 const bytesOf80 = Uint8Array.of(0x58, 79, ...new Uint8Array(79));
-const largeValue = list(MAX_ITEMS / 2 - 1, bytesOf80);
+/** Values as large as the decoder accepts, of the kinds that take the most memory. */
+const LARGE_VALUES: Readonly<Record<string, Uint8Array>> = {
+  "byte strings": list(MAX_ITEMS / 2 - 1, bytesOf80),
+  "numbers": list(MAX_FRAME_BYTES - 64, Uint8Array.of(1)),
+  "empty maps": list(4 * (MAX_ITEMS - 1), Uint8Array.of(0xa0)),
+  // V8 keeps each of these as an object, because the array also has a text.
+  "fractions after a text": list(
+    Math.floor(MAX_FRAME_BYTES / 3) - 64,
+    Uint8Array.of(0xf9, 0x3e, 0),
+    Uint8Array.of(0x61, 0x61),
+  ),
+};
+const largeValue = LARGE_VALUES["byte strings"]!;
 /** As large as an item may be for 64 of them to fit into the initial window. */
 const emptyStrings = list(4_085, Uint8Array.of(0x40));
 const metadata: Metadata = new Map(
@@ -105,12 +119,12 @@ const CASES: readonly Case[] = [
     send: () => calls(1_024, (seq) => [call(seq, "Hold.value", nullValue, metadata)]),
     documented: 1_024 * CALL,
   },
-  {
-    name: "8 calls of maximum size",
+  ...Object.entries(LARGE_VALUES).map(([kind, value]) => ({
+    name: `8 calls of maximum size, ${kind}`,
     connections: 1,
-    send: () => calls(8, (seq) => [call(seq, "Hold.value", largeValue)]),
+    send: () => calls(8, (seq) => [call(seq, "Hold.value", value)]),
     documented: ARRIVING + 8 * (CALL + VALUE),
-  },
+  })),
   {
     name: "16 unread streams of long items",
     connections: 1,
