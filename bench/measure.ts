@@ -86,7 +86,7 @@ function freePort(): number {
 }
 
 /** Kills the processes if the run takes too long. */
-async function runWithTimeout<T>(
+export async function runWithTimeout<T>(
   load: Load,
   processes: readonly Process[],
   run: () => Promise<T>,

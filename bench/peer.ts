@@ -17,6 +17,10 @@ export interface PeerClient {
    * it has none. Items are made by peers/items.mjs.
    */
   stream?(count: number, size: number, take: TakeItem): Promise<void>;
+  /** Sends items of `size` bytes to the server until the process ends; only peers of bench:distance have it. */
+  upload?(size: number): Promise<unknown>;
+  /** Returns how many items the server has received. */
+  received?(): Promise<number>;
   /**
    * Keeps calls in flight without a promise for each; only the raw socket has it. It checks every response;
    * `next` is called with the slot whose call has ended and returns whether to continue it.
@@ -26,7 +30,7 @@ export interface PeerClient {
 
 /** The exports of a file in peers/. */
 export interface Peer {
-  /** Serves on a free port of 127.0.0.1 until the process ends. Returns the port. */
+  /** Serves on a free port of the load's host, 127.0.0.1, until the process ends. Returns the port. */
   serve(load: Load): Promise<number>;
   connect(port: number, load: Load): Promise<PeerClient>;
 }

@@ -1,5 +1,6 @@
 // The contestants, how their processes are started, and whether they can be measured here.
 
+import { FAR_HOST } from "./line.ts";
 import { succeeds } from "./process.ts";
 import type { Load } from "./workloads.ts";
 
@@ -13,8 +14,10 @@ export interface Contestant {
   readonly role: "limit" | "ours" | "peer";
   /** Measured only on request, because another one is very similar. */
   readonly onRequest?: boolean;
-  /** A file of peers/; absent for a program in another language. */
-  readonly file?: string;
+  /** A file of peers/, or a program in Go. */
+  readonly file: string;
+  /** The Debian package of its sources, for a program in Go. */
+  readonly package?: string;
 }
 
 /** All contestants, in the order of the tables. */
@@ -29,7 +32,7 @@ export const CONTESTANTS: readonly Contestant[] = [
     file: "troodon_ws.ts",
     onRequest: true,
   },
-  { name: "go", title: "Go net/rpc", role: "peer" },
+  { name: "go", title: "Go net/rpc", role: "peer", file: "netrpc.go" },
   { name: "birpc", title: "birpc, WebSocket", role: "peer", file: "birpc.mjs" },
   {
     name: "json-rpc-2",
@@ -45,10 +48,19 @@ export const CONTESTANTS: readonly Contestant[] = [
   { name: "grpc", title: "@grpc/grpc-js", role: "peer", file: "grpc.mjs" },
 ];
 
+/** A contestant of bench:distance only. */
+export const GRPC_GO: Contestant = {
+  name: "grpc-go",
+  title: "grpc-go",
+  role: "peer",
+  file: "grpc.go",
+  package: "golang-google-grpc-dev",
+};
+
 const HERE = new URL(".", import.meta.url).pathname;
 /**
- * Permissions of a process: the network of this machine, and reading the code. It gets no environment
- * variables.
+ * Permissions of a process: the network of this machine and of bench:distance, and reading the code. It gets no
+ * environment variables.
  */
 const DENO = [
   "deno",
@@ -58,10 +70,13 @@ const DENO = [
   "--ignore-env",
   // For ports shared by several processes, which the benchmark of several cores uses.
   "--unstable-net",
-  "--allow-net=127.0.0.1",
+  `--allow-net=127.0.0.1,${FAR_HOST}`,
   `--allow-read=${new URL("..", import.meta.url).pathname}`,
   `${HERE}side.ts`,
 ];
+
+/** Go packages are those of Debian: without a module proxy, and with the versions that it maintains. */
+const GO_ENV = { GO111MODULE: "off", GOPATH: "/usr/share/gocode" };
 
 /** A contestant that can be measured here, with the commands of both sides. */
 export class ReadyContestant {
@@ -74,16 +89,11 @@ export class ReadyContestant {
   }
 
   server(load: Load): string[] {
-    return this.#side("server", load);
+    return [...this.#command, "server", JSON.stringify(load)];
   }
 
   client(load: Load, port: number): string[] {
-    return [...this.#side("client", load), String(port)];
-  }
-
-  #side(role: string, load: Load): string[] {
-    const { file } = this.contestant;
-    return [...this.#command, role, ...file === undefined ? [] : [file], JSON.stringify(load)];
+    return [...this.#command, "client", JSON.stringify(load), String(port)];
   }
 }
 
@@ -94,15 +104,17 @@ export class ReadyContestant {
  * @returns The contestant with its commands, or the reason why it cannot be measured here
  */
 export async function prepare(contestant: Contestant, folder: string): Promise<ReadyContestant | string> {
-  const { file } = contestant;
-  if (file !== undefined) {
-    if (!await succeeds("deno", ["cache", "--no-check", `${HERE}peers/${file}`])) {
-      return "its packages cannot be fetched from npm";
-    }
-    return new ReadyContestant(contestant, DENO);
+  const { file, name } = contestant;
+  if (!file.endsWith(".go")) {
+    const cached = await succeeds("deno", ["cache", "--no-check", `${HERE}peers/${file}`]);
+    return cached
+      ? new ReadyContestant(contestant, [...DENO, file])
+      : "its packages cannot be fetched from npm";
   }
   if (!await succeeds("go", ["version"])) return "`go` is not installed";
-  const program = `${folder}/netrpc`;
-  if (!await succeeds("go", ["build", "-o", program, `${HERE}netrpc.go`])) return "`go build` fails";
-  return new ReadyContestant(contestant, [program]);
+  const program = `${folder}/${name}`;
+  if (await succeeds("go", ["build", "-o", program, HERE + file], GO_ENV)) {
+    return new ReadyContestant(contestant, [program]);
+  }
+  return contestant.package === undefined ? "`go build` fails" : `${contestant.package} is not installed`;
 }

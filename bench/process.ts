@@ -11,10 +11,14 @@ export interface Cores {
 const KEPT_ERRORS = 4_000;
 
 /** Whether a command runs successfully. Never rejects. */
-export async function succeeds(command: string, args: readonly string[]): Promise<boolean> {
+export async function succeeds(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<boolean> {
   try {
-    const { success } = await new Deno.Command(command, { args: [...args], stdout: "null", stderr: "null" })
-      .output();
+    const options: Deno.CommandOptions = { args: [...args], env, stdout: "null", stderr: "null" };
+    const { success } = await new Deno.Command(command, options).output();
     return success;
   } catch {
     return false;
@@ -74,6 +78,11 @@ export class Process implements AsyncDisposable {
     this.#out = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     this.#in = this.#child.stdin.getWriter();
     this.#errors = lastOf(this.#child.stderr);
+  }
+
+  /** Its number; it stays that of programs that the command executes in its place. */
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /**

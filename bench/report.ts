@@ -66,6 +66,11 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
+/** The value that the given share of sorted values does not exceed. NaN without values. */
+export function quantile(sorted: readonly number[], share: number): number {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
+}
+
 /** Summarizes values; undefined without values. */
 export function figure(values: readonly (number | undefined)[]): Figure | undefined {
   const known = values.filter((value) => value !== undefined);

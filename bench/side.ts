@@ -1,14 +1,15 @@
 // deno-lint-ignore-file no-console -- the output is read by the driver
 // One side of a measurement, run as a process, so that the two sides share only the socket. measure.ts starts
 // it and exchanges lines with it:
-//   side.ts server PEER LOAD       prints {port}; then, for every line on stdin, {cpu, rss}: CPU seconds
-//   used, bytes
-//   side.ts client PEER LOAD PORT  prints {began} after the warm-up, then {calls, seconds, cpu, ...}; an idle
-//   client
-//                                  waits for a line in between, and stays until stdin ends
-// PEER is a file of peers/, LOAD is JSON; netrpc.go does the same for Go.
+//   side.ts PEER server LOAD       prints {port}; then, for every line on stdin, {cpu, rss}: CPU seconds
+//                                  used, bytes
+//   side.ts PEER client LOAD PORT  prints {began} after the warm-up, then {calls, seconds, cpu, ...}; an idle
+//                                  client waits for a line in between, and stays until stdin ends; a client of
+//                                  bench:distance prints only a Crossing
+// PEER is a file of peers/, LOAD is JSON; netrpc.go and grpc.go do the same.
 
 import process from "node:process";
+import { cross, isOverDistance } from "./crossing.ts";
 import type { Peer } from "./peer.ts";
 import { openAll, runLoad } from "./load.ts";
 import type { Load } from "./workloads.ts";
@@ -51,6 +52,7 @@ async function beIdle(peer: Peer, port: number, load: Load): Promise<void> {
 
 async function call(peer: Peer, port: number, load: Load): Promise<void> {
   if (load.kind === "idle") return await beIdle(peer, port, load);
+  if (isOverDistance(load)) return print(await cross(peer, port, load));
   await openAll(peer, port, load, load.idle);
   const clients = await openAll(peer, port, load, load.connections);
   let before = 0;
@@ -64,7 +66,7 @@ async function call(peer: Peer, port: number, load: Load): Promise<void> {
   print({ calls, seconds, cpu: cpu() - before, p50, p99, max: times.max });
 }
 
-const [role, file, load, port] = Deno.args;
+const [file, role, load, port] = Deno.args;
 const peer: Peer = await import(new URL(`peers/${file}`, import.meta.url).href);
 if (role === "server") await serve(peer, JSON.parse(load!));
 else await call(peer, Number(port), JSON.parse(load!));

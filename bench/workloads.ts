@@ -1,9 +1,21 @@
 // The six workloads, and the load description passed to client processes.
 
+/**
+ * Loads for a long line, in distance_load.ts. `down`, `up`: an endless stream of items. `echoes`, `bulk`: small
+ * calls at intervals while large echoes, or a stream, use the same connection. `first`: the first call of a
+ * connection.
+ */
+export type DistanceKind = "down" | "up" | "echoes" | "bulk" | "first";
+
 /** The load of a client process, and what its server must offer; passed as JSON. */
 export interface Load {
-  /** `sum`: small calls. `echo`: byte strings sent back. `stream`: items from the server. `idle`: nothing. */
-  readonly kind: "sum" | "echo" | "stream" | "idle";
+  /**
+   * `sum`: small calls. `echo`: byte strings sent back. `stream`: items from the server. `idle`: nothing. The
+   * others are those of bench:distance.
+   */
+  readonly kind: "sum" | "echo" | "stream" | "idle" | DistanceKind;
+  /** Where the server listens. */
+  readonly host: string;
   /** Number of connections, each with its own client. */
   readonly connections: number;
   /** Calls kept in flight on each connection. */
@@ -53,6 +65,7 @@ const MIB = 1_048_576;
 /** Completes a load with defaults. */
 export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
   return {
+    host: "127.0.0.1",
     connections: 1,
     outstanding: 1,
     bytes: 0,

@@ -14,11 +14,14 @@ const definition = loader.fromJSON({
         Addends: message([["a", "double"], ["b", "double"]]),
         Sum: message([["sum", "double"]]),
         Body: message([["bytes", "bytes"]]),
+        Received: message([["items", "double"]]),
         Wanted: message([["count", "uint32"], ["size", "uint32"]]),
         Arith: {
           methods: {
             sum: { requestType: "Addends", responseType: "Sum" },
             echo: { requestType: "Body", responseType: "Body" },
+            upload: { requestType: "Body", responseType: "Received", requestStream: true },
+            received: { requestType: "Sum", responseType: "Received" },
             stream: { requestType: "Wanted", responseType: "Body", responseStream: true },
           },
         },
@@ -37,28 +40,39 @@ async function stream(call) {
   call.end();
 }
 
-export function serve() {
+export function serve({ host }) {
+  let items = 0;
   const server = new grpc.Server();
   server.addService(Arith.service, {
     sum: ({ request: { a, b } }, reply) => reply(null, { sum: a + b }),
     echo: ({ request: { bytes } }, reply) => reply(null, { bytes }),
+    upload: (call, reply) => call.on("data", () => items++).on("end", () => reply(null, { items })),
+    received: (_call, reply) => reply(null, { items }),
     stream,
   });
   return new Promise((resolve, reject) => {
     const done = (error, port) => error ? reject(error) : resolve(port);
-    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), done);
+    server.bindAsync(`${host}:0`, grpc.ServerCredentials.createInsecure(), done);
   });
 }
 
-export async function connect(port) {
+export async function connect(port, { host }) {
   const options = { "grpc.use_local_subchannel_pool": 1 };
-  const client = new Arith(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), options);
+  const client = new Arith(`${host}:${port}`, grpc.credentials.createInsecure(), options);
   const wait = (start) =>
     new Promise((resolve, reject) => start((error, reply) => error ? reject(error) : resolve(reply)));
   await wait((done) => client.waitForReady(Date.now() + 10_000, done));
   return {
     sum: async (a, b) => (await wait((done) => client.sum({ a, b }, done))).sum,
     echo: async (bytes) => (await wait((done) => client.echo({ bytes }, done))).bytes,
+    async upload(size) {
+      const call = client.upload(() => {});
+      const items = byteItems(size).map((bytes) => ({ bytes }));
+      for (let i = 0;; i++) {
+        if (!call.write(items[i % items.length])) await new Promise((resolve) => call.once("drain", resolve));
+      }
+    },
+    received: async () => (await wait((done) => client.received({}, done))).items,
     stream: (count, size, take) =>
       new Promise((resolve, reject) => {
         client.stream({ count, size })

@@ -8,7 +8,7 @@ import { byteItems } from "./items.mjs";
 
 // A frame: length of the payload (u32), number of the call (u32), kind (u32), payload.
 const HEAD = 12;
-const Kind = { Sum: 1, Echo: 2, Stream: 3, Item: 4, End: 5 } as const;
+const Kind = { Sum: 1, Echo: 2, Stream: 3, Item: 4, End: 5, Received: 6 } as const;
 const BUFFER = 65_536;
 
 /** A buffer with its view. */
@@ -122,6 +122,7 @@ export class Wire {
 }
 
 function answer(wire: Wire): TakeFrame {
+  let received = 0;
   return (kind, seq, { bytes, view }, at, length) => {
     if (kind === Kind.Sum) {
       const to = wire.frame(kind, seq, 8);
@@ -129,6 +130,11 @@ function answer(wire: Wire): TakeFrame {
     } else if (kind === Kind.Echo) {
       const to = wire.frame(kind, seq, length);
       wire.out.bytes.set(bytes.subarray(at, at + length), to);
+    } else if (kind === Kind.Item) {
+      received++;
+    } else if (kind === Kind.Received) {
+      const to = wire.frame(kind, seq, 8);
+      wire.out.view.setFloat64(to, received);
     } else {
       sendStream(wire, seq, view.getUint32(at), view.getUint32(at + 4));
     }
@@ -146,8 +152,8 @@ async function sendStream(wire: Wire, seq: number, count: number, size: number):
   wire.flush();
 }
 
-export function serve(): Promise<number> {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 4_096 });
+export function serve({ host }: Load): Promise<number> {
+  const listener = Deno.listen({ hostname: host, port: 0, tcpBacklog: 4_096 });
   (async () => {
     for await (const conn of listener) {
       const wire = new Wire(conn);
@@ -158,8 +164,8 @@ export function serve(): Promise<number> {
 }
 
 /** Opens a connection; received frames are passed to `take`. */
-export async function open(port: number, take: TakeFrame): Promise<Wire> {
-  const wire = new Wire(await Deno.connect({ hostname: "127.0.0.1", port }));
+export async function open(port: number, { host }: Load, take: TakeFrame): Promise<Wire> {
+  const wire = new Wire(await Deno.connect({ hostname: host, port }));
   wire.read(take);
   return wire;
 }
@@ -178,9 +184,9 @@ export function writeEcho(wire: Wire, seq: number, bytes: Uint8Array): void {
 }
 
 /** A client whose responses all go to one function, which synchronously starts the next call. */
-export async function connect(port: number): Promise<PeerClient> {
+export async function connect(port: number, load: Load): Promise<PeerClient> {
   let take: TakeFrame = () => {};
-  const wire = await open(port, (...frame) => take(...frame));
+  const wire = await open(port, load, (...frame) => take(...frame));
   const echo = (bytes: Uint8Array<ArrayBuffer>) =>
     new Promise<Uint8Array>((resolve) => {
       take = (_kind, _seq, from, at, length) => resolve(from.bytes.slice(at, at + length));
@@ -204,6 +210,13 @@ export async function connect(port: number): Promise<PeerClient> {
         const at = wire.frame(Kind.Stream, 0, 8);
         wire.out.view.setUint32(at, count);
         wire.out.view.setUint32(at + 4, size);
+        wire.flush();
+      }),
+    upload: (size) => sendStream(wire, 0, Infinity, size),
+    received: () =>
+      new Promise<number>((resolve) => {
+        take = (_kind, _seq, { view }, at) => resolve(view.getFloat64(at));
+        wire.frame(Kind.Received, 0, 0);
         wire.flush();
       }),
     drive: (load, next) =>

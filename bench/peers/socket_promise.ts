@@ -2,16 +2,17 @@
 // difference to another peer is the cost of its protocol.
 
 import type { PeerClient } from "../peer.ts";
+import type { Load } from "../workloads.ts";
 import { open, writeEcho, writeSum } from "./socket.ts";
 
 export { serve } from "./socket.ts";
 
-export async function connect(port: number): Promise<PeerClient> {
+export async function connect(port: number, load: Load): Promise<PeerClient> {
   const sums = new Map<number, (sum: number) => void>();
   const echoes = new Map<number, (bytes: Uint8Array) => void>();
   let seq = 0;
   let flushing = false;
-  const wire = await open(port, (_kind, seq, { bytes, view }, at, length) => {
+  const wire = await open(port, load, (_kind, seq, { bytes, view }, at, length) => {
     const resolve = sums.get(seq);
     if (resolve !== undefined) {
       sums.delete(seq);

@@ -12,6 +12,11 @@ async function* stream({ count, size }: { count: number; size: number }): AsyncG
   for (let i = 0; i < count; i++) yield items[i % items.length]!;
 }
 
+async function* endlessItems(size: number): AsyncGenerator<Uint8Array> {
+  const items = byteItems(size);
+  for (let i = 0;; i++) yield items[i % items.length]!;
+}
+
 /** Simulates CPU-bound work. */
 function addUp(count: number): number {
   let sum = 0;
@@ -21,7 +26,7 @@ function addUp(count: number): number {
 
 /** @param transport What the server listens on */
 export async function serve(
-  { methods, limits, work, sharedPort }: Load,
+  { host, methods, limits, work, sharedPort }: Load,
   transport: "tcp" | "http" = "tcp",
 ): Promise<number> {
   const server = new Server(limits);
@@ -29,8 +34,17 @@ export async function serve(
     ? ({ a, b }: Addends) => ({ sum: a + b })
     : ({ a, b }: Addends) => ({ sum: a + b, work: addUp(work) });
   const sums = Array.from({ length: methods }, (_, i) => [sumName(i), sum]);
-  server.register("Arith", { ...Object.fromEntries(sums), echo: (bytes: Uint8Array) => bytes, stream });
-  const { address } = await server.listen(`${transport}@127.0.0.1:${sharedPort}`, {
+  let received = 0;
+  server.register("Arith", {
+    ...Object.fromEntries(sums),
+    echo: (bytes: Uint8Array) => bytes,
+    stream,
+    async upload(items: AsyncIterable<Uint8Array>) {
+      for await (const _ of items) received++;
+    },
+    received: () => received,
+  });
+  const { address } = await server.listen(`${transport}@${host}:${sharedPort}`, {
     reusePort: sharedPort > 0,
   });
   return Number(address.slice(address.lastIndexOf(":") + 1));
@@ -39,11 +53,11 @@ export async function serve(
 /** @param transport How the server is dialed */
 export async function connect(
   port: number,
-  { methods, limits }: Load,
+  { host, methods, limits }: Load,
   transport: "tcp" | "ws" = "tcp",
 ): Promise<PeerClient> {
   const { maxConnections: _, ...both } = limits; // a server-only limit
-  const client = await dial(`${transport}@127.0.0.1:${port}`, both);
+  const client = await dial(`${transport}@${host}:${port}`, both);
   const names = Array.from({ length: methods }, (_, i) => `Arith.${sumName(i)}`);
   return {
     sum: async (a, b) => (await client.call<{ sum: number }>(names[a % methods]!, { a, b })).sum,
@@ -53,6 +67,8 @@ export async function connect(
         take(item[0]!, item.length);
       }
     },
+    upload: (size) => client.call("Arith.upload", endlessItems(size)),
+    received: () => client.call<number>("Arith.received"),
   };
 }
 

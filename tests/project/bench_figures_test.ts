@@ -53,7 +53,12 @@ Deno.test("bench report: median, spread and figure", () => {
   assertEquals(spread({ median: 100, least: 90, most: 110 }), 10);
 });
 
-const peer = (name: string, role: Contestant["role"]): Contestant => ({ name, role, title: `<${name}>` });
+const peer = (name: string, role: Contestant["role"]): Contestant => ({
+  name,
+  role,
+  title: `<${name}>`,
+  file: "",
+});
 const rows: Row[] = [
   { contestant: peer("slow", "peer"), samples: [{ rate: 5 }, { rate: 4 }, { rate: 10 }] },
   { contestant: peer("fast", "peer"), samples: [{ rate: 50 }, { rate: 40 }, { rate: 100 }] },
