@@ -100,7 +100,10 @@ function keepEchoing(client: PeerClient, { outstanding, bytes }: Load): () => nu
   let received = 0;
   const body = new Uint8Array(bytes);
   const run = async () => {
-    for (;;) received += (await client.echo!(body)).length;
+    for (;;) {
+      const { length } = await client.echo!(body);
+      received += length;
+    }
   };
   for (let i = 0; i < outstanding; i++) run();
   return () => received;
