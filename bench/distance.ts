@@ -86,10 +86,8 @@ async function main(args: readonly string[]): Promise<void> {
     Deno.exit(2);
   }
   if (flags.help) return console.log(DISTANCE_USAGE.trimEnd());
-  let congestion: string;
   try {
-    await using line = await Line.open(flags.rows[0]!.line);
-    congestion = line.congestion;
+    await using _line = await Line.open(flags.rows[0]!.line);
   } catch (error) {
     return console.log(`skipped: this system cannot make a long line: ${(error as Error).message}`);
   }
@@ -100,12 +98,12 @@ async function main(args: readonly string[]): Promise<void> {
     const samples = await runAll(flags, ready);
     const { deno } = Deno.version;
     const caption = `${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s, medians (least–most); ` +
-      `Deno ${deno}, ${navigator.hardwareConcurrency} cores; congestion control: ${congestion}.`;
+      `Deno ${deno}, ${navigator.hardwareConcurrency} cores.`;
     const tables = renderDistance(rows, ready.map(({ contestant }) => contestant), samples);
     const text = `${caption}\n\n${tables}`;
     console.log(`\n${text}`);
     if (json !== undefined) {
-      const figures = { date: new Date(), deno, congestion, rounds, seconds, samples };
+      const figures = { date: new Date(), deno, rounds, seconds, samples };
       await Deno.writeTextFile(json, JSON.stringify(figures, null, 2) + "\n");
     }
     if (write) {

@@ -4,7 +4,7 @@
 import process from "node:process";
 import { Histogram } from "./histogram.ts";
 import type { Peer, PeerClient } from "./peer.ts";
-import { firstByte } from "./peers/items.mjs";
+import { firstByte, recordOf } from "./peers/items.mjs";
 import type { Load } from "./workloads.ts";
 
 /** The result of a load. */
@@ -132,20 +132,25 @@ export async function runLoad(
     await takeStreams(clients[0], load, meter);
     return meter.outcome();
   }
-  if (load.kind === "echo") {
-    if (clients[0]?.echo === undefined) return undefined;
-    await checkFullEcho(clients[0], load.bytes);
+  if (load.kind === "echo" || load.kind === "text" || load.kind === "records") {
+    if (clients[0]?.[load.kind] === undefined) return undefined;
+    if (load.kind === "echo") await checkFullEcho(clients[0], load.bytes);
   } else {
     await checkSum(clients[0]!, 1);
   }
   await Promise.all(clients.flatMap((client, c) => {
     if (client.drive !== undefined) return [drive(client, load, meter)];
     return Array.from({ length: load.outstanding }, (_, slot) => {
-      const call: Call = load.kind === "echo" ? stampedEcho(load.bytes) : checkSum;
-      return keepCalling(client, call, c * load.outstanding + slot, load, meter);
+      return keepCalling(client, callOf(load), c * load.outstanding + slot, load, meter);
     });
   }));
   return meter.outcome();
+}
+
+function callOf({ kind, bytes, items }: Load): Call {
+  if (kind === "echo") return stampedEcho(bytes);
+  if (kind === "text") return stampedText(bytes);
+  return kind === "records" ? (client, i) => checkRecords(client, items, i) : checkSum;
 }
 
 function timingInterval({ connections, outstanding }: Load): number {
@@ -209,6 +214,30 @@ function stampedEcho(length: number): Call {
       got[at] !== body[at]
     ) throw new Error("Wrong response: an echo differs from the request");
   };
+}
+
+/** Texts with the number of the call at both ends, which identifies its response. */
+function stampedText(length: number): Call {
+  const STAMP = 10;
+  const middle = "The quick brown fox jumps over the lazy dog. ".repeat(length / 45 + 1).slice(
+    2 * STAMP,
+    length,
+  );
+  return async (client, i) => {
+    const stamp = String(i).padStart(STAMP, "0");
+    const text = stamp + middle + stamp;
+    if (await client.text!(text) !== text) throw new Error("Wrong response: a text differs from the request");
+  };
+}
+
+/** One record is compared completely, a different one for each call. */
+async function checkRecords(client: PeerClient, count: number, i: number): Promise<void> {
+  const records = await client.records!(count);
+  const [got, sent] = [records[i % count], recordOf(i % count)];
+  const same = got !== undefined && got.id === sent.id && got.name === sent.name &&
+    got.email === sent.email &&
+    got.active === sent.active && got.score === sent.score;
+  if (!same || records.length !== count) throw new Error("Wrong response: a record differs");
 }
 
 /** Runs sequential streams. Counts items, and checks the clock every thousand items. */

@@ -15,18 +15,22 @@ import (
 	"net/rpc"
 	"os"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-const warmConnections = 100
+const (
+	warmConnections = 100
+	stampLength     = 10
+)
 
 type Load struct {
-	Kind                           string
+	Kind, Variant                  string
 	Connections, Outstanding, Idle int
-	Bytes                          int
+	Bytes, Items                   int
 	Warm, Seconds                  float64
 }
 
@@ -41,6 +45,37 @@ func (Arith) Sum(args Addends, reply *Sum) error {
 
 func (Arith) Echo(args []byte, reply *[]byte) error {
 	*reply = args
+	return nil
+}
+
+func (Arith) Text(args string, reply *string) error {
+	*reply = args
+	return nil
+}
+
+type Record struct {
+	Id     int
+	Name   string
+	Email  string
+	Active bool
+	Score  float64
+}
+
+func recordOf(i int) Record {
+	return Record{i, fmt.Sprintf("user%d", i), fmt.Sprintf("user%d@example.com", i), i%2 == 0, float64(i) * 1.25}
+}
+
+// The list is created once, so that only its transfer is measured.
+var list []Record
+var listOnce sync.Once
+
+func (Arith) Records(count int, reply *[]Record) error {
+	listOnce.Do(func() {
+		for i := 0; i < count; i++ {
+			list = append(list, recordOf(i))
+		}
+	})
+	*reply = list
 	return nil
 }
 
@@ -114,6 +149,31 @@ func echo(client *rpc.Client, i int, body []byte, whole bool) {
 	}
 }
 
+// What texts of `length` bytes have between their stamps.
+func middleOf(length int) string {
+	const sentence = "The quick brown fox jumps over the lazy dog. "
+	return strings.Repeat(sentence, length/len(sentence)+1)[:length-2*stampLength]
+}
+
+// Texts with the number of the call at both ends.
+func text(client *rpc.Client, i int, middle string) {
+	stamp := fmt.Sprintf("%0*d", stampLength, i)
+	body := stamp + middle + stamp
+	var reply string
+	check(client.Call("Arith.Text", body, &reply))
+	if reply != body {
+		check(fmt.Errorf("wrong response: a text differs from the request"))
+	}
+}
+
+func records(client *rpc.Client, i, count int) {
+	var reply []Record
+	check(client.Call("Arith.Records", count, &reply))
+	if len(reply) != count || reply[i%count] != recordOf(i%count) {
+		check(fmt.Errorf("wrong response: a record differs"))
+	}
+}
+
 func beIdle(load Load, port string) {
 	stdin := bufio.NewScanner(os.Stdin)
 	var held []*rpc.Client
@@ -138,11 +198,20 @@ func keepCalling(client *rpc.Client, first int, load Load, begin, end time.Time,
 		every = 8
 	}
 	body := make([]byte, load.Bytes)
+	middle := ""
+	if load.Kind == "text" {
+		middle = middleOf(load.Bytes)
+	}
 	for i := first; ; i++ {
 		since := time.Now()
-		if load.Kind == "echo" {
+		switch load.Kind {
+		case "echo":
 			echo(client, i, body, i == first)
-		} else {
+		case "text":
+			text(client, i, middle)
+		case "records":
+			records(client, i, load.Items)
+		default:
 			sum(client, i)
 		}
 		now := time.Now()
@@ -159,7 +228,7 @@ func keepCalling(client *rpc.Client, first int, load Load, begin, end time.Time,
 }
 
 func call(load Load, port string) {
-	if load.Kind == "stream" {
+	if load.Kind == "stream" || load.Variant != "" {
 		say(map[string]any{"unsupported": true})
 		return
 	}

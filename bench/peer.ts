@@ -1,7 +1,16 @@
 // The interface between the benchmark and a peer. Every file in peers/ exports `serve` and `connect` of these
 // types.
 
-import type { Load } from "./workloads.ts";
+import type { Load, Variant } from "./workloads.ts";
+
+/** A row of a list, made by peers/items.mjs. */
+export interface BenchRecord {
+  readonly id: number;
+  readonly name: string;
+  readonly email: string;
+  readonly active: boolean;
+  readonly score: number;
+}
 
 /** Called for each item of a stream, in order. */
 export type TakeItem = (firstByte: number, length: number) => void;
@@ -12,6 +21,10 @@ export interface PeerClient {
   sum(a: number, b: number): Promise<number>;
   /** Echoes bytes; absent if the peer does not support it. */
   echo?(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
+  /** Echoes a text; absent if the peer does not support it. */
+  text?(text: string): Promise<string>;
+  /** Receives a list of records; absent if the peer does not support it. */
+  records?(count: number): Promise<readonly BenchRecord[]>;
   /**
    * Receives a stream of `count` items of `size` bytes from the server, by the peer's usual means; absent if
    * it has none. Items are made by peers/items.mjs.
@@ -30,6 +43,8 @@ export interface PeerClient {
 
 /** The exports of a file in peers/. */
 export interface Peer {
+  /** The variants of small calls that the peer offers in its usual way. */
+  readonly variants?: readonly Variant[];
   /** Serves on a free port of the load's host, 127.0.0.1, until the process ends. Returns the port. */
   serve(load: Load): Promise<number>;
   connect(port: number, load: Load): Promise<PeerClient>;

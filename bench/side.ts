@@ -51,6 +51,9 @@ async function beIdle(peer: Peer, port: number, load: Load): Promise<void> {
 }
 
 async function call(peer: Peer, port: number, load: Load): Promise<void> {
+  if (load.variant !== undefined && !peer.variants?.includes(load.variant)) {
+    return print({ unsupported: true });
+  }
   if (load.kind === "idle") return await beIdle(peer, port, load);
   if (isOverDistance(load)) return print(await cross(peer, port, load));
   await openAll(peer, port, load, load.idle);

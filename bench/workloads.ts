@@ -1,4 +1,4 @@
-// The six workloads, and the load description passed to client processes.
+// The workloads, and the load description passed to client processes.
 
 /**
  * Loads for a long line, in distance_load.ts. `down`, `up`: an endless stream of items. `echoes`, `bulk`: small
@@ -7,22 +7,31 @@
  */
 export type DistanceKind = "down" | "up" | "echoes" | "bulk" | "first";
 
+/**
+ * What most programs add to a small call: a handler that is an async function; an interceptor, on each side that
+ * has them; a token, sent with each call and checked by the server; arguments that the server checks with a zod
+ * schema.
+ */
+export type Variant = "async" | "interceptor" | "token" | "contract";
+
 /** The load of a client process, and what its server must offer; passed as JSON. */
 export interface Load {
   /**
-   * `sum`: small calls. `echo`: byte strings sent back. `stream`: items from the server. `idle`: nothing. The
-   * others are those of bench:distance.
+   * `sum`: small calls. `echo`, `text`: byte strings or texts sent back. `records`: a list from the server. `stream`:
+   * items from the server. `idle`: nothing. The others are those of bench:distance.
    */
-  readonly kind: "sum" | "echo" | "stream" | "idle" | DistanceKind;
+  readonly kind: "sum" | "echo" | "text" | "records" | "stream" | "idle" | DistanceKind;
+  /** What small calls have in addition. */
+  readonly variant?: Variant;
   /** Where the server listens. */
   readonly host: string;
   /** Number of connections, each with its own client. */
   readonly connections: number;
   /** Calls kept in flight on each connection. */
   readonly outstanding: number;
-  /** Size of an echo or an item, in bytes. */
+  /** Size of an echo, a text or an item, in bytes. */
   readonly bytes: number;
-  /** Number of items in a stream. */
+  /** Number of items in a stream, or of records. */
   readonly items: number;
   /** Number of additional idle connections. */
   readonly idle: number;
@@ -40,7 +49,7 @@ export interface Load {
   readonly seconds: number;
 }
 
-/** One of the six workloads. */
+/** One of the workloads. */
 export interface Workload {
   readonly name: string;
   readonly title: string;
@@ -83,6 +92,12 @@ export function loadOf(load: Pick<Load, "kind"> & Partial<Load>): Load {
 
 const CALLS = { unit: "calls/s", factor: 1, apart: false, lowerIsBetter: false } as const;
 const BOTH_LIMITS = ["socket", "socket-promise"] as const;
+
+/** W2 with something that most programs add. */
+function variantOf(name: string, variant: Variant, title: string): Workload {
+  const load = { kind: "sum", outstanding: 128, variant } as const;
+  return { ...CALLS, name, title: `128 calls in flight, with ${title}`, limits: [], load };
+}
 
 /** The workloads, by name. */
 export const WORKLOADS: readonly Workload[] = [
@@ -137,4 +152,25 @@ export const WORKLOADS: readonly Workload[] = [
     limits: ["socket"],
     load: { kind: "idle", connections: 1_000 },
   },
+  {
+    ...CALLS,
+    name: "W7",
+    title: "1000 records from the server, 4 calls in flight",
+    limits: [],
+    load: { kind: "records", outstanding: 4, items: 1_000 },
+  },
+  {
+    name: "W8",
+    title: "64 KiB of text there and back, 8 calls in flight",
+    unit: "MiB/s",
+    factor: ECHO_BYTES / MIB,
+    apart: true,
+    lowerIsBetter: false,
+    limits: [],
+    load: { kind: "text", outstanding: 8, bytes: ECHO_BYTES },
+  },
+  variantOf("W9", "async", "an async function as the handler"),
+  variantOf("W10", "interceptor", "an interceptor on each side"),
+  variantOf("W11", "token", "a token"),
+  variantOf("W12", "contract", "arguments checked with zod"),
 ];

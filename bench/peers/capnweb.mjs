@@ -4,16 +4,31 @@
 
 import { newWebSocketRpcSession, RpcTarget } from "npm:capnweb@0.12.0";
 import { WebSocket } from "npm:ws@8.22.1";
-import { byteItems } from "./items.mjs";
+import { byteItems, recordList } from "./items.mjs";
 import { dialWebSocket, listenWebSocket } from "./ws.mjs";
+
+export const variants = ["async"];
 
 class Api extends RpcTarget {
   sum({ a, b }) {
     return { sum: a + b };
   }
 
+  async sumLater({ a, b }) {
+    await null;
+    return { sum: a + b };
+  }
+
   echo(bytes) {
     return bytes;
+  }
+
+  text(text) {
+    return text;
+  }
+
+  records(count) {
+    return recordList(count);
   }
 
   stream(count, size) {
@@ -32,10 +47,14 @@ export function serve() {
   return listenWebSocket((socket) => newWebSocketRpcSession(socket, new Api()));
 }
 
-export async function connect(port) {
+export async function connect(port, { variant }) {
   const api = newWebSocketRpcSession(await dialWebSocket(port, WebSocket));
   return {
-    sum: async (a, b) => (await api.sum({ a, b })).sum,
+    sum: variant === "async"
+      ? async (a, b) => (await api.sumLater({ a, b })).sum
+      : async (a, b) => (await api.sum({ a, b })).sum,
+    text: async (text) => await api.text(text),
+    records: async (count) => await api.records(count),
     echo: async (bytes) => await api.echo(bytes),
     async stream(count, size, take) {
       for await (const item of await api.stream(count, size)) take(item[0], item.length);

@@ -164,7 +164,7 @@ Deno.test("bench chart: text is escaped, both colour schemes are there, bars are
 
 Deno.test("bench flags: defaults, choices, and what is refused", () => {
   const { rounds, workloads, contestants } = readFlags([]);
-  assertEquals([rounds, workloads.length], [3, 6]);
+  assertEquals([rounds, workloads.length], [3, 12]);
   assertEquals(contestants.some(({ name }) => name === "orpc"), false);
   const chosen = readFlags([
     "--workloads",
@@ -191,7 +191,7 @@ Deno.test("bench flags: defaults, choices, and what is refused", () => {
     Error,
     "--peers: unknown gopher, expected some of troodon-ws, go, birpc",
   );
-  assertThrows(() => readFlags(["--workloads", "W7"]), Error, "--workloads: unknown W7");
+  assertThrows(() => readFlags(["--workloads", "W13"]), Error, "--workloads: unknown W13");
   assertThrows(
     () => readFlags(["--rounds", "x"]),
     Error,

@@ -5,15 +5,17 @@ import { runLoad } from "../../bench/load.ts";
 import { measure } from "../../bench/measure.ts";
 import type { PeerClient } from "../../bench/peer.ts";
 import { CONTESTANTS, prepare, ReadyContestant } from "../../bench/peers.ts";
-import { firstByte } from "../../bench/peers/items.mjs";
+import { firstByte, recordList } from "../../bench/peers/items.mjs";
 import { loadOf, WORKLOADS } from "../../bench/workloads.ts";
 
 const SHORT = { warm: 0.005, seconds: 0.02 };
 
 /** A client that answers right. */
-const right: Required<Pick<PeerClient, "sum" | "echo" | "stream">> = {
+const right: Required<Pick<PeerClient, "sum" | "echo" | "text" | "records" | "stream">> = {
   sum: (a, b) => Promise.resolve(a + b),
   echo: (bytes) => Promise.resolve(bytes.slice()),
+  text: (text) => Promise.resolve(text),
+  records: (count) => Promise.resolve(recordList(count)),
   stream(count, size, take) {
     for (let i = 0; i < count; i++) take(firstByte(i), size);
     return Promise.resolve();
@@ -57,17 +59,22 @@ Deno.test("bench load: only calls that end in the measured time are counted, and
 });
 
 Deno.test("bench load: wrong answers end it", async () => {
-  const run = (client: Partial<PeerClient>, kind: "sum" | "echo" | "stream") => {
+  type Kind = "sum" | "echo" | "text" | "records" | "stream";
+  const run = (client: Partial<PeerClient>, kind: Kind) => {
     const load = loadOf({ kind, outstanding: 2, bytes: 100, items: 50, ...SHORT });
     return runLoad([{ ...right, ...client }], load, () => {});
   };
-  for (const kind of ["sum", "echo", "stream"] as const) {
+  for (const kind of ["sum", "echo", "text", "records", "stream"] as const) {
     assertEquals((await run({}, kind))!.calls > 0, true, kind);
   }
-  const wrong: [Partial<PeerClient>, "sum" | "echo" | "stream", string][] = [
+  const [, second] = recordList(2);
+  const wrong: [Partial<PeerClient>, Kind, string][] = [
     [{ sum: (a, b) => Promise.resolve(a > 3 ? a : a + b) }, "sum", "Wrong response: 4 + 7"],
     [{ echo: (bytes) => Promise.resolve(bytes.subarray(1)) }, "echo", "an echo differs from the request"],
     [{ echo: (bytes) => Promise.resolve(bytes.slice().fill(0, 50, 51)) }, "echo", "an echo"],
+    [{ text: (text) => Promise.resolve(text.slice(1)) }, "text", "a text differs from the request"],
+    [{ records: (count) => Promise.resolve(recordList(count - 1)) }, "records", "a record differs"],
+    [{ records: (count) => Promise.resolve(Array(count).fill(second)) }, "records", "a record differs"],
     // Right once, then always the same.
     [{ echo: stale() }, "echo", "an echo differs from the request"],
     [
@@ -101,7 +108,7 @@ function stale(): PeerClient["echo"] {
 
 Deno.test("bench load: a workload that a peer does not support is not measured", async () => {
   const { sum } = right;
-  for (const kind of ["echo", "stream"] as const) {
+  for (const kind of ["echo", "text", "records", "stream"] as const) {
     assertEquals(await runLoad([{ sum }], loadOf({ kind, bytes: 100, items: 5 }), () => {}), undefined);
   }
 });
@@ -123,7 +130,7 @@ Deno.test("bench: every workload runs against this library and the raw socket, a
       const sample = await measure(ready, workload, small, cores);
       const title = `${contestant.name} in ${workload.name}`;
       assertEquals(Number.isFinite(sample!.rate), true, title);
-      const times = workload.load.kind === "sum" || workload.load.kind === "echo";
+      const times = workload.load.kind !== "stream" && workload.load.kind !== "idle";
       assertEquals(sample!.p50! > 0 && sample!.p99! >= sample!.p50!, times, title);
     }
   }
