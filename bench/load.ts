@@ -40,6 +40,7 @@ class Meter {
   readonly times = new Histogram();
   readonly #warm: number;
   readonly #length: number;
+  readonly #timesCalls: boolean;
   readonly #onStart: () => void;
   readonly #start = performance.now();
   readonly #cpuAtStart = process.cpuUsage();
@@ -48,7 +49,8 @@ class Meter {
   #end = 0;
   #calls = 0;
 
-  constructor({ warm, seconds }: Load, onStart: () => void) {
+  constructor({ kind, warm, seconds }: Load, onStart: () => void) {
+    this.#timesCalls = kind !== "stream";
     this.#warm = warm * 1_000;
     this.#length = seconds * 1_000;
     this.#onStart = onStart;
@@ -79,10 +81,15 @@ class Meter {
         this.#onStart();
         this.#begin = performance.now();
       }
-    } else if (this.#end === 0 && now - this.#begin >= this.#length) {
+    } else if (this.#end === 0 && now - this.#begin >= this.#length && this.#hasTimes()) {
       this.#end = now;
     }
     return now;
+  }
+
+  /** On a machine that is busy with something else a short measurement lasts until one call has been timed. */
+  #hasTimes(): boolean {
+    return !this.#timesCalls || this.times.total > 0;
   }
 
   #isWarm(now: number): boolean {

@@ -120,8 +120,7 @@ Deno.test("bench: every workload runs against this library and the raw socket, a
     if (!(ready instanceof ReadyContestant)) throw new Error(ready);
     for (const workload of WORKLOADS) {
       if (contestant.role === "limit" && !workload.limits.includes(contestant.name)) continue;
-      // Long enough for one call even if other tests use all cores.
-      const load = loadOf({ ...workload.load, warm: 0.01, seconds: 0.3 });
+      const load = loadOf({ ...workload.load, warm: 0.01, seconds: 0.05 });
       const small = {
         ...load,
         connections: Math.min(load.connections, 100),
