@@ -86,12 +86,17 @@ async function main(args: readonly string[]): Promise<void> {
     Deno.exit(2);
   }
   if (flags.help) return console.log(DISTANCE_USAGE.trimEnd());
+  const { json } = flags;
+  if (json !== undefined && Deno.permissions.querySync({ name: "write", path: json }).state !== "granted") {
+    console.error(`bench:distance: cannot write ${json}: files must be in docs/ or /tmp; see --help`);
+    Deno.exit(2);
+  }
   try {
     await using _line = await Line.open(flags.rows[0]!.line);
   } catch (error) {
     return console.log(`skipped: this system cannot make a long line: ${(error as Error).message}`);
   }
-  const { rows, rounds, seconds, json, write } = flags;
+  const { rows, rounds, seconds, write } = flags;
   const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "bench-" });
   try {
     const ready = await prepareAll(folder);

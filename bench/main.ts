@@ -130,7 +130,9 @@ async function main(args: readonly string[]): Promise<void> {
     await Deno.writeTextFile(flags.json, JSON.stringify(figures, null, 2) + "\n");
   }
   if (flags.chart !== undefined) {
-    await Deno.writeTextFile(flags.chart, drawChart(summaries, `${caption}. ${LEGEND}`));
+    // The variants of W2 would double the chart and look alike.
+    const drawn = summaries.filter((_, i) => flags.workloads[i]!.load.variant === undefined);
+    await Deno.writeTextFile(flags.chart, drawChart(drawn, `${caption}. ${LEGEND}`));
   }
   if (flags.tables !== undefined) {
     const text = [`${caption}.\n`, ...summaries.map(render)].join("\n");
