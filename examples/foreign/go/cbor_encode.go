@@ -2,6 +2,7 @@ package troodon
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
@@ -17,8 +18,14 @@ type Tag struct {
 	Value  any
 }
 
+// MarshalJSON returns the value alone, so that a set can be received as a slice.
+func (t Tag) MarshalJSON() ([]byte, error) { return json.Marshal(t.Value) }
+
 // Simple is a simple value without an equivalent in Go.
 type Simple byte
+
+// MarshalJSON returns null, so that undefined leaves a variable as it is.
+func (s Simple) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
 // Undefined is what JavaScript distinguishes from null.
 const Undefined Simple = 23

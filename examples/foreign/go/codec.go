@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"unicode/utf8"
 )
 
@@ -111,13 +112,15 @@ func isName(tokens *json.Decoder, body []byte) bool {
 	return len(rest) > 0 && rest[0] == ':'
 }
 
-// assign stores a decoded value in the variable that into points to, by the rules of encoding/json unless it is an any.
+// assign stores a decoded value in the variable to which into points, as it is if the types allow that, and otherwise by
+// the rules of encoding/json: structs, and lists of other types than any.
 func assign(value, into any) error {
 	if into == nil {
 		return nil
 	}
-	if to, ok := into.(*any); ok {
-		*to = value
+	from, to := reflect.ValueOf(value), reflect.ValueOf(into)
+	if from.IsValid() && to.Kind() == reflect.Pointer && from.Type().AssignableTo(to.Type().Elem()) {
+		to.Elem().Set(from)
 		return nil
 	}
 	text, err := json.Marshal(value)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"net"
 	"reflect"
@@ -106,6 +107,22 @@ func TestValuesKeepTheirTypes(t *testing.T) {
 		if err := conn.Call(ctx, "Test.echo", value, &echoed); err != nil || !reflect.DeepEqual(echoed, value) {
 			t.Errorf("sent %#v, received %#v, %v", value, echoed, err)
 		}
+	}
+	var nan float64
+	if err := conn.Call(ctx, "Test.echo", math.NaN(), &nan); err != nil || !math.IsNaN(nan) {
+		t.Errorf("received %v, %v", nan, err)
+	}
+	var set []int
+	if err := conn.Call(ctx, "Test.echo", troodon.Tag{Number: 258, Value: []int{1, 2}}, &set); err != nil || len(set) != 2 {
+		t.Errorf("received %v, %v", set, err)
+	}
+	fallback := "fallback"
+	if err := conn.Call(ctx, "Test.echo", troodon.Undefined, &fallback); err != nil || fallback != "fallback" {
+		t.Errorf("received %v, %v", fallback, err)
+	}
+	var number int
+	if err := conn.Call(ctx, "Test.echo", "text", &number); err == nil {
+		t.Errorf("a text was stored as the number %d", number)
 	}
 	sent, want := point{X: 1, Data: []byte{0, 255}, At: at}, point{X: 2, Data: []byte{0, 255}, At: at}
 	var moved point
