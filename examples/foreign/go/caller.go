@@ -101,11 +101,11 @@ func (c *Conn) begin(ctx context.Context, method string, args any, call *outgoin
 	case <-c.finished:
 		return nil, errFinished()
 	case <-ctx.Done():
-		return nil, contextError(ctx, method)
+		return nil, unsentError(ctx, method)
 	}
 	if err := c.w.wait(ctx); err != nil {
 		<-c.slots
-		return nil, contextError(ctx, method)
+		return nil, unsentError(ctx, method)
 	}
 	call.method, call.send, call.done = method, newSendStream(), make(chan struct{})
 	itemsCtx, cancel := context.WithCancel(ctx)
@@ -121,6 +121,12 @@ func (c *Conn) begin(ctx context.Context, method string, args any, call *outgoin
 	return call, nil
 }
 
+func unsentError(ctx context.Context, method string) *Error {
+	err := contextError(ctx, method)
+	err.NotStarted = true
+	return err
+}
+
 func errFinished() *Error { return notStarted(Unavailable, "The connection accepts no more calls") }
 
 func (c *Conn) sendCall(ctx context.Context, call *outgoing, body []byte) error {
@@ -131,7 +137,7 @@ func (c *Conn) sendCall(ctx context.Context, call *outgoing, body []byte) error 
 		}
 	}
 	if ctx.Err() != nil {
-		return contextError(ctx, call.method)
+		return unsentError(ctx, call.method)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
