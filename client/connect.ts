@@ -2,6 +2,7 @@
 // exports that of connect_dns.ts.
 
 import type { Discovery } from "../discovery/discovery.ts";
+import { EarlyCalls } from "../session/early_calls.ts";
 import { dialSockets } from "../transport/sockets.ts";
 import type { Client } from "./client.ts";
 import type { ConnectOptions } from "./connect_options.ts";
@@ -36,5 +37,5 @@ import { connectWith } from "./connect_with.ts";
  * @throws {RangeError} If a number is out of range
  */
 export function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
-  return connectWith(dialSockets, target, options);
+  return connectWith(dialSockets, target, options, (...parts) => new EarlyCalls(...parts));
 }

@@ -18,6 +18,7 @@ import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import type { DialOptions } from "../session/dial.ts";
+import type { EarlyCallsFactory } from "../session/early_calls.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import { observersOf } from "../telemetry/observers.ts";
@@ -195,10 +196,15 @@ export interface ClientSettings {
  * Checks and completes the options.
  *
  * @param sockets Opens connections if there is no option `network`
+ * @param earlyCalls For calls that leave with the handshake; absent = none do
  * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
-export function clientSettings(options: ConnectOptions, sockets: Dialer): ClientSettings {
+export function clientSettings(
+  options: ConnectOptions,
+  sockets: Dialer,
+  earlyCalls?: EarlyCallsFactory,
+): ClientSettings {
   checkOptions("connect", options, NAMES);
   const codecs = CodecTable.standard(listed("codecs", options.codecs));
   const codecType = options.codecType ?? DEFAULT_CODEC;
@@ -233,6 +239,7 @@ export function clientSettings(options: ConnectOptions, sockets: Dialer): Client
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
+      earlyCalls,
       dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
       lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
       log,

@@ -7,17 +7,23 @@ import { createBalancer } from "../discovery/create_balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
+import type { EarlyCallsFactory } from "../session/early_calls.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import { Client } from "./client.ts";
 import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect_options.ts";
 
-/** Connects as `connect` does, over connections that `dialer` opens. */
+/**
+ * Connects as `connect` does, over connections that `dialer` opens.
+ *
+ * @param earlyCalls For calls that leave with the handshake; absent = none do
+ */
 export async function connectWith(
   dialer: Dialer,
   target: string | Discovery,
   options: ConnectOptions,
+  earlyCalls?: EarlyCallsFactory,
 ): Promise<Client> {
-  const settings = clientSettings(options, dialer);
+  const settings = clientSettings(options, dialer, earlyCalls);
   const client = new Client(settings, createBalancer(options.balancer ?? DEFAULT_BALANCER));
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;

@@ -13,6 +13,7 @@ import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
 import type { Conn } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
+import type { EarlyCalls, EarlyCallsFactory } from "./early_calls.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { requestHttp } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
@@ -47,6 +48,8 @@ export interface DialOptions {
   /** Finds the methods that the server calls back; absent = the client answers no calls. */
   readonly lookup?: Lookup;
   readonly tls: ConnectTlsOptions;
+  /** For calls that leave with the handshake; absent in browsers, whose bundles do without, since WebSockets have none. */
+  readonly earlyCalls: EarlyCallsFactory | undefined;
   /** Opens connections: over sockets, in a browser over its WebSockets, or over the option `network`. */
   readonly dialer: Dialer;
   readonly log?: (message: string, error?: unknown) => void;
@@ -55,8 +58,14 @@ export interface DialOptions {
 const NOT_ENCRYPTED = "a client with a token, or with the option tls or secure, connects only over TLS; " +
   "use tls@ or wss@, or pass secure: false";
 
-/** What a session reports to the channel that dialled it. */
-export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
+/** The transports over which calls may leave before the server has answered the handshake. */
+const EARLY: ReadonlySet<string> = new Set(["tcp", "tls", "unix"]);
+
+/** What a dial and its session report to the channel. */
+export interface DialEvents extends Pick<SessionOptions, "room" | "draining" | "ended"> {
+  /** Called when calls can be made that leave with the handshake; absent = none do. If the dial fails, they are ended by the channel. */
+  readonly early?: (calls: EarlyCalls) => void;
+}
 
 /**
  * Dials an address.
@@ -71,6 +80,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
+  const { early: offer, ...sessionEvents } = events;
   const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, lookup, log } = options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) {
@@ -96,18 +106,30 @@ export async function dial(
     if (parsed.transport === "http") {
       await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
+    const mayBeEarly = offer !== undefined && EARLY.has(parsed.transport);
+    const early = mayBeEarly ? options.earlyCalls?.(conn, codec, clock) : undefined;
+    if (early !== undefined) offer?.(early);
     const asked = performance.now();
-    const agreement: Agreement = await requestHandshake(conn, reader, {
-      codecType: codec.name,
-      connectTimeout: wireLimit(connectTimeout),
-      handleTimeout: wireLimit(options.handleTimeout),
-      maxFrameBytes: limits.maxFrameBytes,
-      token,
-    }, codec);
-    return new Session(conn, {
+    const agreement: Agreement = await requestHandshake(
+      conn,
+      reader,
+      {
+        codecType: codec.name,
+        connectTimeout: wireLimit(connectTimeout),
+        handleTimeout: wireLimit(options.handleTimeout),
+        maxFrameBytes: limits.maxFrameBytes,
+        token,
+      },
+      codec,
+      early,
+    );
+    const handshakeTime = performance.now() - asked;
+    await early?.stop();
+    if (stop.signal.aborted) throw stop.signal.reason;
+    const session = new Session(conn, {
       agreement,
       dialled: true,
-      handshakeTime: performance.now() - asked,
+      handshakeTime,
       prefix: reader.rest(),
       limits,
       counters,
@@ -117,8 +139,10 @@ export async function dial(
       names,
       lookup,
       log,
-      ...events,
+      ...sessionEvents,
     });
+    early?.handOver(session);
+    return session;
   } catch (error) {
     conn?.close();
     if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);
