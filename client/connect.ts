@@ -12,7 +12,8 @@ import { connectWith } from "./connect_with.ts";
  * Connects to one server, or to the servers that a discovery knows.
  *
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a discovery are
- * dialed when the first call goes to them. The client reconnects lost connections by itself.
+ * dialed when the first call goes to them; that of `new MultiServers([address])` answers a round trip sooner, because its
+ * first calls leave with the handshake. The client reconnects lost connections by itself.
  *
  * `dns@` names are for `connect` of `@troodon/rpc`; here, pass a `DnsDiscovery`, in runtimes that have DNS.
  *
