@@ -2,7 +2,6 @@
 // shakes hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
 import type { AlarmClock } from "./alarm_clock.ts";
-import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -11,11 +10,11 @@ import type { KeyCache } from "../codec/key_cache.ts";
 import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
+import type { CreateCallee } from "./callee_half.ts";
 import type { Conn } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import type { EarlyCalls, EarlyCallsFactory } from "./early_calls.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
-import { requestHttp } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { textOf } from "./frame_writer.ts";
@@ -45,8 +44,8 @@ export interface DialOptions {
   readonly token: Token | undefined;
   /** Which addresses may be dialled. */
   readonly reach: Reach;
-  /** Finds the methods that the server calls back; absent = the client answers no calls. */
-  readonly lookup?: Lookup;
+  /** Creates the half of a session that answers calls back; absent = the client answers none. */
+  readonly createCallee?: CreateCallee;
   readonly tls: ConnectTlsOptions;
   /** For calls that leave with the handshake; absent in browsers, whose bundles do without, since WebSockets have none. */
   readonly earlyCalls: EarlyCallsFactory | undefined;
@@ -81,7 +80,8 @@ export async function dial(
   signal: AbortSignal,
 ): Promise<Session> {
   const { early: offer, ...sessionEvents } = events;
-  const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, createCallee, log } =
+    options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) {
     throw failure("failed_precondition", address, NOT_ENCRYPTED, undefined);
@@ -104,8 +104,10 @@ export async function dial(
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
     if (parsed.transport === "http") {
+      const { requestHttp } = await import("../transport/http.ts");
       await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
+    // The calls follow the option, which is written before they learn of this.
     const mayBeEarly = offer !== undefined && EARLY.has(parsed.transport);
     const early = mayBeEarly ? options.earlyCalls?.(conn, codec, clock) : undefined;
     if (early !== undefined) offer?.(early);
@@ -137,7 +139,7 @@ export async function dial(
       bodies,
       windows,
       names,
-      lookup,
+      createCallee,
       log,
       ...sessionEvents,
     });
