@@ -183,6 +183,8 @@ export class Channel implements AttemptListener {
 
   /** Takes no more calls, lets pending ones finish, then closes. */
   async retire(): Promise<void> {
+    // Calls that have left with the handshake are answered by its session.
+    if (this.#early !== undefined && this.#early.pending > 0) await this.#attempt?.catch(() => {});
     this.#stop.abort();
     clearTimeout(this.#replaceTimer);
     const sessions = [...this.#sessions];

@@ -32,9 +32,8 @@ export interface EarlyState {
 }
 
 /** The session that follows. */
-export interface EarlySuccessor {
+export interface EarlySuccessor extends CallTarget {
   adopt(early: EarlyState): void;
-  call(call: SessionCall): void;
 }
 
 /** Makes the early calls of a connection. The codec is the one that the option requests. */
@@ -50,7 +49,7 @@ export class EarlyCalls implements CallTarget, Sleeper {
     this.#end(call, canceled(call.method, call.signal?.reason, call.seq === 0));
   });
   /** The option, and the frames after it. */
-  readonly #out = new ByteBuffer(0);
+  #out = new ByteBuffer(0);
   /** How much of that was written. */
   #written = 0;
   #writing: Promise<void> | undefined;
@@ -116,6 +115,8 @@ export class EarlyCalls implements CallTarget, Sleeper {
       nextSeq: this.#nextSeq,
       unwritten: this.#out.written().subarray(this.#written),
     });
+    // Those who made the calls still hold this object.
+    this.#out = new ByteBuffer(0);
   }
 
   /**

@@ -92,7 +92,7 @@ export class SessionCore
   adopt({ calls, nextSeq, unwritten }: EarlyState): void {
     if (nextSeq === 1 && calls.length === 0) return;
     const now = this.frameWriter.now();
-    this.alarm.by(this.heartbeat.watch(now));
+    if (!this.heartbeat.watching) this.alarm.by(this.heartbeat.watch(now));
     if (unwritten.length > 0) this.frameWriter.beginFrame().append(unwritten);
     const caller = this.callerHalf();
     caller.adopt(calls.filter(({ seq }) => seq > 0), nextSeq);

@@ -348,6 +348,21 @@ Deno.test("early call: one that ends before the server's line is canceled, and i
     ]);
   }));
 
+Deno.test("early call: a server that leaves the list answers what has left with the handshake", () =>
+  simulate(async (sim) => {
+    await using _one = await serve(sim, "one");
+    await using _two = await serve(sim, "two");
+    const list = new MultiServers(["tcp@one:1"]);
+    await using client = await connect(list, { network: sim.network.host("client") });
+    const call = client.call("S.name");
+    await sim.sleep(ROUND_TRIP + 10);
+    list.update(["tcp@two:1"]);
+    assertEquals(await took(sim, call), ROUND_TRIP - 10);
+    assertEquals([await call, await client.call("S.name")], ["one", "two"]);
+    await sim.sleep(ROUND_TRIP);
+    assertEquals(sim.network.connections, 1, "the first connection is closed");
+  }));
+
 Deno.test("early call: it ends with its client, and with connectTimeout", () =>
   simulate(async (sim) => {
     using _ = raw(sim, (peer) => peer.gone());
