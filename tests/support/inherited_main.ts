@@ -20,10 +20,9 @@ async function serve(name: string): Promise<void> {
   const left = Promise.withResolvers<void>();
   // Without the process that holds the socket it ends, too.
   void new Response(Deno.stdin.readable).text().finally(() => Deno.exit(1));
-  let address: string | undefined;
   server.register("Who", {
     is: (_: unknown, { peer }: CallContext) => {
-      return { name, address, addresses: server.addresses, peer: peer.address };
+      return { name, address: listening.address, addresses: server.addresses, peer: peer.address };
     },
     echo: (value: unknown) => value,
     leave: () => left.resolve(),
@@ -32,7 +31,7 @@ async function serve(name: string): Promise<void> {
   });
   const refused = await server.listen("fd@3", { proxyProtocol: { from: ["10.0.0.0/8"] } }).catch(String);
   if (typeof refused !== "string" || !refused.includes("proxyProtocol is for TCP sockets")) throw refused;
-  ({ address } = await server.listen("fd@4"));
+  const listening = await server.listen("fd@4");
   await left.promise;
   await server.shutdown();
   Deno.exit();
