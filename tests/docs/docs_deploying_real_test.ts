@@ -191,12 +191,15 @@ Deno.test({
     // In the place of ssh: records the host to restart, which then announces itself.
     const address = `{\\"address\\":\\"tcp@$1:9000\\"}`;
     const announced = `curl -s -o /dev/null -d "${address}" ${at.registry}/_rpc_/registry`;
-    await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> told\n${announced}\n`, {
+    await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> restarts\n${announced}\n`, {
       mode: 0o755,
     });
     const lines = loop.replaceAll("http://10.0.0.2:9999", at.registry);
     await at.shell.run(`PATH="$PWD:$PATH"\n${lines}`);
-    const told = await Deno.readTextFile(`${at.folder}/told`);
-    assertEquals(told, ["7", "8", "9"].map((host) => `10.0.0.${host} systemctl restart worker\n`).join(""));
+    const restarts = await Deno.readTextFile(`${at.folder}/restarts`);
+    assertEquals(
+      restarts,
+      ["7", "8", "9"].map((host) => `10.0.0.${host} systemctl restart worker\n`).join(""),
+    );
   },
 });
