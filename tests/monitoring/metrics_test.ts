@@ -118,11 +118,11 @@ Deno.test("docs: docs/MONITORING.md lists every metric, with its kind and its la
   const text = await Deno.readTextFile(new URL("docs/MONITORING.md", ROOT));
   const rows = text.matchAll(/^\| `(rpc_[a-z_]+)` +\| (counter|gauge|histogram) +\| (.*?) *\|/gm);
   const documented = Array.from(rows, ([, name, type, labels]) => [name, type, labels!.replaceAll("`", "")]);
-  const told = Array.from(await metricsOf(at.server), ([name, { type, samples }]) => {
+  const actual = Array.from(await metricsOf(at.server), ([name, { type, samples }]) => {
     const labels = new Set(samples.flatMap(({ labels }) => Object.keys(labels)));
     return [name, type, [...labels].filter((label) => label !== "le").join(", ")];
   });
-  assertEquals(documented, told);
+  assertEquals(documented, actual);
 });
 
 /** The histogram that comes of durations in ms. */
