@@ -30,7 +30,7 @@ import { streamForm } from "./negotiate.ts";
 import { type BodyOptions, readBody } from "./request_body.ts";
 import { RequestItems } from "./request_items.ts";
 
-const TIMEOUT = /^\d{1,10}$/;
+const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
 /** For each of so many bytes of a body its client has another second, as for frames. */
 const BYTES_A_SECOND = 65_536;
 
@@ -134,7 +134,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     if (TIMEOUT.test(text)) return Math.min(limit, this.#received + Number(text));
     throw new RpcError(
       "invalid_argument",
-      "Cannot use connect-timeout-ms: expected a whole number of up to 10 digits",
+      "Cannot use connect-timeout-ms: expected a number of up to 10 digits",
     );
   }
 
