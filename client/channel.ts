@@ -1,14 +1,17 @@
 // The client's link to one endpoint: one session at a time, or a pool of several, dialed again with backoff when lost. Owned
 // by a Client, whose calls to that endpoint share it.
 
+import { type Deferred, deferred } from "../call/deferred.ts";
 import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { endedWith } from "../call/outcome.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import { MAX_DELAY, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { EndpointHealth } from "../discovery/ejection.ts";
 import { dial, type DialOptions } from "../session/dial.ts";
+import type { EarlyCalls } from "../session/early_calls.ts";
 import type { Session } from "../session/session.ts";
 import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
+import type { CallTarget } from "../session/session_call.ts";
 import type { SessionPool } from "./session_pool.ts";
 import { within } from "./waiting.ts";
 
@@ -35,6 +38,8 @@ export interface ChannelEvents {
   readonly room: () => void;
   /** A connection was lost, drained or could not be made: the list of servers may be out of date. */
   readonly lost: () => void;
+  /** Whether the client has no other server, so that a call loses nothing if it may not be sent to another one. */
+  readonly only: () => boolean;
 }
 
 /** The connection to one endpoint, or several. */
@@ -54,6 +59,10 @@ export class Channel implements AttemptListener {
   /** All open sessions, including those that only finish their calls. */
   readonly #sessions = new Set<Session>();
   #attempt: Promise<Session> | undefined;
+  /** Resolves when that attempt can send calls that may leave with the handshake. */
+  #sendable: Deferred<CallTarget> | undefined;
+  /** The calls that were made during the handshake. */
+  #early: EarlyCalls | undefined;
   /** Replace sessions before the server ends them. */
   readonly #replaceTimers = new Map<Session, ReturnType<typeof setTimeout>>();
   #replacing: Promise<unknown> | undefined;
@@ -95,7 +104,7 @@ export class Channel implements AttemptListener {
 
   /** Calls over the channel that have not settled, including those that wait for a session. */
   get pending(): number {
-    let pending = this.#waiting;
+    let pending = this.#waiting + (this.#early?.pending ?? 0);
     for (const session of this.#sessions) pending += session.pending;
     return pending;
   }
@@ -152,7 +161,8 @@ export class Channel implements AttemptListener {
   }
 
   /**
-   * Waits for a session as {@linkcode connected} does, up to the call's deadline.
+   * Waits until a call can be sent, up to its deadline: for a session as {@linkcode connected} does, or only for the
+   * connection if the call may leave with the handshake.
    *
    * @param signal Ends the wait
    * @param until Ends it too, on the clock of `performance.now()`
@@ -162,12 +172,15 @@ export class Channel implements AttemptListener {
     call: OutgoingCall,
     signal: AbortSignal | undefined,
     until = Infinity,
-  ): Promise<Session> {
+  ): Promise<CallTarget> {
     this.#waiting++;
     try {
       const why = `still connecting to ${this.address}`;
-      const session = await within(this.connected(), Math.min(call.deadline, until), signal, call, why);
-      return this.#pool?.pick(call) ?? session;
+      const session = this.connected();
+      const early = this.#leavesEarly(call) ? this.#sendable : undefined;
+      const ready = early?.promise ?? session;
+      const target = await within<CallTarget>(ready, Math.min(call.deadline, until), signal, call, why);
+      return this.#pool?.pick(call) ?? target;
     } catch (error) {
       if (!isRpcError(error)) throw error;
       // Calls that wait for the same dial share its failure; each gets its own error.
@@ -202,6 +215,8 @@ export class Channel implements AttemptListener {
 
   /** Takes no more calls, lets pending ones finish, then closes. */
   async retire(): Promise<void> {
+    // Calls that have left with the handshake are answered by its session.
+    if (this.#early !== undefined && this.#early.pending > 0) await this.#attempt?.catch(() => {});
     this.#end();
     const sessions = [...this.#sessions];
     for (const session of sessions) session.retire();
@@ -214,6 +229,7 @@ export class Channel implements AttemptListener {
 
   /** Closes now: calls over it end with `reason`. Resolves when every session has ended. */
   async close(reason: RpcError): Promise<void> {
+    this.#early?.fail(reason);
     this.#end();
     const attempt = this.#attempt;
     for (const session of this.#sessions) session.close(reason);
@@ -237,13 +253,24 @@ export class Channel implements AttemptListener {
     if (wanting && !this.#stop.signal.aborted) this.#dial(0);
   }
 
+  /**
+   * Whether a call may leave with the handshake: if the connection is lost before the server has answered, it may have been
+   * started, so it cannot be sent to another server unless it is idempotent.
+   */
+  #leavesEarly(call: OutgoingCall): boolean {
+    if (this.ready !== undefined || this.#failure !== undefined) return false;
+    return !call.waitForReady && (call.idempotent || this.#events.only());
+  }
+
   /** Starts an attempt in `wait` ms. */
   #dial(wait: number): Promise<Session> {
     this.#began = performance.now();
+    const { promise, resolve, reject } = this.#sendable = deferred<CallTarget>();
     const attempt = this.#connect(wait);
     this.#attempt = attempt;
     // Calls that wait see the failure; without any, it is not an unhandled rejection.
-    attempt.catch(() => {});
+    attempt.then(resolve, reject);
+    promise.catch(() => {});
     return attempt;
   }
 
@@ -252,16 +279,21 @@ export class Channel implements AttemptListener {
     if (wait > 0) await sleep(SYSTEM_CLOCK, wait, signal);
     try {
       if (signal.aborted) throw new RpcError("unavailable", "The client was closed", { notStarted: true });
-      const session = await this.#open();
-      this.#attempt = undefined;
+      const session = await this.#open((early) => {
+        this.#early = early;
+        this.#sendable?.resolve(early);
+      });
+      this.#attempt = this.#sendable = this.#early = undefined;
       this.#failure = undefined;
       this.#use(session);
       this.#fill();
       return session;
     } catch (error) {
-      this.#attempt = undefined;
+      const early = this.#early;
+      this.#attempt = this.#sendable = this.#early = undefined;
       if (this.ready !== undefined && !signal.aborted) {
         this.#pool?.later(this.#backoff.next(LONGEST_WAIT), () => this.#fill());
+        early?.fail(error as RpcError);
         return this.ready;
       }
       this.#failure = error as RpcError;
@@ -270,6 +302,7 @@ export class Channel implements AttemptListener {
         this.#dial(this.#backoff.next(LONGEST_WAIT));
         this.#events.lost();
       }
+      early?.fail(error as RpcError);
       throw error;
     }
   }
@@ -277,13 +310,15 @@ export class Channel implements AttemptListener {
   /**
    * Dials once.
    *
+   * @param early Called when calls can be made that leave with the handshake; absent = none do
    * @throws {RpcError} Why there is no session
    */
-  async #open(): Promise<Session> {
+  async #open(early?: (calls: EarlyCalls) => void): Promise<Session> {
     const { signal } = this.#stop;
     const began = performance.now();
     let dialed: Session | undefined;
     const session = dialed = await dial(this.address, this.#options, {
+      early,
       room: this.#events.room,
       draining: () => this.#lost(dialed, began),
       ended: () => {
