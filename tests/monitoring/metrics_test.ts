@@ -103,7 +103,7 @@ Deno.test("metrics: shown clients have metrics, other shown objects have none", 
   assertEquals(value("endpoints", { state: "ready" }), 2);
   assertEquals(value("endpoints", { state: "failing" }), 1);
   assertEquals(value("endpoints", { state: "connecting" }), 0);
-  assertEquals([value("endpoints_ejected"), value("calls_pending")], [1, 0]);
+  assertEquals([value("endpoints_ejected"), value("connections"), value("calls_pending")], [1, 2, 0]);
   const { retries, refusedRetries } = of.client.stats();
   assert(retries > 0);
   assertEquals([value("retries_total"), value("retries_refused_total")], [retries, refusedRetries]);

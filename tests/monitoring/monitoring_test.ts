@@ -168,7 +168,12 @@ Deno.test("monitoring: the same Response may be the answer every time", async ()
 Deno.test("show: a source that throws is left out of the metrics, and nothing else is", async () => {
   const log: string[] = [];
   await using server = new Server({ log: (message) => log.push(message) });
-  const figures = { endpoints: [{ state: "ready" }], pending: 0, retries: 0, refusedRetries: 0 };
+  const figures = {
+    endpoints: [{ state: "ready", connections: 1 }],
+    pending: 0,
+    retries: 0,
+    refusedRetries: 0,
+  };
   const broken = (): number => {
     throw new Error("broken");
   };
@@ -219,11 +224,19 @@ Deno.test("show: any object with stats() is shown, such as a client with its bal
   ];
   assertEquals([name, stats.balancer, stats.endpoints.length], ["To <S>", "round_robin", 2]);
   const [well, ill] = stats.endpoints;
-  assertEquals(well, { address: addresses[0]!, state: "ready", pending: 0, weight: 1, failures: 0 });
+  assertEquals(well, {
+    address: addresses[0]!,
+    state: "ready",
+    connections: 1,
+    pending: 0,
+    weight: 1,
+    failures: 0,
+  });
   const { probeIn, ...rest } = ill!;
   assertEquals(rest, {
     address: addresses[1]!,
     state: "ready",
+    connections: 1,
     pending: 0,
     weight: 1,
     failures: 0,
