@@ -6,6 +6,7 @@ import {
   defineService,
   type Interceptor,
   method,
+  MultiServers,
   oneOfTokens,
   requireToken,
   sendToken,
@@ -103,9 +104,12 @@ export async function connect(
   load: Load,
   transport: "tcp" | "ws" = "tcp",
 ): Promise<PeerClient> {
-  const { host, limits, variant } = load;
+  const { host, kind, limits, variant } = load;
   const { maxConnections: _, ...both } = limits; // a server-only limit
-  const client = await dial(`${transport}@${host}:${port}`, { ...both, interceptors: interceptors(variant) });
+  const address = `${transport}@${host}:${port}`;
+  // A list of servers is dialed by the first call, which then leaves with the handshake.
+  const target = kind === "first" ? new MultiServers([address]) : address;
+  const client = await dial(target, { ...both, interceptors: interceptors(variant) });
   return {
     sum: await sumOf(client, load),
     echo: (bytes) => client.call<Uint8Array>("Arith.echo", bytes),
