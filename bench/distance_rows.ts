@@ -184,7 +184,7 @@ export function renderDistance(
     parts.push("### Streams at 1 Gbit/s, as shares of a plain socket\n", table(header, streams));
   }
   for (const row of rows.filter((row) => SMALL_CALLS.includes(row))) {
-    const header = ["", "p50 ms", "of ours", "p99 ms", "p50 alone ms", "beside MiB/s"];
+    const header = ["", "p50 ms", "of ours", "p99 ms", "p50 alone ms", "transfer MiB/s"];
     const cells = others.map((contestant) => {
       const own = samples.of(row, contestant);
       const compared = contestant === ours ? "" : ratios(own, "p50", samples.of(row, ours));
