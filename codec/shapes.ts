@@ -9,6 +9,8 @@ const MAX_BYTES = 8_192;
 const MAX_KEY_BYTES = 64;
 /** Maximum number of keys remembered as alternatives to the latest one. */
 const MAX_OTHERS = 7;
+/** Keys of larger maps are not predicted, and their distinct properties are listed: up to so many, counting them is faster. */
+export const COUNTED_SOONER = 64;
 /** Of wrong predictions in a row, each 8th is learned from: keys that are data, such as names of users, never occur again. */
 const LEARNED = 8;
 /** After this many wrong predictions in a row, one is made for each 16th map only, and each 64th map is learned from. */
