@@ -135,9 +135,10 @@ export class Caller {
     let result: unknown;
     try {
       result = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
-    } catch (error) {
-      const message = `Cannot decode the result of ${call.method}: ${textOf(error)}`;
-      return call.reject(new RpcError("data_loss", message, { cause: error }));
+    } catch (cause) {
+      this.#frameWriter.messageLog.rejected(call.method, cause);
+      const message = `Cannot decode the result of ${call.method}: ${textOf(cause)}`;
+      return call.reject(new RpcError("data_loss", message, { cause }));
     }
     call.resolve(result, frame.metadata);
   }

@@ -38,6 +38,7 @@ export class CallerStreams {
     recvStream.attach({
       grant: (items, bytes) => writeCredit(frameWriter.beginFrame(), call.seq, items, bytes),
       decode: itemDecoder(codec, (cause) => {
+        frameWriter.messageLog.rejected(call.method, cause);
         const message = `Cannot decode an item of ${call.method}: ${textOf(cause)}`;
         const error = new RpcError("data_loss", message, { cause });
         abandon(call, error);
@@ -53,7 +54,7 @@ export class CallerStreams {
   /** Sends the arguments of a call. */
   async send(call: SessionCall, source: Streamable): Promise<void> {
     const { frameWriter, maxUnsent, abandon } = this.#parts;
-    const sink = frameWriter.streamSink(call.seq, maxUnsent, (error) => abandon(call, error));
+    const sink = frameWriter.streamSink(call.seq, call.method, maxUnsent, (error) => abandon(call, error));
     const stream = call.sendStream = new SendStream(sink);
     try {
       if (await stream.send(source)) writeShort(frameWriter.beginFrame(), Kind.End, call.seq);
