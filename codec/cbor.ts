@@ -22,7 +22,7 @@ export interface CborOptions {
   /**
    * Maximum number of items in a message, from 1. Each is about 300 bytes of memory, in addition to its text or bytes, or 0.5
    * µs of work, of which most values take less: a number counts as 1/64, a text, an array or a map as 1/4, and a key
-   * as 3/64 if the map begins with the same keys as an earlier one. Any other key counts as two, as do a byte string and an
+   * as 3/64 if two earlier maps, of up to 256 keys, began with the same ones. Any other key counts as two, as do a byte string and an
    * element of a `Set` or a `Map`; a tag and 16 bytes of a bignum, or of a key that is an object, count as one. The default
    * accepts all rows and numbers that fit into a frame of 4 MiB, if a row takes at least 30 bytes.
    *

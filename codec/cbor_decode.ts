@@ -11,7 +11,7 @@ import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
 import { tooLongInteger, tooLongKey } from "./limit.ts";
 import { NumericKeys } from "./numeric_keys.ts";
-import { COUNTED_SOONER, propertyCount, type Shape, Shapes } from "./shapes.ts";
+import { COUNTED_SOONER, MAX_PREDICTED, propertyCount, type Shape, Shapes } from "./shapes.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { isTypedArrayTag, typedArray } from "./typed_array.ts";
 
@@ -130,7 +130,7 @@ export class CborDecoder {
     const count = this.#entries(info, 1 + Cost.key);
     const object: Record<string, unknown> = {};
     // Undefined from the first key on that is not remembered.
-    let shape = count > COUNTED_SOONER ? undefined : this.#shapes.root as Shape | undefined;
+    let shape = count > MAX_PREDICTED ? undefined : this.#shapes.root as Shape | undefined;
     let read = 0;
     let predicted = true;
     for (; count < 0 ? !reader.breaks(1 + Cost.key) : read < count; read++) {

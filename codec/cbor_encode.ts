@@ -9,7 +9,7 @@ import { secondsOf } from "./date_time.ts";
 import { fromHex, toHex } from "./hex.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";
 import { NumericKeys } from "./numeric_keys.ts";
-import { COUNTED_SOONER } from "./shapes.ts";
+import { MAX_PREDICTED } from "./shapes.ts";
 import { tooLongInteger, tooLongKey } from "./limit.ts";
 import { isKnownTag, Simple, Tagged } from "./tagged.ts";
 import { encodeText, SHORT_BYTES } from "./text.ts";
@@ -202,7 +202,7 @@ export class CborEncoder {
     this.#cost += Cost.map + count * (1 + Cost.key);
     if (count === 0) return;
     this.#maybeCost += count * Cost.text;
-    if (count > COUNTED_SOONER) {
+    if (count > MAX_PREDICTED) {
       this.#cost += Cost.newMap + count * Cost.newKey;
     } else if (lastKey !== this.#lastKeys[depth]) {
       this.#lastKeys[depth] = lastKey;
