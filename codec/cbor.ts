@@ -137,6 +137,7 @@ export class CborCodec implements Codec {
     try {
       fits = this.#encoder.encode(value, out);
     } catch (error) {
+      this.#encoder.reset();
       throw error instanceof EncodeError ? error.explain("CBOR") : error;
     }
     if (fits === true) return undefined;

@@ -9,7 +9,7 @@ import { secondsOf } from "./date_time.ts";
 import { fromHex, toHex } from "./hex.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";
 import { NumericKeys } from "./numeric_keys.ts";
-import { MAX_PREDICTED } from "./shapes.ts";
+import { MAX_PREDICTED, propertyCount } from "./shapes.ts";
 import { tooLongInteger, tooLongKey } from "./limit.ts";
 import { isKnownTag, Simple, Tagged } from "./tagged.ts";
 import { encodeText, SHORT_BYTES } from "./text.ts";
@@ -54,19 +54,25 @@ export class CborEncoder {
   /**
    * Appends `value`.
    *
-   * @returns Whether a decoder with the same limits accepts so many items; undefined if that depends on how many keys it
-   * predicts
+   * @returns Whether a decoder with the same limits accepts so many items; undefined if only decoding shows that
    * @throws {EncodeError} If it cannot be encoded, or goes beyond any other limit
    */
   encode(value: unknown, out: ByteBuffer): boolean | undefined {
     // `for in` is the fastest way to list own properties, unless the program added enumerable ones to Object.prototype.
-    this.#checkOwn = hasEnumerable(Object.prototype);
+    this.#checkOwn = propertyCount(Object.prototype) > 0;
     this.#chargeFrom = out.length + (this.#limits.maxItems >> 3);
+    this.#write(out, value, 0);
+    if (this.#cost === 0) return true;
+    const left = this.#budget - this.#cost;
+    const fits = left >= this.#maybeCost ? true : left >= 0 ? undefined : false;
+    this.reset();
+    return fits;
+  }
+
+  /** Forgets what was counted of a message. Called after an error. */
+  reset(): void {
     this.#cost = this.#maybeCost = 0;
     this.#numericKeys = undefined;
-    this.#write(out, value, 0);
-    if (this.#cost + this.#maybeCost <= this.#budget) return true;
-    return this.#cost > this.#budget ? false : undefined;
   }
 
   #write(out: ByteBuffer, value: unknown, depth: number): void {
@@ -187,7 +193,8 @@ export class CborEncoder {
       for (key in object) {
         if (this.#checkOwn && !Object.hasOwn(object, key)) continue;
         if (key === "__proto__") throw new EncodeError("a property of this name is not allowed");
-        this.#textKey(out, key);
+        const at = out.length;
+        if (encodeText(out, key) || this.#checksShortKeys) this.#checkTextKey(out, at);
         this.#write(out, (object as Record<string, unknown>)[key], depth + 1);
         count++;
       }
@@ -210,10 +217,8 @@ export class CborEncoder {
     }
   }
 
-  /** Appends a text as a key. */
-  #textKey(out: ByteBuffer, key: string): void {
-    const at = out.length;
-    if (!encodeText(out, key) && !this.#checksShortKeys) return;
+  /** Checks the length of a text that was appended at `at` as a key. */
+  #checkTextKey(out: ByteBuffer, at: number): void {
     const info = out.bytes[at]! & 31;
     this.#checkKeySize(out.length - at - (info < 24 ? 1 : 1 + (1 << info - 24)));
   }
@@ -248,7 +253,8 @@ export class CborEncoder {
   #key(out: ByteBuffer, key: unknown, encodings: Set<string>, depth: number): void {
     const at = out.length;
     if (typeof key === "string") {
-      this.#textKey(out, key);
+      encodeText(out, key);
+      this.#checkTextKey(out, at);
       return this.#chargeKey(key);
     }
     this.#write(out, key, depth + 1);
@@ -314,10 +320,8 @@ export class CborEncoder {
     const tag = typedArrayTag(view);
     if (tag === undefined) throw unknownClass(view);
     // A Uint8Array of another realm is a byte string like those of this realm.
-    if (tag !== 64) {
-      this.#cost += Cost.item;
-      head(out, TAG, tag);
-    }
+    if (tag !== 64) head(out, TAG, tag);
+    this.#cost += Cost.item;
     this.#bytes(out, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
   }
 
@@ -331,11 +335,6 @@ export class CborEncoder {
     if (depth < this.#maxDepth) return;
     throw new EncodeError(`more than ${this.#maxDepth} levels of nesting (maxDepth); is the value cyclic?`);
   }
-}
-
-function hasEnumerable(object: object): boolean {
-  for (const _ in object) return true;
-  return false;
 }
 
 /** Appends one byte. */
