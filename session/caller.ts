@@ -2,7 +2,7 @@
 // than until its deadline. Owned by a session, whose read loop passes the answers. Each call leaves the tables once, with
 // a result or an error.
 
-import { RpcError } from "../call/error.ts";
+import type { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
@@ -11,12 +11,12 @@ import { Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { type CallBodies, LARGE_BODY } from "./call_body.ts";
-import { CallerStreams, unexpectedStream } from "./caller_streams.ts";
+import { CallerStreams, undecodable, unexpectedStream } from "./caller_streams.ts";
 import { CallWriter } from "./call_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
 import { readError } from "./error_frame.ts";
 import type { FloodLimiter } from "./flood_limiter.ts";
-import { type FrameWriter, textOf } from "./frame_writer.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { PendingTable } from "./pending_table.ts";
@@ -143,9 +143,8 @@ export class Caller {
     let result: unknown;
     try {
       result = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
-    } catch (error) {
-      const message = `Cannot decode the result of ${call.method}: ${textOf(error)}`;
-      return call.reject(new RpcError("data_loss", message, { cause: error }));
+    } catch (cause) {
+      return call.reject(undecodable(this.#frameWriter, "the result", call, cause));
     }
     call.resolve(result, frame.metadata);
   }

@@ -16,6 +16,7 @@ import { FloodLimiter } from "./flood_limiter.ts";
 import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Lifecycle } from "./lifecycle.ts";
+import { MessageLog } from "./message_log.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
 import { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { SessionCall } from "./session_call.ts";
@@ -55,7 +56,8 @@ export class SessionCore
     this.options = options;
     this.frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
     this.writer = new ConnWriter(conn, this);
-    this.frameWriter = new FrameWriter(this.writer, codec, peerMaxFrameBytes, this);
+    const messageLog = new MessageLog(options.log, conn, agreement.identity);
+    this.frameWriter = new FrameWriter(this.writer, codec, peerMaxFrameBytes, this, messageLog);
     this.floodLimiter = new FloodLimiter(limits.maxUselessFrames);
     this.alarm = new Alarm(this, options.clock);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
