@@ -182,6 +182,7 @@ export class SessionCore
   onQuiet(): void {
     this.writer.trim();
     this.frames.trim();
+    this.callee.runner.inFlight.trim();
   }
 
   onSilent(silence: number): void {
