@@ -5,7 +5,7 @@ import type { Identity } from "./handler.ts";
 import { isRpcError, RpcError } from "./error.ts";
 import { checkIdentity, shownPeer } from "./identity.ts";
 import type { Call, Interceptor, Next } from "./interceptor.ts";
-import { isShared, type Metadata } from "./metadata.ts";
+import { type Metadata, shared, sharingOf, toMetadata } from "./metadata.ts";
 import { shownMethod } from "./method_name.ts";
 import { oneLine } from "./safe_text.ts";
 import { passOn } from "./reply_end.ts";
@@ -62,8 +62,17 @@ export function logCalls(log: (line: string) => void): Interceptor {
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
+  // Most calls have the same token, and the same other metadata, so that they can share the whole.
+  let last: { value: string; own: Metadata; all: Metadata } | undefined;
+  const withToken = (value: string, own: Metadata): Metadata => {
+    if (last?.value === value && last.own === own) return last.all;
+    const all = new Map([...own, ["authorization", `Bearer ${value}`]] as const);
+    if (sharingOf(own) === undefined) return all;
+    last = { value, own, all: shared(new Map(toMetadata(all))) };
+    return last.all;
+  };
   const send = (value: string, call: Call, next: Next) =>
-    next({ ...call, metadata: new Map([...call.metadata, ["authorization", `Bearer ${value}`]]) });
+    next({ ...call, metadata: withToken(value, call.metadata) });
   return sendingToken((call, next) => {
     const value = token();
     // Waiting for a value that is there already would cost more than the rest.
@@ -94,7 +103,7 @@ export function requireToken(
     if (identity === false) {
       throw new RpcError("unauthenticated", `${shownMethod(call.method)} requires a valid token`);
     }
-    if (identity === true && isShared(call.metadata)) accepted?.add(call.metadata);
+    if (identity === true && sharingOf(call.metadata)) accepted?.add(call.metadata);
     return await next(identity === true ? call : { ...call, identity });
   }
 }

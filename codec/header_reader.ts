@@ -1,13 +1,14 @@
 // Reads the CBOR of frame headers: unsigned integers, text, bytes and one flat map, all of definite length. Fields are read in
 // place one by one, so that nothing but their values is allocated. Bodies are decoded by the codec.
 
-import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata, shared } from "../call/metadata.ts";
+import { isMetadataName, isText, MAX_METADATA_ENTRIES, type Metadata, shared } from "../call/metadata.ts";
 import { RpcError } from "../call/error.ts";
 import { MAX_HEADER_BYTES } from "./frame.ts";
 import type { KeyCache } from "./key_cache.ts";
 
 /** Maximum length of metadata that is kept for the next frame of the connection, in bytes. */
 const MAX_SHARED_BYTES = 1_024;
+const NO_BYTES = new Uint8Array(0);
 
 /** Reads header fields in order, from `at` up to `limit`. Owned by one frame decoder. */
 export class HeaderReader {
@@ -17,9 +18,9 @@ export class HeaderReader {
   #limit = 0;
   #limited = false;
   readonly #names: KeyCache;
-  /** The last metadata that may be shared by calls, and its encoding. */
+  /** The encoding of the last metadata that calls may share, and once it was repeated, the metadata. */
   #lastMetadata: Metadata | undefined = undefined;
-  #lastBytes: Uint8Array = new Uint8Array(0);
+  #lastBytes: Uint8Array = NO_BYTES;
 
   /** @param names Cache of recent names; shared between connections, since it is larger than the rest of one connection */
   constructor(names: KeyCache) {
@@ -76,27 +77,27 @@ export class HeaderReader {
     return text;
   }
 
-  /** Reads a metadata map. The same bytes as last time give the same map, which cannot be changed then. */
+  /** Reads a metadata map. From the second time on the same bytes give the same map, which cannot be changed then. */
   metadata(): Metadata {
     const start = this.at;
-    const { length } = this.#lastBytes;
-    if (this.#lastMetadata !== undefined && length <= this.#limit - start && this.#repeats(start)) {
-      this.at = start + length;
+    const repeats = this.#repeats(start);
+    if (repeats && this.#lastMetadata !== undefined) {
+      this.at = start + this.#lastBytes.length;
       return this.#lastMetadata;
     }
     const metadata = this.#newMetadata();
+    if (repeats) return this.#lastMetadata = shared(metadata);
+    this.#lastMetadata = undefined;
     // Bytes are given to the application, which may change them.
-    if (
-      this.at - start > MAX_SHARED_BYTES || [...metadata.values()].some((value) => typeof value !== "string")
-    ) {
-      return metadata;
-    }
-    this.#lastBytes = this.#bytes.slice(start, this.at);
-    return this.#lastMetadata = shared(metadata);
+    const shareable = this.at - start <= MAX_SHARED_BYTES && isText(metadata);
+    this.#lastBytes = shareable ? this.#bytes.slice(start, this.at) : NO_BYTES;
+    return metadata;
   }
 
+  /** Whether the metadata from `start` on is the last one. */
   #repeats(start: number): boolean {
     const last = this.#lastBytes;
+    if (last.length === 0 || last.length > this.#limit - start) return false;
     for (let i = 0; i < last.length; i++) if (last[i] !== this.#bytes[start + i]) return false;
     return true;
   }
