@@ -1,7 +1,7 @@
 // Reads the CBOR of frame headers: unsigned integers, text, bytes and one flat map, all of definite length. Fields are read in
 // place one by one, so that nothing but their values is allocated. Bodies are decoded by the codec.
 
-import { isMetadataName, isText, MAX_METADATA_ENTRIES, type Metadata, shared } from "../call/metadata.ts";
+import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata, shared } from "../call/metadata.ts";
 import { RpcError } from "../call/error.ts";
 import { MAX_HEADER_BYTES } from "./frame.ts";
 import type { KeyCache } from "./key_cache.ts";
@@ -21,6 +21,9 @@ export class HeaderReader {
   /** The encoding of the last metadata that calls may share, and once it was repeated, the metadata. */
   #lastMetadata: Metadata | undefined = undefined;
   #lastBytes: Uint8Array = NO_BYTES;
+  #lastLength = 0;
+  /** Whether the values of the metadata being read are text so far. */
+  #isText = true;
 
   /** @param names Cache of recent names; shared between connections, since it is larger than the rest of one connection */
   constructor(names: KeyCache) {
@@ -82,24 +85,35 @@ export class HeaderReader {
     const start = this.at;
     const repeats = this.#repeats(start);
     if (repeats && this.#lastMetadata !== undefined) {
-      this.at = start + this.#lastBytes.length;
+      this.at = start + this.#lastLength;
       return this.#lastMetadata;
     }
+    this.#isText = true;
     const metadata = this.#newMetadata();
     if (repeats) return this.#lastMetadata = shared(metadata);
     this.#lastMetadata = undefined;
-    // Bytes are given to the application, which may change them.
-    const shareable = this.at - start <= MAX_SHARED_BYTES && isText(metadata);
-    this.#lastBytes = shareable ? this.#bytes.slice(start, this.at) : NO_BYTES;
+    this.#keep(start);
     return metadata;
   }
 
   /** Whether the metadata from `start` on is the last one. */
   #repeats(start: number): boolean {
+    const length = this.#lastLength;
     const last = this.#lastBytes;
-    if (last.length === 0 || last.length > this.#limit - start) return false;
-    for (let i = 0; i < last.length; i++) if (last[i] !== this.#bytes[start + i]) return false;
+    if (length === 0 || length > this.#limit - start) return false;
+    for (let i = 0; i < length; i++) if (last[i] !== this.#bytes[start + i]) return false;
     return true;
+  }
+
+  /** Keeps the encoding of the metadata from `start` on, unless it is long or has bytes, which the application may change. */
+  #keep(start: number): void {
+    const length = this.at - start;
+    const keeps = this.#isText && length <= MAX_SHARED_BYTES;
+    this.#lastLength = keeps ? length : 0;
+    if (!keeps) return;
+    if (length > this.#lastBytes.length) this.#lastBytes = new Uint8Array(2 * length);
+    // In place, and in a loop: most metadata is short, and that of each call may differ.
+    for (let i = 0; i < length; i++) this.#lastBytes[i] = this.#bytes[start + i]!;
   }
 
   #newMetadata(): Map<string, string | Uint8Array> {
@@ -122,6 +136,7 @@ export class HeaderReader {
 
   #value(name: string): string | Uint8Array {
     if (this.#peek() >> 5 !== 2) return this.text(`metadata "${name}"`);
+    this.#isText = false;
     const length = this.#head(2, "metadata");
     const start = this.#take(length);
     return this.#bytes.slice(start, this.at);
