@@ -43,8 +43,7 @@ export class SessionCore
   readonly alarm: Alarm;
   readonly floodLimiter: FloodLimiter;
   readonly heartbeat: Heartbeat;
-  /** What the windows of received streams may grow from. */
-  readonly windows: ConnectionWindows;
+  #windows: ConnectionWindows | undefined;
   readonly lifecycle: Lifecycle;
 
   constructor(conn: Conn, options: SessionOptions) {
@@ -60,7 +59,6 @@ export class SessionCore
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
     const { handshakeTime } = options;
     if (handshakeTime !== undefined) this.heartbeat.roundTrip.took(handshakeTime, this.frameWriter.cachedNow);
-    this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
     this.callee = new Callee(this, codec, this);
     if (conn.buffersUnread) {
       this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
@@ -72,6 +70,12 @@ export class SessionCore
     this.lifecycle = new Lifecycle(this);
     this.#checkLifetime(this.frameWriter.cachedNow);
     this.alarm.by(this.heartbeat.due);
+  }
+
+  /** What the windows of received streams may grow from. Created for the first stream, as most connections have none. */
+  get windows(): ConnectionWindows {
+    const { windows, limits } = this.options;
+    return this.#windows ??= new ConnectionWindows(windows, limits.maxWindowBytes, this.heartbeat);
   }
 
   /** Calls a method of the peer. */
