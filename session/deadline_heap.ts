@@ -1,7 +1,8 @@
-// Deadlines in order: the calls that are due are found without a look at the others. A binary heap. A call that is settled
-// stays in it until its deadline, or until `retain` removes it: nothing is done here when a call is settled.
+// Deadlines of calls, and times of alarms, in order: what is due is found without a look at the others. A binary heap. What
+// has become irrelevant stays in it until its time, or until `retain` removes it: when a call is settled, nothing is done here.
 
-interface Entry<K> {
+/** A key with its deadline. */
+export interface Entry<K> {
   readonly at: number;
   readonly key: K;
 }
@@ -37,24 +38,24 @@ export class DeadlineHeap<K> {
   }
 
   /** Removes the keys whose deadline has passed, and returns them, earliest first. */
-  take(now: number): K[] {
-    const due: K[] = [];
+  take(now: number): Entry<K>[] {
+    const due: Entry<K>[] = [];
     while (this.first <= now) due.push(this.#pop());
     return due;
   }
 
   /** Removes the keys that `keeps` is false for. */
-  retain(keeps: (key: K) => boolean): void {
+  retain(keeps: (at: number, key: K) => boolean): void {
     // A sorted array is a heap.
-    this.#heap = this.#heap.filter(({ key }) => keeps(key)).sort((a, b) => a.at - b.at);
+    this.#heap = this.#heap.filter(({ at, key }) => keeps(at, key)).sort((a, b) => a.at - b.at);
   }
 
-  #pop(): K {
+  #pop(): Entry<K> {
     const heap = this.#heap;
-    const { key } = heap[0]!;
+    const first = heap[0]!;
     const last = heap.pop()!;
     const { length } = heap;
-    if (length === 0) return key;
+    if (length === 0) return first;
     let slot = 0;
     for (;;) {
       let below = 2 * slot + 1;
@@ -65,6 +66,6 @@ export class DeadlineHeap<K> {
       slot = below;
     }
     heap[slot] = last;
-    return key;
+    return first;
   }
 }

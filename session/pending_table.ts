@@ -81,9 +81,8 @@ export class PendingTable<C extends NumberedCall> {
   takeDue(now: number): C[] {
     if (this.#newDue <= now) this.#order();
     if (this.#ordered === undefined) return [];
-    return this.#ordered.take(now).sort((a, b) => a - b).map((seq) => this.get(seq)).filter((call) =>
-      call !== undefined
-    );
+    const due = this.#ordered.take(now).map(({ key }) => this.get(key)).filter((call) => call !== undefined);
+    return due.sort((a, b) => a.seq - b.seq);
   }
 
   /** Puts the calls in order that were added since this was called last. */
@@ -101,7 +100,7 @@ export class PendingTable<C extends NumberedCall> {
     }
     this.#lastOrdered = this.#last;
     this.#newDue = Infinity;
-    if (ordered.size > 2 * this.#size + MAX_SETTLED) ordered.retain((seq) => this.has(seq));
+    if (ordered.size > 2 * this.#size + MAX_SETTLED) ordered.retain((_, seq) => this.has(seq));
   }
 
   #place(call: C): void {

@@ -36,7 +36,7 @@ export class UnsentCalls {
   /** Adds a call to one of the sets. */
   add(call: SessionCall, to: Set<SessionCall>): void {
     const deadlines = this.#deadlines ??= new DeadlineHeap();
-    if (deadlines.size > 2 * this.size) deadlines.retain((each) => this.has(each));
+    if (deadlines.size > 2 * this.size) deadlines.retain((_, each) => this.has(each));
     to.add(call);
     deadlines.add(call.deadline, call);
   }
@@ -53,6 +53,6 @@ export class UnsentCalls {
 
   /** The calls whose deadline has passed, earliest first, and some that have left. They stay, and are not returned again. */
   takeDue(now: number): SessionCall[] {
-    return this.#deadlines?.take(now) ?? [];
+    return this.#deadlines?.take(now).map(({ key }) => key) ?? [];
   }
 }
