@@ -39,14 +39,18 @@ export class AlarmClock {
 
   /** @ignore For an alarm that was set, and is stopped. */
   stopped(): void {
-    if (--this.#count > 0) return;
-    this.#heap.retain(() => false);
-    clearTimeout(this.#timer);
-    this.#due = Infinity;
+    this.#count--;
+    this.#arm();
   }
 
   /** Sets the timer for the first alarm, unless it fires earlier anyway. */
   #arm(): void {
+    // What is left is none of an alarm that is set, and nothing must wait for it.
+    if (this.#count === 0) this.#heap.retain(() => false);
+    if (this.#heap.size === 0) {
+      clearTimeout(this.#timer);
+      this.#due = Infinity;
+    }
     const { first } = this.#heap;
     if (first >= this.#due) return;
     clearTimeout(this.#timer);

@@ -147,3 +147,14 @@ Deno.test("alarms: those that were replaced or stopped many times leave the othe
   assertEquals(rung, Array.from(alarms, (_, n) => [n, begin + 101 + n]));
   assertEquals(time.timers, 0);
 });
+
+Deno.test("alarms: no timer is left of one that was set to an earlier time, rang, and was not set again", async () => {
+  using time = new SimTime();
+  const rung: [number, number][] = [];
+  const begin = performance.now();
+  const alarm = noting(new AlarmClock(), 1, rung);
+  alarm.by(begin + 100);
+  alarm.by(begin + 10);
+  await time.tick(10);
+  assertEquals([rung, time.timers], [[[1, begin + 10]], 0]);
+});
