@@ -1,14 +1,17 @@
 // The client's link to one endpoint: one session at a time, which is dialed again with backoff when it is lost. Owned
 // by a Client, whose calls to that endpoint share it.
 
+import { type Deferred, deferred } from "../call/deferred.ts";
 import { isRpcError, ofCall, RpcError } from "../call/error.ts";
 import { endedWith } from "../call/outcome.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import { MAX_DELAY, sleep, SYSTEM_CLOCK } from "../discovery/clock.ts";
 import type { EndpointHealth } from "../discovery/ejection.ts";
 import { dial, type DialOptions } from "../session/dial.ts";
+import type { EarlyCalls } from "../session/early_calls.ts";
 import type { Session } from "../session/session.ts";
 import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
+import type { CallTarget } from "../session/session_call.ts";
 import { within } from "./waiting.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
@@ -34,6 +37,8 @@ export interface ChannelEvents {
   readonly room: () => void;
   /** A connection was lost, drained or could not be made: the list of servers may be out of date. */
   readonly lost: () => void;
+  /** Whether the client has no other server, so that a call loses nothing if it may not be sent to another one. */
+  readonly only: () => boolean;
 }
 
 /** The connection to one endpoint. */
@@ -51,6 +56,10 @@ export class Channel implements AttemptListener {
   /** All open sessions, including those that only finish their calls. */
   readonly #sessions = new Set<Session>();
   #attempt: Promise<Session> | undefined;
+  /** Resolves when that attempt can send calls that may leave with the handshake. */
+  #sendable: Deferred<CallTarget> | undefined;
+  /** The calls that were made during the handshake. */
+  #early: EarlyCalls | undefined;
   /** Replaces the session before the server ends it. */
   #replaceTimer: ReturnType<typeof setTimeout> | undefined;
   #replacing: Promise<void> | undefined;
@@ -79,7 +88,7 @@ export class Channel implements AttemptListener {
 
   /** Calls over the channel that have not settled, including those that wait for a session. */
   get pending(): number {
-    let pending = this.#waiting;
+    let pending = this.#waiting + (this.#early?.pending ?? 0);
     for (const session of this.#sessions) pending += session.pending;
     return pending;
   }
@@ -121,7 +130,8 @@ export class Channel implements AttemptListener {
   }
 
   /**
-   * Waits for a session as {@linkcode connected} does, up to the call's deadline.
+   * Waits until a call can be sent, up to its deadline: for a session as {@linkcode connected} does, or only for the
+   * connection if the call may leave with the handshake.
    *
    * @param signal Ends the wait
    * @param until Ends it too, on the clock of `performance.now()`
@@ -131,11 +141,14 @@ export class Channel implements AttemptListener {
     call: OutgoingCall,
     signal: AbortSignal | undefined,
     until = Infinity,
-  ): Promise<Session> {
+  ): Promise<CallTarget> {
     this.#waiting++;
     try {
       const why = `still connecting to ${this.address}`;
-      return await within(this.connected(), Math.min(call.deadline, until), signal, call, why);
+      const session = this.connected();
+      const early = this.#failure === undefined && this.#leavesEarly(call) ? this.#sendable : undefined;
+      const target = early?.promise ?? session;
+      return await within<CallTarget>(target, Math.min(call.deadline, until), signal, call, why);
     } catch (error) {
       if (!isRpcError(error)) throw error;
       // Calls that wait for the same dial share its failure; each gets its own error.
@@ -170,6 +183,8 @@ export class Channel implements AttemptListener {
 
   /** Takes no more calls, lets pending ones finish, then closes. */
   async retire(): Promise<void> {
+    // Calls that have left with the handshake are answered by its session.
+    if (this.#early !== undefined && this.#early.pending > 0) await this.#attempt?.catch(() => {});
     this.#stop.abort();
     clearTimeout(this.#replaceTimer);
     const sessions = [...this.#sessions];
@@ -183,6 +198,7 @@ export class Channel implements AttemptListener {
 
   /** Closes now: calls over it end with `reason`. Resolves when every session has ended. */
   async close(reason: RpcError): Promise<void> {
+    this.#early?.fail(reason);
     this.#stop.abort();
     clearTimeout(this.#replaceTimer);
     const attempt = this.#attempt;
@@ -194,13 +210,23 @@ export class Channel implements AttemptListener {
     ]);
   }
 
+  /**
+   * Whether a call may leave with the handshake: if the connection is lost before the server has answered, it may have been
+   * started, so it cannot be sent to another server unless it is idempotent.
+   */
+  #leavesEarly(call: OutgoingCall): boolean {
+    return !call.waitForReady && (call.idempotent || this.#events.only());
+  }
+
   /** Starts an attempt in `wait` ms. */
   #dial(wait: number): Promise<Session> {
     this.#began = performance.now();
+    const { promise, resolve, reject } = this.#sendable = deferred<CallTarget>();
     const attempt = this.#connect(wait);
     this.#attempt = attempt;
     // Calls that wait see the failure; without any, it is not an unhandled rejection.
-    attempt.catch(() => {});
+    attempt.then(resolve, reject);
+    promise.catch(() => {});
     return attempt;
   }
 
@@ -209,19 +235,24 @@ export class Channel implements AttemptListener {
     if (wait > 0) await sleep(SYSTEM_CLOCK, wait, signal);
     try {
       if (signal.aborted) throw new RpcError("unavailable", "The client was closed", { notStarted: true });
-      const session = await this.#open();
-      this.#attempt = undefined;
+      const session = await this.#open((early) => {
+        this.#early = early;
+        this.#sendable?.resolve(early);
+      });
+      this.#attempt = this.#sendable = this.#early = undefined;
       this.#failure = undefined;
       this.#use(session);
       return session;
     } catch (error) {
-      this.#attempt = undefined;
+      const early = this.#early;
+      this.#attempt = this.#sendable = this.#early = undefined;
       this.#failure = error as RpcError;
       this.health.disconnected();
       if (!signal.aborted) {
         this.#dial(this.#backoff.next(LONGEST_WAIT));
         this.#events.lost();
       }
+      early?.fail(error as RpcError);
       throw error;
     }
   }
@@ -229,13 +260,15 @@ export class Channel implements AttemptListener {
   /**
    * Dials once.
    *
+   * @param early Called when calls can be made that leave with the handshake; absent = none do
    * @throws {RpcError} Why there is no session
    */
-  async #open(): Promise<Session> {
+  async #open(early?: (calls: EarlyCalls) => void): Promise<Session> {
     const { signal } = this.#stop;
     const began = performance.now();
     let dialed: Session | undefined;
     const session = dialed = await dial(this.address, this.#options, {
+      early,
       room: this.#events.room,
       draining: () => this.#lost(dialed, began),
       ended: () => {

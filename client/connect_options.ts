@@ -17,6 +17,7 @@ import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import type { DialOptions } from "../session/dial.ts";
+import type { EarlyCallsFactory } from "../session/early_calls.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import { checkTelemetry, type TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import type { Observers } from "../telemetry/observers.ts";
@@ -195,10 +196,15 @@ export interface ClientSettings {
  * Checks and completes the options, and loads what only some of them need.
  *
  * @param sockets Opens connections if there is no option `network`
+ * @param earlyCalls For calls that leave with the handshake; absent = none do
  * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
-export async function clientSettings(options: ConnectOptions, sockets: Dialer): Promise<ClientSettings> {
+export async function clientSettings(
+  options: ConnectOptions,
+  sockets: Dialer,
+  earlyCalls?: EarlyCallsFactory,
+): Promise<ClientSettings> {
   checkOptions("connect", options, NAMES);
   const codec = await codecOf(options);
   const { token } = options;
@@ -225,6 +231,7 @@ export async function clientSettings(options: ConnectOptions, sockets: Dialer): 
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
+      earlyCalls,
       dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
       createCallee: services === undefined
         ? undefined

@@ -5,6 +5,7 @@ import { type Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
+import { MultiServers } from "../discovery/multi_servers.ts";
 import { Ejection, type EjectionOptions, type EndpointHealth } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../session/dial.ts";
@@ -184,6 +185,7 @@ export class Servers implements ServerChanges {
       const channel: Channel = new Channel(address, health, this.#dial, {
         room: () => this.#onRoom(channel),
         lost: this.#lost,
+        only: () => this.#channels.size === 1 && this.discovery instanceof MultiServers,
       });
       this.#channels.set(address, channel);
       added.push(channel);

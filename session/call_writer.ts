@@ -89,7 +89,7 @@ export class CallWriter {
 }
 
 /** The timeout of a Call in ms. Less than 1 ms left is sent as 1, since 0 means no limit. */
-function timeoutAt(deadline: number, now: number): number {
+export function timeoutAt(deadline: number, now: number): number {
   if (deadline === Infinity) return 0;
   return Math.min(Math.max(1, Math.floor(deadline - now)), Number.MAX_SAFE_INTEGER);
 }

@@ -11,7 +11,7 @@ import { Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { CallBodies } from "./call_body.ts";
-import { CallerStreams } from "./caller_streams.ts";
+import { CallerStreams, unexpectedStream } from "./caller_streams.ts";
 import { CallWriter } from "./call_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
 import { readError } from "./error_frame.ts";
@@ -103,6 +103,18 @@ export class Caller {
     return this.pending > this.#streaming;
   }
 
+  /** Takes over calls that were sent before there was a session. */
+  adopt(calls: readonly SessionCall[], nextSeq: number): void {
+    this.#nextSeq = nextSeq;
+    for (const call of calls) {
+      const { signal, recvStream } = call;
+      this.#sent.add(call);
+      if (recvStream !== undefined) this.#streaming++;
+      if (recvStream !== undefined) this.#streams.receive(call, recvStream, () => false);
+      if (signal !== undefined) this.#signals.add(signal, call);
+    }
+  }
+
   /** Sends a call, or queues it until there is room. */
   call(call: SessionCall): void {
     const { signal, recvStream } = call;
@@ -112,11 +124,7 @@ export class Caller {
     if (recvStream !== undefined) {
       this.#streams.receive(call, recvStream, () => this.#unsent.has(call));
     }
-    if (waits) {
-      if (!this.#wait(call)) return;
-    } else if (!this.#send(call)) {
-      return;
-    }
+    if (!(waits ? this.#wait(call) : this.#send(call))) return;
     if (signal === undefined) return;
     // A getter in the arguments may have aborted the signal.
     if (signal.aborted) this.#abort(call);
@@ -380,19 +388,11 @@ export class Caller {
 
   /** Removes a call from the table, with all that it holds. */
   #forget(call: SessionCall): void {
-    const sent = this.#sent.delete(call.seq);
+    if (this.#sent.delete(call.seq) && call.recvStream !== undefined) this.#streaming--;
     call.sendStream?.stop();
-    if (call.recvStream !== undefined) {
-      if (sent) this.#streaming--;
-      call.recvStream.release();
-    }
+    call.recvStream?.release();
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Waiting calls are sent at the end of a turn, so there must be one.
     if (this.#unsent.waiting.size > 0 || this.#roomWanted) this.#frameWriter.now();
   }
-}
-
-/** The error of a call whose caller expects one value, and whose answer is a stream. */
-function unexpectedStream({ method }: SessionCall): RpcError {
-  return new RpcError("unimplemented", `${method} answers with a stream: use stream()`);
 }

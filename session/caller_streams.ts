@@ -63,3 +63,8 @@ export class CallerStreams {
     }
   }
 }
+
+/** The error of a call whose caller expects one value, and whose answer is a stream. */
+export function unexpectedStream({ method }: SessionCall): RpcError {
+  return new RpcError("unimplemented", `${method} answers with a stream: use stream()`);
+}
