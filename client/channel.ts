@@ -1,4 +1,4 @@
-// The client's link to one endpoint: one session at a time, which is dialed again with backoff when it is lost. Owned
+// The client's link to one endpoint: one session at a time, or a pool of several, dialed again with backoff when lost. Owned
 // by a Client, whose calls to that endpoint share it.
 
 import { type Deferred, deferred } from "../call/deferred.ts";
@@ -12,6 +12,7 @@ import type { EarlyCalls } from "../session/early_calls.ts";
 import type { Session } from "../session/session.ts";
 import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
 import type { CallTarget } from "../session/session_call.ts";
+import type { SessionPool } from "./session_pool.ts";
 import { within } from "./waiting.ts";
 
 /** The longest wait between two attempts, in ms, before jitter. */
@@ -41,15 +42,17 @@ export interface ChannelEvents {
   readonly only: () => boolean;
 }
 
-/** The connection to one endpoint. */
+/** The connection to one endpoint, or several. */
 export class Channel implements AttemptListener {
   /** The endpoint's address. */
   readonly address: string;
   /** The health of the server. */
   readonly health: EndpointHealth;
-  /** The session for calls; undefined while there is no connection. */
+  /** The session for calls, or the first of several; undefined while there is no connection. */
   ready: Session | undefined;
 
+  /** The sessions for calls, if there may be several. */
+  readonly #pool: SessionPool | undefined;
   readonly #options: DialOptions;
   readonly #stop = new AbortController();
   readonly #backoff = new Backoff(Math.random);
@@ -60,9 +63,9 @@ export class Channel implements AttemptListener {
   #sendable: Deferred<CallTarget> | undefined;
   /** The calls that were made during the handshake. */
   #early: EarlyCalls | undefined;
-  /** Replaces the session before the server ends it. */
-  #replaceTimer: ReturnType<typeof setTimeout> | undefined;
-  #replacing: Promise<void> | undefined;
+  /** Replace sessions before the server ends them. */
+  readonly #replaceTimers = new Map<Session, ReturnType<typeof setTimeout>>();
+  #replacing: Promise<unknown> | undefined;
   /** When that attempt began. */
   #began = 0;
   /** Calls that wait for a session. */
@@ -71,7 +74,15 @@ export class Channel implements AttemptListener {
   #failure: RpcError | undefined;
   readonly #events: ChannelEvents;
 
-  constructor(address: string, health: EndpointHealth, options: DialOptions, events: ChannelEvents) {
+  /** @param pool Holds the sessions, if there may be several */
+  constructor(
+    address: string,
+    health: EndpointHealth,
+    options: DialOptions,
+    events: ChannelEvents,
+    pool: SessionPool | undefined,
+  ) {
+    this.#pool = pool;
     this.#events = events;
     this.address = address;
     this.health = health;
@@ -86,6 +97,11 @@ export class Channel implements AttemptListener {
     return this.#attempt === undefined ? "idle" : "connecting";
   }
 
+  /** The connections that take new calls. */
+  get connections(): number {
+    return this.#pool?.size ?? (this.ready === undefined ? 0 : 1);
+  }
+
   /** Calls over the channel that have not settled, including those that wait for a session. */
   get pending(): number {
     let pending = this.#waiting + (this.#early?.pending ?? 0);
@@ -95,9 +111,22 @@ export class Channel implements AttemptListener {
 
   /** Whether a call can be sent soon. If not, `room` is called when it can. */
   takesCalls(): boolean {
-    if (this.ready !== undefined) return this.ready.takesCalls();
+    if (this.ready !== undefined) return (this.#pool ?? this.ready).takesCalls();
     if (this.#failure !== undefined || this.#stop.signal.aborted) return false;
     return this.#attempt === undefined || performance.now() < this.#began + SOON;
+  }
+
+  /** The session that a call takes; undefined while there is no connection. */
+  sessionFor(call: OutgoingCall): Session | undefined {
+    if (this.#pool === undefined) return this.ready;
+    // The server may have closed one because it was idle.
+    if (this.ready !== undefined) this.#fill();
+    return this.#pool.pick(call);
+  }
+
+  /** Moves calls that were not sent to other servers, as far as they can move and `room` returns true. */
+  offerWaiting(room: () => boolean): void {
+    for (const session of this.#sessions) session.offerWaiting(room);
   }
 
   /** An attempt has ended: updates the health of the server. */
@@ -106,6 +135,8 @@ export class Channel implements AttemptListener {
     const { code, remote, notStarted } = error;
     // An attempt that was never sent says nothing about the server.
     if (notStarted && !remote) return this.release();
+    // The loss of one connection of several says nothing about the server either.
+    if (code === "unavailable" && !remote && this.connections > 1) return this.release();
     // A server that shuts down gracefully answers each call it has not started with this code: that is not a failure.
     if (code === "unavailable" && !(remote && notStarted) || code === "deadline_exceeded") {
       this.health.failed();
@@ -146,9 +177,10 @@ export class Channel implements AttemptListener {
     try {
       const why = `still connecting to ${this.address}`;
       const session = this.connected();
-      const early = this.#failure === undefined && this.#leavesEarly(call) ? this.#sendable : undefined;
-      const target = early?.promise ?? session;
-      return await within<CallTarget>(target, Math.min(call.deadline, until), signal, call, why);
+      const early = this.#leavesEarly(call) ? this.#sendable : undefined;
+      const ready = early?.promise ?? session;
+      const target = await within<CallTarget>(ready, Math.min(call.deadline, until), signal, call, why);
+      return this.#pool?.pick(call) ?? target;
     } catch (error) {
       if (!isRpcError(error)) throw error;
       // Calls that wait for the same dial share its failure; each gets its own error.
@@ -185,8 +217,7 @@ export class Channel implements AttemptListener {
   async retire(): Promise<void> {
     // Calls that have left with the handshake are answered by its session.
     if (this.#early !== undefined && this.#early.pending > 0) await this.#attempt?.catch(() => {});
-    this.#stop.abort();
-    clearTimeout(this.#replaceTimer);
+    this.#end();
     const sessions = [...this.#sessions];
     for (const session of sessions) session.retire();
     await Promise.all([
@@ -199,8 +230,7 @@ export class Channel implements AttemptListener {
   /** Closes now: calls over it end with `reason`. Resolves when every session has ended. */
   async close(reason: RpcError): Promise<void> {
     this.#early?.fail(reason);
-    this.#stop.abort();
-    clearTimeout(this.#replaceTimer);
+    this.#end();
     const attempt = this.#attempt;
     for (const session of this.#sessions) session.close(reason);
     await Promise.all([
@@ -210,11 +240,25 @@ export class Channel implements AttemptListener {
     ]);
   }
 
+  /** Dials no more. */
+  #end(): void {
+    this.#stop.abort();
+    this.#pool?.stop();
+    for (const timer of this.#replaceTimers.values()) clearTimeout(timer);
+  }
+
+  /** Dials the next connection that is missing, one at a time. */
+  #fill(): void {
+    const wanting = this.#attempt === undefined && this.#pool?.wanting === true;
+    if (wanting && !this.#stop.signal.aborted) this.#dial(0);
+  }
+
   /**
    * Whether a call may leave with the handshake: if the connection is lost before the server has answered, it may have been
    * started, so it cannot be sent to another server unless it is idempotent.
    */
   #leavesEarly(call: OutgoingCall): boolean {
+    if (this.ready !== undefined || this.#failure !== undefined) return false;
     return !call.waitForReady && (call.idempotent || this.#events.only());
   }
 
@@ -242,10 +286,16 @@ export class Channel implements AttemptListener {
       this.#attempt = this.#sendable = this.#early = undefined;
       this.#failure = undefined;
       this.#use(session);
+      this.#fill();
       return session;
     } catch (error) {
       const early = this.#early;
       this.#attempt = this.#sendable = this.#early = undefined;
+      if (this.ready !== undefined && !signal.aborted) {
+        this.#pool?.later(this.#backoff.next(LONGEST_WAIT), () => this.#fill());
+        early?.fail(error as RpcError);
+        return this.ready;
+      }
       this.#failure = error as RpcError;
       this.health.disconnected();
       if (!signal.aborted) {
@@ -288,13 +338,24 @@ export class Channel implements AttemptListener {
 
   /** Sends calls over a session from now on. */
   #use(session: Session): void {
-    this.ready = session;
+    this.#pool?.add(session);
+    this.ready = this.#pool?.first ?? session;
     this.health.connected();
     this.#events.room();
     const { maxAge } = session.lifetime;
     if (maxAge < LEAST_AGE || maxAge > MAX_DELAY) return;
     const lead = Math.min(maxAge * LAST_PART, LONGEST_LEAD);
-    this.#replaceTimer = setTimeout(() => this.#replacing = this.#replace(session), maxAge - lead);
+    const replace = () => this.#replacing = Promise.all([this.#replacing, this.#replace(session)]);
+    this.#replaceTimers.set(session, setTimeout(replace, maxAge - lead));
+  }
+
+  /** Sends no more calls over a session. Returns whether it was used for calls. */
+  #leave(session: Session): boolean {
+    if (this.#pool === undefined ? this.ready !== session : !this.#pool.remove(session)) return false;
+    this.ready = this.#pool?.first;
+    clearTimeout(this.#replaceTimers.get(session));
+    this.#replaceTimers.delete(session);
+    return true;
   }
 
   /** Opens the next connection while the server still accepts calls over this one, so that no call waits for it. */
@@ -302,7 +363,7 @@ export class Channel implements AttemptListener {
     try {
       const next = await this.#open();
       // If the old one was lost meanwhile, another is being dialed.
-      if (this.#stop.signal.aborted || this.ready !== session) return next.retire();
+      if (this.#stop.signal.aborted || !this.#leave(session)) return next.retire();
       this.#use(next);
       session.offerWaiting(() => next.takesCalls());
       session.retire();
@@ -312,15 +373,19 @@ export class Channel implements AttemptListener {
   }
 
   #lost(session: Session | undefined, began: number): void {
-    if (session === undefined || this.ready !== session) return;
-    this.ready = undefined;
-    clearTimeout(this.#replaceTimer);
+    if (session === undefined || !this.#leave(session)) return;
     if (this.#stop.signal.aborted) return;
     const steady = performance.now() - began >= STEADY;
     if (steady) this.#backoff.reset();
     // The server closed it because it was idle: the next call dials.
     if (steady && session.lifetime.maxIdle < Infinity && session.idle) return;
-    this.#dial(steady ? Math.random() * FIRST_WAIT : this.#backoff.next(LONGEST_WAIT));
+    const last = this.ready === undefined && this.#attempt === undefined;
+    // Several that are lost together are one failure.
+    const failed = last || this.#pool?.waiting !== true;
+    const wait = steady ? Math.random() * FIRST_WAIT : failed ? this.#backoff.next(LONGEST_WAIT) : 0;
+    // While connections do not last, only one is opened.
+    this.#pool?.later(steady ? wait : wait + STEADY, () => this.#fill());
+    if (last) this.#dial(wait);
     this.#events.lost();
   }
 }

@@ -10,7 +10,7 @@ import type { Codec } from "../codec/codec.ts";
 import { Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import type { CallBodies } from "./call_body.ts";
+import { type CallBodies, LARGE_BODY } from "./call_body.ts";
 import { CallerStreams, unexpectedStream } from "./caller_streams.ts";
 import { CallWriter } from "./call_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
@@ -141,6 +141,7 @@ export class Caller {
     if (call === undefined) return;
     if (call.recvStream?.started) throw malformed("a Reply follows Items of the same call");
     this.#floodLimiter.refund();
+    if (frame.bodyEnd - frame.bodyStart > LARGE_BODY) this.#callWriter.addLarge(call.method);
     this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;

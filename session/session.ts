@@ -76,6 +76,11 @@ export class Session {
     return this.#core.caller?.pending ?? 0;
   }
 
+  /** The streams of unfinished calls. */
+  get streams(): number {
+    return this.#core.windows.streams;
+  }
+
   /** The peer's calls whose handlers are running. */
   get running(): number {
     return this.#core.callee.runner?.inFlight.size ?? 0;

@@ -100,7 +100,7 @@ Deno.test("signal: ends the call at once, and its handler's signal aborts with c
   await until(() => waiting.started === 1, "the handler runs");
   stop.abort();
   await call;
-  await until(() => waiting.reasons.length === 1, "the handler hears of it");
+  await until(() => waiting.reasons.length === 1, "the handler to be aborted");
   assertEquals((waiting.reasons[0] as { code: string }).code, "canceled");
 });
 
