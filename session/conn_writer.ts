@@ -8,7 +8,8 @@ import type { Conn } from "../transport/conn.ts";
 import type { LineProbe } from "./bandwidth.ts";
 import { type LargeFrame, LargeFrames } from "./large_frames.ts";
 
-const SMALL = 256;
+/** Capacity of the send buffer of an idle connection: that of a small answer. */
+const SMALL = 64;
 /** When a large frame has left `out`, a buffer longer than this is replaced, in bytes. */
 const MAX_KEPT = 524_288;
 

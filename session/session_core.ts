@@ -45,8 +45,7 @@ export class SessionCore
   readonly alarm: Alarm;
   readonly floodLimiter: FloodLimiter;
   readonly heartbeat: Heartbeat;
-  /** What the windows of received streams may grow from. */
-  readonly windows: ConnectionWindows;
+  #windows: ConnectionWindows | undefined;
   readonly lifecycle: Lifecycle;
 
   constructor(conn: Conn, options: SessionOptions) {
@@ -63,7 +62,6 @@ export class SessionCore
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
     const { handshakeTime } = options;
     if (handshakeTime !== undefined) this.heartbeat.roundTrip.took(handshakeTime, this.frameWriter.cachedNow);
-    this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
     this.callee = options.createCallee?.(this, codec, this) ?? new RefusingCallee(this);
     if (conn.buffersUnread) {
       this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
@@ -75,6 +73,12 @@ export class SessionCore
     this.lifecycle = new Lifecycle(this);
     this.#checkLifetime(this.frameWriter.cachedNow);
     this.alarm.by(this.heartbeat.due);
+  }
+
+  /** What the windows of received streams may grow from. Created for the first stream, as most connections have none. */
+  get windows(): ConnectionWindows {
+    const { windows, limits } = this.options;
+    return this.#windows ??= new ConnectionWindows(windows, limits.maxWindowBytes, this.heartbeat);
   }
 
   /** Calls a method of the peer. */
@@ -199,6 +203,7 @@ export class SessionCore
   onQuiet(): void {
     this.writer.trim();
     this.frames.trim();
+    this.callee.runner?.inFlight.trim();
   }
 
   onSilent(silence: number): void {
