@@ -1,6 +1,7 @@
 // Benchmarks two sessions connected in memory: the full cost of a call except sockets and clients. `deno
 // bench bench/session_bench.ts`.
 
+import { calleeWith } from "../session/callee.ts";
 import { AlarmClock } from "../session/alarm_clock.ts";
 import { ServiceTable } from "../call/service.ts";
 import { CborCodec } from "../codec/cbor.ts";
@@ -46,7 +47,7 @@ function sessionOn(conn: Conn, dialled: boolean): Session {
     bodies: new CallBodies(MAX_HELD_BYTES),
     windows: windowBudget({}),
     names: new KeyCache(),
-    lookup: dialled ? undefined : (name) => services.find(name),
+    createCallee: dialled ? undefined : calleeWith((name) => services.find(name)),
   });
 }
 

@@ -6,10 +6,9 @@ import { checkTimeout, type FailMode } from "../call/call_options.ts";
 import type { Interceptor } from "../call/interceptor.ts";
 import { safeLog } from "../call/log.ts";
 import type { Codec } from "../codec/codec.ts";
-import { ServiceTable } from "../call/service.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { DEFAULT_CODEC } from "../codec/handshake_line.ts";
-import { CodecTable } from "../codec/table.ts";
+import { CborCodec } from "../codec/cbor.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { BalancerName } from "../discovery/create_balancer.ts";
 import type { EjectionOptions } from "../discovery/ejection.ts";
@@ -19,8 +18,9 @@ import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import type { DialOptions } from "../session/dial.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
-import type { TelemetryOptions } from "../telemetry/telemetry_options.ts";
-import { observersOf } from "../telemetry/observers.ts";
+import { checkTelemetry, type TelemetryOptions } from "../telemetry/telemetry_options.ts";
+import type { Observers } from "../telemetry/observers.ts";
+import { registered } from "../telemetry/registered.ts";
 import { LIMIT_NAMES, type SessionLimits, sessionLimits, whole, wholeOrInfinity } from "../session/limits.ts";
 import { sendsToken } from "../call/tokens.ts";
 import { reachOf } from "../transport/secure.ts";
@@ -192,31 +192,23 @@ export interface ClientSettings {
 }
 
 /**
- * Checks and completes the options.
+ * Checks and completes the options, and loads what only some of them need.
  *
  * @param sockets Opens connections if there is no option `network`
  * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
-export function clientSettings(options: ConnectOptions, sockets: Dialer): ClientSettings {
+export async function clientSettings(options: ConnectOptions, sockets: Dialer): Promise<ClientSettings> {
   checkOptions("connect", options, NAMES);
-  const codecs = CodecTable.standard(listed("codecs", options.codecs));
-  const codecType = options.codecType ?? DEFAULT_CODEC;
-  const codec = codecs.get(codecType);
-  if (codec === undefined) {
-    throw new TypeError(
-      `Cannot use codecType ${JSON.stringify(codecType)}: expected one of ${codecs.names.join(", ")}`,
-    );
-  }
+  const codec = await codecOf(options);
   const { token } = options;
   if (token !== undefined && typeof token !== "string" && typeof token !== "function") {
     throw new TypeError("Cannot use token: expected text, or a function that returns it");
   }
   const interceptors = listed("interceptors", options.interceptors);
   const log = safeLog(options.log);
-  const observers = observersOf(options.telemetry);
-  const table = new ServiceTable(log, observers?.incoming);
-  for (const [name, methods] of servicesOf(options)) table.register(name, methods);
+  const observers = await observersOf(options.telemetry);
+  const services = servicesOf(options);
   const network = checkNetwork(options.network);
   const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
@@ -234,7 +226,9 @@ export function clientSettings(options: ConnectOptions, sockets: Dialer): Client
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
       dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
-      lookup: table.services.size > 0 ? (name, peer) => table.find(name, peer) : undefined,
+      createCallee: services === undefined
+        ? undefined
+        : (await import("./called_back.ts")).answerWith(services, log, observers?.incoming),
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),
@@ -255,9 +249,29 @@ function balancerName(balancer: BalancerName | Balancer = DEFAULT_BALANCER): str
   return typeof name === "string" && name !== "" && name !== "Object" ? name : "custom";
 }
 
-function servicesOf({ services = {} }: ConnectOptions): [string, object][] {
+/** The codec by its name, among the standard ones and those of the option `codecs`. */
+async function codecOf({ codecs, codecType = DEFAULT_CODEC }: ConnectOptions): Promise<Codec> {
+  if (codecs === undefined && codecType === DEFAULT_CODEC) return new CborCodec();
+  const { CodecTable } = await import("../codec/table.ts");
+  const table = CodecTable.standard(listed("codecs", codecs));
+  const codec = table.get(codecType);
+  if (codec !== undefined) return codec;
+  throw new TypeError(
+    `Cannot use codecType ${JSON.stringify(codecType)}: expected one of ${table.names.join(", ")}`,
+  );
+}
+
+async function observersOf(option: ConnectOptions["telemetry"]): Promise<Observers | undefined> {
+  const settings = checkTelemetry(option);
+  if (settings === undefined || registered() === undefined) return undefined;
+  const { observersOf } = await import("../telemetry/observers.ts");
+  return observersOf(settings);
+}
+
+/** The services that servers may call; undefined if there are none. */
+function servicesOf({ services = {} }: ConnectOptions): Readonly<Record<string, object>> | undefined {
   if (typeof services !== "object" || services === null || Array.isArray(services)) {
     throw new TypeError("Cannot use services: expected an object with services by their names");
   }
-  return Object.entries(services);
+  return Object.keys(services).length === 0 ? undefined : services;
 }

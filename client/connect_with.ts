@@ -3,10 +3,11 @@
 
 import { ambient } from "../call/ambient.ts";
 import { isRpcError, rejection, RpcError } from "../call/error.ts";
-import { createBalancer } from "../discovery/create_balancer.ts";
+import type { Balancer } from "../discovery/balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
+import { RoundRobinBalancer } from "../discovery/round_robin.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import { Client } from "./client.ts";
 import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect_options.ts";
@@ -17,8 +18,8 @@ export async function connectWith(
   target: string | Discovery,
   options: ConnectOptions,
 ): Promise<Client> {
-  const settings = clientSettings(options, dialer);
-  const client = new Client(settings, createBalancer(options.balancer ?? DEFAULT_BALANCER));
+  const settings = await clientSettings(options, dialer);
+  const client = new Client(settings, await balancerOf(options));
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;
   if (typeof discovery?.watch !== "function") {
@@ -36,6 +37,13 @@ export async function connectWith(
     await client.close();
     return await rejection(error);
   }
+}
+
+/** The balancer that the options name. All but the default are loaded only if they do. */
+async function balancerOf({ balancer = DEFAULT_BALANCER }: ConnectOptions): Promise<Balancer> {
+  if (balancer === DEFAULT_BALANCER) return new RoundRobinBalancer();
+  const { createBalancer } = await import("../discovery/create_balancer.ts");
+  return createBalancer(balancer);
 }
 
 /** Waits up to `timeout` ms for the first list of a discovery. */

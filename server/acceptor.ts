@@ -1,7 +1,6 @@
 // Turns accepted Conns into Sessions, or refuses them with a reason: connection limits, the HTTP head, the handshake,
 // and their time limit. Owned by a Server.
 
-import type { Lookup } from "../call/handler.ts";
 import { RpcError } from "../call/error.ts";
 import { KeyCache } from "../codec/key_cache.ts";
 import { Alarm, AlarmClock, type Sleeper } from "../session/alarm_clock.ts";
@@ -17,6 +16,7 @@ import { LINGER_MS, lingerClose } from "../transport/linger.ts";
 import { textOf } from "../session/frame_writer.ts";
 import { Session } from "../session/session.ts";
 import type { WindowBudget } from "../session/window_budget.ts";
+import type { CreateCallee } from "../session/callee_half.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
 import { TlsFailure } from "../transport/node_conn.ts";
 import { WebSocketConn } from "../transport/websocket_conn.ts";
@@ -32,7 +32,7 @@ export interface AcceptorOptions {
   readonly terms: AcceptTerms;
   readonly limits: SessionLimits;
   readonly counters: LimitCounters;
-  readonly lookup: Lookup;
+  readonly createCallee: CreateCallee;
   /** Answers other HTTP requests on an `http@` address. */
   readonly http: HttpHandlers;
   /** Concurrent connections, including those in their handshake. */
@@ -303,7 +303,7 @@ export class Acceptor implements Sleeper {
   async #enter(arrival: Arrival): Promise<Session | undefined> {
     if (arrival.conn.readProxyHeader !== undefined && !await this.#identify(arrival)) return undefined;
     const { httpPath, origin } = arrival;
-    const { terms, limits, counters, lookup, mapError, log, http, windows } = this.#options;
+    const { terms, limits, counters, createCallee, mapError, log, http, windows } = this.#options;
     let { conn } = arrival;
     let reader = new LineReader(conn, () => arrival.silent = false);
     if (httpPath !== undefined) {
@@ -334,7 +334,7 @@ export class Acceptor implements Sleeper {
       bodies: this.#bodies,
       windows,
       names: this.#names,
-      lookup,
+      createCallee,
       mapError,
       log,
       ended: () => {

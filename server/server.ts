@@ -10,6 +10,7 @@ import type { Interceptor } from "../call/interceptor.ts";
 import { type Log, safeLog } from "../call/log.ts";
 import { wireLimit } from "../codec/handshake_line.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
+import { calleeWith } from "../session/callee.ts";
 import { mostHeld, whole } from "../session/limits.ts";
 import { LimitCounters } from "../session/limit_counters.ts";
 import { Acceptor } from "./acceptor.ts";
@@ -122,7 +123,7 @@ export class Server implements AsyncDisposable {
       },
       limits,
       counters: this.#counters,
-      lookup: (name, peer) => this.#services.find(name, peer),
+      createCallee: calleeWith((name, peer) => this.#services.find(name, peer)),
       http: {
         fetch: (request, peer) => http.answer(request, peer),
         refuseWebSocket: (headers, peer) => http.refuseWebSocket(headers, peer),

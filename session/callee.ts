@@ -7,56 +7,25 @@ import { applicationMetadata, type Metadata } from "../call/metadata.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginEnd, beginReply, writeCredit } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
-import { malformed } from "../codec/header_reader.ts";
-import type { Conn } from "../transport/conn.ts";
-import type { Alarm } from "./alarm_clock.ts";
-import { CallRunner, type RunnerOptions, type RunnerOwner, toRpcError } from "./call_runner.ts";
+import {
+  type CalleeHalf,
+  type CalleeOwner,
+  type CalleeParts,
+  checkOrder,
+  type CreateCallee,
+} from "./callee_half.ts";
+import { CallRunner, type RunnerOwner, toRpcError } from "./call_runner.ts";
 import { writeError } from "./error_frame.ts";
 import type { FloodLimiter } from "./flood_limiter.ts";
 import { type FrameWriter, textOf } from "./frame_writer.ts";
-import type { Agreement } from "./handshake.ts";
 import { IncomingCall, type Requester } from "./incoming_call.ts";
 import { itemDecoder } from "./item_buffer.ts";
-import type { SessionLimits } from "./limits.ts";
 import { RecvStream } from "./recv_stream.ts";
 import { SendStream } from "./send_stream.ts";
 import type { SessionCall } from "./session_call.ts";
-import type { ConnectionWindows } from "./window_budget.ts";
-
-/** What the callee's half of a session is made of. */
-export interface CalleeOptions extends RunnerOptions {
-  /** Finds the methods; absent = this side answers no calls. */
-  readonly lookup?: Lookup;
-  /** `maxUnsentBytes`: streams pause while more than half of that waits to be written. */
-  readonly limits: Pick<SessionLimits, "maxInFlight" | "maxQueueTime" | "maxUnsentBytes">;
-  /** `handleTimeout`: ms for one call; 0 = no limit. `identity`: of the peer. */
-  readonly agreement: Pick<Agreement, "handleTimeout" | "identity">;
-}
-
-/** The parts of a session that a callee works with. */
-export interface CalleeParts {
-  /** Leads to the peer. */
-  readonly conn: Conn;
-  readonly frameWriter: FrameWriter;
-  /** Wakes the session at deadlines. */
-  readonly alarm: Alarm;
-  /** Charged for calls that are refused or canceled, refunded for those that are answered. */
-  readonly floodLimiter: FloodLimiter;
-  /** What the windows of streams of arguments may grow from. */
-  readonly windows: ConnectionWindows;
-  readonly options: CalleeOptions;
-}
-
-/** The session that owns a callee. */
-export interface CalleeOwner {
-  /** Calls a method of the peer, as part of answering one of its calls. */
-  callBack(call: SessionCall): void;
-  /** A call was answered or abandoned, or its handler has returned. */
-  onSettled(): void;
-}
 
 /** The callee's half of a session: what its peer's calls are answered by, and answered to. */
-export class Callee implements Requester, RunnerOwner {
+export class Callee implements CalleeHalf, Requester, RunnerOwner {
   /** Answers the calls. */
   readonly runner: CallRunner;
   readonly countsByTurn = true;
@@ -65,16 +34,19 @@ export class Callee implements Requester, RunnerOwner {
   readonly #floodLimiter: FloodLimiter;
   readonly #codec: Codec;
   readonly #owner: CalleeOwner;
+  readonly #lookup: Lookup;
   #lastSeq = 0;
   /** Why no more credit arrives, once the peer has ended its side. */
   #noCreditReason: RpcError | undefined;
 
-  constructor(parts: CalleeParts, codec: Codec, owner: CalleeOwner) {
+  /** @param lookup Finds the methods */
+  constructor(parts: CalleeParts, codec: Codec, owner: CalleeOwner, lookup: Lookup) {
     this.#parts = parts;
     this.#frameWriter = parts.frameWriter;
     this.#floodLimiter = parts.floodLimiter;
     this.#codec = codec;
     this.#owner = owner;
+    this.#lookup = lookup;
     this.runner = new CallRunner(parts.options, this);
   }
 
@@ -91,16 +63,12 @@ export class Callee implements Requester, RunnerOwner {
    */
   onCall(frame: FrameDecoder, arrived: number): void {
     const { seq, method } = frame;
-    if (seq <= this.#lastSeq) throw malformed(`call ${seq} comes after call ${this.#lastSeq}`);
-    const { lookup, agreement } = this.#parts.options;
-    const deadline = arrived + shortest(frame.timeout, agreement.handleTimeout);
+    checkOrder(seq, this.#lastSeq);
+    const deadline = arrived + shortest(frame.timeout, this.#parts.options.agreement.handleTimeout);
     let call: IncomingCall, args: unknown;
     try {
       this.runner.admit(method, arrived, deadline);
-      if (lookup === undefined) {
-        throw new RpcError("unimplemented", "This side of the connection answers no calls");
-      }
-      const target = lookup(method, this);
+      const target = this.#lookup(method, this);
       args = this.#takeArgs(frame);
       const metadata = applicationMetadata(frame.metadata);
       call = new IncomingCall(method, this, metadata, deadline, seq, target, arrived);
@@ -295,6 +263,11 @@ export class Callee implements Requester, RunnerOwner {
     // The error carries nothing of the application's, so nothing is left out.
     writeError(this.#frameWriter, seq, error, undefined, true);
   }
+}
+
+/** Creates callees for the methods that `lookup` finds. */
+export function calleeWith(lookup: Lookup): CreateCallee {
+  return (parts, codec, owner) => new Callee(parts, codec, owner, lookup);
 }
 
 /** The shorter of two limits in ms, where 0 means no limit; Infinity if neither is set. */

@@ -2,7 +2,6 @@
 // shakes hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
 import type { AlarmClock } from "./alarm_clock.ts";
-import type { Lookup } from "../call/handler.ts";
 import { deferred } from "../call/deferred.ts";
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -11,10 +10,10 @@ import type { KeyCache } from "../codec/key_cache.ts";
 import { parseAddress, urlHost } from "../discovery/endpoint.ts";
 import { advised } from "../transport/wrong_protocol.ts";
 import type { CallBodies } from "./call_body.ts";
+import type { CreateCallee } from "./callee_half.ts";
 import type { Conn } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
-import { requestHttp } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
 import { textOf } from "./frame_writer.ts";
@@ -44,8 +43,8 @@ export interface DialOptions {
   readonly token: Token | undefined;
   /** Which addresses may be dialled. */
   readonly reach: Reach;
-  /** Finds the methods that the server calls back; absent = the client answers no calls. */
-  readonly lookup?: Lookup;
+  /** Creates the half of a session that answers calls back; absent = the client answers none. */
+  readonly createCallee?: CreateCallee;
   readonly tls: ConnectTlsOptions;
   /** Opens connections: over sockets, in a browser over its WebSockets, or over the option `network`. */
   readonly dialer: Dialer;
@@ -71,7 +70,8 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
-  const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, lookup, log } = options;
+  const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, createCallee, log } =
+    options;
   const parsed = parseAddress(address);
   if (!isWithin(options.reach, parsed)) {
     throw failure("failed_precondition", address, NOT_ENCRYPTED, undefined);
@@ -94,6 +94,7 @@ export async function dial(
     const reader = new LineReader(conn);
     if (stop.signal.aborted) throw stop.signal.reason;
     if (parsed.transport === "http") {
+      const { requestHttp } = await import("../transport/http.ts");
       await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
     const asked = performance.now();
@@ -115,7 +116,7 @@ export async function dial(
       bodies,
       windows,
       names,
-      lookup,
+      createCallee,
       log,
       ...events,
     });

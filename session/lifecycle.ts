@@ -8,7 +8,7 @@ import type { Conn } from "../transport/conn.ts";
 import { discard, LINGER_BYTES, LINGER_MS } from "../transport/linger.ts";
 import { WebSocketFault } from "../transport/websocket_frames.ts";
 import type { Alarm } from "./alarm_clock.ts";
-import type { Callee } from "./callee.ts";
+import type { CalleeHalf } from "./callee_half.ts";
 import type { Caller } from "./caller.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 import { eventLoop } from "./event_loop.ts";
@@ -46,7 +46,7 @@ export interface LifecycleParts {
   readonly frameWriter: FrameWriter;
   readonly alarm: Alarm;
   readonly heartbeat: Heartbeat;
-  readonly callee: Callee;
+  readonly callee: CalleeHalf;
   /** The half for calls of this side, if it has made any. */
   readonly caller: Caller | undefined;
   readonly options: SessionOptions;
@@ -126,7 +126,7 @@ export class Lifecycle {
     const reason = drained();
     this.#sayGoAway(reason);
     this.#parts.options.draining?.();
-    this.#parts.callee.runner.drain(reason);
+    this.#parts.callee.runner?.drain(reason);
     this.closeIfIdle();
   }
 
@@ -134,7 +134,7 @@ export class Lifecycle {
   close(reason: RpcError): void {
     if (this.ending) return;
     this.#parts.caller?.endAll(reason, false);
-    this.#parts.callee.runner.endAll(reason);
+    this.#parts.callee.runner?.endAll(reason);
     this.#linger();
   }
 
@@ -142,7 +142,7 @@ export class Lifecycle {
   closeIfIdle(): void {
     if (this.#state === State.Open || (this.#parts.caller?.pending ?? 0) > 0) return;
     if (this.#state === State.Leaving) this.drain();
-    else if (this.#state === State.Draining && this.#parts.callee.runner.inFlight.unanswered === 0) {
+    else if (this.#state === State.Draining && (this.#parts.callee.runner?.inFlight.unanswered ?? 0) === 0) {
       this.#linger();
     }
   }
@@ -188,7 +188,7 @@ export class Lifecycle {
     });
     this.#sayGoAway(error);
     this.#parts.caller?.endAll(reason, true);
-    this.#parts.callee.runner.endAll(reason);
+    this.#parts.callee.runner?.endAll(reason);
     this.#linger(true);
   }
 
@@ -247,7 +247,7 @@ export class Lifecycle {
     alarm.stop();
     clearTimeout(this.#lingerTimer);
     caller?.endAll(reason, true);
-    callee.runner.endAll(reason);
+    callee.runner?.endAll(reason);
     writer.stop();
     conn.close();
     this.#parts.options.slots?.close();

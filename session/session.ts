@@ -77,17 +77,17 @@ export class Session {
 
   /** The peer's calls whose handlers are running. */
   get running(): number {
-    return this.#core.callee.runner.inFlight.size;
+    return this.#core.callee.runner?.inFlight.size ?? 0;
   }
 
   /** The calls counted by `running`, oldest first. */
   get calls(): Iterable<IncomingCall> {
-    return this.#core.callee.runner.inFlight.values();
+    return this.#core.callee.runner?.inFlight.values() ?? [];
   }
 
   /** Ends calls of the peer whose handlers have waited for it for `limit` ms. */
   endStalled(limit: number): void {
-    this.#core.callee.runner.endStalled(performance.now(), limit);
+    this.#core.callee.runner?.endStalled(performance.now(), limit);
   }
 
   /** Bytes that wait to be written, or are being written. */

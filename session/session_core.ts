@@ -8,7 +8,7 @@ import { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import type { Conn } from "../transport/conn.ts";
 import { Alarm, type Sleeper } from "./alarm_clock.ts";
-import { Callee, type CalleeOwner } from "./callee.ts";
+import { type CalleeHalf, type CalleeOwner, RefusingCallee } from "./callee_half.ts";
 import { Caller } from "./caller.ts";
 import { ConnWriter, type ConnWriterOwner } from "./conn_writer.ts";
 import { FloodLimiter } from "./flood_limiter.ts";
@@ -39,7 +39,7 @@ export class SessionCore
   /** The half for calls of this side. Created for the first one: servers rarely make any. */
   caller: Caller | undefined;
   /** The half for calls of the peer. */
-  readonly callee: Callee;
+  readonly callee: CalleeHalf;
   readonly alarm: Alarm;
   readonly floodLimiter: FloodLimiter;
   readonly heartbeat: Heartbeat;
@@ -61,7 +61,7 @@ export class SessionCore
     const { handshakeTime } = options;
     if (handshakeTime !== undefined) this.heartbeat.roundTrip.took(handshakeTime, this.frameWriter.cachedNow);
     this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
-    this.callee = new Callee(this, codec, this);
+    this.callee = options.createCallee?.(this, codec, this) ?? new RefusingCallee(this);
     if (conn.buffersUnread) {
       this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
         this.heartbeat,
@@ -226,7 +226,7 @@ export class SessionCore
 
   /** A turn of the event loop is over, and its frames are being written. */
   onTurn(now: number): void {
-    this.callee.runner.countAnswers();
+    this.callee.runner?.countAnswers();
     if (this.lifecycle.sends) this.caller?.fill();
     // A call whose stream was left may have ended with this turn.
     this.lifecycle.closeIfIdle();
@@ -252,7 +252,10 @@ export class SessionCore
     // If this process was stalled, what the peer sent meanwhile is still unread: its time limits are extended by as much.
     const patience = late > STALL ? late : 0;
     const pending = this.caller?.pending ?? 0;
-    const deadlines = Math.min(this.caller?.expire(now) ?? Infinity, this.callee.runner.expire(now));
+    const deadlines = Math.min(
+      this.caller?.expire(now) ?? Infinity,
+      this.callee.runner?.expire(now) ?? Infinity,
+    );
     const expired = (this.caller?.pending ?? 0) < pending;
     const beat = this.#checkPeer(now, patience > 0, expired);
     this.alarm.by(Math.min(deadlines, this.#checkWrite(now), this.#checkFrame(now, patience), beat));
@@ -295,7 +298,7 @@ export class SessionCore
   #checkLifetime(now: number): void {
     const { lifetime } = this.options;
     if (lifetime === undefined || !this.lifecycle.open) return;
-    const busy = this.callee.runner.inFlight.size > 0 || (this.caller?.pending ?? 0) > 0;
+    const busy = (this.callee.runner?.inFlight.size ?? 0) > 0 || (this.caller?.pending ?? 0) > 0;
     const due = lifetime.check(now, this.callee.lastSeq, busy);
     if (due === -Infinity) this.lifecycle.drain();
     else this.alarm.by(due);

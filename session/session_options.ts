@@ -1,10 +1,10 @@
 // What a session is made of. Filled in by the two places that open sessions: dial.ts and a server's acceptor.
 
 import type { RpcError } from "../call/error.ts";
-import type { Lookup } from "../call/handler.ts";
 import type { KeyCache } from "../codec/key_cache.ts";
 import type { AlarmClock } from "./alarm_clock.ts";
 import type { CallBodies } from "./call_body.ts";
+import type { CreateCallee } from "./callee_half.ts";
 import type { PeerCallSlots } from "./call_slots.ts";
 import type { Agreement } from "./handshake.ts";
 import type { LifetimeCheck } from "./lifetime.ts";
@@ -38,8 +38,8 @@ export interface SessionOptions {
   readonly windows: WindowBudget;
   /** Caches the names that their peers have sent. */
   readonly names: KeyCache;
-  /** Finds the methods that the peer calls; absent = this side answers no calls. */
-  readonly lookup?: Lookup;
+  /** Creates the half that answers the peer's calls; absent = this side answers none. */
+  readonly createCallee?: CreateCallee;
   /** Converts what a handler threw to the error that its caller receives. */
   readonly mapError?: (error: unknown) => RpcError | undefined;
   /** Called when calls can be sent again, after `takesCalls` has returned false. */

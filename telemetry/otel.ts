@@ -1,34 +1,20 @@
-// OpenTelemetry's API as registered in this process by Deno (OTEL_DENO=true) or by the user's own SDK. It is looked up under the
-// global key that all copies of `npm:@opentelemetry/api` 1.x and Deno share. Only the types of that package are used: importing
-// it would add 4 ms to each start, its older versions 16 ms, and a newer copy rejects what an older one has registered, so that
-// users' SDKs would have to match this library's version.
+// Spans, contexts and meters of OpenTelemetry's API as registered in this process. Used by the observers of calls.
 
 import type {
   Context,
   ContextManager,
   DiagLogger,
   Meter,
-  MeterProvider,
   Span,
   SpanOptions,
   TextMapPropagator,
   Tracer,
-  TracerProvider,
 } from "@opentelemetry/api";
+import { registered } from "./registered.ts";
 
 /** The instrumentation scope of all spans and metrics. */
 const SCOPE = "@troodon/rpc";
-const REGISTERED = Symbol.for("opentelemetry.js.api.1");
 const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
-
-/** The registered providers; each is optional. */
-interface Registered {
-  readonly trace?: TracerProvider & { getDelegateTracer?(name: string): Tracer | undefined };
-  readonly metrics?: MeterProvider;
-  readonly context?: ContextManager;
-  readonly propagation?: TextMapPropagator;
-  readonly diag?: DiagLogger;
-}
 
 /** A context of OpenTelemetry that adds one value to another context. */
 class Extended implements Context {
@@ -78,8 +64,7 @@ export class Otel {
   readonly #diag: DiagLogger | undefined;
 
   constructor() {
-    const registered = (globalThis as { [REGISTERED]?: Registered })[REGISTERED];
-    const { trace, metrics, context, propagation, diag } = registered ?? {};
+    const { trace, metrics, context, propagation, diag } = registered() ?? {};
     // The API's own provider exists as soon as any code has requested one, and has a delegate only with an SDK.
     this.#tracer = trace?.getDelegateTracer === undefined
       ? trace?.getTracer(SCOPE)

@@ -8,6 +8,7 @@ import { Acceptor, type AcceptorOptions } from "../../server/acceptor.ts";
 import { type Refusals, Server, type ServerOptions } from "../../server/mod.ts";
 import { networkOf } from "../../transport/connection_counts.ts";
 import type { Conn } from "../../transport/conn.ts";
+import { calleeWith } from "../../session/callee.ts";
 import { sessionLimits } from "../../session/limits.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
 import { pem } from "../support/certs.ts";
@@ -233,9 +234,9 @@ function openAcceptor(options: Partial<AcceptorOptions> = {}): Acceptor {
     },
     limits,
     counters: new LimitCounters(),
-    lookup: () => {
+    createCallee: calleeWith(() => {
       throw new Error("Nothing is served");
-    },
+    }),
     http: { fetch: () => new Response(), refuseWebSocket: () => undefined },
     maxConnections: 10_000,
     maxConnectionsPerPeer: Infinity,

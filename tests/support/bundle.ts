@@ -7,7 +7,7 @@
  */
 export async function bundle(entry: string, ...flags: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command("deno", {
-    args: ["bundle", "--quiet", "--platform", "browser", ...flags, entry],
+    args: ["bundle", entry, "--quiet", "--platform", "browser", ...flags],
     cwd: new URL(".", import.meta.url),
   }).output();
   if (!success) throw new Error(`Cannot bundle: ${new TextDecoder().decode(stderr)}`);

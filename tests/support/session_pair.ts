@@ -1,5 +1,6 @@
 // Two sessions that talk to each other, over memory and over TCP: every promise of a session is tested over both.
 
+import { calleeWith } from "../../session/callee.ts";
 import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals, fail } from "@std/assert";
 import type { Handler } from "../../call/handler.ts";
@@ -115,13 +116,13 @@ export class Pair implements AsyncDisposable {
       ...common,
       agreement,
       dialled: true,
-      lookup: options.callbacks === undefined ? undefined : (name) => callbacks.find(name),
+      createCallee: options.callbacks === undefined ? undefined : calleeWith((name) => callbacks.find(name)),
     });
     this.accepted = new Session(this.acceptedConn, {
       ...common,
       agreement: { ...agreement, handleTimeout: options.handleTimeout ?? 0 },
       dialled: false,
-      lookup: (name) => this.table.find(name),
+      createCallee: calleeWith((name) => this.table.find(name)),
       log: options.log,
     });
   }

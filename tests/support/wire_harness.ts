@@ -1,6 +1,7 @@
 // Puts raw peers in front of the answering side, over memory and over TCP, so that one test says the same of both.
 // Over memory there is a Session alone; over TCP a whole server, and the peer has completed the handshake.
 
+import { calleeWith } from "../../session/callee.ts";
 import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
@@ -89,7 +90,7 @@ export async function openMemory(services: Services, options: WireOptions = {}):
         bodies: new CallBodies(MAX_HELD_BYTES),
         windows: windowBudget({}),
         names,
-        lookup: (name) => table.find(name),
+        createCallee: calleeWith((name) => table.find(name)),
         log: (message, error) => log.push(`${message} ${error instanceof Error ? error.message : ""}`),
       }),
     );
