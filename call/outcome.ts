@@ -6,7 +6,8 @@ import { type Code, ofCall, RpcError } from "./error.ts";
  * The error of a call whose deadline has passed.
  *
  * @param call Its method, and the time limit in ms that has set its deadline, if one has
- * @param why Why the call was not even sent, if known
+ * @param notStarted Whether it is certain that it was not started
+ * @param why What it was waiting for, if known
  */
 export function deadlineExceeded(
   { method, timeout = Infinity }: { readonly method: string; readonly timeout?: number },
@@ -14,7 +15,7 @@ export function deadlineExceeded(
   why?: string,
   code: Code = "deadline_exceeded",
 ): RpcError {
-  return new RpcError(code, `${method} was not ${lateness(timeout, why)}`, { notStarted });
+  return new RpcError(code, `${method} was not ${lateness(timeout, notStarted, why)}`, { notStarted });
 }
 
 /**
@@ -37,10 +38,10 @@ export function endedWith(reason: RpcError, notStarted: boolean): RpcError {
   return error;
 }
 
-function lateness(timeout: number, why: string | undefined): string {
+function lateness(timeout: number, notStarted: boolean, why: string | undefined): string {
   if (timeout === 0) return "sent: its timeout is 0 ms";
   const limit = timeout === Infinity ? "before its deadline" : `within ${timeout} ms (timeout)`;
-  return why === undefined ? `answered ${limit}` : `sent ${limit}: ${why}`;
+  return why === undefined ? `answered ${limit}` : `${notStarted ? "sent" : "answered"} ${limit}: ${why}`;
 }
 
 /** Whether a signal was aborted by `AbortSignal.timeout()` (DOM Standard, section 3.2). */

@@ -67,7 +67,7 @@ export class Client implements AsyncDisposable {
       (args) => this.#slowPath.keepEarly(args),
     );
     this.#settings = settings;
-    this.#servers = new Servers(settings.dial, balancer, settings.ejection, () => this.#refresh());
+    this.#servers = new Servers(settings, balancer, () => this.#refresh());
     this.#budget = settings.budget;
     this.#bodies = settings.dial.bodies;
     this.#slowPath = new SlowPath(settings, this.#servers);
@@ -301,7 +301,7 @@ export class Client implements AsyncDisposable {
     if (mode === undefined) return;
     this.#budget.calls++;
     const channel = this.#servers.pick(call);
-    const session = channel?.ready;
+    const session = channel?.sessionFor(call);
     const now = session?.now() ?? performance.now();
     call.begin(now, channel?.address);
     if (

@@ -2,6 +2,7 @@
 // exports that of connect_dns.ts.
 
 import type { Discovery } from "../discovery/discovery.ts";
+import { EarlyCalls } from "../session/early_calls.ts";
 import { dialSockets } from "../transport/sockets.ts";
 import type { Client } from "./client.ts";
 import type { ConnectOptions } from "./connect_options.ts";
@@ -11,7 +12,8 @@ import { connectWith } from "./connect_with.ts";
  * Connects to one server, or to the servers that a discovery knows.
  *
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a discovery are
- * dialed when the first call goes to them. The client reconnects lost connections by itself.
+ * dialed when the first call goes to them; that of `new MultiServers([address])` answers a round trip sooner, because its
+ * first calls leave with the handshake. The client reconnects lost connections by itself.
  *
  * `dns@` names are for `connect` of `@troodon/rpc`; here, pass a `DnsDiscovery`, in runtimes that have DNS.
  *
@@ -36,5 +38,5 @@ import { connectWith } from "./connect_with.ts";
  * @throws {RangeError} If a number is out of range
  */
 export function connect(target: string | Discovery, options: ConnectOptions = {}): Promise<Client> {
-  return connectWith(dialSockets, target, options);
+  return connectWith(dialSockets, target, options, (...parts) => new EarlyCalls(...parts));
 }

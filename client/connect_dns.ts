@@ -13,7 +13,8 @@ const NAME_AND_PORT = /^([^:@/]+):([1-9][0-9]{0,4})$/;
  * Connects to one server, to all servers that have a DNS name, or to the servers that a discovery knows.
  *
  * A single address is dialed before the promise resolves, so a wrong one fails here. The servers of a name or a discovery
- * are dialed when the first call goes to them. The client reconnects lost connections by itself.
+ * are dialed when the first call goes to them; that of `new MultiServers([address])` answers a round trip sooner, because
+ * its first calls leave with the handshake. The client reconnects lost connections by itself.
  *
  * `dns@name:port` is short for `new DnsDiscovery(name, { port })` of `@troodon/rpc/discovery`, which has more options, such
  * as TLS. `connect` of `@troodon/rpc/client`, which also runs in browsers, takes no `dns@` name.

@@ -17,6 +17,7 @@ import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import { checkNetwork, type Network } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import type { DialOptions } from "../session/dial.ts";
+import type { EarlyCallsFactory } from "../session/early_calls.ts";
 import type { ClientObserver } from "../call/call_observer.ts";
 import { checkTelemetry, type TelemetryOptions } from "../telemetry/telemetry_options.ts";
 import type { Observers } from "../telemetry/observers.ts";
@@ -28,6 +29,7 @@ import { LimitCounters } from "../session/limit_counters.ts";
 import { windowBudget } from "../session/window_budget.ts";
 import { checkConnectTls, type ConnectTlsOptions } from "../transport/tls.ts";
 import { checkFailMode } from "./fail_mode.ts";
+import type { SessionPool } from "./session_pool.ts";
 import { RetryBudget, type RetryBudgetOptions } from "./retry_budget.ts";
 
 /** Options of `connect`. Times in ms, sizes in bytes. */
@@ -74,6 +76,36 @@ export interface ConnectOptions extends Partial<SessionLimits> {
    * @default {268_435_456}
    */
   maxWindowBytesTotal?: number;
+  /**
+   * Connections to each server, 1 to 64. A call takes the one with the least load. Streams, and methods with messages of
+   * more than 64 KiB, leave one connection to the other calls. Use 2 if small calls have to be fast during bulk transfers,
+   * and more for servers whose processes share a port (`reusePort`).
+   *
+   * They are opened one after the other, and calls wait for the first only. Limits of a connection, such as `maxInFlight`,
+   * apply to each. The server sees each as a peer of its own.
+   *
+   * @example Small calls during a download
+   * ```ts
+   * import { connect, Server } from "@troodon/rpc";
+   *
+   * await using server = new Server().register("Files", {
+   *   size: () => 67_108_864,
+   *   read: async function* () {
+   *     for (let part = 0; part < 1024; part++) yield new Uint8Array(65_536);
+   *   },
+   * });
+   * const { address } = await server.listen("tcp@127.0.0.1:0");
+   *
+   * await using client = await connect(address, { connections: 2 });
+   * for await (const part of client.stream<Uint8Array>("Files.read")) {
+   *   console.log(part.length, "of", await client.call("Files.size")); // over another connection
+   *   break;
+   * }
+   * ```
+   *
+   * @default {1}
+   */
+  connections?: number;
   /**
    * The balancer, which picks the server of each call.
    *
@@ -154,6 +186,9 @@ export interface ConnectOptions extends Partial<SessionLimits> {
 /** The default balancer. */
 export const DEFAULT_BALANCER = "round_robin";
 
+/** The most connections to one server. */
+const MAX_CONNECTIONS = 64;
+
 const NAMES: Names<ConnectOptions> = {
   ...LIMIT_NAMES,
   codecType: true,
@@ -163,6 +198,7 @@ const NAMES: Names<ConnectOptions> = {
   handleTimeout: true,
   maxHeldBytes: true,
   maxWindowBytesTotal: true,
+  connections: true,
   balancer: true,
   failMode: true,
   retryBudget: true,
@@ -183,6 +219,8 @@ export interface ClientSettings {
   readonly timeout: number;
   readonly observer: ClientObserver | undefined;
   readonly connectTimeout: number;
+  /** Makes the pool of a channel; undefined if there is one connection to each server. */
+  readonly newPool: (() => SessionPool) | undefined;
   readonly interceptors: readonly Interceptor[];
   readonly failMode: FailMode;
   readonly budget: RetryBudget;
@@ -195,10 +233,15 @@ export interface ClientSettings {
  * Checks and completes the options, and loads what only some of them need.
  *
  * @param sockets Opens connections if there is no option `network`
+ * @param earlyCalls For calls that leave with the handshake; absent = none do
  * @throws {RangeError} If a number is out of range
  * @throws {TypeError} If an option is unknown or of the wrong type, or the codec or the fail mode is unknown
  */
-export async function clientSettings(options: ConnectOptions, sockets: Dialer): Promise<ClientSettings> {
+export async function clientSettings(
+  options: ConnectOptions,
+  sockets: Dialer,
+  earlyCalls?: EarlyCallsFactory,
+): Promise<ClientSettings> {
   checkOptions("connect", options, NAMES);
   const codec = await codecOf(options);
   const { token } = options;
@@ -210,6 +253,7 @@ export async function clientSettings(options: ConnectOptions, sockets: Dialer): 
   const observers = await observersOf(options.telemetry);
   const services = servicesOf(options);
   const network = checkNetwork(options.network);
+  const bodies = new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1));
   const connectTimeout = wholeOrInfinity("connectTimeout", options.connectTimeout ?? 10_000, MAX_DELAY);
   return {
     dial: {
@@ -217,7 +261,7 @@ export async function clientSettings(options: ConnectOptions, sockets: Dialer): 
       limits: sessionLimits(options),
       counters: new LimitCounters(),
       clock: new AlarmClock(),
-      bodies: new CallBodies(whole("maxHeldBytes", options.maxHeldBytes ?? MAX_HELD_BYTES, 1)),
+      bodies,
       windows: windowBudget(options),
       names: new KeyCache(),
       connectTimeout,
@@ -225,6 +269,7 @@ export async function clientSettings(options: ConnectOptions, sockets: Dialer): 
       token,
       reach: reachOf(options, token !== undefined || interceptors.some(sendsToken)),
       tls: checkConnectTls(options.tls),
+      earlyCalls,
       dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
       createCallee: services === undefined
         ? undefined
@@ -234,6 +279,7 @@ export async function clientSettings(options: ConnectOptions, sockets: Dialer): 
     timeout: checkTimeout(options.timeout ?? 30_000),
     observer: observers?.outgoing,
     connectTimeout,
+    newPool: await poolOf(options, bodies),
     interceptors,
     failMode: options.failMode === undefined ? "failover" : checkFailMode(options.failMode),
     budget: new RetryBudget(options.retryBudget),
@@ -259,6 +305,15 @@ async function codecOf({ codecs, codecType = DEFAULT_CODEC }: ConnectOptions): P
   throw new TypeError(
     `Cannot use codecType ${JSON.stringify(codecType)}: expected one of ${table.names.join(", ")}`,
   );
+}
+
+async function poolOf(
+  { connections = 1 }: ConnectOptions,
+  bodies: CallBodies,
+): Promise<ClientSettings["newPool"]> {
+  if (whole("connections", connections, 1, MAX_CONNECTIONS) === 1) return undefined;
+  const { SessionPool } = await import("./session_pool.ts");
+  return () => new SessionPool(connections, bodies);
 }
 
 async function observersOf(option: ConnectOptions["telemetry"]): Promise<Observers | undefined> {

@@ -8,17 +8,23 @@ import type { Discovery } from "../discovery/discovery.ts";
 import { parseAddress } from "../discovery/endpoint.ts";
 import { MultiServers } from "../discovery/multi_servers.ts";
 import { RoundRobinBalancer } from "../discovery/round_robin.ts";
+import type { EarlyCallsFactory } from "../session/early_calls.ts";
 import type { Dialer } from "../transport/dialer.ts";
 import { Client } from "./client.ts";
 import { clientSettings, type ConnectOptions, DEFAULT_BALANCER } from "./connect_options.ts";
 
-/** Connects as `connect` does, over connections that `dialer` opens. */
+/**
+ * Connects as `connect` does, over connections that `dialer` opens.
+ *
+ * @param earlyCalls For calls that leave with the handshake; absent = none do
+ */
 export async function connectWith(
   dialer: Dialer,
   target: string | Discovery,
   options: ConnectOptions,
+  earlyCalls?: EarlyCallsFactory,
 ): Promise<Client> {
-  const settings = await clientSettings(options, dialer);
+  const settings = await clientSettings(options, dialer, earlyCalls);
   const client = new Client(settings, await balancerOf(options));
   if (typeof target === "string") parseAddress(target);
   const discovery = typeof target === "string" ? new MultiServers([target]) : target;

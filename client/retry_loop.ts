@@ -2,7 +2,7 @@
 // again only if no handler was started for it, or if it is marked idempotent.
 
 import { type Code, RpcError } from "../call/error.ts";
-import type { Session } from "../session/session.ts";
+import type { CallTarget } from "../session/session_call.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
 import {
   type Answer,
@@ -152,6 +152,12 @@ class RetryLoop {
         }
         attempt.release();
       } catch (error) {
+        if (session.failed === true) {
+          this.#recordUnreached(attempt, error);
+          if (!this.#mayMove(error as RpcError)) throw error;
+          if ((error as RpcError).notStarted) attempts--;
+          continue;
+        }
         attempt.done(this.#call.faultOf(error as RpcError));
         if (!last && !sendsAgain(error, this.#call, this.#context.budget)) throw error;
         if (!(error instanceof RpcError) || !mayRetry(error, this.#call)) throw error;
@@ -255,24 +261,37 @@ class RetryLoop {
       this.#unreached.add(channel.address);
       this.#slow.push(channel);
     } catch (error) {
-      const over = !(error instanceof RpcError) || this.#signal?.aborted;
-      if (over) attempt?.release();
-      else attempt?.unreachable();
-      if (over || call.deadline <= performance.now()) throw error;
-      if (attempt !== undefined) {
-        this.#unreached.add(attempt.address);
-        call.observer?.failedAt(attempt.address, error);
-      }
-      this.errors.push(error);
+      this.#recordUnreached(attempt, error);
+      if (attempt !== undefined) call.observer?.failedAt(attempt.address, error);
     }
     return undefined;
+  }
+
+  /**
+   * Records that there is no connection to a server.
+   *
+   * @param attempt The server that was picked; undefined if it is one that was recorded before
+   * @throws {RpcError} The reason, if the call has ended
+   */
+  #recordUnreached(attempt: Attempt | undefined, error: unknown): void {
+    const over = !(error instanceof RpcError) || this.#signal?.aborted;
+    if (over) attempt?.release();
+    else attempt?.unreachable();
+    if (over || this.#call.deadline <= performance.now()) throw error;
+    if (attempt !== undefined) this.#unreached.add(attempt.address);
+    this.errors.push(error);
+  }
+
+  /** Whether a call that has left with a handshake which then failed may go to another server. */
+  #mayMove({ notStarted }: RpcError): boolean {
+    return notStarted || this.#call.idempotent && this.#context.budget.take();
   }
 }
 
 /** A server, and a connection to it. */
 interface Reached {
   readonly attempt: Attempt;
-  readonly session: Session;
+  readonly session: CallTarget;
 }
 
 /** The channel that is connected first; throws the last error if none is. Their failures have been reported. */

@@ -3,9 +3,8 @@
 import { ofCall, RpcError } from "../call/error.ts";
 import type { Metadata } from "../call/metadata.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
-import type { SessionCall } from "../session/session_call.ts";
+import type { CallTarget, SessionCall } from "../session/session_call.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
-import type { Session } from "../session/session.ts";
 import type { Attempt } from "./attempt.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 
@@ -66,7 +65,7 @@ export function checkLive(
 }
 
 /**
- * Makes a further attempt at a call, over a session.
+ * Makes a further attempt at a call, over a session or a connection that is in its handshake.
  *
  * @param address The server's address
  * @param signal Cancels this attempt
@@ -75,7 +74,7 @@ export function checkLive(
  * @returns The answer; undefined if the call has moved
  */
 export function sendAttempt(
-  session: Session,
+  session: CallTarget,
   address: string,
   call: OutgoingCall,
   signal: AbortSignal | undefined,

@@ -5,21 +5,26 @@ import { type Code, RpcError } from "../call/error.ts";
 import type { Log } from "../call/log.ts";
 import type { Balancer, PickContext } from "../discovery/balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import { Ejection, type EjectionOptions, type EndpointHealth } from "../discovery/ejection.ts";
+import { MultiServers } from "../discovery/multi_servers.ts";
+import { Ejection, type EndpointHealth } from "../discovery/ejection.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
 import type { DialOptions } from "../session/dial.ts";
 import type { AttemptListener, OutgoingCall } from "../session/outgoing_call.ts";
 import { Channel, type ChannelState } from "./channel.ts";
 import { Attempt, type PickRequest, type ReportOutcome } from "./attempt.ts";
+import type { ClientSettings } from "./connect_options.ts";
 import type { ServerChanges } from "./retry_loop.ts";
+import type { SessionPool } from "./session_pool.ts";
 import { within } from "./waiting.ts";
 
 /** One server of a client. */
 export interface EndpointStats {
   /** Its address. */
   readonly address: string;
-  /** The state of the connection to it. */
+  /** The state of the connection to it. With several connections, `ready` if any is. */
   readonly state: ChannelState;
+  /** Open connections to it that take new calls, up to the option `connections`. */
+  readonly connections: number;
   /** Calls to it that have not settled. */
   readonly pending: number;
   /** Its share of the calls relative to other servers, for balancers that use weights. */
@@ -53,13 +58,19 @@ export class Servers implements ServerChanges {
 
   /** Called when a server was lost or cannot be reached. */
   readonly #lost: () => void;
+  readonly #newPool: (() => SessionPool) | undefined;
 
   /**
    * @param lost Called when a server was lost or cannot be reached: the list may be out of date
    * @throws {TypeError | RangeError} If the options of ejection are invalid
    */
-  constructor(dial: DialOptions, balancer: Balancer, ejection: EjectionOptions | false, lost: () => void) {
+  constructor(
+    { dial, ejection, newPool }: Pick<ClientSettings, "dial" | "ejection" | "newPool">,
+    balancer: Balancer,
+    lost: () => void,
+  ) {
     this.#dial = dial;
+    this.#newPool = newPool;
     this.#lost = lost;
     this.#balancer = balancer;
     // Both run where calls end: an error of the balancer must not end the connection.
@@ -184,7 +195,8 @@ export class Servers implements ServerChanges {
       const channel: Channel = new Channel(address, health, this.#dial, {
         room: () => this.#onRoom(channel),
         lost: this.#lost,
-      });
+        only: () => this.#channels.size === 1 && this.discovery instanceof MultiServers,
+      }, this.#newPool?.());
       this.#channels.set(address, channel);
       added.push(channel);
     }
@@ -194,9 +206,10 @@ export class Servers implements ServerChanges {
 
   /** The state of each server. */
   stats(): EndpointStats[] {
-    return this.channels.map(({ address, state, pending, health }) => ({
+    return this.channels.map(({ address, state, connections, pending, health }) => ({
       address,
       state,
+      connections,
       pending,
       weight: health.endpoint.weight ?? 1,
       failures: health.failures,
@@ -215,7 +228,7 @@ export class Servers implements ServerChanges {
   /** A server takes calls that did not before: calls that wait at other servers may move to it. */
   #onRoom(channel: Channel): void {
     for (const other of this.#channels.values()) {
-      if (other !== channel) other.ready?.offerWaiting(() => channel.takesCalls());
+      if (other !== channel) other.offerWaiting(() => channel.takesCalls());
     }
     this.#change();
   }

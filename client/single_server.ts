@@ -3,6 +3,7 @@
 import { RpcError } from "../call/error.ts";
 import { Backoff } from "../discovery/backoff.ts";
 import type { OutgoingCall } from "../session/outgoing_call.ts";
+import type { CallTarget } from "../session/session_call.ts";
 import {
   type Answer,
   checkLive,
@@ -63,12 +64,11 @@ async function tryServer(
   for (let attempt = first;;) {
     checkLive(call, signal, attempt);
     const before = changes?.version;
-    let sent = false;
+    let target: CallTarget | undefined;
     let instead: Attempt | undefined;
     try {
-      const session = await attempt.channel.connectedFor(call, signal);
-      sent = true;
-      const answer = await sendAttempt(session, attempt.address, call, signal, (reason) => {
+      target = await attempt.channel.connectedFor(call, signal);
+      const answer = await sendAttempt(target, attempt.address, call, signal, (reason) => {
         if (reason !== undefined || errors.length > 0 || again === "if left") return false;
         const { method, key, streams } = call;
         instead = context.pick({ method, key, streams, exclude: new Set([attempt.address]) }, true);
@@ -79,8 +79,10 @@ async function tryServer(
         return answer;
       }
     } catch (error) {
+      // A call that has left with a handshake which then failed has met no session.
+      const sent = target !== undefined && target.failed !== true;
       report(attempt, sent ? call.faultOf(error as RpcError) : error, sent, signal);
-      if (!sent) call.observer?.failedAt(attempt.address, error);
+      if (target === undefined) call.observer?.failedAt(attempt.address, error);
       if (!(error instanceof RpcError)) throw error;
       const unsent = !sent || error.code === "unavailable" && error.notStarted && !error.remote;
       if (unsent && call.waitForReady && before !== undefined && attempt.channel.state !== "closed") {

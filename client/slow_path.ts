@@ -109,10 +109,15 @@ export class SlowPath {
       return false;
     }
     const { address } = listener;
-    const attempt = this.#servers.pickAttempt({ method, key, streams, exclude: new Set([address]) }, true);
+    const pick = (exclude: ReadonlySet<string>) =>
+      this.#servers.pickAttempt({ method, key, streams, exclude }, true);
+    let attempt = pick(new Set([address]));
+    // A connection that is silent says little about others to the same server.
+    const { connections = 0 } = this.#servers.channel(address) ?? {};
+    if (attempt === undefined && reason !== undefined && connections > 1) attempt = pick(new Set());
     if (attempt === undefined) return false;
     listener.release();
-    const session = attempt.channel.ready;
+    const session = attempt.channel.sessionFor(call);
     if (reason !== undefined) {
       this.#budget.take();
       this.#settle(call, retry(call, this.context, attempt, call.signal, { address, error: reason }));

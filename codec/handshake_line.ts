@@ -14,8 +14,9 @@ const MIN_FRAME_BYTES = 256;
 /** A client's maxFrameBytes if its option has none. */
 const DEFAULT_FRAME_BYTES = 4_194_304;
 /** Minimum of a server's maxFrameBytes: frames that a client sends before it has read the answer always fit. */
-const MIN_SERVER_FRAME_BYTES = 65_536;
-const MIN_IN_FLIGHT = 16;
+export const MIN_SERVER_FRAME_BYTES = 65_536;
+/** Minimum of a server's maxInFlight: as many calls as a client may send before it has read the answer. */
+export const MIN_IN_FLIGHT = 16;
 /** Maximum length of a rejection's message, in UTF-16 units. JSON needs up to six bytes for each. */
 const MAX_REFUSAL_UNITS = 512;
 /** The codec if the option names none. */

@@ -18,6 +18,9 @@ interface Bytes {
   readonly lf?: boolean;
 }
 
+/** What a server answers to a body that is no value. */
+const NOT_STARTED: Step = { expect: { header: [3, 1, "invalid_argument", null, { "not-started": "" }] } };
+
 /** Every case for a role. */
 export function casesOf(role: Role): Conversation[] {
   const own = (role === "server" ? server : client).conversations as unknown as Conversation[];
@@ -138,42 +141,54 @@ function goodBodies(): Conversation[] {
 
 /** Long bodies, within a limit and above it. */
 function longBodies(): Conversation[] {
-  return cbor.limits.map(({ name, refused, repeat }): Conversation => ({
-    id: idOf("cbor", `limit ${name}`),
-    section: "CBOR",
-    about: `a body ${refused ? "above" : "within"} the limits: ${name}`,
-    needs: ["limits"],
-    steps: [
-      { send: { header: [1, "$next", "Conformance.length", 0], repeat } },
-      {
-        expect: refused
-          ? { header: [3, 1, "invalid_argument", null, { "not-started": "" }] }
-          : { header: [2, 1], value: "$length" },
-      },
-    ],
-  }));
+  return cbor.limits.map(({ name, refused, repeat, tag }): Conversation => {
+    const send: Step = { send: { header: [1, "$next", "Conformance.length", 0], repeat } };
+    const taken: Step = { expect: { header: [2, 1], value: "$length" } };
+    return {
+      id: idOf("cbor", `limit ${name}`),
+      section: "CBOR",
+      about: `a body ${refused ? "above" : "within"} the limits: ${name}`,
+      needs: ["limits"],
+      ...tag !== undefined && { tag: { number: tag, unknown: [send, taken] } },
+      steps: [send, refused ? NOT_STARTED : taken],
+    };
+  });
 }
 
-/** Bodies that no decoder accepts: each fails only its own call. */
+/** Bodies that no decoder accepts, or none that knows their tag: each fails only its own call. */
 function badBodies(role: Role): Conversation[] {
-  const bodies: { id: string; why: string; sent: Outgoing }[] = [
-    ...cbor.malformed.map((hex) => ({ id: hex, why: "not well-formed", hex })),
-    ...cbor.refused.map(({ name, hex }) => ({ id: name, why: name, hex })),
-  ].map(({ id, why, hex }) => ({ id: idOf("cbor", `bad ${id}`), why, sent: { body: hex } }));
-  return bodies.map(({ id, why, sent }): Conversation => ({
-    id,
-    section: "Bad bodies",
-    about: `a body that no decoder accepts: ${why}`,
-    steps: role === "server"
-      ? [
-        { send: { header: [1, "$next", "Conformance.echo", 0], ...sent } },
-        { expect: { header: [3, 1, "invalid_argument", null, { "not-started": "" }] } },
-      ]
-      : [
-        { do: { do: "call", method: "A.b", args: 1 }, as: "a" },
-        { expect: { header: [1, "$a", "A.b", null], value: 1 } },
-        { send: { header: [2, "$a"], ...sent } },
-        { settles: "a", error: { code: "data_loss", notStarted: false } },
-      ],
-  }));
+  const bodies: { name: string; hex: string; tag?: number }[] = [
+    ...cbor.malformed.map((hex) => ({ name: hex, hex })),
+    ...cbor.refused,
+  ];
+  return bodies.map(({ name, hex, tag }): Conversation => {
+    const { steps, unknown } = role === "server" ? badArguments(hex) : badResult(hex);
+    const whose = tag === undefined
+      ? "that no decoder accepts"
+      : `of a wrong content, for one that knows tag ${tag}`;
+    return {
+      id: idOf("cbor", `bad ${name}`),
+      section: "Bad bodies",
+      about: `a body ${whose}: ${name === hex ? "not well-formed" : name}`,
+      ...tag !== undefined && { tag: { number: tag, unknown } },
+      steps,
+    };
+  });
+}
+
+function badArguments(body: string): { steps: Step[]; unknown: Step[] } {
+  const send: Step = { send: { header: [1, "$next", "Conformance.echo", 0], body } };
+  return { steps: [send, NOT_STARTED], unknown: [send, { expect: { header: [2, 1], anyBody: true } }] };
+}
+
+function badResult(body: string): { steps: Step[]; unknown: Step[] } {
+  const replied: Step[] = [
+    { do: { do: "call", method: "A.b", args: 1 }, as: "a" },
+    { expect: { header: [1, "$a", "A.b", null], value: 1 } },
+    { send: { header: [2, "$a"], body } },
+  ];
+  return {
+    steps: [...replied, { settles: "a", error: { code: "data_loss", notStarted: false } }],
+    unknown: [...replied, { settles: "a" }],
+  };
 }

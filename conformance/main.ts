@@ -58,12 +58,34 @@ async function checkAddress(address: string, options: RunOptions): Promise<Outco
   return await checkServer(hostname, Number(port), options);
 }
 
-function print({ id, role, outcome, section, about, reason, trace = [] }: Outcome): void {
-  if (outcome === "passed" && !args.verbose || outcome === "skipped" && !args.verbose) return;
-  console.log(`${outcome.padEnd(7)} ${role} ${id}${reason === undefined ? "" : `: ${reason}`}`);
+function print({ id, role, outcome, section, about, reason, unknownTag, trace = [] }: Outcome): void {
+  if (outcome !== "failed" && !args.verbose) return;
+  const note = reason ?? (unknownTag === undefined ? undefined : `does not know tag ${unknownTag}`);
+  console.log(`${outcome.padEnd(7)} ${role} ${id}${note === undefined ? "" : `: ${note}`}`);
   if (outcome !== "failed") return;
   console.log(`        must: ${about} (docs/PROTOCOL.md, "${section}")`);
   for (const line of trace) console.log(`        ${line}`);
+}
+
+function printSummary(all: readonly Outcome[]): void {
+  for (const role of ["server", "client"] as const) {
+    const tags = new Set(all.flatMap((each) => each.role === role ? each.unknownTag ?? [] : []));
+    if (tags.size > 0) {
+      console.log(`The ${role} does not know these tags, which it need not: ${[...tags].join(", ")}`);
+    }
+    const reasons = Map.groupBy(
+      all.filter((each) => each.role === role && each.outcome === "skipped"),
+      ({ reason }) => reason,
+    );
+    for (const [reason, { length }] of reasons) console.log(`${length} skipped (${role}), ${reason}`);
+  }
+  console.log(
+    `${count(all, "passed")} passed, ${count(all, "failed")} failed, ${count(all, "skipped")} skipped`,
+  );
+}
+
+function count(all: readonly Outcome[], outcome: Outcome["outcome"]): number {
+  return all.filter((each) => each.outcome === outcome).length;
 }
 
 async function main(): Promise<number> {
@@ -85,10 +107,9 @@ async function main(): Promise<number> {
   for (const run of runs({ filter: args.filter, patience, onOutcome: args.json ? undefined : print })) {
     all.push(...await run());
   }
-  const count = (outcome: Outcome["outcome"]) => all.filter((each) => each.outcome === outcome).length;
   if (args.json) console.log(JSON.stringify(all, null, 1));
-  else console.log(`${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped`);
-  return count("failed") > 0 ? 1 : count("passed") > 0 ? 0 : 2;
+  else printSummary(all);
+  return count(all, "failed") > 0 ? 1 : count(all, "passed") > 0 ? 0 : 2;
 }
 
 try {

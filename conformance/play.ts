@@ -114,6 +114,7 @@ class Player implements Findings {
       await this.#expectEnd([]);
     } else {
       const closed = this.#execute({ do: "close" });
+      closed.catch(() => {});
       await this.#expectEnd([{ header: [6, null] }, { header: [10, null, null, null] }], true);
       await closed;
     }

@@ -16,6 +16,8 @@ export interface Outcome {
   readonly outcome: "passed" | "failed" | "skipped";
   /** Why it was skipped or failed. */
   readonly reason?: string;
+  /** It passed as an implementation that does not know this tag of CBOR. */
+  readonly unknownTag?: number;
   /** What was sent and received, for a failed case. */
   readonly trace?: readonly string[];
 }
@@ -36,7 +38,13 @@ export interface RunOptions {
 export interface ClientControl extends AsyncDisposable {
   /** The features it reports. */
   readonly features: ReadonlySet<string>;
-  /** Executes a command and returns its outcome. */
+  /** Why it cannot execute any more commands. */
+  readonly ended?: string;
+  /**
+   * Executes a command and returns its outcome.
+   *
+   * @throws {Failure} If the client does not report one
+   */
   execute(command: Readonly<Record<string, Json>>): Promise<Record<string, Json>>;
 }
 
@@ -82,11 +90,18 @@ export async function checkClient(client: ClientControl, options: RunOptions = {
   const open = async (option: Readonly<Record<string, Json>>) => {
     using listener = Deno.listen({ hostname, port: 0 });
     const connected = execute({ do: "connect", host: hostname, port: listener.addr.port, ...option });
-    const socket = await withTimeout(listener.accept(), patience, "a connection from the client");
+    const reported = connected.then((outcome) => {
+      throw new Failure(`the client reported ${JSON.stringify(outcome)} without a connection`);
+    });
+    const socket = await withTimeout(
+      Promise.race([listener.accept(), reported]),
+      patience,
+      "a connection from the client",
+    );
     socket.setNoDelay(true);
     return { wire: new Wire(socket, patience), connected };
   };
-  return await runAll("client", client.features, options, { role: "client", open, execute });
+  return await runAll("client", client.features, options, { role: "client", open, execute }, client);
 }
 
 async function runAll(
@@ -94,22 +109,49 @@ async function runAll(
   features: ReadonlySet<string>,
   { filter, onOutcome }: RunOptions,
   subject: Subject,
+  client?: ClientControl,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
+  const knownTags = new Map<number, boolean>();
   for (const conversation of casesOf(role)) {
     if (!isSelected(conversation.id, filter)) continue;
     const { id, section, about, needs = [] } = conversation;
     const missing = needs.filter((need) => !features.has(need));
-    const outcome: Outcome = missing.length > 0
-      ? { id, role, section, about, outcome: "skipped", reason: `not supported: ${missing.join(", ")}` }
-      : { id, role, section, about, ...await outcomeOf(conversation, subject) };
+    const reason = client?.ended ??
+      (missing.length > 0 ? `not supported: ${missing.join(", ")}` : undefined);
+    const outcome: Outcome = reason === undefined
+      ? { id, role, section, about, ...await outcomeOf(conversation, subject, knownTags) }
+      : { id, role, section, about, outcome: "skipped", reason };
     outcomes.push(outcome);
     onOutcome?.(outcome);
   }
   return outcomes;
 }
 
+/**
+ * Plays a case. The first one about a tag decides whether the implementation knows it: if so it must reject every
+ * wrong content, and otherwise none.
+ */
 async function outcomeOf(
+  conversation: Conversation,
+  subject: Subject,
+  knownTags: Map<number, boolean>,
+): Promise<Pick<Outcome, "outcome" | "reason" | "trace" | "unknownTag">> {
+  const { tag } = conversation;
+  if (tag === undefined) return await played(conversation, subject);
+  const { number, unknown: steps } = tag;
+  const known = knownTags.get(number) === false ? undefined : await played(conversation, subject);
+  if (known !== undefined && (known.outcome === "passed" || knownTags.get(number))) {
+    knownTags.set(number, true);
+    return known;
+  }
+  const unknown = await played({ ...conversation, steps }, subject);
+  if (known !== undefined && unknown.outcome !== "passed") return known;
+  knownTags.set(number, false);
+  return { ...unknown, unknownTag: number };
+}
+
+async function played(
   conversation: Conversation,
   subject: Subject,
 ): Promise<Pick<Outcome, "outcome" | "reason" | "trace">> {

@@ -104,6 +104,11 @@ export interface Conversation {
   readonly about: string;
   /** Required features; the case is skipped without them. */
   readonly needs?: readonly string[];
+  /**
+   * The tag (CBOR) whose content is wrong. The steps are for a decoder that knows it; for one that does not, `unknown`
+   * are, with the tag as an inert pair of number and content.
+   */
+  readonly tag?: { readonly number: number; readonly unknown: readonly Step[] };
   /** Fields of the client's option. */
   readonly option?: Readonly<Record<string, Json>>;
   /** Fields of the server's response. */

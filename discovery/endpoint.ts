@@ -139,6 +139,11 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): A
         "a dns@ name is a target of connect of @troodon/rpc, not the address of a server; elsewhere use " +
           "new DnsDiscovery(name, { port })",
       );
+    case "fd":
+      return fail(
+        text,
+        "fd@ is for listening on an inherited socket; clients use the address of that socket",
+      );
     default:
       return fail(text, `unknown protocol, expected one of tcp, tls, unix, http, ws, wss`);
   }

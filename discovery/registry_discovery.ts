@@ -20,6 +20,7 @@ import {
   toRegistryUrls,
 } from "./registry_request.ts";
 import { parseServerList, type ServerList } from "./registry_list.ts";
+import { TimeSlice } from "./time_slice.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** Options of {@linkcode RegistryDiscovery}. */
@@ -284,7 +285,7 @@ export class RegistryDiscovery implements Discovery {
     let cause: unknown;
     let reason = `its answer${from} (status ${status}) is not a list of servers`;
     try {
-      if (status === 200) list = await parseServerList(text);
+      if (status === 200) list = await parseServerList(text, new TimeSlice(this.#clock));
     } catch (error) {
       cause = error;
       reason = (error as Error).message;

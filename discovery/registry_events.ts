@@ -87,7 +87,7 @@ export async function* registryEvents(
     if (response.status === 503) throw new Error("its answer has status 503");
     if (reader === undefined || response.status !== 200) return false;
     const parser = new EventParser(maxBytes, isStream);
-    const slice = new TimeSlice();
+    const slice = new TimeSlice(clock);
     for (;;) {
       const { done, value } = await slice.wait(reader.read());
       cancelTimer();

@@ -5,7 +5,11 @@ import { family, labelled, labels, type Sample } from "./metrics_text.ts";
 
 /** The part of a client's `stats()` that is read here. */
 interface ClientStats {
-  readonly endpoints: readonly { readonly state: string; readonly health?: string }[];
+  readonly endpoints: readonly {
+    readonly state: string;
+    readonly connections: number;
+    readonly health?: string;
+  }[];
   readonly pending: number;
   readonly retries: number;
   readonly refusedRetries: number;
@@ -17,6 +21,8 @@ export interface ClientFigures
   extends Pick<ClientStats, "pending" | "retries" | "refusedRetries" | "limits"> {
   /** The number of servers in each state. */
   readonly states: Readonly<Record<string, number>>;
+  /** The number of open connections. */
+  readonly connections: number;
   /** The number of ejected servers. */
   readonly ejected: number;
 }
@@ -29,7 +35,16 @@ export function clientFigures(stats: unknown): ClientFigures | undefined {
   if (!isClient(stats)) return undefined;
   const { endpoints, pending, retries, refusedRetries, limits } = stats;
   const ejected = endpoints.filter(({ health }) => typeof health === "string").length;
-  return { states: byState(endpoints), ejected, pending, retries, refusedRetries, limits: { ...limits } };
+  const connections = endpoints.reduce((sum, each) => sum + each.connections, 0);
+  return {
+    states: byState(endpoints),
+    connections,
+    ejected,
+    pending,
+    retries,
+    refusedRetries,
+    limits: { ...limits },
+  };
 }
 
 /**
@@ -56,6 +71,12 @@ export function clientMetricsText(
       "gauge",
       "Of these, servers that are ejected because they kept failing",
       each(({ ejected }) => ejected),
+    ),
+    family(
+      "rpc_client_connections",
+      "gauge",
+      "Open connections that take new calls",
+      each(({ connections }) => connections),
     ),
     family("rpc_client_calls_pending", "gauge", "Calls that are not settled", each(({ pending }) => pending)),
     family(
@@ -88,8 +109,13 @@ function byState(endpoints: ClientStats["endpoints"]): Record<string, number> {
 function isClient(stats: unknown): stats is ClientStats {
   if (typeof stats !== "object" || stats === null) return false;
   const { endpoints, pending, retries, refusedRetries, limits } = stats as Partial<ClientStats>;
-  return Array.isArray(endpoints) && endpoints.every((each) => typeof each?.state === "string") &&
+  return Array.isArray(endpoints) && endpoints.every(isEndpoint) &&
     [pending, retries, refusedRetries].every((figure) => typeof figure === "number") &&
     typeof limits === "object" && limits !== null &&
     Object.values(limits).every((figure) => typeof figure === "number");
+}
+
+function isEndpoint(value: unknown): boolean {
+  const { state, connections } = (value ?? {}) as Partial<ClientStats["endpoints"][number]>;
+  return typeof state === "string" && typeof connections === "number";
 }

@@ -8,7 +8,7 @@ export interface Refusals {
   readonly maxConnectionsPerPeer: number;
   /** The handshake took longer than `handshakeTimeout`, or than the client's `connectTimeout`. */
   readonly handshakeTimeout: number;
-  /** The client's option line was invalid, or of another version. */
+  /** The client's option line was invalid or of another version, or the WebSocket frames that carry it were invalid. */
   readonly option: number;
   /** The client asked for a codec that this server does not have. */
   readonly codec: number;

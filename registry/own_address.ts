@@ -35,8 +35,8 @@ export interface OwnAddressOptions {
  * @throws {Error} If the permission to connect to the registry is missing
  */
 export async function ownAddress(options: OwnAddressOptions): Promise<string> {
-  const parsed = options.addresses.map((address) => parseAddress(address));
-  const found = parsed.find(({ transport }) => transport !== "unix") ?? parsed[0]!;
+  const { addresses } = options;
+  const found = parseAddress(addresses.find((address) => !/^(?:unix|fd)@/.test(address)) ?? addresses[0]!);
   if (found.transport === "unix" || !isUnspecified(found.hostname)) return formatAddress(found);
   return formatAddress({ ...found, hostname: fromEnvironment(found) ?? await routeTo(options) });
 }

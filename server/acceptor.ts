@@ -19,6 +19,7 @@ import type { WindowBudget } from "../session/window_budget.ts";
 import type { CreateCallee } from "../session/callee_half.ts";
 import type { LimitCounters } from "../session/limit_counters.ts";
 import { TlsFailure } from "../transport/node_conn.ts";
+import { WebSocketFault } from "../transport/websocket_frames.ts";
 import { WebSocketConn } from "../transport/websocket_conn.ts";
 import { ConnectionCounts } from "../transport/connection_counts.ts";
 import { type Arrival, arrivalOf, cut, reasonOf, tell } from "./arrival.ts";
@@ -269,8 +270,9 @@ export class Acceptor implements Sleeper {
     const { log } = this.#options;
     this.refusals.add(reason);
     if (error instanceof RpcError) log?.(`Refused ${conn.peer}: ${error.message}`, error.cause);
-    else if (error instanceof SyntaxError) log?.(`Refused ${conn.peer}: ${error.message}`);
-    else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
+    else if (error instanceof SyntaxError || error instanceof WebSocketFault) {
+      log?.(`Refused ${conn.peer}: ${error.message}`);
+    } else log?.(`${conn.peer} went away during the handshake: ${textOf(error)}`);
   }
 
   /** Counts a connection that has ended in its handshake. */

@@ -6,6 +6,7 @@ import { type Acceptance, refuse } from "../session/handshake.ts";
 import type { Conn } from "../transport/conn.ts";
 import { refuseHttp } from "../transport/http.ts";
 import { TlsFailure } from "../transport/node_conn.ts";
+import { WebSocketFault } from "../transport/websocket_frames.ts";
 
 /** A Conn whose handshake is not done. */
 export interface Arrival extends Acceptance {
@@ -63,5 +64,6 @@ export function cut({ conn, giveUp }: Arrival): void {
 export function reasonOf(cause: unknown, { judging }: Arrival): RefusalReason {
   if (cause instanceof RpcError) return judging;
   if (cause instanceof SyntaxError) return "proxyHeader";
+  if (cause instanceof WebSocketFault) return "option";
   return cause instanceof TlsFailure ? "tls" : "lost";
 }

@@ -12,12 +12,22 @@ import { adviceForOldDeno, operatingSystem } from "../transport/runtime.ts";
 import { listenTcp, listenUnix } from "../transport/tcp.ts";
 import { renewedServerTls, type ServerTlsOptions } from "../transport/tls.ts";
 import type { TlsListener } from "../transport/tls_listener.ts";
+import type { InheritedListener } from "../transport/node_listener.ts";
+
+/** A socket that listens already, inherited as a file descriptor. */
+interface InheritedAddress {
+  readonly transport: "fd";
+  readonly fd: number;
+}
+
+type ListenAddress = Address | InheritedAddress;
 
 /** An address on which a server listens. */
 export interface Listening extends AsyncDisposable {
   /**
    * The address to connect to, with the real port. If it is `0.0.0.0` or `[::]`, which stand for all addresses of this
-   * machine, clients on other machines need one of its real addresses.
+   * machine, clients on other machines need one of its real addresses. For an inherited socket (`fd@3`) it is the
+   * address of the socket, or `fd@3` itself if that is a Unix socket, since the runtime does not say its path.
    */
   readonly address: string;
   /**
@@ -46,7 +56,7 @@ export interface ListenOptions {
    * Requires the header of the PROXY protocol, version 1 or 2, of all connections from the named addresses, and of no others.
    * The header names the client for whom the proxy connects: its address is then that of the peer, for limits, logs,
    * `authenticate`, handlers and the debug page. It has to arrive within `handshakeTimeout`. Name only addresses of proxies
-   * that send it: a peer that may send it can claim any address. For `tcp@`, `tls@` and `http@`.
+   * that send it: a peer that may send it can claim any address. For `tcp@`, `tls@`, `http@` and inherited TCP sockets.
    */
   proxyProtocol?: ProxyProtocolOptions;
 }
@@ -100,7 +110,7 @@ export class Listeners {
    */
   async listen(address: string, { reusePort = false, proxyProtocol }: ListenOptions): Promise<Listening> {
     if (this.#closed) throw new TypeError("Cannot listen: the server is closed");
-    const parsed = parseAddress(address, { listen: true });
+    const parsed = parseListenAddress(address);
     let where = address;
     const onAcceptError = (error: Error, first: boolean) => {
       this.#acceptErrors++;
@@ -115,7 +125,7 @@ export class Listeners {
       reusePort,
       proxies,
     });
-    where = formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
+    where = boundAddress(parsed, listener);
     if (this.#closed) {
       listener.close();
       throw new TypeError("Cannot listen: the server is closed");
@@ -158,7 +168,7 @@ export class Listeners {
     this.#open.clear();
   }
 
-  async #bind(parsed: Address, address: string, listening: ListeningOptions): Promise<Listener> {
+  async #bind(parsed: ListenAddress, address: string, listening: ListeningOptions): Promise<Listener> {
     const { transport } = parsed;
     if (transport === "ws" || transport === "wss") {
       throw new TypeError(
@@ -170,13 +180,19 @@ export class Listeners {
     if (transport === "tls" && tls === undefined && network === undefined) {
       throw new TypeError(`Cannot listen on ${address}: give the server a certificate, as its option tls`);
     }
-    if (listening.reusePort && (transport === "unix" || operatingSystem() !== "linux")) {
+    const hasPort = transport !== "unix" && transport !== "fd";
+    if (listening.reusePort && !(hasPort && operatingSystem() === "linux")) {
       throw new TypeError(
         `Cannot listen on ${address}: only ports can be shared, and on Linux alone (reusePort)`,
       );
     }
     try {
       if (!("withResolvers" in Promise)) throw new Error("servers require Node 22 or later, Bun or Deno");
+      if (transport === "fd") {
+        if (network !== undefined) throw new TypeError("the option network has no inherited sockets");
+        const { listenInherited } = await import("../transport/node_listener.ts");
+        return await listenInherited(parsed.fd, listening);
+      }
       if (network !== undefined) return await network.listen(parsed);
       if (transport === "tls") {
         const { listenTls } = await import("../transport/tls_listener.ts");
@@ -221,7 +237,7 @@ export class Listeners {
  */
 function proxiesOf(
   address: string,
-  { transport }: Address,
+  { transport }: ListenAddress,
   options: ProxyProtocolOptions | undefined,
 ): IpRanges | undefined {
   if (options === undefined) return undefined;
@@ -234,6 +250,22 @@ function proxiesOf(
   } catch (error) {
     throw located(error, `Cannot use proxyProtocol.from`);
   }
+}
+
+function parseListenAddress(text: string): ListenAddress {
+  if (typeof text !== "string" || !text.startsWith("fd@")) return parseAddress(text, { listen: true });
+  if (/^fd@(?:[3-9]|[1-9][0-9]{1,5})$/.test(text)) return { transport: "fd", fd: Number(text.slice(3)) };
+  throw new TypeError(
+    `Cannot listen on ${
+      JSON.stringify(text)
+    }: expected a file descriptor, such as fd@3, the first socket of systemd`,
+  );
+}
+
+/** The address on which a listener listens, with the real port. */
+function boundAddress(parsed: ListenAddress, listener: Listener): string {
+  if (parsed.transport === "fd") return (listener as InheritedListener).address;
+  return formatAddress(parsed.transport === "unix" ? parsed : { ...parsed, port: listener.port });
 }
 
 function hostOf(peer: string): string {

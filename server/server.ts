@@ -255,15 +255,15 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, or
-   * `http@host:port[/path]` for RPC over HTTP CONNECT and over WebSockets (`ws@host:port[/path]`) on a port that also serves {@linkcode Server.fetch}. Port 0
-   * picks a free port.
+   * Listens on an address: `tcp@host:port`, `tls@host:port` with the option `tls`, `unix@/path`, `http@host:port[/path]`
+   * for RPC over HTTP CONNECT and over WebSockets (`ws@host:port[/path]`) on a port that also serves {@linkcode Server.fetch},
+   * or `fd@3` for an inherited TCP or Unix socket that listens already, such as one of systemd. Port 0 picks a free port.
    *
    * @param address Where to listen; a server may listen on several addresses
    * @param options Whether the port is shared, and which proxies name their clients
    * @returns The address with the real port, and how to close it
    * @throws {TypeError} If the address is invalid, or its port cannot be shared here
-   * @throws {Error} If the address is taken or not allowed
+   * @throws {Error} If the address is taken or not allowed, or the file descriptor is not a listening socket
    */
   async listen(address: string, options: ListenOptions = {}): Promise<Listening> {
     checkOptions<ListenOptions>("listen", options, { reusePort: true, proxyProtocol: true });

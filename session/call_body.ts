@@ -16,6 +16,11 @@ const SPARE_CHUNKS = 16;
 /** Up to this length, a loop copies faster than `set`. */
 const LOOP_BYTES = 64;
 
+/** Longer bodies, in bytes, are large: they delay what is sent over the same connection. */
+export const LARGE_BODY = 65_536;
+/** The most methods of which it is known that they have large bodies. */
+const MAX_LARGE_METHODS = 1_024;
+
 /** The default of `maxHeldBytes`. */
 export const MAX_HELD_BYTES = 268_435_456;
 
@@ -84,6 +89,8 @@ export class CallBodies {
   #held = 0;
   #chunk: Chunk = { bytes: new Uint8Array(0), used: 0, users: 1 };
   readonly #spare: Chunk[] = [];
+  /** Methods that had large arguments or results. */
+  readonly #large = new Set<string>();
 
   /** @param max `maxHeldBytes` */
   constructor(max: number) {
@@ -93,6 +100,16 @@ export class CallBodies {
   /** Whether more bytes are kept than `maxHeldBytes`. */
   get full(): boolean {
     return this.#held > this.#max;
+  }
+
+  /** Whether a method had large arguments or results. */
+  isLarge(method: string): boolean {
+    return this.#large.has(method);
+  }
+
+  /** Records that a method had large arguments or results. */
+  addLarge(method: string): void {
+    if (this.#large.size < MAX_LARGE_METHODS) this.#large.add(method);
   }
 
   /** The error of a call that is refused while it is full. */

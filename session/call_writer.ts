@@ -5,7 +5,7 @@ import type { RpcError } from "../call/error.ts";
 import { shortened } from "../call/metadata.ts";
 import type { Codec } from "../codec/codec.ts";
 import { beginCall, FRAME_HEAD_BYTES } from "../codec/frame.ts";
-import { type CallBodies, canChange, KeptBodies } from "./call_body.ts";
+import { type CallBodies, canChange, KeptBodies, LARGE_BODY } from "./call_body.ts";
 import { type FrameWriter, unencodable } from "./frame_writer.ts";
 import type { SessionCall } from "./session_call.ts";
 
@@ -55,6 +55,7 @@ export class CallWriter {
       }
     }
     if (error !== undefined) return error;
+    if (frameWriter.frameLength > LARGE_BODY) this.addLarge(method);
     const late = this.late = !atOnce && frameWriter.isLate(out, start);
     const keeps = call.repeatable && !streams && typeof args === "object" && args !== null;
     if ((keeps || late) && body === undefined) {
@@ -82,6 +83,11 @@ export class CallWriter {
     }
   }
 
+  /** Records that a method has large arguments or results. */
+  addLarge(method: string): void {
+    this.#bodies.addLarge(method);
+  }
+
   /** Saves the kept arguments: the send buffer may be overwritten from now on. */
   saveArgs(): void {
     this.#kept.save();
@@ -89,7 +95,7 @@ export class CallWriter {
 }
 
 /** The timeout of a Call in ms. Less than 1 ms left is sent as 1, since 0 means no limit. */
-function timeoutAt(deadline: number, now: number): number {
+export function timeoutAt(deadline: number, now: number): number {
   if (deadline === Infinity) return 0;
   return Math.min(Math.max(1, Math.floor(deadline - now)), Number.MAX_SAFE_INTEGER);
 }

@@ -10,8 +10,8 @@ import type { Codec } from "../codec/codec.ts";
 import { Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
-import type { CallBodies } from "./call_body.ts";
-import { CallerStreams } from "./caller_streams.ts";
+import { type CallBodies, LARGE_BODY } from "./call_body.ts";
+import { CallerStreams, unexpectedStream } from "./caller_streams.ts";
 import { CallWriter } from "./call_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
 import { readError } from "./error_frame.ts";
@@ -100,6 +100,17 @@ export class Caller {
     return this.#sent.size + this.#waiting.size + this.#large.size;
   }
 
+  /** Takes over calls that were sent before there was a session. */
+  adopt(calls: readonly SessionCall[], nextSeq: number): void {
+    this.#nextSeq = nextSeq;
+    for (const call of calls) {
+      const { signal, recvStream } = call;
+      this.#sent.add(call);
+      if (recvStream !== undefined) this.#streams.receive(call, recvStream, () => false);
+      if (signal !== undefined) this.#signals.add(signal, call);
+    }
+  }
+
   /** Sends a call, or queues it until there is room. */
   call(call: SessionCall): void {
     const { signal, recvStream } = call;
@@ -109,11 +120,7 @@ export class Caller {
     if (recvStream !== undefined) {
       this.#streams.receive(call, recvStream, () => this.#waiting.has(call) || this.#large.has(call));
     }
-    if (waits) {
-      if (!this.#wait(call)) return;
-    } else if (!this.#send(call)) {
-      return;
-    }
+    if (!(waits ? this.#wait(call) : this.#send(call))) return;
     if (signal === undefined) return;
     // A getter in the arguments may have aborted the signal.
     if (signal.aborted) this.#abort(call);
@@ -130,6 +137,7 @@ export class Caller {
     if (call === undefined) return;
     if (call.recvStream?.started) throw malformed("a Reply follows Items of the same call");
     this.#floodLimiter.refund();
+    if (frame.bodyEnd - frame.bodyStart > LARGE_BODY) this.#callWriter.addLarge(call.method);
     this.#forget(call);
     if (frame.bodyStart === frame.bodyEnd) return call.resolve(undefined, frame.metadata);
     let result: unknown;
@@ -389,9 +397,4 @@ export class Caller {
     // Waiting calls are sent at the end of a turn, so there must be one.
     if (this.#waiting.size > 0 || this.#roomWanted) this.#frameWriter.now();
   }
-}
-
-/** The error of a call whose caller expects one value, and whose answer is a stream. */
-function unexpectedStream({ method }: SessionCall): RpcError {
-  return new RpcError("unimplemented", `${method} answers with a stream: use stream()`);
 }

@@ -18,7 +18,7 @@ export interface CallerStreamsParts {
   readonly codec: Codec;
   /** While more bytes than this wait to be written, no items are sent. */
   readonly maxUnsent: number;
-  /** What the windows of answers may grow from. */
+  /** What the windows of answers may grow from; counts streams. */
   readonly windows: ConnectionWindows;
   /** Ends a call without an answer. */
   readonly abandon: (call: SessionCall, error: RpcError) => void;
@@ -52,9 +52,14 @@ export class CallerStreams {
 
   /** Sends the arguments of a call. */
   async send(call: SessionCall, source: Streamable): Promise<void> {
-    const { frameWriter, maxUnsent, abandon } = this.#parts;
+    const { frameWriter, maxUnsent, windows, abandon } = this.#parts;
     const sink = frameWriter.streamSink(call.seq, maxUnsent, (error) => abandon(call, error));
-    const stream = call.sendStream = new SendStream(sink);
+    windows.streams++;
+    const stopped = () => {
+      windows.streams--;
+      sink.stopped?.();
+    };
+    const stream = call.sendStream = new SendStream({ ...sink, stopped });
     try {
       if (await stream.send(source)) writeShort(frameWriter.beginFrame(), Kind.End, call.seq);
     } catch (error) {
@@ -62,4 +67,9 @@ export class CallerStreams {
       abandon(call, isRpcError(error) ? error : new RpcError("canceled", message, { cause: error }));
     }
   }
+}
+
+/** The error of a call whose caller expects one value, and whose answer is a stream. */
+export function unexpectedStream({ method }: SessionCall): RpcError {
+  return new RpcError("unimplemented", `${method} answers with a stream: use stream()`);
 }

@@ -13,6 +13,7 @@ import type { CallBodies } from "./call_body.ts";
 import type { CreateCallee } from "./callee_half.ts";
 import type { Conn } from "../transport/conn.ts";
 import type { Dialer } from "../transport/dialer.ts";
+import type { EarlyCalls, EarlyCallsFactory } from "./early_calls.ts";
 import { type Agreement, requestHandshake } from "./handshake.ts";
 import { mostHeld, type SessionLimits } from "./limits.ts";
 import { LineReader } from "../transport/line_reader.ts";
@@ -46,6 +47,8 @@ export interface DialOptions {
   /** Creates the half of a session that answers calls back; absent = the client answers none. */
   readonly createCallee?: CreateCallee;
   readonly tls: ConnectTlsOptions;
+  /** For calls that leave with the handshake; absent in browsers, whose bundles do without, since WebSockets have none. */
+  readonly earlyCalls: EarlyCallsFactory | undefined;
   /** Opens connections: over sockets, in a browser over its WebSockets, or over the option `network`. */
   readonly dialer: Dialer;
   readonly log?: (message: string, error?: unknown) => void;
@@ -54,8 +57,14 @@ export interface DialOptions {
 const NOT_ENCRYPTED = "a client with a token, or with the option tls or secure, connects only over TLS; " +
   "use tls@ or wss@, or pass secure: false";
 
-/** What a session reports to the channel that dialled it. */
-export type DialEvents = Pick<SessionOptions, "room" | "draining" | "ended">;
+/** The transports over which calls may leave before the server has answered the handshake. */
+const EARLY: ReadonlySet<string> = new Set(["tcp", "tls", "unix"]);
+
+/** What a dial and its session report to the channel. */
+export interface DialEvents extends Pick<SessionOptions, "room" | "draining" | "ended"> {
+  /** Called when calls can be made that leave with the handshake; absent = none do. If the dial fails, they are ended by the channel. */
+  readonly early?: (calls: EarlyCalls) => void;
+}
 
 /**
  * Dials an address.
@@ -70,6 +79,7 @@ export async function dial(
   events: DialEvents,
   signal: AbortSignal,
 ): Promise<Session> {
+  const { early: offer, ...sessionEvents } = events;
   const { codec, limits, counters, clock, bodies, windows, names, connectTimeout, createCallee, log } =
     options;
   const parsed = parseAddress(address);
@@ -97,18 +107,31 @@ export async function dial(
       const { requestHttp } = await import("../transport/http.ts");
       await requestHttp(conn, reader, parsed.path, `${urlHost(parsed.hostname)}:${parsed.port}`);
     }
+    // The calls follow the option, which is written before they learn of this.
+    const mayBeEarly = offer !== undefined && EARLY.has(parsed.transport);
+    const early = mayBeEarly ? options.earlyCalls?.(conn, codec, clock) : undefined;
+    if (early !== undefined) offer?.(early);
     const asked = performance.now();
-    const agreement: Agreement = await requestHandshake(conn, reader, {
-      codecType: codec.name,
-      connectTimeout: wireLimit(connectTimeout),
-      handleTimeout: wireLimit(options.handleTimeout),
-      maxFrameBytes: limits.maxFrameBytes,
-      token,
-    }, codec);
-    return new Session(conn, {
+    const agreement: Agreement = await requestHandshake(
+      conn,
+      reader,
+      {
+        codecType: codec.name,
+        connectTimeout: wireLimit(connectTimeout),
+        handleTimeout: wireLimit(options.handleTimeout),
+        maxFrameBytes: limits.maxFrameBytes,
+        token,
+      },
+      codec,
+      early,
+    );
+    const handshakeTime = performance.now() - asked;
+    await early?.stop();
+    if (stop.signal.aborted) throw stop.signal.reason;
+    const session = new Session(conn, {
       agreement,
       dialled: true,
-      handshakeTime: performance.now() - asked,
+      handshakeTime,
       prefix: reader.rest(),
       limits,
       counters,
@@ -118,8 +141,10 @@ export async function dial(
       names,
       createCallee,
       log,
-      ...events,
+      ...sessionEvents,
     });
+    early?.handOver(session);
+    return session;
   } catch (error) {
     conn?.close();
     if (signal.aborted) throw failure("unavailable", address, "the client was closed", signal.reason);

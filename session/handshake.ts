@@ -21,6 +21,7 @@ import {
 } from "../codec/handshake_line.ts";
 import { gotInstead, mayStartAnswer } from "../transport/wrong_protocol.ts";
 import { type Conn, writeAll } from "../transport/conn.ts";
+import type { EarlyCalls } from "./early_calls.ts";
 import { eventLoop } from "./event_loop.ts";
 import { jittered, type Lifetime } from "./lifetime.ts";
 import type { LineReader } from "../transport/line_reader.ts";
@@ -82,6 +83,7 @@ export interface Agreement {
 /**
  * The dialling side: sends the option and waits for the answer.
  *
+ * @param early Sends the option, followed by calls; undefined = no calls are sent before the answer
  * @throws {RpcError} The server's refusal, or why its answer is invalid
  */
 export async function requestHandshake(
@@ -89,8 +91,10 @@ export async function requestHandshake(
   reader: LineReader,
   option: Option,
   codec: Codec,
+  early?: EarlyCalls,
 ): Promise<Agreement> {
-  await writeAll(conn, encodeOption(option));
+  if (early === undefined) await writeAll(conn, encodeOption(option));
+  else early.begin(encodeOption(option));
   const line = await readLine(reader, "the server's answer", mayStartAnswer);
   if (line === null) throw refusal("unavailable", "the server ended the connection instead of answering");
   if (gotInstead(line) !== "") throw notJson(line);

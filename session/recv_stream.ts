@@ -83,12 +83,16 @@ export class RecvStream implements AsyncIterableIterator<unknown> {
     this.release();
     this.#owner = owner;
     this.#windows = windows;
+    if (windows !== undefined) windows.streams++;
   }
 
   /** Returns the credit beyond the initial window to the budget. Called when the call is over. */
   release(): void {
-    if (this.#windows !== undefined) this.#window.release(this.#windows);
+    const windows = this.#windows;
+    if (windows === undefined) return;
     this.#windows = undefined;
+    this.#window.release(windows);
+    windows.streams--;
   }
 
   /**

@@ -4,6 +4,7 @@
 import type { RpcError } from "../call/error.ts";
 import type { Identity, PeerCertificate } from "../call/handler.ts";
 import type { Conn } from "../transport/conn.ts";
+import type { EarlyState } from "./early_calls.ts";
 import type { IncomingCall } from "./incoming_call.ts";
 import type { Lifetime } from "./lifetime.ts";
 import type { SessionCall } from "./session_call.ts";
@@ -75,6 +76,11 @@ export class Session {
     return this.#core.caller?.pending ?? 0;
   }
 
+  /** The streams of unfinished calls. */
+  get streams(): number {
+    return this.#core.windows.streams;
+  }
+
   /** The peer's calls whose handlers are running. */
   get running(): number {
     return this.#core.callee.runner?.inFlight.size ?? 0;
@@ -114,6 +120,11 @@ export class Session {
   /** The time in this turn of the event loop, in ms, from which deadlines are counted. */
   now(): number {
     return this.#core.frameWriter.now();
+  }
+
+  /** Takes over the calls that were made during the handshake. */
+  adopt(early: EarlyState): void {
+    this.#core.adopt(early);
   }
 
   /** Calls a method of the peer. A call for which there is no room waits for it. */

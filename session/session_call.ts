@@ -7,6 +7,16 @@ import type { CallBody } from "./call_body.ts";
 import type { RecvStream } from "./recv_stream.ts";
 import type { SendStream } from "./send_stream.ts";
 
+/** What calls are sent with: a session, or a connection whose handshake is not over yet. */
+export interface CallTarget {
+  /** The peer's address. */
+  readonly address: string;
+  /** Whether the handshake has failed, so that the calls end with the reason why there is no session. */
+  readonly failed?: boolean;
+  /** Makes a call. */
+  call(call: SessionCall): void;
+}
+
 /** One call over one session. */
 export interface SessionCall {
   /** Its number on the wire; 0 until the session sends it. */

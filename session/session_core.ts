@@ -11,6 +11,7 @@ import { Alarm, type Sleeper } from "./alarm_clock.ts";
 import { type CalleeHalf, type CalleeOwner, RefusingCallee } from "./callee_half.ts";
 import { Caller } from "./caller.ts";
 import { ConnWriter, type ConnWriterOwner } from "./conn_writer.ts";
+import type { EarlyState } from "./early_calls.ts";
 import { FloodLimiter } from "./flood_limiter.ts";
 import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
@@ -85,6 +86,20 @@ export class SessionCore
     if (!this.heartbeat.watching) this.alarm.by(this.heartbeat.watch(now));
     this.alarm.by(call.deadline);
     this.callerHalf().call(call);
+  }
+
+  /** Takes over the calls that were made during the handshake. */
+  adopt({ calls, nextSeq, unwritten }: EarlyState): void {
+    if (nextSeq === 1 && calls.length === 0) return;
+    const now = this.frameWriter.now();
+    if (!this.heartbeat.watching) this.alarm.by(this.heartbeat.watch(now));
+    if (unwritten.length > 0) this.frameWriter.beginFrame().append(unwritten);
+    const caller = this.callerHalf();
+    caller.adopt(calls.filter(({ seq }) => seq > 0), nextSeq);
+    for (const call of calls) {
+      this.alarm.by(call.deadline);
+      if (call.seq === 0) caller.call(call);
+    }
   }
 
   /** The half for calls of this side, created if need be. */

@@ -31,9 +31,11 @@ export class WindowBudget {
   }
 }
 
-/** What the receive windows of one connection share: its part of the budget, and its round trip. */
+/** What the streams of one connection share: its part of the budget, and its round trip. */
 export class ConnectionWindows {
   readonly line: LineProbe;
+  /** The streams that are received, and those that calls of this side send. */
+  streams = 0;
   readonly #total: WindowBudget;
   readonly #own: WindowBudget;
 

@@ -246,14 +246,18 @@ function parseHead(lines: string[], reader: LineReader): Head {
     const rest = first === undefined ? reader.rest() : [];
     throw noRequest(new Uint8Array([...encoder.encode(first ?? "\r\n"), ...rest]));
   }
+  // Otherwise a proxy could read another host than the server (RFC 9112 section 3.2).
+  if (lines.filter((line) => /^host:/i.test(line)).length > 1) {
+    throw new HttpError(400, "There is more than one Host header");
+  }
   return { method, target, headers: parseHeaders(lines) };
 }
 
-/** The header fields of a head, after its first line. */
 function noRequest(bytes: Uint8Array): HttpError {
   return new HttpError(400, `${NO_REQUEST}${gotInstead(bytes)}`);
 }
 
+/** The header fields of a head, after its first line. */
 function parseHeaders(lines: string[]): Headers {
   const headers = new Headers();
   for (const line of lines.slice(1)) {

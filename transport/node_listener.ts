@@ -1,4 +1,5 @@
-// Accepts connections over Node's sockets: TCP and Unix sockets in Node and Bun, and below TLS in every runtime (tls_listener.ts).
+// Accepts connections over Node's sockets: TCP and Unix sockets in Node and Bun; in every runtime those below TLS
+// (tls_listener.ts) and those of inherited sockets, which Deno's own API cannot adopt.
 
 import type { ListenOptions, Server, Socket } from "node:net";
 import { formatAddress, type UnixAddress } from "../discovery/endpoint.ts";
@@ -70,7 +71,7 @@ export class NodeListener implements Listener {
  *
  * @throws {Error} If listening fails
  */
-export async function startServer(options: ListenOptions): Promise<Server> {
+export async function startServer(options: ListenOptions & { readonly fd?: number }): Promise<Server> {
   const net = await import("node:net");
   const server = net.createServer({ noDelay: true, allowHalfOpen: true });
   await new Promise<void>((resolve, reject) => {
@@ -107,6 +108,42 @@ export async function listenNodeUnix(
 ): Promise<Listener> {
   const server = await startServer({ path: address.path });
   return new NodeListener(server, (socket) => opened(socket, formatAddress(address)), onAcceptError);
+}
+
+/** A listener over an inherited socket. */
+export interface InheritedListener extends Listener {
+  /** The address of the socket; `fd@3` for a Unix socket, since `node:net` does not say its path. */
+  readonly address: string;
+}
+
+/**
+ * Listens on a TCP or Unix socket that listens already, such as one that systemd has opened. Closing releases this process's
+ * descriptor only: connections wait in the socket's queue while another process holds it.
+ *
+ * @throws {TypeError} If a proxy is to name clients of a Unix socket
+ * @throws {Error} If the descriptor is closed, or no socket to listen on
+ */
+export async function listenInherited(
+  fd: number,
+  { onAcceptError, proxies }: ListeningOptions,
+): Promise<InheritedListener> {
+  const server = await startServer({ fd }).catch((cause) => {
+    throw new Error(
+      `file descriptor ${fd} is not a listening TCP or Unix socket; systemd passes sockets of the .socket unit from 3 on`,
+      { cause },
+    );
+  });
+  const bound = server.address();
+  const isTcp = typeof bound === "object" && bound?.address !== undefined;
+  if (!isTcp && proxies !== undefined) {
+    server.close();
+    throw new TypeError("proxyProtocol is for TCP sockets");
+  }
+  const address = isTcp
+    ? formatAddress({ transport: "tcp", hostname: bound.address, port: bound.port })
+    : `fd@${fd}`;
+  const wrap = (socket: Socket) => opened(socket, isTcp ? peerOf(socket, "tcp") : address);
+  return Object.assign(new NodeListener(server, wrap, onAcceptError), { address });
 }
 
 /** The address of the other side of an accepted socket. */

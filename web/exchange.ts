@@ -24,6 +24,7 @@ import {
 } from "./answer.ts";
 import type { Asked } from "./asked.ts";
 import type { AnswerBodyOwner } from "./answer_body.ts";
+import { ifSlow } from "./if_slow.ts";
 import { HeaderMetadata } from "./metadata_headers.ts";
 import { streamForm } from "./negotiate.ts";
 import { type BodyOptions, readBody } from "./request_body.ts";
@@ -32,9 +33,6 @@ import { RequestItems } from "./request_items.ts";
 const TIMEOUT = /^\d{1,10}(?:\.\d+)?$/;
 /** For each of so many bytes of a body its client has another second, as for frames. */
 const BYTES_A_SECOND = 65_536;
-
-/** After so many microtasks a call is not one that is answered in its first turn of the event loop. */
-const SHORT_CALL = 48;
 
 /** One request that is a call. */
 export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arriving {
@@ -46,6 +44,8 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   readonly #from: RemoteAddress | undefined;
   readonly #asked: Asked;
   readonly #cors: HeaderList;
+  /** When the request arrived, on the clock of `performance.now()`. */
+  readonly #received: number;
   identity: Identity | undefined;
   cancel: (() => void) | undefined;
   #deadline = Infinity;
@@ -69,6 +69,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     asked: Asked,
     identity: Identity | undefined,
     cors: HeaderList,
+    received: number,
   ) {
     this.#entrance = entrance;
     this.#request = request;
@@ -76,6 +77,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     this.#asked = asked;
     this.identity = identity;
     this.#cors = cors;
+    this.#received = received;
   }
 
   /** Answers the request. Never rejects. */
@@ -104,7 +106,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     const { refusal } = this.#entrance;
     if (refusal !== undefined) return this.#refuse(refusal);
     const now = performance.now();
-    this.#deadline = now + this.#timeout();
+    this.#deadline = this.#deadlineFrom(now);
     switch (args) {
       case "items":
         return this.#runStream();
@@ -123,16 +125,16 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     }
   }
 
-  /** The time limit of the call in ms, from its header and `handleTimeout`. */
-  #timeout(): number {
+  /** The deadline of the call: the client counts from its request, `handleTimeout` from now, after `authenticate`. */
+  #deadlineFrom(now: number): number {
     const { handleTimeout } = this.#entrance.options;
-    const limit = handleTimeout === 0 ? Infinity : handleTimeout;
+    const limit = handleTimeout === 0 ? Infinity : now + handleTimeout;
     const text = this.#request.headers.get("connect-timeout-ms");
     if (text === null) return limit;
-    if (TIMEOUT.test(text)) return Math.min(limit, Math.floor(Number(text)));
+    if (TIMEOUT.test(text)) return Math.min(limit, this.#received + Number(text));
     throw new RpcError(
       "invalid_argument",
-      "Cannot use connect-timeout-ms: expected a whole number of up to 10 digits",
+      "Cannot use connect-timeout-ms: expected a number of up to 10 digits",
     );
   }
 
@@ -261,22 +263,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     if (call.answered) {
       return this.#refuse(entrance.refusal ?? new RpcError("unavailable", "The server was closed"));
     }
-    if (this.#asked.args !== "items") this.#watchIfSlow();
-  }
-
-  /**
-   * Watches the client if the call is not answered in this turn of the event loop: to touch a request's signal takes as
-   * long as all the rest of a short call. Later would be too late over HTTP/2, where the signal of a client that has left
-   * before the first touch never aborts.
-   */
-  #watchIfSlow(): void {
-    let left = SHORT_CALL;
-    const look = () => {
-      if (this.#done) return;
-      if (left-- > 0) queueMicrotask(look);
-      else this.#watch();
-    };
-    queueMicrotask(look);
+    if (this.#asked.args !== "items") ifSlow(() => this.#done, () => this.#watch());
   }
 
   /** Ends the call when the client leaves. */

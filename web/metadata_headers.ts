@@ -7,9 +7,12 @@ import { isMetadataName, MAX_METADATA_ENTRIES, type Metadata, NOT_STARTED } from
 /** Headers of requests that say how HTTP carries a call, and nothing to its handler. */
 const OF_HTTP =
   /^(?:connect-|content-|accept|proxy-|access-control-|sec-|rpc-|(?:host|connection|origin|transfer-encoding|te|trailer|upgrade|keep-alive|expect|date|last-event-id)$)/;
-/** Names that reply metadata cannot have as a header of its own, since they say how HTTP carries the response. */
+/**
+ * Names that reply metadata cannot have as a header of its own, since they say how HTTP carries the response, or make a browser
+ * or a proxy do something, such as going to another place.
+ */
 const RESERVED =
-  /^(?:connect-|content-|proxy-|access-control-|sec-|trailer|(?:accept-post|allow|connection|date|grpc-.*|keep-alive|retry-after|server|set-cookie|te|transfer-encoding|upgrade|vary|www-authenticate)$)/;
+  /^(?:connect-|content-|proxy-|access-control-|sec-|trailer|x-accel-|cross-origin-|(?:accept-post|allow|alt-svc|clear-site-data|connection|date|grpc-.*|keep-alive|link|location|nel|permissions-policy|refresh|report-to|reporting-endpoints|retry-after|server|service-worker-allowed|set-cookie|sourcemap|strict-transport-security|te|transfer-encoding|upgrade|vary|www-authenticate|x-frame-options|x-lighttpd-.*|x-sendfile.*)$)/;
 /** What the value of a header may hold (RFC 9110 section 5.5), blanks at its ends aside. */
 const VALUE = /^(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?$/;
 
@@ -108,7 +111,7 @@ export function metadataTexts(metadata: Metadata | undefined): [name: string, te
 
 /**
  * Reply metadata as the headers of a response: each as `trailer-NAME`, where the Connect protocol has it, and as `NAME`
- * for everyone else, unless HTTP itself uses that name.
+ * for everyone else, unless HTTP, browsers or proxies use that name.
  *
  * @throws {RpcError} `internal` if HTTP cannot carry an entry
  */

@@ -109,7 +109,7 @@ export function negotiateGet(route: Route, headers: Headers, query: string): Ask
 
 /** The refusal of another HTTP method. */
 export function notAllowed({ method, readOnly }: Route): Unanswerable {
-  const allow = readOnly ? "GET, POST" : "POST";
+  const allow = readOnly ? "GET, HEAD, POST" : "POST";
   const cure = readOnly ? "" : "; GET is for methods whose contract says readOnly";
   return new Unanswerable(405, "unknown", `Cannot call ${method}: expected ${allow}${cure}`, [[
     "allow",

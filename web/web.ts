@@ -16,6 +16,7 @@ import { CrossSite } from "./cross_site.ts";
 import type { HeaderList } from "./answer.ts";
 import type { Asked } from "./asked.ts";
 import { Exchange } from "./exchange.ts";
+import { ifSlow } from "./if_slow.ts";
 import { EVENTS, LAST_EVENT_ID } from "./event_stream.ts";
 import { negotiate, negotiateGet, notAllowed, type Route, Unanswerable } from "./negotiate.ts";
 
@@ -42,6 +43,8 @@ export type WebHandler = (request: Request, info?: FetchInfo) => Response | Prom
 const SERVED_ELSEWHERE: ReadonlySet<string> = new Set([DEBUG_PATH, METRICS_PATH, RPC_PATH, HEALTH_PATH]);
 const PREFIX = /^(?:\/[\w.~-]+)*$/;
 const CALL_PATH = /^\/([^/]+)\/([^/]+)$/;
+/** The status of a response to a client that has left, which Deno.serve still waits for. */
+const CLIENT_LEFT = 499;
 const BEARER = /^Bearer (.+)$/i;
 
 /**
@@ -86,6 +89,19 @@ export function web(server: Server, options: WebOptions = {}): WebHandler {
   return (request, info) => door.answer(request, info);
 }
 
+/** A request for a method. */
+interface Received {
+  readonly request: Request;
+  readonly from: RemoteAddress | undefined;
+  readonly route: Route;
+  /** The headers by which a page may read the answer. */
+  readonly cors: HeaderList;
+  /** Where the query begins in its URL; negative if there is none. */
+  readonly mark: number;
+  /** When it arrived, on the clock of `performance.now()`. */
+  readonly time: number;
+}
+
 /** Answers the requests of one server. */
 class Door {
   readonly #entrance: Entrance;
@@ -116,71 +132,66 @@ class Door {
     if (request.method === "OPTIONS") return this.#preflight(request, cors);
     // Now: Deno.serve does not tell once a request has ended.
     const from = info?.remoteAddr;
-    if (this.#entrance.options.authenticate !== undefined) {
-      return this.#authenticated(request, from, route, cors, mark);
-    }
-    return this.#call(request, from, route, cors, mark, undefined);
+    const received = { request, from, route, cors, mark, time: performance.now() };
+    if (this.#entrance.options.authenticate !== undefined) return this.#authenticated(received);
+    return this.#call(received, undefined);
   }
 
-  #call(
-    request: Request,
-    from: RemoteAddress | undefined,
-    route: Route,
-    cors: HeaderList,
-    mark: number,
-    identity: Identity | undefined,
-  ): Response | Promise<Response> {
-    const asked = this.#negotiate(request, route, mark);
+  #call(received: Received, identity: Identity | undefined): Response | Promise<Response> {
+    const { request, cors } = received;
+    const asked = this.#negotiate(received);
     if (asked instanceof Unanswerable) return refusal(asked, cors);
     if (asked.form === EVENTS && request.headers.get("last-event-id") === LAST_EVENT_ID) {
       return new Response(null, { status: 204, headers: [...cors] });
     }
-    return new Exchange(this.#entrance, request, from, asked, identity, cors).respond();
+    return this.#exchange(received, asked, identity).respond();
   }
 
-  #negotiate({ method, headers, url }: Request, route: Route, mark: number): Asked | Unanswerable {
+  #exchange({ request, from, cors, time }: Received, asked: Asked, identity: Identity | undefined): Exchange {
+    return new Exchange(this.#entrance, request, from, asked, identity, cors, time);
+  }
+
+  #negotiate({ request: { method, headers, url }, route, mark }: Received): Asked | Unanswerable {
     if (method === "POST") return negotiate(route, headers);
-    if (method === "GET") return negotiateGet(route, headers, mark < 0 ? "" : url.slice(mark + 1));
-    return notAllowed(route);
+    if (method !== "GET" && method !== "HEAD") return notAllowed(route);
+    return negotiateGet(route, headers, mark < 0 ? "" : url.slice(mark + 1));
   }
 
   /** Calls `authenticate` first, so that callers it refuses do not learn which methods there are. */
-  async #authenticated(
-    request: Request,
-    from: RemoteAddress | undefined,
-    route: Route,
-    cors: HeaderList,
-    mark: number,
-  ): Promise<Response> {
-    const identity = await this.#identify(request.headers, from);
-    if (!(identity instanceof RpcError)) return await this.#call(request, from, route, cors, mark, identity);
-    const asked = this.#negotiate(request, route, mark);
+  async #authenticated(received: Received): Promise<Response> {
+    const identity = await this.#identify(received);
+    if (identity === null) return new Response(null, { status: CLIENT_LEFT });
+    if (!(identity instanceof RpcError)) return await this.#call(received, identity);
+    const asked = this.#negotiate(received);
     const form = asked instanceof Unanswerable ? undefined : asked.form;
-    const { method, target } = route;
+    const { method, target } = received.route;
     const refused: Asked = { method, target, args: "none", items: "envelopes", form };
-    return await new Exchange(this.#entrance, request, from, refused, undefined, cors).refuse(identity);
+    return await this.#exchange(received, refused, undefined).refuse(identity);
   }
 
-  /** The identity of a caller, or why it is refused. */
-  async #identify(
-    headers: Headers,
-    from: RemoteAddress | undefined,
-  ): Promise<Identity | undefined | RpcError> {
-    const [, token] = BEARER.exec(headers.get("authorization") ?? "") ?? [];
+  /** The identity of a caller, or why it is refused; null if it has left meanwhile. */
+  async #identify({ request, from }: Received): Promise<Identity | undefined | RpcError | null> {
+    const [, token] = BEARER.exec(request.headers.get("authorization") ?? "") ?? [];
     const { authenticate, handshakeTimeout, onUnauthenticated, log } = this.#entrance.options;
     const address = addressOf(from);
     let refusal = new RpcError("unauthenticated", "The token is not accepted");
+    let signal: AbortSignal | undefined;
+    let done = false;
     try {
-      const verdict = authenticate!(token, address, undefined);
-      const awaited = isThenable(verdict)
-        ? await withTimeout(Promise.resolve(verdict), handshakeTimeout)
-        : verdict;
-      const answer = checkIdentity(awaited ?? false);
+      let verdict = authenticate!(token, address, undefined);
+      if (isThenable(verdict)) {
+        ifSlow(() => done, () => signal = request.signal);
+        verdict = await withTimeout(Promise.resolve(verdict), handshakeTimeout);
+        if (signal?.aborted) return null;
+      }
+      const answer = checkIdentity(verdict ?? false);
       if (answer !== false) return answer === true ? undefined : answer;
       log?.(`Refused ${address}: ${refusal.message}`);
     } catch (error) {
       if (isRpcError(error)) refusal = error;
       log?.(`Refused ${address}: ${isRpcError(error) ? error.message : "authenticate failed"}`, error);
+    } finally {
+      done = true;
     }
     onUnauthenticated();
     return refusal;
@@ -191,7 +202,7 @@ class Door {
     if (request.headers.has("access-control-request-method")) {
       headers.push(...this.#crossSite.preflightHeaders(request.headers));
     } else {
-      headers.push(["allow", "GET, POST, OPTIONS"]);
+      headers.push(["allow", "GET, HEAD, POST, OPTIONS"]);
     }
     return new Response(null, { status: 204, headers });
   }

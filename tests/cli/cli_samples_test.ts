@@ -31,8 +31,8 @@ Deno.test("cli top: rates and times are those between two reports, also after a 
     undefined,
     undefined,
   ]);
-  const [anew] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), early);
-  assertEquals([anew!.callsPerSecond, anew!.errorsPerSecond, anew!.mean, anew!.p50], [25, 2.5, 2, 4]);
+  const [fresh] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), early);
+  assertEquals([fresh!.callsPerSecond, fresh!.errorsPerSecond, fresh!.mean, fresh!.p50], [25, 2.5, 2, 4]);
   const [first] = rowsOf(sample(3_000, 50, 5, 2, [[4, 50]]), undefined).slice(1);
   assertEquals([first!.callsPerSecond, first!.mean, first!.p99], [0, undefined, undefined]);
 });

@@ -86,7 +86,9 @@ Deno.test("close: of clients that have just connected, however it falls, leaves 
 });
 
 Deno.test("close: over a server that does not end its side takes a second at most", async () => {
-  await using stubborn = new RawServer(answerHandshake);
+  await using stubborn = new RawServer(async (conn) => {
+    await answerHandshake(conn);
+  });
   const client = await connect(stubborn.address);
   await client.close();
 });

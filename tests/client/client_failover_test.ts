@@ -152,6 +152,7 @@ Deno.test("failover: what a handler throws at the second attempt arrives whole",
   await using client = await connect(new MultiServers([way.address]), { connectTimeout: 1_000 });
   const call = fails(client.call("S.work", null, { idempotent: true }), "not_found", "Gone");
   await running.promise;
+  await until(() => client.stats().endpoints[0]!.state === "ready", "the end of the handshake");
   // What answers there from now on is another server.
   await way[Symbol.asyncDispose]();
   gate.resolve();

@@ -80,7 +80,7 @@ Deno.test("stats of a server: connections, calls, errors and calls in flight", a
     const { limits: _, ...rest } = one.stats();
     assertEquals(rest, {
       balancer: "round_robin",
-      endpoints: [{ address, state: "ready", pending: 4, weight: 1, failures: 0 }],
+      endpoints: [{ address, state: "ready", connections: 1, pending: 4, weight: 1, failures: 0 }],
       pending: 4,
       retries: 0,
       refusedRetries: 0,

@@ -134,10 +134,12 @@ Deno.test("reconnect: calls that wait for the connection all use the one that is
   const gate = Promise.withResolvers<void>();
   await using slow = new RawServer(async (conn) => {
     await gate.promise;
-    await answerHandshake(conn);
+    const early = await answerHandshake(conn);
     // Answers `ok` calls 1, 3, 5 with a Reply of null each.
     const chunk = new Uint8Array(4_096);
-    for (let seq = 1, count = await conn.read(chunk); count !== null; count = await conn.read(chunk)) {
+    chunk.set(early);
+    let count: number | null = early.length;
+    for (let seq = 1; count !== null; count = await conn.read(chunk)) {
       for (let at = 0; at < count; at += 5 + chunk[at + 4]!, seq += 2) {
         await conn.write(new Uint8Array([0x5a, 0, 0, 0, 4, 0x82, 2, seq, 0xf6]));
       }

@@ -13,12 +13,16 @@ import { until } from "../support/waiting.ts";
 
 const PAGE = readText("docs/DEPLOYING.md");
 
-/** The one block of a kind. */
-function blockOf(info: string): string {
-  const found = blocksOf(PAGE).filter((block) => block.info === info);
-  assertEquals(found.length, 1, info);
+/** The one block of a kind, of those that include a text. */
+function blockOf(info: string, text = ""): string {
+  const found = blocksOf(PAGE).filter((block) => block.info === info && block.code.includes(text));
+  assertEquals(found.length, 1, `${info} ${text}`);
   return found[0]!.code;
 }
+
+const PROGRAM = blockOf("ts ignore", "import");
+const SERVICE = blockOf("ini", "[Service]");
+const SOCKET = blockOf("ini", "[Socket]");
 
 /** A folder with the program, the clone, and a registry for it. */
 async function setUp() {
@@ -30,7 +34,7 @@ async function setUp() {
   const here = (text: string) =>
     text.replaceAll("10.0.0.2:9999", atRegistry).replaceAll("10.0.0.7", "127.0.0.1")
       .replaceAll("9000", `${rpc}`).replaceAll("9001", `${health}`);
-  await Deno.writeTextFile(`${folder}/main.ts`, here(blockOf("ts ignore")));
+  await Deno.writeTextFile(`${folder}/main.ts`, here(PROGRAM));
   await Deno.writeTextFile(`${folder}/deno.json`, '{ "links": ["./troodon"] }');
   await Deno.symlink(new URL("../..", import.meta.url), `${folder}/troodon`);
   const shell = new Shell(folder);
@@ -54,7 +58,7 @@ testOnPosix(
   "docs: the program of DEPLOYING.md is healthy, found by clients, and shuts down in order",
   async () => {
     await using at = await setUp();
-    const unit = at.here(blockOf("ini"));
+    const unit = at.here(SERVICE);
     const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(unit) ?? [];
     const [, environment = ""] = /^Environment=(.*) DENO_DIR=\S+$/m.exec(unit) ?? [];
     const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
@@ -84,7 +88,7 @@ testOnPosix(
 
 testOnPosix("docs: the program of DEPLOYING.md ends when it is drained on the registry's page", async () => {
   await using at = await setUp();
-  const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(at.here(blockOf("ini"))) ?? [];
+  const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(at.here(SERVICE)) ?? [];
   const environment = `HOST=127.0.0.1 REGISTRY=${at.registry}`;
   const process = await at.shell.start(`env ${environment} ${command}`, `ready at ${at.address}\n`);
   const url = `${at.registry}/_rpc_/registry?address=${at.address}&state=draining`;
@@ -111,15 +115,59 @@ testOnPosix("docs: the command in the container file of DEPLOYING.md runs", asyn
 const unverified = await missing("systemd-analyze");
 
 Deno.test({
-  name: `docs: systemd accepts the unit of DEPLOYING.md${unverified}`,
+  name: `docs: systemd accepts the units of DEPLOYING.md${unverified}`,
   ignore: unverified !== "",
   async fn() {
     await using at = await setUp();
     // What it starts and where must be there.
-    const unit = blockOf("ini").replace("/usr/local/bin/deno", "/bin/sh").replace("/srv/worker", at.folder);
+    const unit = SERVICE.replace("/usr/local/bin/deno", "/bin/sh").replace("/srv/worker", at.folder);
     assert(unit.includes(at.folder));
     await Deno.writeTextFile(`${at.folder}/worker.service`, unit);
     assertEquals(await at.shell.run("systemd-analyze verify ./worker.service 2>&1"), "");
+    const [, requires = ""] = /^Add `(Requires=.*)` under `\[Unit\]`/m.exec(PAGE) ?? [];
+    await Deno.writeTextFile(`${at.folder}/worker.service`, unit.replace("[Unit]", `[Unit]\n${requires}`));
+    await Deno.writeTextFile(`${at.folder}/worker.socket`, SOCKET);
+    assertEquals(await at.shell.run("systemd-analyze verify ./worker.socket ./worker.service 2>&1"), "");
+  },
+});
+
+const noActivation = await missing("systemd-socket-activate");
+
+Deno.test({
+  name: `docs: the program of DEPLOYING.md restarts on a socket of systemd, and no call fails${noActivation}`,
+  ignore: noActivation !== "",
+  async fn() {
+    await using at = await setUp();
+    const listens = /^await server\.listen\(.*?\);/m;
+    const inherits = at.here(listens.exec(blockOf("ts ignore", "fd@3"))![0]);
+    await Deno.writeTextFile(`${at.folder}/main.ts`, at.here(PROGRAM).replace(listens, inherits));
+    const port = at.address.split(":")[1]!;
+    const [, command = ""] = /^ExecStart=\S+\/(deno .*)$/m.exec(at.here(SERVICE)) ?? [];
+    // At the first connection it becomes the inner shell, which holds the socket as systemd does, and runs the program twice.
+    await Deno.writeTextFile(
+      `${at.folder}/activate.sh`,
+      `echo started
+exec >log 2>&1
+exec systemd-socket-activate -l 127.0.0.1:${port} -E HOST=127.0.0.1 -E REGISTRY=${at.registry} \\
+  sh -c '${command}; touch restarted; exec ${command}'
+`,
+    );
+    await at.shell.start("sh activate.sh", "started\n");
+    const log = () => Deno.readTextFile(`${at.folder}/log`).catch(() => "");
+    await until(async () => (await log()).includes("Listening"), "the socket to listen");
+    await using client = await connect(at.address, { connectTimeout: Infinity, timeout: Infinity });
+    assertEquals(await client.call("Work.do", "one"), "one: done");
+    await until(async () => {
+      const url = `${at.registry}/_rpc_/registry?address=${at.address}&state=draining`;
+      const response = await fetch(url, { method: "POST" });
+      await response.body?.cancel();
+      return response.ok;
+    }, "the server to be announced");
+    do {
+      assertEquals(await client.call("Work.do", "two"), "two: done");
+    } while (!await Deno.stat(`${at.folder}/restarted`).then(() => true, () => false));
+    await using late = await connect(at.address, { connectTimeout: Infinity });
+    assertEquals(await late.call("Work.do", "three"), "three: done");
   },
 });
 
@@ -143,12 +191,15 @@ Deno.test({
     // In the place of ssh: records the host to restart, which then announces itself.
     const address = `{\\"address\\":\\"tcp@$1:9000\\"}`;
     const announced = `curl -s -o /dev/null -d "${address}" ${at.registry}/_rpc_/registry`;
-    await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> told\n${announced}\n`, {
+    await Deno.writeTextFile(`${at.folder}/ssh`, `#!/bin/sh\necho "$@" >> restarts\n${announced}\n`, {
       mode: 0o755,
     });
     const lines = loop.replaceAll("http://10.0.0.2:9999", at.registry);
     await at.shell.run(`PATH="$PWD:$PATH"\n${lines}`);
-    const told = await Deno.readTextFile(`${at.folder}/told`);
-    assertEquals(told, ["7", "8", "9"].map((host) => `10.0.0.${host} systemctl restart worker\n`).join(""));
+    const restarts = await Deno.readTextFile(`${at.folder}/restarts`);
+    assertEquals(
+      restarts,
+      ["7", "8", "9"].map((host) => `10.0.0.${host} systemctl restart worker\n`).join(""),
+    );
   },
 });

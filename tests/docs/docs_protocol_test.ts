@@ -1,4 +1,4 @@
-// Numbers and names that PROTOCOL.md, the grammar and the Python client repeat: compared with the code, so that each fact
+// Numbers and names that PROTOCOL.md, the grammar and the implementations in Python and Go repeat: compared with the code, so that each fact
 // has one source.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
@@ -229,6 +229,56 @@ Deno.test("protocol.cddl: its numbers, fields and codes are the code's", () => {
   assertEquals(/^name +(= .*)$/m.exec(CDDL)?.[1], `= tstr .regexp "${METADATA_NAME}"`);
   assertEquals(/^seq +(= .*)$/m.exec(CDDL)?.[1], `= 1..${most}`);
   assertEquals(/^count (= .*)$/m.exec(CDDL)?.[1], `= 0..${most}`);
+});
+
+Deno.test("examples/foreign: the constants of the implementation in Go are the code's", () => {
+  const go = ["frames", "handshake", "conn", "server", "streams", "writer", "cbor_decode", "errors"].map((
+    name,
+  ) => readText(`examples/foreign/go/${name}.go`)).join("\n");
+  const constants = go.matchAll(/^(?:const |\t)(\w+) += ([\d_]+)?( \* )?(time\.Second)?/gm);
+  const values = new Map(Array.from(constants, ([, name, n = "1", , second]) => {
+    return [name!, Number(n.replaceAll("_", "")) * (second === undefined ? 1 : 1_000)];
+  }));
+  const limits = sessionLimits({});
+  const expected: Record<string, number> = {
+    magicNumber: MAGIC_NUMBER,
+    version: PROTOCOL_VERSION,
+    maxLine: MAX_LINE_BYTES,
+    maxHeader: MAX_HEADER_BYTES,
+    maxMetadata: MAX_METADATA_ENTRIES,
+    maxMessage: MAX_MESSAGE_BYTES,
+    maxFrame: limits.maxFrameBytes,
+    leastServerFrame: LEAST_SERVER_FRAME,
+    leastClientFrame: LEAST_CLIENT_FRAME,
+    leastInFlight: LEAST_IN_FLIGHT,
+    firstItems: INITIAL.items,
+    firstBytes: INITIAL.bytes,
+    frameTimeout: limits.frameTimeout,
+    writeTimeout: limits.writeTimeout,
+    heartbeatTimeout: limits.heartbeatTimeout,
+    defaultHeartbeat: defaultOf("heartbeatInterval"),
+    linger: LINGER_MS,
+    lingerBytes: LINGER_BYTES,
+    maxUnsent: limits.maxUnsentBytes,
+    handshakeTimeout: defaultOf("handshakeTimeout"),
+    defaultInFlight: limits.maxInFlight,
+    maxDepth: defaultOf("maxDepth"),
+    maxItems: defaultOf("maxItems"),
+    maxNumericKeys: defaultOf("maxNumericKeys"),
+    maxKeyBytes: defaultOf("maxKeyBytes"),
+    maxBignumBytes: defaultOf("maxBignumBytes"),
+  };
+  assertEquals(Object.fromEntries(Object.keys(expected).map((name) => [name, values.get(name)])), expected);
+  const [, kinds = ""] = /^const \(\n\tkindCall = iota \+ 1\n([^)]*)\)/m.exec(go) ?? [];
+  assertEquals(
+    ["Call", ...Array.from(kinds.matchAll(/kind(\w+)/g), ([, kind]) => kind!)].map((kind, i) => [
+      kind.toLowerCase(),
+      i + 1,
+    ]),
+    Object.entries(Kind).map(([name, n]) => [name.toLowerCase(), n]),
+  );
+  assertEquals(Array.from(go.matchAll(/^\t[A-Z]\w+ += "(\w+)"$/gm), ([, code]) => code!), [...CODES]);
+  assertStringIncludes(go, `regexp.MustCompile(\`^${METADATA_NAME}$\`)`);
 });
 
 Deno.test("examples/foreign: the constants of the Python client are the code's", () => {

@@ -270,9 +270,9 @@ testOnPosix(
     const workers = [0, 1].map(() => stack.use(startChild("worker.ts", [])));
     const saver = stack.use(startChild("saver.ts", ["--file", ":memory:"]));
     const away = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const nobody = `127.0.0.1:${away.addr.port}`;
+    const unused = `127.0.0.1:${away.addr.port}`;
     away.close();
-    const hosts = [...(await Promise.all(workers.map(addressOf))).map((address) => address.slice(4)), nobody];
+    const hosts = [...(await Promise.all(workers.map(addressOf))).map((address) => address.slice(4)), unused];
     const at = await addressOf(saver);
     const flags = ["--worker-hosts", hosts.join(), "--itemsaver-host", at, "--delay=0", "--timeout=500"];
     const { code, stdout } = await main(...flags, "--retries=1", site.url).output();

@@ -103,7 +103,7 @@ Deno.test("metrics: shown clients have metrics, other shown objects have none", 
   assertEquals(value("endpoints", { state: "ready" }), 2);
   assertEquals(value("endpoints", { state: "failing" }), 1);
   assertEquals(value("endpoints", { state: "connecting" }), 0);
-  assertEquals([value("endpoints_ejected"), value("calls_pending")], [1, 0]);
+  assertEquals([value("endpoints_ejected"), value("connections"), value("calls_pending")], [1, 2, 0]);
   const { retries, refusedRetries } = of.client.stats();
   assert(retries > 0);
   assertEquals([value("retries_total"), value("retries_refused_total")], [retries, refusedRetries]);
@@ -118,11 +118,11 @@ Deno.test("docs: docs/MONITORING.md lists every metric, with its kind and its la
   const text = await Deno.readTextFile(new URL("docs/MONITORING.md", ROOT));
   const rows = text.matchAll(/^\| `(rpc_[a-z_]+)` +\| (counter|gauge|histogram) +\| (.*?) *\|/gm);
   const documented = Array.from(rows, ([, name, type, labels]) => [name, type, labels!.replaceAll("`", "")]);
-  const told = Array.from(await metricsOf(at.server), ([name, { type, samples }]) => {
+  const actual = Array.from(await metricsOf(at.server), ([name, { type, samples }]) => {
     const labels = new Set(samples.flatMap(({ labels }) => Object.keys(labels)));
     return [name, type, [...labels].filter((label) => label !== "le").join(", ")];
   });
-  assertEquals(documented, told);
+  assertEquals(documented, actual);
 });
 
 /** The histogram that comes of durations in ms. */

@@ -50,12 +50,12 @@ Deno.test("monitoring: by default, this machine sees everything, others only the
   }
   assertEquals(await seen(server, page("localhost"), "10.0.0.7"), "figures", "from elsewhere");
   assertEquals(await seen(server, page("localhost"), "::ffff:10.0.0.7"), "figures");
-  assertEquals(await seen(server, page("localhost")), "figures", "nobody knows from where");
+  assertEquals(await seen(server, page("localhost")), "figures", "the peer is unknown");
   assertEquals(await seen(server, page("evil.example"), "127.0.0.1"), "figures", "DNS rebinding");
   assertEquals(await seen(server, page("localhost.evil.example"), "127.0.0.1"), "figures");
   assertEquals(await seen(server, page("localhost", { host: "evil.example" }), "127.0.0.1"), "figures");
   const hostless = (scheme: string) => new Request(`${scheme}://localhost/debug/rpc`);
-  assertEquals(await seen(server, hostless("http"), "127.0.0.1"), "figures", "nobody knows for whom");
+  assertEquals(await seen(server, hostless("http"), "127.0.0.1"), "figures", "the host is unknown");
   assertEquals(await seen(server, hostless("https"), "127.0.0.1"), true, "HTTP/2 has it in the URL");
   const forwarded = ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded"];
   for (const name of [...forwarded, "X-Real-IP", "Via"]) {
@@ -168,7 +168,12 @@ Deno.test("monitoring: the same Response may be the answer every time", async ()
 Deno.test("show: a source that throws is left out of the metrics, and nothing else is", async () => {
   const log: string[] = [];
   await using server = new Server({ log: (message) => log.push(message) });
-  const figures = { endpoints: [{ state: "ready" }], pending: 0, retries: 0, refusedRetries: 0 };
+  const figures = {
+    endpoints: [{ state: "ready", connections: 1 }],
+    pending: 0,
+    retries: 0,
+    refusedRetries: 0,
+  };
   const broken = (): number => {
     throw new Error("broken");
   };
@@ -219,11 +224,19 @@ Deno.test("show: any object with stats() is shown, such as a client with its bal
   ];
   assertEquals([name, stats.balancer, stats.endpoints.length], ["To <S>", "round_robin", 2]);
   const [well, ill] = stats.endpoints;
-  assertEquals(well, { address: addresses[0]!, state: "ready", pending: 0, weight: 1, failures: 0 });
+  assertEquals(well, {
+    address: addresses[0]!,
+    state: "ready",
+    connections: 1,
+    pending: 0,
+    weight: 1,
+    failures: 0,
+  });
   const { probeIn, ...rest } = ill!;
   assertEquals(rest, {
     address: addresses[1]!,
     state: "ready",
+    connections: 1,
     pending: 0,
     weight: 1,
     failures: 0,
@@ -270,7 +283,7 @@ Deno.test("show: reported values become plain data of bounded size", async () =>
   const wide = {
     wide: Array.from({ length: 1_000 }, (_, i) => ({ i, deep: Array.from({ length: 1_000 }, () => i) })),
   };
-  const told: [unknown, unknown][] = [
+  const cases: [unknown, unknown][] = [
     [{ big: 10n, bad: NaN, none: undefined, run: () => 1, when: new Date(0), bytes: new Uint8Array(3) }, {
       big: "10",
       bad: "NaN",
@@ -283,7 +296,7 @@ Deno.test("show: reported values become plain data of bounded size", async () =>
     [null, null],
     [undefined, undefined],
   ];
-  for (const [stats, expected] of told) {
+  for (const [stats, expected] of cases) {
     server.show("x", { stats: () => stats });
     assertEquals(server.snapshot().shown, [{ name: "x", stats: expected }]);
     assertEquals((await server.fetch(fromHere(), LOCAL)).status, 200);

@@ -118,8 +118,8 @@ Deno.test("registry: DELETE takes the address from header, query or JSON", async
     assertEquals((await ask(init, url)).status, 204);
     assertEquals(await addresses(), "");
   }
-  const nobody = await ask({ method: "DELETE" });
-  assertEquals([nobody.status, nobody.body.error.code], [400, "invalid_argument"]);
+  const missing = await ask({ method: "DELETE" });
+  assertEquals([missing.status, missing.body.error.code], [400, "invalid_argument"]);
 });
 
 Deno.test("registry: other methods are 405 with Allow, other paths 404 with the path", async () => {

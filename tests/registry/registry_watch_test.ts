@@ -278,10 +278,10 @@ Deno.test("registry watch: a watcher on the network receives each change as an e
   await using events = new Events(await fetch(`http://127.0.0.1:${server.addr.port}/_rpc_/registry?watch`));
   await events.next();
   for (let i = 0; i < 50; i++) {
-    const told = events.next();
+    const pending = events.next();
     if (i % 2 === 0) await store.grant({ address: A }, 0);
     else await store.revoke(A);
-    await soon(told, `the event of change ${i}`);
+    await soon(pending, `the event of change ${i}`);
   }
 });
 

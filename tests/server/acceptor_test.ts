@@ -82,9 +82,11 @@ testOnLinux(
       await assertLives(second, 1);
     }
     const others = await Promise.all([1, 2].map(() => dialFrom("127.0.0.2", at.port)));
-    const heard = Promise.all(others.map((socket) => new Promise((resolve) => socket.once("data", resolve))));
+    const answers = Promise.all(
+      others.map((socket) => new Promise((resolve) => socket.once("data", resolve))),
+    );
     for (const socket of others) socket.write(OPTION);
-    for (const answer of await heard) assertEquals(JSON.parse(`${answer}`).version, 1);
+    for (const answer of await answers) assertEquals(JSON.parse(`${answer}`).version, 1);
     for (const socket of others) socket.destroy();
     // There is room again where one has gone, also where it was refused or never said a word.
     for (let i = 0; i < 5; i++) {

@@ -274,10 +274,10 @@ Deno.test("reflection: stats are computed once per interval for all callers, /me
     const next = () =>
       Promise.all(streams.map(async (stream) => (await stream.next()).value as ReportedStats));
     for (let round = 1; round <= 5; round++) {
-      const told = await next();
+      const received = await next();
       const metrics = await (await server.fetch(new Request("http://x/metrics"))).text();
       assert(metrics.includes('rpc_server_calls_total{method="S.ok"} 1'));
-      assertEquals(told, Array(3).fill(told[0]));
+      assertEquals(received, Array(3).fill(received[0]));
       assertEquals(asked, round, `${time.now - began} ms`);
     }
     for (const stream of streams) await stream.return!();

@@ -1,10 +1,11 @@
 // One port, several processes: who may share it, and that each of them is called.
 
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../../client/mod.ts";
 import { Server } from "../../server/mod.ts";
 import { testOnLinux, testOnPosix } from "../support/platform.ts";
 import { pem } from "../support/certs.ts";
+import { until } from "../support/waiting.ts";
 
 const ROOT = new URL("../..", import.meta.url);
 
@@ -30,6 +31,28 @@ testOnLinux("reusePort: two servers share a port over TLS, if both ask for it", 
     names.add(await client.call<string>("Who.name"));
   }
   assertEquals([...names].sort(), ["one", "two"]);
+});
+
+testOnLinux("reusePort: one client with several connections calls all servers of a port", async () => {
+  await using one = tlsServer("one");
+  await using two = tlsServer("two");
+  const { address } = await one.listen("tls@127.0.0.1:0", { reusePort: true });
+  await two.listen(address, { reusePort: true });
+
+  const tls = { caCerts: [pem("ca.pem")] };
+  // All of 48 go to the same one once in 2^47.
+  await using client = await connect(address, { tls, connections: 48 });
+  await until(() => client.stats().endpoints[0]!.connections === 48, "48 connections");
+  assertEquals(one.stats().connections + two.stats().connections, 48);
+  for (let n = 0; n < 48; n++) await client.call("Who.name");
+  // Each connection has carried one call.
+  const calls = [one, two].map((server) => server.stats().methods[0]!.calls);
+  assertEquals(calls, [one, two].map((server) => server.stats().connections));
+  assert(Math.min(...calls) > 0, String(calls));
+
+  await two.close();
+  for (let n = 0; n < 96; n++) assertEquals(await client.call("Who.name", null, { idempotent: true }), "one");
+  await until(() => one.stats().connections === 48, "48 connections to the one that is left");
 });
 
 testOnPosix("reusePort: an address that cannot be shared is refused with the reason", async () => {
@@ -72,6 +95,12 @@ testOnLinux(
       assertEquals(await client.call("Worker.work", 5), 10);
     }
     assertEquals(names.size, 2);
+    await using client = await connect(address, { connections: 48 });
+    await until(() => client.stats().endpoints[0]!.connections === 48, "48 connections");
+    const answers = await Promise.all(
+      Array.from({ length: 480 }, () => client.call<string>("Worker.whoAmI")),
+    );
+    assertEquals(new Set(answers), names);
     parent.kill("SIGTERM");
     assertEquals((await parent.status).code, 0);
     await reader.cancel();

@@ -41,7 +41,7 @@ Deno.test("shutdown: lets accepted calls finish, and ends as soon as they have",
   const calls = Array.from({ length: 50 }, () => link.call("later"));
   await until(() => link.counts("later").inFlight === 50, "all run");
   const ending = link.server.shutdown({ grace: HOUR });
-  await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client has heard");
+  await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client to notice the end");
   await assertRejects(() => connect(link.address), RpcError, "Cannot connect");
   gate.resolve("done");
   assertEquals(await Promise.all(calls), Array(50).fill("done"));

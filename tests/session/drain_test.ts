@@ -191,7 +191,7 @@ Deno.test("close: ends at once, after sending what had been written", async () =
   await peer.send(call(1, "Echo.echo", "x".repeat(100_000)), call(3, "Slow.call"));
   await until(() => at.waiting.length === 1, "the call to be started");
   const ended = at.server.close();
-  assertEquals(at.reasons, ["unavailable"], "the handler is told before close has returned");
+  assertEquals(at.reasons, ["unavailable"], "the handler is notified before close has returned");
   const frames = await peer.rest();
   assertEquals(frames.filter(({ kind }) => kind !== Kind.goAway).map(({ header }) => header), [
     headerOf.reply(1),

@@ -109,7 +109,7 @@ const FLOODS: [string, (seq: number) => Uint8Array][] = [
   ["pings", (n) => ping(n)],
   ["cancels", (n) => cancel(2 * n + 1)],
   ["credit", (n) => credit(2 * n + 1, 0, 0)],
-  ["calls of nobody", (n) => call(2 * n + 1, "No.body")],
+  ["calls of unknown methods", (n) => call(2 * n + 1, "No.body")],
 ];
 
 for (const [what, make] of FLOODS) {
@@ -197,7 +197,7 @@ Deno.test("CoDel: refuses calls that have waited longer than they have left, and
   const gate = new CoDel(5_000);
   assert(gate.admits(200, 200, 1));
   assert(!gate.admits(201, 200, 2));
-  assert(gate.admits(100, 1, 3), "a short wait is nobody's fault");
+  assert(gate.admits(100, 1, 3), "a short wait is not overload");
   const off = new CoDel(Infinity);
   for (let now = 0; now < 10_000; now += 100) assert(off.admits(now, 1, now));
 });

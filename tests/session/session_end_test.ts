@@ -65,7 +65,7 @@ testSession(
     const own = fails(callOver(pair.accepted, "S.wait"), "unavailable", "That was all");
     await until(() => waiting.started === 2, "both handlers run");
     pair.accepted.drain();
-    await until(() => !pair.dialled.open, "the other side has heard");
+    await until(() => !pair.dialled.open, "the other side to notice the end");
     pair.accepted.close(REASON);
     const { remote, notStarted } = await cut;
     assertEquals({ remote, notStarted }, { remote: false, notStarted: false });
@@ -108,7 +108,7 @@ testSession("drain() lets every accepted call finish, and accepts no more", asyn
   await until(() => pair.accepted.running === 100, "all handlers run");
   pair.accepted.drain();
   pair.accepted.drain();
-  await until(() => !pair.dialled.open, "the other side hears of it");
+  await until(() => !pair.dialled.open, "the other side to notice the end");
   const refused = await fails(pair.call("echo", 1), "unavailable");
   assertEquals(refused.notStarted, true);
   assertEquals(pair.accepted.running, 100);
@@ -173,7 +173,7 @@ testSession("drain() lets the handlers of accepted calls call back", async (open
   const calls = [1, 3, 5].map((n) => pair.call("ask", n));
   await until(() => shown.length === 3, "all handlers run");
   pair.accepted.drain();
-  await until(() => !pair.dialled.open, "the other side hears of it");
+  await until(() => !pair.dialled.open, "the other side to notice the end");
   // That the other side leaves as well changes nothing.
   pair.dialled.retire();
   gate.resolve();

@@ -89,7 +89,7 @@ Deno.test("stream: shutdown lets it finish within its grace", async () => {
   const eating = link.call("eat", slowly());
   await until(() => link.server.stats().inFlight === 2, "both run");
   const ended = link.server.shutdown({ grace: 5_000 });
-  await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client hears of it");
+  await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client to notice it");
   gate.resolve();
   const { items, error } = await taken(stream);
   assertEquals([items.length, error, await eating], [300, undefined, 300]);

@@ -146,12 +146,12 @@ testSession("an answer before the end of the arguments ends their source", async
 });
 
 testSession("a source that throws fails its call, and aborts its handler", async (open) => {
-  const heard: string[] = [];
+  const received: string[] = [];
   await using pair = await open({
     methods: {
       eat: async (args: Args) => {
         const { items, error } = await taken(args);
-        heard.push(`${items.length} ${error?.code}`);
+        received.push(`${items.length} ${error?.code}`);
       },
     },
   });
@@ -163,8 +163,8 @@ testSession("a source that throws fails its call, and aborts its handler", async
   const error = await fails(pair.call("eat", broken()), "canceled", "no more");
   assertEquals((error.cause as Error).message, "no more");
   await idle(pair);
-  assertEquals(heard.length, 1);
-  assert(heard[0]!.endsWith("canceled"), heard[0]);
+  assertEquals(received.length, 1);
+  assert(received[0]!.endsWith("canceled"), received[0]);
 
   const own = await fails(
     pair.call("eat", {

@@ -191,7 +191,7 @@ testSession("a stream whose metadata are not allowed, or too large, ends with an
       [[0], which === "large" ? "resource_exhausted" : "internal", false, []],
       which,
     );
-    assert(log.length > 0, "whoever runs the server is told");
+    assert(log.length > 0, "the log of the server says so");
     log.length = 0;
   }
   const many = await taken(pair.stream("many"));

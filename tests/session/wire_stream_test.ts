@@ -243,7 +243,7 @@ overBoth("wire: the end inside an Item aborts its call", async (open_) => {
   const { peer } = wire;
   await peer.send(emptyCall(1, "Feed.collect"), item(1, 1), item(1, "torn").slice(0, -1));
   await peer.end();
-  await until(() => feed.failures.length === 1, "the handler hears of it");
+  await until(() => feed.failures.length === 1, "the handler to be aborted");
   assertEquals({ failures: feed.failures, reasons: feed.reasons }, {
     failures: ["unavailable"],
     reasons: ["unavailable"],

@@ -16,9 +16,9 @@ export class Shell implements AsyncDisposable {
   /** Runs lines to their end, which must be a good one, and returns what they have printed. */
   async run(lines: string): Promise<string> {
     const { code, stdout, stderr } = await this.#command(`${lines}\npwd >&2`, "piped").output();
-    const told = new TextDecoder().decode(stderr).trimEnd();
-    assertEquals(code, 0, `${lines}${told}`);
-    this.folder = told.slice(told.lastIndexOf("\n") + 1);
+    const errorOutput = new TextDecoder().decode(stderr).trimEnd();
+    assertEquals(code, 0, `${lines}${errorOutput}`);
+    this.folder = errorOutput.slice(errorOutput.lastIndexOf("\n") + 1);
     return new TextDecoder().decode(stdout);
   }
 

@@ -128,13 +128,15 @@ export async function readToEnd(conn: Pick<Conn, "read" | "close">): Promise<voi
   conn.close();
 }
 
-/** Reads a client's option and answers it as a server would. */
-export async function answerHandshake(conn: Pick<Conn, "read" | "write">): Promise<void> {
+/** Reads a client's option and answers it as a server would. Returns the frames that came with the option. */
+export async function answerHandshake(conn: Pick<Conn, "read" | "write">): Promise<Uint8Array> {
   const chunk = new Uint8Array(4_096);
-  for (let read = 0; read === 0 || chunk[read - 1] !== 10;) {
+  let read = 0;
+  while (!chunk.includes(10)) {
     const count = await conn.read(chunk.subarray(read));
     if (count === null) throw new Error("The client went away");
     read += count;
   }
   await conn.write(new TextEncoder().encode(ANSWER));
+  return chunk.subarray(chunk.indexOf(10) + 1, read);
 }

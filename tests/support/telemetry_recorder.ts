@@ -198,7 +198,7 @@ export class Recorder implements Disposable {
         return context.with(trace.setSpan(context.active(), span), () => run(span)) as any;
       },
     };
-    const told = [
+    const registered = [
       traces && trace.setGlobalTracerProvider({
         getTracer: (name) => {
           this.scopes.add(name);
@@ -210,7 +210,8 @@ export class Recorder implements Disposable {
       meters && metrics.setGlobalMeterProvider({ getMeter: () => this.#meter() }),
     ];
     if (
-      told.filter((done) => !done).length !== [traces, contexts, traces, meters].filter((on) => !on).length
+      registered.filter((done) => !done).length !==
+        [traces, contexts, traces, meters].filter((on) => !on).length
     ) {
       throw new Error("Something is registered already");
     }

@@ -194,10 +194,10 @@ Deno.test("telemetry: totals report the same calls, in batches", async () => {
       it.recorder.added.filter((each) =>
         each.name === `troodon.${side}.${name}` && each.attributes["rpc.method"] === method
       );
-    const sum = (told: { value: number }[]) => told.reduce((sum, { value }) => sum + value, 0);
+    const sum = (points: { value: number }[]) => points.reduce((sum, { value }) => sum + value, 0);
     const calls = of("calls", "S.echo");
     assertEquals([sum(calls), calls[0]!.unit], [100, "{call}"]);
-    assert(calls.length <= 10, `told ${calls.length} times`);
+    assert(calls.length <= 10, `observed ${calls.length} times`);
     assertEquals(calls[0]!.attributes, { ...system, "rpc.method": "S.echo" });
     assertEquals(of("calls", "S.fail").map(({ value, attributes }) => [value, attributes]), [
       [1, { ...system, "rpc.method": "S.fail", ...failure }],
@@ -220,9 +220,9 @@ Deno.test("telemetry: metrics: false records no durations, and traces continue",
 });
 
 Deno.test("telemetry: an error thrown by an SDK fails no call, and goes to OpenTelemetry's own log", async () => {
-  const told: unknown[] = [];
+  const logged: unknown[] = [];
   const log = () => {};
-  diag.setLogger({ error: (...args) => told.push(args), warn: log, info: log, debug: log, verbose: log });
+  diag.setLogger({ error: (...args) => logged.push(args), warn: log, info: log, debug: log, verbose: log });
   try {
     const broken = new Error("The sampler is broken");
     await using it = await link(ECHO, {
@@ -233,8 +233,8 @@ Deno.test("telemetry: an error thrown by an SDK fails no call, and goes to OpenT
       },
     });
     assertEquals([await it.client.call("S.echo", 1), await it.client.call("S.names")], [1, 0]);
-    assertEquals(told.length, 4);
-    assertEquals(told[0], ["@troodon/rpc: telemetry failed", broken]);
+    assertEquals(logged.length, 4);
+    assertEquals(logged[0], ["@troodon/rpc: telemetry failed", broken]);
   } finally {
     diag.disable();
   }

@@ -164,6 +164,27 @@ Deno.test("http: an invalid request gets 400", async () => {
   assertEquals(statusOf(await at.ask(bytes(0x16, 3, 1, 0, 10, 10))), 400, "a TLS hello");
 });
 
+Deno.test("http: a request with more than one Host header gets 400, also where it would begin RPC", async () => {
+  await using at = await open({}, "/rpc");
+  const hosts = "Host: x\r\nhOST: x\r\n";
+  const upgrade = `Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${
+    btoa("0".repeat(16))
+  }`;
+  for (
+    const request of [
+      `CONNECT /rpc HTTP/1.1\r\n${hosts}\r\n`,
+      `GET /rpc HTTP/1.1\r\n${hosts}Connection: Upgrade\r\nUpgrade: rpc\r\n\r\n`,
+      `GET /rpc HTTP/1.1\r\n${hosts}Upgrade: websocket\r\n${upgrade}\r\n\r\n`,
+      `GET /healthz HTTP/1.1\r\n${hosts}\r\n`,
+      "GET /healthz HTTP/1.1\r\nHost: x\r\nHost:\r\n\r\n",
+    ]
+  ) {
+    const answer = await at.ask(request);
+    assertEquals(statusOf(answer), 400, request);
+    assertStringIncludes(answer, "There is more than one Host header", request);
+  }
+});
+
 Deno.test("http: a head over 8 KiB gets 431, whatever it is made of", async () => {
   await using at = await open();
   const pad = "x".repeat(9_000);

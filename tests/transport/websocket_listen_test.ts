@@ -273,6 +273,22 @@ Deno.test("websocket listener: a refused client that does not answer is cut off,
   }
 });
 
+Deno.test("websocket listener: invalid frames in the place of an option are a refusal, not a lost connection", async () => {
+  await using at = await open();
+  // Text, not masked, and reserved bits.
+  const faults = [message("{}", 0x81), bytes(0x82, 2, 0x7b, 0x7d), message("{}", 0xf2)];
+  for (const fault of faults) {
+    using peer = await Hand.open(at.port);
+    await peer.send(fault);
+    assert(await peer.status() !== 1000);
+  }
+  await until(() => at.server.stats().refused === faults.length, "the refusals");
+  const { option, lost } = at.server.stats().refusals;
+  assertEquals({ option, lost }, { option: faults.length, lost: 0 });
+  assertEquals(at.log.length, faults.length);
+  for (const line of at.log) assertStringIncludes(line, "Refused ws@127.0.0.1:");
+});
+
 Deno.test("websocket listener: silence is refused in time, before and after the head", async () => {
   await using at = await open({ handshakeTimeout: 100 });
   using early = await RawPeer.dial(at.port);

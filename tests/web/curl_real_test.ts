@@ -62,7 +62,7 @@ testCurl("a stream as lines, and as events", async (url) => {
   assertEquals(events.text, 'data: {"v":1}\n\nid: end\nevent: end\ndata: {}\n\n');
 });
 
-testCurl("a large body, for which curl waits to be told to continue", async (url) => {
+testCurl("a large body, for which curl waits for 100 Continue", async (url) => {
   const file = await Deno.makeTempFile();
   try {
     await Deno.writeTextFile(file, JSON.stringify({ text: "x".repeat(1_048_000) }));

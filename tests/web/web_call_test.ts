@@ -213,12 +213,15 @@ Deno.test("web: an answer that JSON cannot carry fails, and the log says why", a
   assertStringIncludes(served.log.join(), "Cannot send the result of S.map");
 });
 
-Deno.test("web: reply metadata is sent as a header and as a trailer, but for the names of HTTP", async () => {
+Deno.test("web: reply metadata is sent as a header and as a trailer, but for names on which HTTP, browsers or proxies act", async () => {
   await using served = new Served({
     get(_: unknown, { replyMetadata }: CallContext) {
       replyMetadata.set("cache-control", "max-age=60");
       replyMetadata.set("content-length", "7");
       replyMetadata.set("set-cookie", "a=b");
+      replyMetadata.set("location", "https://evil.example/");
+      replyMetadata.set("refresh", "0; url=https://evil.example/");
+      replyMetadata.set("x-accel-redirect", "/private");
       return 1;
     },
   });
@@ -226,7 +229,9 @@ Deno.test("web: reply metadata is sent as a header and as a trailer, but for the
   assertEquals(headers.get("cache-control"), "max-age=60");
   assertEquals(headers.get("trailer-cache-control"), "max-age=60");
   assertEquals([headers.get("content-length"), headers.get("trailer-content-length")], ["1", "7"]);
-  assertEquals(headers.get("set-cookie"), null);
+  for (const name of ["set-cookie", "location", "refresh", "x-accel-redirect"]) {
+    assertEquals([name, headers.has(name), headers.has(`trailer-${name}`)], [name, false, true]);
+  }
 });
 
 Deno.test("web: reply metadata that a header cannot carry fails the call", async () => {
@@ -237,6 +242,19 @@ Deno.test("web: reply metadata that a header cannot carry fails the call", async
   });
   const { status, json, headers } = await served.call("/S/get");
   assertEquals([status, json.code, headers.get("x-injected")], [500, "internal", null]);
+});
+
+Deno.test("web: HEAD of a read-only method is answered like GET, without the body", async () => {
+  await using door = new ProbeDoor();
+  const path = `${door.url}/vectors.v1.Probe/look?encoding=json&message=${encodeURIComponent('{"a":1}')}`;
+  const [get, head] = [await fetch(path), await fetch(path, { method: "HEAD" })];
+  const length = (await get.text()).length;
+  assertEquals(await head.text(), "");
+  assertEquals([head.status, head.headers.get("content-type")], [200, get.headers.get("content-type")]);
+  assertEquals(head.headers.get("content-length"), String(length));
+  const refused = await fetch(path.replace("look", "sum"), { method: "HEAD" });
+  await refused.body?.cancel();
+  assertEquals([refused.status, refused.headers.get("allow")], [405, "POST"]);
 });
 
 Deno.test("web: paths have a prefix if there is one", async () => {
@@ -375,6 +393,35 @@ Deno.test("web: authenticate that does not answer is given up, and refusals are 
   for (const token of ["slow", "wrong"]) codes.push((await (await post(token)).json()).code);
   assertEquals(codes, ["deadline_exceeded", "unauthenticated"]);
   assertEquals(server.stats().refusals.unauthenticated, 2);
+});
+
+Deno.test("web: a client that leaves during authenticate starts no handler", async () => {
+  let started = 0;
+  const verdict = Promise.withResolvers<boolean>();
+  await using server = new Server({ authenticate: () => verdict.promise });
+  server.register("S", { count: () => ++started });
+  const left = new AbortController();
+  const answer = web(server)(
+    new Request("http://localhost/S/count", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{}",
+      signal: left.signal,
+    }),
+  );
+  left.abort();
+  // The door looks at the request's signal once authenticate has taken more than a turn.
+  await new Promise((resolve) => setTimeout(resolve));
+  verdict.resolve(true);
+  assertEquals({ status: (await answer).status, started }, { status: 499, started: 0 });
+});
+
+Deno.test("web: the time limit of a client includes authenticate", async () => {
+  let started = 0;
+  const authenticate = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 10));
+  await using served = new Served({ count: () => ++started }, { authenticate });
+  const { status, json } = await served.call("/S/count", {}, { "connect-timeout-ms": "1" });
+  assertEquals([status, json.code, started], [504, "deadline_exceeded", 0]);
 });
 
 Deno.test("web: an opaque origin is foreign whatever the Host is", async () => {

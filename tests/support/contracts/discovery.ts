@@ -64,12 +64,12 @@ export function testDiscovery(
   test("a watch receives changes while it waits, and no update without a change", async ({ discovery, change }) => {
     const watch = discovery.watch()[Symbol.asyncIterator]();
     await watch.next();
-    let told = 0;
-    const next = watch.next().finally(() => told++);
+    let settled = 0;
+    const next = watch.next().finally(() => settled++);
     await settle();
     await change([{ ...A }, { ...B }]);
     await settle();
-    assertEquals(told, 0);
+    assertEquals(settled, 0);
     await change([A, { ...B, weight: 7 }]);
     assertEquals(await next, { done: false, value: [A, { ...B, weight: 7 }] });
     await watch.return?.();

@@ -227,7 +227,7 @@ export function testRegistryStoreWatch(
         await store.grant({ address, weight }, 60_000);
       }
     };
-    let told = 0;
+    let received = 0;
     for (let round = 0; round < 50; round++) {
       for (let i = 0; i < 10; i++) await change();
       await using follower = new Follower(store, revision, weights);
@@ -239,11 +239,11 @@ export function testRegistryStoreWatch(
       for (let i = 1; i < follower.revisions.length; i++) {
         assertEquals(follower.revisions[i]! > follower.revisions[i - 1]!, true);
       }
-      told += follower.revisions.length;
+      received += follower.revisions.length;
       revision = now;
       weights = follower.weights;
     }
-    assertEquals([changes, told], [1_000, 1_000]);
+    assertEquals([changes, received], [1_000, 1_000]);
     assertEquals([...weights].sort(), [...expected].sort());
   });
 

@@ -1,0 +1,3 @@
+module example.com/troodon
+
+go 1.19
