@@ -43,7 +43,6 @@ export class FrameWriter {
   readonly #maxFrameBytes: number;
   readonly #owner: FrameWriterOwner;
   #now = performance.now();
-  #inTurn = false;
   #encoding = false;
   /** How many streams are not waiting for credit or room. */
   #streams = 0;
@@ -103,7 +102,7 @@ export class FrameWriter {
 
   /** Whether a turn has begun: then `onTurn` follows. */
   get inTurn(): boolean {
-    return this.#inTurn;
+    return this.#writer.inTurn;
   }
 
   /** Whether a body is being encoded: user code that this runs, such as a getter, must not send a call. */
@@ -125,7 +124,7 @@ export class FrameWriter {
 
   /** The time in this turn, on the clock of `performance.now()`. Begins a turn if there is none. */
   now(): number {
-    if (!this.#inTurn) this.#begin();
+    if (!this.#writer.inTurn) this.#begin();
     return this.#now;
   }
 
@@ -136,7 +135,7 @@ export class FrameWriter {
 
   /** Begins a frame: returns the buffer to append it to, which is written when the turn is over. */
   beginFrame(): ByteBuffer {
-    if (!this.#inTurn) this.#begin();
+    if (!this.#writer.inTurn) this.#begin();
     if (!this.#encoding) return this.#writer.out;
     const nested = new ByteBuffer(SMALL);
     (this.#nested ??= []).push(nested);
@@ -296,26 +295,22 @@ export class FrameWriter {
   #postpone(): boolean {
     const { length } = this.#writer.out;
     if (length > this.#lengthSeen) this.#idleMicrotasks = 0;
-    else if (++this.#idleMicrotasks > IDLE_MICROTASKS) return this.#restart();
+    else if (++this.#idleMicrotasks > IDLE_MICROTASKS) return false;
     this.#lengthSeen = length;
-    return length < FULL_BATCH || this.#restart();
-  }
-
-  #restart(): false {
-    this.#idleMicrotasks = this.#lengthSeen = 0;
-    return false;
+    return length < FULL_BATCH;
   }
 
   #begin(): void {
     this.#now = performance.now();
-    this.#inTurn = true;
+    this.#writer.inTurn = true;
+    this.#idleMicrotasks = this.#lengthSeen = 0;
     queueMicrotask(this.#end);
     this.#owner.onTurnBegun(this.#now);
   }
 
   readonly #end = (): void => {
     if (this.#streams > 0 && this.#postpone()) return queueMicrotask(this.#end);
-    this.#inTurn = false;
+    this.#writer.inTurn = false;
     this.#writer.flush(this.#now);
     this.#owner.onTurn(this.#now);
   };
