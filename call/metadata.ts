@@ -28,24 +28,41 @@ export const RETRY_AFTER = "rpc-retry-after";
 /** Metadata name of the application's data that accompanies a trace (W3C Baggage). */
 const BAGGAGE = "baggage";
 
-/** Empty metadata, shared by all calls without metadata. */
-export const NO_METADATA: Metadata = new Map();
-
 /** Property of metadata that several calls share. */
 const SHARED = Symbol("shared");
 
-/** Makes received metadata unchangeable, so that calls can share it: the methods that would change it throw. */
+/** What is known of metadata that several calls share. */
+export interface Sharing {
+  /** Whether it has names that are reserved for the protocol. */
+  readonly reserved: boolean;
+  /** Its encoding, once it was sent. */
+  bytes: Uint8Array | undefined;
+}
+
+/**
+ * Makes valid metadata without bytes unchangeable, so that calls can share it: the methods that would change it throw.
+ */
 export function shared(metadata: Map<string, string | Uint8Array>): Metadata {
   const value = () => {
-    throw new TypeError("Cannot change received metadata: copy it with new Map(metadata)");
+    throw new TypeError("Cannot change metadata that calls share: copy it with new Map(metadata)");
   };
-  const properties = { set: { value }, delete: { value }, clear: { value }, [SHARED]: { value: true } };
+  const sharing: Sharing = { reserved: [...metadata.keys()].some(isReserved), bytes: undefined };
+  const properties = { set: { value }, delete: { value }, clear: { value }, [SHARED]: { value: sharing } };
   return Object.freeze(Object.defineProperties(metadata, properties));
 }
 
-/** Whether metadata is shared by calls, and therefore never changes. */
-export function isShared(metadata: Metadata): boolean {
-  return SHARED in metadata;
+/** Empty metadata, shared by all calls without metadata. */
+export const NO_METADATA: Metadata = shared(new Map());
+
+/** What is known of metadata that calls share, and that therefore never changes; undefined of other metadata. */
+export function sharingOf(metadata: Metadata): Sharing | undefined {
+  return (metadata as { [SHARED]?: Sharing })[SHARED];
+}
+
+/** Whether all values are text, so that the metadata can be made unchangeable. */
+export function isText(metadata: Metadata): boolean {
+  for (const value of metadata.values()) if (typeof value !== "string") return false;
+  return true;
 }
 
 /** Whether `name` is a valid metadata name: 1 to 64 of `a-z 0-9 - _ .`, and not `__proto__`. */
@@ -61,6 +78,7 @@ function isReserved(name: string): boolean {
 /** Received metadata without the names that are reserved for the protocol. */
 export function applicationMetadata(metadata: Metadata | undefined): Metadata {
   if (metadata === undefined) return NO_METADATA;
+  if (sharingOf(metadata)?.reserved === false) return metadata;
   for (const name of metadata.keys()) {
     if (isReserved(name)) return new Map([...metadata].filter(([name]) => !isReserved(name)));
   }
@@ -105,6 +123,7 @@ export function* shortened(
  */
 export function toMetadata(init: MetadataInit | undefined): Metadata | undefined {
   if (init === undefined) return undefined;
+  if (init instanceof Map && sharingOf(init)?.reserved === false) return init.size > 0 ? init : undefined;
   const map = init instanceof Map ? new Map<string, string | Uint8Array>(init) : mapOf(init);
   if (map.size === 0) return undefined;
   if (map.size > MAX_METADATA_ENTRIES) {

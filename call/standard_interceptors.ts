@@ -1,12 +1,13 @@
 // Interceptors for common needs, exported to users: logging, tokens, limits. Each function creates an interceptor.
 
-import { shownOption } from "./check_options.ts";
+import { checkOptions, type Names, shownOption } from "./check_options.ts";
 import type { Identity } from "./handler.ts";
 import { isRpcError, RpcError } from "./error.ts";
 import { checkIdentity, shownPeer } from "./identity.ts";
 import type { Call, Interceptor, Next } from "./interceptor.ts";
-import { isShared, type Metadata } from "./metadata.ts";
+import { type Metadata, shared, sharingOf, toMetadata } from "./metadata.ts";
 import { shownMethod } from "./method_name.ts";
+import { RememberedTokens } from "./remembered_tokens.ts";
 import { oneLine } from "./safe_text.ts";
 import { passOn } from "./reply_end.ts";
 import { neverChanges, sendingToken } from "./tokens.ts";
@@ -62,8 +63,17 @@ export function logCalls(log: (line: string) => void): Interceptor {
  * @returns An interceptor for clients
  */
 export function sendToken(token: () => string | Promise<string>): Interceptor {
+  // Most calls have the same token, and the same other metadata, so that they can share the whole.
+  let last: { value: string; own: Metadata; all: Metadata } | undefined;
+  const withToken = (value: string, own: Metadata): Metadata => {
+    if (last?.value === value && last.own === own) return last.all;
+    const all = new Map([...own, ["authorization", `Bearer ${value}`]] as const);
+    if (sharingOf(own) === undefined) return all;
+    last = { value, own, all: shared(new Map(toMetadata(all))) };
+    return last.all;
+  };
   const send = (value: string, call: Call, next: Next) =>
-    next({ ...call, metadata: new Map([...call.metadata, ["authorization", `Bearer ${value}`]]) });
+    next({ ...call, metadata: withToken(value, call.metadata) });
   return sendingToken((call, next) => {
     const value = token();
     // Waiting for a value that is there already would cost more than the rest.
@@ -74,29 +84,63 @@ export function sendToken(token: () => string | Promise<string>): Interceptor {
   }
 }
 
+const REQUIRE_TOKEN_OPTIONS: Names<{ remember?: number | false }> = { remember: true };
+
 /**
  * Creates an interceptor that rejects every call without a valid token with `unauthenticated`. Compare tokens with
  * `oneOfTokens`, or with another function whose duration does not depend on the guess.
  *
+ * The result of `oneOfTokens` never changes, so an accepted token is not checked again while the connection sends the same
+ * metadata with its calls. For other checks, the option `remember` allows that for some time.
+ *
+ * @example A check that asks a database, at most every 10 s for each connection and method
+ * ```ts
+ * import { requireToken, Server } from "@troodon/rpc";
+ *
+ * const findUser = async (token: string) => await Promise.resolve(token === "s3cret" && { name: "ada" });
+ * new Server().use(requireToken(findUser, { remember: 10_000 }));
+ * ```
+ *
  * @param holds Returns whether a token is valid for a method, or the caller's identity, which later interceptors see as
  *   `call.identity` and handlers as `context.peer.identity`
+ * @param options `remember`: how long a token that was accepted for a method is not checked again while the connection sends
+ *   the same metadata, in ms from the begin of the check; Infinity = as long as the connection, false = never, the default.
+ *   A token that is withdrawn stays valid for as long. An identity with the claim `exp` of a JSON Web Token, in seconds since
+ *   1970, is not remembered longer than until then. Refusals are not remembered
  * @returns An interceptor for servers; see `sendToken` for the client side and an example
+ * @throws {TypeError} If an option is unknown, or `remember` is neither a number nor false
+ * @throws {RangeError} If `remember` is not above 0
  */
 export function requireToken(
   holds: (token: string, method: string) => boolean | Identity | Promise<boolean | Identity>,
+  options: { readonly remember?: number | false } = {},
 ): Interceptor {
-  // Calls of a connection with the same metadata share one object, which cannot be changed.
-  const accepted = neverChanges(holds) ? new WeakSet<Metadata>() : undefined;
-  return (call, next) => accepted?.has(call.metadata) ? next(call) : check(call, next);
+  checkOptions("require token", options, REQUIRE_TOKEN_OPTIONS);
+  const time = neverChanges(holds) ? Infinity : checkRemember(options.remember ?? false);
+  const remembered = time === false ? undefined : new RememberedTokens(time, !neverChanges(holds));
+  return (call, next) => {
+    const identity = remembered?.find(call.metadata, call.method);
+    return identity === undefined ? check(call, next) : pass(call, next, identity);
+  };
   async function check(call: Call, next: Next) {
     const [, token] = /^Bearer (.+)$/.exec(String(call.metadata.get("authorization"))) ?? [];
+    const since = Date.now();
     const identity = token !== undefined && checkIdentity(await holds(token, call.method) ?? false);
     if (identity === false) {
       throw new RpcError("unauthenticated", `${shownMethod(call.method)} requires a valid token`);
     }
-    if (identity === true && isShared(call.metadata)) accepted?.add(call.metadata);
-    return await next(identity === true ? call : { ...call, identity });
+    remembered?.add(call.metadata, call.method, identity, since);
+    return await pass(call, next, identity);
   }
+}
+
+const pass = (call: Call, next: Next, identity: true | Identity) =>
+  next(identity === true ? call : { ...call, identity });
+
+function checkRemember(time: number | false): number | false {
+  if (time === false || typeof time === "number" && time > 0) return time;
+  const message = `Cannot remember tokens for ${shownOption(time)}: expected ms above 0, Infinity or false`;
+  throw typeof time === "number" ? new RangeError(message) : new TypeError(message);
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Contract } from "../call/contract.ts";
 import { rejection } from "../call/error.ts";
 import type { Reply } from "../call/interceptor.ts";
 import { applicationMetadata, type Metadata, NO_METADATA } from "../call/metadata.ts";
+import { RecentMetadata } from "../call/recent_metadata.ts";
 import type { Balancer } from "../discovery/balancer.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import type { Endpoint } from "../discovery/endpoint.ts";
@@ -73,6 +74,7 @@ export class Client implements AsyncDisposable {
     this.#slowPath = new SlowPath(settings, this.#servers);
     this.#defaults = {
       timeout: settings.timeout,
+      recentMetadata: new RecentMetadata(),
       observer: settings.observer,
       leaves: (call, reason) => this.#slowPath.leaves(call, reason),
       again: (call, error) => this.#slowPath.again(call, error),
@@ -95,7 +97,7 @@ export class Client implements AsyncDisposable {
   call<T = unknown>(method: string, args?: unknown, options?: CallOptions): Promise<T> {
     if (!this.#chain.empty) {
       const make = (...call: Parameters<Make>) => this.#reply(...call);
-      return this.#chain.run(method, args, options, make).then(({ value }) => value as T);
+      return this.#chain.run(method, args, options, make) as Promise<T>;
     }
     return new Promise<unknown>((resolve) => {
       this.#start(new OutgoingCall(method, args, options, this.#defaults, resolve));
@@ -154,7 +156,7 @@ export class Client implements AsyncDisposable {
       metadata: NO_METADATA,
     });
     if (this.#chain.empty) return this.#broadcast(method, args, options) as Promise<T>;
-    return this.#chain.run(method, args, options, make).then(({ value }) => value as T);
+    return this.#chain.run(method, args, options, make) as Promise<T>;
   }
 
   /**

@@ -10,12 +10,14 @@ import {
   type Reply,
   type Step,
 } from "../call/interceptor.ts";
-import { isRpcError, ofCall, RpcError } from "../call/error.ts";
-import { NO_METADATA, toMetadata } from "../call/metadata.ts";
+import { isRpcError, ofCall, rejection, RpcError } from "../call/error.ts";
+import { NO_METADATA } from "../call/metadata.ts";
+import { RecentMetadata } from "../call/recent_metadata.ts";
 import { Items } from "../call/source.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import { withStop } from "../session/call_stream.ts";
 import type { CallBody } from "../session/call_body.ts";
+import { TurnClock } from "./turn_clock.ts";
 import { InterceptedStream } from "./intercepted_stream.ts";
 
 /**
@@ -51,6 +53,8 @@ export class Chain {
   readonly #run: Step<Outgoing>;
   readonly #timeout: number;
   readonly #keep: Keep;
+  readonly #clock = new TurnClock();
+  readonly #recentMetadata = new RecentMetadata();
   /** Whether the client has no interceptors. */
   readonly empty: boolean;
 
@@ -69,17 +73,19 @@ export class Chain {
     this.empty = list.length === 0;
     this.#timeout = timeout;
     this.#keep = keep;
-    this.#run = compose(list, send);
+    this.#run = compose(list, (call, outgoing) => this.#send(call, outgoing));
   }
 
-  /** Makes a call through the interceptors. */
-  async run(method: string, args: unknown, options: CallOptions | undefined, make: Make): Promise<Reply> {
+  /** Makes a call through the interceptors. Returns its result. */
+  run(method: string, args: unknown, options: CallOptions | undefined, make: Make): Promise<unknown> {
     const given = new Arguments(args);
-    try {
-      return await this.#pass(method, given, options, make);
-    } finally {
+    return this.#pass(method, given, options, make).then(({ value }) => {
       given.leave();
-    }
+      return value;
+    }, (error) => {
+      given.leave();
+      throw ofMethod(error, method);
+    });
   }
 
   /** Makes a call with a stream as its answer through the interceptors. */
@@ -90,51 +96,69 @@ export class Chain {
     make: Make,
   ): AsyncIterableIterator<unknown> {
     const given = new Arguments(args);
-    const begin = (stop: AbortSignal) => this.#pass(method, given, options, make, stop);
+    const begin = (stop: AbortSignal) =>
+      this.#pass(method, given, options, make, stop).catch((error) => {
+        throw ofMethod(error, method);
+      });
     return new InterceptedStream(method, begin, () => given.leave());
   }
 
-  async #pass(
+  #pass(
     method: string,
     given: Arguments,
     options: CallOptions | undefined,
     make: Make,
     stop?: AbortSignal,
   ): Promise<Reply> {
-    const timeout = options?.timeout === undefined ? this.#timeout : checkTimeout(options.timeout);
-    const own = options?.signal;
-    const call: Call = {
-      method,
-      args: given.value,
-      metadata: toMetadata(options?.metadata) ?? NO_METADATA,
-      signal: stop !== undefined ? withStop(own, stop) : own ?? new AbortController().signal,
-      deadline: performance.now() + timeout,
-      peer: undefined,
-    };
-    const outgoing: Outgoing = { plain: stop === undefined, options, make, stop, call, given, made: false };
-    const reply = this.#run(call, outgoing);
-    // Interceptors delay the call, or it is a stream, which starts when its first item is requested.
-    if (!outgoing.made || stop !== undefined) given.body = this.#keep(call.args);
     try {
-      return await reply;
+      const timeout = options?.timeout === undefined ? this.#timeout : checkTimeout(options.timeout);
+      const own = options?.signal;
+      const call: Call = {
+        method,
+        args: given.value,
+        metadata: this.#recentMetadata.of(options?.metadata) ?? NO_METADATA,
+        signal: stop !== undefined ? withStop(own, stop) : own ?? new AbortController().signal,
+        deadline: this.#clock.now() + timeout,
+        peer: undefined,
+      };
+      const outgoing: Outgoing = { plain: stop === undefined, options, make, stop, call, given, made: false };
+      const reply = this.#run(call, outgoing);
+      // Interceptors delay the call, or it is a stream, which starts when its first item is requested.
+      if (!outgoing.made || stop !== undefined) given.body = this.#keep(call.args);
+      return reply;
     } catch (error) {
-      // An interceptor may have refused it, so that no call was made.
-      if (isRpcError(error)) ofCall(error, method, undefined);
-      throw error;
+      return rejection(error);
+    }
+  }
+
+  /** Makes the call that the interceptors have passed on. */
+  #send(passed: Call, outgoing: Outgoing): Promise<Reply> {
+    const { options, make, given } = outgoing;
+    const { method, args, metadata, deadline } = passed;
+    outgoing.made = true;
+    try {
+      const timeout = Math.max(0, deadline - this.#clock.now());
+      const signal = signalOf(passed, outgoing);
+      const reply = make(method, args, { ...options, timeout, signal, metadata }, () => given.take(args));
+      return reply instanceof Promise ? reply : Promise.resolve(reply);
+    } catch (error) {
+      return rejection(error);
     }
   }
 }
 
-/** Makes the call that the interceptors have passed on. */
-async function send(passed: Call, outgoing: Outgoing): Promise<Reply> {
-  const { options, make, stop, call, given } = outgoing;
-  const { method, args, metadata, deadline } = passed;
-  const signal = stop === undefined || passed.signal === call.signal
-    ? passed.signal
-    : withStop(passed.signal, stop);
-  const timeout = Math.max(0, deadline - performance.now());
-  outgoing.made = true;
-  return await make(method, args, { ...options, timeout, signal, metadata }, () => given.take(args));
+/** The signal to make a call with; undefined if it is one that never aborts. */
+function signalOf(passed: Call, { options, stop, call }: Outgoing): AbortSignal | undefined {
+  if (passed.signal !== call.signal) {
+    return stop === undefined ? passed.signal : withStop(passed.signal, stop);
+  }
+  return stop === undefined ? options?.signal : call.signal;
+}
+
+/** An error of a call. An interceptor may have refused it, so that no call was made. */
+function ofMethod(error: unknown, method: string): unknown {
+  if (isRpcError(error)) ofCall(error, method, undefined);
+  return error;
 }
 
 /**

@@ -5,13 +5,16 @@ import type { ByteBuffer } from "./bytes.ts";
 import { CborDecoder } from "./cbor_decode.ts";
 import { CborEncoder } from "./cbor_encode.ts";
 import type { Codec } from "./codec.ts";
-import { limit, MAX_DEPTH } from "./limit.ts";
+import { limit, MAX_DEPTH, tooManyItems } from "./limit.ts";
 import { EncodeError } from "./encode_error.ts";
 
-/** Limits of a {@linkcode CborCodec}. All except `maxDepth` apply to decoding only. */
+/**
+ * Limits of a {@linkcode CborCodec}. They apply to decoding and to encoding, since a receiver probably has the same ones; but
+ * a message of too many items is encoded, with a warning.
+ */
 export interface CborOptions {
   /**
-   * Maximum nesting of arrays, maps and unknown tags, 1 to 1000. Also applies to encoding.
+   * Maximum nesting of arrays, maps and unknown tags, 1 to 1000.
    *
    * @default {64}
    */
@@ -19,7 +22,7 @@ export interface CborOptions {
   /**
    * Maximum number of items in a message, from 1. Each is about 300 bytes of memory, in addition to its text or bytes, or 0.5
    * µs of work, of which most values take less: a number counts as 1/64, a text, an array or a map as 1/4, and a key
-   * as 3/64 if the map begins with the same keys as an earlier one. Any other key counts as two, as do a byte string and an
+   * as 3/64 if two earlier maps, of up to 256 keys, began with the same ones. Any other key counts as two, as do a byte string and an
    * element of a `Set` or a `Map`; a tag and 16 bytes of a bignum, or of a key that is an object, count as one. The default
    * accepts all rows and numbers that fit into a frame of 4 MiB, if a row takes at least 30 bytes.
    *
@@ -77,7 +80,8 @@ const NAMES: Names<CborOptions> = {
  * Values of another realm, such as a `node:vm` context, are encoded like those of this one.
  *
  * Properties with the value `undefined` are encoded; `toJSON` is never called. Encoding rejects functions, symbols, invalid
- * dates, text with a lone surrogate, a property named `__proto__`, instances of other classes, and cycles.
+ * dates, text with a lone surrogate, a property named `__proto__`, instances of other classes, cycles, a `Map` with keys that
+ * are equal once they are encoded, a `Tagged` whose tag is that of another value in the table, and what exceeds the limits.
  *
  * The decoder also accepts the output of other encoders: floats of all widths, strings, arrays and maps of indefinite length,
  * dates as text (tag 0), and maps with keys other than text, which become a `Map`. It rejects malformed input, duplicate
@@ -98,6 +102,7 @@ export class CborCodec implements Codec {
   readonly name = "application/cbor";
   readonly #encoder: CborEncoder;
   readonly #decoder: CborDecoder;
+  readonly #maxItems: number;
 
   /**
    * Creates a codec.
@@ -115,20 +120,37 @@ export class CborCodec implements Codec {
       maxKeyBytes: limit("maxKeyBytes", options.maxKeyBytes ?? 1024),
       maxNumericKeys: limit("maxNumericKeys", options.maxNumericKeys ?? 4096),
     };
-    this.#encoder = new CborEncoder(limits.maxDepth);
+    this.#maxItems = limits.maxItems;
+    this.#encoder = new CborEncoder(limits);
     this.#decoder = new CborDecoder(limits);
   }
 
   /**
    * Appends the encoding of `value` to `out`.
    *
+   * @returns Why a codec with the same limits rejects the encoding, if it has too many items
    * @throws {TypeError} If the value contains something that cannot be encoded; the message names its path
    */
-  encode(value: unknown, out: ByteBuffer): void {
+  encode(value: unknown, out: ByteBuffer): string | undefined {
+    const start = out.length;
+    let fits: boolean | undefined;
     try {
-      this.#encoder.encode(value, out);
+      fits = this.#encoder.encode(value, out);
     } catch (error) {
+      this.#encoder.reset();
       throw error instanceof EncodeError ? error.explain("CBOR") : error;
+    }
+    if (fits === true) return undefined;
+    return fits === undefined ? this.#decodingFails(out, start) : tooManyItems(this.#maxItems);
+  }
+
+  /** Why the message after `start` is rejected; takes about as long as encoding it. */
+  #decodingFails(out: ByteBuffer, start: number): string | undefined {
+    try {
+      this.#decoder.decode(out.bytes, start, out.length);
+      return undefined;
+    } catch {
+      return tooManyItems(this.#maxItems);
     }
   }
 

@@ -2,14 +2,16 @@
 // read is checked against the message's end and every declared count against the limits before anything is
 // allocated for it.
 
+import { Cost } from "./cbor_cost.ts";
 import type { CborError } from "./cbor_error.ts";
-import { ARRAY, BYTES, CborReader, Cost, INDEFINITE, MAP, TAG, TEXT } from "./cbor_reader.ts";
+import { ARRAY, BYTES, CborReader, INDEFINITE, MAP, TAG, TEXT } from "./cbor_reader.ts";
 import { dateOfSeconds, parseDateTime } from "./date_time.ts";
 import { half } from "./half.ts";
 import { toHex } from "./hex.ts";
 import { KeyCache } from "./key_cache.ts";
+import { tooLongInteger, tooLongKey } from "./limit.ts";
 import { NumericKeys } from "./numeric_keys.ts";
-import { propertyCount, type Shape, Shapes } from "./shapes.ts";
+import { COUNTED_SOONER, MAX_PREDICTED, propertyCount, type Shape, Shapes } from "./shapes.ts";
 import { Simple, Tagged } from "./tagged.ts";
 import { isTypedArrayTag, typedArray } from "./typed_array.ts";
 
@@ -21,9 +23,6 @@ export interface CborLimits {
   readonly maxKeyBytes: number;
   readonly maxNumericKeys: number;
 }
-
-// Up to this many properties, counting is faster than an array of them.
-const COUNTED_SOONER = 64;
 
 /** Decodes one message after the other; what it keeps between them are bounded caches of short texts. */
 export class CborDecoder {
@@ -131,7 +130,7 @@ export class CborDecoder {
     const count = this.#entries(info, 1 + Cost.key);
     const object: Record<string, unknown> = {};
     // Undefined from the first key on that is not remembered.
-    let shape = count > COUNTED_SOONER ? undefined : this.#shapes.root as Shape | undefined;
+    let shape = count > MAX_PREDICTED ? undefined : this.#shapes.root as Shape | undefined;
     let read = 0;
     let predicted = true;
     for (; count < 0 ? !reader.breaks(1 + Cost.key) : read < count; read++) {
@@ -214,11 +213,7 @@ export class CborDecoder {
   }
 
   #keyTooLong(at: number): CborError {
-    return this.#reader.error(
-      "limit",
-      at,
-      `a key is longer than ${this.#limits.maxKeyBytes} bytes (maxKeyBytes)`,
-    );
+    return this.#reader.error("limit", at, tooLongKey(this.#limits.maxKeyBytes));
   }
 
   /** Reads the entries of a map into `map`, of which `read` are there already. */
@@ -335,7 +330,7 @@ export class CborDecoder {
     }
     const bytes = reader.byteString(info);
     if (bytes.length > maxBignumBytes) {
-      throw reader.error("limit", head, `an integer is longer than ${maxBignumBytes} bytes (maxBignumBytes)`);
+      throw reader.error("limit", head, tooLongInteger(maxBignumBytes));
     }
     // As many bytes as a small item takes time.
     reader.charge((bytes.length >> 4) * Cost.item);

@@ -1,12 +1,18 @@
-// Encodes values as CBOR (RFC 8949) into a caller's buffer. Called by CborCodec. It keeps no state of a call, so a getter or
-// proxy in the value may encode with the same codec.
+// Encodes values as CBOR (RFC 8949) into a caller's buffer. Called by CborCodec. A getter or proxy in the value may encode with
+// the same codec: only the limits of the whole message are then counted for each value alone.
 
 import { isArrayBuffer, toThisRealm } from "../call/cross_realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
-import { fromHex } from "./hex.ts";
+import { budget, Cost } from "./cbor_cost.ts";
+import type { CborLimits } from "./cbor_decode.ts";
+import { secondsOf } from "./date_time.ts";
+import { fromHex, toHex } from "./hex.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";
-import { Simple, Tagged } from "./tagged.ts";
-import { encodeText } from "./text.ts";
+import { NumericKeys } from "./numeric_keys.ts";
+import { MAX_PREDICTED, propertyCount } from "./shapes.ts";
+import { tooLongInteger, tooLongKey } from "./limit.ts";
+import { isKnownTag, Simple, Tagged } from "./tagged.ts";
+import { encodeText, SHORT_BYTES } from "./text.ts";
 import { typedArrayTag } from "./typed_array.ts";
 
 const UNSIGNED = 0x00;
@@ -19,29 +25,58 @@ const TAG = 0xc0;
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 const MAX_64_BIT = 2n ** 64n - 1n;
 
-/** Encodes values of at most `maxDepth` levels. */
+/** Encodes values that a decoder with the same limits accepts, unless they have too many items. */
 export class CborEncoder {
+  readonly #limits: CborLimits;
+  readonly #budget: number;
   readonly #maxDepth: number;
+  readonly #checksShortKeys: boolean;
   readonly #scratch = new DataView(new ArrayBuffer(8));
   #checkOwn = false;
+  /** Containers that end before this position are so few that they are not charged. */
+  #chargeFrom = 0;
+  /** What a decoder charges for the rest of the message at least. */
+  #cost = 0;
+  /** What it charges in addition if all values are texts, and all keys that differ from those before are new to it. */
+  #maybeCost = 0;
+  /** The last key of the latest object at each depth: the next one with it probably has the same keys. */
+  readonly #lastKeys: string[] = [];
+  /** Of the current message; undefined until it has a Map or a Set. */
+  #numericKeys: NumericKeys | undefined;
 
-  constructor(maxDepth: number) {
-    this.#maxDepth = maxDepth;
+  constructor(limits: CborLimits) {
+    this.#limits = limits;
+    this.#maxDepth = limits.maxDepth;
+    this.#budget = budget(limits.maxItems);
+    this.#checksShortKeys = limits.maxKeyBytes < SHORT_BYTES;
   }
 
   /**
    * Appends `value`.
    *
-   * @throws {EncodeError} If it cannot be encoded
+   * @returns Whether a decoder with the same limits accepts so many items; undefined if only decoding shows that
+   * @throws {EncodeError} If it cannot be encoded, or goes beyond any other limit
    */
-  encode(value: unknown, out: ByteBuffer): void {
+  encode(value: unknown, out: ByteBuffer): boolean | undefined {
     // `for in` is the fastest way to list own properties, unless the program added enumerable ones to Object.prototype.
-    this.#checkOwn = hasEnumerable(Object.prototype);
+    this.#checkOwn = propertyCount(Object.prototype) > 0;
+    this.#chargeFrom = out.length + (this.#limits.maxItems >> 3);
     this.#write(out, value, 0);
+    if (this.#cost === 0) return true;
+    const left = this.#budget - this.#cost;
+    const fits = left >= this.#maybeCost ? true : left >= 0 ? undefined : false;
+    this.reset();
+    return fits;
+  }
+
+  /** Forgets what was counted of a message. Called after an error. */
+  reset(): void {
+    this.#cost = this.#maybeCost = 0;
+    this.#numericKeys = undefined;
   }
 
   #write(out: ByteBuffer, value: unknown, depth: number): void {
-    if (typeof value === "string") return encodeText(out, value);
+    if (typeof value === "string") return void encodeText(out, value);
     if (typeof value === "number") return this.#number(out, value);
     if (typeof value === "object") return value === null ? byte(out, 0xf6) : this.#object(out, value, depth);
     if (typeof value === "boolean") return byte(out, value ? 0xf5 : 0xf4);
@@ -61,7 +96,7 @@ export class CborEncoder {
   #bigint(out: ByteBuffer, value: bigint): void {
     const negative = value < 0n;
     const argument = negative ? -1n - value : value;
-    if (argument > MAX_64_BIT) return bignum(out, negative, argument);
+    if (argument > MAX_64_BIT) return this.#bignum(out, negative, argument);
     // A receiver decodes integers in the safe range as numbers, and others as bigints.
     if (value > MAX_SAFE || value < -MAX_SAFE) {
       return this.#wideHead(out, negative ? NEGATIVE : UNSIGNED, argument);
@@ -70,8 +105,24 @@ export class CborEncoder {
     this.#scratch.setBigUint64(0, argument);
     let size = 8;
     while (size > 1 && this.#scratch.getUint8(8 - size) === 0) size--;
+    this.#chargeBignum(size);
     byte(out, BYTES | size);
     for (; size > 0; size--) byte(out, this.#scratch.getUint8(8 - size));
+  }
+
+  /** Appends an integer beyond 64 bits. Converts through hex, since shifting out single bytes takes quadratic time. */
+  #bignum(out: ByteBuffer, negative: boolean, argument: bigint): void {
+    const hex = argument.toString(16);
+    const size = hex.length + 1 >> 1;
+    this.#chargeBignum(size);
+    byte(out, negative ? TAG | 3 : TAG | 2);
+    byteString(out, fromHex(hex.length % 2 === 0 ? hex : `0${hex}`));
+  }
+
+  #chargeBignum(size: number): void {
+    const { maxBignumBytes } = this.#limits;
+    if (size > maxBignumBytes) throw new EncodeError(tooLongInteger(maxBignumBytes));
+    this.#cost += Cost.item + (size < 7 ? 0 : Cost.item + (size >> 4) * Cost.item);
   }
 
   /** Appends a head with a 64-bit integer. */
@@ -104,14 +155,14 @@ export class CborEncoder {
     if (Array.isArray(value)) return this.#array(out, value, depth);
     const prototype = Object.getPrototypeOf(value);
     if (prototype === Object.prototype || prototype === null) return this.#properties(out, value, depth);
-    if (value instanceof Uint8Array && typedArrayTag(value) === 64) return byteString(out, value);
-    if (ArrayBuffer.isView(value)) return typedArray(out, value);
+    if (value instanceof Uint8Array && typedArrayTag(value) === 64) return this.#bytes(out, value);
+    if (ArrayBuffer.isView(value)) return this.#typedArray(out, value);
     if (value instanceof Date) return this.#date(out, value);
     if (value instanceof Map) return this.#map(out, value, depth);
     if (value instanceof Set) return this.#set(out, value, depth);
     if (value instanceof Tagged) return this.#tagged(out, value, depth);
-    if (value instanceof Simple) return simple(out, value.number);
-    if (isArrayBuffer(value)) return byteString(out, new Uint8Array(value));
+    if (value instanceof Simple) return this.#simple(out, value.number);
+    if (isArrayBuffer(value)) return this.#bytes(out, new Uint8Array(value));
     const own = toThisRealm(value);
     if (own === undefined) throw unknownClass(value);
     return this.#object(out, own, depth);
@@ -127,6 +178,9 @@ export class CborEncoder {
     } catch (error) {
       throw EncodeError.under(i, error);
     }
+    if (out.length < this.#chargeFrom) return;
+    this.#cost += Cost.array + length;
+    if (typeof array[0] === "string") this.#maybeCost += length * Cost.text;
   }
 
   #properties(out: ByteBuffer, object: object, depth: number): void {
@@ -139,7 +193,8 @@ export class CborEncoder {
       for (key in object) {
         if (this.#checkOwn && !Object.hasOwn(object, key)) continue;
         if (key === "__proto__") throw new EncodeError("a property of this name is not allowed");
-        encodeText(out, key);
+        const at = out.length;
+        if (encodeText(out, key) || this.#checksShortKeys) this.#checkTextKey(out, at);
         this.#write(out, (object as Record<string, unknown>)[key], depth + 1);
         count++;
       }
@@ -147,6 +202,29 @@ export class CborEncoder {
       throw EncodeError.under(key, error);
     }
     finish(out, start, MAP, count);
+    if (out.length >= this.#chargeFrom) this.#chargeProperties(key, count, depth);
+  }
+
+  #chargeProperties(lastKey: string, count: number, depth: number): void {
+    this.#cost += Cost.map + count * (1 + Cost.key);
+    if (count === 0) return;
+    this.#maybeCost += count * Cost.text;
+    if (count > MAX_PREDICTED) {
+      this.#cost += Cost.newMap + count * Cost.newKey;
+    } else if (lastKey !== this.#lastKeys[depth]) {
+      this.#lastKeys[depth] = lastKey;
+      this.#maybeCost += Cost.newMap + count * Cost.newKey;
+    }
+  }
+
+  /** Checks the length of a text that was appended at `at` as a key. */
+  #checkTextKey(out: ByteBuffer, at: number): void {
+    const info = out.bytes[at]! & 31;
+    this.#checkKeySize(out.length - at - (info < 24 ? 1 : 1 + (1 << info - 24)));
+  }
+
+  #checkKeySize(size: number): void {
+    if (size > this.#limits.maxKeyBytes) throw new EncodeError(tooLongKey(this.#limits.maxKeyBytes));
   }
 
   #map(out: ByteBuffer, map: ReadonlyMap<unknown, unknown>, depth: number): void {
@@ -154,12 +232,13 @@ export class CborEncoder {
     head(out, TAG, 259);
     out.reserve(1);
     const start = out.length++;
+    const encodings = new Set<string>();
     let count = 0;
     let step: string | number = 0;
     try {
       for (const [key, value] of map) {
         step = typeof key === "string" ? key : count;
-        this.#write(out, key, depth + 1);
+        this.#key(out, key, encodings, depth);
         this.#write(out, value, depth + 1);
         count++;
       }
@@ -167,6 +246,31 @@ export class CborEncoder {
       throw EncodeError.under(step, error);
     }
     finish(out, start, MAP, count);
+    this.#cost += Cost.item + Cost.object + count * Cost.entry;
+  }
+
+  /** Appends a key of a Map. Those that are objects must differ in their `encodings`. */
+  #key(out: ByteBuffer, key: unknown, encodings: Set<string>, depth: number): void {
+    const at = out.length;
+    if (typeof key === "string") {
+      encodeText(out, key);
+      this.#checkTextKey(out, at);
+      return this.#chargeKey(key);
+    }
+    this.#write(out, key, depth + 1);
+    const size = out.length - at;
+    this.#checkKeySize(size);
+    if (typeof key !== "object" || key === null) return this.#chargeKey(key);
+    this.#cost += (size >> 4) * Cost.item;
+    const encoding = toHex(out.bytes.subarray(at, out.length));
+    if (encodings.has(encoding)) throw new EncodeError("two keys of the map are equal once they are encoded");
+    encodings.add(encoding);
+  }
+
+  #chargeKey(key: unknown): void {
+    const numericKeys = this.#numericKeys ??= new NumericKeys(this.#limits.maxNumericKeys);
+    const reason = numericKeys.charge(key);
+    if (reason !== undefined) throw new EncodeError(reason);
   }
 
   #set(out: ByteBuffer, set: ReadonlySet<unknown>, depth: number): void {
@@ -177,6 +281,7 @@ export class CborEncoder {
     let count = 0;
     try {
       for (const value of set) {
+        this.#chargeKey(value);
         this.#write(out, value, depth + 1);
         count++;
       }
@@ -184,44 +289,55 @@ export class CborEncoder {
       throw EncodeError.under(count, error);
     }
     finish(out, start, ARRAY, count);
+    this.#cost += Cost.item + Cost.array + count + Math.max(Cost.object, count * Cost.entry);
   }
 
   #tagged(out: ByteBuffer, tagged: Tagged, depth: number): void {
     this.#enter(depth);
-    if (typeof tagged.tag === "number") head(out, TAG, tagged.tag);
-    else this.#wideHead(out, TAG, tagged.tag);
+    const { tag, value } = tagged;
+    if (isKnownTag(tag)) throw new EncodeError(`tag ${tag} is for another class of values than Tagged`);
+    this.#cost += Cost.item;
+    this.#wideHead(out, TAG, BigInt(tag));
     try {
-      this.#write(out, tagged.value, depth + 1);
+      this.#write(out, value, depth + 1);
     } catch (error) {
       throw EncodeError.under("value", error);
     }
   }
 
   #date(out: ByteBuffer, date: Date): void {
-    const time = date.getTime();
-    if (Number.isNaN(time)) throw new EncodeError("invalid dates are not supported");
-    const seconds = time / 1000;
-    if (Math.round(seconds * 1000) !== time) {
-      throw new EncodeError("this date is too far from 1970 to be encoded to the millisecond");
-    }
+    this.#cost += Cost.item + Cost.object;
     byte(out, TAG | 1);
-    this.#number(out, seconds);
+    this.#number(out, secondsOf(date));
+  }
+
+  #bytes(out: ByteBuffer, value: Uint8Array): void {
+    this.#cost += Cost.bytes + Cost.item;
+    byteString(out, value);
+  }
+
+  #typedArray(out: ByteBuffer, view: ArrayBufferView): void {
+    const tag = typedArrayTag(view);
+    if (tag === undefined) throw unknownClass(view);
+    // A Uint8Array of another realm is a byte string like those of this realm.
+    if (tag !== 64) head(out, TAG, tag);
+    this.#cost += Cost.item;
+    this.#bytes(out, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+  }
+
+  #simple(out: ByteBuffer, number: number): void {
+    this.#cost += Cost.object;
+    if (number > 23) byte(out, 0xf8);
+    byte(out, number > 23 ? number : 0xe0 | number);
   }
 
   #enter(depth: number): void {
-    if (depth >= this.#maxDepth) {
-      throw new EncodeError(
-        `more than ${this.#maxDepth} levels of nesting (maxDepth); is the value cyclic?`,
-      );
-    }
+    if (depth < this.#maxDepth) return;
+    throw new EncodeError(`more than ${this.#maxDepth} levels of nesting (maxDepth); is the value cyclic?`);
   }
 }
 
-function hasEnumerable(object: object): boolean {
-  for (const _ in object) return true;
-  return false;
-}
-
+/** Appends one byte. */
 function byte(out: ByteBuffer, value: number): void {
   out.reserve(1);
   out.bytes[out.length++] = value;
@@ -276,27 +392,8 @@ function finish(out: ByteBuffer, start: number, major: number, count: number): v
   out.length = end + more;
 }
 
-/** Appends an integer beyond 64 bits. Converts through hex, since shifting out single bytes takes quadratic time. */
-function bignum(out: ByteBuffer, negative: boolean, argument: bigint): void {
-  byte(out, negative ? TAG | 3 : TAG | 2);
-  const hex = argument.toString(16);
-  byteString(out, fromHex(hex.length % 2 === 0 ? hex : `0${hex}`));
-}
-
+/** Appends a byte string with its head. */
 function byteString(out: ByteBuffer, value: Uint8Array): void {
   head(out, BYTES, value.length);
   out.append(value);
-}
-
-function typedArray(out: ByteBuffer, view: ArrayBufferView): void {
-  const tag = typedArrayTag(view);
-  if (tag === undefined) throw unknownClass(view);
-  // A Uint8Array of another realm is a byte string like those of this realm.
-  if (tag !== 64) head(out, TAG, tag);
-  byteString(out, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
-}
-
-function simple(out: ByteBuffer, number: number): void {
-  if (number > 23) byte(out, 0xf8);
-  byte(out, number > 23 ? number : 0xe0 | number);
 }

@@ -1,8 +1,10 @@
 // The bytes of one CBOR message, read head by head: integers, floats and strings. Used by CborDecoder, which builds
 // values from them. Owns the position, and the budget of items that a message may hold.
 
+import { budget, Cost } from "./cbor_cost.ts";
 import { CborError, type CborErrorCode } from "./cbor_error.ts";
 import { KeyCache } from "./key_cache.ts";
+import { tooManyItems } from "./limit.ts";
 import { SHORT_TEXT_BYTES, shortText } from "./short_text.ts";
 import { decodeText } from "./text.ts";
 
@@ -12,31 +14,6 @@ export const TEXT = 3;
 export const ARRAY = 4;
 export const MAP = 5;
 export const TAG = 6;
-
-/**
- * What items cost, in 64ths of an item of `maxItems`: each at most what it takes of memory (300 bytes an item) and of time
- * (0.5 µs). Each item has cost 1 already, as an element of an array or as a value of a map.
- */
-export const Cost = {
-  item: 64,
-  text: 15,
-  array: 15,
-  /** An array of indefinite length, in addition: V8 allocates elements in advance. */
-  growing: 48,
-  map: 15,
-  /** A byte string, in addition to the item that creating its Uint8Array costs. */
-  bytes: 63,
-  /** A key, if it was predicted from other maps. */
-  key: 3,
-  /** Any other key, in addition: V8 has to make a hidden class for objects with it. */
-  newKey: 124,
-  /** The map of such a key, in addition. */
-  newMap: 48,
-  /** An entry of a Map or an element of a Set, which are entered into a hash table. */
-  entry: 112,
-  /** A Map, a Set, a Date or a Simple, in addition to its tag. */
-  object: 48,
-} as const;
 
 /** The additional information of an item without a length, which ends at a break. */
 export const INDEFINITE = 31;
@@ -75,8 +52,7 @@ export class CborReader {
     this.bytes = bytes;
     this.#start = this.at = start;
     this.end = end;
-    // The value itself is not among its items.
-    this.#costLeft = (this.#maxItems + 1) * Cost.item - 1;
+    this.#costLeft = budget(this.#maxItems);
   }
 
   /** Releases the bytes; an idle connection would otherwise keep its last chunk. */
@@ -222,7 +198,7 @@ export class CborReader {
   charge(cost: number): void {
     this.#costLeft -= cost;
     if (this.#costLeft < 0) {
-      throw this.error("limit", this.at, `more than ${this.#maxItems} items (maxItems)`);
+      throw this.error("limit", this.at, tooManyItems(this.#maxItems));
     }
   }
 

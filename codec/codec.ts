@@ -23,9 +23,11 @@ export interface Codec {
   /**
    * Appends the encoding of `value` to `out`. If it throws, the caller discards what was appended.
    *
+   * @returns Nothing; or, as a text, why a receiver with the same limits would reject the encoding. It is sent nevertheless,
+   * since the receiver may have other limits, and the text is logged
    * @throws {Error} If the value cannot be encoded; the message names the path in the value and the reason
    */
-  encode(value: unknown, out: ByteBuffer): void;
+  encode(value: unknown, out: ByteBuffer): string | void;
   /**
    * Decodes the single value in `bytes[start]` up to `bytes[end - 1]`, reading no other bytes. The returned value must not
    * refer to `bytes`, which are overwritten afterwards.
@@ -39,10 +41,12 @@ export interface Codec {
  * Appends the encoding of a value, which must be at least one byte: a frame without a body means that there is no value, or
  * that items follow.
  *
+ * @returns What the codec warns of
  * @throws {Error} If the value cannot be encoded, or the codec wrote no bytes
  */
-export function encodeValue(codec: Codec, value: unknown, out: ByteBuffer): void {
+export function encodeValue(codec: Codec, value: unknown, out: ByteBuffer): string | undefined {
   const start = out.length;
-  codec.encode(value, out);
+  const warning = codec.encode(value, out);
   if (out.length === start) throw new TypeError(`Cannot encode value: codec ${codec.name} wrote no bytes`);
+  return typeof warning === "string" ? warning : undefined;
 }

@@ -1,4 +1,6 @@
-// Dates in CBOR: the text of tag 0 (RFC 3339) and the seconds of tag 1. Called by the CBOR decoder.
+// Dates in CBOR: the text of tag 0 (RFC 3339) and the seconds of tag 1. Called by the CBOR encoder and decoder.
+
+import { EncodeError } from "./encode_error.ts";
 
 const DATE_TIME =
   /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
@@ -60,4 +62,17 @@ function offset(text: string): number {
 export function dateOfSeconds(seconds: number): Date | undefined {
   const date = new Date(Math.round(seconds * 1000));
   return Number.isNaN(date.getTime()) ? undefined : date;
+}
+
+/**
+ * The seconds of a date since 1970.
+ *
+ * @throws {EncodeError} If they would not result in the same date
+ */
+export function secondsOf(date: Date): number {
+  const time = date.getTime();
+  if (Number.isNaN(time)) throw new EncodeError("invalid dates are not supported");
+  const seconds = time / 1000;
+  if (Math.round(seconds * 1000) === time) return seconds;
+  throw new EncodeError("this date is too far from 1970 to be encoded to the millisecond");
 }

@@ -1,7 +1,7 @@
 // Encodes frames: one function per kind, each of which appends a frame's head and header to a send buffer. The session
 // appends the body, if there is one, and ends the frame. The reading side is frame_decoder.ts.
 
-import type { Metadata } from "../call/metadata.ts";
+import { type Metadata, sharingOf } from "../call/metadata.ts";
 import type { ByteBuffer } from "./bytes.ts";
 
 /** Kinds of frames: the first element of a frame's header. */
@@ -192,6 +192,14 @@ function writeText(out: ByteBuffer, text: string, limit = Infinity): void {
 }
 
 function writeMetadata(out: ByteBuffer, metadata: Metadata): void {
+  const sharing = sharingOf(metadata);
+  if (sharing?.bytes !== undefined) return out.append(sharing.bytes);
+  const start = out.length;
+  writeEntries(out, metadata);
+  if (sharing !== undefined) sharing.bytes = out.bytes.slice(start, out.length);
+}
+
+function writeEntries(out: ByteBuffer, metadata: Metadata): void {
   out.reserve(9);
   writeUint(out, 0xa0, metadata.size);
   for (const [name, value] of metadata) {

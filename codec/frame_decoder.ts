@@ -8,8 +8,8 @@ import { FRAME_HEAD_BYTES, FRAME_MARK, Kind, MAX_HEADER_BYTES } from "./frame.ts
 import { HeaderReader, malformed } from "./header_reader.ts";
 import type { KeyCache } from "./key_cache.ts";
 
-/** Size of the receive buffer of an idle connection. */
-const SMALL = 512;
+/** Size of the receive buffer of an idle connection: that of a small call. */
+const SMALL = 128;
 /** Size of the receive buffer of a busy connection, unless a single frame needs more. */
 const LARGE = 262_144;
 /** Growth factor when one read nearly fills the buffer. Bytes left in the kernel are invisible to `maxQueueTime`, so read them early. */

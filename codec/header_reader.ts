@@ -8,6 +8,7 @@ import type { KeyCache } from "./key_cache.ts";
 
 /** Maximum length of metadata that is kept for the next frame of the connection, in bytes. */
 const MAX_SHARED_BYTES = 1_024;
+const NO_BYTES = new Uint8Array(0);
 
 /** Reads header fields in order, from `at` up to `limit`. Owned by one frame decoder. */
 export class HeaderReader {
@@ -17,9 +18,12 @@ export class HeaderReader {
   #limit = 0;
   #limited = false;
   readonly #names: KeyCache;
-  /** The last metadata that may be shared by calls, and its encoding. */
+  /** The encoding of the last metadata that calls may share, and once it was repeated, the metadata. */
   #lastMetadata: Metadata | undefined = undefined;
-  #lastBytes: Uint8Array = new Uint8Array(0);
+  #lastBytes: Uint8Array = NO_BYTES;
+  #lastLength = 0;
+  /** Whether the values of the metadata being read are text so far. */
+  #isText = true;
 
   /** @param names Cache of recent names; shared between connections, since it is larger than the rest of one connection */
   constructor(names: KeyCache) {
@@ -76,29 +80,40 @@ export class HeaderReader {
     return text;
   }
 
-  /** Reads a metadata map. The same bytes as last time give the same map, which cannot be changed then. */
+  /** Reads a metadata map. From the second time on the same bytes give the same map, which cannot be changed then. */
   metadata(): Metadata {
     const start = this.at;
-    const { length } = this.#lastBytes;
-    if (this.#lastMetadata !== undefined && length <= this.#limit - start && this.#repeats(start)) {
-      this.at = start + length;
+    const repeats = this.#repeats(start);
+    if (repeats && this.#lastMetadata !== undefined) {
+      this.at = start + this.#lastLength;
       return this.#lastMetadata;
     }
+    this.#isText = true;
     const metadata = this.#newMetadata();
-    // Bytes are given to the application, which may change them.
-    if (
-      this.at - start > MAX_SHARED_BYTES || [...metadata.values()].some((value) => typeof value !== "string")
-    ) {
-      return metadata;
-    }
-    this.#lastBytes = this.#bytes.slice(start, this.at);
-    return this.#lastMetadata = shared(metadata);
+    if (repeats) return this.#lastMetadata = shared(metadata);
+    this.#lastMetadata = undefined;
+    this.#keep(start);
+    return metadata;
   }
 
+  /** Whether the metadata from `start` on is the last one. */
   #repeats(start: number): boolean {
+    const length = this.#lastLength;
     const last = this.#lastBytes;
-    for (let i = 0; i < last.length; i++) if (last[i] !== this.#bytes[start + i]) return false;
+    if (length === 0 || length > this.#limit - start) return false;
+    for (let i = 0; i < length; i++) if (last[i] !== this.#bytes[start + i]) return false;
     return true;
+  }
+
+  /** Keeps the encoding of the metadata from `start` on, unless it is long or has bytes, which the application may change. */
+  #keep(start: number): void {
+    const length = this.at - start;
+    const keeps = this.#isText && length <= MAX_SHARED_BYTES;
+    this.#lastLength = keeps ? length : 0;
+    if (!keeps) return;
+    if (length > this.#lastBytes.length) this.#lastBytes = new Uint8Array(2 * length);
+    // In place, and in a loop: most metadata is short, and that of each call may differ.
+    for (let i = 0; i < length; i++) this.#lastBytes[i] = this.#bytes[start + i]!;
   }
 
   #newMetadata(): Map<string, string | Uint8Array> {
@@ -121,6 +136,7 @@ export class HeaderReader {
 
   #value(name: string): string | Uint8Array {
     if (this.#peek() >> 5 !== 2) return this.text(`metadata "${name}"`);
+    this.#isText = false;
     const length = this.#head(2, "metadata");
     const start = this.#take(length);
     return this.#bytes.slice(start, this.at);

@@ -6,7 +6,7 @@ import { isPlainObject } from "../call/cross_realm.ts";
 import type { ByteBuffer } from "./bytes.ts";
 import type { Codec } from "./codec.ts";
 import { scanJson } from "./json_scan.ts";
-import { limit, MAX_DEPTH } from "./limit.ts";
+import { limit, MAX_DEPTH, tooManyItems } from "./limit.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";
 import { decodeUtf8 } from "./text.ts";
 
@@ -21,7 +21,8 @@ export interface JsonOptions {
    */
   maxDepth?: number;
   /**
-   * Maximum number of items in a text to decode, from 1: arrays and objects, their elements, names and values.
+   * Maximum number of items in a text to decode, from 1: arrays and objects, their elements, names and values. A text with more
+   * is encoded, with a warning.
    *
    * @default {100_000}
    */
@@ -73,11 +74,13 @@ export class JsonCodec implements Codec {
   /**
    * Appends `value` as JSON text.
    *
+   * @returns Why a codec with the same limits rejects the text, if it has too many items
    * @throws {TypeError} If the value contains something that JSON cannot represent; the message names its path
    */
-  encode(value: unknown, out: ByteBuffer): void {
+  encode(value: unknown, out: ByteBuffer): string | undefined {
+    let items: number;
     try {
-      check(value, this.#maxDepth);
+      items = check(value, this.#maxDepth);
     } catch (error) {
       throw error instanceof EncodeError ? error.explain("JSON") : error;
     }
@@ -86,6 +89,7 @@ export class JsonCodec implements Codec {
     const { read, written } = encoder.encodeInto(text, out.bytes.subarray(out.length));
     out.length += written;
     if (read < text.length) out.append(encoder.encode(text.slice(read)));
+    return items > this.#maxItems ? tooManyItems(this.#maxItems) : undefined;
   }
 
   /**
@@ -105,11 +109,11 @@ export class JsonCodec implements Codec {
   }
 }
 
-/** Throws an EncodeError if JSON.stringify would omit or change something in `value`. */
-function check(value: unknown, depthLeft: number): void {
-  if (value === null || typeof value === "string" || typeof value === "boolean") return;
+/** Throws an EncodeError if JSON.stringify would omit or change something in `value`; returns the number of items in it. */
+function check(value: unknown, depthLeft: number): number {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return 0;
   if (typeof value === "number") {
-    if (Number.isFinite(value)) return;
+    if (Number.isFinite(value)) return 0;
     throw new EncodeError(`${value} is not supported`);
   }
   if (value === undefined) throw new EncodeError("undefined is not supported");
@@ -120,27 +124,34 @@ function check(value: unknown, depthLeft: number): void {
   if (prototype !== Object.prototype && prototype !== null && !isPlainObject(value)) {
     throw unknownClass(value);
   }
-  checkProperties(value, depthLeft - 1);
+  return checkProperties(value, depthLeft - 1);
 }
 
-function checkElements(array: readonly unknown[], depthLeft: number): void {
+function checkElements(array: readonly unknown[], depthLeft: number): number {
   let i = 0;
+  let items = 0;
   try {
-    for (; i < array.length; i++) check(array[i], depthLeft);
+    for (; i < array.length; i++) items += check(array[i], depthLeft);
   } catch (error) {
     throw EncodeError.under(i, error);
   }
+  return items + Math.max(1, i);
 }
 
-function checkProperties(object: object, depthLeft: number): void {
+function checkProperties(object: object, depthLeft: number): number {
   let key = "";
+  let count = 0;
+  let items = 0;
   try {
     for (key of Object.keys(object)) {
       if (key === "__proto__") throw new EncodeError("a property of this name is not allowed");
       const value = (object as Record<string, unknown>)[key];
-      if (value !== undefined) check(value, depthLeft);
+      if (value === undefined) continue;
+      items += check(value, depthLeft);
+      count++;
     }
   } catch (error) {
     throw EncodeError.under(key, error);
   }
+  return items + Math.max(1, 2 * count);
 }

@@ -1,6 +1,7 @@
 // Checks a JSON text against limits before JSON.parse allocates anything for it. Called by the JSON codec with the bytes of
 // one message from a peer.
 
+import { tooManyItems } from "./limit.ts";
 import { LONGEST_NUMERAL, Numerals } from "./numerals.ts";
 
 const QUOTE = 0x22;
@@ -73,7 +74,7 @@ export function scanJson(
       depth--;
     }
   }
-  if (items > maxItems) throw rejected(`more than ${maxItems} items (maxItems)`);
+  if (items > maxItems) throw rejected(tooManyItems(maxItems));
 }
 
 /** The characters of a short text with escapes; 0 for escapes of irrelevant characters. */

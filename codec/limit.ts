@@ -16,3 +16,18 @@ export function limit(name: string, value: number, most: number = Number.MAX_SAF
     `Cannot create codec: ${name} must be an integer from 1 to ${most}, not ${shownOption(value)}`,
   );
 }
+
+/** Why an integer is refused that is longer than `maxBignumBytes`. */
+export function tooLongInteger(maxBignumBytes: number): string {
+  return `an integer is longer than ${maxBignumBytes} bytes (maxBignumBytes)`;
+}
+
+/** Why a key is refused that is longer than `maxKeyBytes`. */
+export function tooLongKey(maxKeyBytes: number): string {
+  return `a key is longer than ${maxKeyBytes} bytes (maxKeyBytes)`;
+}
+
+/** Why a message is refused that has more than `maxItems` items. */
+export function tooManyItems(maxItems: number): string {
+  return `more than ${maxItems} items (maxItems)`;
+}

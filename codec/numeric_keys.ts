@@ -1,4 +1,4 @@
-// Counts the numbers among the keys of maps and the elements of sets in one CBOR message. Used by CborDecoder.
+// Counts the numbers among the keys of maps and the elements of sets in one CBOR message. Used by CborDecoder and CborEncoder.
 
 import { LONGEST_NUMERAL, Numerals } from "./numerals.ts";
 
@@ -31,7 +31,9 @@ export class NumericKeys {
     // Comparing two bigints takes longer the more bytes they have, up to maxBignumBytes.
     else if (typeof key === "bigint") this.#left -= key >> 64n === 0n || key >> 64n === -1n ? 2 : 8;
     else return undefined;
-    return this.#left >= 0 ? undefined : `more than ${this.#most} numbers as keys or in sets`;
+    return this.#left >= 0
+      ? undefined
+      : `more than ${this.#most} numbers as keys or in sets (maxNumericKeys)`;
   }
 
   /** Charges a text that is a whole number: V8 hashes these without a secret too. */

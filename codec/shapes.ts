@@ -1,20 +1,21 @@
 // Predicts the keys of maps: most maps of a connection have the keys of an earlier one, in the same order. Used by CborDecoder.
-// The number of remembered keys is bounded, and what is remembered affects only speed.
+// The number of remembered keys is bounded, and what is remembered affects only speed, and what keys cost.
 
 /** Maximum number of keys remembered. Then all are discarded, and those still in use are learned again. */
 const MAX_SHAPES = 512;
 /** Maximum length of all remembered keys with their heads, in bytes. */
-const MAX_BYTES = 8_192;
+const MAX_BYTES = 16_384;
 /** Maximum length of a remembered key with its head, in bytes. */
 const MAX_KEY_BYTES = 64;
 /** Maximum number of keys remembered as alternatives to the latest one. */
-const MAX_OTHERS = 7;
-/** Of wrong predictions in a row, each 8th is learned from: keys that are data, such as names of users, never occur again. */
-const LEARNED = 8;
-/** After this many wrong predictions in a row, one is made for each 16th map only, and each 64th map is learned from. */
-const PAUSED = 64;
-const PAUSED_TRIED = 16;
-const PAUSED_LEARNED = 64;
+const MAX_OTHERS = 31;
+/** Sets of hashes of keys that were not expected, a power of two, and the hashes in each. */
+const MISSED_SETS = 128;
+const MISSED_EACH = 4;
+/** Maps with more keys than this are not predicted. */
+export const MAX_PREDICTED = 256;
+/** Up to this many properties, counting is faster than an array of them. */
+export const COUNTED_SOONER = 64;
 /**
  * From some more properties than these on, V8 turns an object that is filled by computed names into a hash table, which is slow
  * to fill and to read, unless objects with these properties exist already.
@@ -31,7 +32,8 @@ export class Shape {
   readonly #start: number;
   #next: Shape | undefined = undefined;
   #others: Shape[] | undefined = undefined;
-  #misses = 0;
+  /** How many alternatives were replaced. */
+  #replaced = 0;
   #distinct = false;
   #template: object | undefined = undefined;
 
@@ -51,11 +53,8 @@ export class Shape {
   /** The shape that continues with the key at `at`, if it is remembered. */
   follow(bytes: Uint8Array, at: number, end: number): Shape | undefined {
     const next = this.#next;
-    const misses = this.#misses;
-    if (next === undefined || misses > PAUSED && misses % PAUSED_TRIED !== 0) return undefined;
-    if (!next.#matches(bytes, at, end)) return this.#search(bytes, at, end);
-    if (misses > 0) this.#misses = 0;
-    return next;
+    if (next === undefined || next.#matches(bytes, at, end)) return next;
+    return this.#search(bytes, at, end);
   }
 
   #matches(bytes: Uint8Array, at: number, end: number): boolean {
@@ -74,16 +73,14 @@ export class Shape {
       if (!other.#matches(bytes, at, end)) continue;
       others[i] = this.#next!;
       this.#next = other;
-      this.#misses = 0;
       return other;
     }
     return undefined;
   }
 
-  /** Counts a wrong prediction, and returns whether to learn from it. */
-  miss(): boolean {
-    const misses = this.#misses++;
-    return misses % (misses > PAUSED ? PAUSED_LEARNED : LEARNED) === 0;
+  /** Whether no key has followed yet. */
+  get last(): boolean {
+    return this.#next === undefined;
   }
 
   /** Makes `next` the prediction. */
@@ -91,7 +88,7 @@ export class Shape {
     if (this.#next !== undefined) {
       const others = this.#others ??= [];
       if (others.length < MAX_OTHERS) others.push(this.#next);
-      else others[this.#misses % MAX_OTHERS] = this.#next;
+      else others[this.#replaced++ % MAX_OTHERS] = this.#next;
     }
     this.#next = next;
   }
@@ -116,11 +113,12 @@ export class Shapes {
   #count = 0;
   #bytes = new Uint8Array(0);
   #used = 0;
+  readonly #missed = new Int32Array(MISSED_SETS * MISSED_EACH);
 
   /** The shape after `last` and `key`, which is encoded from `start` to `end`; undefined if it is not remembered. */
   learn(last: Shape, key: string, bytes: Uint8Array, start: number, end: number): Shape | undefined {
     const size = end - start;
-    if (size > MAX_KEY_BYTES || !last.miss()) return undefined;
+    if (size > MAX_KEY_BYTES || !last.last && !this.#missedBefore(bytes, start, end)) return undefined;
     if (++this.#count > MAX_SHAPES || size > this.#bytes.length - this.#used) {
       // Maps that are being decoded continue with the discarded shapes, and their bytes.
       if (this.#count > 1) this.root = emptyShape();
@@ -133,6 +131,18 @@ export class Shapes {
     const next = new Shape(key, this.#bytes, at, size);
     last.append(next);
     return next;
+  }
+
+  /** Whether a key was recently missing already. Keys that are data, such as names of users, occur once, and are not learned. */
+  #missedBefore(bytes: Uint8Array, start: number, end: number): boolean {
+    let hash = 0;
+    for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, 0x9e3779b1) ^ hash >>> 15;
+    const missed = this.#missed;
+    const first = (hash & MISSED_SETS - 1) * MISSED_EACH;
+    for (let i = first; i < first + MISSED_EACH; i++) if (missed[i] === hash) return true;
+    missed.copyWithin(first + 1, first, first + MISSED_EACH - 1);
+    missed[first] = hash;
+    return false;
   }
 }
 

@@ -1,10 +1,19 @@
 // CBOR values without a JavaScript equivalent, kept so that they can be inspected and encoded again.
 
+import { isTypedArrayTag } from "./typed_array.ts";
+
 const MAX_TAG = 2n ** 64n - 1n;
+/** Dates, bignums, Set, Map, and the mark of CBOR itself. */
+const KNOWN_TAGS: ReadonlySet<number> = new Set([0, 1, 2, 3, 258, 259, 55_799]);
+
+/** Whether the codec has another value for a tag than a {@linkcode Tagged}. */
+export function isKnownTag(tag: number | bigint): boolean {
+  return KNOWN_TAGS.has(Number(tag)) || isTypedArrayTag(Number(tag));
+}
 
 /**
  * A value with a tag that the codec does not know (RFC 8949 §3.4). The codec does not interpret it; it encodes to the same
- * bytes again.
+ * bytes again. A tag that the codec knows is not encoded: use the value that it stands for, such as a `Date`.
  *
  * @example
  * ```ts

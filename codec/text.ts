@@ -7,6 +7,8 @@ import { EncodeError } from "./encode_error.ts";
 import { SHORT_TEXT_BYTES, shortText } from "./short_text.ts";
 
 const LOOPED_CHARS = 64;
+/** How long the encoding of a text is at most that {@linkcode encodeText} calls short, in bytes. */
+export const SHORT_BYTES = 3 * LOOPED_CHARS;
 
 /** Decodes bytes from `start` to `end`; invalid ones become U+FFFD. */
 type Utf8Slice = (this: Uint8Array, start: number, end: number) => string;
@@ -32,9 +34,10 @@ const { fromCharCode } = String;
 /**
  * Appends `text` as a CBOR text string with its head.
  *
+ * @returns Whether it is longer than 64 UTF-16 units
  * @throws {TypeError} If the text has a lone surrogate; nothing is appended then
  */
-export function encodeText(out: ByteBuffer, text: string): void {
+export function encodeText(out: ByteBuffer, text: string): boolean {
   const flat = `${text}`;
   const { length } = flat;
   if (length > LOOPED_CHARS) return encodeLongText(out, flat);
@@ -54,10 +57,11 @@ export function encodeText(out: ByteBuffer, text: string): void {
     bytes[start - 1] = length;
   }
   out.length = start + length;
+  return false;
 }
 
 /** Continues after the ASCII start of a text, of which `from` units have been written up to `at`. */
-function encodeShortText(out: ByteBuffer, text: string, at: number, from: number): void {
+function encodeShortText(out: ByteBuffer, text: string, at: number, from: number): false {
   const { bytes } = out;
   const { length } = text;
   const start = at - from;
@@ -93,9 +97,10 @@ function encodeShortText(out: ByteBuffer, text: string, at: number, from: number
     bytes[begin + 1] = size;
   }
   out.length = at;
+  return false;
 }
 
-function encodeLongText(out: ByteBuffer, text: string): void {
+function encodeLongText(out: ByteBuffer, text: string): true {
   if (!text.isWellFormed()) throw loneSurrogate();
   const begin = out.length;
   // Reserve the longest head; move the text up to the actual head afterwards.
@@ -126,6 +131,7 @@ function encodeLongText(out: ByteBuffer, text: string): void {
   bytes[begin + head - 1] = written;
   if (head < 5) bytes.copyWithin(begin + head, start, start + written);
   out.length = begin + head + written;
+  return true;
 }
 
 function loneSurrogate(): EncodeError {

@@ -2,8 +2,8 @@
 // `deno task fuzz`: fuzzes every decoder with malformed input for some seconds, and reports the outcomes.
 //   --seconds=30      total time of all targets
 //   --seed=N          repeats a run; random and printed by default
-//   --target=NAME     cbor, json, frames, websocket, handshake, server, client, slow or worst; may be given several
-//   times
+//   --target=NAME     cbor, json, values, frames, websocket, handshake, server, client, slow or worst; may be given
+//   several times
 //   --case=HEX        runs one case of one target again
 
 import { parseArgs } from "@std/cli";
@@ -16,12 +16,14 @@ import { serverTarget } from "./live_server.ts";
 import { fuzz, type Report, runWithTimeout } from "./run.ts";
 import { slowTarget } from "./slow.ts";
 import type { Target } from "./target.ts";
+import { valuesTarget } from "./values.ts";
 import { webSocketTarget } from "./websocket.ts";
 import { worst } from "./worst.ts";
 
 const TARGETS: Readonly<Record<string, (random: Random) => Target | Promise<Target>>> = {
   cbor: cborTarget,
   json: jsonTarget,
+  values: () => valuesTarget(),
   frames: framesTarget,
   websocket: webSocketTarget,
   handshake: handshakeTarget,

@@ -168,6 +168,18 @@ export const CBOR_SHAPES: Record<string, () => Uint8Array> = {
     () => concat([[0xb4], ...Array.from({ length: 20 }, (_, k) => [0x61, 0x61 + k, 1])]),
   ),
   "rows of two kinds in turn": array(ITEMS * 2.5, (i) => [0xa2, 0x61, 0x61 + (i & 1), 1, 0x61, 0x63, 1]),
+  "rows of 40 kinds in turn": array(
+    ITEMS / 2.2,
+    (i) => concat([[0xa1], text(`a field ${i % 40 + 10}`), [1]]),
+  ),
+  "maps of keys that occur twice": array(
+    ITEMS / 3,
+    (i) => concat([[0xa1], text(`a key ${1e6 + (i >> 1)}`), [1]]),
+  ),
+  "maps of keys that almost occur twice": array(
+    ITEMS / 3,
+    (i) => concat([[0xa1], text(`a key ${i % 31 + 10}`.padEnd(60) + i), [1]]),
+  ),
   "rows of one field and a known text": array(
     ITEMS * 2.2,
     (i) => concat([[0xa1], text("key"), text(`${i}`)]),

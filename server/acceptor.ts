@@ -7,7 +7,7 @@ import { Alarm, AlarmClock, type Sleeper } from "../session/alarm_clock.ts";
 import { CallSlots, PeerCallSlots, sharerOf } from "../session/call_slots.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../session/call_body.ts";
 import type { Conn } from "../transport/conn.ts";
-import { acceptHandshake, type AcceptTerms } from "../session/handshake.ts";
+import { acceptHandshake, type AcceptTerms, type Agreement } from "../session/handshake.ts";
 import { acceptHttp, type HttpHandlers } from "../transport/http.ts";
 import { mostHeld, type SessionLimits } from "../session/limits.ts";
 import { LifetimeCheck } from "../session/lifetime.ts";
@@ -305,7 +305,7 @@ export class Acceptor implements Sleeper {
   async #enter(arrival: Arrival): Promise<Session | undefined> {
     if (arrival.conn.readProxyHeader !== undefined && !await this.#identify(arrival)) return undefined;
     const { httpPath, origin } = arrival;
-    const { terms, limits, counters, createCallee, mapError, log, http, windows } = this.#options;
+    const { terms, limits, http } = this.#options;
     let { conn } = arrival;
     let reader = new LineReader(conn, () => arrival.silent = false);
     if (httpPath !== undefined) {
@@ -323,11 +323,17 @@ export class Acceptor implements Sleeper {
     }
     const agreement = await acceptHandshake(conn, reader, terms, arrival);
     if (agreement === null || !this.#waiting.delete(arrival)) return undefined;
+    return this.#begin(conn, origin, agreement, reader.rest());
+  }
+
+  /** Begins a session. Its options hold nothing of the handshake: that would stay in memory as long as the connection. */
+  #begin(conn: Conn, origin: string | undefined, agreement: Agreement, prefix: Uint8Array): Session {
+    const { limits, counters, createCallee, mapError, log, windows } = this.#options;
     this.#accepted++;
     const session: Session = new Session(conn, {
       agreement,
       dialled: false,
-      prefix: reader.rest(),
+      prefix,
       limits,
       counters,
       clock: this.#clock,

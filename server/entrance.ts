@@ -118,7 +118,7 @@ export class Entrance {
     this.#refusal ??= reason;
     this.#closed ??= reason;
     for (const { runner } of this.#peers.values()) {
-      for (const call of [...runner.inFlight.values()]) if (!call.answered) runner.giveUp(call, reason);
+      for (const call of runner.inFlight.values()) if (!call.answered) runner.giveUp(call, reason);
       runner.endAll(reason);
     }
   }
@@ -148,7 +148,7 @@ export class PeerCalls implements RunnerOwner, Sleeper {
   readonly #alarm: Alarm;
   readonly #slots: PeerCallSlots;
   readonly #settled: () => void;
-  #calls = 0;
+  #lastSeq = 0;
 
   constructor(options: EntranceOptions, clock: AlarmClock, sharer: () => string, settled: () => void) {
     this.#alarm = new Alarm(this, clock);
@@ -158,9 +158,9 @@ export class PeerCalls implements RunnerOwner, Sleeper {
     this.runner = new CallRunner({ limits, counters, mapError, log, slots: this.#slots }, this);
   }
 
-  /** A number for a call that no other call of the peer has. */
+  /** A number for a call that no other call of the peer has: even ones, as on a connection. */
   nextSeq(): number {
-    return ++this.#calls;
+    return this.#lastSeq += 2;
   }
 
   now(): number {

@@ -3,6 +3,7 @@
 
 import { ambient } from "../call/ambient.ts";
 import { MAX_DELAY } from "../discovery/clock.ts";
+import { DeadlineHeap } from "./deadline_heap.ts";
 
 /** The owner of an alarm. */
 export interface Sleeper {
@@ -15,43 +16,47 @@ export interface Sleeper {
   onAlarm(now: number, late: number): void;
 }
 
-/** The alarms of one server or client: a binary heap with the earliest alarm first, and one timer for that. */
+/** So many entries of alarms that were replaced or stopped may be in the heap, besides as many as there are alarms. */
+const MAX_REPLACED = 16;
+
+/** The alarms of one server or client, and one timer for the first. */
 export class AlarmClock {
-  readonly #heap: Alarm[] = [];
+  /** Each alarm at the times that it was set to, of which the earliest counts. */
+  readonly #heap = new DeadlineHeap<Alarm>();
+  /** How many alarms are set. */
+  #count = 0;
   /** When the timer fires; Infinity = there is no timer. */
   #due = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @ignore For an alarm that was set to an earlier time. */
-  earlier(alarm: Alarm): void {
-    this.#add(alarm);
+  /** @ignore For an alarm that is set, from `before` to an earlier time. */
+  earlier(alarm: Alarm, before: number): void {
+    if (before === Infinity) this.#count++;
+    if (this.#heap.size > 2 * this.#count + MAX_REPLACED) this.#heap.retain((at, each) => each.at === at);
+    this.#heap.add(alarm.at, alarm);
     this.#arm();
   }
 
-  /** @ignore For an alarm that is stopped. */
-  remove(alarm: Alarm): void {
-    const { slot } = alarm;
-    if (slot < 0) return;
-    alarm.slot = -1;
-    const last = this.#heap.pop()!;
-    if (last !== alarm) {
-      this.#put(last, slot);
-      this.#sink(last);
-      this.#rise(last);
-    }
-    if (this.#heap.length > 0) return;
-    clearTimeout(this.#timer);
-    this.#due = Infinity;
+  /** @ignore For an alarm that was set, and is stopped. */
+  stopped(): void {
+    this.#count--;
+    this.#arm();
   }
 
   /** Sets the timer for the first alarm, unless it fires earlier anyway. */
   #arm(): void {
-    const first = this.#heap[0];
-    if (first === undefined || first.at >= this.#due) return;
+    // What is left is none of an alarm that is set, and nothing must wait for it.
+    if (this.#count === 0) this.#heap.retain(() => false);
+    if (this.#heap.size === 0) {
+      clearTimeout(this.#timer);
+      this.#due = Infinity;
+    }
+    const { first } = this.#heap;
+    if (first >= this.#due) return;
     clearTimeout(this.#timer);
-    this.#due = first.at;
+    this.#due = first;
     // A delay longer than timers support is split.
-    const delay = Math.min(Math.max(Math.ceil(first.at - performance.now()), 0), MAX_DELAY);
+    const delay = Math.min(Math.max(Math.ceil(first - performance.now()), 0), MAX_DELAY);
     // Outside of any call: the timer must not keep the context of the call that happens to set it.
     this.#timer = ambient.run(undefined, () => setTimeout(() => this.#ring(), delay));
   }
@@ -59,56 +64,21 @@ export class AlarmClock {
   #ring(): void {
     this.#due = Infinity;
     const now = performance.now();
-    const due: Alarm[] = [];
-    for (let first; (first = this.#heap[0]) !== undefined && first.at <= now;) {
-      this.remove(first);
-      due.push(first);
-    }
+    const due = this.#heap.take(now);
     let next = 0;
     try {
-      while (next < due.length) due[next++]!.ring(now);
+      while (next < due.length) {
+        const { at, key: alarm } = due[next++]!;
+        // It may have been set to an earlier time, or stopped by one that rang just before.
+        if (alarm.at !== at) continue;
+        this.#count--;
+        alarm.ring(now);
+      }
     } finally {
       // If one throws, the others still ring.
-      for (const alarm of due.slice(next)) this.#add(alarm);
+      for (const { at, key } of due.slice(next)) this.#heap.add(at, key);
       this.#arm();
     }
-  }
-
-  #add(alarm: Alarm): void {
-    if (alarm.slot < 0) alarm.slot = this.#heap.push(alarm) - 1;
-    this.#rise(alarm);
-  }
-
-  #put(alarm: Alarm, slot: number): void {
-    this.#heap[slot] = alarm;
-    alarm.slot = slot;
-  }
-
-  #rise(alarm: Alarm): void {
-    let { slot } = alarm;
-    while (slot > 0) {
-      const above = (slot - 1) >> 1;
-      const parent = this.#heap[above]!;
-      if (parent.at <= alarm.at) break;
-      this.#put(parent, slot);
-      slot = above;
-    }
-    this.#put(alarm, slot);
-  }
-
-  #sink(alarm: Alarm): void {
-    const heap = this.#heap;
-    let { slot } = alarm;
-    for (;;) {
-      let below = 2 * slot + 1;
-      if (below >= heap.length) break;
-      if (below + 1 < heap.length && heap[below + 1]!.at < heap[below]!.at) below++;
-      const child = heap[below]!;
-      if (child.at >= alarm.at) break;
-      this.#put(child, slot);
-      slot = below;
-    }
-    this.#put(alarm, slot);
   }
 }
 
@@ -118,8 +88,6 @@ export class Alarm {
   readonly #clock: AlarmClock;
   /** When it rings; Infinity = not set, -Infinity = stopped. */
   at = Infinity;
-  /** Its index in the clock's heap; -1 = it is not in the heap. */
-  slot = -1;
 
   constructor(owner: Sleeper, clock: AlarmClock) {
     this.#owner = owner;
@@ -128,21 +96,21 @@ export class Alarm {
 
   /** Makes it ring at `at` or earlier. */
   by(at: number): void {
-    if (at >= this.at) return;
+    const before = this.at;
+    if (at >= before) return;
     this.at = at;
-    this.#clock.earlier(this);
+    this.#clock.earlier(this, before);
   }
 
   /** Stops it for good: setting it again has no effect. */
   stop(): void {
+    const wasSet = Number.isFinite(this.at);
     this.at = -Infinity;
-    this.#clock.remove(this);
+    if (wasSet) this.#clock.stopped();
   }
 
-  /** @ignore For the clock, which has removed it from the heap. */
+  /** @ignore For the clock: its time has come. */
   ring(now: number): void {
-    // An alarm that rang just before may have stopped it.
-    if (this.at === -Infinity) return;
     const late = now - this.at;
     this.at = Infinity;
     this.#owner.onAlarm(now, late);

@@ -133,18 +133,12 @@ export class CallRunner {
     this.#fail(call, unsendable(error));
   }
 
-  /** Answers the calls whose deadline has passed, and returns the next deadline. */
+  /** Answers the calls whose deadline has passed, and returns when to look again. */
   expire(now: number): number {
-    let next = Infinity;
-    for (const call of this.inFlight.values()) {
-      if (call.answered) continue;
-      if (call.deadline > now) {
-        next = Math.min(next, call.deadline);
-        continue;
-      }
-      this.giveUp(call, deadlineExceeded(call));
+    for (const call of this.inFlight.takeDue(now)) {
+      if (!call.answered) this.giveUp(call, deadlineExceeded(call));
     }
-    return next;
+    return this.inFlight.due;
   }
 
   /**
@@ -166,13 +160,13 @@ export class CallRunner {
   drain(reason: RpcError): void {
     if (this.#draining !== undefined) return;
     this.#draining = reason;
-    for (const call of [...this.inFlight.values()]) within(call, () => call.drain(reason));
+    for (const call of this.inFlight.values()) within(call, () => call.drain(reason));
   }
 
   /** Abandons every call, and each that is run from now on. */
   endAll(reason: RpcError): void {
     this.#ended ??= reason;
-    for (const call of [...this.inFlight.values()]) this.abandon(call, reason);
+    for (const call of this.inFlight.values()) this.abandon(call, reason);
   }
 
   /** Tells the methods of the calls answered in this turn, which is over, how long these took. */

@@ -45,12 +45,12 @@ export class CallWriter {
     const start = out.length;
     beginCall(out, seq, method, timeout, call.metadata);
     let bodyStart = out.length;
-    let error = frameWriter.endFrame(out, start, value, body);
+    let error = frameWriter.endFrame(out, start, value, method, body);
     if (error?.code === "resource_exhausted" && call.metadata !== call.ownMetadata) {
       for (const metadata of shortened(call.metadata, call.ownMetadata)) {
         beginCall(out, seq, method, timeout, metadata);
         bodyStart = out.length;
-        error = frameWriter.endFrame(out, start, value, body);
+        error = frameWriter.endFrame(out, start, value, method, body);
         if (error?.code !== "resource_exhausted") break;
       }
     }

@@ -159,11 +159,15 @@ export class Callee implements CalleeHalf, Requester, RunnerOwner {
 
   // Called by the runner.
 
-  answer({ seq }: IncomingCall, value: unknown, metadata: Metadata | undefined): RpcError | undefined {
+  answer(
+    { seq, method }: IncomingCall,
+    value: unknown,
+    metadata: Metadata | undefined,
+  ): RpcError | undefined {
     const out = this.#frameWriter.beginFrame();
     const start = out.length;
     beginReply(out, seq, metadata);
-    const error = this.#frameWriter.endFrame(out, start, value);
+    const error = this.#frameWriter.endFrame(out, start, value, method);
     if (error !== undefined) return error;
     if (this.#frameWriter.isLate(out, start)) this.#frameWriter.postpone(start);
     this.#floodLimiter.refund();
@@ -193,6 +197,7 @@ export class Callee implements CalleeHalf, Requester, RunnerOwner {
     const most = this.#parts.options.limits.maxUnsentBytes / 2;
     const sink = this.#frameWriter.streamSink(
       call.seq,
+      call.method,
       most,
       (error) => this.runner.failUnsent(call, error, "an item"),
     );
@@ -214,11 +219,10 @@ export class Callee implements CalleeHalf, Requester, RunnerOwner {
     if (frame.bodyStart === frame.bodyEnd) return new RecvStream();
     try {
       return this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd) ?? undefined;
-    } catch (error) {
-      throw new RpcError(
-        "invalid_argument",
-        `Cannot decode the arguments of ${frame.method}: ${textOf(error)}`,
-      );
+    } catch (cause) {
+      this.#frameWriter.messageLog.rejected(frame.method, cause);
+      const message = `Cannot decode the arguments of ${frame.method}: ${textOf(cause)}`;
+      throw new RpcError("invalid_argument", message);
     }
   }
 
@@ -236,6 +240,7 @@ export class Callee implements CalleeHalf, Requester, RunnerOwner {
 
   /** Answers a call of which an item cannot be decoded. */
   #failUndecodable(call: IncomingCall, cause: unknown): RpcError {
+    this.#frameWriter.messageLog.rejected(call.method, cause);
     const message = `Cannot decode an item of the arguments of ${call.method}: ${textOf(cause)}`;
     const error = new RpcError("invalid_argument", message);
     this.runner.giveUp(call, error);

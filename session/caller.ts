@@ -2,7 +2,7 @@
 // than until its deadline. Owned by a session, whose read loop passes the answers. Each call leaves the tables once, with
 // a result or an error.
 
-import { RpcError } from "../call/error.ts";
+import type { RpcError } from "../call/error.ts";
 import { canceled, deadlineExceeded, endedWith } from "../call/outcome.ts";
 import { SignalFanOut } from "../call/signals.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
@@ -11,16 +11,17 @@ import { Kind, writeShort } from "../codec/frame.ts";
 import type { FrameDecoder } from "../codec/frame_decoder.ts";
 import { malformed } from "../codec/header_reader.ts";
 import { type CallBodies, LARGE_BODY } from "./call_body.ts";
-import { CallerStreams, unexpectedStream } from "./caller_streams.ts";
+import { CallerStreams, undecodable, unexpectedStream } from "./caller_streams.ts";
 import { CallWriter } from "./call_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
 import { readError } from "./error_frame.ts";
 import type { FloodLimiter } from "./flood_limiter.ts";
-import { type FrameWriter, textOf } from "./frame_writer.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 import type { Agreement } from "./handshake.ts";
 import type { SessionLimits } from "./limits.ts";
 import { PendingTable } from "./pending_table.ts";
 import type { SessionCall } from "./session_call.ts";
+import { UnsentCalls } from "./unsent_calls.ts";
 import type { ConnectionWindows } from "./window_budget.ts";
 
 /** What the caller's half of a session is made of. */
@@ -47,10 +48,9 @@ export class Caller {
   /** While more bytes than this wait to be written, no further call is sent. */
   readonly #maxUnsent: number;
   readonly #sent = new PendingTable<SessionCall>();
-  /** Calls that wait for room, oldest first. */
-  readonly #waiting = new Set<SessionCall>();
-  /** Large calls that wait for their turn, oldest first. They have no number yet, so that small ones can pass them. */
-  readonly #large = new Set<SessionCall>();
+  readonly #unsent = new UnsentCalls();
+  /** How many of those sent expect a stream. */
+  #streaming = 0;
   readonly #signals = new SignalFanOut<SessionCall>((call) => this.#abort(call));
   readonly #onRoom: (() => void) | undefined;
   /** The turn of this side's large calls among other large frames. Their arguments are counted by `bodies`. */
@@ -62,8 +62,6 @@ export class Caller {
   #roomWanted = false;
   /** Whether calls wait although there is room, because the peer may be gone. */
   held = false;
-  /** Whether any call waits for a single answer; updated by `expire`. */
-  awaiting = false;
 
   /**
    * @param floodLimiter Charged for answers to calls that have ended, refunded for the others
@@ -97,7 +95,12 @@ export class Caller {
 
   /** Calls that are not settled. */
   get pending(): number {
-    return this.#sent.size + this.#waiting.size + this.#large.size;
+    return this.#sent.size + this.#unsent.size;
+  }
+
+  /** Whether any call waits for more than the items of a stream. */
+  get awaiting(): boolean {
+    return this.pending > this.#streaming;
   }
 
   /** Takes over calls that were sent before there was a session. */
@@ -106,6 +109,7 @@ export class Caller {
     for (const call of calls) {
       const { signal, recvStream } = call;
       this.#sent.add(call);
+      if (recvStream !== undefined) this.#streaming++;
       if (recvStream !== undefined) this.#streams.receive(call, recvStream, () => false);
       if (signal !== undefined) this.#signals.add(signal, call);
     }
@@ -115,10 +119,10 @@ export class Caller {
   call(call: SessionCall): void {
     const { signal, recvStream } = call;
     if (signal?.aborted) return this.#abort(call);
-    const waits = this.#waiting.size > 0 || !this.#hasRoom();
+    const waits = this.#unsent.waiting.size > 0 || !this.#hasRoom();
     if (waits && this.#full() && call.leaves?.(undefined) === true) return;
     if (recvStream !== undefined) {
-      this.#streams.receive(call, recvStream, () => this.#waiting.has(call) || this.#large.has(call));
+      this.#streams.receive(call, recvStream, () => this.#unsent.has(call));
     }
     if (!(waits ? this.#wait(call) : this.#send(call))) return;
     if (signal === undefined) return;
@@ -143,9 +147,8 @@ export class Caller {
     let result: unknown;
     try {
       result = this.#codec.decode(frame.bytes, frame.bodyStart, frame.bodyEnd);
-    } catch (error) {
-      const message = `Cannot decode the result of ${call.method}: ${textOf(error)}`;
-      return call.reject(new RpcError("data_loss", message, { cause: error }));
+    } catch (cause) {
+      return call.reject(undecodable(this.#frameWriter, "the result", call, cause));
     }
     call.resolve(result, frame.metadata);
   }
@@ -191,14 +194,16 @@ export class Caller {
    * none of them is to be sent because another has made room.
    */
   fill(): void {
-    if (this.#waiting.size === 0) return this.#offerRoom();
+    const { waiting } = this.#unsent;
+    this.#unsent.trim();
+    if (waiting.size === 0) return this.#offerRoom();
     if (!this.#hasRoom()) return;
     // Not the frame writer's time: asking for that would begin another turn, at the end of which this is called again.
     const now = performance.now();
-    for (const call of this.#waiting) {
+    for (const call of waiting) {
       if (!this.#hasRoom()) return;
       if (call.deadline <= now) continue;
-      this.#waiting.delete(call);
+      waiting.delete(call);
       this.#send(call);
     }
     this.#offerRoom();
@@ -213,12 +218,12 @@ export class Caller {
 
   /** Moves calls that were not sent to other connections, as far as they can move and `room` returns true. */
   offerWaiting(room: () => boolean): void {
-    for (const call of [...this.#waiting, ...this.#large]) {
+    for (const call of this.#unsent.values()) {
       if (!room()) return;
       const { signal } = call;
       // Not after the move, which gives the call a number of the other connection.
       if (signal !== undefined) this.#signals.remove(signal, call);
-      if (call.leaves?.(undefined) === true) this.#waiting.delete(call) || this.#large.delete(call);
+      if (call.leaves?.(undefined) === true) this.#unsent.delete(call);
       else if (signal?.aborted) this.#abort(call);
       else if (signal !== undefined) this.#signals.add(signal, call);
     }
@@ -239,27 +244,20 @@ export class Caller {
     }
   }
 
-  /** Ends the calls whose deadline has passed, and returns the next deadline. */
+  /** Ends the calls whose deadline has passed, and returns when to look again. */
   expire(now: number): number {
-    let next = Infinity;
-    this.awaiting = false;
     // The waiting calls first: their errors give the numbers that have kept them waiting.
-    for (const calls of [this.#waiting, this.#large, this.#sent.values()]) {
-      for (const call of calls) {
-        if (call.deadline <= now) {
-          this.#abandon(call, deadlineExceeded(call, call.seq === 0, this.#whyUnsent(call)));
-          continue;
-        }
-        if (call.deadline < next) next = call.deadline;
-        if (call.recvStream === undefined) this.awaiting = true;
-      }
+    for (const call of this.#unsent.takeDue(now)) {
+      // The end of one may have ended others.
+      if (this.#unsent.has(call)) this.#abandon(call, deadlineExceeded(call, true, this.#whyUnsent(call)));
     }
-    return next;
+    for (const call of this.#sent.takeDue(now)) this.#abandon(call, deadlineExceeded(call, false));
+    return Math.min(this.#unsent.due, this.#sent.due);
   }
 
   /** Ends the calls that no handler was started for: those numbered above `lastSeq`, and those never sent. */
   endUnstarted(reason: RpcError, lastSeq: number): void {
-    for (const call of [...this.#waiting, ...this.#large, ...this.#sent.values()]) {
+    for (const call of [...this.#unsent.values(), ...this.#sent.values()]) {
       if (call.seq === 0 || call.seq > lastSeq) this.#settle(call, endedWith(reason, true));
     }
   }
@@ -267,7 +265,7 @@ export class Caller {
   /** Ends every call with `reason`. The peer receives Cancels unless it is `gone`. */
   endAll(reason: RpcError, gone: boolean): void {
     this.#closed ||= gone;
-    for (const call of [...this.#waiting, ...this.#large, ...this.#sent.values()]) {
+    for (const call of [...this.#unsent.values(), ...this.#sent.values()]) {
       this.#abandon(call, endedWith(reason, call.seq === 0));
     }
   }
@@ -291,10 +289,9 @@ export class Caller {
   }
 
   /** What a call was waiting for that was not sent in time. */
-  #whyUnsent(call: SessionCall): string | undefined {
-    if (call.seq > 0) return undefined;
+  #whyUnsent(call: SessionCall): string {
     if (this.held) return "the peer is silent";
-    if (this.#large.has(call)) return "other large messages were being sent";
+    if (this.#unsent.large.has(call)) return "other large messages were being sent";
     const full = "the connection was full";
     const [inFlight, max, { unread }] = [this.#sent.size, this.#maxInFlight, this.#frameWriter];
     if (inFlight >= max) return `${full}: ${inFlight} of ${max} calls are in flight (the peer's maxInFlight)`;
@@ -308,7 +305,7 @@ export class Caller {
       call.reject(endedWith(error, true));
       return false;
     }
-    this.#waiting.add(call);
+    this.#unsent.add(call, this.#unsent.waiting);
     return true;
   }
 
@@ -333,13 +330,14 @@ export class Caller {
       return false;
     }
     if (this.#callWriter.late) {
-      this.#large.add(call);
-      if (this.#large.size === 1) this.#frameWriter.addLarge(this.#nextLarge);
+      this.#unsent.add(call, this.#unsent.large);
+      if (this.#unsent.large.size === 1) this.#frameWriter.addLarge(this.#nextLarge);
       return true;
     }
     this.#nextSeq = seq + 2;
     call.seq = seq;
     this.#sent.add(call);
+    if (call.recvStream !== undefined) this.#streaming++;
     if (!streams) return true;
     this.#streams.send(call, args);
     // It may have failed with its first item.
@@ -348,12 +346,13 @@ export class Caller {
 
   /** Sends the next large call: it is its turn. */
   #takeLarge(): undefined {
-    const [call] = this.#large;
+    const { waiting, large } = this.#unsent;
+    const [call] = large;
     if (call === undefined) return;
-    this.#large.delete(call);
+    large.delete(call);
     if (this.#hasRoom()) this.#send(call, true);
-    else this.#waiting.add(call);
-    if (this.#large.size > 0) this.#frameWriter.addLarge(this.#nextLarge);
+    else waiting.add(call);
+    if (large.size > 0) this.#frameWriter.addLarge(this.#nextLarge);
   }
 
   /**
@@ -382,19 +381,18 @@ export class Caller {
   }
 
   #settle(call: SessionCall, error: RpcError): void {
-    this.#waiting.delete(call);
-    this.#large.delete(call);
+    this.#unsent.delete(call);
     this.#forget(call);
     call.reject(error);
   }
 
   /** Removes a call from the table, with all that it holds. */
   #forget(call: SessionCall): void {
-    this.#sent.delete(call.seq);
+    if (this.#sent.delete(call.seq) && call.recvStream !== undefined) this.#streaming--;
     call.sendStream?.stop();
     call.recvStream?.release();
     if (call.signal !== undefined) this.#signals.remove(call.signal, call);
     // Waiting calls are sent at the end of a turn, so there must be one.
-    if (this.#waiting.size > 0 || this.#roomWanted) this.#frameWriter.now();
+    if (this.#unsent.waiting.size > 0 || this.#roomWanted) this.#frameWriter.now();
   }
 }

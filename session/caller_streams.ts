@@ -38,8 +38,7 @@ export class CallerStreams {
     recvStream.attach({
       grant: (items, bytes) => writeCredit(frameWriter.beginFrame(), call.seq, items, bytes),
       decode: itemDecoder(codec, (cause) => {
-        const message = `Cannot decode an item of ${call.method}: ${textOf(cause)}`;
-        const error = new RpcError("data_loss", message, { cause });
+        const error = undecodable(frameWriter, "an item", call, cause);
         abandon(call, error);
         return error;
       }),
@@ -53,7 +52,7 @@ export class CallerStreams {
   /** Sends the arguments of a call. */
   async send(call: SessionCall, source: Streamable): Promise<void> {
     const { frameWriter, maxUnsent, windows, abandon } = this.#parts;
-    const sink = frameWriter.streamSink(call.seq, maxUnsent, (error) => abandon(call, error));
+    const sink = frameWriter.streamSink(call.seq, call.method, maxUnsent, (error) => abandon(call, error));
     windows.streams++;
     const stopped = () => {
       windows.streams--;
@@ -72,4 +71,15 @@ export class CallerStreams {
 /** The error of a call whose caller expects one value, and whose answer is a stream. */
 export function unexpectedStream({ method }: SessionCall): RpcError {
   return new RpcError("unimplemented", `${method} answers with a stream: use stream()`);
+}
+
+/** The error of a call whose answer, or an item of it, was rejected. */
+export function undecodable(
+  { messageLog }: FrameWriter,
+  what: "the result" | "an item",
+  { method }: SessionCall,
+  cause: unknown,
+): RpcError {
+  messageLog.rejected(method, cause);
+  return new RpcError("data_loss", `Cannot decode ${what} of ${method}: ${textOf(cause)}`, { cause });
 }

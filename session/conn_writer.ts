@@ -8,7 +8,8 @@ import type { Conn } from "../transport/conn.ts";
 import type { LineProbe } from "./bandwidth.ts";
 import { type LargeFrame, LargeFrames } from "./large_frames.ts";
 
-const SMALL = 256;
+/** Capacity of the send buffer of an idle connection: that of a small answer. */
+const SMALL = 64;
 /** When a large frame has left `out`, a buffer longer than this is replaced, in bytes. */
 const MAX_KEPT = 524_288;
 
@@ -28,6 +29,8 @@ export class ConnWriter {
   out: ByteBuffer = new ByteBuffer(SMALL);
   /** When the write in progress began or last made progress, on the session's clock. */
   progressAt = 0;
+  /** Whether a turn has begun that ends with `flush`: what is appended meanwhile waits for it. */
+  inTurn = false;
   /** Bytes that have left since the connection began. */
   sent = 0;
 
@@ -111,7 +114,6 @@ export class ConnWriter {
   flush(now: number): void {
     if (this.#sending > 0 || this.out.length + this.#waitingLarge === 0 || this.#stopped) return;
     this.progressAt = now;
-    this.#largeNext = false;
     this.#send();
   }
 
@@ -142,7 +144,7 @@ export class ConnWriter {
     const large = this.out.length === 0 || this.#largeNext ? this.#takeLarge() : undefined;
     const batch = large ?? this.#takeOut();
     if (batch.length === 0) return false;
-    this.#largeNext = large === undefined;
+    this.#largeNext = large === undefined && this.#waitingLarge > 0;
     this.#batch = batch;
     this.#sending = batch.length;
     this.#conn.write(batch.written()).then(this.#wrote, this.#failed);
@@ -193,7 +195,9 @@ export class ConnWriter {
       if (this.out.bytes.length === 0) this.out = batch;
       else this.#spare = batch;
       if (this.out.length + this.#waitingLarge > 0) this.progressAt = performance.now();
-      if (!this.#send() && this.#waitingLarge === 0) {
+      // A write may end within a turn, after each item of a stream: a write of its own for each would cost more than the item.
+      const held = this.inTurn && this.out.length > 0;
+      if (!held && !this.#send() && this.#waitingLarge === 0) {
         this.#idle?.resolve();
         this.#idle = undefined;
       }

@@ -11,6 +11,7 @@ import type { SendStream, SendStreamOwner } from "./send_stream.ts";
 import type { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { ConnWriter } from "./conn_writer.ts";
 import type { LargeFrame } from "./large_frames.ts";
+import type { MessageLog } from "./message_log.ts";
 
 const SMALL = 64;
 /** After this many microtasks without another frame, streams are assumed to be waiting for something. */
@@ -34,13 +35,14 @@ export interface FrameWriterOwner {
 export class FrameWriter {
   /** Bounds what is sent ahead of a peer that buffers what it has not read. */
   unconfirmedBytes: UnconfirmedBytes | undefined;
+  /** Logs messages of either side that are too much for its receiver. */
+  readonly messageLog: MessageLog;
 
   readonly #writer: ConnWriter;
   readonly #codec: Codec;
   readonly #maxFrameBytes: number;
   readonly #owner: FrameWriterOwner;
   #now = performance.now();
-  #inTurn = false;
   #encoding = false;
   /** How many streams are not waiting for credit or room. */
   #streams = 0;
@@ -55,11 +57,18 @@ export class FrameWriter {
   #nested: ByteBuffer[] | undefined;
 
   /** @param maxFrameBytes The longest frame that the peer accepts */
-  constructor(writer: ConnWriter, codec: Codec, maxFrameBytes: number, owner: FrameWriterOwner) {
+  constructor(
+    writer: ConnWriter,
+    codec: Codec,
+    maxFrameBytes: number,
+    owner: FrameWriterOwner,
+    messageLog: MessageLog,
+  ) {
     this.#writer = writer;
     this.#codec = codec;
     this.#maxFrameBytes = maxFrameBytes;
     this.#owner = owner;
+    this.messageLog = messageLog;
   }
 
   /** The length of the frame that was ended last, without its head. */
@@ -93,7 +102,7 @@ export class FrameWriter {
 
   /** Whether a turn has begun: then `onTurn` follows. */
   get inTurn(): boolean {
-    return this.#inTurn;
+    return this.#writer.inTurn;
   }
 
   /** Whether a body is being encoded: user code that this runs, such as a getter, must not send a call. */
@@ -115,7 +124,7 @@ export class FrameWriter {
 
   /** The time in this turn, on the clock of `performance.now()`. Begins a turn if there is none. */
   now(): number {
-    if (!this.#inTurn) this.#begin();
+    if (!this.#writer.inTurn) this.#begin();
     return this.#now;
   }
 
@@ -126,7 +135,7 @@ export class FrameWriter {
 
   /** Begins a frame: returns the buffer to append it to, which is written when the turn is over. */
   beginFrame(): ByteBuffer {
-    if (!this.#inTurn) this.#begin();
+    if (!this.#writer.inTurn) this.#begin();
     if (!this.#encoding) return this.#writer.out;
     const nested = new ByteBuffer(SMALL);
     (this.#nested ??= []).push(nested);
@@ -136,20 +145,31 @@ export class FrameWriter {
   /**
    * Ends the frame that begins at `start`, encoding `value` as its body unless it is undefined.
    *
+   * @param method The method that the value is an argument or a result of
    * @param encoded The body, if it is encoded already
    * @returns Why it cannot be sent, in which case it is removed from the buffer
    */
-  endFrame(out: ByteBuffer, start: number, value: unknown, encoded?: CallBody): RpcError | undefined {
+  endFrame(
+    out: ByteBuffer,
+    start: number,
+    value: unknown,
+    method?: string,
+    encoded?: CallBody,
+  ): RpcError | undefined {
     const outermost = !this.#encoding;
     try {
       if (out.length - start > MAX_HEADER_BYTES + FRAME_HEAD_BYTES) {
         throw new RpcError("resource_exhausted", `The header is over ${MAX_HEADER_BYTES} bytes`);
       }
       this.#encoding = true;
+      let warning: string | undefined;
       if (encoded !== undefined) out.append(encoded.bytes());
-      else if (value !== undefined) encodeValue(this.#codec, value, out);
+      else if (value !== undefined) warning = encodeValue(this.#codec, value, out);
       const length = this.#frameLength = endFrame(out, start);
-      if (length <= this.#maxFrameBytes) return undefined;
+      if (length <= this.#maxFrameBytes) {
+        if (warning !== undefined && method !== undefined) this.messageLog.sentTooMuch(method, warning);
+        return undefined;
+      }
       throw new RpcError(
         "resource_exhausted",
         `A message of ${length} bytes exceeds the peer's maxFrameBytes (${this.#maxFrameBytes})`,
@@ -202,12 +222,17 @@ export class FrameWriter {
   }
 
   /**
-   * The owner of a stream that sends items of call `seq`.
+   * The owner of a stream that sends items of call `seq` of a method.
    *
    * @param most While more bytes than this wait to be written, there is no room for items
    * @param unsendable Ends the call, when an item cannot be sent
    */
-  streamSink(seq: number, most: number, unsendable: (error: RpcError) => void): SendStreamOwner {
+  streamSink(
+    seq: number,
+    method: string,
+    most: number,
+    unsendable: (error: RpcError) => void,
+  ): SendStreamOwner {
     let late: LargeFrame | undefined;
     let waiting: SendStream | undefined;
     const onTurn = () => {
@@ -228,7 +253,7 @@ export class FrameWriter {
         const start = out.length;
         beginItem(out, seq);
         const header = out.length - start - FRAME_HEAD_BYTES;
-        const error = this.endFrame(out, start, value);
+        const error = this.endFrame(out, start, value, method);
         if (error !== undefined) {
           unsendable(error);
           return undefined;
@@ -270,26 +295,22 @@ export class FrameWriter {
   #postpone(): boolean {
     const { length } = this.#writer.out;
     if (length > this.#lengthSeen) this.#idleMicrotasks = 0;
-    else if (++this.#idleMicrotasks > IDLE_MICROTASKS) return this.#restart();
+    else if (++this.#idleMicrotasks > IDLE_MICROTASKS) return false;
     this.#lengthSeen = length;
-    return length < FULL_BATCH || this.#restart();
-  }
-
-  #restart(): false {
-    this.#idleMicrotasks = this.#lengthSeen = 0;
-    return false;
+    return length < FULL_BATCH;
   }
 
   #begin(): void {
     this.#now = performance.now();
-    this.#inTurn = true;
+    this.#writer.inTurn = true;
+    this.#idleMicrotasks = this.#lengthSeen = 0;
     queueMicrotask(this.#end);
     this.#owner.onTurnBegun(this.#now);
   }
 
   readonly #end = (): void => {
     if (this.#streams > 0 && this.#postpone()) return queueMicrotask(this.#end);
-    this.#inTurn = false;
+    this.#writer.inTurn = false;
     this.#writer.flush(this.#now);
     this.#owner.onTurn(this.#now);
   };

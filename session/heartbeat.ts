@@ -51,7 +51,7 @@ export class Heartbeat implements LineProbe {
   #measuring = 0;
   #measuredAt = 0;
   /** Pings that are waited for otherwise, the earliest first. */
-  readonly #marks: { readonly ping: number; readonly onArrived: () => void }[] = [];
+  #marks: { readonly ping: number; readonly onArrived: () => void }[] | undefined;
   /** Whether the last ping had not left at the last check. */
   #stuck = false;
   #checkedAt: number;
@@ -175,7 +175,7 @@ export class Heartbeat implements LineProbe {
     if (ping === this.#measuring) this.roundTrip.measured(this.#measuredAt, now);
     if (ping >= this.#measuring) this.#measuring = 0;
     const marks = this.#marks;
-    while (marks.length > 0 && marks[0]!.ping <= ping) marks.shift()!.onArrived();
+    while (marks !== undefined && marks.length > 0 && marks[0]!.ping <= ping) marks.shift()!.onArrived();
   }
 
   /** The time in this turn. */
@@ -194,7 +194,7 @@ export class Heartbeat implements LineProbe {
   /** Pings, and calls back when the peer has answered: then everything that was sent before has arrived. */
   mark(onArrived: () => void): void {
     this.ping();
-    this.#marks.push({ ping: this.#pings, onArrived });
+    (this.#marks ??= []).push({ ping: this.#pings, onArrived });
   }
 
   /**

@@ -3,13 +3,14 @@
 
 import type { PeerCallSlots } from "./call_slots.ts";
 import type { IncomingCall } from "./incoming_call.ts";
+import { PendingTable } from "./pending_table.ts";
 
 /** Calls whose handlers are running, by number. A handler that returns at once never enters the table. */
 export class InFlightCalls {
   /** Calls that have not been answered, those whose handlers are just being started included. */
   unanswered = 0;
   /** Created for the first call that is not answered at once: many connections never carry one. */
-  #calls: Map<number, IncomingCall> | undefined;
+  #calls: PendingTable<IncomingCall> | undefined;
   readonly #slots: PeerCallSlots | undefined;
 
   /** @param slots Where each call of the table takes a slot; absent = there is no limit */
@@ -22,8 +23,13 @@ export class InFlightCalls {
     return this.#calls?.size ?? 0;
   }
 
-  /** The calls in the table, oldest first. */
-  values(): Iterable<IncomingCall> {
+  /** When to ask for calls that are due: no later than the earliest deadline. */
+  get due(): number {
+    return this.#calls?.due ?? Infinity;
+  }
+
+  /** A snapshot of the calls in the table, oldest first. */
+  values(): IncomingCall[] {
     return this.#calls?.values() ?? [];
   }
 
@@ -34,12 +40,22 @@ export class InFlightCalls {
 
   /** Adds a call whose handler has not returned at once. */
   add(call: IncomingCall): void {
-    (this.#calls ??= new Map()).set(call.seq, call);
+    (this.#calls ??= new PendingTable()).add(call);
     this.#slots?.take();
   }
 
   /** Removes a call whose handler has returned, if it was added. */
   delete(call: IncomingCall): void {
     if (this.#calls?.delete(call.seq)) this.#slots?.release();
+  }
+
+  /** The calls whose deadline has passed, oldest first. They stay in the table, and are not returned again. */
+  takeDue(now: number): IncomingCall[] {
+    return this.#calls?.takeDue(now) ?? [];
+  }
+
+  /** Frees memory, as the connection has become quiet. */
+  trim(): void {
+    if (this.#calls?.size === 0) this.#calls = undefined;
   }
 }

@@ -9,7 +9,7 @@ const MAX_CHUNK_BYTES = 65_536;
 /** The smallest chunk, in bytes. */
 const MIN_CHUNK_BYTES = 1_024;
 /** Up to this length, a loop copies faster than `set`. */
-const LOOP_BYTES = 128;
+const LOOP_BYTES = 40;
 /** After so many items were taken, their entries may be removed: the buffer of a slow consumer may never become empty. */
 const COMPACT_AFTER = 1_024;
 

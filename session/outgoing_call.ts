@@ -10,6 +10,7 @@ import { eitherSignal, isAbortSignal } from "../call/signals.ts";
 import { isAsyncIterable } from "../call/streamable.ts";
 import type { ClientCallObserver, ClientObserver } from "../call/call_observer.ts";
 import { type Metadata, toMetadata, withEntries } from "../call/metadata.ts";
+import type { RecentMetadata } from "../call/recent_metadata.ts";
 import type { PickContext } from "../discovery/balancer.ts";
 import type { CallBody } from "./call_body.ts";
 import type { SessionCall } from "./session_call.ts";
@@ -30,6 +31,8 @@ export interface AttemptListener {
 export interface CallDefaults {
   /** The timeout in ms of calls that set none; Infinity = no timeout. */
   readonly timeout: number;
+  /** Converts their metadata; absent = each is converted on its own. */
+  readonly recentMetadata?: RecentMetadata;
   /** Observes the calls. */
   readonly observer?: ClientObserver;
   /** Sends a failed call again if that is allowed. Returns whether it does. */
@@ -56,13 +59,14 @@ const NO_TERMS: Terms = {
   metadata: undefined,
 };
 
-function termsOf(options: CallOptions): Terms {
+function termsOf(options: CallOptions, recent: RecentMetadata | undefined): Terms {
   checkCallOptions(options);
   const { key, idempotent = false, waitForReady = false, failMode, metadata } = options;
   if (key !== undefined && typeof key !== "string") {
     throw new TypeError(`Cannot use key ${shownOption(key)}: expected text`);
   }
-  return { key, idempotent, waitForReady, failMode, metadata: toMetadata(metadata) };
+  const own = recent === undefined ? toMetadata(metadata) : recent.of(metadata);
+  return { key, idempotent, waitForReady, failMode, metadata: own };
 }
 
 /** A call, and its first attempt: most calls need no other. */
@@ -116,7 +120,7 @@ export class OutgoingCall implements SessionCall, PickContext {
     this.onResult = onResult;
     this.onError = onError;
     this.recvStream = recvStream;
-    const terms = this.#terms = options === undefined ? NO_TERMS : termsOf(options);
+    const terms = this.#terms = options === undefined ? NO_TERMS : termsOf(options, defaults.recentMetadata);
     this.timeout = options?.timeout === undefined ? defaults.timeout : checkTimeout(options.timeout);
     const signal = options?.signal;
     if (signal !== undefined && !isAbortSignal(signal)) {

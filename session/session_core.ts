@@ -16,6 +16,7 @@ import { FloodLimiter } from "./flood_limiter.ts";
 import { FrameWriter, type FrameWriterOwner } from "./frame_writer.ts";
 import { Heartbeat, type HeartbeatOwner } from "./heartbeat.ts";
 import { Lifecycle } from "./lifecycle.ts";
+import { MessageLog } from "./message_log.ts";
 import { ReadLoop, type ReadLoopOwner } from "./read_loop.ts";
 import { UnconfirmedBytes } from "./unconfirmed_bytes.ts";
 import type { SessionCall } from "./session_call.ts";
@@ -44,8 +45,7 @@ export class SessionCore
   readonly alarm: Alarm;
   readonly floodLimiter: FloodLimiter;
   readonly heartbeat: Heartbeat;
-  /** What the windows of received streams may grow from. */
-  readonly windows: ConnectionWindows;
+  #windows: ConnectionWindows | undefined;
   readonly lifecycle: Lifecycle;
 
   constructor(conn: Conn, options: SessionOptions) {
@@ -55,13 +55,13 @@ export class SessionCore
     this.options = options;
     this.frames = new FrameDecoder(limits.maxFrameBytes, options.names, options.prefix);
     this.writer = new ConnWriter(conn, this);
-    this.frameWriter = new FrameWriter(this.writer, codec, peerMaxFrameBytes, this);
+    const messageLog = new MessageLog(options.log, conn, agreement.identity);
+    this.frameWriter = new FrameWriter(this.writer, codec, peerMaxFrameBytes, this, messageLog);
     this.floodLimiter = new FloodLimiter(limits.maxUselessFrames);
     this.alarm = new Alarm(this, options.clock);
     this.heartbeat = new Heartbeat(limits, this.frameWriter, this, agreement.peerHeartbeatInterval);
     const { handshakeTime } = options;
     if (handshakeTime !== undefined) this.heartbeat.roundTrip.took(handshakeTime, this.frameWriter.cachedNow);
-    this.windows = new ConnectionWindows(options.windows, limits.maxWindowBytes, this.heartbeat);
     this.callee = options.createCallee?.(this, codec, this) ?? new RefusingCallee(this);
     if (conn.buffersUnread) {
       this.frameWriter.unconfirmedBytes = new UnconfirmedBytes(
@@ -73,6 +73,12 @@ export class SessionCore
     this.lifecycle = new Lifecycle(this);
     this.#checkLifetime(this.frameWriter.cachedNow);
     this.alarm.by(this.heartbeat.due);
+  }
+
+  /** What the windows of received streams may grow from. Created for the first stream, as most connections have none. */
+  get windows(): ConnectionWindows {
+    const { windows, limits } = this.options;
+    return this.#windows ??= new ConnectionWindows(windows, limits.maxWindowBytes, this.heartbeat);
   }
 
   /** Calls a method of the peer. */
@@ -197,6 +203,7 @@ export class SessionCore
   onQuiet(): void {
     this.writer.trim();
     this.frames.trim();
+    this.callee.runner?.inFlight.trim();
   }
 
   onSilent(silence: number): void {

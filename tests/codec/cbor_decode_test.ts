@@ -3,6 +3,7 @@
 
 import { assert, assertEquals, assertLess, assertStrictEquals, assertThrows } from "@std/assert";
 import {
+  ByteBuffer,
   CborCodec,
   type CborErrorCode,
   type CborOptions,
@@ -98,7 +99,7 @@ Deno.test("CBOR bignums are bigint, whatever their size", () => {
 Deno.test("CBOR dates come as text or as seconds", () => {
   const seconds = (text: string) => (fromHex(text) as Date).toISOString();
   const text = (text: string) => {
-    const bytes = encode(codec, new Tagged(0, text));
+    const bytes = Uint8Array.of(0xc0, ...encode(codec, text));
     return (decode(codec, bytes) as Date).toISOString();
   };
   assertEquals(text("2013-03-21t20:04:00.123456z"), "2013-03-21T20:04:00.123Z");
@@ -331,28 +332,48 @@ Deno.test("CBOR limits numbers as keys, and charges what takes long to build", (
   refuses(`c25820${"ff".repeat(32)}`, "limit", undefined, { maxItems: 3 });
 });
 
+const row = { a: 1, b: 2, c: 3 };
+const COSTS: [name: string, item: (i: number) => unknown, items: number][] = [
+  ["number", () => 1, 1 / 64],
+  ["boolean", () => true, 1 / 64],
+  ["text", () => "text", 1 / 4],
+  ["array", () => [], 1 / 4],
+  ["row with known keys", () => row, 1 / 4 + 3 / 16],
+  ["map with its own key", (i) => ({ [`key ${i}`]: 1 }), 3],
+  ["byte string", () => new Uint8Array(1), 2],
+  ["tag", () => new Tagged(6, 1), 1],
+  ["date", () => new Date(0), 1 + 3 / 4],
+  ["Map of one text", () => new Map([["a", 1]]), 1 + 3 / 4 + 7 / 4],
+  ["Set of two texts", () => new Set(["a", "b"]), 1 + 1 / 4 + 2 * (7 / 4 + 1 / 4)],
+];
+const COUNT = 6_400;
+
 Deno.test("CBOR charges values by what they cost, as PROTOCOL.md says", () => {
-  const row = { a: 1, b: 2, c: 3 };
-  const costs: [name: string, item: (i: number) => unknown, items: number][] = [
-    ["number", () => 1, 1 / 64],
-    ["boolean", () => true, 1 / 64],
-    ["text", () => "text", 1 / 4],
-    ["array", () => [], 1 / 4],
-    ["row with known keys", () => row, 1 / 4 + 3 / 16],
-    ["map with its own key", (i) => ({ [`key ${i}`]: 1 }), 3],
-    ["byte string", () => new Uint8Array(1), 2],
-    ["tag", () => new Tagged(6, 1), 1],
-    ["date", () => new Date(0), 1 + 3 / 4],
-    ["Map of one text", () => new Map([["a", 1]]), 1 + 3 / 4 + 7 / 4],
-    ["Set of two texts", () => new Set(["a", "b"]), 1 + 1 / 4 + 2 * (7 / 4 + 1 / 4)],
-  ];
-  const count = 6_400;
-  for (const [name, item, items] of costs) {
-    const bytes = encode(codec, Array.from({ length: count }, (_, i) => item(i)));
-    decode(new CborCodec({ maxItems: Math.ceil(count * (items + 1 / 64)) + 6 }), bytes);
-    const few = new CborCodec({ maxItems: Math.floor(count * (items - 1 / 80)) - 2 });
-    assertThrows(() => decode(few, bytes), CborError, "maxItems", name);
+  for (const [name, item, items] of COSTS) {
+    const bytes = encode(codec, Array.from({ length: COUNT }, (_, i) => item(i)));
+    decode(new CborCodec({ maxItems: Math.ceil(COUNT * (items + 1 / 64)) + 6 }), bytes);
+    const few = Math.floor(COUNT * (items - 1 / 80)) - 2;
+    assertThrows(() => decode(new CborCodec({ maxItems: few }), bytes), CborError, "maxItems", name);
   }
+});
+
+Deno.test("CBOR warns of a value that a decoder with the same limits rejects because of maxItems", () => {
+  const warning = (maxItems: number, value: unknown) =>
+    new CborCodec({ maxItems }).encode(value, new ByteBuffer());
+  for (const [name, item, items] of COSTS) {
+    const value = Array.from({ length: COUNT }, (_, i) => item(i));
+    const few = Math.floor(0.85 * COUNT * items);
+    assertEquals(warning(few, value), `more than ${few} items (maxItems)`, name);
+    assertEquals(warning(Math.ceil(COUNT * (items + 1 / 64)) + 6, value), undefined, name);
+  }
+  const names = Object.fromEntries(Array.from({ length: COUNT }, (_, i) => [`key ${i}`, 1]));
+  assertEquals(warning(2 * COUNT - 100, names), `more than ${2 * COUNT - 100} items (maxItems)`);
+  assertEquals(warning(2.1 * COUNT, names), undefined);
+  // Of a value within the value nothing is left over.
+  const codec = new CborCodec({ maxItems: 10 });
+  assertEquals(codec.encode([new Date(0), new Date(1)], new ByteBuffer()), undefined);
+  assertEquals(codec.encode(Array(8).fill(new Date(0)), new ByteBuffer()), "more than 10 items (maxItems)");
+  assertEquals(codec.encode([new Date(0), new Date(1)], new ByteBuffer()), undefined);
 });
 
 Deno.test("CBOR accepts by default what fits into a frame: rows, numbers and lists", () => {
@@ -382,10 +403,18 @@ Deno.test("CBOR refuses texts that are numbers, as keys or in sets, when thousan
       const keys = texts(count, step);
       const map = new Map<unknown, number>(keys.map((key) => [key, 1]));
       // The same without a tag, and with a number after it, so that it becomes a Map at the end.
-      const mixed = encode(codec, new Map<unknown, number>([...map, [0, 1]])).slice(3);
-      for (const bytes of [encode(codec, new Set(keys)), encode(codec, map), mixed]) {
+      const entries = keys.flatMap((key) => [...encode(codec, key), 1]);
+      const size = [count + 1 >> 8, count + 1 & 255];
+      const mixed = Uint8Array.from([0xb9, ...size, ...entries, 0, 1]);
+      const tagged = Uint8Array.from([0xd9, 1, 3, 0xb9, ...size, ...entries, 0, 1]);
+      const set = Uint8Array.from([0xd9, 1, 2, ...encode(codec, keys)]);
+      for (const bytes of [set, tagged, mixed]) {
         if (taken) decode(codec, bytes);
         else refuses(bytes.toHex(), "limit");
+      }
+      for (const value of [new Set(keys), map]) {
+        if (taken) encode(codec, value);
+        else assertThrows(() => encode(codec, value), TypeError, "multiples of a power of two");
       }
     }
   }

@@ -88,12 +88,10 @@ Deno.test("CBOR bytes, dates, maps, sets and typed arrays", () => {
     const numbers = Array.from({ length: size }, (_, i) => i);
     const object = Object.fromEntries(numbers.map((i) => [`k${i}`, i]));
     for (const value of [numbers, object, new Set(numbers), new Map(numbers.map((i) => [i, i]))]) {
-      const back = decode(
-        new CborCodec({ maxItems: 200_000, maxNumericKeys: 200_000 }),
-        encode(codec, value),
-      );
+      const large = new CborCodec({ maxItems: 200_000, maxNumericKeys: 200_000 });
+      const back = decode(large, encode(large, value));
       if (size < 1000) assertEquals(back, value);
-      assertEquals(encode(codec, back), encode(codec, value));
+      assertEquals(encode(large, back), encode(large, value));
     }
   }
 });
@@ -141,6 +139,43 @@ Deno.test("CBOR refuses values that it cannot carry, and says where", () => {
   refuses([new Set([1, Symbol()])], at("[0][1]", "symbols are not supported"));
   refuses(new Tagged(6, [Symbol()]), at(".value[0]", "symbols are not supported"));
   refuses(cycle, at(".self.self.self… (64 levels)", none));
+});
+
+Deno.test("CBOR refuses what a decoder with the same limits would, and says where", () => {
+  const at = (path: string, reason: string) => `Cannot encode value at ${path} as CBOR: ${reason}`;
+  const equal = "two keys of the map are equal once they are encoded";
+  refuses({ m: new Map([[{ a: 1 }, 1], [{ a: 2 }, 2], [{ a: 1 }, 3]]) }, at(".m[2]", equal));
+  refuses({ m: new Map([[new Date(5), 1], [new Date(5), 2]]) }, at(".m[1]", equal));
+  refuses([new Map([[Uint8Array.of(1), 1], [Uint8Array.of(1), 2]])], at("[0][1]", equal));
+  assertEquals(hex(new Set([[], []])), "d90102828080");
+
+  const numbers = Array.from({ length: 4_097 }, (_, i) => i);
+  const many = "more than 4096 numbers as keys or in sets (maxNumericKeys)";
+  refuses({ s: new Set(numbers) }, at(".s[4096]", many));
+  refuses({ s: new Map(numbers.map((i) => [i, i])) }, at(".s[4096]", many));
+  refuses([new Set(numbers.slice(1)), new Set([1])], at("[1][0]", many));
+  hex(new Set(numbers.slice(1)));
+  hex(new Set(numbers.slice(1)));
+
+  const long = "a key is longer than 1024 bytes (maxKeyBytes)";
+  const key = "é".repeat(512);
+  decode(codec, encode(codec, [{ [key]: 1 }, new Map([[key, 1]])]));
+  const shown = `[0].${key}`.slice(0, 200);
+  refuses([{ [`${key}a`]: 1 }], at(`${shown}…`, long));
+  refuses([new Map([[`${key}a`, 1]])], at(`${shown}…`, long));
+  refuses([new Map([[Array(1_024).fill(1), 1]])], at("[0][0]", long));
+  const short = new CborCodec({ maxKeyBytes: 2 });
+  assertEquals(decode(short, encode(short, { ab: 1, é: 2 })), { ab: 1, é: 2 });
+  assertThrows(() => encode(short, { abc: 1 }), TypeError, "at .abc as CBOR: a key is longer than 2 bytes");
+
+  const integer = "an integer is longer than 1024 bytes (maxBignumBytes)";
+  assertEquals(decode(codec, encode(codec, 2n ** 8191n)), 2n ** 8191n);
+  refuses([2n ** 8192n], at("[0]", integer));
+  refuses([-(2n ** 8192n) - 1n], at("[0]", integer));
+
+  for (const tag of [0, 1, 2, 3, 64, 86, 258, 259, 258n, 55_799]) {
+    refuses({ t: new Tagged(tag, []) }, at(".t", `tag ${tag} is for another class of values than Tagged`));
+  }
 });
 
 Deno.test("CBOR encodes 64 levels and no more", () => {

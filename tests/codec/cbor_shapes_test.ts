@@ -82,6 +82,35 @@ Deno.test("maps of indefinite length, and maps that become a Map midway, may hav
   }
 });
 
+Deno.test("maps with known keys are charged as such, whatever other maps are between and before them", () => {
+  const row = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`field${i}`, i]));
+  const own = (i: number) => ({ [`name${i}`]: 1 });
+  const kind = (i: number) => ({ type: i, [`a${i}`]: 1, [`b${i}`]: 2 });
+  const wide = Object.fromEntries(Array.from({ length: 256 }, (_, i) => [`column${i}`, i]));
+  const cases: [name: string, values: unknown[], items: number][] = [
+    // 20 keys at 1/16 and the map; the first two rows at 2 items a key.
+    [
+      "rows after maps of their own keys",
+      [...range(500, own), ...range(500, () => row)],
+      500 * 3 + 500 * 1.5 + 84,
+    ],
+    ["rows between such maps", range(500, (i) => [own(i), row]), 500 * (3 + 1.5 + 0.3) + 84],
+    ["rows of 32 kinds", range(2_000, (i) => kind(i * 7 % 32)), 2_000 * 0.46 + 2 * 32 * 5],
+    ["rows of 256 columns", range(100, () => wide), 100 * 16.5 + 2 * 256 * 2],
+  ];
+  for (const [name, values, items] of cases) {
+    const bytes = encode(new CborCodec({ maxItems: 1_000_000 }), values);
+    const codec = new CborCodec({ maxItems: Math.ceil(items) });
+    assertEquals((decode(codec, bytes) as unknown[]).length, values.length, name);
+    const few = new CborCodec({ maxItems: Math.floor(items / 1.35) });
+    assertThrows(() => decode(few, bytes), CborError, "maxItems", name);
+  }
+});
+
+function range<T>(length: number, item: (i: number) => T): T[] {
+  return Array.from({ length }, (_, i) => item(i));
+}
+
 Deno.test("numbers of every width are decoded the same in arrays of numbers as elsewhere", () => {
   const codec = new CborCodec();
   const numbers = [0, 23, 24, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1]

@@ -132,6 +132,17 @@ Deno.test("JSON limits hold to the item", () => {
   const three = new TextEncoder().encode("[1,{}]");
   assertEquals(decode(new JsonCodec({ maxItems: 3 }), three), [1, {}]);
   assertThrows(() => decode(new JsonCodec({ maxItems: 2 }), three), SyntaxError, "2 items");
+  for (
+    const [value, items] of [[[1, {}], 3], [{ a: [1, 2], b: "x", c: undefined }, 6], [5, 0], [[], 1]] as const
+  ) {
+    const warnings = [items - 1, items].map((maxItems) =>
+      maxItems > 0 ? new JsonCodec({ maxItems }).encode(value, new ByteBuffer()) : undefined
+    );
+    assertEquals(warnings, [items > 1 ? `more than ${items - 1} items (maxItems)` : undefined, undefined]);
+    if (items > 1) {
+      assertThrows(() => decode(new JsonCodec({ maxItems: items - 1 }), encode(new JsonCodec(), value)));
+    }
+  }
   for (const name of ["maxDepth", "maxItems"]) {
     for (const value of [0, -1, 1.5, NaN]) {
       assertThrows(() => new JsonCodec({ [name]: value }), RangeError, name);

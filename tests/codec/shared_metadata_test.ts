@@ -22,31 +22,42 @@ function received(...all: Metadata[]): Metadata[] {
   });
 }
 
-Deno.test("equal metadata of consecutive calls is one object, which cannot be changed", () => {
+Deno.test("metadata that is repeated is one object from the second time on, which cannot be changed", () => {
   const token = new Map([["authorization", "Bearer secret"], ["trace", "1"]]);
-  const [first, second, other, fourth] = received(
-    token,
-    token,
-    new Map([["authorization", "Bearer"]]),
-    token,
-  );
+  const all = received(token, token, token, new Map([["authorization", "Bearer"]]), token, token, token);
+  const [first, second, third, other, ...again] = all;
   assertEquals(first, token);
-  assertStrictEquals(second, first);
+  assertEquals(second, token);
+  assertStrictEquals(third, second);
   assertEquals(other, new Map([["authorization", "Bearer"]]));
-  assertEquals(fourth, token);
+  assertEquals(again, [token, token, token]);
+  assertStrictEquals(again[2], again[1]);
   for (const change of ["set", "delete", "clear"] as const) {
     assertThrows(
-      () => Reflect.apply(Reflect.get(first!, change), first, ["trace", "2"]),
+      () => Reflect.apply(Reflect.get(second!, change), second, ["trace", "2"]),
       TypeError,
       "copy it",
     );
   }
-  assertEquals(first, token);
+  assertEquals(second, token);
+});
+
+Deno.test("metadata that differs from call to call belongs to its call, which may change it", () => {
+  const [first, second, third] = received(...["1", "2", "2"].map((id) => new Map([["id", id]])));
+  (first as Map<string, string>).set("id", "0");
+  (second as Map<string, string>).set("id", "0");
+  assertEquals(third, new Map([["id", "2"]]));
 });
 
 Deno.test("metadata that begins like the last one, or holds bytes, is not shared", () => {
   const bytes = new Map([["a", Uint8Array.of(1)]]);
-  const [first, second, short, long] = received(bytes, bytes, new Map([["a", "1"]]), new Map([["a", "12"]]));
+  const [first, second, , short, long] = received(
+    bytes,
+    bytes,
+    bytes,
+    new Map([["a", "1"]]),
+    new Map([["a", "12"]]),
+  );
   assert(second !== first);
   assertEquals([...short!, ...long!], [["a", "1"], ["a", "12"]]);
 });

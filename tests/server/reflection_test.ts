@@ -2,6 +2,8 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type as ark } from "npm:arktype@2.2.3";
+import { toStandardJsonSchema } from "npm:@valibot/to-json-schema@1.8.0";
+import * as effect from "npm:effect@4.1.0/Schema";
 import * as v from "npm:valibot@1.5.0";
 import { z } from "npm:zod@4.6.7";
 import {
@@ -160,6 +162,29 @@ Deno.test("reflection: schemas are described as far as their libraries support i
   assertEquals(of("counted").result?.jsonSchema, { $comment: "out" });
   for (const name of ["deep", "long", "broken", "wrong"]) {
     assertEquals(of(name).args, { vendor: "tests" }, name);
+  }
+});
+
+Deno.test("reflection: schemas of effect and valibot are shown whole, with their libraries' wrappers", async () => {
+  const user = effect.Struct({ name: effect.String, tags: effect.Array(effect.String) });
+  const form = v.object({ name: v.string(), at: v.date(), tags: v.array(v.string()) });
+  const S = defineService("S", {
+    effect: method({ args: effect.toStandardSchemaV1(effect.toStandardJSONSchemaV1(user)) }),
+    valibot: method({ args: toStandardJsonSchema(form) }),
+  });
+  await using served = await open();
+  served.server.register(S, { effect() {}, valibot() {} });
+  const { methods } = await served.client.service(Reflection).describe({ name: "S" });
+  const tags = { type: "array", items: { type: "string" } };
+  for (const { method: name, args } of methods) {
+    const { required, properties } = args!.jsonSchema as { required: string[]; properties: object };
+    assertEquals(args!.vendor, name.slice("S.".length));
+    assertEquals(required.toSorted(), name === "S.valibot" ? ["at", "name", "tags"] : ["name", "tags"]);
+    assertEquals(properties, {
+      name: { type: "string" },
+      tags,
+      ...name === "S.valibot" && { at: {} },
+    });
   }
 });
 

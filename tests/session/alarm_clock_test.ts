@@ -112,3 +112,49 @@ Deno.test("alarms: one that throws does not keep others from firing", async () =
     removeEventListener("error", onError);
   }
 });
+
+Deno.test("alarms: one that is set to a time that was replaced before fires once", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const begin = performance.now();
+  const alarm = noting(clock, 1, rung);
+  for (const at of [50, 45, 40]) alarm.by(begin + at);
+  await time.tick(40);
+  for (const at of [50, 45]) alarm.by(begin + at);
+  await time.tick(5);
+  alarm.by(begin + 50);
+  await time.tick(100);
+  assertEquals(rung, [[1, begin + 40], [1, begin + 45], [1, begin + 50]]);
+  assertEquals(time.timers, 0);
+});
+
+Deno.test("alarms: those that were replaced or stopped many times leave the others as they are", async () => {
+  using time = new SimTime();
+  const clock = new AlarmClock();
+  const rung: [number, number][] = [];
+  const begin = performance.now();
+  const alarms = Array.from({ length: 10 }, (_, n) => noting(clock, n, rung));
+  for (const [n, alarm] of alarms.entries()) {
+    for (let at = 2_000; at > 100 + n; at--) alarm.by(begin + at);
+    for (let each = 0; each < 100; each++) {
+      const stopped = noting(clock, 100, rung);
+      stopped.by(begin + 50);
+      stopped.stop();
+    }
+  }
+  await time.tick(3_000);
+  assertEquals(rung, Array.from(alarms, (_, n) => [n, begin + 101 + n]));
+  assertEquals(time.timers, 0);
+});
+
+Deno.test("alarms: no timer is left of one that was set to an earlier time, rang, and was not set again", async () => {
+  using time = new SimTime();
+  const rung: [number, number][] = [];
+  const begin = performance.now();
+  const alarm = noting(new AlarmClock(), 1, rung);
+  alarm.by(begin + 100);
+  alarm.by(begin + 10);
+  await time.tick(10);
+  assertEquals([rung, time.timers], [[[1, begin + 10]], 0]);
+});

@@ -1,7 +1,7 @@
 // The codec of a connection is the client's choice among those that both sides know.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { Codec } from "../../codec/mod.ts";
+import { CborCodec, type Codec } from "../../codec/mod.ts";
 import { connect, RpcError, Server } from "../../mod.ts";
 import { Link } from "../support/service_link.ts";
 import { fails } from "../support/session_pair.ts";
@@ -57,6 +57,58 @@ Deno.test("codec: a custom codec is used for a connection when both sides have i
   // Other connections of the same server speak what they like.
   await using cbor = await connect(link.address);
   assertEquals(await cbor.call("S.text"), "text");
+});
+
+Deno.test("codec: where a result has too many items, the client's error and the logs of both sides name maxItems", async () => {
+  const dates = (count: number) => Array.from({ length: count }, (_, i) => new Date(i));
+  const logs: { server: string[]; client: string[] } = { server: [], client: [] };
+  const to = (lines: string[]) => (message: string, error?: unknown) => {
+    lines.push(error instanceof Error ? `${message}: ${error.message}` : message);
+  };
+  const many = dates(60_000);
+  await using server = new Server({ log: to(logs.server) }).register("Dates", {
+    few: () => dates(1_000),
+    many: () => many,
+    async *stream() {
+      yield many;
+    },
+    count: (values: readonly Date[]) => values.length,
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address, { log: to(logs.client) });
+  await client.call("Dates.few");
+  assertEquals(logs, { server: [], client: [] });
+
+  for (let i = 0; i < 2; i++) await fails(client.call("Dates.many"), "data_loss", "100000 items (maxItems)");
+  await fails(Array.fromAsync(client.stream("Dates.stream")), "data_loss", "100000 items (maxItems)");
+  const shown = (line: string) => line.replaceAll(/tcp@\S+|byte \d+/g, (part) => part.split(/[@ ]/)[0]!);
+  const why = "more than 100000 items (maxItems)";
+  assertEquals(logs.server.splice(0).map(shown), [
+    `tcp may reject a message of Dates.many: ${why}`,
+    `tcp may reject a message of Dates.stream: ${why}`,
+  ]);
+  assertEquals(logs.client.splice(0).map(shown), [
+    `tcp has sent a message of Dates.many that is rejected: Cannot decode CBOR at byte: ${why}`,
+    `tcp has sent a message of Dates.stream that is rejected: Cannot decode CBOR at byte: ${why}`,
+  ]);
+
+  await fails(client.call("Dates.count", many), "invalid_argument", why);
+  assertEquals(logs.server.map(shown), [
+    `tcp has sent a message of Dates.count that is rejected: Cannot decode CBOR at byte: ${why}`,
+  ]);
+  assertEquals(logs.client.map(shown), [`tcp may reject a message of Dates.count: ${why}`]);
+});
+
+Deno.test("codec: a receiver with a higher maxItems takes what the sender warns of", async () => {
+  const many = Array.from({ length: 60_000 }, (_, i) => new Date(i));
+  const log: string[] = [];
+  await using server = new Server({ log: (line) => void log.push(line) }).register("Dates", {
+    many: () => many,
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address, { codecs: [new CborCodec({ maxItems: 200_000 })] });
+  for (let i = 0; i < 3; i++) assertEquals(await client.call("Dates.many"), many);
+  assertEquals(log.length, 1, "once for a connection");
 });
 
 Deno.test("codec: an unknown codec is refused by the server, which lists its own", async () => {

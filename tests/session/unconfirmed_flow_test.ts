@@ -7,6 +7,7 @@ import { CborCodec } from "../../codec/cbor.ts";
 import { beginReply, Kind, writeShort } from "../../codec/frame.ts";
 import { ConnWriter } from "../../session/conn_writer.ts";
 import { FrameWriter } from "../../session/frame_writer.ts";
+import { MessageLog } from "../../session/message_log.ts";
 import { UnconfirmedBytes } from "../../session/unconfirmed_bytes.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { Pair } from "../support/session_pair.ts";
@@ -80,7 +81,8 @@ Deno.test("unconfirmed: large frames that wait do not count, and no Ping that pa
   const owner = { heartbeat: new TestLine(), onProgress: () => {}, onWriteFailed: () => {} };
   const writer = new ConnWriter(conn, owner);
   const turns = { onTurnBegun: () => {}, onTurn: () => {} };
-  const frameWriter = new FrameWriter(writer, new CborCodec(), 4_194_304, turns);
+  const log = new MessageLog(undefined, conn, undefined);
+  const frameWriter = new FrameWriter(writer, new CborCodec(), 4_194_304, turns, log);
   writeShort(frameWriter.beginFrame(), Kind.Ping, 1);
   const out = frameWriter.beginFrame();
   const start = out.length;
