@@ -4,6 +4,7 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import { CborCodec } from "../../codec/cbor.ts";
 import { ConnWriter } from "../../session/conn_writer.ts";
 import { FrameWriter } from "../../session/frame_writer.ts";
+import { MessageLog } from "../../session/message_log.ts";
 import { SendStream } from "../../session/send_stream.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { TestLine } from "../support/windows.ts";
@@ -27,7 +28,13 @@ function writerTo(
   };
   const writer = new ConnWriter(conn, owner);
   const turns = { onTurnBegun: () => {}, onTurn: () => {} };
-  const frameWriter: FrameWriter = new FrameWriter(writer, new CborCodec(), 4_194_304, turns);
+  const frameWriter: FrameWriter = new FrameWriter(
+    writer,
+    new CborCodec(),
+    4_194_304,
+    turns,
+    new MessageLog(undefined, conn, undefined),
+  );
   return { frameWriter, writer, writes };
 }
 
@@ -39,7 +46,7 @@ async function* items(count: number): AsyncGenerator<Uint8Array> {
 Deno.test("write batches: items of a stream leave together, however soon each write ends", async () => {
   for (let microtasks = 0; microtasks <= 16; microtasks++) {
     const { frameWriter, writer, writes } = writerTo(microtasks);
-    const stream = new SendStream(frameWriter.streamSink(1, 8_388_608, () => {}));
+    const stream = new SendStream(frameWriter.streamSink(1, "S.items", 8_388_608, () => {}));
     stream.credit(1_000_000, 1_000_000_000);
     await stream.send(items(20_000));
     await writer.flushed();
@@ -51,10 +58,10 @@ Deno.test("write batches: items of a stream leave together, however soon each wr
 
 Deno.test("write batches: a large frame that waits leaves although a stream never pauses", async () => {
   const { frameWriter, writer, writes } = writerTo(3);
-  const stream = new SendStream(frameWriter.streamSink(1, 8_388_608, () => {}));
+  const stream = new SendStream(frameWriter.streamSink(1, "S.items", 8_388_608, () => {}));
   stream.credit(1_000_000, 1_000_000_000);
   const sent = stream.send(items(20_000));
-  const large = new SendStream(frameWriter.streamSink(2, 8_388_608, () => {}));
+  const large = new SendStream(frameWriter.streamSink(2, "S.items", 8_388_608, () => {}));
   await large.send([new Uint8Array(100_000)]);
   await sent;
   await writer.flushed();
