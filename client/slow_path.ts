@@ -114,10 +114,12 @@ export class SlowPath {
     let attempt = pick(new Set([address]));
     // A connection that is silent says little about others to the same server.
     const { connections = 0 } = this.#servers.channel(address) ?? {};
-    if (attempt === undefined && reason !== undefined && connections > 1) attempt = pick(new Set());
+    const stays = attempt === undefined;
+    if (stays && connections > 1) attempt = pick(new Set());
     if (attempt === undefined) return false;
     listener.release();
-    const session = attempt.channel.sessionFor(call);
+    // On the same server it may get the connection that it leaves, which has to have forgotten it first.
+    const session = stays ? undefined : attempt.channel.sessionFor(call);
     if (reason !== undefined) {
       this.#budget.take();
       this.#settle(call, retry(call, this.context, attempt, call.signal, { address, error: reason }));
