@@ -13,7 +13,7 @@ import { failModeOf } from "./fail_mode.ts";
 import { fanOut, hedge } from "./hedging.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { reach, retry, type RetryContext } from "./retry_loop.ts";
-import { type Answer, mayRetry, sendsAgain } from "./send_attempt.ts";
+import { type Answer, mayRetry, sendsAgain, withAllErrors } from "./send_attempt.ts";
 import type { Servers } from "./servers.ts";
 import { callServer } from "./single_server.ts";
 
@@ -151,10 +151,14 @@ export class SlowPath {
         : fanOut(call, context, attempt, mode.fork);
       if (!call.waitForReady) return answer;
       // While no server can be reached, there is no choice: the first one that becomes reachable gets the call.
-      return answer.catch((error) => {
+      return answer.catch(async (error) => {
         const unavailable = isRpcError(error) && error.code === "unavailable" && !error.remote;
         if (!unavailable || !sendsAgain(error, call, this.#budget)) throw error;
-        return retry(call, context, undefined);
+        try {
+          return await retry(call, context, undefined);
+        } catch (last) {
+          throw isRpcError(last) ? withAllErrors(last, [error, last]) : last;
+        }
       });
     }
     const options = { signal: call.signal, again: mode === "failfast" ? "never" : "always" } as const;
