@@ -238,7 +238,7 @@ const flags = parseArgs(Deno.args, { string: ["transport", "case"], collect: ["t
 const transports: string[] = flags.transport.length > 0
   ? flags.transport
   : ["tcp", "tls", "unix", "ws", "serve"];
-const ca = await Deno.readTextFile(new URL("../tests/support/certs/ca.pem", import.meta.url));
+const ca = await Deno.readTextFile(new URL("../tests/certs/ca.pem", import.meta.url));
 const mib = (bytes: number) => (bytes / MIB).toFixed(2).padStart(8);
 
 for (const transport of transports) {

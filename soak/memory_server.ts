@@ -15,7 +15,7 @@ function hold(args: unknown): Promise<never> {
 }
 
 function pem(name: string): Promise<string> {
-  return Deno.readTextFile(new URL(`../tests/support/certs/${name}`, import.meta.url));
+  return Deno.readTextFile(new URL(`../tests/certs/${name}`, import.meta.url));
 }
 
 const SOCKET = "/tmp/troodon-memory.sock";

@@ -96,7 +96,7 @@ Deno.test("cli call: a token is not sent unencrypted to other machines", async (
 });
 
 Deno.test("cli call: over TLS, with options for trust, client certificate and server name", async () => {
-  const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
+  const pem = (name: string) => Deno.readTextFileSync(new URL(`../certs/${name}`, import.meta.url));
   const tls = { cert: pem("server.pem"), key: pem("server.key"), clientCaCerts: [pem("client_ca.pem")] };
   await using server = new Server({ tls }).register("S", { ok: () => "ok" });
   const { address } = await server.listen("tls@127.0.0.1:0");

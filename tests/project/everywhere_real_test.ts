@@ -162,7 +162,7 @@ Deno.test({
 /** The certificates and keys of `certs/` by file name. */
 async function allPems(): Promise<Record<string, string>> {
   const pems: Record<string, string> = {};
-  for await (const { name } of Deno.readDir(new URL("../support/certs", import.meta.url))) {
+  for await (const { name } of Deno.readDir(new URL("../certs", import.meta.url))) {
     if (!name.endsWith(".sh")) pems[name] = pem(name);
   }
   return pems;

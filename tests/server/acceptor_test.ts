@@ -364,7 +364,7 @@ for (const transport of ["tcp", "tls"] as const) {
     `acceptor: a server that runs out of files accepts again when there are some (${transport})`,
     async () => {
       const script = new URL("../support/full_server.ts", import.meta.url).pathname;
-      const certs = new URL("../support/certs", import.meta.url).pathname;
+      const certs = new URL("../certs", import.meta.url).pathname;
       const limited =
         'ulimit -n 200 && exec deno run --no-check --allow-net=127.0.0.1 --allow-read="$2",/dev/null "$1" "$3"';
       const child = new Deno.Command("sh", {

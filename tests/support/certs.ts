@@ -1,6 +1,6 @@
-// The certificates and keys of `certs/`.
+// The certificates and keys of `tests/certs/`.
 
-/** The text of a file of `certs/`. */
+/** The text of a file of `tests/certs/`. */
 export function pem(name: string): string {
-  return Deno.readTextFileSync(new URL(`certs/${name}`, import.meta.url));
+  return Deno.readTextFileSync(new URL(`../certs/${name}`, import.meta.url));
 }

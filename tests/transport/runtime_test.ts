@@ -30,7 +30,7 @@ Deno.test("runtime: a server that listens in a Deno that is too old says so", as
 });
 
 Deno.test("runtime: in a Deno that would ignore it, the certificate of a client is an error that says so", async () => {
-  const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
+  const pem = (name: string) => Deno.readTextFileSync(new URL(`../certs/${name}`, import.meta.url));
   const tls = { cert: pem("client.pem"), key: pem("client.key") };
   const own = Object.getOwnPropertyDescriptor(Deno, "version")!;
   Object.defineProperty(Deno, "version", { ...own, value: { ...Deno.version, deno: "2.4.5" } });
@@ -43,7 +43,7 @@ Deno.test("runtime: in a Deno that would ignore it, the certificate of a client 
 });
 
 Deno.test("runtime: certificates of clients are not asked for in a Deno that is too old", async () => {
-  const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
+  const pem = (name: string) => Deno.readTextFileSync(new URL(`../certs/${name}`, import.meta.url));
   const tls = { cert: pem("server.pem"), key: pem("server.key") };
   const clientCaCerts = [pem("client_ca.pem")];
   const own = Object.getOwnPropertyDescriptor(Deno, "version")!;

@@ -8,7 +8,7 @@ import { missing } from "../support/programs.ts";
 import { until } from "../support/waiting.ts";
 import { portOf } from "../support/wire_harness.ts";
 
-const CERTS = new URL("../support/certs/", import.meta.url).pathname;
+const CERTS = new URL("../certs/", import.meta.url).pathname;
 const CLIENT_CA = pem("client_ca.pem");
 const OTHER_CA = pem("other_ca.pem");
 

@@ -546,7 +546,7 @@ Deno.test("tls: caCerts must be PEM text", async () => {
     { caCerts: "text" },
     { caCerts: [1] },
     { serverName: 1 },
-    { caCerts: [CA, "tests/support/certs/ca.pem"] },
+    { caCerts: [CA, "tests/certs/ca.pem"] },
   ];
   for (const tls of wrong) {
     await assertRejects(

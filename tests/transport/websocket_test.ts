@@ -452,7 +452,7 @@ Deno.test("websocket: a lost one fails its calls, and is dialled again", async (
 });
 
 Deno.test("websocket: wss@ trusts the configured authorities only", async () => {
-  const pem = (name: string) => Deno.readTextFileSync(new URL(`../support/certs/${name}`, import.meta.url));
+  const pem = (name: string) => Deno.readTextFileSync(new URL(`../certs/${name}`, import.meta.url));
   await using server = new Server().register("Echo", {
     peer: (_: unknown, { peer }: CallContext) => peer.address,
   });
