@@ -1,4 +1,4 @@
-// Time limits of requests whose arguments are still arriving. Owned by an Entrance. A request that arrives at once costs an
+// Time limits of requests that `authenticate` or their arguments are awaited for. Owned by an Entrance. A request that arrives at once costs an
 // entry in a set, not a timer.
 
 import type { RpcError } from "../call/error.ts";
@@ -23,9 +23,11 @@ export interface Arriving {
 export class Arrivals implements Sleeper {
   readonly #waiting = new Set<Arriving>();
   readonly #alarm = new Alarm(this, new AlarmClock());
+  #closed: RpcError | undefined;
 
   /** Adds a request. */
   add(request: Arriving, now: number): void {
+    if (this.#closed !== undefined) return request.onOverdue(this.#closed);
     this.#waiting.add(request);
     this.#alarm.by(Math.min(request.due, now + INTERVAL));
   }
@@ -37,6 +39,7 @@ export class Arrivals implements Sleeper {
 
   /** Ends the requests that have not arrived. */
   close(reason: RpcError): void {
+    this.#closed ??= reason;
     this.#alarm.stop();
     for (const request of [...this.#waiting]) request.onOverdue(reason);
   }
