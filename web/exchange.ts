@@ -57,6 +57,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #began = 0;
   /** When its arguments are to have arrived. */
   due = Infinity;
+  slot = -1;
   #call: IncomingCall | undefined;
   #peer: PeerCalls | undefined;
   #items: RequestItems | undefined;

@@ -298,6 +298,7 @@ function inTime(
     const now = performance.now();
     const waiting: Arriving = {
       due: now + timeout,
+      slot: -1,
       onOverdue(ended) {
         arrivals.delete(waiting);
         const message = `authenticate took longer than ${timeout} ms (handshakeTimeout)`;
