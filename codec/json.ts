@@ -8,7 +8,7 @@ import type { Codec } from "./codec.ts";
 import { scanJson } from "./json_scan.ts";
 import { limit, MAX_DEPTH, tooManyItems } from "./limit.ts";
 import { EncodeError, unknownClass } from "./encode_error.ts";
-import { decodeUtf8 } from "./text.ts";
+import { decodeText } from "./text.ts";
 
 const encoder = new TextEncoder();
 
@@ -99,7 +99,7 @@ export class JsonCodec implements Codec {
    */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     scanJson(bytes, start, end, this.#maxDepth, this.#maxItems);
-    const text = decodeUtf8(bytes, start, end);
+    const text = decodeText(bytes, start, end);
     if (text === undefined) throw new SyntaxError("Cannot decode JSON: it is not valid UTF-8");
     try {
       return JSON.parse(text);

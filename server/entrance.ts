@@ -163,10 +163,6 @@ export class PeerCalls implements RunnerOwner, Sleeper {
     return this.#lastSeq += 2;
   }
 
-  now(): number {
-    return performance.now();
-  }
-
   onUnanswered(call: IncomingCall): void {
     this.#alarm.by(call.deadline);
   }

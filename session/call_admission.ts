@@ -19,23 +19,15 @@ export interface AdmissionOptions {
   readonly slots?: PeerCallSlots;
 }
 
-/** Tells the time. */
-export interface AdmissionClock {
-  /** The time on the clock of `performance.now()`; that of the current turn of the event loop is precise enough. */
-  now(): number;
-}
-
 /** Admits the calls of one peer, in the order of their arrival. */
 export class CallAdmission {
   readonly #options: AdmissionOptions;
   readonly #inFlight: InFlightCalls;
-  readonly #clock: AdmissionClock;
   readonly #codel: CoDel;
 
-  constructor(options: AdmissionOptions, inFlight: InFlightCalls, clock: AdmissionClock) {
+  constructor(options: AdmissionOptions, inFlight: InFlightCalls) {
     this.#options = options;
     this.#inFlight = inFlight;
-    this.#clock = clock;
     this.#codel = new CoDel(options.limits.maxQueueTime);
   }
 
@@ -44,11 +36,11 @@ export class CallAdmission {
    *
    * @param arrived When the call arrived
    * @param deadline When its caller stops waiting
+   * @param now The time; that of the current turn of the event loop is precise enough
    * @throws {RpcError} Why it is refused: `deadline_exceeded` or `resource_exhausted`
    */
-  admit(method: string, arrived: number, deadline: number): void {
+  admit(method: string, arrived: number, deadline: number, now: number): void {
     const { limits, counters, slots } = this.#options;
-    const now = this.#clock.now();
     if (deadline <= now) {
       counters.expired++;
       throw deadlineExceeded({ method });

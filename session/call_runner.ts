@@ -12,7 +12,7 @@ import { shownMethod } from "../call/method_name.ts";
 import { deadlineExceeded } from "../call/outcome.ts";
 import { isStreamable, type Streamable } from "../call/streamable.ts";
 import { isThenable } from "../call/thenable.ts";
-import { type AdmissionClock, type AdmissionOptions, CallAdmission } from "./call_admission.ts";
+import { type AdmissionOptions, CallAdmission } from "./call_admission.ts";
 import type { IncomingCall } from "./incoming_call.ts";
 import { InFlightCalls } from "./in_flight_calls.ts";
 
@@ -25,7 +25,7 @@ export interface RunnerOptions extends AdmissionOptions {
 }
 
 /** The owner of a runner. */
-export interface RunnerOwner extends AdmissionClock {
+export interface RunnerOwner {
   /**
    * Whether the owner calls {@linkcode CallRunner.countAnswers} at the end of each turn of the event loop. If not,
    * answers are counted one by one, and the clock is read for each.
@@ -61,16 +61,17 @@ export class CallRunner {
     this.#options = options;
     this.#owner = owner;
     this.inFlight = new InFlightCalls(options.slots);
-    this.#admission = new CallAdmission(options, this.inFlight, owner);
+    this.#admission = new CallAdmission(options, this.inFlight);
   }
 
   /**
    * Admits a call that is then to be run. Times are on the clock of `performance.now()`.
    *
+   * @param now The time; that of the current turn of the event loop is precise enough
    * @throws {RpcError} Why it is refused: its deadline has passed, or there is no room for it
    */
-  admit(method: string, arrived: number, deadline: number): void {
-    this.#admission.admit(method, arrived, deadline);
+  admit(method: string, arrived: number, deadline: number, now: number): void {
+    this.#admission.admit(method, arrived, deadline, now);
   }
 
   /**

@@ -67,7 +67,7 @@ class Callee implements CalleeHalf, Requester, RunnerOwner {
     const deadline = arrived + shortest(frame.timeout, this.#parts.options.agreement.handleTimeout);
     let call: IncomingCall, args: unknown;
     try {
-      this.runner.admit(method, arrived, deadline);
+      this.runner.admit(method, arrived, deadline, this.#frameWriter.now());
       const target = this.#lookup(method, this);
       args = this.#takeArgs(frame);
       const metadata = applicationMetadata(frame.metadata);

@@ -44,8 +44,9 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   readonly #from: RemoteAddress | undefined;
   readonly #asked: Asked;
   readonly #cors: HeaderList;
-  /** When the request arrived, on the clock of `performance.now()`. */
+  /** When the request arrived, and when `authenticate` had accepted it, on the clock of `performance.now()`. */
   readonly #received: number;
+  readonly #accepted: number;
   identity: Identity | undefined;
   cancel: (() => void) | undefined;
   #deadline = Infinity;
@@ -56,6 +57,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
   #began = 0;
   /** When its arguments are to have arrived. */
   due = Infinity;
+  slot = -1;
   #call: IncomingCall | undefined;
   #peer: PeerCalls | undefined;
   #items: RequestItems | undefined;
@@ -70,6 +72,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     identity: Identity | undefined,
     cors: HeaderList,
     received: number,
+    accepted: number,
   ) {
     this.#entrance = entrance;
     this.#request = request;
@@ -78,6 +81,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     this.identity = identity;
     this.#cors = cors;
     this.#received = received;
+    this.#accepted = accepted;
   }
 
   /** Answers the request. Never rejects. */
@@ -105,7 +109,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     const { args, query } = this.#asked;
     const { refusal } = this.#entrance;
     if (refusal !== undefined) return this.#refuse(refusal);
-    const now = performance.now();
+    const now = this.#accepted;
     this.#deadline = this.#deadlineFrom(now);
     switch (args) {
       case "items":
@@ -241,7 +245,7 @@ export class Exchange implements Requester, BodyOptions, AnswerBodyOwner, Arrivi
     const now = performance.now();
     let call: IncomingCall;
     try {
-      peer.runner.admit(method, now, this.#deadline);
+      peer.runner.admit(method, now, this.#deadline, now);
       const found = target ?? entrance.lookup(method, this);
       const metadata = new HeaderMetadata(this.#request.headers);
       call = this.#call = new IncomingCall(

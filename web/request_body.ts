@@ -79,30 +79,50 @@ export async function inflate(
   }
 }
 
-async function collect(
+/** Reads all that is left. With callbacks: a loop in an async function takes 2 µs more, for a body of one part. */
+function collect(
   reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
   maxBytes: number,
   options?: BodyOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  let held = new Uint8Array();
-  let length = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return held.subarray(0, length);
-    const end = length + value.length;
-    if (end > maxBytes) {
-      reader.cancel().catch(() => {});
-      throw tooLong("the body", maxBytes);
-    }
-    // Most bodies arrive in one part. Further ones are copied, since each keeps a buffer of 64 KiB, however short it is.
-    if (length === 0) held = value;
-    else {
-      if (end > held.length) held = grown(held.subarray(0, length), Math.min(maxBytes, 2 * end));
-      held.set(value, length);
-    }
-    length = end;
-    options?.onProgress(length);
-  }
+  return new Promise((resolve, reject) => {
+    let held = new Uint8Array();
+    let length = 0;
+    const readNext = () => void reader.read().then(take, reject);
+    const take = ({ done, value }: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>) => {
+      if (done) return resolve(held.length === length ? held : held.subarray(0, length));
+      const end = length + value.length;
+      if (end > maxBytes) {
+        reader.cancel().catch(() => {});
+        return reject(tooLong("the body", maxBytes));
+      }
+      try {
+        held = length === 0 ? value : joined(held, length, value, maxBytes);
+      } catch (error) {
+        return reject(error);
+      }
+      length = end;
+      options?.onProgress(length);
+      readNext();
+    };
+    readNext();
+  });
+}
+
+/**
+ * `held`, of which `length` bytes are used, and a further part; in a larger buffer if it is too short. Parts are copied,
+ * since each keeps a buffer of 64 KiB, however short it is.
+ */
+function joined(
+  held: Uint8Array<ArrayBuffer>,
+  length: number,
+  part: Uint8Array<ArrayBuffer>,
+  maxBytes: number,
+): Uint8Array<ArrayBuffer> {
+  const end = length + part.length;
+  const all = end > held.length ? grown(held.subarray(0, length), Math.min(maxBytes, 2 * end)) : held;
+  all.set(part, length);
+  return all;
 }
 
 function grown(bytes: Uint8Array<ArrayBuffer>, size: number): Uint8Array<ArrayBuffer> {

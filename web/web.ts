@@ -7,6 +7,7 @@ import type { Identity } from "../call/handler.ts";
 import { checkIdentity } from "../call/identity.ts";
 import { isThenable } from "../call/thenable.ts";
 import { DEBUG_PATH, METRICS_PATH } from "../monitoring/monitoring.ts";
+import type { Arrivals, Arriving } from "../server/arrivals.ts";
 import type { Entrance } from "../server/entrance.ts";
 import { HEALTH_PATH } from "../server/server_health.ts";
 import { Server } from "../server/server.ts";
@@ -89,6 +90,9 @@ export function web(server: Server, options: WebOptions = {}): WebHandler {
   return (request, info) => door.answer(request, info);
 }
 
+/** What `authenticate` returns. */
+type Verdict = boolean | Identity;
+
 /** A request for a method. */
 interface Received {
   readonly request: Request;
@@ -134,21 +138,30 @@ class Door {
     const from = info?.remoteAddr;
     const received = { request, from, route, cors, mark, time: performance.now() };
     if (this.#entrance.options.authenticate !== undefined) return this.#authenticated(received);
-    return this.#call(received, undefined);
+    return this.#call(received, undefined, received.time);
   }
 
-  #call(received: Received, identity: Identity | undefined): Response | Promise<Response> {
+  #call(
+    received: Received,
+    identity: Identity | undefined,
+    accepted: number,
+  ): Response | Promise<Response> {
     const { request, cors } = received;
     const asked = this.#negotiate(received);
     if (asked instanceof Unanswerable) return refusal(asked, cors);
     if (asked.form === EVENTS && request.headers.get("last-event-id") === LAST_EVENT_ID) {
       return new Response(null, { status: 204, headers: [...cors] });
     }
-    return this.#exchange(received, asked, identity).respond();
+    return this.#exchange(received, asked, identity, accepted).respond();
   }
 
-  #exchange({ request, from, cors, time }: Received, asked: Asked, identity: Identity | undefined): Exchange {
-    return new Exchange(this.#entrance, request, from, asked, identity, cors, time);
+  #exchange(
+    { request, from, cors, time }: Received,
+    asked: Asked,
+    identity: Identity | undefined,
+    accepted: number,
+  ): Exchange {
+    return new Exchange(this.#entrance, request, from, asked, identity, cors, time, accepted);
   }
 
   #negotiate({ request: { method, headers, url }, route, mark }: Received): Asked | Unanswerable {
@@ -158,43 +171,59 @@ class Door {
   }
 
   /** Calls `authenticate` first, so that callers it refuses do not learn which methods there are. */
-  async #authenticated(received: Received): Promise<Response> {
-    const identity = await this.#identify(received);
-    if (identity === null) return new Response(null, { status: CLIENT_LEFT });
-    if (!(identity instanceof RpcError)) return await this.#call(received, identity);
+  #authenticated(received: Received): Response | Promise<Response> {
+    const { request, from } = received;
+    const [, token] = BEARER.exec(request.headers.get("authorization") ?? "") ?? [];
+    let verdict: Verdict | PromiseLike<Verdict>;
+    try {
+      verdict = this.#entrance.options.authenticate!(token, addressOf(from), undefined);
+    } catch (error) {
+      return this.#refuse(received, error);
+    }
+    return isThenable(verdict) ? this.#awaited(received, verdict) : this.#judged(received, verdict);
+  }
+
+  #awaited(received: Received, verdict: PromiseLike<Verdict>): Promise<Response> {
+    let signal: AbortSignal | undefined;
+    let done = false;
+    ifSlow(() => done, () => signal = received.request.signal);
+    const { arrivals, options: { handshakeTimeout } } = this.#entrance;
+    return inTime(verdict, handshakeTimeout, arrivals).then((verdict) => {
+      done = true;
+      if (signal?.aborted) return new Response(null, { status: CLIENT_LEFT });
+      return this.#judged(received, verdict);
+    }, (error) => {
+      done = true;
+      return this.#refuse(received, error);
+    });
+  }
+
+  #judged(received: Received, verdict: Verdict): Response | Promise<Response> {
+    let answer: Verdict;
+    try {
+      answer = checkIdentity(verdict ?? false);
+    } catch (error) {
+      return this.#refuse(received, error);
+    }
+    if (answer === false) return this.#refuse(received, undefined);
+    return this.#call(received, answer === true ? undefined : answer, performance.now());
+  }
+
+  /** @param error Why; undefined = `authenticate` does not accept the token */
+  #refuse(received: Received, error: unknown): Promise<Response> {
+    const { log, onUnauthenticated } = this.#entrance.options;
+    const refusal = isRpcError(error) ? error : new RpcError("unauthenticated", "The token is not accepted");
+    // Otherwise the server has ended meanwhile.
+    if (error === undefined || error !== this.#entrance.refusal) {
+      const why = error === undefined || isRpcError(error) ? refusal.message : "authenticate failed";
+      log?.(`Refused ${addressOf(received.from)}: ${why}`, error);
+      onUnauthenticated();
+    }
     const asked = this.#negotiate(received);
     const form = asked instanceof Unanswerable ? undefined : asked.form;
     const { method, target } = received.route;
     const refused: Asked = { method, target, args: "none", items: "envelopes", form };
-    return await this.#exchange(received, refused, undefined).refuse(identity);
-  }
-
-  /** The identity of a caller, or why it is refused; null if it has left meanwhile. */
-  async #identify({ request, from }: Received): Promise<Identity | undefined | RpcError | null> {
-    const [, token] = BEARER.exec(request.headers.get("authorization") ?? "") ?? [];
-    const { authenticate, handshakeTimeout, onUnauthenticated, log } = this.#entrance.options;
-    const address = addressOf(from);
-    let refusal = new RpcError("unauthenticated", "The token is not accepted");
-    let signal: AbortSignal | undefined;
-    let done = false;
-    try {
-      let verdict = authenticate!(token, address, undefined);
-      if (isThenable(verdict)) {
-        ifSlow(() => done, () => signal = request.signal);
-        verdict = await withTimeout(Promise.resolve(verdict), handshakeTimeout);
-        if (signal?.aborted) return null;
-      }
-      const answer = checkIdentity(verdict ?? false);
-      if (answer !== false) return answer === true ? undefined : answer;
-      log?.(`Refused ${address}: ${refusal.message}`);
-    } catch (error) {
-      if (isRpcError(error)) refusal = error;
-      log?.(`Refused ${address}: ${isRpcError(error) ? error.message : "authenticate failed"}`, error);
-    } finally {
-      done = true;
-    }
-    onUnauthenticated();
-    return refusal;
+    return this.#exchange(received, refused, undefined, performance.now()).refuse(refusal);
   }
 
   #preflight(request: Request, cors: HeaderList): Response {
@@ -259,11 +288,30 @@ function refusal({ status, code, message, headers }: Unanswerable, cors: HeaderL
   return new Response(JSON.stringify({ code, message }), { status, headers: all });
 }
 
-/** Waits for the verdict of `authenticate`, up to `timeout` ms. */
-function withTimeout<T>(verdict: Promise<T>, timeout: number): Promise<T> {
+/** Waits for the verdict of `authenticate`, up to `timeout` ms, and while the server accepts calls. */
+function inTime(
+  verdict: PromiseLike<Verdict>,
+  timeout: number,
+  arrivals: Arrivals,
+): Promise<Verdict> {
   return new Promise((resolve, reject) => {
-    const message = `authenticate took longer than ${timeout} ms (handshakeTimeout)`;
-    const timer = setTimeout(() => reject(new RpcError("deadline_exceeded", message)), timeout);
-    verdict.then(resolve, reject).finally(() => clearTimeout(timer));
+    const now = performance.now();
+    const waiting: Arriving = {
+      due: now + timeout,
+      slot: -1,
+      onOverdue(ended) {
+        arrivals.delete(waiting);
+        const message = `authenticate took longer than ${timeout} ms (handshakeTimeout)`;
+        reject(ended ?? new RpcError("deadline_exceeded", message));
+      },
+    };
+    arrivals.add(waiting, now);
+    Promise.resolve(verdict).then((verdict) => {
+      arrivals.delete(waiting);
+      resolve(verdict);
+    }, (error) => {
+      arrivals.delete(waiting);
+      reject(error);
+    });
   });
 }

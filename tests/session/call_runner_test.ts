@@ -95,7 +95,7 @@ class Door {
       counters: this.counters,
       log: (message, error) => this.log.push(`${message}: ${error}`),
       ...options,
-    }, { countsByTurn: false, onUnanswered() {}, onSettled() {}, now: () => this.time });
+    }, { countsByTurn: false, onUnanswered() {}, onSettled() {} });
   }
 
   now(): number {
@@ -106,7 +106,7 @@ class Door {
   call(method: string, args?: unknown, deadline = Infinity, arrived = this.time) {
     const name = `S.${method}`;
     const request = new Request(this);
-    this.runner.admit(name, arrived, deadline);
+    this.runner.admit(name, arrived, deadline, this.time);
     const target = this.table.find(name, request);
     const call = new IncomingCall(name, request, new Map(), deadline, ++this.#calls, target, arrived);
     if (args instanceof RecvStream) call.recvStream = args;

@@ -395,6 +395,31 @@ Deno.test("web: authenticate that does not answer is given up, and refusals are 
   assertEquals(server.stats().refusals.unauthenticated, 2);
 });
 
+Deno.test("web: a server that shuts down does not wait for authenticate, and counts no refusal", async () => {
+  const asked = Promise.withResolvers<void>();
+  const authenticate = () => {
+    asked.resolve();
+    return new Promise<boolean>(() => {});
+  };
+  const server = new Server({ authenticate }).register("S", { ok: () => 1 });
+  const post = () =>
+    web(server)(
+      new Request("http://localhost/S/ok", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: "{}",
+      }),
+    );
+  const before = post();
+  await asked.promise;
+  await server.shutdown();
+  for (const answer of [before, post()]) {
+    const response = await answer;
+    assertEquals([response.status, (await response.json()).code], [503, "unavailable"]);
+  }
+  assertEquals(server.stats().refusals.unauthenticated, 0);
+});
+
 Deno.test("web: a client that leaves during authenticate starts no handler", async () => {
   let started = 0;
   const verdict = Promise.withResolvers<boolean>();
