@@ -207,19 +207,24 @@ Deno.test("waitForReady: works for contracts and with interceptors", () =>
     }
   }));
 
-Deno.test("wait for ready: a call whose token all servers refuse fails as unauthenticated, one that a server accepts is answered", async () => {
-  const server = new Server({ authenticate: (token) => token === "new" && "client" });
-  const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:0");
-  let token = "old";
-  for (const failMode of [undefined, "failfast", "retry"] as const) {
-    token = "old";
-    await using client = await connect(new MultiServers([address]), { token: () => token });
-    const options: CallOptions = { ...WAIT, failMode, idempotent: true };
-    const error = await fails(client.call("S.name", null, { ...options, timeout: 50 }), "unauthenticated");
-    assertStringIncludes(error.message, "the server rejected the credentials");
-    const waiting = client.call("S.name", null, options);
-    token = "new";
-    assertEquals(await waiting, "S");
-  }
-  await server.close();
-});
+Deno.test("wait for ready: a call whose token all servers refuse fails as unauthenticated, one that a server accepts is answered", () =>
+  simulate(async ({ network }) => {
+    const authenticate = (token: unknown) => token === "new" && "client";
+    const server = new Server({ network: network.host("one"), authenticate });
+    const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:1");
+    let token = "old";
+    for (const failMode of [undefined, "failfast", "retry"] as const) {
+      token = "old";
+      await using client = await connect(new MultiServers([address]), {
+        network: network.host("one"),
+        token: () => token,
+      });
+      const options: CallOptions = { ...WAIT, failMode, idempotent: true };
+      const error = await fails(client.call("S.name", null, { ...options, timeout: 50 }), "unauthenticated");
+      assertStringIncludes(error.message, "the server rejected the credentials");
+      const waiting = client.call("S.name", null, options);
+      token = "new";
+      assertEquals(await waiting, "S");
+    }
+    await server.close();
+  }));
