@@ -16,6 +16,11 @@ async function askAll(urls: readonly string[], keys: readonly number[]): Promise
   return answers.map(({ from }) => from);
 }
 
+/** As `askAll`, a hundred keys at a time: a peer that is kept busy for seconds is given up by the others. */
+async function askMany(urls: readonly string[], keys: readonly number[]): Promise<void> {
+  for (let at = 0; at < keys.length; at += 100) await askAll(urls, keys.slice(at, at + 100));
+}
+
 const range = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 
 testOnPosix(
@@ -40,12 +45,12 @@ testOnPosix(
 testOnPosix("cache: a fifth peer loads a fifth of the keys, the others none", async () => {
   await using cluster = await Cluster.start(4);
   const keys = range(3_000);
-  await askAll(cluster.urls, keys);
+  await askMany(cluster.urls, keys);
   assertEquals(await cluster.sum("squares", "loads"), keys.length);
 
   const newcomer = await cluster.add(cluster.registryUrl);
   await cluster.known(5);
-  await askAll([newcomer], keys);
+  await askMany([newcomer], keys);
   const moved = (await statsOf(newcomer)).groups.squares!.loads;
   assertEquals(await cluster.sum("squares", "loads"), keys.length + moved);
   const share = moved / keys.length;
@@ -56,7 +61,7 @@ testOnPosix("cache: a fifth peer loads a fifth of the keys, the others none", as
   assertEquals((await cluster.stop(4)).code, 0);
   cluster.urls.pop();
   await cluster.known(4);
-  await askAll(cluster.urls, keys);
+  await askMany(cluster.urls, keys);
   assertEquals(await cluster.sum("squares", "loads"), keys.length);
   assertEquals(await cluster.sum("squares", "peerFailures"), 0);
 });
