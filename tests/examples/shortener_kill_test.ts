@@ -100,7 +100,6 @@ async function reached(url: string): Promise<void> {
   await until(
     async () => await put(url, "https://example.com/back") !== undefined,
     "the master",
-    30_000,
   );
 }
 
