@@ -35,7 +35,7 @@ Deno.test("registry: servers that announce themselves are found, balanced over a
   // One leaves, in the order in which a program should.
   await one.registration.close();
   await until(() => client.stats().endpoints.length === 1, "the client has heard that it leaves");
-  await one.server.shutdown({ grace: 1_000 });
+  await one.server.shutdown({ grace: 60_000 });
   assertEquals(await counts(10), { one: 0, two: 10, three: 0 });
 
   // Another joins.
