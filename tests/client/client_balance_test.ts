@@ -1,7 +1,7 @@
 // A client over many servers: who gets which call, and what happens when the list changes.
 
 import { assert, assertEquals } from "@std/assert";
-import { type Balancer, connect, type Endpoint, MultiServers, Server } from "../../mod.ts";
+import { type Balancer, connect, type Endpoint, MultiServers } from "../../mod.ts";
 import { simulate } from "../../testing/mod.ts";
 import { Fleet } from "../support/service_link.ts";
 import { fails, Patient } from "../support/session_pair.ts";
@@ -23,19 +23,12 @@ Deno.test("round_robin: every server gets the same number of calls, one after th
 
 Deno.test("round_robin: every server gets the same number of calls made at once, the first ones too", () =>
   simulate(async ({ network }) => {
-    const servers = [0, 1, 2, 3].map((n) =>
-      new Server({ network: network.host(`s${n}`) }).register("S", who(n))
-    );
-    const addresses = await Promise.all(servers.map(async (server, n) => {
-      return (await server.listen(`tcp@s${n}:0`)).address;
-    }));
+    await using fleet = await Fleet.open(4, who, undefined, network);
     const options = { balancer: "round_robin", network: network.host("client") } as const;
-    const client = await connect(new MultiServers(addresses), options);
+    await using client = await connect(new MultiServers(fleet.addresses), options);
     await Promise.all(Array.from({ length: 400 }, () => client.call("S.who")));
-    assertEquals(servers.map((server) => server.stats().methods[0]!.calls), [100, 100, 100, 100]);
-    assertEquals(servers.map((server) => server.stats().accepted), [1, 1, 1, 1]);
-    await client.close();
-    for (const server of servers) await server.close();
+    assertEquals(fleet.calls, [100, 100, 100, 100]);
+    assertEquals(fleet.servers.map((server) => server.stats().accepted), [1, 1, 1, 1]);
   }));
 
 Deno.test("random: every server gets its share, in no order", async () => {
@@ -69,16 +62,17 @@ Deno.test("balancer: one of the user's own chooses, by the key too, and what it 
   assertEquals(thrown, "No S.who today");
 });
 
-Deno.test("update: servers that join get calls, and the first call does not wait for all of them", async () => {
-  await using fleet = await Fleet.open(3, who);
-  const servers = new MultiServers(fleet.addresses.slice(0, 1));
-  await using client = await connect(servers);
-  for (let n = 0; n < 5; n++) await client.call("S.who");
-  servers.update(fleet.addresses);
-  await until(() => client.stats().endpoints.length === 3, "the client has heard of it");
-  for (let n = 0; n < 30; n++) await client.call("S.who");
-  assertEquals(fleet.calls, [15, 10, 10]);
-});
+Deno.test("update: servers that join get calls, and the first call does not wait for all of them", () =>
+  simulate(async ({ network }) => {
+    await using fleet = await Fleet.open(3, who, undefined, network);
+    const servers = new MultiServers(fleet.addresses.slice(0, 1));
+    await using client = await connect(servers, { network: network.host("client") });
+    for (let n = 0; n < 5; n++) await client.call("S.who");
+    servers.update(fleet.addresses);
+    await until(() => client.stats().endpoints.length === 3, "the client has heard of it");
+    for (let n = 0; n < 30; n++) await client.call("S.who");
+    assertEquals(fleet.calls, [15, 10, 10]);
+  }));
 
 Deno.test("update: calls on a server that left finish, new ones go elsewhere, and its connection closes", async () => {
   const gate = Promise.withResolvers<string>();
