@@ -5,7 +5,7 @@ import { connect, MultiServers, RpcError, Server } from "../../mod.ts";
 import { simulate } from "../../testing/mod.ts";
 import { LimitCounters } from "../../session/limit_counters.ts";
 import { freePort } from "../support/programs.ts";
-import { Link, RawServer } from "../support/service_link.ts";
+import { RawServer } from "../support/service_link.ts";
 import { fails, Patient } from "../support/session_pair.ts";
 import { until } from "../support/waiting.ts";
 
