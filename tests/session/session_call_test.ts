@@ -233,7 +233,7 @@ testSession(
     });
     assertEquals(await pair.call("twice"), "first");
     assertEquals(await pair.call("promised"), "in the end");
-    await fails(pair.call("never", null, { timeout: 20 }), "deadline_exceeded");
+    await fails(pair.call("never", null, { timeout: 500 }), "deadline_exceeded");
     assertEquals(
       pair.table.stats().map(({ method, calls, errors, inFlight }) => [method, calls, errors, inFlight]),
       [["S.echo", 0, 0, 0], ["S.twice", 1, 0, 0], ["S.promised", 1, 0, 0], ["S.never", 1, 1, 1]],
