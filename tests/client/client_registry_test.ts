@@ -63,17 +63,17 @@ Deno.test("registry: a client that starts before the registry waits for it", asy
   before.close();
   const url = `http://127.0.0.1:${port}`;
   await fails(
-    connect(new RegistryDiscovery(url), { connectTimeout: 400 }),
+    connect(new RegistryDiscovery(url), { connectTimeout: 1_000 }),
     "unavailable",
-    `The discovery found no list of servers within 400 ms (connectTimeout): Cannot reach registry at ${url}/_rpc_/registry: `,
+    `The discovery found no list of servers within 1000 ms (connectTimeout): Cannot reach registry at ${url}/_rpc_/registry: `,
   );
   const silent = new RegistryDiscovery(url, {
     fetch: (_, { signal }) =>
       new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))),
   });
   const unanswered =
-    `The discovery found no list of servers within 20 ms (connectTimeout): The registry at ${url}/_rpc_/registry has not answered yet`;
-  await fails(connect(silent, { connectTimeout: 20 }), "unavailable", unanswered);
+    `The discovery found no list of servers within 200 ms (connectTimeout): The registry at ${url}/_rpc_/registry has not answered yet`;
+  await fails(connect(silent, { connectTimeout: 200 }), "unavailable", unanswered);
   const connecting = connect(new RegistryDiscovery(url, { refreshInterval: 30 }));
   const starting = start(url, "one");
   await using registry = new Registry();

@@ -285,7 +285,7 @@ testSession("a handler that ends after its deadline is not answered twice", asyn
       late: () => gate.promise,
       fail: () => gate.promise.then(() => Promise.reject(new Error("late"))),
     },
-    handleTimeout: 20,
+    handleTimeout: 500,
   });
   await Promise.all(["late", "fail"].map((method) => fails(pair.call(method), "deadline_exceeded")));
   const { written } = pair.acceptedConn;
