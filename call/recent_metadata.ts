@@ -27,7 +27,7 @@ export class RecentMetadata {
   }
 }
 
-/** Whether it has the entries of `last`,. */
+/** Whether it has the entries of `last`, and no others. */
 function equal(init: MetadataInit, last: Metadata): boolean {
   if (typeof init !== "object" || init === null) return false;
   let count = 0;

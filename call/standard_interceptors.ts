@@ -91,7 +91,8 @@ const REQUIRE_TOKEN_OPTIONS: Names<{ remember?: number | false }> = { remember: 
  * `oneOfTokens`, or with another function whose duration does not depend on the guess.
  *
  * The result of `oneOfTokens` never changes, so an accepted token is not checked again while the connection sends the same
- * metadata with its calls. For other checks, the option `remember` allows that for some time.
+ * metadata with its calls. For other checks, the option `remember` allows that for some time. Metadata that differs in each
+ * call, such as a request ID or the `traceparent` of telemetry, has every call checked.
  *
  * @example A check that asks a database, at most every 10 s for each connection and method
  * ```ts
@@ -104,7 +105,7 @@ const REQUIRE_TOKEN_OPTIONS: Names<{ remember?: number | false }> = { remember: 
  * @param holds Returns whether a token is valid for a method, or the caller's identity, which later interceptors see as
  *   `call.identity` and handlers as `context.peer.identity`
  * @param options `remember`: how long a token that was accepted for a method is not checked again while the connection sends
- *   the same metadata, in ms from the begin of the check; Infinity = as long as the connection, false = never, the default.
+ *   the same metadata, in ms from the start of the check; Infinity = as long as the connection, false = never, the default.
  *   A token that is withdrawn stays valid for as long. An identity with the claim `exp` of a JSON Web Token, in seconds since
  *   1970, is not remembered longer than until then. Refusals are not remembered
  * @returns An interceptor for servers; see `sendToken` for the client side and an example

@@ -20,7 +20,7 @@ export const TYPED_ARRAYS: ReadonlyMap<string, TypedArrayClass> = new Map<string
 ]);
 
 /** The part of a typed array's constructor used here. */
-export interface TypedArrayClass {
+interface TypedArrayClass {
   new (length: number): ArrayLike<number | bigint> & { set(elements: never): void };
 }
 

@@ -90,7 +90,7 @@ function changes(before: readonly Endpoint[], now: readonly Endpoint[]): Change[
 }
 
 /** Formats a server as one line. */
-export function serverText({ address, services, weight, version, metadata = {} }: Endpoint): string {
+function serverText({ address, services, weight, version, metadata = {} }: Endpoint): string {
   const about = [
     address,
     services === undefined ? "" : services.join(", "),

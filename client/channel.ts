@@ -326,12 +326,16 @@ export class Channel implements AttemptListener {
         this.#lost(dialed, began);
       },
     }, signal);
-    if (!session.open) {
-      // The connection ended before the handshake returned.
-      await session.closed;
-      throw new RpcError("unavailable", `${this.address} ended the connection at once`, { notStarted: true });
-    }
     this.#sessions.add(session);
+    if (!session.open) {
+      // The server has ended the connection before the handshake returned. Calls that left with it may still be answered.
+      session.closed.then(() => this.#sessions.delete(session));
+      const error = new RpcError("unavailable", `${this.address} ended the connection at once`, {
+        notStarted: true,
+      });
+      ofCall(error, undefined, this.address);
+      throw error;
+    }
     if (signal.aborted) session.retire();
     return session;
   }

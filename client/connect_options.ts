@@ -273,7 +273,7 @@ export async function clientSettings(
       dialer: network === undefined ? sockets : (address, _, signal) => network.dial(address, signal),
       createCallee: services === undefined
         ? undefined
-        : (await import("./called_back.ts")).answerWith(services, log, observers?.incoming),
+        : (await import("./client_services.ts")).answerWith(services, log, observers?.incoming),
       log,
     },
     timeout: checkTimeout(options.timeout ?? 30_000),

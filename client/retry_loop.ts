@@ -196,13 +196,19 @@ class RetryLoop {
     return this.#context.pick({ method, key, streams, exclude });
   }
 
-  /** Picks a server instead of that of `attempt`, which has no room or is silent, if the call can go there at once. */
-  #pickInstead({ address }: Attempt, error: RpcError | undefined): Attempt | undefined {
+  /**
+   * Picks a server instead of that of `attempt`, which has no room or is silent, if the call can go there at once; or the same,
+   * if it has another connection.
+   */
+  #pickInstead({ address, channel }: Attempt, error: RpcError | undefined): Attempt | undefined {
     const { method, key, streams } = this.#call;
     const { budget } = this.#context;
     if (error !== undefined && !(mayRetry(error, this.#call) && budget.left)) return undefined;
-    const exclude = new Set([...this.#failed, ...this.#unreached, ...this.#refused, address]);
-    const other = this.#context.pick({ method, key, streams, exclude }, true);
+    const tried = [...this.#failed, ...this.#unreached, ...this.#refused];
+    const pick = (exclude: ReadonlySet<string>) =>
+      this.#context.pick({ method, key, streams, exclude }, true);
+    let other = pick(new Set([...tried, address]));
+    if (other === undefined && channel.connections > 1) other = pick(new Set(tried));
     if (other === undefined || error === undefined) return other;
     budget.take();
     this.#recordFailure({ address, error });

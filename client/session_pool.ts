@@ -8,7 +8,7 @@ import type { Session } from "../session/session.ts";
 /** A stream counts as so many calls in flight, and so do large messages. */
 const BULK_CALLS = 16;
 /** Large messages count for this many ms after their call was made. */
-const LATELY = 1_000;
+const LARGE_TIME = 1_000;
 /** So many bytes that wait to be written count as a call in flight. */
 const CALL_BYTES = 4_096;
 /** Keeps streams and large messages from the first connection, unless the others have no room. */
@@ -117,8 +117,8 @@ export class SessionPool {
 
   /** The load of a session, as a number of calls in flight. */
   #loadOf(session: Session, now: number): number {
-    const lately = now - (this.#largeAt.get(session) ?? -Infinity) < LATELY ? 1 : 0;
-    const load = session.pending + (session.streams + lately) * BULK_CALLS + session.unsent / CALL_BYTES;
+    const large = now - (this.#largeAt.get(session) ?? -Infinity) < LARGE_TIME ? 1 : 0;
+    const load = session.pending + (session.streams + large) * BULK_CALLS + session.unsent / CALL_BYTES;
     return session.takesCalls() ? load : load + NO_ROOM;
   }
 }

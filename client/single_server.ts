@@ -33,8 +33,8 @@ export interface SingleServerOptions {
 /**
  * Makes a call on one server.
  *
- * @param attempt The server. Until the call has been sent once, it may move to another server with more room, unless it
- * is part of a broadcast
+ * @param attempt The server. Until the call has been sent once, it may move to another server or connection with more room,
+ * unless it is part of a broadcast
  * @throws {RpcError} Why the call failed
  */
 export async function callServer(
@@ -71,7 +71,9 @@ async function tryServer(
       const answer = await sendAttempt(target, attempt.address, call, signal, (reason) => {
         if (reason !== undefined || errors.length > 0 || again === "if left") return false;
         const { method, key, streams } = call;
-        instead = context.pick({ method, key, streams, exclude: new Set([attempt.address]) }, true);
+        const pick = (exclude: ReadonlySet<string>) => context.pick({ method, key, streams, exclude }, true);
+        instead = pick(new Set([attempt.address]));
+        if (instead === undefined && attempt.channel.connections > 1) instead = pick(new Set());
         return instead !== undefined;
       });
       if (answer !== undefined) {

@@ -13,7 +13,7 @@ import { failModeOf } from "./fail_mode.ts";
 import { fanOut, hedge } from "./hedging.ts";
 import type { RetryBudget } from "./retry_budget.ts";
 import { reach, retry, type RetryContext } from "./retry_loop.ts";
-import { type Answer, mayRetry, sendsAgain } from "./send_attempt.ts";
+import { type Answer, mayRetry, sendsAgain, withAllErrors } from "./send_attempt.ts";
 import type { Servers } from "./servers.ts";
 import { callServer } from "./single_server.ts";
 
@@ -114,10 +114,12 @@ export class SlowPath {
     let attempt = pick(new Set([address]));
     // A connection that is silent says little about others to the same server.
     const { connections = 0 } = this.#servers.channel(address) ?? {};
-    if (attempt === undefined && reason !== undefined && connections > 1) attempt = pick(new Set());
+    const stays = attempt === undefined;
+    if (stays && connections > 1) attempt = pick(new Set());
     if (attempt === undefined) return false;
     listener.release();
-    const session = attempt.channel.sessionFor(call);
+    // On the same server it may get the connection that it leaves, which has to have forgotten it first.
+    const session = stays ? undefined : attempt.channel.sessionFor(call);
     if (reason !== undefined) {
       this.#budget.take();
       this.#settle(call, retry(call, this.context, attempt, call.signal, { address, error: reason }));
@@ -149,10 +151,14 @@ export class SlowPath {
         : fanOut(call, context, attempt, mode.fork);
       if (!call.waitForReady) return answer;
       // While no server can be reached, there is no choice: the first one that becomes reachable gets the call.
-      return answer.catch((error) => {
+      return answer.catch(async (error) => {
         const unavailable = isRpcError(error) && error.code === "unavailable" && !error.remote;
         if (!unavailable || !sendsAgain(error, call, this.#budget)) throw error;
-        return retry(call, context, undefined);
+        try {
+          return await retry(call, context, undefined);
+        } catch (last) {
+          throw isRpcError(last) ? withAllErrors(last, [error, last]) : last;
+        }
       });
     }
     const options = { signal: call.signal, again: mode === "failfast" ? "never" : "always" } as const;

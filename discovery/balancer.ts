@@ -9,7 +9,7 @@ export interface PickContext {
   /** The full name of the method, such as `Service.method`. */
   readonly method: string;
   /** The call's key, for balancers that hash: calls with the same key prefer the same server. */
-  readonly key?: string;
+  readonly key?: string | undefined;
   /** Addresses that must not be picked, such as those that this call has already tried. */
   readonly exclude?: ReadonlySet<string>;
 }

@@ -117,7 +117,7 @@ class Watcher implements AsyncIterator<readonly Endpoint[], undefined> {
 }
 
 /** Whether two lists are equal, including their order. */
-export function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+function sameEndpoints(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
   if (a === b) return true;
   return a.length === b.length && a.every((endpoint, index) => sameEndpoint(endpoint, b[index]!));
 }

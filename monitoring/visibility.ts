@@ -25,8 +25,7 @@ export type VisibilityRule = (
 const FORWARDED = /^(?:x-)?forwarded|^x-real-ip$|^via$/;
 
 /** The default: requests from this machine see everything, all others the figures. */
-export const defaultVisibility: VisibilityRule = (request, peer) =>
-  isFromHere(request, peer) ? true : "figures";
+const defaultVisibility: VisibilityRule = (request, peer) => isFromHere(request, peer) ? true : "figures";
 
 /**
  * Checks the option.

@@ -45,7 +45,7 @@ export class AlarmClock {
 
   /** Sets the timer for the first alarm, unless it fires earlier anyway. */
   #arm(): void {
-    // What is left is none of an alarm that is set, and nothing must wait for it.
+    // No alarm is set: what is left is irrelevant, and no timer must wait for it.
     if (this.#count === 0) this.#heap.retain(() => false);
     if (this.#heap.size === 0) {
       clearTimeout(this.#timer);

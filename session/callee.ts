@@ -25,7 +25,7 @@ import { SendStream } from "./send_stream.ts";
 import type { SessionCall } from "./session_call.ts";
 
 /** The callee's half of a session: what its peer's calls are answered by, and answered to. */
-export class Callee implements CalleeHalf, Requester, RunnerOwner {
+class Callee implements CalleeHalf, Requester, RunnerOwner {
   /** Answers the calls. */
   readonly runner: CallRunner;
   readonly countsByTurn = true;

@@ -1,5 +1,5 @@
-// What a session needs of its half for the peer's calls, and the half of sides that answer none: of clients without services,
-// which so need not load Callee.
+// What a session needs of its half for the peer's calls, and the half of clients without services, which refuse them all and
+// therefore do not load Callee.
 
 import { RpcError } from "../call/error.ts";
 import type { Codec } from "../codec/codec.ts";
@@ -20,7 +20,7 @@ import type { ConnectionWindows } from "./window_budget.ts";
 export interface CalleeOptions extends RunnerOptions {
   /** `maxUnsentBytes`: streams pause while more than half of that waits to be written. */
   readonly limits: Pick<SessionLimits, "maxInFlight" | "maxQueueTime" | "maxUnsentBytes">;
-  /** `handleTimeout`: ms for one call; 0 = no limit. `identity`: of the peer. */
+  /** `handleTimeout`: ms for one call; 0 = no limit, as on the wire. `identity`: of the peer. */
   readonly agreement: Pick<Agreement, "handleTimeout" | "identity">;
 }
 

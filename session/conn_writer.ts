@@ -29,7 +29,7 @@ export class ConnWriter {
   out: ByteBuffer = new ByteBuffer(SMALL);
   /** When the write in progress began or last made progress, on the session's clock. */
   progressAt = 0;
-  /** Whether a turn has begun that ends with `flush`: what is appended meanwhile waits for it. */
+  /** Whether a turn has begun that ends with `flush`: what is appended until then waits for it. */
   inTurn = false;
   /** Bytes that have left since the connection began. */
   sent = 0;

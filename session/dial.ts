@@ -1,4 +1,4 @@
-// From an address to a Session on the dialling side: connects, by TLS, WebSocket or HTTP CONNECT as the address says, and
+// From an address to a Session on the dialing side: connects, by TLS, WebSocket or HTTP CONNECT as the address says, and
 // shakes hands, all within one time limit. Used by the client's channels. Runs in browsers too, over ws@ and wss@.
 
 import type { AlarmClock } from "./alarm_clock.ts";

@@ -115,7 +115,7 @@ export class EarlyCalls implements CallTarget, Sleeper {
       nextSeq: this.#nextSeq,
       unwritten: this.#out.written().subarray(this.#written),
     });
-    // Those who made the calls still hold this object.
+    // The calls still hold this object.
     this.#out = new ByteBuffer(0);
   }
 

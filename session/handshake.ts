@@ -81,7 +81,7 @@ export interface Agreement {
 }
 
 /**
- * The dialling side: sends the option and waits for the answer.
+ * The dialing side: sends the option and waits for the answer.
  *
  * @param early Sends the option, followed by calls; undefined = no calls are sent before the answer
  * @throws {RpcError} The server's refusal, or why its answer is invalid
@@ -222,7 +222,7 @@ function notJson(bytes: Uint8Array): RpcError {
 }
 
 /** The shorter of two limits in ms, where 0 means no limit. */
-export function shorter(a: number, b: number): number {
+function shorter(a: number, b: number): number {
   if (a === 0) return b;
   return b === 0 ? a : Math.min(a, b);
 }

@@ -101,7 +101,7 @@ export class Lifecycle {
   /** Ends the session when nothing more is read. */
   async finish(): Promise<void> {
     const { conn, reader, writer } = this.#parts;
-    // The peer sends nothing more: its calls are answered before this side ends, too.
+    // The peer sends nothing more: its calls are answered before this side ends.
     if (this.#state === State.Draining) await reader.stopped();
     if (this.#state === State.Closing && !this.#peerEnded) await discard(conn, LINGER_BYTES);
     if (this.#state === State.Closing) await writer.flushed();
@@ -158,7 +158,7 @@ export class Lifecycle {
     this.#parts.caller?.endAll(reason, false);
     this.#parts.callee.endOfInput(reason);
     this.#parts.options.draining?.();
-    // From then on the peer is probed: one that is gone, too, resets the connection.
+    // From then on the peer is probed: one that is gone resets the connection.
     this.#parts.alarm.by(performance.now() + this.#parts.heartbeat.probeInterval);
     this.closeIfIdle();
   }

@@ -158,6 +158,6 @@ export function wholeOrInfinity(name: string, value: number, most?: number): num
  *
  * @throws {RangeError} Naming the option and its range
  */
-export function wholeOrOff(name: string, value: number | false): number | false {
+function wholeOrOff(name: string, value: number | false): number | false {
   return value === false ? value : whole(name, value, 1, undefined, ", or false to turn it off");
 }

@@ -37,14 +37,19 @@ export class MessageLog {
 
   /** A message of the peer was rejected. */
   rejected(method: string, error: unknown): void {
-    this.#once(method, `has sent a message of ${shownMethod(method)} that is rejected`, error);
+    // Parsers quote what they have read, such as JSON.parse: a part of the message, which may be a secret.
+    const [why] = (error instanceof Error ? error.message : "").split(/,? ?(?:\.\.\.)?"/, 1);
+    this.#once(
+      method,
+      `has sent a message of ${shownMethod(method)} that is rejected${why === "" ? "" : `: ${why}`}`,
+    );
   }
 
-  #once(method: string, what: string, error?: unknown): void {
+  #once(method: string, what: string): void {
     if (this.#log === undefined) return;
     const methods = this.#methods ??= new Set();
     if (methods.has(method) || methods.size === MAX_METHODS) return;
     methods.add(method);
-    this.#log(`${shownPeer(this.#conn.peer, this.#identity)} ${what}`, error);
+    this.#log(`${shownPeer(this.#conn.peer, this.#identity)} ${what}`);
   }
 }

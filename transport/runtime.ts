@@ -4,7 +4,7 @@
 /** The oldest Deno for servers. Earlier versions leak the socket of a connection that is closed during a read or a write. */
 export const OLDEST_DENO = "2.9.5";
 /** The oldest Deno for clients. Earlier versions ignore the certificate of a client. */
-export const OLDEST_CLIENT_DENO = "2.5.0";
+const OLDEST_CLIENT_DENO = "2.5.0";
 
 /**
  * The runtime's WebSocket class.

@@ -21,7 +21,7 @@ export const CloseStatus = {
 /** The longest head: 2 bytes, a length of 8 and a mask of 4. */
 const MAX_HEAD_BYTES = 14;
 /** The longest payload of a control frame. */
-export const MAX_CONTROL_BYTES = 125;
+const MAX_CONTROL_BYTES = 125;
 /** Below this many bytes, a view for whole words costs more than it saves. */
 const WORDWISE = 64;
 /** Control frames and empty ones taken within a second. */

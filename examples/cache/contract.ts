@@ -21,7 +21,7 @@ export interface CachedValue {
 /** Maximum size of a value, in bytes. A value is sent in one message. */
 export const MAX_VALUE_BYTES = 4 * 1024 * 1024;
 /** Maximum length of a key, in UTF-16 code units. */
-export const MAX_KEY_LENGTH = 512;
+const MAX_KEY_LENGTH = 512;
 
 /** The service of every peer. It returns a cached value or loads it, and never asks another peer. */
 export const Cache: Contract<

@@ -26,7 +26,7 @@ export function normalizeUrl(text: string, base?: string): string | undefined {
 }
 
 /** Escapes in upper case, and no unnecessary ones (RFC 3986 section 6.2.2). */
-export function normalizeEscapes(text: string): string {
+function normalizeEscapes(text: string): string {
   return text.replace(/%[0-9a-fA-F]{2}/g, (escape) => {
     const char = String.fromCharCode(parseInt(escape.slice(1), 16));
     return /[A-Za-z0-9\-._~]/.test(char) ? char : escape.toUpperCase();

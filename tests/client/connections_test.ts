@@ -6,6 +6,7 @@ import {
   connect,
   type ConnectOptions,
   MultiServers,
+  RpcError,
   Server,
   type ServerOptions,
 } from "../../mod.ts";
@@ -321,6 +322,43 @@ Deno.test("connections: idempotent calls leave one that is silent for another to
     await sleep(30_000);
     assertEquals(shared.connections, 2);
   }));
+
+for (
+  const [when, failMode] of [
+    ["over a connection", "failover"],
+    ["before there is a connection", "failover"],
+    ["over a connection", "retry"],
+  ] as const
+) {
+  Deno.test(`connections: calls made ${when} that wait for room leave one that is silent (${failMode})`, () =>
+    simulate(async (simulation) => {
+      const { network, sleep, time } = simulation;
+      await using shared = await Shared.open(simulation, 2, { connections: 2 }, { maxInFlight: 16 });
+      await sleep(1_000);
+      await using client = await connect(new MultiServers(["tcp@shared:1"]), {
+        network: shared.network,
+        connections: 2,
+      });
+      if (when === "over a connection") {
+        await client.call("S.who");
+        await sleep(1_000);
+      }
+      const began = time.now;
+      const took: number[] = [];
+      const calls = Array.from({ length: 40 }, async () => {
+        const answer = await client.call("S.slow", 500, { failMode }).catch((error) => error);
+        if (answer instanceof RpcError) return assertEquals(answer.notStarted, false);
+        assertEquals(answer, 1);
+        took.push(time.now - began);
+      });
+      await sleep(100);
+      network.halfOpen("client", "s0");
+      await Promise.all(calls);
+      assertEquals(took.length, 24);
+      // Sooner than the silent connection counts as lost.
+      assertLess(took.at(-1)!, 5_000);
+    }));
+}
 
 Deno.test("connections: a server that shuts down costs no call, and its connection is dialed again", () =>
   simulate(async (simulation) => {

@@ -12,7 +12,7 @@ import {
 import { parseAddress } from "../../discovery/endpoint.ts";
 import { simulate, type Simulation } from "../../testing/mod.ts";
 import { ANSWER, bodyOf, type Frame, RawPeer } from "../support/raw_peer.ts";
-import { headerOf, Kind, reply } from "../support/frames.ts";
+import { goAway, headerOf, Kind, reply } from "../support/frames.ts";
 import { fails } from "../support/session_pair.ts";
 import { pem } from "../support/certs.ts";
 import { until } from "../support/waiting.ts";
@@ -377,6 +377,36 @@ Deno.test("early call: it ends with its client, and with connectTimeout", () =>
       assertEquals(client.stats().pending, 0);
     }
   }));
+
+for (const ends of ["an answer", "the end of its client"]) {
+  Deno.test(`early call: a server that shuts down with its line delays neither others nor ${ends}`, () =>
+    simulate(async (sim) => {
+      let peers = 0;
+      using _ = raw(sim, async (peer) => {
+        const first = ++peers === 1;
+        await peer.line();
+        if (first) await peer.frame();
+        await peer.send(ANSWER, ...first ? [goAway(1, "unavailable", "bye")] : []);
+        if (first) await sim.sleep(10_000);
+        else await peer.frame();
+        await peer.send(reply(1, first ? "first" : "second"));
+        await peer.gone();
+        peer.close();
+      });
+      await using client = await dial(sim, ["tcp@raw:1"]);
+      const first = client.call("S.first", null, { timeout: 20_000 });
+      first.catch(() => {});
+      await sim.sleep(10);
+      assertEquals(await client.call("S.second", null, { waitForReady: true, timeout: 5_000 }), "second");
+      assertEquals(client.stats().pending, 1);
+      if (ends === "an answer") assertEquals(await first, "first");
+      else {
+        await client.close();
+        assertEquals((await fails(first, "unavailable", "The client is closed")).notStarted, false);
+      }
+      assertEquals(client.stats().pending, 0);
+    }));
+}
 
 for (const transport of ["tcp", "tls", "http", "ws"]) {
   const leaves = transport === "tcp" || transport === "tls";

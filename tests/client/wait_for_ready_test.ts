@@ -1,6 +1,6 @@
 // Calls that wait for a server that can be reached, until their deadline; and the errors of calls that do not wait.
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import {
   type CallOptions,
   type Client,
@@ -10,6 +10,7 @@ import {
   type FailMode,
   method,
   MultiServers,
+  RpcError,
   Server,
 } from "../../mod.ts";
 import { parseAddress } from "../../discovery/endpoint.ts";
@@ -209,15 +210,16 @@ Deno.test("waitForReady: works for contracts and with interceptors", () =>
 
 Deno.test("wait for ready: a call whose token all servers refuse fails as unauthenticated, one that a server accepts is answered", () =>
   simulate(async ({ network }) => {
-    const authenticate = (token: unknown) => token === "new" && "client";
-    const server = new Server({ network: network.host("one"), authenticate });
-    const { address } = await server.register("S", { name: () => "S" }).listen("tcp@127.0.0.1:1");
+    const options = { network: network.host("one"), authenticate: (token?: string) => token === "new" };
+    await using server = new Server(options).register("S", { name: () => "S" });
+    await server.listen("tcp@one:1");
     let token = "old";
     for (const failMode of [undefined, "failfast", "retry"] as const) {
       token = "old";
-      await using client = await connect(new MultiServers([address]), {
-        network: network.host("one"),
+      await using client = await connect(new MultiServers(["tcp@one:1"]), {
+        network: network.host("client"),
         token: () => token,
+        secure: false,
       });
       const options: CallOptions = { ...WAIT, failMode, idempotent: true };
       const error = await fails(client.call("S.name", null, { ...options, timeout: 50 }), "unauthenticated");
@@ -226,5 +228,21 @@ Deno.test("wait for ready: a call whose token all servers refuse fails as unauth
       token = "new";
       assertEquals(await waiting, "S");
     }
-    await server.close();
   }));
+
+for (const failMode of MODES) {
+  const name = JSON.stringify(failMode) ?? "failover";
+  Deno.test(`waitForReady: a call that was started and then waits in vain may have been started (${name})`, () =>
+    simulate(async (simulation) => {
+      const { network, sleep } = simulation;
+      const server = await serve(simulation, "one");
+      const { client: calling } = await client(simulation, ["one"]);
+      await using _ = calling;
+      const options = { ...WAIT, idempotent: true, failMode, timeout: 10_000 };
+      const call = assertRejects(() => calling.call("S.nap", 5_000, options), RpcError);
+      await sleep(1_000);
+      network.cut("client");
+      await server.close();
+      assertEquals((await call).notStarted, false);
+    }));
+}

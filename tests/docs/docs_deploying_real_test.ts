@@ -31,9 +31,15 @@ async function setUp() {
   const registry = new Registry();
   const web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, registry.fetch);
   const atRegistry = `127.0.0.1:${web.addr.port}`;
+  const actual = new Map([
+    ["10.0.0.2:9999", atRegistry],
+    ["10.0.0.7", "127.0.0.1"],
+    ["9000", `${rpc}`],
+    ["9001", `${health}`],
+  ]);
+  // In one pass: the registry's port may contain 9000 or 9001.
   const here = (text: string) =>
-    text.replaceAll("10.0.0.2:9999", atRegistry).replaceAll("10.0.0.7", "127.0.0.1")
-      .replaceAll("9000", `${rpc}`).replaceAll("9001", `${health}`);
+    text.replaceAll(/10\.0\.0\.2:9999|10\.0\.0\.7|900[01]/g, (shown) => actual.get(shown)!);
   await Deno.writeTextFile(`${folder}/main.ts`, here(PROGRAM));
   await Deno.writeTextFile(`${folder}/deno.json`, '{ "links": ["./troodon"] }');
   await Deno.symlink(new URL("../..", import.meta.url), `${folder}/troodon`);

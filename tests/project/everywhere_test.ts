@@ -15,7 +15,7 @@ for (const transport of ["ws", "tcp", "tls", "http", ...Deno.build.os === "windo
 }
 
 /** What the client loads when an option needs it: bundlers that split code put it into files of its own. */
-const ON_DEMAND = ["called_back", "observers", "create_balancer", "table", "http", "session_pool"];
+const ON_DEMAND = ["client_services", "observers", "create_balancer", "table", "http", "session_pool"];
 
 Deno.test("everywhere: bundled for browsers, the client is small and asks for no Deno when it is loaded", async () => {
   const onDemand = ON_DEMAND.map((name) => `*/${name}.ts`);

@@ -1,6 +1,6 @@
 // The codec of a connection is the client's choice among those that both sides know.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CborCodec, type Codec } from "../../codec/mod.ts";
 import { connect, RpcError, Server } from "../../mod.ts";
 import { Link } from "../support/service_link.ts";
@@ -97,6 +97,25 @@ Deno.test("codec: where a result has too many items, the client's error and the 
     `tcp has sent a message of Dates.count that is rejected: Cannot decode CBOR at byte: ${why}`,
   ]);
   assertEquals(logs.client.map(shown), [`tcp may reject a message of Dates.count: ${why}`]);
+});
+
+Deno.test("codec: the log says why a message of the peer is rejected, and quotes nothing of it", async () => {
+  const quoted = 'pass\u001b[31m\n"secret';
+  const cut: Codec = {
+    name: "application/x.cut",
+    encode: (_, out) => out.append(new TextEncoder().encode(quoted)),
+    decode: (bytes, start, end) => JSON.parse(new TextDecoder().decode(bytes.subarray(start, end))),
+  };
+  const log: unknown[][] = [];
+  await using server = new Server({ codecs: [cut], log: (...line) => void log.push(line) }).register("S", {
+    echo,
+  });
+  const { address } = await server.listen("tcp@127.0.0.1:0");
+  await using client = await connect(address, { codecType: cut.name, codecs: [cut] });
+  await fails(client.call("S.echo", 1), "invalid_argument", "is not valid JSON");
+  assertEquals(log.length, 1);
+  assertMatch(String(log[0]), /^tcp@\S+ has sent a message of S\.echo that is rejected: \P{Cc}+$/u);
+  assertEquals(String(log[0]).includes("secret"), false, String(log[0]));
 });
 
 Deno.test("codec: a receiver with a higher maxItems takes what the sender warns of", async () => {

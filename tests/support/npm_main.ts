@@ -118,6 +118,11 @@ const { address } = await server.listen("tcp@127.0.0.1:0");
 const folder = await Deno.makeTempDir();
 try {
   const tarball = await packForNpm(folder);
+  const [kept] = Deno.args;
+  if (kept !== undefined) {
+    await Deno.mkdir(kept, { recursive: true });
+    await Deno.copyFile(tarball, `${kept}/package.tgz`);
+  }
   const project = `${folder}/project`;
   await Deno.mkdir(project);
   await Deno.writeTextFile(`${project}/package.json`, '{ "private": true }');
@@ -131,7 +136,6 @@ try {
     );
   }
   for (const runtime of RUNTIMES) await check(runtime, () => runAll(runtime, project, address));
-  if (Deno.args[0] !== undefined) await Deno.copyFile(tarball, `${Deno.args[0]}/package.tgz`);
 } finally {
   await Deno.remove(folder, { recursive: true });
 }

@@ -13,7 +13,7 @@ const (
 	writeChunk   = 65_536 // what must be written within writeTimeout
 )
 
-// A frameWriter sends frames in the order in which they were appended. Appending never blocks; whoever adds work waits for
+// A frameWriter sends frames in the order in which they were appended. Appending never blocks; what adds work waits for
 // room first.
 type frameWriter struct {
 	conn  net.Conn
