@@ -29,8 +29,14 @@ testOnPosix(
   async () => {
     await using cluster = await Cluster.start(3);
     const { urls } = cluster;
+    // A peer that this machine keeps from answering for a second is given up: then the one that asked it loads too.
+    const assertLoads = async (count: number) => {
+      const loads = await cluster.sum("squares", "loads");
+      const failures = await cluster.sum("squares", "peerFailures");
+      assertEquals(loads >= count && loads <= count + failures, true, `${loads} loads, ${failures} failures`);
+    };
     await askAll(urls, Array(1_000).fill(12));
-    assertEquals(await cluster.sum("squares", "loads"), 1);
+    await assertLoads(1);
     assertEquals(await cluster.sum("squares", "gets"), 1_000);
     // The two other peers have a copy for five seconds after each answer of the owner's.
     await until(
@@ -41,7 +47,7 @@ testOnPosix(
     for (const url of urls) assertEquals((await ask(url, "scores", "Tim")).status, 404);
     await cluster.close();
     await askAll(urls, range(100, 1_000));
-    assertEquals(await cluster.sum("squares", "loads"), 101);
+    await assertLoads(101);
     assertEquals((await statsOf(urls[0]!)).peers.length, 3);
   },
 );
