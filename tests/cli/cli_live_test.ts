@@ -79,7 +79,7 @@ Deno.test("cli watch: reports a registry that goes away and comes back; one that
   assertEquals(away.code, 1);
   assertStringIncludes(away.err, "rpc: unavailable: Cannot reach registry");
   registry.start();
-  await until(() => run.err.includes("rpc: the registry is back\n"), "that it is back", 15_000);
+  await until(() => run.err.includes("rpc: the registry is back\n"), "that it is back");
   run.interrupt();
   assertEquals(await run.done, 130);
   await registration.close();
@@ -196,7 +196,7 @@ Deno.test("cli top: a server that goes away is marked, and shown again when it i
   const before = run.out.length;
   await using second = new Server().register("Second", { ok: () => "ok" });
   await second.listen(address);
-  await until(() => run.out.slice(before).includes("Second.ok"), "that it is back", 15_000);
+  await until(() => run.out.slice(before).includes("Second.ok"), "that it is back");
   run.interrupt();
   assertEquals(await run.done, 130);
 });

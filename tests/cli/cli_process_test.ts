@@ -89,7 +89,7 @@ Deno.test("cli program: lines of the input go out as they come", async () => {
   const writer = process.child.stdin.getWriter();
   const type = (text: string) => writer.write(new TextEncoder().encode(text));
   await type("2\n");
-  await until(() => process.out === "4\n", "the first answer", 15_000);
+  await until(() => process.out === "4\n", "the first answer");
   await type("3\n4");
   await until(() => process.out === "4\n9\n", "the second");
   await writer.close();
@@ -103,7 +103,7 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     async fn() {
       await using server = await CliServer.open();
       await using process = new Process(["call", server.address, "Slow.count", "--timeout", "none"]);
-      await until(() => server.patient.started === 1 && process.out === "1\n", "the first item", 15_000);
+      await until(() => server.patient.started === 1 && process.out === "1\n", "the first item");
       process.child.kill(signal);
       assertEquals(await process.ended(), { code, out: "1\n", err: "" });
       await until(() => server.patient.reasons.length === 1, "the handler to be aborted");
@@ -120,7 +120,7 @@ Deno.test({
     await using process = new Process(["call", server.address, "Numbers.squares", "-"], { stdin: "piped" });
     const writer = process.child.stdin.getWriter();
     await writer.write(new TextEncoder().encode("2\n"));
-    await until(() => process.out === "4\n", "the first answer", 15_000);
+    await until(() => process.out === "4\n", "the first answer");
     process.child.kill("SIGINT");
     assertEquals((await process.ended()).code, 130);
     await writer.close().catch(() => {});

@@ -109,7 +109,7 @@ for (
     await using at = await open(options);
     const { client, address } = at;
     async function caller(method: string): Promise<unknown> {
-      return await client.call(method, undefined, { timeout: 50 });
+      return await client.call(method, undefined, { timeout: 500 });
     }
     for (const method of ["Bad.unknown", "Bad.crash", "Bad.hang", "Bad.refuse"]) {
       const error = await failed(caller(method));

@@ -15,6 +15,7 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
+import { type SimNetwork, simulate } from "../../testing/mod.ts";
 import { freePort } from "../support/programs.ts";
 import { answerHandshake, Fleet, RawServer } from "../support/service_link.ts";
 import { fails, Patient } from "../support/session_pair.ts";
@@ -31,14 +32,23 @@ function inOrder(): Balancer {
 }
 
 /** Servers that note who executes what, and handle each as a test says. */
-async function fleet(size: number, act: (index: number, id: number, context: CallContext) => unknown) {
+async function fleet(
+  size: number,
+  act: (index: number, id: number, context: CallContext) => unknown,
+  network?: SimNetwork,
+) {
   const executed: [number, number][] = [];
-  const fleet = await Fleet.open(size, (index) => ({
-    work: (id: number, context: CallContext) => {
-      executed.push([index, id]);
-      return act(index, id, context);
-    },
-  }));
+  const fleet = await Fleet.open(
+    size,
+    (index) => ({
+      work: (id: number, context: CallContext) => {
+        executed.push([index, id]);
+        return act(index, id, context);
+      },
+    }),
+    undefined,
+    network,
+  );
   return {
     executed,
     addresses: fleet.addresses,
@@ -113,30 +123,46 @@ Deno.test("failMode same: waits for a server that is away for a moment, no longe
   assertEquals(await call, "back");
 });
 
-Deno.test("failMode same: a call that may have been executed never claims that it was not", async () => {
-  await using here = await fleet(1, unavailable);
-  await using client = await connect(here.servers, { failMode: "retry", ejection: false });
-  const error = await fails(client.call("S.work", 1, { idempotent: true, timeout: 60 }), "deadline_exceeded");
-  assert(here.executed.length > 0);
-  assertEquals(error.notStarted, false);
-});
+Deno.test("failMode same: a call that may have been executed never claims that it was not", () =>
+  simulate(async ({ network }) => {
+    await using here = await fleet(1, unavailable, network);
+    await using client = await connect(here.servers, {
+      network: network.host("client"),
+      failMode: "retry",
+      ejection: false,
+    });
+    const error = await fails(
+      client.call("S.work", 1, { idempotent: true, timeout: 60 }),
+      "deadline_exceeded",
+    );
+    assert(here.executed.length > 0);
+    assertEquals(error.notStarted, false);
+  }));
 
-Deno.test("backup: a slow server's call goes to another too; the first answer wins, the other call is cancelled", async () => {
-  const slow = new Patient();
-  await using here = await fleet(3, (index, _, context) => index === 0 ? slow.wait(null, context) : index);
-  await using client = await connect(here.servers, { balancer: inOrder() });
-  const began = performance.now();
-  const options = { idempotent: true, failMode: { backup: 30 } } as const;
-  assertEquals(await client.call("S.work", 1, options), 1);
-  const took = performance.now() - began;
-  assert(took >= 29, `it took ${took} ms`);
-  await until(() => slow.reasons.length === 1, "the slow one is cancelled");
-  assertEquals(here.executed, [[0, 1], [1, 1]]);
-  assertEquals({ pending: client.stats().pending, retries: client.stats().retries }, {
-    pending: 0,
-    retries: 1,
-  });
-});
+Deno.test("backup: a slow server's call goes to another too; the first answer wins, the other call is cancelled", () =>
+  simulate(async ({ network }) => {
+    const slow = new Patient();
+    await using here = await fleet(
+      3,
+      (index, _, context) => index === 0 ? slow.wait(null, context) : index,
+      network,
+    );
+    await using client = await connect(here.servers, {
+      network: network.host("client"),
+      balancer: inOrder(),
+    });
+    const began = performance.now();
+    const options = { idempotent: true, failMode: { backup: 30 } } as const;
+    assertEquals(await client.call("S.work", 1, options), 1);
+    const took = performance.now() - began;
+    assert(took >= 29, `it took ${took} ms`);
+    await until(() => slow.reasons.length === 1, "the slow one is cancelled");
+    assertEquals(here.executed, [[0, 1], [1, 1]]);
+    assertEquals({ pending: client.stats().pending, retries: client.stats().retries }, {
+      pending: 0,
+      retries: 1,
+    });
+  }));
 
 Deno.test("backup: the first answer may be the first server's, after the backup was sent", async () => {
   const gate = Promise.withResolvers<void>();
@@ -203,22 +229,23 @@ Deno.test("backup: needs another server and something left of the retry budget",
   }
 });
 
-Deno.test("backup: timeout and signal end both calls", async () => {
-  const slow = new Patient();
-  await using here = await fleet(2, (_index, _id, context) => slow.wait(null, context));
-  await using client = await connect(here.servers);
-  const options = { idempotent: true, failMode: { backup: 5 } } as const;
-  const late = await fails(client.call("S.work", 1, { ...options, timeout: 80 }), "deadline_exceeded");
-  assertEquals(late.notStarted, false);
-  await until(() => slow.reasons.length === 2, "both are over");
-  const stop = new AbortController();
-  const call = fails(client.call("S.work", 2, { ...options, signal: stop.signal }), "canceled");
-  await until(() => slow.started === 4, "both run");
-  stop.abort("enough");
-  assertEquals((await call).cause, "enough");
-  await until(() => slow.reasons.length === 4, "both are over");
-  assertEquals(client.stats().pending, 0);
-});
+Deno.test("backup: timeout and signal end both calls", () =>
+  simulate(async ({ network }) => {
+    const slow = new Patient();
+    await using here = await fleet(2, (_index, _id, context) => slow.wait(null, context), network);
+    await using client = await connect(here.servers, { network: network.host("client") });
+    const options = { idempotent: true, failMode: { backup: 5 } } as const;
+    const late = await fails(client.call("S.work", 1, { ...options, timeout: 80 }), "deadline_exceeded");
+    assertEquals(late.notStarted, false);
+    await until(() => slow.reasons.length === 2, "both are over");
+    const stop = new AbortController();
+    const call = fails(client.call("S.work", 2, { ...options, signal: stop.signal }), "canceled");
+    await until(() => slow.started === 4, "both run");
+    stop.abort("enough");
+    assertEquals((await call).cause, "enough");
+    await until(() => slow.reasons.length === 4, "both are over");
+    assertEquals(client.stats().pending, 0);
+  }));
 
 Deno.test("fork: several servers get the call at once; the first success wins, the others are cancelled", async () => {
   const slow = new Patient();
@@ -369,17 +396,21 @@ Deno.test("failMode: an invalid mode is refused, and the message lists the valid
   assertEquals(here.executed, []);
 });
 
-Deno.test("retry budget: when servers fail all calls, a fifth is sent again, and the errors are passed on", async () => {
-  await using here = await fleet(3, unavailable);
-  await using client = await connect(here.servers, { retryBudget: { reserve: 10 } });
-  for (let id = 0; id < 500; id++) {
-    await fails(client.call("S.work", id, { idempotent: true }), "unavailable", "Not now");
-  }
-  const { retries, refusedRetries } = client.stats();
-  assertEquals(here.executed.length, 500 + retries);
-  assert(retries <= 110 && retries > 90, `${retries} retries`);
-  assert(refusedRetries > 0);
-});
+Deno.test("retry budget: when servers fail all calls, a fifth is sent again, and the errors are passed on", () =>
+  simulate(async ({ network }) => {
+    await using here = await fleet(3, unavailable, network);
+    await using client = await connect(here.servers, {
+      network: network.host("client"),
+      retryBudget: { reserve: 10 },
+    });
+    for (let id = 0; id < 500; id++) {
+      await fails(client.call("S.work", id, { idempotent: true }), "unavailable", "Not now");
+    }
+    const { retries, refusedRetries } = client.stats();
+    assertEquals(here.executed.length, 500 + retries);
+    assert(retries <= 110 && retries > 90, `${retries} retries`);
+    assert(refusedRetries > 0);
+  }));
 
 Deno.test("retry budget: going to another server for one that cannot be reached costs nothing", async () => {
   await using here = await fleet(1, (_, id) => id);

@@ -16,6 +16,12 @@ async function askAll(urls: readonly string[], keys: readonly number[]): Promise
   return answers.map(({ from }) => from);
 }
 
+/** As `askAll`, a hundred keys at a time: a peer that is kept busy for seconds is given up by the others. */
+async function askMany(urls: readonly string[], keys: readonly number[]): Promise<void> {
+  for (let at = 0; at < keys.length; at += 100) await askAll(urls, keys.slice(at, at + 100));
+}
+
+const COPIES = new Set(["main", "hot"]);
 const range = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 
 testOnPosix(
@@ -23,16 +29,25 @@ testOnPosix(
   async () => {
     await using cluster = await Cluster.start(3);
     const { urls } = cluster;
+    // A peer that this machine keeps from answering for a second is given up: then the one that asked it loads too.
+    const assertLoads = async (count: number) => {
+      const loads = await cluster.sum("squares", "loads");
+      const failures = await cluster.sum("squares", "peerFailures");
+      assertEquals(loads >= count && loads <= count + failures, true, `${loads} loads, ${failures} failures`);
+    };
     await askAll(urls, Array(1_000).fill(12));
-    assertEquals(await cluster.sum("squares", "loads"), 1);
+    await assertLoads(1);
     assertEquals(await cluster.sum("squares", "gets"), 1_000);
-    // Two peers have a copy now, for a while.
-    assertEquals(new Set(await askAll(urls, [12, 12, 12])), new Set(["main", "hot"]));
+    // The two other peers have a copy for five seconds after each answer of the owner's.
+    await until(
+      async () => new Set(await askAll(urls, [12, 12, 12])).symmetricDifference(COPIES).size === 0,
+      "copies at all peers",
+    );
     assertEquals((await ask(urls[0]!, "scores", "Tom")).text, "630\n");
     for (const url of urls) assertEquals((await ask(url, "scores", "Tim")).status, 404);
     await cluster.close();
     await askAll(urls, range(100, 1_000));
-    assertEquals(await cluster.sum("squares", "loads"), 101);
+    await assertLoads(101);
     assertEquals((await statsOf(urls[0]!)).peers.length, 3);
   },
 );
@@ -40,12 +55,12 @@ testOnPosix(
 testOnPosix("cache: a fifth peer loads a fifth of the keys, the others none", async () => {
   await using cluster = await Cluster.start(4);
   const keys = range(3_000);
-  await askAll(cluster.urls, keys);
+  await askMany(cluster.urls, keys);
   assertEquals(await cluster.sum("squares", "loads"), keys.length);
 
   const newcomer = await cluster.add(cluster.registryUrl);
   await cluster.known(5);
-  await askAll([newcomer], keys);
+  await askMany([newcomer], keys);
   const moved = (await statsOf(newcomer)).groups.squares!.loads;
   assertEquals(await cluster.sum("squares", "loads"), keys.length + moved);
   const share = moved / keys.length;
@@ -56,7 +71,7 @@ testOnPosix("cache: a fifth peer loads a fifth of the keys, the others none", as
   assertEquals((await cluster.stop(4)).code, 0);
   cluster.urls.pop();
   await cluster.known(4);
-  await askAll(cluster.urls, keys);
+  await askMany(cluster.urls, keys);
   assertEquals(await cluster.sum("squares", "loads"), keys.length);
   assertEquals(await cluster.sum("squares", "peerFailures"), 0);
 });

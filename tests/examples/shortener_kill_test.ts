@@ -63,7 +63,7 @@ class Load {
   /** Waits until so many more writes are acknowledged. */
   async more(count: number): Promise<void> {
     const goal = this.acknowledged.size + count;
-    await until(() => Promise.resolve(this.acknowledged.size >= goal), `${count} more writes`, 30_000);
+    await until(() => Promise.resolve(this.acknowledged.size >= goal), `${count} more writes`);
   }
 
   async stop(): Promise<void> {
@@ -100,7 +100,6 @@ async function reached(url: string): Promise<void> {
   await until(
     async () => await put(url, "https://example.com/back") !== undefined,
     "the master",
-    30_000,
   );
 }
 

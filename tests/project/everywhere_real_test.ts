@@ -72,7 +72,7 @@ for (const { name, path, skipped, visit } of BROWSERS) {
         }
       }
       await using _ = await visit(`http://${served.where.host}/${path}`);
-      const seen = await soon(report.promise, "the browser's report", 60_000);
+      const seen = await soon(report.promise, "the browser's report");
       assertReport(seen, served.where.host);
       assertEquals(seen.worker, path === "worker");
     },

@@ -15,8 +15,8 @@ async function open(): Promise<StoreSubject> {
     store,
     // Time is etcd's, and passes by itself.
     advance: (ms: number) => new Promise((resolve) => setTimeout(resolve, ms)),
-    // It looks for leases that are over every 500 ms.
-    late: 900,
+    // It looks for leases that are over every 500 ms, or later if the machine is busy.
+    late: 3_000,
     [Symbol.asyncDispose]: () => store.close(),
   });
 }

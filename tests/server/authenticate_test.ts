@@ -72,7 +72,7 @@ Deno.test("authenticate: a result that is neither true nor an identity refuses t
 Deno.test("authenticate: a result after handshakeTimeout accepts no client", async () => {
   const answers: ((welcome: boolean) => void)[] = [];
   await using at = await open({
-    handshakeTimeout: 100,
+    handshakeTimeout: 500,
     authenticate: () => new Promise((resolve) => answers.push(resolve)),
   });
   using late = await at.dial();
@@ -90,7 +90,7 @@ Deno.test("authenticate: a result after handshakeTimeout accepts no client", asy
 Deno.test("authenticate: a function that never settles delays neither its connection's end nor the server's", async () => {
   let asked = 0;
   await using at = await open({
-    handshakeTimeout: 50,
+    handshakeTimeout: 1_000,
     maxConnections: 1,
     authenticate: () => {
       asked++;

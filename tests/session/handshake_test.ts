@@ -175,7 +175,7 @@ Deno.test("handshake: a silent client is refused after handshakeTimeout", async 
 });
 
 Deno.test("handshake: a byte now and then does not extend its time", async () => {
-  await using at = await open({ handshakeTimeout: 150 });
+  await using at = await open({ handshakeTimeout: 1_000 });
   using peer = await at.dial();
   let sent = 0;
   const timer = setInterval(() => void peer.send(sent++ === 0 ? "{" : " ").catch(() => {}), 20);
@@ -196,7 +196,7 @@ Deno.test("handshake: a client that is still sending when it is refused may fini
 });
 
 Deno.test("handshake: a client that does not close after its refusal is cut off", async () => {
-  await using at = await open({ handshakeTimeout: 50 });
+  await using at = await open({ handshakeTimeout: 500 });
   using silent = await at.dial();
   assertEquals((await refused(silent)).code, "deadline_exceeded");
   using wrong = await at.dial();
@@ -219,7 +219,7 @@ async function untilWriteFails(peer: RawPeer): Promise<void> {
 }
 
 Deno.test("handshake: 200 peers that end, reset or stay silent leak nothing", async () => {
-  await using at = await open({ handshakeTimeout: 150 });
+  await using at = await open({ handshakeTimeout: 500 });
   using steady = await enter(at.port);
   const half = bytes('{"magicNumber":');
   const one = async (i: number) => {

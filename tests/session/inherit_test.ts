@@ -4,17 +4,19 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ambient } from "../../call/ambient.ts";
 import { type CallContext, type Client, connect, detach, RpcError, Server } from "../../mod.ts";
+import { simulate } from "../../testing/mod.ts";
+import type { Network } from "../../transport/conn.ts";
 import { soon, until } from "../support/waiting.ts";
 
 /** Three servers in a row, a → b → c, of which each calls the next: what c receives, and how it ends. */
 async function row(handlers: {
   b?: (client: Client, context: CallContext) => unknown;
   c: (args: unknown, context: CallContext) => unknown;
-}) {
+}, network?: Network) {
   const stack = new AsyncDisposableStack();
   const serve = async (methods: object) => {
-    const server = stack.use(new Server().register("S", methods));
-    return stack.use(await connect((await server.listen("tcp@127.0.0.1:0")).address));
+    const server = stack.use(new Server({ network }).register("S", methods));
+    return stack.use(await connect((await server.listen("tcp@127.0.0.1:0")).address, { network }));
   };
   const toC = await serve({ c: handlers.c });
   const b = handlers.b ?? ((client: Client) => client.call("S.c"));
@@ -67,28 +69,30 @@ for (const method of ["S.a", "S.stream"]) {
   });
 }
 
-Deno.test("inherit: a timeout at the first hop ends the last", async () => {
-  const { c, aborted } = hanging();
-  await using servers = await row({ c });
-  const error = await assertRejects(() => servers.client.call("S.a", null, { timeout: 200 }), RpcError);
-  assertEquals(error.code, "deadline_exceeded");
-  await soon(aborted, "the last handler to be aborted");
-});
+Deno.test("inherit: a timeout at the first hop ends the last", () =>
+  simulate(async ({ network }) => {
+    const { c, aborted } = hanging();
+    await using servers = await row({ c }, network.host("local"));
+    const error = await assertRejects(() => servers.client.call("S.a", null, { timeout: 200 }), RpcError);
+    assertEquals(error.code, "deadline_exceeded");
+    await soon(aborted, "the last handler to be aborted");
+  }));
 
-Deno.test("inherit: a call whose outer deadline has passed is not started", async () => {
-  let started = 0;
-  const late = Promise.withResolvers<unknown>();
-  await using servers = await row({
-    c: () => started++,
-    b: async (client, { signal }) => {
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
-      await client.call("S.c").catch(late.resolve);
-    },
-  });
-  await assertRejects(() => servers.client.call("S.a", null, { timeout: 50 }), RpcError);
-  const error = await late.promise as RpcError;
-  assertEquals({ notStarted: error.notStarted, started }, { notStarted: true, started: 0 });
-});
+Deno.test("inherit: a call whose outer deadline has passed is not started", () =>
+  simulate(async ({ network }) => {
+    let started = 0;
+    const late = Promise.withResolvers<unknown>();
+    await using servers = await row({
+      c: () => started++,
+      b: async (client, { signal }) => {
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        await client.call("S.c").catch(late.resolve);
+      },
+    }, network.host("local"));
+    await assertRejects(() => servers.client.call("S.a", null, { timeout: 50 }), RpcError);
+    const error = await late.promise as RpcError;
+    assertEquals({ notStarted: error.notStarted, started }, { notStarted: true, started: 0 });
+  }));
 
 Deno.test("inherit: the trace is inherited, other metadata are not", async () => {
   await using servers = await row({ c: (_, { metadata }) => [...metadata] });
@@ -128,28 +132,34 @@ Deno.test("inherit: concurrent calls do not share their context", async () => {
   }));
 });
 
-Deno.test("inherit: abort listeners run in the context of their call, also when another call set the timer", async () => {
-  await using server = new Server({ handleTimeout: 100 }).register("S", {
-    // It sets the timer that all of the server's connections share.
-    first: (_: unknown, { peer }: CallContext) => peer.call("C.never", null, { timeout: 50 }).catch(() => {}),
-    second: (_: unknown, { signal }: CallContext) =>
-      new Promise<void>((resolve) =>
-        signal.addEventListener("abort", () => {
-          aborted.resolve(ambient.current()?.metadata.get("traceparent"));
-          resolve();
-        })
-      ),
-  });
-  const aborted = Promise.withResolvers<unknown>();
-  const { address } = await server.listen("tcp@127.0.0.1:0");
-  const never = Promise.withResolvers<void>();
-  await using one = await connect(address, { services: { C: { never: () => never.promise } } });
-  await using two = await connect(address);
-  const first = one.call("S.first", null, { metadata: { traceparent: "of the first" } });
-  await until(() => server.stats().inFlight === 1, "the first runs");
-  const second = two.call("S.second", null, { metadata: { traceparent: "of the second" } });
-  await assertRejects(() => second, RpcError, "S.second");
-  assertEquals(await aborted.promise, "of the second");
-  await first;
-  never.resolve();
-});
+Deno.test("inherit: abort listeners run in the context of their call, also when another call set the timer", () =>
+  simulate(async ({ network }) => {
+    const local = network.host("local");
+    await using server = new Server({ network: local, handleTimeout: 100 }).register("S", {
+      // It sets the timer that all of the server's connections share.
+      first: (_: unknown, { peer }: CallContext) =>
+        peer.call("C.never", null, { timeout: 50 }).catch(() => {}),
+      second: (_: unknown, { signal }: CallContext) =>
+        new Promise<void>((resolve) =>
+          signal.addEventListener("abort", () => {
+            aborted.resolve(ambient.current()?.metadata.get("traceparent"));
+            resolve();
+          })
+        ),
+    });
+    const aborted = Promise.withResolvers<unknown>();
+    const { address } = await server.listen("tcp@127.0.0.1:0");
+    const never = Promise.withResolvers<void>();
+    await using one = await connect(address, {
+      network: local,
+      services: { C: { never: () => never.promise } },
+    });
+    await using two = await connect(address, { network: local });
+    const first = one.call("S.first", null, { metadata: { traceparent: "of the first" } });
+    await until(() => server.stats().inFlight === 1, "the first runs");
+    const second = two.call("S.second", null, { metadata: { traceparent: "of the second" } });
+    await assertRejects(() => second, RpcError, "S.second");
+    assertEquals(await aborted.promise, "of the second");
+    await first;
+    never.resolve();
+  }));

@@ -88,7 +88,7 @@ Deno.test("stream: shutdown lets it finish within its grace", async () => {
   await stream.next();
   const eating = link.call("eat", slowly());
   await until(() => link.server.stats().inFlight === 2, "both run");
-  const ended = link.server.shutdown({ grace: 5_000 });
+  const ended = link.server.shutdown({ grace: 60_000 });
   await until(() => link.client.stats().endpoints[0]!.state !== "ready", "the client to notice it");
   gate.resolve();
   const { items, error } = await taken(stream);

@@ -87,7 +87,7 @@ testSession("a stream that fails brings its metadata with the error", async (ope
         await new Promise(() => {});
       },
     },
-    handleTimeout: 50,
+    handleTimeout: 500,
   });
   for (
     const [method, code, expected] of [

@@ -132,7 +132,7 @@ overBoth("wire: a stream's deadline passes while it waits for credit", async (op
   const feed = new Feed();
   await using wire = await open_(feed.services);
   const { peer } = wire;
-  await peer.send(call(1, "Feed.endless", 1, 50));
+  await peer.send(call(1, "Feed.endless", 1, 500));
   await peer.frames(64);
   assertError(await peer.frame(), 1, "deadline_exceeded");
   await until(() => feed.finished === 1, "its finally");

@@ -52,7 +52,7 @@ export class Browser implements AsyncDisposable {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    const socket = new WebSocket(await soon(addressIn(directory), "the browser's address", 30_000));
+    const socket = new WebSocket(await soon(addressIn(directory), "the browser's address"));
     await soon(new Promise((resolve) => socket.onopen = resolve), "the browser's protocol");
     return new Browser(process, directory, socket);
   }
@@ -76,7 +76,7 @@ export class Browser implements AsyncDisposable {
     const answer = Promise.withResolvers<unknown>();
     this.#pending.set(id, answer);
     this.#socket.send(JSON.stringify({ id, method, params, sessionId }));
-    return soon(answer.promise, method, 10_000);
+    return soon(answer.promise, method);
   }
 
   #take({ id, method, params, result, error, sessionId }: Message): void {
@@ -133,7 +133,7 @@ export class Page {
 
   /** Waits until an expression is true. */
   async until(expression: string): Promise<void> {
-    const end = performance.now() + 10_000;
+    const end = performance.now() + 60_000;
     while (await this.evaluate(expression).catch(() => false) !== true) {
       if (performance.now() > end) throw new Error(`Waited in vain for ${expression}; ${this.complaints}`);
       await new Promise((resolve) => setTimeout(resolve, 20));

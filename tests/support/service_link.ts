@@ -4,6 +4,7 @@ import { ANSWER } from "./raw_peer.ts";
 import { connect, type ConnectOptions } from "../../client/mod.ts";
 import type { Client } from "../../client/client.ts";
 import { Server, type ServerOptions } from "../../server/mod.ts";
+import type { SimNetwork } from "../../testing/mod.ts";
 import type { Conn } from "../../transport/conn.ts";
 
 /** What a link is made with. */
@@ -45,16 +46,19 @@ export class Fleet implements AsyncDisposable {
   readonly servers: Server[] = [];
   readonly addresses: string[] = [];
 
+  /** @param network A simulated network, for tests in which time matters; the hosts are `s0`, `s1`, … */
   static async open(
     size: number,
     methods: (index: number) => object,
     options?: ServerOptions,
+    network?: SimNetwork,
   ): Promise<Fleet> {
     const fleet = new Fleet();
     for (let index = 0; index < size; index++) {
-      const server = new Server(options).register("S", methods(index));
-      fleet.servers.push(server);
-      fleet.addresses.push((await server.listen("tcp@127.0.0.1:0")).address);
+      const server = new Server({ network: network?.host(`s${index}`), ...options });
+      fleet.servers.push(server.register("S", methods(index)));
+      const { address } = await server.listen(network ? `tcp@s${index}:0` : "tcp@127.0.0.1:0");
+      fleet.addresses.push(address);
     }
     return fleet;
   }

@@ -1,7 +1,7 @@
 // Waiting for what a test cannot be notified of. The limits are patience only: they make a test that would hang fail.
 
 /** How long a test waits before it fails, in ms. */
-const PATIENCE = 15_000;
+const PATIENCE = 60_000;
 
 /** Waits until `check` holds. A promise is asked for again after 20 ms, anything else with every turn of the event loop. */
 export async function until(

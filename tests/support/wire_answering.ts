@@ -3,11 +3,12 @@
 import { AlarmClock } from "../../session/alarm_clock.ts";
 import { assertEquals } from "@std/assert";
 import { RpcError } from "../../call/error.ts";
-import { connect } from "../../client/mod.ts";
+import { connect, type ConnectOptions } from "../../client/mod.ts";
 import { CborCodec } from "../../codec/cbor.ts";
 import { KeyCache } from "../../codec/key_cache.ts";
 import type { CallOptions } from "../../mod.ts";
 import { sessionLimits } from "../../session/limits.ts";
+import { simulate } from "../../testing/mod.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { windowBudget } from "../../session/window_budget.ts";
@@ -30,6 +31,24 @@ export interface Answering extends AsyncDisposable {
 export function answering(promise: string, test: (open: () => Promise<Answering>) => Promise<void>): void {
   Deno.test(`${promise} (memory)`, () => test(() => Promise.resolve(answeringMemory())));
   Deno.test(`${promise} (TCP)`, () => test(answeringTcp));
+}
+
+/** As `answering`, in simulated time, for what is a matter of time. */
+export function answeringSimulated(
+  promise: string,
+  test: (open: () => Promise<Answering>) => Promise<void>,
+): void {
+  Deno.test(`${promise} (simulated memory)`, () =>
+    simulate(() => test(() => Promise.resolve(answeringMemory()))));
+  Deno.test(`${promise} (simulated network)`, () =>
+    simulate(({ network }) =>
+      test(() => {
+        const listener = network.host("peer").listen({ transport: "tcp", hostname: "peer", port: 1 });
+        const accepting = listener.accept().then((conn) => new RawPeer(conn!));
+        return answeringClient("tcp@peer:1", accepting, { network: network.host("client") })
+          .finally(() => listener.close());
+      })
+    ));
 }
 
 function answeringMemory(): Answering {
@@ -67,14 +86,22 @@ function answeringMemory(): Answering {
 
 async function answeringTcp(): Promise<Answering> {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const accepting = listener.accept().then(async (socket) => {
-    const peer = RawPeer.of(socket);
+  const accepting = listener.accept().then((socket) => RawPeer.of(socket));
+  return await answeringClient(`tcp@127.0.0.1:${listener.addr.port}`, accepting);
+}
+
+async function answeringClient(
+  address: string,
+  accepting: Promise<RawPeer>,
+  options?: ConnectOptions,
+): Promise<Answering> {
+  const shaking = accepting.then(async (peer) => {
     await peer.line();
     await peer.send(ANSWER);
     return peer;
   });
-  const client = await connect(`tcp@127.0.0.1:${listener.addr.port}`);
-  const peer = await accepting;
+  const client = await connect(address, options);
+  const peer = await shaking;
   return {
     peer,
     pending: () => client.stats().pending,

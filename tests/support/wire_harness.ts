@@ -12,6 +12,7 @@ import { Server } from "../../server/server.ts";
 import { ServiceTable } from "../../call/service.ts";
 import type { MethodStats } from "../../call/method_stats.ts";
 import { sessionLimits } from "../../session/limits.ts";
+import { simulate } from "../../testing/mod.ts";
 import { connPair } from "../../testing/sim_conn.ts";
 import { CallBodies, MAX_HELD_BYTES } from "../../session/call_body.ts";
 import { CallSlots, PeerCallSlots } from "../../session/call_slots.ts";
@@ -56,6 +57,24 @@ export const ECHO: Services = { Echo: { echo: (value: unknown) => value } };
 export function overBoth(promise: string, test: (open: Open) => Promise<void>): void {
   Deno.test(`${promise} (memory)`, () => test(openMemory));
   Deno.test(`${promise} (TCP)`, () => test(openTcp));
+}
+
+/**
+ * As `overBoth`, in simulated time: over memory, and over the simulated network to a whole server. For what is a matter of time,
+ * so that a busy machine does not matter. What a handler computes takes no time.
+ */
+export function overSimulated(promise: string, test: (open: Open) => Promise<void>): void {
+  Deno.test(`${promise} (simulated memory)`, () => simulate(() => test(openMemory)));
+  Deno.test(`${promise} (simulated network)`, () =>
+    simulate(({ network }) => {
+      const client = network.host("client");
+      const { signal } = new AbortController();
+      const dial = async (port: number) =>
+        new RawPeer(await client.dial({ transport: "tcp", hostname: "server", port }, signal));
+      return test((services, options) =>
+        openServer(services, "tcp@server:0", dial, { network: network.host("server"), ...options })
+      );
+    }));
 }
 
 /** Lays a wire over memory. */
@@ -114,8 +133,15 @@ export async function openMemory(services: Services, options: WireOptions = {}):
   };
 }
 
-async function openTcp(
+function openTcp(services: Services, options?: WireOptions): Promise<Wire> {
+  return openServer(services, "tcp@127.0.0.1:0", (port) => RawPeer.dial(port), options);
+}
+
+/** Lays a wire to a whole server. */
+async function openServer(
   services: Services,
+  listenAddress: string,
+  dial: (port: number) => Promise<RawPeer>,
   { peerMaxFrameBytes: maxFrameBytes, ...options }: WireOptions = {},
 ): Promise<Wire> {
   const log: string[] = [];
@@ -124,10 +150,10 @@ async function openTcp(
     log: (message, error) => log.push(`${message} ${error instanceof Error ? error.message : ""}`),
   });
   for (const [name, methods] of Object.entries(services)) server.register(name, methods);
-  const { address } = await server.listen("tcp@127.0.0.1:0");
+  const { address } = await server.listen(listenAddress);
   const peers: RawPeer[] = [];
   const another = async () => {
-    const peer = await RawPeer.dial(portOf(address));
+    const peer = await dial(portOf(address));
     peers.push(peer);
     await peer.send(
       maxFrameBytes === undefined ? OPTION : `${JSON.stringify({ magicNumber: 3927900, maxFrameBytes })}\n`,

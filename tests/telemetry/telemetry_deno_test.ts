@@ -116,14 +116,14 @@ async function run(collector: Collector, more: Record<string, string> = {}): Pro
     spawn({ ...collector.env, OTEL_SERVICE_NAME: service, ...more }, ...args);
   const server = start("shop", "server");
   const out = server.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const address = (await soon(out.read(), "the server's address", 30_000)).value!.trim();
+  const address = (await soon(out.read(), "the server's address")).value!.trim();
   const client = start("visitor", "client", address);
   await client.stdin.close();
-  const { code, stdout } = await soon(client.output(), "the client's end", 30_000);
+  const { code, stdout } = await soon(client.output(), "the client's end");
   assertEquals(code, 0);
   await server.stdin.close();
   await out.cancel();
-  assertEquals((await soon(server.status, "the server's end", 30_000)).code, 0);
+  assertEquals((await soon(server.status, "the server's end")).code, 0);
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
@@ -184,7 +184,7 @@ Deno.test("telemetry: calls do not become children of Deno's spans of registry r
   await using collector = new Collector();
   const program = spawn(collector.env, "alone");
   await program.stdin.close();
-  const { code, stdout } = await soon(program.output(), "its end", 30_000);
+  const { code, stdout } = await soon(program.output(), "its end");
   assertEquals([code, new TextDecoder().decode(stdout)], [0, "anybody there?\n"]);
   const [made, answered] = collector.spans.toSorted((a, b) => b.kind - a.kind);
   assertEquals(collector.spans.length, 2);
@@ -214,7 +214,7 @@ Deno.test("telemetry: the collector among the examples prints a trace as a tree,
   const until = async (pattern: RegExp) => {
     for (let found = pattern.exec(text);; found = pattern.exec(text)) {
       if (found !== null) return found;
-      text += (await soon(out.read(), `${pattern} in ${text}`, 30_000)).value ?? "";
+      text += (await soon(out.read(), `${pattern} in ${text}`)).value ?? "";
     }
   };
   const [, url] = await until(/^Listening on (http\S+)$/m);

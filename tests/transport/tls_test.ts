@@ -245,7 +245,7 @@ Deno.test("tls: a mismatch of TLS and plain TCP is reported on both sides", asyn
 });
 
 Deno.test("tls: silent, plain and aborting clients neither block nor end the listener", async () => {
-  await using at = await open({ handshakeTimeout: 200 });
+  await using at = await open({ handshakeTimeout: 2_000 });
   using silent = await RawPeer.dial(at.port);
   using plain = await RawPeer.dial(at.port);
   await plain.send(OPTION);

@@ -298,7 +298,7 @@ Deno.test("websocket: a client that goes away aborts its calls", async () => {
 });
 
 Deno.test("websocket: a peer that does not read is not written to without end, and is disconnected", async () => {
-  await using at = await open({ writeTimeout: 200, maxUnsentBytes: 1_048_576 });
+  await using at = await open({ writeTimeout: 1_000, maxUnsentBytes: 1_048_576 });
   using peer = await RawPeer.dial(at.port);
   await upgradeByHand(peer, at.port);
   await peer.send(message(bytes(OPTION)));

@@ -376,7 +376,7 @@ Deno.test("web: with cors of all origins any page may call", async () => {
 
 Deno.test("web: authenticate that does not answer is given up, and refusals are counted", async () => {
   const server = new Server({
-    handshakeTimeout: 20,
+    handshakeTimeout: 200,
     authenticate: (token) => token === "slow" ? new Promise<boolean>(() => {}) : false,
   }).register("S", { ok: () => 1 });
   await using _server = server;

@@ -50,7 +50,7 @@ for (
   ]]
 ) {
   Deno.test(`web hostile: half a body ${what}, and silence, ends after frameTimeout`, async () => {
-    await using door = new ProbeDoor(probeServer({ frameTimeout: 50 }));
+    await using door = new ProbeDoor(probeServer({ frameTimeout: 500 }));
     using raw = await Raw.send(door, POST + length);
     const answer = await raw.until("}");
     assertStringIncludes(answer, "HTTP/1.1 504");
@@ -68,7 +68,7 @@ Deno.test("web hostile: half a body ends at the call's deadline if that is earli
 });
 
 Deno.test("web hostile: half an envelope, and silence, ends its stream after frameTimeout", async () => {
-  await using door = new ProbeDoor(probeServer({ frameTimeout: 50 }));
+  await using door = new ProbeDoor(probeServer({ frameTimeout: 500 }));
   const head = POST.replace("sum", "total").replace("json", "connect+json");
   using raw = await Raw.send(door, `${head}Transfer-Encoding: chunked\r\n\r\n3\r\n\0\0\0\r\n`);
   const answer = await raw.until("0\r\n\r\n");

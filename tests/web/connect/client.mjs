@@ -148,11 +148,11 @@ const results = {
   results.meta = { answer: plain(answer), header, trailer };
 }
 
-results.deadline = (await failure(() => client.sleep({ ms: 5_000 }, { timeoutMs: 100 })))[0];
+results.deadline = (await failure(() => client.sleep({ ms: 600_000 }, { timeoutMs: 100 })))[0];
 {
   const aborted = new AbortController();
   setTimeout(() => aborted.abort(), 100);
-  results.abort = (await failure(() => client.sleep({ ms: 5_001 }, { signal: aborted.signal })))[0];
+  results.abort = (await failure(() => client.sleep({ ms: 600_001 }, { signal: aborted.signal })))[0];
 }
 
 results.count = await collect(client.count({ n: 3 }));
@@ -166,12 +166,12 @@ results.countRefused = (await failure(() => collect(client.count({ n: -1, code: 
   );
   results.countTrailer = trailer;
 }
-for await (const { v } of client.count({ n: 1_000, everyMs: 5 })) {
+for await (const { v } of client.count({ n: 100_000, everyMs: 5 })) {
   results.left = v;
   break;
 }
 results.countDeadline =
-  (await failure(() => collect(client.count({ n: 1_000, everyMs: 5 }, { timeoutMs: 100 }))))[0];
+  (await failure(() => collect(client.count({ n: 100_000, everyMs: 5 }, { timeoutMs: 100 }))))[0];
 
 if (kind !== "web") {
   results.total = plain(await client.total(items(1, 2, 3)));
