@@ -112,6 +112,11 @@ export class Cluster implements AsyncDisposable {
     return url!;
   }
 
+  /** The process of a peer. */
+  process(index: number): Deno.ChildProcess {
+    return this.#processes[index]!.child;
+  }
+
   /** Waits until the first `asked` peers, which is all by default, see `count` of them on the ring. */
   async known(count: number, asked = this.urls.length): Promise<void> {
     await until(async () => {
