@@ -2,7 +2,7 @@
 # CBOR::XS for Perl writes negative bignums as other numbers, and reads them one too high.
 #
 # RFC 8949, section 3.4.3: the value of a bignum of tag 3 is -1 - n. Its appendix A has -18446744073709551617 as
-# c349010000000000000000. Seen with CBOR::XS 1.86 (Debian 12, libcbor-xs-perl 1.86-1+b2) and Perl 5.36: that is decoded as
+# c349010000000000000000. Seen with pkg:cpan/CBOR-XS@1.86 (Debian 12, libcbor-xs-perl 1.86-1+b2) and Perl 5.36: that is decoded as
 # -18446744073709551616. Math::BigInt->new("-4294967296") should be c344ffffffff, or 3affffffff as an integer. It is encoded
 # as c3451100000000, which means -73014444033: the digits are taken from behind the "-0" of "-0x100000000". So a program in
 # Perl has to write integers below -2^31 as plain numbers, and negative bignums by hand: CBOR::XS::tag(3, $bytes).

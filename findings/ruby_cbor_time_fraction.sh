@@ -1,8 +1,8 @@
 #!/bin/sh
 # The gem cbor for Ruby drops the fraction of a Time when it encodes, though it reads one when it decodes.
 #
-# RFC 8949, section 3.4.2: the content of tag 1 is an integer or a float, "depending on the application". Seen with cbor
-# 0.5.9.6 (Debian 12, ruby-cbor 0.5.9.6-2+b4) and Ruby 3.1: Time.at(0.5) is encoded as c100, so it is decoded as another
+# RFC 8949, section 3.4.2: the content of tag 1 is an integer or a float, "depending on the application". Seen with
+# pkg:gem/cbor@0.5.9.6 (Debian 12, ruby-cbor 0.5.9.6-2+b4) and Ruby 3.1: Time.at(0.5) is encoded as c100, so it is decoded as another
 # time, while c1f93800 is decoded as Time.at(0.5). There is no option and no warning. A program has to encode
 # CBOR::Tagged.new(1, time.to_f) instead.
 set -eu
