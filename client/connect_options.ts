@@ -323,7 +323,7 @@ async function observersOf(option: ConnectOptions["telemetry"]): Promise<Observe
   return observersOf(settings);
 }
 
-/** The services that servers may call; undefined if there are none. */
+/** The services that servers may call; undefined without any. */
 function servicesOf({ services = {} }: ConnectOptions): Readonly<Record<string, object>> | undefined {
   if (typeof services !== "object" || services === null || Array.isArray(services)) {
     throw new TypeError("Cannot use services: expected an object with services by their names");

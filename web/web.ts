@@ -100,7 +100,7 @@ interface Received {
   readonly route: Route;
   /** The headers by which a page may read the answer. */
   readonly cors: HeaderList;
-  /** Where the query begins in its URL; negative if there is none. */
+  /** Where the query begins in its URL; negative without a query. */
   readonly mark: number;
   /** When it arrived, on the clock of `performance.now()`. */
   readonly time: number;
